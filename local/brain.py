@@ -1,0 +1,301 @@
+"""The Brain: trains a system, validates it after each epoch and keeps the checkpoints worth keeping.
+
+What SpeechBrain's Brain does is left to it. Its own here: an update is a set of utterances however
+it is cut into micro-batches (Brain averages micro-batches, and drops those left at the end of an
+epoch), all parameter groups are clipped (Brain clips the first), an update whose loss or gradient
+is not finite is skipped whole (Brain descends on it), and each epoch draws its random numbers from
+seed and epoch alone, so that a resumed run goes the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import pandas as pd
+import speechbrain as sb
+import torch
+from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.seed import seed_everything
+from speechbrain.utils.train_logger import FileTrainLogger
+from torch import Tensor
+from transformers import get_linear_schedule_with_warmup
+
+from local import metrics
+from local.dataset import Batch, UpdateSampler
+from local.errors import UserError
+from local.files import atomic
+from local.predictions import frame
+from local.systems import Losses, Outputs
+from local.tokenizer import BLANK, Tokenizer
+
+logger = logging.getLogger(__name__)
+
+EPOCH_COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_ce",
+    "train_ctc",
+    "train_wa",
+    "valid_loss",
+    "valid_ce",
+    "valid_ctc",
+    "valid_wa",
+    "valid_ua",
+    "valid_f1",
+    "valid_wer",
+    "valid_cer",
+    "ctc_left_out",
+    "skipped_updates",
+    "seconds",
+)
+PATIENCE = 10  # updates in a row that may be skipped
+
+
+def best(checkpoint) -> tuple[float, float, int]:
+    """Rank a checkpoint: highest validation UA, then lowest WER, then the earliest; the last epoch without validation."""
+    meta = checkpoint.meta
+    if meta["ua"] is None:
+        return (0.0, 0.0, meta["epoch"])
+    return (meta["ua"], -(meta["wer"] or 0.0), -meta["epoch"])
+
+
+def greedy(outputs: Outputs, tokenizer: Tokenizer) -> list[str]:
+    """Transcribe greedily: the likeliest token of each true frame, repeats and blanks taken out."""
+    if outputs.tokens is None:
+        return [""] * len(outputs.n_frames)
+    likeliest = outputs.tokens.argmax(-1).cpu()
+    texts = []
+    for tokens, length in zip(likeliest, outputs.n_frames.tolist(), strict=True):
+        tokens = torch.unique_consecutive(tokens[:length])
+        texts.append(tokenizer.decode(tokens[tokens != BLANK].tolist()))
+    return texts
+
+
+def prediction_rows(batch: Batch, outputs: Outputs, labels: list[str], tokenizer: Tokenizer) -> list[tuple]:
+    """Rows for `local.predictions.frame`."""
+    posteriors = outputs.emotion.double().softmax(-1).tolist()
+    emotions = [labels[index] for index in batch.targets.emotion.tolist()]
+    texts = greedy(outputs, tokenizer)
+    rows = zip(batch.ids, emotions, posteriors, batch.texts, texts, strict=True)
+    return [(name, emotion, *posterior, text, hypothesis) for name, emotion, posterior, text, hypothesis in rows]
+
+
+class Tally:
+    """Sums of losses over utterances, kept on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self.utterances = 0
+        self.sums: Tensor | None = None
+
+    def add(self, losses: Losses, outputs: Outputs, batch: Batch) -> None:
+        """Count a batch."""
+        correct = (outputs.emotion.argmax(-1) == batch.targets.emotion).float().mean()
+        means = torch.stack([losses.total.detach(), losses.ce, losses.ctc, correct]).double()
+        means = torch.cat([means * len(batch), losses.ctc_left_out.double()[None]])
+        self.sums = means if self.sums is None else self.sums + means
+        self.utterances += len(batch)
+
+    def stats(self, part: str) -> dict[str, float]:
+        """Means over the utterances counted, named for epochs.csv."""
+        *sums, left_out = self.sums.tolist()
+        means = [total / self.utterances for total in sums]
+        names = (f"{part}_loss", f"{part}_ce", f"{part}_ctc", f"{part}_wa")
+        return {**dict(zip(names, means, strict=True)), "ctc_left_out": int(left_out)}
+
+
+class EmotionBrain(sb.Brain):
+    """Trains a system (see `local.systems`) as its hparams say.
+
+    Parameters
+    ----------
+    system
+        The module to train.
+    hparams
+        The YAML's values.
+    folder
+        The run folder.
+    sampler
+        The plan of the updates.
+    labels, tokenizer
+        What the heads' outputs mean.
+    checkpointer
+        Keeps the best and the latest checkpoint.
+    """
+
+    def __init__(
+        self,
+        system: torch.nn.Module,
+        hparams: dict,
+        folder: Path,
+        sampler: UpdateSampler,
+        labels: list[str],
+        tokenizer: Tokenizer,
+        checkpointer: sb.utils.checkpoints.Checkpointer,
+    ) -> None:
+        super().__init__({"system": system}, hparams=hparams, checkpointer=checkpointer)
+        self.epoch_counter = EpochCounter(hparams["epochs"])
+        checkpointer.add_recoverables({"system": system, "epoch_counter": self.epoch_counter})
+        self.system = system
+        self.folder = folder
+        self.train_sampler = sampler
+        self.labels = labels
+        self.tokenizer = tokenizer
+        self.train_log = FileTrainLogger(save_file=str(folder / "train_log.txt"))
+        self.epochs = pd.DataFrame(columns=EPOCH_COLUMNS)
+        self.has_valid = False
+        self.skipped_in_a_row = 0
+        self.warned_of_blanks = False
+
+    # Optimisation
+
+    def init_optimizers(self) -> None:
+        """AdamW over what learns, the heads at their own rate; linear warm-up and decay over all updates."""
+        hparams = self.hparams
+        heads = {id(p) for head in self.system.heads() for p in head.parameters()}
+        learning = [p for p in self.system.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in learning if id(p) not in heads], "lr": hparams.lr},
+            {"params": [p for p in learning if id(p) in heads], "lr": hparams.head_lr},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            betas=(0.9, 0.999),
+            eps=1e-8,
+            weight_decay=hparams.weight_decay,
+        )
+        self.optimizers_dict = {"optimizer": self.optimizer}
+        updates = hparams.epochs * self.train_sampler.updates_per_epoch
+        self.scheduler = get_linear_schedule_with_warmup(self.optimizer, round(hparams.warmup * updates), updates)
+        self.checkpointer.add_recoverable("optimizer", self.optimizer)
+        self.checkpointer.add_recoverable("scheduler", self.scheduler)
+
+    def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
+        """Run the system on a batch that is on the device."""
+        return self.modules.system(batch.wavs, batch.lengths)
+
+    def compute_objectives(self, predictions: Outputs, batch: Batch, stage: sb.Stage) -> Losses:
+        """The system's losses, in single precision."""
+        return self.system.losses(predictions, batch.targets)
+
+    def fit_batch(self, batch: Batch) -> Tensor:
+        """Add a micro-batch's share to the gradient of its update; step at the update's end."""
+        micro_batch = self.train_sampler.plan[self.step - 1]
+        batch = batch.to(self.device)
+        with self.no_sync(not micro_batch.ends_update):
+            with self.training_ctx:
+                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
+            losses = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
+            if torch.isfinite(losses.total):
+                share = len(batch) / micro_batch.update_size
+                self.scaler.scale(losses.total * share).backward()
+                self.tally.add(losses, outputs, batch)
+            else:
+                self.spoilt = f"the loss is {float(losses.total)}"
+        if micro_batch.ends_update:
+            self.optimizers_step()
+        return losses.total.detach()
+
+    def optimizers_step(self) -> None:
+        """Clip the gradient of all groups and step, unless loss or gradient is not finite."""
+        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if self.spoilt is None:
+            self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(learning, self.max_grad_norm if self.max_grad_norm > 0 else torch.inf)
+        # With fp16, the scaler itself skips a step whose gradient overflowed, and lowers its scale.
+        if self.spoilt is None and not self.scaler.is_enabled() and not torch.isfinite(norm):
+            self.spoilt = f"the gradient's norm is {float(norm)}"
+        if self.spoilt is None:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.skipped_in_a_row = 0
+        else:
+            self._count_skipped(self.spoilt)
+            self.spoilt = None
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer_step += 1
+        self.scheduler.step()
+
+    def _count_skipped(self, reason: str) -> None:
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        logger.warning("update %d skipped: %s", self.optimizer_step + 1, reason)
+        if self.skipped_in_a_row == PATIENCE:
+            raise UserError(
+                f"{PATIENCE} updates in a row had to be skipped, the last because {reason}",
+                "lower --lr (1e-5 with alpha 0), give a longer --warmup, or take --precision fp32",
+            )
+
+    def evaluate_batch(self, batch: Batch, stage: sb.Stage) -> Tensor:
+        """Score a batch of the validation part."""
+        batch = batch.to(self.device)
+        with self.evaluation_ctx:
+            outputs = self.compute_forward(batch, stage)
+        losses = self.compute_objectives(outputs, batch, stage)
+        self.tally.add(losses, outputs, batch)
+        self.rows += prediction_rows(batch, outputs, self.labels, self.tokenizer)
+        return losses.total.detach()
+
+    # Epochs
+
+    def on_fit_start(self) -> None:
+        """Resume from the latest checkpoint, with the epoch log as it was then."""
+        super().on_fit_start()
+        log, done = self.folder / "epochs.csv", self.epoch_counter.current
+        if done and log.exists():
+            epochs = pd.read_csv(log)
+            self.epochs = epochs[epochs["epoch"] <= done]
+            logger.info("resuming after epoch %d", done)
+
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Begin to count; before training, draw all random numbers anew."""
+        self.tally, self.rows = Tally(), []
+        if stage == sb.Stage.TRAIN:
+            seed_everything((self.hparams.seed * 100_003 + epoch) % 2**32, verbose=False)
+            self.started = time.monotonic()
+            self.skipped, self.spoilt = 0, None
+
+    def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
+        """Gather the epoch's figures; close the epoch after its last stage."""
+        if stage == sb.Stage.TRAIN:
+            self.row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"], "skipped_updates": self.skipped}
+            self.row |= self.tally.stats("train") if self.tally.utterances else {}
+        else:
+            predictions = frame(self.rows, self.labels)
+            stats = self.tally.stats("valid")
+            del stats["ctc_left_out"]
+            self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
+            self._warn_of_blanks(predictions, epoch)
+        if stage == sb.Stage.VALID or not self.has_valid:
+            self._end_epoch(epoch)
+
+    def _end_epoch(self, epoch: int) -> None:
+        row = {name: self.row.get(name) for name in EPOCH_COLUMNS}
+        row["seconds"] = round(time.monotonic() - self.started, 2)
+        self.epochs = pd.DataFrame([*self.epochs.to_dict("records"), row], columns=EPOCH_COLUMNS)
+        shown = {name: value for name, value in row.items() if value is not None}
+        train = {name[6:]: value for name, value in shown.items() if name.startswith("train_")}
+        valid = {name[6:]: value for name, value in shown.items() if name.startswith("valid_")}
+        self.train_log.log_stats({"epoch": epoch, "lr": row["lr"]}, train or None, valid or None)
+        # The log first: a row beyond the checkpoint is dropped on resuming, a missing one could not be made up.
+        with atomic(self.folder / "epochs.csv") as file:
+            self.epochs.to_csv(file, index=False, lineterminator="\n")
+        # Brain resets these after the training stage only, which may be the one that is ending now.
+        self.step, self.avg_train_loss = 0, 0.0
+        self.checkpointer.save_and_keep_only(
+            meta={"epoch": epoch, "ua": row["valid_ua"], "wer": row["valid_wer"]}, importance_keys=[best]
+        )
+
+    def _warn_of_blanks(self, predictions: pd.DataFrame, epoch: int) -> None:
+        """Say once, after a third of the epochs, when the CTC head still writes nothing."""
+        late = epoch >= self.hparams.epochs / 3 and getattr(self.system, "alpha", 0) > 0
+        silent = (predictions["wrd"] != "").any() and (predictions["wrd_hyp"] == "").all()
+        if late and silent and not self.warned_of_blanks:
+            self.warned_of_blanks = True
+            logger.warning(
+                "epoch %d: the CTC output is all blank on the validation part; "
+                "try more --epochs, a higher --head_lr or --lr, or a larger --alpha",
+                epoch,
+            )

@@ -1,0 +1,58 @@
+"""Corpora: one module each, from the release as its owners ship it to one table of utterances.
+
+A corpus module offers
+
+`read(data, partial)` -> `Corpus`
+    Examine the release at `data` (a folder or a file; None: the corpus's own default place) and
+    return its utterances. Whatever is broken is named, file by file; unless `partial`, it ends in
+    a `UserError`.
+`recording_fold(recording)` -> str, optional
+    The fold of protocol `recording` in which a recording is tested. Without it, each recording is
+    a fold where there are at most ten of them, and else they are dealt to ten folds.
+`DEFAULT_FOLDS`, optional
+    What `./run.sh` runs when `--folds` is not given; without it, all folds.
+`DEFAULT_HPARAMS`, optional
+    The YAML that `./run.sh` takes when `--hparams` is not given.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+NAMES = ("mini", "iemocap", "nemo", "csv")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus that has been examined.
+
+    Attributes
+    ----------
+    name
+        Stands in every path and on every table.
+    root
+        What `$data_root` stands for in the table's `wav` column.
+    table
+        The utterances (see `local.manifest`), unsorted.
+    source
+        One line on what it is, printed by stage 0 and on the results.
+    faults
+        What is missing or broken, one line each; only a corpus read with `partial` has any.
+    """
+
+    name: str
+    root: Path
+    table: pd.DataFrame
+    source: str
+    faults: list[str] = field(default_factory=list)
+
+
+def module(name: str) -> ModuleType:
+    """Import the module of a corpus by its name (one of `NAMES`)."""
+    # `csv` would shadow nothing here, but a module of that name invites confusion with Python's own.
+    return importlib.import_module(f"local.corpora.{'csv_table' if name == 'csv' else name}")

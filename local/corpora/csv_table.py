@@ -1,0 +1,232 @@
+"""A table of one's own: `--corpus csv --data /path/to/table.csv`, one utterance a row.
+
+========== ==================================================================================
+wav        audio file, absolute or counted from the folder of the table; any rate, number of
+           channels and format that libsndfile reads
+emo        emotion: letters, digits, `_` and `-`
+ID         name of the utterance; by default the path of `wav`, with `-` for `/`, less its suffix
+wrd        transcript, in any language and case
+spk_id     who speaks; like the next two of letters, digits, `_`, `.` and `-`, as folds and
+           so folders are named after it
+session    in which session
+recording  from which recording (dialogue, broadcast) the utterance was cut
+gender     `f`, `female`, `m` or `male`, in any case
+style      `impro` or `script`
+========== ==================================================================================
+
+`wav` and `emo` must be there, the others may be absent or empty, further columns are not used.
+UTF-8, with commas, quoted as spreadsheets do. The labels are those in the table, each with at
+least two utterances. The corpus bears the name of the file, less its suffix.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from local.audio import examine
+from local.corpora import NAMES, Corpus
+from local.corpora.faults import settle
+from local.errors import UserError
+from local.manifest import COLUMNS, DATA_ROOT
+from local.text import normalise
+
+REQUIRED = ("wav", "emo")
+OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style")
+GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
+STYLES = ("", "impro", "script")
+LABEL = re.compile(r"[\w-]+")
+FOLDER = re.compile(r"\w[\w.-]*")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+NOT_TEXT = re.compile("[\0\udc80-\udcff]")  # a zero byte, and what surrogateescape makes of bytes outside UTF-8
+
+Row = dict[str, str]
+
+
+def read(data: Path | None, partial: bool = False) -> Corpus:
+    """Examine the table `data` and the audio files that it lists.
+
+    Raises
+    ------
+    UserError
+        There is no such table, it lacks a column or has fewer than two emotions, the file's name
+        cannot be a corpus's; or, unless `partial`, anything in it is broken, with every fault named.
+    """
+    path = _locate(data)
+    faults: list[str] = []
+    found = rows(path, REQUIRED, faults, skipinitialspace=True)
+    utterances = gather(path, found, _utterance, faults)
+    sizes = Counter(utterance["emo"] for utterance in utterances)
+    faults += [
+        f"{path.name}: emotion {emo!r} has only one utterance that can be used" for emo, n in sizes.items() if n == 1
+    ]
+    settle(path.stem, faults, partial)
+    table = pd.DataFrame([each for each in utterances if sizes[each["emo"]] > 1], columns=list(COLUMNS))
+    if table["emo"].nunique() < 2:
+        has = f"only one emotion, {table['emo'].iloc[0]!r}," if len(table) else "no utterance"
+        raise UserError(
+            f"{path} has {has} that can be used",
+            "give a table with two emotions or more, each with at least two utterances",
+        )
+    unused = sorted({column for _, row in found for column in row if column} - {*REQUIRED, *OPTIONAL})
+    source = f"own table {path.name}" + (f" (columns not used: {', '.join(unused)})" if unused else "")
+    return Corpus(path.stem, path.parent, table, source, faults)
+
+
+def rows(path: Path, required: Iterable[str], faults: list[str], **dialect) -> list[tuple[int, Row]]:
+    """Read a table with a header: the line in which each row begins, and its fields by column.
+
+    Fields are stripped of blanks around them; empty rows are passed over.
+
+    Parameters
+    ----------
+    path
+        A text file in UTF-8, with or without byte order mark.
+    required
+        Columns that must be there.
+    faults
+        Empty; takes a line for each row that is left out: not UTF-8, a zero byte, wrong quotes or
+        number of fields.
+    dialect
+        What Python's csv.reader takes.
+
+    Raises
+    ------
+    UserError
+        The header is absent, broken, or lacks a column or has it twice.
+    """
+    records = _records(path, faults, **dialect)
+    line, header = next(records, (1, []))
+    if faults:  # the true header is among them
+        raise UserError(f"the header of the table cannot be read: {faults[0]}", "save the table anew, as UTF-8")
+    wrong = [f"lacks {column}" for column in required if column not in header]
+    wrong += [f"repeats {column}" for column, n in Counter(filter(None, header)).items() if n > 1]
+    if wrong:
+        has = f"it has {', '.join(header)}" if header else "it is empty"
+        raise UserError(f"{path}:{line}: the header {' and '.join(wrong)} ({has})", "name each column once in line 1")
+    found = []
+    for line, fields in records:
+        if len(fields) == len(header):
+            found.append((line, dict(zip(header, fields, strict=True))))
+        else:
+            faults.append(f"{path.name}:{line}: {len(fields)} fields where the header has {len(header)}")
+    return found
+
+
+def gather(
+    path: Path,
+    found: Iterable[tuple[int, Row]],
+    utterance: Callable[[Path, Row], tuple[Row, list[str]]],
+    faults: list[str],
+) -> list[dict]:
+    """Make utterances of rows: durations from the audio files, IDs and files unique.
+
+    Parameters
+    ----------
+    path
+        The table; its folder becomes `$data_root`.
+    found
+        What `rows` returned.
+    utterance
+        Turns (folder, row) into the columns of `local.manifest` but `duration`, with `wav`
+        relative to the folder, and says what is wrong with the row.
+    faults
+        Takes every fault of every row.
+
+    Returns
+    -------
+    list of dict
+        The utterances that have no fault, in the order of the table.
+    """
+    good, lines = [], {}
+    for line, row in found:
+        columns, wrong = utterance(path.parent, row)
+        wav = columns["wav"]
+        for column in ("ID", "wav"):
+            first = lines.setdefault((column, columns[column]), line)
+            if columns[column] and first != line:
+                wrong.append(f"{column} {columns[column]!r} is in line {first} already")
+                break
+        if wav:
+            try:
+                columns |= {"duration": round(examine(path.parent / wav).duration, 6), "wav": f"{DATA_ROOT}/{wav}"}
+            except OSError as error:
+                wrong.append(f"{wav!r}: {error}")
+        if wrong:
+            faults += [f"{path.name}:{line}: {each}" for each in wrong]
+        else:
+            good.append(columns)
+    return good
+
+
+def _locate(data: Path | None) -> Path:
+    """Find the table and see that its name can stand in paths."""
+    if data is None:
+        raise UserError("corpus csv: no table is given", "--data /path/to/table.csv")
+    path = Path(data).absolute()
+    path = path.parent.resolve() / path.name  # a `..` in a relative path must lead where the system sees it lead
+    if not path.is_file():
+        raise UserError(f"there is no table {data}", "--data /path/to/table.csv")
+    if path.stem.lower() in NAMES or not FOLDER.fullmatch(path.stem):
+        raise UserError(
+            f"{data}: {path.stem!r} cannot be the name of a corpus of your own",
+            "rename the file: letters, digits, _ . and -, and none of " + ", ".join(NAMES),
+        )
+    return path
+
+
+def _records(path: Path, faults: list[str], **dialect) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the fields of each record that is not empty; unreadable ones become faults."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", "see to its permissions") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, **dialect)
+    while True:
+        line = reader.line_num + 1  # a quoted field may hold newlines: the record begins here and ends further down
+        try:
+            fields = [field.strip() for field in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            faults.append(f"{path.name}:{line}: {error}")
+            continue
+        stray = NOT_TEXT.search("".join(fields))
+        if stray:
+            faults.append(f"{path.name}:{line}: byte '0x{ord(stray[0]) & 0xFF:02X}' is not UTF-8 text")
+        elif any(fields):
+            yield line, fields
+
+
+def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
+    """Bring a row into the form of `local.manifest`, and say what is wrong with it."""
+    row = dict.fromkeys(OPTIONAL, "") | row
+    wav = os.path.relpath(root / row["wav"], root) if row["wav"] else ""
+    name = "-".join(part for part in os.path.splitext(wav)[0].split("/") if part != "..")
+    wrong = [f"{column} is empty" for column in REQUIRED if not row[column]]
+    wrong += [
+        f"{column} {row[column]!r} has a control character" for column in ("ID", "wav") if CONTROL.search(row[column])
+    ]
+    if row["emo"] and not LABEL.fullmatch(row["emo"]):
+        wrong.append(f"emo {row['emo']!r} has other characters than letters, digits, _ and -")
+    for column in ("spk_id", "session", "recording"):
+        if row[column] and not FOLDER.fullmatch(row[column]):
+            wrong.append(f"{column} {row[column]!r} cannot name a folder: letters, digits, _ . and - can")
+    if row["gender"].lower() not in GENDERS:
+        wrong.append(f"gender {row['gender']!r} is none of f, female, m, male")
+    if row["style"] not in STYLES:
+        wrong.append(f"style {row['style']!r} is neither impro nor script")
+    columns = row | {
+        "ID": row["ID"] or name,
+        "wav": wav,
+        "gender": GENDERS.get(row["gender"].lower(), ""),
+        "wrd": normalise(row["wrd"]),
+    }
+    return columns, wrong

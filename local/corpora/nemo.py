@@ -1,0 +1,83 @@
+"""nEMO: acted emotional speech in Polish (Christop, LREC-COLING 2024; CC BY-NC-SA 4.0).
+
+The release (github.com/amu-cai/nEMO) is a folder with
+
+- `data.tsv`: file_id, emotion, raw_text, normalized_text, speaker_id, gender, age; tab-separated,
+  without quoting, some columns padded with blanks;
+- `samples/<file_id>`: mono WAV at 24 kHz, named `<speaker>_<emotion>_<sentence>.wav`.
+
+9 actors speak 90 sentences in anger, fear, happiness, neutral, sadness and surprise: 4,481
+utterances, as some actors are incomplete. A selection of emotions, or another audio format named
+in file_id, is read just as well. Every actor speaks every sentence, so folds by speaker share
+their text: word error rates of a model trained on the other actors are those of known sentences.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+
+from local.corpora import Corpus
+from local.corpora.csv_table import Row, gather, rows
+from local.corpora.faults import settle
+from local.errors import UserError
+from local.manifest import COLUMNS
+from local.text import normalise
+
+SOURCE = "nEMO, acted emotional speech in Polish (Christop 2024, CC BY-NC-SA 4.0)"
+REQUIRED = ("file_id", "emotion", "normalized_text", "speaker_id", "gender")
+EMOTIONS = {
+    "anger": "ang",
+    "fear": "fea",
+    "happiness": "hap",
+    "neutral": "neu",
+    "sadness": "sad",
+    "surprised": "sur",
+}
+GENDERS = {"female": "F", "male": "M"}
+
+
+def read(data: Path | None, partial: bool = False) -> Corpus:
+    """Examine nEMO in the folder `data`.
+
+    Raises
+    ------
+    UserError
+        `data` is not nEMO; or, unless `partial`, anything in it is missing or broken, with every
+        fault named.
+    """
+    if data is None:
+        raise UserError("corpus nemo: its folder is not given", "--data /path/to/nEMO")
+    root = Path(data).resolve()
+    path = root / "data.tsv"
+    if not path.is_file():
+        raise UserError(f"{data} is not nEMO: it has no file data.tsv", "--data /path/to/nEMO")
+    faults: list[str] = []
+    utterances = gather(path, rows(path, REQUIRED, faults, delimiter="\t", quoting=csv.QUOTE_NONE), _utterance, faults)
+    settle("nemo", faults, partial)
+    if not utterances:
+        raise UserError(f"{path} lists no utterance that can be used", "--data /path/to/nEMO, with its samples")
+    return Corpus("nemo", root, pd.DataFrame(utterances, columns=list(COLUMNS)), SOURCE, faults)
+
+
+def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
+    """Bring a row into the form of `local.manifest`, and say what is wrong with it."""
+    wrong = [f"{column} is empty" for column in ("file_id", "speaker_id") if not row[column]]
+    if row["emotion"] not in EMOTIONS:
+        wrong.append(f"emotion {row['emotion']!r} is none of {', '.join(EMOTIONS)}")
+    if row["gender"] not in GENDERS:
+        wrong.append(f"gender {row['gender']!r} is neither female nor male")
+    columns = {
+        "ID": Path(row["file_id"]).stem,
+        "wav": f"samples/{row['file_id']}" if row["file_id"] else "",
+        "spk_id": row["speaker_id"],
+        "gender": GENDERS.get(row["gender"], ""),
+        "session": "",
+        "recording": "",
+        "style": "",
+        "emo": EMOTIONS.get(row["emotion"], ""),
+        "wrd": normalise(row["normalized_text"]),
+    }
+    return columns, wrong

@@ -1,0 +1,69 @@
+"""Stage 3, one job: emotion posteriors and greedy transcripts of the test part.
+
+    python -m local.decode OPTIONS --folds FOLD --seeds SEED [-- OVERRIDES]
+
+takes the checkpoint of the best validation UA, or of the last epoch where nothing validates, and
+writes `predictions.csv`. The model is the one that the run folder's hyperparams.yaml describes.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import torch
+from speechbrain.utils.autocast import AMPConfig, TorchAutocast
+from speechbrain.utils.checkpoints import Checkpointer
+from speechbrain.utils.distributed import infer_device
+from tqdm import tqdm
+
+from local import hparams, logs, predictions
+from local.brain import best, prediction_rows
+from local.dataset import Utterances, sorted_batches
+from local.errors import UserError, exits
+from local.job import Job
+from local.options import parse
+
+logger = logging.getLogger(__name__)
+
+
+@torch.inference_mode()
+def decode(job: Job) -> None:
+    """Decode the test part of a job that is trained."""
+    if job.done("decode"):
+        logger.info("%s is decoded already", job.folder)
+        return
+    values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
+    device = job.options.overrides.get("device", values["device"]) or infer_device()
+    system = values["system"].to(device).eval()
+    checkpoint = Checkpointer(job.folder / "save", {"system": system}).recover_if_possible(importance_key=best)
+    if checkpoint is None:
+        raise UserError(f"{job.folder / 'save'} holds no checkpoint", "run stage 2 again with --force true")
+    utterances = Utterances.of(job, "test")
+    utterances.refuse_longer_than(system.encoder.max_samples)
+    batches = sorted_batches(utterances, values["eval_batch_size"], values["num_workers"])
+    autocast = TorchAutocast(device.split(":")[0], dtype=AMPConfig.from_name(values["eval_precision"]).dtype)
+    rows = []
+    for batch in tqdm(batches, disable=not sys.stderr.isatty()):
+        batch = batch.to(device)
+        with autocast:
+            outputs = system(batch.wavs, batch.lengths)
+        rows += prediction_rows(batch, outputs, job.labels, job.tokenizer)
+    path = job.folder / "predictions.csv"
+    predictions.write(path, predictions.frame(rows, job.labels))
+    job.decoding().write([path], epoch=checkpoint.meta["epoch"])
+    logger.info("decoded %d utterances with epoch %d: %s", len(rows), checkpoint.meta["epoch"], path)
+
+
+@exits
+def main() -> None:
+    """Decode one job."""
+    logs.log_to_stderr()
+    options = parse()
+    for seed in options.seeds:
+        for fold in options.chosen_folds():
+            decode(Job(options, fold, seed))
+
+
+if __name__ == "__main__":
+    main()

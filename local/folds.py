@@ -1,0 +1,90 @@
+"""Stage 1: a protocol's folds, each with its parts and its tokenizer.
+
+    python -m local.folds OPTIONS
+
+writes `manifests/<corpus>/<protocol>/<fold>/{train,valid,test}.csv` and `tokenizer.model` for
+every fold of the protocol, whichever of them are run later.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pandas as pd
+
+from local import audit, manifest, protocols, tokenizer
+from local.errors import UserError, exits
+from local.files import digest
+from local.hparams import scalars
+from local.markers import Marker
+from local.options import Options, parse
+
+
+def make_folds(options: Options) -> None:
+    """Write all folds of the protocol, unless they stand there already."""
+    valid = options.chosen_valid()
+    folder = options.folds_folder(valid)
+    values = scalars(options.hparams, options.overrides)
+    tokens = {key: values[key] for key in ("token_type", "vocab_size")}
+    if values["token_type"] == "char":
+        del tokens["vocab_size"]
+    inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "protocol": options.protocol, "valid": valid}
+    marker = Marker(folder / "folds.json", inputs | tokens)
+    if marker.done("stage 1", options.force):
+        print(f"protocol {options.protocol}: {folder} is already made")
+        return
+
+    table = options.table()
+    folds = protocols.test_folds(table, options.protocol, options.recording_fold())
+    audit.assert_partition(table, folds)
+    print(f"protocol {options.protocol}: {protocols.WORDS[options.protocol]}")
+    print(f"  validation {valid}: {protocols.VALID_WORDS[valid]}")
+    if (table["wrd"] == "").all():
+        print("  no utterance has a transcript: the CTC task is off, and there is no WER")
+    outputs, sizes = [], {}
+    for fold in sorted(folds.unique()):
+        part = protocols.split(table, folds, fold, valid)
+        audit.assert_disjoint(options.protocol, fold, table, part)
+        outputs += _write_fold(folder / fold, fold, table, part, tokens)
+        sizes[fold] = {name: int((part == name).sum()) for name in audit.PARTS}
+        print("  fold " + fold + ": " + ", ".join(f"{name} {count}" for name, count in sizes[fold].items()))
+    for stale in folder.iterdir():  # folds of another corpus version, with --force
+        if stale.is_dir() and stale.name not in sizes:
+            shutil.rmtree(stale)
+    marker.write(outputs, labels=manifest.labels(table), sizes=sizes)
+    print(f"  wrote {folder}")
+
+
+def _write_fold(folder, fold: str, table: pd.DataFrame, part: pd.Series, tokens: dict) -> list:
+    """Write one fold's manifests and tokenizer; return their paths."""
+    train = table[part == "train"]
+    absent = set(table["emo"]) - set(train["emo"])
+    if absent:
+        raise UserError(
+            f"fold {fold}: no {sorted(absent)[0]} in the training part", "take another protocol, or more data"
+        )
+    paths = []
+    for name in audit.PARTS:
+        path = folder / f"{name}.csv"
+        if (part == name).any():
+            manifest.write(path, table[part == name])
+            paths.append(path)
+        else:
+            path.unlink(missing_ok=True)
+    model = folder / "tokenizer.model"
+    if (train["wrd"] != "").any():
+        tokenizer.train(train["wrd"], model, *tokens.values())
+        paths.append(model)
+    else:
+        model.unlink(missing_ok=True)
+    return paths
+
+
+@exits
+def main() -> None:
+    """Run stage 1."""
+    make_folds(parse())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Hyperparameters: one HyperPyYAML file per structure, and overrides that must fit it.
+
+SpeechBrain's own parser turns `--fold 03` into 3 and a lone `--alpha` into nothing; here a value
+must be given, its key must stand at the top of the YAML, and its type must be the default's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ruamel.yaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+
+from local.errors import UserError
+
+# Keys that the pipeline sets per job; nobody overrides them by hand.
+GIVEN = ("seed", "n_labels", "n_tokens")
+# Keys that say where and how a job runs, not what it computes: another value is not another experiment.
+RUNTIME = ("device", "num_workers")
+
+
+def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:
+    """Turn `--key value` and `--key=value` words into typed overrides of a YAML.
+
+    Raises
+    ------
+    UserError
+        A stray word, a missing value, an unknown key (the known ones are named), or a value of
+        another type than the default's.
+    """
+    defaults = scalars(file)
+    known = [key for key in defaults if key not in GIVEN]
+    overrides: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not re.match(r"--[A-Za-z]", word):
+            raise UserError(f"stray word '{word}' after --", "write overrides as -- --key value")
+        key, equals, value = word[2:].partition("=")
+        key = key.replace("-", "_")
+        if key not in known:
+            raise UserError(f"{file} has no key '{key}' that could be overridden", f"take one of: {' '.join(known)}")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UserError(f"override --{key} has no value", f"write --{key} VALUE")
+            value = rest.pop(0)
+        overrides[key] = _typed(key, value, defaults[key])
+    return overrides
+
+
+def _typed(key: str, value: str, default: Any) -> Any:
+    """Read a value as the type of its default: `1e-5` for a number is a number, whatever YAML thinks."""
+    if isinstance(default, bool):
+        if value.lower() not in ("true", "false"):
+            raise UserError(f"override --{key} {value}: not true or false", f"the default is {default}")
+        return value.lower() == "true"
+    try:
+        if isinstance(default, int):
+            return int(value)
+        if isinstance(default, float):
+            return float(value)
+    except ValueError:
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise UserError(f"override --{key} {value}: not {kind}", f"the default is {default}") from None
+    return None if default is None and value.lower() in ("none", "null") else value
+
+
+def scalars(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read a YAML's top-level values with references resolved, and nothing built from it.
+
+    Keys whose value is an object to be built (`!new:`, `!apply:`, `!name:`) are left out.
+    """
+    return _plain(resolved(file, overrides or {}))
+
+
+class _Values(ruamel.yaml.constructor.SafeConstructor):
+    """Reads values, and an ellipsis in place of every object that a tag would build."""
+
+
+_Values.add_multi_constructor("!", lambda *_: ...)
+
+
+def _plain(text: str) -> dict[str, Any]:
+    reader = ruamel.yaml.YAML(typ="safe", pure=True)
+    reader.Constructor = _Values
+    return {key: value for key, value in reader.load(text).items() if value is not ...}
+
+
+def resolved(file: Path, overrides: dict[str, Any]) -> str:
+    """Return the text of a YAML with overrides applied and references resolved: it loads by itself."""
+    try:
+        with open(file, encoding="utf-8") as stream:
+            return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
+    except FileNotFoundError:
+        raise UserError(f"there is no YAML {file}", "give one of hparams/*.yaml with --hparams") from None
+    except (ruamel.yaml.error.YAMLError, KeyError, ValueError) as error:
+        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}", "mend it, or take another") from None
+
+
+def build(text: str) -> dict[str, Any]:
+    """Build the objects that a resolved YAML describes."""
+    return load_hyperpyyaml(text)
+
+
+def differences(old: str, new: str) -> list[str]:
+    """Name what differs between two resolved YAMLs, runtime keys apart: `alpha: 0.1 -> 0.01`."""
+    before, after = _plain(old), _plain(new)
+    keys = [key for key in {**before, **after} if key not in RUNTIME]
+    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]

@@ -1,0 +1,72 @@
+"""Systems: one file each, pure torch modules without I/O, built by one YAML in hparams.
+
+The trainer asks two things of a system, an `nn.Module`:
+
+`forward(wavs, lengths)` -> `Outputs`
+    [B, N] waveforms and [B] true lengths in samples to emotion logits and, where the system has
+    a CTC head, logits over tokens per frame.
+`losses(outputs, targets)` -> `Losses`
+    What to descend on, and its parts for the log; every one a mean over the batch's utterances,
+    so that the mean over micro-batches, weighted by their sizes, is that of the whole batch.
+
+Where parameters need a learning rate of their own, `heads()` lists the modules that learn at
+`head_lr`; the rest learns at `lr`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Outputs(NamedTuple):
+    """What a system says of a batch.
+
+    emotion
+        [B, C] logits.
+    tokens
+        [B, T, V] logits per frame, or None where the system has no CTC head.
+    n_frames
+        [B] true frames.
+    """
+
+    emotion: Tensor
+    tokens: Tensor | None
+    n_frames: Tensor
+
+
+class Targets(NamedTuple):
+    """What is true of a batch.
+
+    emotion
+        [B] class indices.
+    tokens
+        [B, L] token indices, padded with 0.
+    n_tokens
+        [B] true tokens; 0 where there is no transcript.
+    """
+
+    emotion: Tensor
+    tokens: Tensor
+    n_tokens: Tensor
+
+
+class Losses(NamedTuple):
+    """The loss of a batch and its parts, scalars, each a mean over the batch's utterances.
+
+    total
+        What is descended on.
+    ce
+        Cross-entropy of the emotions.
+    ctc
+        CTC loss, summed over each transcript; 0 for an utterance that it is left out of.
+    ctc_left_out
+        How many utterances the CTC term is left out of: no transcript, or one that needs more
+        frames than there are.
+    """
+
+    total: Tensor
+    ce: Tensor
+    ctc: Tensor
+    ctc_left_out: Tensor

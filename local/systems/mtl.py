@@ -1,0 +1,98 @@
+"""The multi-task model of Cai et al., Interspeech 2021: one encoder, a CTC head and an emotion head.
+
+z = encoder(x)                          [B, T, d]
+tokens  = W_t z + b_t                   [B, T, V]   per frame, CTC
+emotion = W_e pool(z) + b_e             [B, C]      pool over the true frames
+L = CE(emotion) + alpha * CTC(tokens)               paper, equation 3
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from local.encoders import Encoder, length_mask
+from local.errors import UserError
+from local.systems import Losses, Outputs, Targets
+from local.tokenizer import BLANK
+
+
+class MultiTaskSystem(nn.Module):
+    """Shared encoder, one linear layer per task.
+
+    Parameters
+    ----------
+    encoder
+        See `local.encoders`.
+    n_labels
+        C, the number of emotions.
+    n_tokens
+        V, the size of the token vocabulary; token 0 is the blank.
+    alpha
+        Weight of the CTC task.
+    pooling
+        `mean` (the paper's code) or `sum` (the paper's text) over the true frames.
+    """
+
+    def __init__(self, encoder: Encoder, n_labels: int, n_tokens: int, alpha: float, pooling: str = "mean") -> None:
+        super().__init__()
+        if pooling not in ("mean", "sum"):
+            raise UserError(f"pooling is '{pooling}'", "set pooling to mean or sum")
+        if alpha < 0:
+            raise UserError(f"alpha is {alpha}", "set alpha to 0 or above")
+        self.encoder = encoder
+        self.token_head = nn.Linear(encoder.dim, n_tokens)
+        self.emotion_head = nn.Linear(encoder.dim, n_labels)
+        self.alpha = alpha
+        self.pooling = pooling
+
+    def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
+        """[B, N] waveforms, [B] samples -> logits of both tasks."""
+        frames, n_frames = self.encoder(wavs, lengths)
+        return Outputs(self.emotion_head(self.pool(frames, n_frames)), self.token_head(frames), n_frames)
+
+    def pool(self, frames: Tensor, n_frames: Tensor) -> Tensor:
+        """Pool over the true frames: [B, T, d], [B] -> [B, d]."""
+        true = length_mask(n_frames, frames.shape[1])[:, :, None]
+        total = frames.float().masked_fill(~true, 0.0).sum(1)
+        return total if self.pooling == "sum" else total / n_frames[:, None]
+
+    def losses(self, outputs: Outputs, targets: Targets) -> Losses:
+        """L = CE + alpha * CTC, and its parts, in single precision."""
+        ce = F.cross_entropy(outputs.emotion.float(), targets.emotion)
+        # With alpha = 0 no gradient may reach the CTC head, not even one of zeros: the optimizer
+        # would still count it as seen. Its loss is computed for the log alone.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.alpha > 0):
+            ctc, left_out = ctc_batchmean(outputs, targets)
+        total = ce + self.alpha * ctc if self.alpha > 0 else ce
+        return Losses(total, ce.detach(), ctc.detach(), left_out)
+
+    def heads(self) -> list[nn.Module]:
+        """The modules that learn at `head_lr`."""
+        return [self.token_head, self.emotion_head]
+
+
+def ctc_batchmean(outputs: Outputs, targets: Targets) -> tuple[Tensor, Tensor]:
+    """CTC loss, summed over each transcript, mean over the batch's utterances.
+
+    An utterance without a transcript, or whose transcript needs more frames than it has (one per
+    token and one more between two alike), adds nothing.
+
+    Returns
+    -------
+    loss
+        Scalar.
+    left_out
+        Scalar int, utterances that added nothing.
+    """
+    tokens, n_tokens, n_frames = targets.tokens, targets.n_tokens, outputs.n_frames
+    pair = length_mask(n_tokens - 1, tokens.shape[1] - 1) if tokens.shape[1] > 1 else tokens[:, :0].bool()
+    repeats = ((tokens[:, 1:] == tokens[:, :-1]) & pair).sum(1)
+    fits = (n_tokens > 0) & (n_tokens + repeats <= n_frames)
+    left_out = (~fits).sum()
+    if not fits.any():
+        return outputs.tokens.float().sum() * 0.0, left_out
+    log_probs = outputs.tokens[fits].float().log_softmax(-1).transpose(0, 1)
+    summed = F.ctc_loss(log_probs, tokens[fits], n_frames[fits], n_tokens[fits], blank=BLANK, reduction="sum")
+    return summed / len(fits), left_out

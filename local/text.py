@@ -1,0 +1,49 @@
+"""Transcripts as the CTC head learns them and as WER and CER compare them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# {LG}, [BREATHING], <noise>, (laughs): what transcribers write for sounds that are not words.
+NOISE_TAG = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]|<[^<>]*>|\([^()]*\)")
+APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\uff07": "'"})
+ENGLISH = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
+
+
+def normalise(text: str, alphabet: str | None = None) -> str:
+    """Bring a transcript to the one form in which it is trained on and scored.
+
+    Unicode NFC, noise tags out, upper case, every character outside the alphabet deleted (as the
+    paper does, so that WELL-KNOWN becomes WELLKNOWN), blanks collapsed. An apostrophe is kept
+    inside and at the edge of a word, and dropped where it stands alone.
+
+    Parameters
+    ----------
+    text
+        A transcript as the corpus gives it.
+    alphabet
+        The upper-case characters that are kept besides the blank; None keeps every Unicode
+        letter, combining mark and digit, and the apostrophe.
+
+    Examples
+    --------
+    >>> normalise("It\u2019s {LG} well-known,  isn't it?", ENGLISH)
+    "IT'S WELLKNOWN ISN'T IT"
+    >>> normalise("\u201eMleko jest źródłem wapnia\u201d 24")
+    'MLEKO JEST ŹRÓDŁEM WAPNIA 24'
+    >>> normalise("[BREATHING]")
+    ''
+    """
+    text = NOISE_TAG.sub(" ", unicodedata.normalize("NFC", text)).translate(APOSTROPHES)
+    # Upper-casing can decompose (the ligature U+FB01 becomes FI), hence NFC once more.
+    text = unicodedata.normalize("NFC", text.upper())
+    kept = (character if character.isspace() or _is_kept(character, alphabet) else "" for character in text)
+    words = ("".join(kept)).split()
+    return " ".join(word for word in words if word.strip("'"))
+
+
+def _is_kept(character: str, alphabet: str | None) -> bool:
+    if alphabet is not None:
+        return character in alphabet
+    return character == "'" or unicodedata.category(character)[0] in "LMN"

@@ -1,0 +1,125 @@
+"""Stage 2, one job: train one fold with one seed.
+
+    python -m local.train OPTIONS --folds FOLD --seeds SEED [-- OVERRIDES]
+
+writes the run folder. A job that was interrupted goes on after its last whole epoch; one that is
+done says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from typing import Any
+
+import torch
+from speechbrain.utils.checkpoints import Checkpointer
+from speechbrain.utils.seed import seed_everything
+from torch.utils.data import DataLoader
+
+from local import environment, hparams, logs
+from local.brain import EmotionBrain, best
+from local.dataset import UpdateSampler, Utterances, loader, sorted_batches
+from local.errors import UserError, exits
+from local.files import atomic
+from local.job import Job
+from local.options import parse
+
+logger = logging.getLogger(__name__)
+
+# What a training leaves in its run folder, besides its log and what it began with.
+LEFT = ("save", "epochs.csv", "train_log.txt", "train.json", "predictions.csv", "decode.json", "scores.json")
+
+
+def train(job: Job) -> None:
+    """Train a job to its end."""
+    if job.done("train"):
+        logger.info("%s is trained already", job.folder)
+        return
+    begin(job)
+    seed_everything(job.seed, verbose=False)
+    values = hparams.build(job.yaml)
+    values["precision"] = precision(values)
+    training, validation = utterances(job, values["system"])
+    sampler = UpdateSampler(training.durations, values["batch_size"], values["micro_batch_size"], job.seed)
+    checkpointer = Checkpointer(job.folder / "save")
+    brain = EmotionBrain(values["system"], values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
+    with atomic(job.folder / "env.json") as file:
+        json.dump(environment.describe(brain.device, brain.precision), file, indent=1)
+    train_set = loader(training, sampler, values["num_workers"])
+    brain.has_valid = validation is not None
+    brain.fit(brain.epoch_counter, train_set, valid_loader(validation, values), progressbar=sys.stderr.isatty())
+    chosen = checkpointer.find_checkpoint(importance_key=best)
+    outputs = [job.folder / "epochs.csv", chosen.path / "CKPT.yaml"]
+    job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"])
+    logger.info("%s is trained; epoch %d is taken", job.folder, chosen.meta["epoch"])
+
+
+def begin(job: Job) -> None:
+    """Begin the run folder, or go on in one that was begun with the same values and manifests.
+
+    Raises
+    ------
+    UserError
+        It was begun with others.
+    """
+    begun = job.folder / "hyperparams.yaml"
+    manifests = {name: value for name, value in job.training().inputs.items() if "." in name}
+    text = f"# manifests: {json.dumps(manifests)}\n" + job.yaml
+    if job.options.force:
+        for path in (job.folder / name for name in LEFT):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    elif begun.exists():
+        old = begun.read_text(encoding="utf-8")
+        changed = hparams.differences(old, text)
+        if old.splitlines()[0] != text.splitlines()[0]:
+            changed.append("the fold's manifests")
+        if changed:
+            raise UserError(
+                f"{job.folder} was begun with other inputs: {', '.join(changed)}",
+                "--name NAME for another experiment, or --force true to begin anew",
+            )
+    with atomic(begun) as file:
+        file.write(text)
+
+
+def precision(values: dict[str, Any]) -> str:
+    """Settle `precision: auto`: mixed precision where the device has it."""
+    if values["precision"] != "auto":
+        return values["precision"]
+    if not torch.cuda.is_available() or str(values["device"]).startswith("cpu"):
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def utterances(job: Job, system: torch.nn.Module) -> tuple[Utterances, Utterances | None]:
+    """The training and the validation part, where there is one, all of them short enough for the encoder."""
+    training = Utterances.of(job, "train")
+    validation = Utterances.of(job, "valid") if (job.manifests / "valid.csv").exists() else None
+    for part in (training, validation):
+        if part is not None:
+            part.refuse_longer_than(system.encoder.max_samples)
+    return training, validation
+
+
+def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataLoader | None:
+    """The validation part's batches, where there is one."""
+    if validation is None:
+        return None
+    return sorted_batches(validation, values["eval_batch_size"], values["num_workers"])
+
+
+@exits
+def main() -> None:
+    """Run one job."""
+    logs.log_to_stderr()
+    options = parse()
+    for seed in options.seeds:
+        for fold in options.chosen_folds():
+            train(Job(options, fold, seed))
+
+
+if __name__ == "__main__":
+    main()

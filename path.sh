@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# The environment; sourced by run.sh, the recipes and tests/run.sh. Quiet when it is ready.
+# On first use, and whenever requirements.txt changes, it makes .venv from that lock.
+
+SER_MTL=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd) || return
+export SER_MTL
+
+make_environment() {
+  local python candidate
+  for candidate in "${PYTHON:-python3}" python3.12 python3.13 python3.11 python3.10 python3.14; do
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+      python=$candidate
+      break
+    fi
+  done
+  if [[ -z ${python:-} ]]; then
+    echo "error: no Python of at least 3.10 with its venv module is on the PATH" >&2
+    echo "  try: install python3 and python3-venv, or set PYTHON to another interpreter" >&2
+    return 2
+  fi
+  echo "path.sh: setting up .venv (some 5 GB, once)" >&2
+  rm -rf "$SER_MTL/.venv"
+  "$python" -m venv "$SER_MTL/.venv" || return 2
+  local pip=("$SER_MTL/.venv/bin/python" -m pip --quiet --disable-pip-version-check)
+  local lock=$SER_MTL/requirements.txt uv=$SER_MTL/.venv/bin/uv
+  # uv, by its own entry in the lock, installs ten times faster; where it cannot, pip does.
+  if "${pip[@]}" install --require-hashes --no-deps -r <(sed -n '/^uv==/,/^ *# via/p' "$lock") 2>/dev/null &&
+    "$uv" pip install --quiet --python "$SER_MTL/.venv/bin/python" --require-hashes -r "$lock"; then
+    :
+  else
+    echo "path.sh: uv did not; going on with pip (some minutes)" >&2
+    "${pip[@]}" install --require-hashes -r "$lock" || {
+      echo "error: the packages of requirements.txt could not be installed" >&2
+      echo "  try: look at pip's message above, mend the network or the disk, and run again" >&2
+      return 2
+    }
+  fi
+  cp "$lock" "$SER_MTL/.venv/requirements.txt" # last: it marks a whole environment
+}
+
+if ! cmp -s "$SER_MTL/requirements.txt" "$SER_MTL/.venv/requirements.txt"; then
+  if command -v flock >/dev/null; then
+    # Two first uses at once: the second waits, and finds it made.
+    exec {lock}>"$SER_MTL/.venv.lock" && flock "$lock"
+    cmp -s "$SER_MTL/requirements.txt" "$SER_MTL/.venv/requirements.txt" || make_environment || return
+    exec {lock}>&-
+  else
+    make_environment || return
+  fi
+fi
+
+export PATH=$SER_MTL/.venv/bin:$PATH
+export PYTHONPATH=$SER_MTL
+export PYTHONUNBUFFERED=1          # logs in the order in which things happen
+export PYTHONHASHSEED=0            # nothing may hang on the order of a set
+export TOKENIZERS_PARALLELISM=false
+export HF_HUB_DISABLE_TELEMETRY=1

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Speech emotion recognition with multi-task learning: the stages, one call each.
+#
+#   ./run.sh                                                    the mini corpus (synthetic voices), stages 0-5
+#   ./run.sh --corpus iemocap --data IEMOCAP_full_release       IEMOCAP with the paper's model
+#   ./run.sh --stage 2 --stop-stage 4 --folds "01F 01M" -- --alpha 0.01 --epochs 30
+#
+# Options (--x v or --x=v, dashes or underscores):
+#   --stage N, --stop-stage N   first and last stage (0 to 5)
+#                               0 corpus  1 folds  2 train  3 decode  4 score  5 report
+#   --corpus C                  mini (default), iemocap, nemo, csv
+#   --data PATH                 the corpus's folder, or the table of corpus csv
+#   --partial true              go on with what is there of a corpus that is not whole
+#   --protocol P                speaker (default), session, recording
+#   --valid V                   partner, recordings, none; without it, the protocol's default
+#   --folds "F ..."             without it all folds, or two for the mini corpus; all
+#   --seeds "S ..."             default 1
+#   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus
+#   --name NAME                 the experiment's name in results; default the YAML's
+#   --jobs N                    how many folds at a time; default one per GPU, or one
+#   --backend B                 local
+#   --force true                make anew what stands there
+#   --help                      print this
+# After a lone --, overrides of the YAML: -- --alpha 0.01 --epochs 30 --device cpu
+#
+# Exit codes: 0 done; 1 a job failed, its log is named; 2 a mistake in the options or the corpus.
+
+set -euo pipefail
+caller=$PWD
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+SER_MTL_COMMAND="./run.sh${*:+$(printf ' %q' "$@")}"
+export SER_MTL_COMMAND
+
+. local/parse_options.sh
+parse_options "$@"
+. ./path.sh
+python -m local.options "$stage" "${options[@]}"
+
+if ((stage <= 0 && stop_stage >= 0)); then
+  echo "== stage 0: corpus"
+  python -m local.prepare "${options[@]}"
+fi
+
+if ((stage <= 1 && stop_stage >= 1)); then
+  echo "== stage 1: folds"
+  python -m local.folds "${options[@]}"
+fi
+
+if ((stage <= 2 && stop_stage >= 2)); then
+  echo "== stage 2: train"
+  python -m local.launch train "${options[@]}"
+fi
+
+if ((stage <= 3 && stop_stage >= 3)); then
+  echo "== stage 3: decode"
+  python -m local.launch decode "${options[@]}"
+fi
+
+if ((stage <= 4 && stop_stage >= 4)); then
+  echo "== stage 4: score"
+  python -m local.score "${options[@]}"
+fi
