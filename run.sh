@@ -60,3 +60,8 @@ if ((stage <= 4 && stop_stage >= 4)); then
   echo "== stage 4: score"
   python -m local.score "${options[@]}"
 fi
+
+if [[ $corpus == mini ]]; then
+  echo "The mini corpus's voices are synthetic: these figures say nothing of real speech."
+  echo "IEMOCAP: ./run.sh --corpus iemocap --data /path/to/IEMOCAP_full_release"
+fi

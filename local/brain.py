@@ -55,7 +55,7 @@ PATIENCE = 10  # updates in a row that may be skipped
 
 
 def best(checkpoint) -> tuple[float, float, int]:
-    """Rank a checkpoint: highest validation UA, then lowest WER, then the earliest; the last epoch without validation."""
+    """Rank a checkpoint: highest validation UA, lowest WER, earliest; without validation, the last epoch."""
     meta = checkpoint.meta
     if meta["ua"] is None:
         return (0.0, 0.0, meta["epoch"])

@@ -128,6 +128,7 @@ class WaveformEncoder(Encoder):
             layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].masked_fill(~self._mask[:, None], 0.0),))
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """CNN, then transformer."""
         features, n_frames = self.features(wavs, lengths)
         return self.context(features, n_frames), n_frames
 
@@ -167,6 +168,7 @@ class FilterbankEncoder(Encoder):
         self.min_samples = 720  # two windows of 25 ms, 10 ms apart (and 10 ms over): one frame
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Filter banks per utterance, on the CPU, then the conformer."""
         lengths = lengths.clamp(min=self.min_samples)
         wavs = F.pad(wavs, (0, max(0, self.min_samples - wavs.shape[1])))
         waves = [wav[:length].numpy() for wav, length in zip(wavs.detach().float().cpu(), lengths.cpu(), strict=True)]
@@ -191,6 +193,7 @@ class WhisperEncoder(Encoder):
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra, two convolutions, then transformer."""
         spectra, n_spectra = self.spectra(wavs, lengths)
         hide = self._spec_augment_mask(n_spectra, spectra.shape[2])
         if hide is not None:

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The tests: style of shell and Python, then pytest with doctests. Arguments go to pytest.
+#
+#   tests/run.sh                    all but the slow ones, under 10 minutes on 2 cores
+#   tests/run.sh tests/test_text.py -x
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+. ./path.sh
+
+echo "== style"
+shellcheck run.sh path.sh local/*.sh recipes/*.sh tests/*.sh
+ruff check --quiet
+ruff format --check --quiet
+
+echo "== tests"
+# A failure of the numbers must not hang on how many threads a machine has.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
+pytest -m "not slow" "$@"
