@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 import speechbrain as sb
 import torch
+from speechbrain.utils.checkpoints import METAFNAME, Checkpoint, Checkpointer
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.seed import seed_everything
 from speechbrain.utils.train_logger import FileTrainLogger
@@ -54,7 +55,23 @@ EPOCH_COLUMNS = (
 PATIENCE = 10  # updates in a row that may be skipped
 
 
-def best(checkpoint) -> tuple[float, float, int]:
+class WholeCheckpointer(Checkpointer):
+    """Saves checkpoints that are whole or not seen: the meta file, by which one is known, gets its name last.
+
+    SpeechBrain writes that file first, so that a run killed while saving could not be resumed.
+    """
+
+    def save_checkpoint(self, *args, **kwargs) -> Checkpoint:
+        """As in the base class."""
+        checkpoint = super().save_checkpoint(*args, **kwargs)
+        (checkpoint.path / "unfinished.yaml").replace(checkpoint.path / METAFNAME)
+        return checkpoint
+
+    def _save_checkpoint_metafile(self, fpath: Path, *args, **kwargs) -> dict:
+        return super()._save_checkpoint_metafile(fpath.with_name("unfinished.yaml"), *args, **kwargs)
+
+
+def best(checkpoint: Checkpoint) -> tuple[float, float, int]:
     """Rank a checkpoint: highest validation UA, lowest WER, earliest; without validation, the last epoch."""
     meta = checkpoint.meta
     if meta["ua"] is None:
@@ -133,7 +150,7 @@ class EmotionBrain(sb.Brain):
         sampler: UpdateSampler,
         labels: list[str],
         tokenizer: Tokenizer,
-        checkpointer: sb.utils.checkpoints.Checkpointer,
+        checkpointer: WholeCheckpointer,
     ) -> None:
         super().__init__({"system": system}, hparams=hparams, checkpointer=checkpointer)
         self.epoch_counter = EpochCounter(hparams["epochs"])
@@ -193,7 +210,7 @@ class EmotionBrain(sb.Brain):
                 self.scaler.scale(losses.total * share).backward()
                 self.tally.add(losses, outputs, batch)
             else:
-                self.spoilt = f"the loss is {float(losses.total)}"
+                self.spoilt = f"the loss is {losses.total.item()}"
         if micro_batch.ends_update:
             self.optimizers_step()
         return losses.total.detach()

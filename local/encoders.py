@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedModel, Wav2Vec2FeatureExtractor
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 
@@ -24,6 +25,9 @@ from local.audio import SAMPLE_RATE
 from local.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+WAVEFORM = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+KNOWN = (*WAVEFORM, "wav2vec2-bert", "whisper")
 
 
 def length_mask(lengths: Tensor, size: int) -> Tensor:
@@ -52,6 +56,8 @@ class Encoder(nn.Module):
         self.freeze_cnn = freeze or freeze_cnn
         if freeze_cnn and cnn is None:
             raise UserError(f"freeze_cnn: a {model.config.model_type} encoder has no CNN", "set freeze_cnn to False")
+        if getattr(model.config, "add_adapter", False):
+            raise UserError("this encoder shortens its output with an adapter (add_adapter)", "take another checkpoint")
         if freeze:
             model.requires_grad_(False)
         elif freeze_cnn:
@@ -103,7 +109,8 @@ class Encoder(nn.Module):
             attention_mask=length_mask(n_frames.cpu(), size).long(),
             min_masks=config.mask_time_min_masks,
         )
-        return torch.from_numpy(mask).to(n_frames.device)
+        # Where an utterance is too short for a span, transformers marks the batch's last frame.
+        return torch.from_numpy(mask).to(n_frames.device) & length_mask(n_frames, size)
 
 
 class WaveformEncoder(Encoder):
@@ -186,6 +193,7 @@ class WhisperEncoder(Encoder):
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, nn.ModuleList([model.conv1, model.conv2]), freeze, freeze_cnn)
+        model.embed_positions.requires_grad_(False)  # fixed sinusoids; transformers forgets so on loading
         self.n_fft, self.hop = extractor.n_fft, extractor.hop_length
         self.max_samples = model.config.max_source_positions * 2 * self.hop
         mel = torch.as_tensor(extractor.mel_filters, dtype=torch.float32)
@@ -228,7 +236,9 @@ class WhisperEncoder(Encoder):
         """
         longest = int(lengths.max())
         if longest > self.max_samples:
-            raise ValueError(f"{longest / SAMPLE_RATE:.1f} s of audio: this Whisper encoder reads at most 30 s")
+            raise ValueError(
+                f"{longest / SAMPLE_RATE:.1f} s of audio: this encoder reads {self.max_samples / SAMPLE_RATE:.0f} s"
+            )
         n_spectra = lengths.clamp(min=self.hop) // self.hop
         with torch.autocast(wavs.device.type, enabled=False):
             # Half a window of zeros on the right, then reflected: no utterance sees what follows it.
@@ -282,38 +292,41 @@ def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = Fa
     """
     if isinstance(source, dict):
         settings = dict(source)
+        kind = settings.get("model_type")
+        if kind not in WAVEFORM:
+            raise UserError(f"encoder: model_type is {kind}", f"set model_type to one of: {' '.join(WAVEFORM)}")
         normalise = settings.pop("do_normalize", True)
         model = AutoModel.from_config(AutoConfig.for_model(**settings))
         return WaveformEncoder(model, normalise, freeze, freeze_cnn)
 
-    config = _read(AutoConfig, source)
-    extractor = _read_extractor(source, config)
-    kind = config.model_type
-    if kind in ("wav2vec2", "hubert", "wavlm", "data2vec-audio"):
-        return WaveformEncoder(_read(AutoModel, source), extractor.do_normalize, freeze, freeze_cnn)
+    kind = _read(AutoConfig, source).model_type
+    if kind not in KNOWN:
+        raise UserError(
+            f"encoder {source}: '{kind}' is not an architecture known here",
+            f"take a checkpoint of one of: {' '.join(KNOWN)}",
+        )
+    extractor = _read_extractor(source, kind)
+    model = _read(AutoModel, source)
+    if kind in WAVEFORM:
+        return WaveformEncoder(model, extractor.do_normalize, freeze, freeze_cnn)
     if kind == "wav2vec2-bert":
-        return FilterbankEncoder(_read(AutoModel, source), extractor, freeze, freeze_cnn)
-    if kind == "whisper":
-        return WhisperEncoder(_read(AutoModel, source).encoder, extractor, freeze, freeze_cnn)
-    raise UserError(
-        f"encoder {source}: '{kind}' is not an architecture known here",
-        "take a wav2vec2, hubert, wavlm, data2vec-audio, wav2vec2-bert or whisper checkpoint",
-    )
+        return FilterbankEncoder(model, extractor, freeze, freeze_cnn)
+    return WhisperEncoder(model.encoder, extractor, freeze, freeze_cnn)
 
 
 def _read(auto: type, source: str):
     try:
         return auto.from_pretrained(source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
             f"encoder {source}: cannot be loaded ({str(error).splitlines()[0]})",
             "give a folder with config.json and weights, or a hub name when there is a network",
         ) from None
 
 
-def _read_extractor(source: str, config: PretrainedConfig):
+def _read_extractor(source: str, kind: str):
     """Load the checkpoint's preprocessor; a waveform encoder without one gets transformers' default."""
-    if Path(source).is_dir() and not (Path(source) / "preprocessor_config.json").exists():
+    if kind in WAVEFORM and Path(source).is_dir() and not (Path(source) / "preprocessor_config.json").exists():
         logger.warning("encoder %s has no preprocessor_config.json: waveforms will be normalised", source)
-        return AutoFeatureExtractor.for_model(config.model_type)
+        return Wav2Vec2FeatureExtractor(do_normalize=True)
     return _read(AutoFeatureExtractor, source)

@@ -43,10 +43,10 @@ def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:
         key = key.replace("-", "_")
         if key not in known:
             raise UserError(f"{file} has no key '{key}' that could be overridden", f"take one of: {' '.join(known)}")
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise UserError(f"override --{key} has no value", f"write --{key} VALUE")
+        if not equals and rest and not rest[0].startswith("--"):
             value = rest.pop(0)
+        if not value:
+            raise UserError(f"override --{key} has no value", f"write --{key} VALUE")
         overrides[key] = _typed(key, value, defaults[key])
     return overrides
 
@@ -73,7 +73,10 @@ def scalars(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, An
 
     Keys whose value is an object to be built (`!new:`, `!apply:`, `!name:`) are left out.
     """
-    return _plain(resolved(file, overrides or {}))
+    values = _plain(resolved(file, overrides or {}))
+    if values is None:
+        raise UserError(f"{file} cannot be read: it is not a list of keys and values", "mend it, or take another")
+    return values
 
 
 class _Values(ruamel.yaml.constructor.SafeConstructor):
@@ -83,10 +86,12 @@ class _Values(ruamel.yaml.constructor.SafeConstructor):
 _Values.add_multi_constructor("!", lambda *_: ...)
 
 
-def _plain(text: str) -> dict[str, Any]:
+def _plain(text: str) -> dict[str, Any] | None:
+    """Top-level values that nothing is built from; None where the YAML is no mapping."""
     reader = ruamel.yaml.YAML(typ="safe", pure=True)
     reader.Constructor = _Values
-    return {key: value for key, value in reader.load(text).items() if value is not ...}
+    values = reader.load(text)
+    return {key: value for key, value in values.items() if value is not ...} if isinstance(values, dict) else None
 
 
 def resolved(file: Path, overrides: dict[str, Any]) -> str:
@@ -96,7 +101,7 @@ def resolved(file: Path, overrides: dict[str, Any]) -> str:
             return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
     except FileNotFoundError:
         raise UserError(f"there is no YAML {file}", "give one of hparams/*.yaml with --hparams") from None
-    except (ruamel.yaml.error.YAMLError, KeyError, ValueError) as error:
+    except (ruamel.yaml.error.YAMLError, KeyError, ValueError, OSError) as error:
         raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}", "mend it, or take another") from None
 
 

@@ -49,15 +49,18 @@ def read(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"there is no manifest {path}", "run the stages before this one: ./run.sh --stage 0") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is not a table of utterances: {error}", "make it anew with --stage 0 --force"
-        ) from None
+        raise _broken(path, error) from None
     if tuple(table.columns) != COLUMNS:
-        raise UserError(
-            f"{path} has the columns {','.join(table.columns)}, not {','.join(COLUMNS)}",
-            "make it anew with --stage 0 --force",
-        )
-    return table.astype({"duration": float})
+        raise _broken(path, f"it has the columns {','.join(table.columns)}, not {','.join(COLUMNS)}")
+    try:
+        return table.astype({"duration": float})
+    except ValueError as error:
+        raise _broken(path, error) from None
+
+
+def _broken(path: Path, reason: Exception | str) -> UserError:
+    reason = " ".join(str(reason).split())  # pandas ends its messages with a newline
+    return UserError(f"{path} is not a table of utterances: {reason}", "make it anew with --stage 0 --force true")
 
 
 def labels(table: pd.DataFrame) -> list[str]:

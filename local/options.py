@@ -161,7 +161,7 @@ def _typed(raw: argparse.Namespace, overrides: list[str]) -> Options:
         protocol=_one_of("protocol", raw.protocol or "speaker", protocols.WORDS),
         valid=_one_of("valid", raw.valid, protocols.VALID_WORDS) if raw.valid else "",
         folds=tuple(raw.folds.replace(",", " ").split()),
-        seeds=tuple(_whole("seeds", word, 0) for word in raw.seeds.replace(",", " ").split()) or (1,),
+        seeds=tuple(dict.fromkeys(_whole("seeds", word, 0) for word in raw.seeds.replace(",", " ").split())) or (1,),
         hparams=hparams,
         name=name,
         jobs=_whole("jobs", raw.jobs, 1) if raw.jobs and raw.jobs != "auto" else None,

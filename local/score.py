@@ -38,11 +38,10 @@ def score(options: Options) -> None:
     folds_folder = options.folds_folder(valid)
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
     rows, decoded = [], []
-    for fold_folder in sorted(options.experiment_folder.glob("seed*/*")):
-        if (fold_folder / "decode.json").exists():
-            row, table = score_fold(options, valid, fold_folder, folds_folder)
-            rows.append(row)
-            decoded.append(table)
+    for fold_folder in decoded_folders(options.experiment_folder):
+        row, table = score_fold(options, valid, fold_folder, folds_folder)
+        rows.append(row)
+        decoded.append(table)
     if not rows:
         raise UserError(f"{options.experiment_folder} holds no predictions", "run stages 2 and 3 first")
     folds = pd.DataFrame(rows, columns=FOLD_COLUMNS)
@@ -56,13 +55,20 @@ def score(options: Options) -> None:
     print(text)
 
 
+def decoded_folders(experiment_folder: Path) -> list[Path]:
+    """The run folders that have been decoded, by seed and fold."""
+    seeds = {int(path.name[4:]): path for path in experiment_folder.glob("seed*") if path.name[4:].isdecimal()}
+    return [marker.parent for seed in sorted(seeds) for marker in sorted(seeds[seed].glob("*/decode.json"))]
+
+
 def score_fold(options: Options, valid: str, folder: Path, folds_folder: Path) -> tuple[dict, pd.DataFrame]:
     """Score one run folder: its row of folds.csv, and its predictions.
 
     Raises
     ------
     UserError
-        Its predictions are of another test part than the fold has now.
+        Its predictions are of another test part than the fold has now, or of another training
+        than stands there, or it was validated otherwise.
     """
     fold, seed = folder.name, int(folder.parent.name.removeprefix("seed"))
     decoding, training = markers.read(folder / "decode.json"), markers.read(folder / "train.json")
@@ -72,6 +78,11 @@ def score_fold(options: Options, valid: str, folder: Path, folds_folder: Path) -
             f"{folder} holds predictions of another test part than {test}",
             "run stages 2 and 3 again with --force true, or take another --name",
         )
+    if decoding["inputs"]["training"] != digest(folder / "train.json"):
+        raise UserError(f"{folder} was trained anew after its predictions were made", "run stage 3 again")
+    if training["inputs"]["valid"] != valid:
+        trained = training["inputs"]["valid"]
+        raise UserError(f"{folder} was trained with validation '{trained}', not '{valid}'", f"give --valid {trained}")
     table = predictions.read(folder / "predictions.csv")
     found = metrics.scores(table)
     with atomic(folder / "scores.json") as file:

@@ -25,12 +25,17 @@ def train(texts: Iterable[str], path: Path, kind: str = "char", size: int = 200)
     Raises
     ------
     UserError
-        The kind is not known.
+        The kind is not known, or the text has more characters than `size` leaves room for.
     """
     if kind not in KINDS:
         raise UserError(f"token_type is '{kind}'", f"set token_type to one of: {' '.join(KINDS)}")
     texts = [text for text in texts if text]
     longest = max(len(text.encode()) for text in texts)
+    least = len(set("".join(texts))) + 2  # every character, the blank of CTC, the unknown symbol
+    if kind == "unigram" and size < least:
+        raise UserError(
+            f"vocab_size is {size}: the training text needs {least} pieces", f"set vocab_size to {least} or more"
+        )
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
@@ -49,7 +54,7 @@ def train(texts: Iterable[str], path: Path, kind: str = "char", size: int = 200)
         eos_id=-1,
         unk_surface="",
         # By default longer lines are dropped without a word, and threads could change the outcome.
-        max_sentence_length=longest + 1,
+        max_sentence_length=max(longest + 1, 10),  # it takes no less than 10
         num_threads=1,
         minloglevel=2,
     )

@@ -15,12 +15,11 @@ import sys
 from typing import Any
 
 import torch
-from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.seed import seed_everything
 from torch.utils.data import DataLoader
 
 from local import environment, hparams, logs
-from local.brain import EmotionBrain, best
+from local.brain import EmotionBrain, WholeCheckpointer, best
 from local.dataset import UpdateSampler, Utterances, loader, sorted_batches
 from local.errors import UserError, exits
 from local.files import atomic
@@ -44,7 +43,7 @@ def train(job: Job) -> None:
     values["precision"] = precision(values)
     training, validation = utterances(job, values["system"])
     sampler = UpdateSampler(training.durations, values["batch_size"], values["micro_batch_size"], job.seed)
-    checkpointer = Checkpointer(job.folder / "save")
+    checkpointer = WholeCheckpointer(job.folder / "save")
     brain = EmotionBrain(values["system"], values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
     with atomic(job.folder / "env.json") as file:
         json.dump(environment.describe(brain.device, brain.precision), file, indent=1)

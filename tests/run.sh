@@ -8,7 +8,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . ./path.sh
 
 echo "== style"
-shellcheck run.sh path.sh local/*.sh recipes/*.sh tests/*.sh
+shellcheck -x run.sh path.sh local/*.sh recipes/*.sh tests/*.sh
 ruff check --quiet
 ruff format --check --quiet
 

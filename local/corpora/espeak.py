@@ -1,9 +1,11 @@
 """Speech from text by libespeak-ng, the formant synthesiser that the package espeakng-loader brings along.
 
 A binding of the few functions that a corpus needs, and one promise on top of them: the samples
-depend on the arguments alone. Within one load of the library they do not. Its flutter (a small
-wobble of F0) goes on where the utterance before left it, and neither a new voice nor
-`espeak_Terminate` winds it back; so the library is loaded anew for each utterance, at 2 ms apiece.
+depend on the arguments alone. By itself the library sees to it that no two utterances are alike:
+
+- The noise of breathy voices comes from a generator that is seeded by the clock; here it has one seed.
+- The flutter (a small wobble of F0) goes on where the utterance before left it, and neither a new voice
+  nor `espeak_Terminate` winds it back; so the library is loaded anew for each utterance, in some 2 ms.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from local.errors import UserError
 SYNCHRONOUS = 2  # espeak_Synth returns when the callback has had all samples; no thread, no sound card
 DONT_EXIT = 0x8000  # an absent data folder is an error code rather than the end of the process
 UTF8 = 1
-RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4
+RATE, PITCH, RANGE = 1, 3, 4
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 REMEDY = "install the packages of requirements.txt, or run another corpus than mini"
@@ -40,7 +42,7 @@ def version() -> str:
         return library.espeak_Info(None).decode()
 
 
-def speak(text: str, voice: str, rate: int, pitch: int, pitch_range: int, volume: int) -> tuple[np.ndarray, int]:
+def speak(text: str, voice: str, rate: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, int]:
     """Say `text`; the same arguments always give the same samples.
 
     Parameters
@@ -48,15 +50,13 @@ def speak(text: str, voice: str, rate: int, pitch: int, pitch_range: int, volume
     text
         Running text with its punctuation, which shapes the intonation.
     voice
-        Language and variant, such as `en-us+f3`.
+        Language and variant, such as `en-us+f3`. The library passes over a variant that it does not know.
     rate
         Words per minute, 80 to 450; 175 is espeak's usual.
     pitch
         Base pitch, 0 to 100; 50 is the voice's own.
     pitch_range
         Extent of the intonation, 0 (monotone) to 100; 50 is the voice's own.
-    volume
-        Amplitude, 0 to 200; 100 is espeak's usual.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def speak(text: str, voice: str, rate: int, pitch: int, pitch_range: int, volume
     Raises
     ------
     UserError
-        The library is missing or does not load, or has no such voice.
+        The library is missing or does not load, or does not speak that language.
     """
     chunks: list[bytes] = []
 
@@ -80,9 +80,10 @@ def speak(text: str, voice: str, rate: int, pitch: int, pitch_range: int, volume
         sampling_rate = _initialise(library)
         try:
             library.espeak_SetSynthCallback(collect)
+            library.espeak_ng_SetRandSeed(ctypes.c_long(1))
             if library.espeak_SetVoiceByName(voice.encode()) != 0:
                 raise UserError(f"libespeak-ng has no voice {voice}", REMEDY)
-            for parameter, value in ((RATE, rate), (PITCH, pitch), (RANGE, pitch_range), (VOLUME, volume)):
+            for parameter, value in ((RATE, rate), (PITCH, pitch), (RANGE, pitch_range)):
                 library.espeak_SetParameter(parameter, value, 0)
             encoded = text.encode() + b"\0"
             status = library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded)), 0, 0, 0, UTF8, None, None)
@@ -113,7 +114,10 @@ def _initialise(library: ctypes.CDLL) -> int:
     """Point the library to the voices of its own package, and return its sampling rate in Hz."""
     import espeakng_loader
 
-    folder = espeakng_loader.get_data_path()
+    try:
+        folder = espeakng_loader.get_data_path()
+    except RuntimeError as error:
+        raise UserError(f"the voices of libespeak-ng are missing: {error}", REMEDY) from None
     # The library cuts a path off at 160 bytes, which a deep clone exceeds but a relative path may not.
     folder = min(folder, os.path.relpath(folder), key=len)
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, folder.encode(), DONT_EXIT)

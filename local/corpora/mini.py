@@ -1,26 +1,29 @@
 """The mini corpus: ten synthetic actors in the exact shape of the IEMOCAP release, made in seconds.
 
-It is there to try the pipeline from end to end without a licence, a download or a GPU. The voices are
-libespeak-ng's, the sentences our own, and the emotions a matter of rate, pitch, pitch range and level, so
-its figures say nothing of real speech.
+It is there to run the pipeline from end to end without a licence, a download or a GPU. The voices are
+libespeak-ng's, the sentences our own, and an emotion is a matter of rate, pitch, pitch range and loudness,
+so its figures say nothing of real speech.
 
 The release has what the real one has, traps included: improvised and scripted dialogues in which both
 actors speak, `exc` beside `hap`, turns labelled `fru`, `xxx` and so on, dialogues with a suffix
-(`Ses03M_impro05a`), `_FXX0` turns that only the transcripts know, AppleDouble files, sub-folders with single
-ratings, noise tags, and one turn without a word. Each actor says 12 turns of each of the four classes, and 8
-others. In a scripted dialogue the lines are the same in every session, but the emotions are not.
+(`Ses03M_impro05a`), evaluations in the order of names and transcripts in that of time, `_FXX0` turns that
+only the transcripts know, AppleDouble files, sub-folders with single ratings, noise tags, and one turn that
+is a laugh without a word. Each actor says 12 turns of each of the four classes and 8 others. The lines of a
+script are the same in every session; the emotions are not, so that words do not tell the emotion.
 
-Everything is drawn from generators seeded by the seed and a name (of a turn, an actor), so that a turn does
-not depend on those before it, and the same seed gives the same bytes.
+Chance comes from generators seeded by the seed and a name (of an actor, a dialogue, a turn): the same seed
+gives the same bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import math
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -42,7 +45,7 @@ STAMP = "VERSION"  # in the release: what made it
 SENTENCES = Path(__file__).with_name("mini_sentences.txt")
 DEFAULT_PLACE = Path(__file__).parents[2] / ".cache" / "mini"
 
-VOICES = {
+VOICES = {  # of each actor, by session and gender
     "01F": "en-us+f3", "01M": "en-us+m3",
     "02F": "en-us+f1", "02M": "en-us+m1",
     "03F": "en-us+f2", "03M": "en-us+m7",
@@ -53,51 +56,64 @@ VOICES = {
 
 @dataclass(frozen=True)
 class Manner:
-    """How an emotion sounds, as espeak's parameters; `level` is the RMS of the speech in dB of full scale."""
+    """How an emotion sounds."""
 
     rate: float  # words per minute
-    pitch: float  # 50 is the voice's own
-    pitch_range: float  # 50 is the voice's own
-    level: float
-    attributes: tuple[float, float, float]  # valence, activation, dominance, 1 to 5
+    pitch: float  # 0 to 100; 50 is the voice's own
+    pitch_range: float  # 0 to 100; 50 is the voice's own
+    level: float  # RMS of the speech, dB of full scale
+    brightness: float  # -1 to 1, see `_brighten`
 
 
 MANNERS = {
-    "ang": Manner(215, 52, 80, -21, (2.0, 4.0, 4.0)),
-    "hap": Manner(190, 70, 80, -23, (4.0, 3.5, 3.0)),
-    "exc": Manner(200, 75, 85, -22, (4.5, 4.0, 3.5)),
-    "neu": Manner(165, 45, 45, -26, (3.0, 2.5, 2.5)),
-    "sad": Manner(130, 35, 15, -32, (2.0, 2.0, 2.0)),
-    "fru": Manner(185, 48, 60, -24, (2.5, 3.0, 3.0)),
-    "sur": Manner(185, 80, 90, -23, (3.5, 3.5, 3.0)),
-    "fea": Manner(225, 75, 40, -27, (2.0, 3.5, 1.5)),
-    "dis": Manner(145, 40, 70, -25, (2.0, 3.0, 3.5)),
-    "oth": Manner(170, 50, 50, -26, (3.0, 3.0, 3.0)),
-    "xxx": Manner(175, 55, 60, -25, (3.0, 3.0, 3.0)),  # no two raters agreed
+    "ang": Manner(225, 52, 80, -21, 0.50),
+    "hap": Manner(205, 70, 80, -23, 0.10),
+    "exc": Manner(215, 75, 85, -22, 0.15),
+    "neu": Manner(180, 46, 45, -26, -0.15),
+    "sad": Manner(145, 35, 15, -32, -0.50),
+    "fru": Manner(195, 48, 60, -24, 0.20),
+    "sur": Manner(195, 80, 90, -23, 0.10),
+    "fea": Manner(235, 75, 40, -27, -0.30),
+    "dis": Manner(160, 40, 70, -25, 0.00),
+    "oth": Manner(185, 50, 50, -26, 0.00),
+    "xxx": Manner(190, 55, 60, -25, 0.00),  # the raters did not agree
 }
-JITTER = Manner(14, 6, 12, 1.5, (0.4, 0.4, 0.4))  # standard deviations from turn to turn
+JITTER = Manner(14, 6, 12, 1.5, 0.10)  # standard deviations from turn to turn; without them it were too easy
+PEAK = 0.95  # of full scale, at most
+MARGIN = 0.05  # seconds of silence on either side of the speech
 
-# What each actor says in all, dealt to eight dialogues: six turns of the four classes and one other to each.
+# What each actor says in all: each of eight dialogues gets six turns of the classes and one other.
 CLASSES = ["ang"] * 12 + ["hap"] * 7 + ["exc"] * 5 + ["neu"] * 12 + ["sad"] * 12
 OTHERS = ["fru", "fru", "xxx", "xxx", "sur", "fea", "oth", "dis"]
-DIALOGUES = len(OTHERS)
-LINES = len(CLASSES) // DIALOGUES + 1
+LINES = len(CLASSES) // len(OTHERS) + 1  # of an actor in a dialogue
 
-# Facts placeholder
+FACTS = iemocap.Facts(
+    name="mini",
+    source="mini: synthetic voices (libespeak-ng) in the shape of IEMOCAP; its figures say nothing of real speech",
+    n_turns=560,
+    emotions={"ang": 120, "hap": 120, "neu": 120, "sad": 120},
+    sessions={f"Ses{session:02}": 96 for session in range(1, 6)},
+    speakers=dict.fromkeys(VOICES, 48),
+    styles={"impro": 240, "script": 240},
+    folds=dict.fromkeys(VOICES, 48),
+    merged={"hap": 70, "exc": 50},
+)
+
+NOISES = ("{LG}", "{BR}", "[BREATHING]")
+# Single ratings, which nobody should take for what the raters agreed on.
+RATINGS = "C-E2:\tNeutral;\t()\nC-F1:\tFrustration; Anger;\t(guarded)\nA-E3:\tval 3; act 2; dom  2;\t()\n"
+# What macOS leaves beside a file. It is no text: 0xB0 does not begin a character in UTF-8.
+APPLE_DOUBLE = bytes.fromhex("00051607 00020000") + b"Mac OS X".ljust(16) + b"\0\2\0\0\0\x09\0\0\0\x32\0\0\x0e\xb0"
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What is said, by whom and how; the sentence is empty where the actor only laughs."""
+    """What is to be said, by whom (session and gender) and how."""
 
     name: str
+    actor: str
     label: str
-    sentence: str
-
-    @property
-    def actor(self) -> str:
-        """Session and the letter after the last underscore, such as `01F`."""
-        return self.name[3:5] + self.name.rpartition("_")[2][0]
+    text: str  # as transcribed, noise tags included
 
 
 def read(data: Path | None, partial: bool = False) -> Corpus:
@@ -108,14 +124,14 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     data
         The folder that holds the release, or the release itself; None: `.cache/mini` of this repository.
     partial
-        As for IEMOCAP: go on with what is sound.
+        Go on with what is sound, as for IEMOCAP.
 
     Raises
     ------
     UserError
-        The corpus cannot be made there, or is broken.
+        The corpus cannot be made there, or what is there is broken.
     """
-    data = DEFAULT_PLACE if data is None else Path(data)
+    data = DEFAULT_PLACE if data is None else Path(data).expanduser()
     folder = data.parent if (data / STAMP).is_file() else data
     return iemocap.read_release(make(folder), FACTS, partial)
 
@@ -123,101 +139,173 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
 def make(folder: Path, seed: int = 1) -> Path:
     """Make the release `folder/IEMOCAP_mini_release`, whole or not at all, and return it.
 
-    One that the same code made from the same seed is left as it is, and an older one is replaced.
+    One that the same code made from the same seed is left as it is; any other mini corpus is replaced.
+    A second process that makes the same waits for the first, and finds it done.
 
     Raises
     ------
     UserError
         libespeak-ng is missing, the folder cannot be written, or something else has that name.
     """
-    release, stamp = Path(folder) / RELEASE, _stamp(seed)
-    if _is_made(release, stamp):
-        return release
+    folder = Path(folder)
+    release, stamp = folder / RELEASE, _stamp(seed)
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{RELEASE}.") as temporary:
-            fresh = Path(temporary) / "fresh"
-            _write_release(fresh, seed)
-            (fresh / STAMP).write_text(stamp, encoding="utf-8")
-            _publish(fresh, release, stamp)
+        if _is_made(release, stamp):
+            return release
+        with _workshop(folder) as workshop:
+            if not _is_made(release, stamp):
+                for dialogue, turns in _dialogues(seed).items():
+                    _write_dialogue(workshop / "new", dialogue, turns, seed)
+                (workshop / "new" / STAMP).write_text(stamp, encoding="utf-8")
+                if release.exists():
+                    release.rename(workshop / "old")
+                (workshop / "new").rename(release)
     except OSError as error:
         raise UserError(f"cannot make the mini corpus in {folder}: {error}", "name another folder: --data") from None
     return release
 
 
 def _stamp(seed: int) -> str:
-    """What decides every byte of the release, in a file that also tells a reader what the folder is."""
-    made_by = digest(Path(__file__), Path(espeak.__file__), SENTENCES, espeak.version(), str(seed))
-    return f"{made_by}\nSynthetic voices in the shape of IEMOCAP, made by {__name__} from seed {seed}.\n"
+    """Name all that decides the bytes of the release, and tell whoever finds the folder what it is."""
+    origin = digest(Path(__file__), Path(espeak.__file__), SENTENCES, espeak.version(), str(seed))
+    return f"{origin}\nSynthetic voices in the shape of IEMOCAP, made by {__name__} from seed {seed}.\n"
 
 
 def _is_made(release: Path, stamp: str) -> bool:
-    """Tell whether the release is there as `stamp` says; what is not a mini corpus is never touched."""
-    try:
+    """Tell whether the release is there and as `stamp` says; refuse what is no mini corpus at all."""
+    if (release / STAMP).is_file():
         return (release / STAMP).read_text(encoding="utf-8") == stamp
-    except FileNotFoundError:
-        if release.exists():
-            raise UserError(f"{release} is not a mini corpus", "move it away, or name another folder: --data") from None
-        return False
+    if release.exists():
+        raise UserError(f"{release} is not a mini corpus", "move it away, or name another folder: --data")
+    return False
 
 
-def _publish(fresh: Path, release: Path, stamp: str) -> None:
-    """Rename `fresh` to `release`. Where another process does the same at once, one of the two stays."""
-    while not _is_made(release, stamp):
+@contextlib.contextmanager
+def _workshop(folder: Path) -> Iterator[Path]:
+    """Lend an empty folder inside `folder`, which is made if need be, to one process at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    workshop = folder / f".{RELEASE}.unfinished"
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(workshop, ignore_errors=True)  # of a process that was killed
+        workshop.mkdir()
         try:
-            if release.exists():
-                os.rename(release, fresh.with_name("stale"))
-            os.rename(fresh, release)
-        except OSError:
-            if not _is_made(release, stamp):
-                raise
-
-
-def _write_release(root: Path, seed: int) -> None:
-    sentences = SENTENCES.read_text(encoding="utf-8").splitlines()
-    for session in range(1, 6):
-        dialogues = _dialogues(session, sentences, seed)
-        for dialogue, turns in dialogues.items():
-            _write_dialogue(root / f"Session{session}", dialogue, turns, seed)
+            yield workshop
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
+    finally:
+        os.close(lock)  # which also unlocks it
 
 
 def _recordings(session: int) -> list[str]:
-    """Names of a session's eight dialogues, two of each kind with the markers on either actor."""
-    suffixed = {
-        "Ses03M_impro01": "Ses03M_impro05b",
-        "Ses03M_impro05": "Ses03M_impro05a",
-        "Ses05M_script01_1": "Ses05M_script01_1b",
-    }
-    names = [
-        f"Ses{session:02}{letter}_{kind}"
-        for letter in "FM"
-        for kind in ("impro01", "impro05", "script01_1", "script02_1")
-    ]
+    """Name a session's dialogues: two improvised and two scripted ones with the markers on either actor."""
+    kinds = ("impro01", "impro05", "script01_1", "script02_2")
+    suffixed = {"Ses03M_impro01": "Ses03M_impro05a", "Ses03M_impro05": "Ses03M_impro05b"}
+    suffixed["Ses05M_script01_1"] = "Ses05M_script01_1b"
+    names = [f"Ses{session:02}{letter}_{kind}" for letter in "FM" for kind in kinds]
     return [suffixed.get(name, name) for name in names]
 
 
-def _dialogues(session: int, sentences: list[str], seed: int) -> dict[str, list[Turn]]:
-    """Deal classes and sentences to the dialogues of a session."""
-    script = Random(f"{seed} script").sample(sentences, 4 * LINES)
-    said: dict[str, list[Turn]] = {}
-    parts = {letter: _part(session, letter, sentences, script, seed) for letter in "FM"}
-    for recording in _recordings(session):
-        order = list("FM" * LINES)
-        if "impro" in recording:
-            Random(f"{seed} {recording}").shuffle(order)
-        said[recording] = [next(parts[letter]) for letter in order]
-    return said
+def _dialogues(seed: int) -> dict[str, list[Turn]]:
+    """Lay down every dialogue: its turns in the order in which they are spoken, one of them only a laugh."""
+    dialogues: dict[str, list[Turn]] = {}
+    for session in range(1, 6):
+        parts = {letter: _part(session, letter, seed) for letter in "FM"}
+        for recording in _recordings(session):
+            order = list("FM" * LINES)  # in a script they alternate
+            if "_impro" in recording:
+                Random(f"{seed} {recording}").shuffle(order)
+            dialogues[recording] = [next(parts[letter]) for letter in order]
+    turns, place = next(
+        (turns, place)
+        for turns in dialogues.values()
+        for place, turn in enumerate(turns)
+        if (turn.actor, turn.label) == ("04F", "hap")  # no default fold tests this actress
+    )
+    turns[place] = replace(turns[place], text=NOISES[0])
+    return dialogues
 
 
-def _part(session, letter, sentences, script, seed) -> Iterator[Turn]:
-    """Yield all that one actor says in a session, dialogue after dialogue."""
-    rng = Random(f"{seed} Ses{session:02}{letter}")
+def _part(session: int, letter: str, seed: int) -> Iterator[Turn]:
+    """Yield all turns of one actor, dialogue after dialogue."""
+    actor = f"{session:02}{letter}"
+    rng = Random(f"{seed} {actor}")
+    sentences = SENTENCES.read_text(encoding="utf-8").splitlines()
     classes, others = rng.sample(CLASSES, len(CLASSES)), rng.sample(OTHERS, len(OTHERS))
-    improvised = iter(rng.sample(sentences, DIALOGUES // 2 * LINES))
-    for number, recording in enumerate(_recordings(session)):
-        labels = classes[number * (LINES - 1) : (number + 1) * (LINES - 1)] + [others[number]]
+    improvised = rng.sample(sentences, LINES * len(OTHERS) // 2)
+    for recording in _recordings(session):
+        labels = [classes.pop() for _ in range(LINES - 1)] + [others.pop()]
         rng.shuffle(labels)
-        first = ("script02" in recording) * 2 * LINES + (letter == "M") * LINES
-        lines = iter(script[first : first + LINES]) if "script" in recording else improvised
-        for line, label in enumerate(labels):
-            yield Turn(f"{recording}_{letter}{line:03}", label, next(lines))
+        script = recording.partition("_")[2].rstrip("ab")
+        scripted = Random(f"{seed} {script} {letter}").sample(sentences, LINES)
+        lines = improvised if "_impro" in recording else scripted
+        for number, label in enumerate(labels):
+            noise = f"{rng.choice(NOISES)} " if rng.random() < 0.05 else ""
+            yield Turn(f"{recording}_{letter}{number:03}", actor, label, noise + lines.pop())
+
+
+def _write_dialogue(root: Path, dialogue: str, turns: list[Turn], seed: int) -> None:
+    """Speak a dialogue, and write its wavs, evaluation and transcription."""
+    session = root / f"Session{int(dialogue[3:5])}"
+    evaluations, transcriptions = session / "dialog" / "EmoEvaluation", session / "dialog" / "transcriptions"
+    wavs = session / "sentences" / "wav" / dialogue
+    raters = {"Categorical": "e2_cat", "Attribute": "e3_atr", "Self-evaluation": "f1_atr"}
+    for folder in (wavs, transcriptions, *(evaluations / name for name in raters)):
+        folder.mkdir(parents=True, exist_ok=True)
+
+    start, rated = 6.0, {}
+    # Before the first turn come words that were not cut into turns.
+    spoken = [f"{dialogue}_FXX0 [001.2000-001.6000]: Mm-hmm.\n", f"{dialogue}_MXX1 [002.1000-002.4000]: Yeah.\n"]
+    for turn in turns:
+        rng = Random(f"{seed} {turn.name}")
+        samples = _say(turn, rng)
+        soundfile.write(wavs / f"{turn.name}.wav", samples, SAMPLE_RATE, subtype="PCM_16")
+        end = start + len(samples) / SAMPLE_RATE
+        verdict = f"[{start:.4f} - {end:.4f}]\t{turn.name}\t{turn.label}\t[2.5000, 2.5000, 2.5000]\n"
+        rated[turn.name] = f"{verdict}{RATINGS}\n"
+        spoken.append(f"{turn.name} [{start:08.4f}-{end:08.4f}]: {turn.text}\n")
+        start = end + rng.uniform(0.2, 1.0)
+
+    header = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+    evaluation, transcription = evaluations / f"{dialogue}.txt", transcriptions / f"{dialogue}.txt"
+    evaluation.write_text(header + "".join(rated[name] for name in sorted(rated)), encoding="utf-8")
+    transcription.write_text("".join(spoken), encoding="utf-8")
+    for folder, rater in raters.items():
+        ratings = "".join(f"{name} :act 3; ()\n" for name in rated)
+        (evaluations / folder / f"{dialogue}_{rater}.txt").write_text(ratings, encoding="utf-8")
+    if dialogue.endswith("F_impro01"):
+        for path in (evaluation, transcription, wavs / f"{turns[0].name}.wav"):
+            path.with_name(f"._{path.name}").write_bytes(APPLE_DOUBLE)
+
+
+def _say(turn: Turn, rng: Random) -> np.ndarray:
+    """Speak a turn in a manner near its label's: samples [frames], int16, 16 kHz."""
+    from scipy.signal import resample_poly  # here, for it takes longer to import than to read a corpus that is made
+
+    means, deviations = astuple(MANNERS[turn.label]), astuple(JITTER)
+    manner = Manner(*(rng.gauss(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)))
+    samples, rate = espeak.speak(
+        NOISE_TAG.sub("", turn.text).strip() or "Ha ha ha!",
+        VOICES[turn.actor],
+        rate=round(manner.rate),
+        pitch=round(min(max(manner.pitch, 0), 100)),
+        pitch_range=round(min(max(manner.pitch_range, 0), 100)),
+    )
+    common = math.gcd(rate, SAMPLE_RATE)
+    speech = resample_poly(samples / 32768, SAMPLE_RATE // common, rate // common)
+    speech = _brighten(speech, manner.brightness)
+    heard = np.flatnonzero(np.abs(speech) > 0.01 * np.abs(speech).max())
+    speech = speech[heard[0] : heard[-1] + 1]
+    gain = 10 ** (manner.level / 20) / np.sqrt(np.mean(speech**2))
+    speech *= min(gain, PEAK / np.abs(speech).max())
+    return np.pad((speech * 32768).round().astype(np.int16), round(MARGIN * SAMPLE_RATE))
+
+
+def _brighten(speech: np.ndarray, brightness: float) -> np.ndarray:
+    """Tilt the spectrum as vocal effort does: y[n] = x[n] - brightness * x[n - 1].
+
+    A loud voice is not only stronger but has more of the high frequencies, a soft one less. That is how
+    loudness reaches an encoder that normalises the level of each utterance.
+    """
+    return speech - brightness * np.concatenate(([0.0], speech[:-1]))

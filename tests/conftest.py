@@ -1,0 +1,70 @@
+"""Shared fixtures: a table of IEMOCAP's full size, and a workplace with a small corpus of one's own."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from iemocap_tree import full_release
+
+from local.corpora import iemocap
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+Run = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="session")
+def iemocap_table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The 5,531 utterances of a release of full size, in the corpus's true counts."""
+    return iemocap.read(full_release(tmp_path_factory.mktemp("iemocap"))).table.sort_values("ID", ignore_index=True)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with the repository's YAMLs, which is the current one: stages write below it."""
+    folder = tmp_path / "workplace"
+    shutil.copytree(REPOSITORY / "hparams", folder / "hparams")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def own_table(tmp_path: Path) -> Path:
+    """The table own.csv of 48 utterances: two sessions of 6 dialogues, in each of which both of the
+    session's two speakers say two. Only speaker 2B says a word with a Z.
+    """
+    folder = tmp_path / "data"
+    (folder / "wav").mkdir(parents=True)
+    words = ("well then", "not at all", "so be it", "how odd")
+    with open(folder / "own.csv", "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["ID", "wav", "emo", "wrd", "spk_id", "session", "recording"])
+        for number in range(48):
+            session, dialogue, speaker = 1 + number // 24, number % 24 // 4, "AB"[number // 2 % 2]
+            text = words[number % 4] + (" zigzag" if (session, speaker) == (2, "B") else "")
+            name = f"{session}{dialogue}{speaker}{number % 2}"
+            soundfile.write(folder / "wav" / f"{name}.wav", 0.1 * np.sin(np.arange(2000 + 20 * number) / 9), 16_000)
+            emotion = ("ang", "hap", "sad")[number % 3]
+            rows.writerow([name, f"wav/{name}.wav", emotion, text, f"{session}{speaker}", f"s{session}", name[:2]])
+    return folder / "own.csv"
+
+
+@pytest.fixture
+def module(workplace: Path) -> Run:
+    """Run `python -m local.<name> ...` in the workplace."""
+
+    def run(name: str, *words: object, **environment: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", f"local.{name}", *map(str, words)]
+        variables = os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment
+        return subprocess.run(command, cwd=workplace, env=variables, capture_output=True, text=True)
+
+    return run

@@ -1,0 +1,346 @@
+"""Scores of an experiment: stages 0 and 1 are run on a small corpus, its predictions are written by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from local import manifest, predictions
+from local.errors import UserError
+from local.folds import make_folds
+from local.job import Job
+from local.options import parse
+from local.prepare import prepare
+from local.score import main, score
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FOLD_HEADER = "name,corpus,protocol,valid,seed,fold,n,wa,ua,f1,wer,cer,epoch,commit,config"
+SUMMARY_HEADER = (
+    "name,corpus,protocol,valid,n,wa,ua,f1,wer,cer,wa_mean,wa_sd,ua_mean,ua_sd,f1_mean,f1_sd,wer_mean,wer_sd,"
+    "cer_mean,cer_sd,wa_low,wa_high,ua_low,ua_high,seeds,folds"
+)
+LABELS = ["ang", "hap", "sad"]
+WRONG = {"1A": 1, "1B": 3, "2A": 6, "2B": 4}  # emotions that are wrong, of 12 in each fold
+LOST = {"1A": 2, "1B": 0, "2A": 12, "2B": 5}  # transcripts whose last word is lost, of 12
+EXPERIMENT = Path("results/own/speaker/n")
+
+
+@pytest.fixture
+def words(workplace, own_table) -> list[str]:
+    """The options of an experiment on own.csv, with stages 0 and 1 done."""
+    given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--name", "n"]
+    prepare(parse(given))
+    make_folds(parse(given))
+    return given
+
+
+def predict(words: list[str], fold: str, seed: int = 1, wrong: int | None = None, lost: int | None = None) -> Job:
+    """Leave in a run folder what stages 2 and 3 would, with the first predictions of the fold wrong."""
+    job = Job(parse(words), fold, seed)
+    job.folder.mkdir(parents=True)
+    (job.folder / "epochs.csv").write_text(f"epoch\n{seed}\n")
+    (job.folder / "env.json").write_text('{"commit": "0123456789ab-dirty"}')
+    job.training().write([job.folder / "epochs.csv"], config="mini.yaml", epoch=7)
+    wrong, lost = WRONG[fold] if wrong is None else wrong, LOST[fold] if lost is None else lost
+    with open(job.folder / "predictions.csv", "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["ID", "emo", "emo_hyp", "p_ang", "p_hap", "p_sad", "wrd", "wrd_hyp"])
+        for i, (_, each) in enumerate(manifest.read(job.manifests / "test.csv").iterrows()):
+            guess = LABELS[(LABELS.index(each["emo"]) + (i < wrong)) % 3]
+            posteriors = [0.8 if label == guess else 0.1 for label in LABELS]
+            said = each["wrd"].rpartition(" ")[0] if i < lost else each["wrd"]
+            rows.writerow([each["ID"], each["emo"], guess, *posteriors, each["wrd"], said])
+    job.decoding().write([job.folder / "predictions.csv"], epoch=seed + 6)
+    return job
+
+
+def scored(words: list[str]) -> tuple[list[dict[str, str]], dict[str, str], str]:
+    """Score; read folds.csv and the row of summary.csv with Python's own reader, and RESULTS.md."""
+    score(parse(words))
+    tables = []
+    for name in ("folds.csv", "summary.csv"):
+        with open(EXPERIMENT / name, newline="", encoding="utf-8") as file:
+            tables.append(list(csv.DictReader(file)))
+    assert len(tables[1]) == 1
+    return tables[0], tables[1][0], (EXPERIMENT / "RESULTS.md").read_text()
+
+
+def rows_of(fold: str, seed: int = 1) -> list[dict[str, str]]:
+    with open(EXPERIMENT / f"seed{seed}" / fold / "predictions.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def accuracies(rows: list[dict[str, str]]) -> tuple[float, float]:
+    """WA and UA by counting."""
+    size = Counter(row["emo"] for row in rows)
+    right = Counter(row["emo"] for row in rows if row["emo"] == row["emo_hyp"])
+    return sum(right.values()) / len(rows), statistics.mean(right[label] / size[label] for label in size)
+
+
+# ---------------------------------------------------------------- the tables
+
+
+def test_folds_csv(words):
+    for fold in WRONG:
+        predict(words, fold)
+    rows, _, _ = scored(words)
+    assert (EXPERIMENT / "folds.csv").read_text().splitlines()[0] == FOLD_HEADER
+    assert [row["fold"] for row in rows] == ["1A", "1B", "2A", "2B"]
+    for row in rows:
+        fold, predicted = row["fold"], rows_of(row["fold"])
+        told = [row[name] for name in ("name", "corpus", "protocol", "valid", "seed", "n", "epoch", "commit", "config")]
+        assert told == ["n", "own", "speaker", "partner", "1", "12", "7", "0123456789ab-dirty", "mini.yaml"]
+        assert float(row["wa"]) == (12 - WRONG[fold]) / 12  # every digit
+        assert float(row["ua"]) == pytest.approx(accuracies(predicted)[1], abs=1e-15)
+        assert float(row["wer"]) == LOST[fold] / sum(len(each["wrd"].split()) for each in predicted)
+        lost = sum(len(each["wrd"]) - len(each["wrd_hyp"]) for each in predicted)
+        assert float(row["cer"]) == lost / sum(len(each["wrd"]) for each in predicted)
+        found = json.loads((EXPERIMENT / "seed1" / fold / "scores.json").read_text())
+        assert {name: float(row[name]) for name in found} == found
+        assert list(found) == ["n", "wa", "ua", "f1", "wer", "cer"]
+
+
+def test_summary_csv(words):
+    for fold in WRONG:
+        predict(words, fold)
+    _, row, page = scored(words)
+    assert ",".join(row) == SUMMARY_HEADER
+    told = [row[name] for name in ("name", "corpus", "protocol", "valid", "n", "seeds", "folds")]
+    assert told == ["n", "own", "speaker", "partner", "48", "1", "4/4"]
+    pooled = [each for fold in WRONG for each in rows_of(fold)]
+    assert float(row["wa"]) == 34 / 48 == accuracies(pooled)[0]
+    assert float(row["ua"]) == pytest.approx(accuracies(pooled)[1], abs=1e-15)
+    assert float(row["wer"]) == 19 / sum(len(each["wrd"].split()) for each in pooled)
+    folds = [accuracies(rows_of(fold)) for fold in WRONG]
+    for which, name in enumerate(("wa", "ua")):
+        values = [fold[which] for fold in folds]
+        assert float(row[f"{name}_mean"]) == pytest.approx(statistics.mean(values), abs=1e-15)
+        assert float(row[f"{name}_sd"]) == pytest.approx(statistics.stdev(values), abs=1e-15)
+    assert "| | **pooled, 4/4 folds** | 48 | 70.83 |" in page and "only" not in page
+
+
+def test_pooled_figures_are_not_means_of_folds(words):
+    """The folds of protocol recording are not of one size."""
+    words = [*words, "--protocol", "recording"]
+    make_folds(parse(words))
+    right = {}
+    for i, fold in enumerate(parse(words).all_folds()):
+        job = predict(words, fold, wrong=i // 2, lost=0)
+        right[fold] = (len(manifest.read(job.manifests / "test.csv")), i // 2)
+    assert len({size for size, _ in right.values()}) == 2
+    score(parse(words))
+    row = pd.read_csv("results/own/recording/n/summary.csv").iloc[0]
+    total, wrong = (sum(counts) for counts in zip(*right.values(), strict=True))
+    assert (row["n"], row["wa"], row["folds"]) == (48, (total - wrong) / total, "10/10")
+    mean = sum(Fraction(size - wrong, size) for size, wrong in right.values()) / 10
+    assert row["wa_mean"] == pytest.approx(float(mean), abs=1e-15) and abs(row["wa"] - row["wa_mean"]) > 1e-3
+
+
+def test_a_folds_figure_is_the_mean_of_its_seeds(words):
+    for seed, fold in product((1, 2, 10), ("1A", "2B")):
+        predict(words, fold, seed, wrong=seed, lost=0)
+    rows, row, _ = scored(words)
+    assert [(each["seed"], each["fold"]) for each in rows] == [
+        (str(seed), fold) for seed in (1, 2, 10) for fold in ("1A", "2B")
+    ]
+    assert [each["epoch"] for each in rows] == ["7", "7", "8", "8", "16", "16"]
+    assert (row["n"], row["seeds"], row["folds"]) == ("72", "3", "2/4")
+    assert float(row["wa"]) == (72 - 2 * 13) / 72
+    assert float(row["wa_mean"]) == pytest.approx((36 - 13) / 36, abs=1e-15)
+    assert float(row["wa_sd"]) == pytest.approx(0, abs=1e-15)
+
+
+def test_all_that_was_decoded_is_scored_whatever_this_run_asked_for(words):
+    for fold in WRONG:
+        predict(words, fold)
+    (EXPERIMENT / "seed1" / "1A").rename(EXPERIMENT / "seed1" / "away")
+    (EXPERIMENT / "seed1" / "away" / "decode.json").unlink()  # trained, and not decoded
+    (EXPERIMENT / "seed1_old" / "1A").mkdir(parents=True)
+    (EXPERIMENT / "seed1_old" / "1A" / "decode.json").write_text("{}")
+    rows, row, _ = scored([*words, "--folds", "1B", "--seeds", "9"])
+    assert [each["fold"] for each in rows] == ["1B", "2A", "2B"] and row["folds"] == "3/4"
+
+
+def test_missing_folds_are_told(words):
+    predict(words, "1A")
+    predict(words, "2A")
+    _, row, page = scored(words)
+    assert row["folds"] == "2/4" and float(row["wa"]) == 17 / 24
+    assert "Folds present: 2/4" in page and "over 2/4 folds only" in page and "pooled, 2/4 folds" in page
+
+
+def test_a_single_fold_has_no_interval_and_no_deviation(words):
+    predict(words, "1B")
+    _, row, page = scored(words)
+    assert row["folds"] == "1/4" and float(row["wa"]) == float(row["wa_mean"]) == 9 / 12
+    assert {row[name] for name in ("wa_sd", "wa_low", "wa_high", "ua_low", "ua_high")} == {""}
+    assert "75.00 ± –" in page and "nan" not in page
+
+
+def test_the_page_tells_corpus_protocol_and_command(words, monkeypatch):
+    predict(words, "1A")
+    monkeypatch.setenv("SER_MTL_COMMAND", "./run.sh --corpus csv --data 'a b.csv'")
+    page = scored(words)[2]
+    assert page.startswith("# n on own, protocol speaker\n\n    ./run.sh --corpus csv --data 'a b.csv'\n")
+    assert "own table own.csv" in page and "all that one speaker says" in page and "Validation `partner`" in page
+    assert "| 1 | 1A | 12 | 91.67 |" in page
+
+
+def test_without_transcripts_there_are_no_error_rates(words, own_table):
+    own_table.write_text(own_table.read_text().replace("wrd", "unused", 1))
+    forced = parse([*words, "--force", "true"])
+    prepare(forced)
+    make_folds(forced)
+    predict(words, "1A", lost=0)
+    predict(words, "1B", lost=0)
+    rows, row, page = scored(words)
+    assert {each[name] for each in rows for name in ("wer", "cer")} == {""}
+    assert {row[name] for name in ("wer", "cer", "wer_mean", "cer_sd")} == {""}
+    assert float(row["wa"]) == 20 / 24 and "nan" not in page.lower().replace("unan", "")
+    assert json.loads((EXPERIMENT / "seed1" / "1A" / "scores.json").read_text())["wer"] is None
+
+
+# ---------------------------------------------------------------- the interval
+
+
+def test_the_interval_against_all_256_ways_to_draw_four_folds(words):
+    for fold in WRONG:
+        predict(words, fold)
+    _, row, _ = scored(words)
+    drawn = [accuracies([each for fold in folds for each in rows_of(fold)]) for folds in product(WRONG, repeat=4)]
+    for which, name in enumerate(("wa", "ua")):
+        low, value, high = (float(row[name + bound]) for bound in ("_low", "", "_high"))
+        assert low < value < high
+        below = [sum(each[which] < bound - 1e-9 for each in drawn) / 256 for bound in (low, high)]
+        up_to = [sum(each[which] <= bound + 1e-9 for each in drawn) / 256 for bound in (low, high)]
+        for before, after, wanted in zip(below, up_to, (0.025, 0.975), strict=True):
+            assert before - 0.01 <= wanted <= after + 0.01
+
+
+def test_scoring_again_gives_the_same_bytes(words):
+    for fold in WRONG:
+        predict(words, fold)
+    scored(words)
+    names = ("folds.csv", "summary.csv", "RESULTS.md")
+    before = [(EXPERIMENT / name).read_bytes() for name in names]
+    scored(words)
+    assert [(EXPERIMENT / name).read_bytes() for name in names] == before
+
+
+def test_folds_that_agree_have_an_interval_of_no_width(words):
+    for fold in WRONG:
+        predict(words, fold, wrong=0)
+    _, row, _ = scored(words)
+    assert [row[name] for name in ("wa_low", "wa", "wa_high", "ua_low", "ua", "ua_high")] == ["1.0"] * 6
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def refusal(words: list[str]) -> UserError:
+    with pytest.raises(UserError) as caught:
+        score(parse(words))
+    assert not (EXPERIMENT / "RESULTS.md").exists()
+    return caught.value
+
+
+def test_predictions_of_another_test_part(words, own_table):
+    predict(words, "1A")
+    predict(words, "1B")
+    own_table.write_text(own_table.read_text().replace("so be it,1B", "so it be,1B"))
+    forced = parse([*words, "--force", "true"])
+    prepare(forced)
+    make_folds(forced)
+    error = refusal(words)
+    assert "seed1/1B holds predictions of another test part" in error.what and "--force true" in error.remedy
+
+
+def test_predictions_of_an_earlier_training(words):
+    job = predict(words, "1A")
+    (job.folder / "epochs.csv").write_text("epoch\n9\n")
+    job.training().write([job.folder / "epochs.csv"], config="mini.yaml", epoch=9)
+    assert "seed1/1A was trained anew after its predictions were made" in refusal(words).what
+
+
+def test_another_validation_than_it_was_trained_with(words):
+    predict(words, "1A")
+    make_folds(parse([*words, "--valid", "none"]))
+    error = refusal([*words, "--valid", "none"])
+    assert "trained with validation 'partner', not 'none'" in error.what and error.remedy == "give --valid partner"
+
+
+def test_a_fold_that_the_protocol_has_no_more(words, own_table):
+    predict(words, "2B")
+    own_table.write_text(own_table.read_text().replace(",2B,", ",2C,"))
+    forced = parse([*words, "--force", "true"])
+    prepare(forced)
+    make_folds(forced)
+    assert "seed1/2B holds predictions of another test part" in refusal(words).what
+
+
+def test_an_experiment_without_predictions(words):
+    assert "results/own/speaker/n holds no predictions" in refusal(words).what
+    job = predict(words, "1A")
+    (job.folder / "predictions.csv").unlink()
+    assert "there are no predictions" in refusal(words).what
+    (job.folder / "predictions.csv").write_text("ID,emo,emo_hyp,p_ang,wrd_hyp,wrd\n")
+    assert "are not those of predictions" in refusal(words).what
+
+
+# ---------------------------------------------------------------- predictions.csv
+
+
+def test_predictions_on_disk(tmp_path):
+    third = 1 / 3
+    rows = [("null", "sad", 0.2, 0.7, 0.1, "A", ""), ("NA", "ang", third, third, third, "", "1E5")]
+    table = predictions.frame(rows, LABELS)
+    assert table["ID"].tolist() == ["NA", "null"] and table["emo_hyp"].tolist() == ["ang", "hap"]
+    predictions.write(tmp_path / "predictions.csv", table)
+    assert (tmp_path / "predictions.csv").read_text().splitlines() == [
+        "ID,emo,emo_hyp,p_ang,p_hap,p_sad,wrd,wrd_hyp",
+        "NA,ang,ang,0.33333333,0.33333333,0.33333333,,1E5",
+        "null,sad,hap,0.20000000,0.70000000,0.10000000,A,",
+    ]
+    found = predictions.read(tmp_path / "predictions.csv")
+    assert predictions.labels(found) == LABELS
+    pd.testing.assert_frame_equal(found, table, check_dtype=False, atol=5e-9)
+
+
+# ---------------------------------------------------------------- by itself
+
+
+def test_stages_0_1_and_4_need_no_torch(workplace, words):
+    predict(words, "1A")
+    program = (
+        "import sys, local.prepare, local.folds, local.score; local.score.main(); print(*sys.modules, file=sys.stderr)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", program, *words]
+    ended = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True)
+    imported = {name.partition(".")[0] for name in ended.stderr.split()}
+    assert "pandas" in imported and not {"torch", "torchaudio", "speechbrain", "transformers"} & imported
+    assert ended.stdout == (EXPERIMENT / "RESULTS.md").read_text() + "\n"
+
+
+def test_a_mistake_is_told_in_two_lines(words, monkeypatch, capsys):
+    capsys.readouterr()
+    monkeypatch.setattr("sys.argv", ["score", *words, "--name", "other"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, errors = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert errors.splitlines() == [
+        "error: results/own/speaker/other holds no predictions",
+        "  try: run stages 2 and 3 first",
+    ]
