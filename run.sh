@@ -29,35 +29,29 @@ set -euo pipefail
 caller=$PWD
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 SER_MTL_COMMAND="./run.sh${*:+$(printf ' %q' "$@")}"
-export SER_MTL_COMMAND
+export SER_MTL_COMMAND SER_MTL_CALLER=$caller
 
 . local/parse_options.sh
 parse_options "$@"
 . ./path.sh
-python -m local.options "$stage" "${options[@]}"
 
 if ((stage <= 0 && stop_stage >= 0)); then
-  echo "== stage 0: corpus"
   python -m local.prepare "${options[@]}"
 fi
 
 if ((stage <= 1 && stop_stage >= 1)); then
-  echo "== stage 1: folds"
   python -m local.folds "${options[@]}"
 fi
 
 if ((stage <= 2 && stop_stage >= 2)); then
-  echo "== stage 2: train"
   python -m local.launch train "${options[@]}"
 fi
 
 if ((stage <= 3 && stop_stage >= 3)); then
-  echo "== stage 3: decode"
   python -m local.launch decode "${options[@]}"
 fi
 
 if ((stage <= 4 && stop_stage >= 4)); then
-  echo "== stage 4: score"
   python -m local.score "${options[@]}"
 fi
 

@@ -1,39 +1,178 @@
-"""Audit of the folds: what a part shares with another that it must not share."""
+"""Leak audit: what the parts of each fold share, what they must not share, and saying so on every table.
+
+`leaks.csv` has a row for each fold, pair of parts and kind of key that the two share:
+
+===========  =====================================================================================
+fold         of the protocol
+parts        `train-test`, `valid-test` or `train-valid`
+kind         utterance (ID), audio (bytes of the file), speaker, recording, session, transcript
+count        utterances of the second part whose key stands in the first
+share        count / utterances of the second part
+examples     up to three of the shared keys
+===========  =====================================================================================
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 
+from local import manifest
 from local.errors import UserError
 
 PARTS = ("train", "valid", "test")
-REMEDY = "mend the corpus's columns, or take another --protocol; such folds are never run"
+PAIRS = (("train", "test"), ("valid", "test"), ("train", "valid"))
+LEAK_COLUMNS = ("fold", "parts", "kind", "count", "share", "examples")
+EXAMPLES = 3
+MOST_LINES = 20
+CHUNK = 256  # files that a thread hashes at a time
+REMEDY = "mend the corpus or its columns, or take another --protocol; such folds are never run"
+
+# What each protocol promises that a tested utterance shares with no other part.
+PROMISES = {
+    "recording": ("utterance", "audio", "recording"),
+    "speaker": ("utterance", "audio", "speaker"),
+    "session": ("utterance", "audio", "session", "speaker"),
+}
+# What no two parts may share, validation and training included.
+NEVER = ("utterance", "audio")
 
 
 def assert_partition(table: pd.DataFrame, folds: pd.Series) -> None:
-    """Every utterance is tested in exactly one fold."""
-    if table["ID"].duplicated().any():
-        raise UserError(f"utterance {table['ID'][table['ID'].duplicated()].iloc[0]} stands twice in the corpus", REMEDY)
-    if len(folds) != len(table) or folds.isna().any() or (folds == "").any():
-        raise UserError("an utterance has no test fold", REMEDY)
+    """Every utterance stands once in the corpus and is tested in exactly one fold.
 
-
-def assert_disjoint(protocol: str, fold: str, table: pd.DataFrame, part: pd.Series) -> None:
-    """A fold's parts cover the corpus without overlap, and keep the protocol's promise.
-
-    `speaker` and `session` promise that a tested speaker is heard in no other part; `recording`,
-    that a tested recording is in no other part.
+    Raises
+    ------
+    UserError
+        The first utterance for which this does not hold.
     """
-    if not part.isin(PARTS).all() or len(part) != len(table):
+    doubled = table["ID"].duplicated()
+    if doubled.any():
+        raise UserError(f"utterance {table['ID'][doubled].iloc[0]} stands twice in the corpus", REMEDY)
+    homeless = folds.isna() | (folds == "")
+    if homeless.any():
+        raise UserError(f"utterance {table['ID'][homeless].iloc[0]} is tested in no fold", REMEDY)
+
+
+def assert_parts(fold: str, part: pd.Series) -> None:
+    """A fold's parts cover the corpus, and there is something to train on and to test.
+
+    Raises
+    ------
+    UserError
+        A part is empty or has a name that is not known.
+    """
+    if not part.isin(PARTS).all():
         raise UserError(f"fold {fold}: an utterance is in no part", REMEDY)
     for name in ("train", "test"):
         if not (part == name).any():
             raise UserError(f"fold {fold}: part {name} is empty", REMEDY)
-    promised = {"speaker": ["spk_id"], "session": ["session", "spk_id"], "recording": ["recording"]}[protocol]
-    for column in promised:
-        tested = table[column][part == "test"]
-        crossing = set(tested) & set(table[column][part != "test"]) - {""}
-        if crossing:
-            raise UserError(
-                f"fold {fold}, protocol {protocol}: {column} {sorted(crossing)[0]} is tested and trained on", REMEDY
-            )
+
+
+def keys(table: pd.DataFrame, data_root: Path) -> pd.DataFrame:
+    """What utterances can share, one column per kind; an empty key is shared by nobody.
+
+    Raises
+    ------
+    UserError
+        An audio file cannot be read.
+    """
+    columns = pd.DataFrame(
+        {
+            "utterance": table["ID"],
+            "audio": _audio_digests(manifest.resolve(table["wav"], data_root)),
+            "speaker": table["spk_id"],
+            "recording": table["recording"],
+            "session": table["session"],
+            "transcript": table["wrd"],
+        }
+    )
+    return columns.astype("category")  # compared as numbers, fold after fold
+
+
+def _audio_digests(paths: Iterable[str]) -> list[str]:
+    """Hash the bytes of each file."""
+
+    def digests(some: list[str]) -> list[str]:
+        return [hashlib.blake2b(_content(path), digest_size=16).hexdigest() for path in some]
+
+    paths = list(paths)
+    chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
+    with ThreadPoolExecutor() as threads:  # hashing and reading leave the interpreter's lock alone
+        return [digest for chunk in threads.map(digests, chunks) for digest in chunk]
+
+
+def _content(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}", "run stage 0 again: the corpus has changed since") from None
+
+
+def leaks(fold: str, shared_keys: pd.DataFrame, part: pd.Series) -> pd.DataFrame:
+    """Find what the parts of a fold share: rows of `LEAK_COLUMNS`.
+
+    Parameters
+    ----------
+    fold
+        Its name.
+    shared_keys
+        As from `keys`: categories.
+    part
+        The part of each utterance.
+    """
+    inside = {name: (part == name).to_numpy() for name in PARTS}
+    rows = []
+    for kind in shared_keys:
+        categories = shared_keys[kind].cat.categories
+        codes = shared_keys[kind].cat.codes.to_numpy()
+        known = (categories != "")[codes]
+        for first, second in PAIRS:
+            of_first = np.zeros(len(categories), bool)
+            of_first[codes[inside[first]]] = True
+            crossing = codes[inside[second] & known & of_first[codes]]
+            if len(crossing):
+                examples = " | ".join(categories[np.unique(crossing)[:EXAMPLES]])
+                rows.append(
+                    (fold, f"{first}-{second}", kind, len(crossing), len(crossing) / inside[second].sum(), examples)
+                )
+    return pd.DataFrame(rows, columns=LEAK_COLUMNS)
+
+
+def refuse(protocol: str, found: pd.DataFrame) -> None:
+    """Stop the run where parts share what they must not.
+
+    Raises
+    ------
+    UserError
+        Every forbidden row of the leaks, named.
+    """
+    promised = found["kind"].isin(PROMISES[protocol]) & found["parts"].str.endswith("-test")
+    forbidden = found[promised | found["kind"].isin(NEVER)]
+    if len(forbidden):
+        lines = [
+            f"  fold {row.fold}: {row.count} utterances share their {row.kind} across {row.parts}: {row.examples}"
+            for row in forbidden.itertuples(index=False)
+        ]
+        more = [f"  ... and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+        raise UserError("\n".join([f"protocol {protocol} is broken:", *lines[:MOST_LINES], *more]), REMEDY)
+
+
+def in_words(found: pd.DataFrame, folds: Iterable[str]) -> list[str]:
+    """Say, for RESULTS.md, what the test parts of these folds share with the rest: a line per kind."""
+    folds = list(folds)
+    lines = []
+    for kind in ("speaker", "recording", "session", "transcript"):
+        rows = found[(found["kind"] == kind) & (found["parts"] == "train-test") & found["fold"].isin(folds)]
+        if rows.empty:
+            continue
+        low, high = rows["share"].min(), rows["share"].max()
+        span = f"{100 * low:.0f} %" if round(low, 2) == round(high, 2) else f"{100 * low:.0f} to {100 * high:.0f} %"
+        where = "every fold" if len(rows) == len(folds) else f"{len(rows)} of {len(folds)} folds"
+        lines.append(f"in {where}, {span} of the tested utterances share their {kind} with training")
+    return lines or ["no tested utterance shares speaker, recording, session or transcript with training"]

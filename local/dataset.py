@@ -36,6 +36,8 @@ def load_wav(path: str | Path) -> Tensor:
         wav, rate = audio_io.load(str(path), dtype=torch.float32)
     except RuntimeError as error:
         raise UserError(str(error), "mend or remove the file, then run stage 0 again") from None
+    if wav.shape[1] == 0:
+        raise UserError(f"{path} holds no samples", "mend or remove the file, then run stage 0 again")
     wav = wav.mean(0)
     return wav if rate == SAMPLE_RATE else torchaudio.functional.resample(wav, rate, SAMPLE_RATE)
 

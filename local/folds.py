@@ -3,25 +3,28 @@
     python -m local.folds OPTIONS
 
 writes `manifests/<corpus>/<protocol>/<fold>/{train,valid,test}.csv` and `tokenizer.model` for
-every fold of the protocol, whichever of them are run later.
+every fold of the protocol, whichever of them are run later, and `leaks.csv` beside them.
 """
 
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 
-from local import audit, manifest, protocols, tokenizer
+from local import audit, manifest, markers, protocols, tokenizer
 from local.errors import UserError, exits
-from local.files import digest
+from local.files import atomic, digest
 from local.hparams import scalars
 from local.markers import Marker
-from local.options import Options, parse
+from local.options import Options, check, parse
 
 
 def make_folds(options: Options) -> None:
     """Write all folds of the protocol, unless they stand there already."""
+    table = options.table()
+    check(options, table)
     valid = options.chosen_valid()
     folder = options.folds_folder(valid)
     values = scalars(options.hparams, options.overrides)
@@ -30,21 +33,24 @@ def make_folds(options: Options) -> None:
         del tokens["vocab_size"]
     inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "protocol": options.protocol, "valid": valid}
     marker = Marker(folder / "folds.json", inputs | tokens)
+    print(f"== stage 1: folds of protocol {options.protocol}")
     if marker.done("stage 1", options.force):
-        print(f"protocol {options.protocol}: {folder} is already made")
+        print(f"  {folder} is already made")
         return
 
-    table = options.table()
     folds = protocols.test_folds(table, options.protocol, options.recording_fold())
     audit.assert_partition(table, folds)
-    print(f"protocol {options.protocol}: {protocols.WORDS[options.protocol]}")
+    print(f"  {protocols.WORDS[options.protocol]}")
     print(f"  validation {valid}: {protocols.VALID_WORDS[valid]}")
     if (table["wrd"] == "").all():
         print("  no utterance has a transcript: the CTC task is off, and there is no WER")
-    outputs, sizes = [], {}
-    for fold in sorted(folds.unique()):
-        part = protocols.split(table, folds, fold, valid)
-        audit.assert_disjoint(options.protocol, fold, table, part)
+    parts = {fold: protocols.split(table, folds, fold, valid) for fold in sorted(folds.unique())}
+    leaks = find_leaks(options, table, parts)
+    audit.refuse(options.protocol, leaks)
+    for line in audit.in_words(leaks, parts):
+        print(f"  {line}")
+    outputs, sizes = [write_leaks(folder / "leaks.csv", leaks)], {}
+    for fold, part in parts.items():
         outputs += _write_fold(folder / fold, fold, table, part, tokens)
         sizes[fold] = {name: int((part == name).sum()) for name in audit.PARTS}
         print("  fold " + fold + ": " + ", ".join(f"{name} {count}" for name, count in sizes[fold].items()))
@@ -53,6 +59,21 @@ def make_folds(options: Options) -> None:
             shutil.rmtree(stale)
     marker.write(outputs, labels=manifest.labels(table), sizes=sizes)
     print(f"  wrote {folder}")
+
+
+def find_leaks(options: Options, table: pd.DataFrame, parts: dict[str, pd.Series]) -> pd.DataFrame:
+    """What the parts of each fold share; see `local.audit`."""
+    keys = audit.keys(table, Path(markers.read(options.corpus_folder / "all.json")["facts"]["root"]))
+    for fold, part in parts.items():
+        audit.assert_parts(fold, part)
+    return pd.concat([audit.leaks(fold, keys, part) for fold, part in parts.items()], ignore_index=True)
+
+
+def write_leaks(path: Path, leaks: pd.DataFrame) -> Path:
+    """Write leaks.csv; return its path."""
+    with atomic(path) as file:
+        leaks.to_csv(file, index=False, lineterminator="\n")
+    return path
 
 
 def _write_fold(folder, fold: str, table: pd.DataFrame, part: pd.Series, tokens: dict) -> list:

@@ -6,6 +6,7 @@ must be given, its key must stand at the top of the YAML, and its type must be t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from local.errors import UserError
 
 # Keys that the pipeline sets per job; nobody overrides them by hand.
 GIVEN = ("seed", "n_labels", "n_tokens")
+# Keys that the stages read themselves, whatever the system.
+NEEDED = (*GIVEN, *("token_type", "vocab_size", "epochs", "batch_size", "micro_batch_size", "lr", "head_lr"))
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
 RUNTIME = ("device", "num_workers")
 
@@ -61,6 +64,8 @@ def _typed(key: str, value: str, default: Any) -> Any:
         if isinstance(default, int):
             return int(value)
         if isinstance(default, float):
+            if not math.isfinite(float(value)):
+                raise ValueError
             return float(value)
     except ValueError:
         kind = "a whole number" if isinstance(default, int) else "a number"
@@ -77,6 +82,20 @@ def scalars(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, An
     if values is None:
         raise UserError(f"{file} cannot be read: it is not a list of keys and values", "mend it, or take another")
     return values
+
+
+def refuse_lacking(file: Path) -> None:
+    """Refuse a YAML without a key that the stages need.
+
+    Raises
+    ------
+    UserError
+        The keys that it lacks.
+    """
+    values = scalars(file)
+    lacking = [key for key in NEEDED if key not in values]
+    if lacking:
+        raise UserError(f"{file} lacks the keys {' '.join(lacking)}", "see hparams/mtl_wav2vec2.yaml for what they are")
 
 
 class _Values(ruamel.yaml.constructor.SafeConstructor):

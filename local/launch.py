@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,8 @@ from tqdm import tqdm
 from local.errors import exits
 from local.job import Job
 from local.options import Options, parse
+
+STAGES = {"train": 2, "decode": 3}
 
 
 @dataclass
@@ -78,7 +81,8 @@ def slots(options: Options, n_jobs: int) -> list[dict[str, str]]:
     devices = [] if str(options.overrides.get("device") or "").startswith("cpu") else gpus()
     count = max(1, min(options.jobs or len(devices) or 1, n_jobs))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores = min(cores, int(os.environ.get("OMP_NUM_THREADS", cores)))
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    cores = min(cores, int(allowed)) if allowed.isdecimal() else cores
     threads = str(max(1, cores // count))
     divided = [{"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} for _ in range(count)]
     for index, slot in enumerate(divided if devices else ()):
@@ -110,7 +114,7 @@ def runs(step: str, options: Options, words: list[str]) -> list[Run]:
 
 def launch(step: str, options: Options, words: list[str]) -> list[Run]:
     """Run all jobs; return those that failed."""
-    print(f"{step}: {options.experiment_folder}")
+    print(f"== stage {STAGES[step]}: {step} {options.experiment_folder}")
     waiting = runs(step, options, words)
     if not waiting:
         return []
@@ -160,6 +164,7 @@ def _last_line(run: Run) -> str:
 def main() -> None:
     """Run one stage's jobs."""
     step, words = sys.argv[1], sys.argv[2:]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # take the jobs along, as with Ctrl-C
     failed = launch(step, parse(words), words)
     for run in failed:
         print(f"error: {run.name} failed; its log ends:", file=sys.stderr)

@@ -1,13 +1,12 @@
 """The options of run.sh as every stage reads them, and the paths that follow from them.
 
-    python -m local.options OPTIONS
-
-checks them all before the first stage runs, and prints nothing when they are right.
+Whichever stage runs first checks them all, before it does anything.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from typing import Any
 import pandas as pd
 
 from local import corpora, manifest, protocols
-from local.errors import UserError, exits
-from local.hparams import parse_overrides, scalars
+from local.errors import UserError
+from local.hparams import parse_overrides, refuse_lacking, scalars
 
 MANIFESTS = Path("manifests")
 RESULTS = Path("results")
@@ -151,6 +150,7 @@ def _typed(raw: argparse.Namespace, overrides: list[str]) -> Options:
         raise UserError(f"unknown corpus '{module_name}'", f"take one of: {' '.join(corpora.NAMES)}")
     module = corpora.module(module_name if module_name in corpora.NAMES else "csv")
     hparams = Path(raw.hparams or getattr(module, "DEFAULT_HPARAMS", "hparams/mtl_wav2vec2.yaml"))
+    refuse_lacking(hparams)
     name = raw.name or hparams.stem
     if not SAFE_NAME.fullmatch(name):
         raise UserError(f"--name '{name}' cannot be a folder's name", "use letters, digits and . _ + -")
@@ -167,8 +167,19 @@ def _typed(raw: argparse.Namespace, overrides: list[str]) -> Options:
         jobs=_whole("jobs", raw.jobs, 1) if raw.jobs and raw.jobs != "auto" else None,
         backend=_one_of("backend", raw.backend, BACKENDS),
         force=_flag("force", raw.force),
-        overrides=parse_overrides(overrides, hparams),
+        overrides=_placed(parse_overrides(overrides, hparams)),
     )
+
+
+def _placed(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Let an encoder that is a folder count from where the user stands, as run.sh tells, and see that it is there."""
+    encoder = overrides.get("encoder")
+    if isinstance(encoder, str) and encoder.startswith(("/", "./", "../", "~")):
+        folder = Path(os.environ.get("SER_MTL_CALLER", "."), Path(encoder).expanduser())
+        if not folder.is_dir():
+            raise UserError(f"--encoder {encoder}: there is no such folder", "give a folder, or a hub name")
+        overrides["encoder"] = str(folder)
+    return overrides
 
 
 def _one_of(option: str, word: str, known) -> str:
@@ -201,31 +212,26 @@ def pick(wanted: tuple[str, ...], known: list[str], protocol: str) -> list[str]:
     return known if not wanted or "all" in wanted else list(dict.fromkeys(wanted))
 
 
-def check(options: Options, stage: int) -> None:
-    """Refuse what can be known to fail before anything runs from `stage` on.
+def check(options: Options, table: pd.DataFrame | None = None) -> None:
+    """Refuse a protocol or folds that the corpus has not.
+
+    Parameters
+    ----------
+    options
+        What is asked for.
+    table
+        The corpus's utterances; None before they are read, when only the folds of a corpus whose
+        facts are known can be checked.
 
     Raises
     ------
     UserError
-        The fold, protocol or manifest that is missing.
+        What the corpus has not, and what it has.
     """
-    if stage > 0:
-        options.chosen_folds()
-    elif options.folds:  # the table that stands there, if any, may not be the one that stage 0 will make
-        facts = getattr(corpora.module(options.module_name), "FACTS", None)
-        if facts:
-            known = sorted(facts.sessions if options.protocol == "session" else facts.speakers)
-        else:
-            table = corpora.module(options.module_name).read(options.data, options.partial).table
-            known = sorted(protocols.test_folds(table, options.protocol, options.recording_fold()).unique())
-        pick(options.folds, known, options.protocol)
-
-
-@exits
-def main() -> None:
-    """Check the options of a run that begins at the stage given first."""
-    check(parse(sys.argv[2:]), int(sys.argv[1]))
-
-
-if __name__ == "__main__":
-    main()
+    if table is not None:
+        known = protocols.test_folds(table, options.protocol, options.recording_fold()).unique()
+    elif facts := getattr(corpora.module(options.module_name), "FACTS", None):
+        known = facts.sessions if options.protocol == "session" else facts.speakers
+    else:
+        return
+    pick(options.folds, sorted(known), options.protocol)

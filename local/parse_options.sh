@@ -3,7 +3,7 @@
 #   stage, stop_stage   the stages asked for
 #   options             the other options, and the overrides after --, as every stage takes them
 # Relative paths count from where the user stands, $caller. What the options mean is checked by
-# local/options.py.
+# local/options.py, by whichever stage runs first.
 
 # shellcheck disable=SC2034 # used by run.sh
 stage=0 stop_stage=5 options=()
@@ -16,6 +16,8 @@ usage_error() { # what, remedy
 
 parse_options() {
   local name value
+  ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) ||
+    usage_error "this is bash $BASH_VERSION, and 4.4 is the least" "install a newer bash (brew install bash)"
   while (($#)); do
     case $1 in
       --)

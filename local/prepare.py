@@ -13,19 +13,21 @@ from local import corpora, manifest
 from local.errors import exits
 from local.files import digest
 from local.markers import Marker
-from local.options import Options, parse
+from local.options import Options, check, parse
 
 
 def prepare(options: Options) -> None:
     """Examine the corpus anew, every time; write its table unless it stands there already."""
+    check(options)
     corpus = corpora.module(options.module_name).read(options.data, options.partial)
+    check(options, corpus.table)
     table = corpus.table.sort_values("ID", ignore_index=True)
     path = options.corpus_folder / "all.csv"
     marker = Marker(
         options.corpus_folder / "all.json",
         {"data": str(corpus.root), "partial": options.partial, "utterances": _digest(table)},
     )
-    print(f"corpus {corpus.name}: {corpus.source}")
+    print(f"== stage 0: corpus {corpus.name}\n  {corpus.source}")
     for fault in corpus.faults:
         print(f"  partial: {fault}")
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from local import markers, metrics, predictions, protocols
+from local import audit, markers, metrics, predictions, protocols
 from local.errors import UserError, exits
 from local.files import atomic, digest
-from local.options import Options, parse
+from local.options import Options, check, parse
 
 SCORES = ("wa", "ua", "f1", "wer", "cer")
 FOLD_COLUMNS = (
@@ -34,6 +34,7 @@ FOLD_COLUMNS = (
 
 def score(options: Options) -> None:
     """Score an experiment and write its tables."""
+    check(options, options.table())
     valid = options.chosen_valid()
     folds_folder = options.folds_folder(valid)
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
@@ -49,10 +50,12 @@ def score(options: Options) -> None:
     corpus = markers.read(options.corpus_folder / "all.json")["facts"]
     _write_csv(options.experiment_folder / "folds.csv", folds)
     _write_csv(options.experiment_folder / "summary.csv", summary)
-    text = results_page(options, valid, folds, summary, corpus)
+    leaks = pd.read_csv(folds_folder / "leaks.csv", dtype={"fold": str})
+    overlap = audit.in_words(leaks, folds["fold"].unique())
+    text = results_page(options, valid, folds, summary, corpus, overlap)
     with atomic(options.experiment_folder / "RESULTS.md") as file:
         file.write(text)
-    print(text)
+    print(f"== stage 4: score {options.experiment_folder}\n\n{text}")
 
 
 def decoded_folders(experiment_folder: Path) -> list[Path]:
@@ -83,6 +86,10 @@ def score_fold(options: Options, valid: str, folder: Path, folds_folder: Path) -
     if training["inputs"]["valid"] != valid:
         trained = training["inputs"]["valid"]
         raise UserError(f"{folder} was trained with validation '{trained}', not '{valid}'", f"give --valid {trained}")
+    for name in ("train.csv", "valid.csv"):
+        part = folds_folder / fold / name
+        if training["inputs"].get(name) != (digest(part) if part.exists() else None):
+            raise UserError(f"{folder} was trained on another part than {part}", "take another --name, or --force true")
     table = predictions.read(folder / "predictions.csv")
     found = metrics.scores(table)
     with atomic(folder / "scores.json") as file:
@@ -118,7 +125,9 @@ def summarise(folds: pd.DataFrame, decoded: list[pd.DataFrame], known: list[str]
     for name in SCORES:
         row |= {f"{name}_mean": per_fold[name].mean(), f"{name}_sd": per_fold[name].std(ddof=1)}
     row |= intervals(pooled)
-    row |= {"seeds": folds["seed"].nunique(), "folds": f"{len(per_fold)}/{len(known)}"}
+    # A fold is present when every seed has it.
+    whole = int((folds.groupby("fold")["seed"].nunique() == folds["seed"].nunique()).sum())
+    row |= {"seeds": folds["seed"].nunique(), "folds": f"{whole}/{len(known)}"}
     return pd.DataFrame([row])
 
 
@@ -142,8 +151,10 @@ def intervals(pooled: pd.DataFrame) -> dict[str, float]:
     return {"wa_low": wa_low, "wa_high": wa_high, "ua_low": ua_low, "ua_high": ua_high}
 
 
-def results_page(options: Options, valid: str, folds: pd.DataFrame, summary: pd.DataFrame, corpus: dict) -> str:
-    """Write RESULTS.md: the command, the protocol in words, the tables."""
+def results_page(
+    options: Options, valid: str, folds: pd.DataFrame, summary: pd.DataFrame, corpus: dict, overlap: list[str]
+) -> str:
+    """Write RESULTS.md: the command, the protocol in words, what the parts share, the tables."""
     row = summary.iloc[0]
     lines = [
         f"# {options.name} on {options.corpus}, protocol {options.protocol}",
@@ -153,6 +164,7 @@ def results_page(options: Options, valid: str, folds: pd.DataFrame, summary: pd.
         f"- Corpus: {corpus['source']}.",
         *(f"- **The corpus was partial:** {fault}" for fault in corpus["faults"]),
         f"- Protocol `{options.protocol}`: {protocols.WORDS[options.protocol]}.",
+        *(f"- Overlap: {line}." for line in overlap),
         f"- Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test part never does.",
         f"- Folds present: {row['folds']}; seeds: {row['seeds']}.",
     ]

@@ -15,11 +15,10 @@ import sys
 from typing import Any
 
 import torch
-from speechbrain.utils.seed import seed_everything
 from torch.utils.data import DataLoader
 
-from local import environment, hparams, logs
-from local.brain import EmotionBrain, WholeCheckpointer, best
+from local import environment, hparams, logs  # logs before anything of SpeechBrain
+from local.brain import EmotionBrain, WholeCheckpointer, best, seed_everything
 from local.dataset import UpdateSampler, Utterances, loader, sorted_batches
 from local.errors import UserError, exits
 from local.files import atomic
@@ -38,7 +37,7 @@ def train(job: Job) -> None:
         logger.info("%s is trained already", job.folder)
         return
     begin(job)
-    seed_everything(job.seed, verbose=False)
+    seed_everything(job.seed, verbose=False)  # the weights of the heads
     values = hparams.build(job.yaml)
     values["precision"] = precision(values)
     training, validation = utterances(job, values["system"])

@@ -14,6 +14,7 @@ Both return the path of `<folder>/IEMOCAP_full_release`. The wavs are tones of a
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import math
 import random
@@ -69,7 +70,9 @@ def write_dialogue(root: Path, dialogue: str, turns: list[TreeTurn]) -> None:
         raters = "C-E2:\tNeutral;\t()\nC-F1:\tNeutral; Anger;\t(guarded)\nA-E3:\tval 3; act 2; dom  2;\t()\n"
         rated.append((name, f"[{start:.4f} - {end:.4f}]\t{name}\t{turn.label}\t[2.5000, 2.5000, 2.5000]\n{raters}\n"))
         spoken.append(f"{name} [{start:08.4f}-{end:08.4f}]: {turn.text}\n")
-        (wavs / f"{name}.wav").write_bytes(wav_bytes(turn.frames))
+        # No two turns have the same audio: the last samples are made of the name.
+        mark = hashlib.blake2b(name.encode(), digest_size=8).digest() if turn.frames >= 4 else b""
+        (wavs / f"{name}.wav").write_bytes(wav_bytes(turn.frames)[: -len(mark) or None] + mark)
     header = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
     evaluation.write_text(header + "".join(block for _, block in sorted(rated)))
     # Turns that nobody rated, and lines that belong to no turn.

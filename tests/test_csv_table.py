@@ -243,7 +243,8 @@ def test_duplicates(folder):
 
 
 def test_all_faults_in_one_go_by_physical_line(folder):
-    text = b'wav,emo,wrd\na.wav,hap,"two\nlines"\ne.wav,ha p,\n\nb.wav,hap,caf\xe9\nb.wav,hap,\0\nc.wav,sad,ok,no\nd.wav,sad,\n'
+    text = b'wav,emo,wrd\na.wav,hap,"two\nlines"\ne.wav,ha p,\n\nb.wav,hap,caf\xe9\nb.wav,hap,\0\n'
+    text += b"c.wav,sad,ok,no\nd.wav,sad,\n"
     lines = faults(table(folder, text))
     assert [line for line in lines if not line.startswith("own.csv:7: ")] == [
         "own.csv:6: byte '0xE9' is not UTF-8 text",

@@ -160,7 +160,7 @@ def test_stage_1_writes_the_contracted_files(stage, words, folds):
     assert (code, errors) == (0, "")
     protocol = words[1] if "--protocol" in words else "speaker"
     folder = Path("manifests/own") / (protocol + "-valid_none" * ("none" in words))
-    assert {path.name for path in folder.iterdir()} == {*folds, "folds.json"}
+    assert {path.name for path in folder.iterdir()} == {*folds, "folds.json", "leaks.csv"}
     everything = manifest.read(Path("manifests/own/all.csv"))
     tested = []
     for fold in folds:
@@ -235,7 +235,7 @@ def test_forced_folds_leave_none_of_another_corpus_behind(stage, own_table):
     stage(0, "--force", "true")
     stage(1, "--force", "true")
     folders = {path.name for path in Path("manifests/own/speaker").iterdir()}
-    assert folders == {"1A", "1B", "2A", "2C", "folds.json"}
+    assert folders == {"1A", "1B", "2A", "2C", "folds.json", "leaks.csv"}
 
 
 def test_an_emotion_that_no_training_part_knows_is_refused(stage, own_table):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from local import options as options_module
 from local.errors import UserError
 from local.folds import make_folds
 from local.options import check, parse
 from local.prepare import prepare
+from local.score import score
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARSE = (
@@ -181,14 +181,14 @@ def test_no_value_is_ever_executed(working_checkout, own_table, tmp_path):
     """Stages 0 and 1, called from another folder, with blanks and commands in every path and value."""
     folder = tmp_path / "my data;touch pwned $(touch pwned)`touch pwned`"
     own_table.parent.rename(folder)
-    override = "/a b;touch pwned $(touch pwned)"
+    override = "a b;touch pwned $(touch pwned)"
     words = ["--corpus", "csv", "--data", f"{folder.name}/own.csv", "--stop-stage", "1", "--name", "n"]
     words += ["--protocol=speaker", "--folds", "1A  2B", "--", "--encoder", override]
     ended = run(working_checkout / "run.sh", *words, cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.splitlines()[0] == "== stage 0: corpus"
+    assert ended.stdout.splitlines()[0] == "== stage 0: corpus own"
     made = {path.name for path in (working_checkout / "manifests" / "own" / "speaker").iterdir()}
-    assert made == {"1A", "1B", "2A", "2B", "folds.json"}
+    assert made == {"1A", "1B", "2A", "2B", "folds.json", "leaks.csv"}
     before = listing(working_checkout)
     words = ["--corpus", "csv", "--data", f"{folder.name}/own.csv", "--stop-stage", "0"]
     refused = run(working_checkout / "run.sh", *words, "--name", "x;touch pwned $(touch pwned)", cwd=tmp_path)
@@ -275,44 +275,48 @@ def test_what_local_options_refuses(workplace, words, said):
     before = listing(workplace)
     given = words if "--hparams" in words else ["--hparams", "hparams/mini.yaml", *words]
     with pytest.raises(UserError) as refusal:
-        check(parse(given), 0)
+        check(parse(given))
     assert said in refusal.value.what
     assert "\n" not in refusal.value.what + refusal.value.remedy
     assert listing(workplace) == before
 
 
+@pytest.mark.parametrize("step", [prepare, make_folds, score], ids=["stage 0", "stage 1", "stage 4"])
 @pytest.mark.parametrize(
-    ("words", "stage", "said"),
+    ("words", "said"),
     [
-        (["--folds", "1A 3C"], 0, "protocol 'speaker' has no fold '3C'"),
-        (["--folds", "1A 3C"], 2, "protocol 'speaker' has no fold '3C'"),
-        (["--protocol", "session", "--folds", "1A"], 0, "protocol 'session' has no fold '1A'"),
-        (["--protocol", "session", "--folds", "1A"], 4, "protocol 'session' has no fold '1A'"),
+        (["--folds", "1A 3C"], "protocol 'speaker' has no fold '3C'"),
+        (["--protocol", "session", "--folds", "1A"], "protocol 'session' has no fold '1A'"),
     ],
 )
-def test_an_unknown_fold_is_refused_from_any_stage(own, workplace, words, stage, said, monkeypatch, capsys):
+def test_an_unknown_fold_is_refused_by_any_stage(own, workplace, words, step, said, capsys):
     before = listing(workplace)
-    monkeypatch.setattr("sys.argv", ["options", str(stage), *own, *words])
-    with pytest.raises(SystemExit) as ended:
-        options_module.main()
-    out, errors = capsys.readouterr()
-    assert (ended.value.code, out, len(errors.splitlines())) == (2, "", 2)
-    assert said in errors and listing(workplace) == before
+    capsys.readouterr()
+    with pytest.raises(UserError, match=said):
+        step(parse([*own, *words]))
+    assert capsys.readouterr().out == "" and listing(workplace) == before
+
+
+def test_a_protocol_that_the_corpus_cannot_serve_is_refused_before_anything_is_written(workplace, own_table):
+    own_table.write_text(own_table.read_text().replace(",session,", ",gathering,"))
+    words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--protocol", "session"]
+    with pytest.raises(UserError, match="cannot serve protocol 'session'"):
+        prepare(parse(words))
+    assert not (workplace / "manifests").exists()
 
 
 def test_a_later_stage_without_the_earlier_ones(workplace, own_table):
     words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]
-    check(parse(words), 0)
     with pytest.raises(UserError, match="there is no manifest manifests/own/all"):
-        check(parse(words), 1)
+        make_folds(parse(words))
     assert not (workplace / "manifests").exists()
 
 
 def test_iemocaps_folds_are_known_before_it_is_read(workplace, tmp_path):
     given = ["--hparams", "hparams/mini.yaml", "--corpus", "iemocap", "--data", str(tmp_path)]
     for words in (["--folds", "01F 05M"], ["--protocol", "recording", "--folds", "03F"], ["--folds", "all"]):
-        check(parse([*given, *words]), 0)
-    check(parse([*given, "--protocol", "session", "--folds", "Ses05"]), 0)
+        check(parse([*given, *words]))
+    check(parse([*given, "--protocol", "session", "--folds", "Ses05"]))
     for words in (["--folds", "1F"], ["--folds", "Ses01"], ["--protocol", "session", "--folds", "01F"]):
         with pytest.raises(UserError, match="has no fold"):
-            check(parse([*given, *words]), 0)
+            check(parse([*given, *words]))

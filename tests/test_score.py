@@ -255,15 +255,18 @@ def refusal(words: list[str]) -> UserError:
     return caught.value
 
 
-def test_predictions_of_another_test_part(words, own_table):
-    predict(words, "1A")
-    predict(words, "1B")
+@pytest.mark.parametrize(
+    ("fold", "said"),
+    [("1B", "seed1/1B holds predictions of another test part"), ("1A", "seed1/1A was trained on another part")],
+)
+def test_parts_that_have_changed_since(words, own_table, fold, said):
+    predict(words, fold)
     own_table.write_text(own_table.read_text().replace("so be it,1B", "so it be,1B"))
     forced = parse([*words, "--force", "true"])
     prepare(forced)
     make_folds(forced)
     error = refusal(words)
-    assert "seed1/1B holds predictions of another test part" in error.what and "--force true" in error.remedy
+    assert said in error.what and "--force true" in error.remedy
 
 
 def test_predictions_of_an_earlier_training(words):

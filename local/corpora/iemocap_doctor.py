@@ -74,26 +74,32 @@ class Turn:
 
     @property
     def dialogue(self) -> str:
+        """The recording: `Ses01F_impro01`."""
         return self.name.rpartition("_")[0]
 
     @property
     def session(self) -> str:
+        """`Ses01`."""
         return self.name[:5]
 
     @property
     def gender(self) -> str:
+        """`F` or `M`, of who speaks."""
         return self.name.rpartition("_")[2][0]
 
     @property
     def speaker(self) -> str:
+        """Session and gender: `01M`."""
         return self.session[3:] + self.gender
 
     @property
     def style(self) -> str:
+        """`impro` or `script`."""
         return "impro" if "_impro" in self.name else "script"
 
     @property
     def emotion(self) -> str | None:
+        """What the turn is used as; None where it is not used."""
         return EMOTION.get(self.label)
 
 
