@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Speech emotion recognition with multi-task learning: the stages, one call each.
 #
-#   ./run.sh                                                    the mini corpus (synthetic voices), stages 0-5
+#   ./run.sh                                                    the mini corpus (synthetic voices), all stages
 #   ./run.sh --corpus iemocap --data IEMOCAP_full_release       IEMOCAP with the paper's model
 #   ./run.sh --stage 2 --stop-stage 4 --folds "01F 01M" -- --alpha 0.01 --epochs 30
 #
 # Options (--x v or --x=v, dashes or underscores):
-#   --stage N, --stop-stage N   first and last stage (0 to 5)
-#                               0 corpus  1 folds  2 train  3 decode  4 score  5 report
+#   --stage N, --stop-stage N   first and last stage
+#                               0 corpus  1 folds  2 train  3 decode  4 score
 #   --corpus C                  mini (default), iemocap, nemo, csv
 #   --data PATH                 the corpus's folder, or the table of corpus csv
 #   --partial true              go on with what is there of a corpus that is not whole
@@ -35,27 +35,32 @@ export SER_MTL_COMMAND SER_MTL_CALLER=$caller
 parse_options "$@"
 . ./path.sh
 
-if ((stage <= 0 && stop_stage >= 0)); then
-  python -m local.prepare "${options[@]}"
-fi
+# A function, so that bash has read it whole: this file may change while the stages run.
+stages() {
+  if ((stage <= 0 && stop_stage >= 0)); then
+    python -m local.prepare "${options[@]}"
+  fi
 
-if ((stage <= 1 && stop_stage >= 1)); then
-  python -m local.folds "${options[@]}"
-fi
+  if ((stage <= 1 && stop_stage >= 1)); then
+    python -m local.folds "${options[@]}"
+  fi
 
-if ((stage <= 2 && stop_stage >= 2)); then
-  python -m local.launch train "${options[@]}"
-fi
+  if ((stage <= 2 && stop_stage >= 2)); then
+    python -m local.launch train "${options[@]}"
+  fi
 
-if ((stage <= 3 && stop_stage >= 3)); then
-  python -m local.launch decode "${options[@]}"
-fi
+  if ((stage <= 3 && stop_stage >= 3)); then
+    python -m local.launch decode "${options[@]}"
+  fi
 
-if ((stage <= 4 && stop_stage >= 4)); then
-  python -m local.score "${options[@]}"
-fi
+  if ((stage <= 4 && stop_stage >= 4)); then
+    python -m local.score "${options[@]}"
+  fi
 
-if [[ $corpus == mini ]]; then
-  echo "The mini corpus's voices are synthetic: these figures say nothing of real speech."
-  echo "IEMOCAP: ./run.sh --corpus iemocap --data /path/to/IEMOCAP_full_release"
-fi
+  if [[ $corpus == mini ]]; then
+    echo "The mini corpus's voices are synthetic: these figures say nothing of real speech."
+    echo "IEMOCAP: ./run.sh --corpus iemocap --data /path/to/IEMOCAP_full_release"
+  fi
+  exit 0
+}
+stages

@@ -144,6 +144,20 @@ def leaks(fold: str, shared_keys: pd.DataFrame, part: pd.Series) -> pd.DataFrame
     return pd.DataFrame(rows, columns=LEAK_COLUMNS)
 
 
+def read_leaks(path: Path) -> pd.DataFrame:
+    """Read leaks.csv.
+
+    Raises
+    ------
+    UserError
+        It is not there.
+    """
+    try:
+        return pd.read_csv(path, dtype={"fold": str}, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"there is no audit {path}", "remove the folder and run stage 1 again") from None
+
+
 def refuse(protocol: str, found: pd.DataFrame) -> None:
     """Stop the run where parts share what they must not.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -25,7 +26,11 @@ class UserError(Exception):
 
 
 def exits(main: Callable[..., None]) -> Callable[..., None]:
-    """Let `main` answer a UserError with two lines on stderr and exit code 2, and Ctrl-C with 130."""
+    """Let `main` end without a traceback.
+
+    A UserError becomes two lines on stderr and exit code 2, Ctrl-C 130, and a reader that has gone
+    away (`... | head`) 141, as in a shell.
+    """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
@@ -37,5 +42,8 @@ def exits(main: Callable[..., None]) -> Callable[..., None]:
             sys.exit(2)
         except KeyboardInterrupt:
             sys.exit(130)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor at the final flush
+            sys.exit(141)
 
     return wrapped

@@ -24,6 +24,7 @@ from local.errors import UserError, exits
 from local.files import atomic, digest
 from local.options import Options, check, parse
 
+LEAST_CLUSTERS = 4  # the fewest folds that a 95 % interval is drawn from
 SCORES = ("wa", "ua", "f1", "wer", "cer")
 FOLD_COLUMNS = (
     *("name", "corpus", "protocol", "valid", "seed", "fold", "n"),
@@ -50,8 +51,7 @@ def score(options: Options) -> None:
     corpus = markers.read(options.corpus_folder / "all.json")["facts"]
     _write_csv(options.experiment_folder / "folds.csv", folds)
     _write_csv(options.experiment_folder / "summary.csv", summary)
-    leaks = pd.read_csv(folds_folder / "leaks.csv", dtype={"fold": str})
-    overlap = audit.in_words(leaks, folds["fold"].unique())
+    overlap = audit.in_words(audit.read_leaks(folds_folder / "leaks.csv"), folds["fold"].unique())
     text = results_page(options, valid, folds, summary, corpus, overlap)
     with atomic(options.experiment_folder / "RESULTS.md") as file:
         file.write(text)
@@ -116,7 +116,8 @@ def summarise(folds: pd.DataFrame, decoded: list[pd.DataFrame], known: list[str]
     -----
     Pooled scores are over all predictions together (WA as the paper's: correct / n over all
     folds). `<score>_mean` and `_sd` are over folds, each the mean of its seeds. `_low` and `_high`
-    are a 95 % percentile bootstrap over whole folds; they stay empty for a single fold.
+    are a 95 % percentile bootstrap over whole folds; they stay empty for fewer than
+    four folds, which cannot bear one.
     """
     pooled = pd.concat(decoded, ignore_index=True)
     row = {name: folds[name].iloc[0] for name in ("name", "corpus", "protocol", "valid")}
@@ -136,7 +137,7 @@ def intervals(pooled: pd.DataFrame) -> dict[str, float]:
     hits = pooled["emo"] == pooled["emo_hyp"]
     counts = pd.crosstab(pooled["fold"], pooled["emo"]).to_numpy(float)
     correct = pd.crosstab(pooled["fold"], pooled["emo"], values=hits, aggfunc="sum").fillna(0).to_numpy(float)
-    if len(counts) < 2:
+    if len(counts) < LEAST_CLUSTERS:
         return dict.fromkeys(("wa_low", "wa_high", "ua_low", "ua_high"), np.nan)
 
     def accuracies(drawn: np.ndarray, axis: int) -> np.ndarray:
