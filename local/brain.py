@@ -16,7 +16,6 @@ from pathlib import Path
 import pandas as pd
 import speechbrain as sb
 import torch
-from speechbrain.utils.checkpoints import METAFNAME, Checkpoint, Checkpointer
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.seed import seed_everything
 from speechbrain.utils.train_logger import FileTrainLogger
@@ -24,6 +23,7 @@ from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
 from local import metrics
+from local.checkpoints import WholeCheckpointer, best
 from local.dataset import Batch, UpdateSampler
 from local.errors import UserError
 from local.files import atomic
@@ -53,30 +53,6 @@ EPOCH_COLUMNS = (
     "seconds",
 )
 PATIENCE = 10  # updates in a row that may be skipped
-
-
-class WholeCheckpointer(Checkpointer):
-    """Saves checkpoints that are whole or not seen: the meta file, by which one is known, gets its name last.
-
-    SpeechBrain writes that file first, so that a run killed while saving could not be resumed.
-    """
-
-    def save_checkpoint(self, *args, **kwargs) -> Checkpoint:
-        """As in the base class."""
-        checkpoint = super().save_checkpoint(*args, **kwargs)
-        (checkpoint.path / "unfinished.yaml").replace(checkpoint.path / METAFNAME)
-        return checkpoint
-
-    def _save_checkpoint_metafile(self, fpath: Path, *args, **kwargs) -> dict:
-        return super()._save_checkpoint_metafile(fpath.with_name("unfinished.yaml"), *args, **kwargs)
-
-
-def best(checkpoint: Checkpoint) -> tuple[float, float, int]:
-    """Rank a checkpoint: highest validation UA, lowest WER, earliest; without validation, the last epoch."""
-    meta = checkpoint.meta
-    if meta["ua"] is None:
-        return (0.0, 0.0, meta["epoch"])
-    return (meta["ua"], -(meta["wer"] or 0.0), -meta["epoch"])
 
 
 def greedy(outputs: Outputs, tokenizer: Tokenizer) -> list[str]:

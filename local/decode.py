@@ -13,12 +13,12 @@ import sys
 
 import torch
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
-from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.distributed import infer_device
 from tqdm import tqdm
 
 from local import hparams, logs, predictions
-from local.brain import best, prediction_rows
+from local.brain import prediction_rows
+from local.checkpoints import WholeCheckpointer, best
 from local.dataset import Utterances, sorted_batches
 from local.errors import UserError, exits
 from local.job import Job
@@ -36,7 +36,7 @@ def decode(job: Job) -> None:
     values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
     device = job.options.overrides.get("device", values["device"]) or infer_device()
     system = values["system"].to(device).eval()
-    checkpoint = Checkpointer(job.folder / "save", {"system": system}).recover_if_possible(importance_key=best)
+    checkpoint = WholeCheckpointer(job.folder / "save", {"system": system}).recover_if_possible(importance_key=best)
     if checkpoint is None:
         raise UserError(f"{job.folder / 'save'} holds no checkpoint", "run stage 2 again with --force true")
     utterances = Utterances.of(job, "test")

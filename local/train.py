@@ -18,7 +18,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from local import environment, hparams, logs  # logs before anything of SpeechBrain
-from local.brain import EmotionBrain, WholeCheckpointer, best, seed_everything
+from local.brain import EmotionBrain, seed_everything
+from local.checkpoints import WholeCheckpointer, best
 from local.dataset import UpdateSampler, Utterances, loader, sorted_batches
 from local.errors import UserError, exits
 from local.files import atomic

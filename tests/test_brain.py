@@ -13,7 +13,8 @@ import tiny_models
 import torch
 
 from local import tokenizer
-from local.brain import EPOCH_COLUMNS, PATIENCE, EmotionBrain, WholeCheckpointer, best, greedy
+from local.brain import EPOCH_COLUMNS, PATIENCE, EmotionBrain, greedy
+from local.checkpoints import WholeCheckpointer, best
 from local.dataset import UpdateSampler, Utterances, loader, sorted_batches
 from local.encoders import load_encoder
 from local.errors import UserError

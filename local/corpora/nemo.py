@@ -20,8 +20,8 @@ from pathlib import Path
 import pandas as pd
 
 from local.corpora import Corpus
-from local.corpora.csv_table import Row, gather, rows
 from local.corpora.faults import settle
+from local.corpora.rows import Row, gather, rows
 from local.errors import UserError
 from local.manifest import COLUMNS
 from local.text import normalise
