@@ -25,6 +25,7 @@ from local.files import atomic, digest
 from local.options import Options, check, parse
 
 LEAST_CLUSTERS = 4  # the fewest folds that a 95 % interval is drawn from
+MOST_FAULTS = 5
 SCORES = ("wa", "ua", "f1", "wer", "cer")
 FOLD_COLUMNS = (
     *("name", "corpus", "protocol", "valid", "seed", "fold", "n"),
@@ -163,7 +164,7 @@ def results_page(
         f"    {command()}",
         "",
         f"- Corpus: {corpus['source']}.",
-        *(f"- **The corpus was partial:** {fault}" for fault in corpus["faults"]),
+        *partial_note(corpus["faults"]),
         f"- Protocol `{options.protocol}`: {protocols.WORDS[options.protocol]}.",
         *(f"- Overlap: {line}." for line in overlap),
         f"- Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test part never does.",
@@ -187,6 +188,14 @@ def results_page(
     )
     lines[-1] += "characters. Interval: percentile bootstrap over whole folds."
     return "\n".join(lines) + "\n"
+
+
+def partial_note(faults: list[str]) -> list[str]:
+    """Say that the corpus was not whole, if so, and what is amiss with it."""
+    if not faults:
+        return []
+    shown = "; ".join(faults[:MOST_FAULTS]) + (" ..." if len(faults) > MOST_FAULTS else "")
+    return [f"- **The corpus was partial:** {len(faults)} faults, all of them in `all.json`: {shown}"]
 
 
 def percent(value: float | None) -> str:

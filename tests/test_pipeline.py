@@ -2,9 +2,12 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +163,24 @@ def test_same_seed_gives_the_same_predictions(finished):
     speaker = place / "results" / "tones" / "speaker"
     first, second = (speaker / name / "seed1" / "A" / "predictions.csv" for name in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_killed_and_run_again_gives_what_an_uninterrupted_run_gives(finished):
+    place, words, overrides, _ = finished
+    words = ["killed" if word == "first" else word for word in words]
+    words[words.index("A B")] = "A"
+    folder = place / "results" / "tones" / "speaker" / "killed" / "seed1" / "A"
+    going = subprocess.Popen([place / "run.sh", *words, *overrides], stdout=subprocess.DEVNULL, start_new_session=True)
+    while not (folder / "epochs.csv").exists():  # the first epoch is over, two are to come
+        assert going.poll() is None
+        time.sleep(0.01)
+    os.killpg(going.pid, signal.SIGKILL)
+    going.wait()
+    assert not (folder / "train.json").exists(), "it had ended before it was killed"
+    assert run(place, *words, *overrides).returncode == 0
+    assert pd.read_csv(folder / "epochs.csv")["epoch"].tolist() == [1, 2, 3]
+    uninterrupted = place / "results" / "tones" / "speaker" / "first" / "seed1" / "A"
+    assert (folder / "predictions.csv").read_bytes() == (uninterrupted / "predictions.csv").read_bytes()
 
 
 def test_a_failed_job_stops_nobody_else(finished):
