@@ -13,6 +13,7 @@
 #   --partial true              go on with what is there of a corpus that is not whole
 #   --protocol P                speaker (default), session, recording
 #   --valid V                   partner, recordings, none; without it, the protocol's default
+#   --hold-text true            test a third of the sentences, heard nowhere else, not text heard in training
 #   --folds "F ..."             without it all folds, or two for the mini corpus; all
 #   --seeds "S ..."             default 1
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from local import manifest
+from local import manifest, protocols
 from local.errors import UserError
 
 PARTS = ("train", "valid", "test")
@@ -67,7 +67,7 @@ def assert_parts(fold: str, part: pd.Series) -> None:
     UserError
         A part is empty or has a name that is not known.
     """
-    if not part.isin(PARTS).all():
+    if not part.isin((*PARTS, protocols.LEFT_OUT)).all():
         raise UserError(f"fold {fold}: an utterance is in no part", REMEDY)
     for name in ("train", "test"):
         if not (part == name).any():
@@ -158,7 +158,7 @@ def read_leaks(path: Path) -> pd.DataFrame:
         raise UserError(f"there is no audit {path}", "remove the folder and run stage 1 again") from None
 
 
-def refuse(protocol: str, found: pd.DataFrame) -> None:
+def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False) -> None:
     """Stop the run where parts share what they must not.
 
     Raises
@@ -166,7 +166,8 @@ def refuse(protocol: str, found: pd.DataFrame) -> None:
     UserError
         Every forbidden row of the leaks, named.
     """
-    promised = found["kind"].isin(PROMISES[protocol]) & found["parts"].str.endswith("-test")
+    promises = (*PROMISES[protocol], "transcript") if text_held else PROMISES[protocol]
+    promised = found["kind"].isin(promises) & found["parts"].str.endswith("-test")
     forbidden = found[promised | found["kind"].isin(NEVER)]
     if len(forbidden):
         lines = [

@@ -32,27 +32,32 @@ def make_folds(options: Options) -> None:
     if values["token_type"] == "char":
         del tokens["vocab_size"]
     inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "protocol": options.protocol, "valid": valid}
+    inputs |= {"hold_text": True} if options.hold_text else {}
     marker = Marker(folder / "folds.json", inputs | tokens)
-    print(f"== stage 1: folds of protocol {options.protocol}")
+    print(f"== stage 1: folds of protocol {options.protocol_name}")
     if marker.done("stage 1", options.force):
         print(f"  {folder} is already made")
         return
 
     folds = protocols.test_folds(table, options.protocol, options.recording_fold())
     audit.assert_partition(table, folds)
-    print(f"  {protocols.WORDS[options.protocol]}")
+    print(f"  {protocols.in_words(options.protocol, options.hold_text)}")
     print(f"  validation {valid}: {protocols.VALID_WORDS[valid]}")
     if (table["wrd"] == "").all():
         print("  no utterance has a transcript: the CTC task is off, and there is no WER")
     parts = {fold: protocols.split(table, folds, fold, valid) for fold in sorted(folds.unique())}
+    if options.hold_text:
+        parts = {fold: protocols.hold_text(table, part, rank) for rank, (fold, part) in enumerate(parts.items())}
     leaks = find_leaks(options, table, parts)
-    audit.refuse(options.protocol, leaks)
+    audit.refuse(options.protocol, leaks, options.hold_text)
     for line in audit.in_words(leaks, parts):
         print(f"  {line}")
     outputs, sizes = [write_leaks(folder / "leaks.csv", leaks)], {}
     for fold, part in parts.items():
         outputs += _write_fold(folder / fold, fold, table, part, tokens)
-        sizes[fold] = {name: int((part == name).sum()) for name in audit.PARTS}
+        sizes[fold] = {name: int((part == name).sum()) for name in (*audit.PARTS, protocols.LEFT_OUT)}
+        if not options.hold_text:
+            del sizes[fold][protocols.LEFT_OUT]
         print("  fold " + fold + ": " + ", ".join(f"{name} {count}" for name, count in sizes[fold].items()))
     for stale in folder.iterdir():  # folds of another corpus version, with --force
         if stale.is_dir() and stale.name not in sizes:

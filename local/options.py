@@ -38,6 +38,7 @@ class Options:
     partial: bool
     protocol: str
     valid: str
+    hold_text: bool
     folds: tuple[str, ...]
     seeds: tuple[int, ...]
     hparams: Path
@@ -57,6 +58,11 @@ class Options:
         """Where stage 0 writes."""
         return MANIFESTS / self.corpus
 
+    @property
+    def protocol_name(self) -> str:
+        """The protocol as paths and tables name it: folds that hold text out are others."""
+        return self.protocol + ("-hold_text" if self.hold_text else "")
+
     def folds_folder(self, valid: str) -> Path:
         """Where stage 1 writes.
 
@@ -67,12 +73,12 @@ class Options:
         variant = [] if valid == self._default_valid() else [f"valid_{valid}"]
         if values["token_type"] != "char":
             variant.append(f"{values['token_type']}_{values['vocab_size']}")
-        return self.corpus_folder / "-".join([self.protocol, *variant])
+        return self.corpus_folder / "-".join([self.protocol_name, *variant])
 
     @property
     def experiment_folder(self) -> Path:
         """Where folds.csv, summary.csv and RESULTS.md of this experiment stand."""
-        return RESULTS / self.corpus / self.protocol / self.name
+        return RESULTS / self.corpus / self.protocol_name / self.name
 
     def run_folder(self, seed: int, fold: str) -> Path:
         """The run folder of one job."""
@@ -123,6 +129,7 @@ def parse(words: list[str] | None = None) -> Options:
     for option in ("corpus", "data", "partial", "protocol", "valid", "folds", "seeds", "hparams", "name", "jobs"):
         parser.add_argument(f"--{option}", default="")
     parser.add_argument("--backend", default="local")
+    parser.add_argument("--hold-text", default="false")
     parser.add_argument("--force", default="false")
     raw, stray = parser.parse_known_args(given)
     if stray:
@@ -160,6 +167,7 @@ def _typed(raw: argparse.Namespace, overrides: list[str]) -> Options:
         partial=_flag("partial", raw.partial or "false"),
         protocol=_one_of("protocol", raw.protocol or "speaker", protocols.WORDS),
         valid=_one_of("valid", raw.valid, protocols.VALID_WORDS) if raw.valid else "",
+        hold_text=_flag("hold-text", raw.hold_text),
         folds=tuple(raw.folds.replace(",", " ").split()),
         seeds=tuple(dict.fromkeys(_whole("seeds", word, 0) for word in raw.seeds.replace(",", " ").split())) or (1,),
         hparams=hparams,

@@ -69,7 +69,7 @@ take_option() { # name, value
       corpus=$2
       options+=("--$1" "$2")
       ;;
-    partial | protocol | valid | folds | seeds | name | jobs | backend | force) options+=("--$1" "$2") ;;
+    partial | protocol | valid | hold-text | folds | seeds | name | jobs | backend | force) options+=("--$1" "$2") ;;
     *) usage_error "unknown option '--$1'" "./run.sh --help" ;;
   esac
 }

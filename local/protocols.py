@@ -25,9 +25,17 @@ VALID_WORDS = {
     "recordings": "whole recordings held out of the training part, about 10 % of it, choose the epoch",
     "none": "nothing is held out: the last epoch is taken",
 }
+HOLD_TEXT_WORDS = "of its turns a third is tested, by sentence; these sentences are heard nowhere else"
+TEXT_SHARES = 3  # every how manyth sentence a fold holds out
+LEFT_OUT = "left out"  # the part of an utterance that neither trains nor tests
 COLUMN = {"recording": "recording", "speaker": "spk_id", "session": "session"}
 HELD_OUT = 0.1  # share of the training part that `recordings` holds out
 MOST_RECORDING_FOLDS = 10
+
+
+def in_words(protocol: str, text_held: bool = False) -> str:
+    """Say what a protocol's folds test."""
+    return WORDS[protocol] + (f"; {HOLD_TEXT_WORDS}" if text_held else "")
 
 
 def default_valid(protocol: str, table: pd.DataFrame) -> str:
@@ -103,6 +111,40 @@ def split(table: pd.DataFrame, folds: pd.Series, fold: str, valid: str) -> pd.Se
         held_out = _recordings(table["recording"][part == "train"], seed=f"recordings of fold {fold}")
         part[table["recording"].isin(held_out) & (part == "train")] = "valid"
     return part
+
+
+def hold_text(table: pd.DataFrame, part: pd.Series, rank: int) -> pd.Series:
+    """Hold every third sentence out of training and validation, and test nothing else.
+
+    Of the distinct transcripts in their order, the fold of `rank` tests those at positions
+    `rank`, `rank` + 3, ... (modulo 3): three folds in a row test every sentence. Utterances
+    without a transcript keep their part.
+
+    Parameters
+    ----------
+    table
+        The utterances.
+    part
+        Their parts, as from `split`.
+    rank
+        The place of the fold among the protocol's, from 0.
+
+    Raises
+    ------
+    UserError
+        There are too few sentences, or none of those held out is tested.
+    """
+    sentences = sorted(set(table["wrd"]) - {""})
+    if len(sentences) < TEXT_SHARES:
+        raise UserError(
+            f"no text can be held out: the corpus has {len(sentences)} different transcripts", "leave out --hold-text"
+        )
+    held = set(sentences[rank % TEXT_SHARES :: TEXT_SHARES])
+    keep = table["wrd"].isin(held) == (part == "test")
+    kept = part.where(keep | (table["wrd"] == ""), LEFT_OUT)
+    if not (kept == "test").any():
+        raise UserError("a fold tests none of the sentences that it holds out", "leave out --hold-text")
+    return kept
 
 
 def _partner(table: pd.DataFrame, tested: pd.Series) -> str:

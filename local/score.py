@@ -96,7 +96,7 @@ def score_fold(options: Options, valid: str, folder: Path, folds_folder: Path) -
     with atomic(folder / "scores.json") as file:
         json.dump(found, file, indent=1)
     environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
-    row = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol, "valid": valid}
+    row = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name, "valid": valid}
     row |= {"seed": seed, "fold": fold, **found, "epoch": decoding["facts"]["epoch"], "commit": environment["commit"]}
     return row | {"config": training["facts"]["config"]}, table.assign(fold=fold)
 
@@ -159,13 +159,13 @@ def results_page(
     """Write RESULTS.md: the command, the protocol in words, what the parts share, the tables."""
     row = summary.iloc[0]
     lines = [
-        f"# {options.name} on {options.corpus}, protocol {options.protocol}",
+        f"# {options.name} on {options.corpus}, protocol {options.protocol_name}",
         "",
         f"    {command()}",
         "",
         f"- Corpus: {corpus['source']}.",
         *partial_note(corpus["faults"]),
-        f"- Protocol `{options.protocol}`: {protocols.WORDS[options.protocol]}.",
+        f"- Protocol `{options.protocol_name}`: {protocols.in_words(options.protocol, options.hold_text)}.",
         *(f"- Overlap: {line}." for line in overlap),
         f"- Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test part never does.",
         f"- Folds present: {row['folds']}; seeds: {row['seeds']}.",

@@ -329,3 +329,77 @@ def test_partitions_that_are_none():
             audit.assert_partition(table, folds)
     with pytest.raises(UserError, match="u1 stands twice"):
         audit.assert_partition(table.assign(ID=["u1", "u0", "u1"]), table["spk_id"])
+
+
+# ---------------------------------------------------------------- text held out
+
+
+def spoken(sentences: str, speakers: str = "AB") -> pd.DataFrame:
+    """Every speaker says every sentence, a letter each (`-`: none); sorted by ID."""
+    rows = [(f"{who}{place}", who, text.strip("-")) for who in speakers for place, text in enumerate(sentences)]
+    return pd.DataFrame(rows, columns=["ID", "spk_id", "wrd"]).assign(session="", recording="", style="")
+
+
+def test_every_third_sentence_is_held_out_worked_by_hand():
+    table = spoken("EDCBA-")  # in order: A B C D E; the fold of rank 1 holds B and E
+    part = protocols.hold_text(table, protocols.split(table, table["spk_id"], "B", "none"), rank=1)
+    assert part.tolist() == [
+        *("left out", "train", "train", "left out", "train", "train"),
+        *("test", "left out", "left out", "test", "left out", "test"),
+    ]
+
+
+def test_held_text_is_heard_nowhere_else_and_three_folds_test_all(iemocap_table):
+    tested = set()
+    for rank, fold in enumerate(ACTORS):
+        whole = protocols.split(iemocap_table, iemocap_table["spk_id"], fold, "partner")
+        part = protocols.hold_text(iemocap_table, whole, rank)
+        audit.assert_parts(fold, part)
+        texts = {name: set(iemocap_table["wrd"][part == name]) - {""} for name in ("train", "valid", "test")}
+        assert texts["test"] and not texts["test"] & (texts["train"] | texts["valid"])
+        assert ((part == whole) | (part == "left out")).all()
+        tested |= texts["test"] if rank < 3 else set()
+        if rank < 3:
+            held = sorted(set(iemocap_table["wrd"]) - {""})[rank::3]
+            said = set(iemocap_table["wrd"][whole == "test"])
+            assert texts["test"] == said & set(held)
+    assert len(tested) > len(set(iemocap_table["wrd"])) / 30
+
+
+def test_too_few_sentences_to_hold_out():
+    table = spoken("AB-")
+    with pytest.raises(UserError, match="2 different transcripts"):
+        protocols.hold_text(table, protocols.split(table, table["spk_id"], "A", "none"), 0)
+
+
+def test_shared_text_stops_a_protocol_that_holds_it_out():
+    table = spoken("ABCDEF")
+    part = protocols.hold_text(table, protocols.split(table, table["spk_id"], "A", "none"), 0)
+    part.iloc[6] = "train"  # B says A's first sentence
+    keys = pd.DataFrame({"speaker": table["spk_id"], "transcript": table["wrd"]}).astype("category")
+    found = audit.leaks("A", keys, part)
+    audit.refuse("speaker", found)
+    with pytest.raises(UserError, match=r"fold A: 1 utterances share their transcript across train-test: A"):
+        audit.refuse("speaker", found, text_held=True)
+
+
+def test_stage_1_holds_text_out_beside_the_protocol(module, workplace, own_table):
+    given = ("--corpus", "csv", "--data", own_table, "--protocol", "session", "--hold-text", "true")
+    for stage in ("prepare", "folds"):
+        done = module(stage, *given)
+        assert done.returncode == 0, done.stderr
+    folder = workplace / "manifests" / "own" / "session-hold_text"
+    assert "left out" in done.stdout and "heard nowhere else" in done.stdout
+    for fold in ("s1", "s2"):
+        texts = {name: set(pd.read_csv(folder / fold / f"{name}.csv")["wrd"]) for name in ("train", "valid", "test")}
+        assert texts["test"] and not texts["test"] & (texts["train"] | texts["valid"])
+    assert module("folds", *given[:-2]).returncode == 0  # the plain protocol stands beside it
+    assert (workplace / "manifests" / "own" / "session" / "folds.json").exists()
+
+
+def test_a_fold_whose_speaker_says_no_held_sentence(module, workplace, own_table):
+    given = ("--corpus", "csv", "--data", own_table, "--valid", "none", "--hold-text", "true")
+    assert module("prepare", *given).returncode == 0
+    done = module("folds", *given)
+    assert done.returncode == 2
+    assert "tests none of the sentences" in done.stderr and "leave out --hold-text" in done.stderr
