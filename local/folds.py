@@ -41,7 +41,7 @@ def make_folds(options: Options) -> None:
 
     folds = protocols.test_folds(table, options.protocol, options.recording_fold())
     audit.assert_partition(table, folds)
-    print(f"  {protocols.in_words(options.protocol, options.hold_text)}")
+    print(f"  {protocols.in_words(options.protocol_name)}")
     print(f"  validation {valid}: {protocols.VALID_WORDS[valid]}")
     if (table["wrd"] == "").all():
         print("  no utterance has a transcript: the CTC task is off, and there is no WER")

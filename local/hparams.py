@@ -22,7 +22,7 @@ GIVEN = ("seed", "n_labels", "n_tokens")
 # Keys that the stages read themselves, whatever the system.
 NEEDED = (*GIVEN, *("token_type", "vocab_size", "epochs", "batch_size", "micro_batch_size", "lr", "head_lr"))
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
-RUNTIME = ("device", "num_workers")
+RUNTIME = ("device", "num_workers", "tensorboard")
 
 
 def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def scalars(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, An
 
     Keys whose value is an object to be built (`!new:`, `!apply:`, `!name:`) are left out.
     """
-    values = _plain(resolved(file, overrides or {}))
+    values = plain(resolved(file, overrides or {}))
     if values is None:
         raise UserError(f"{file} cannot be read: it is not a list of keys and values", "mend it, or take another")
     return values
@@ -105,7 +105,7 @@ class _Values(ruamel.yaml.constructor.SafeConstructor):
 _Values.add_multi_constructor("!", lambda *_: ...)
 
 
-def _plain(text: str) -> dict[str, Any] | None:
+def plain(text: str) -> dict[str, Any] | None:
     """Top-level values that nothing is built from; None where the YAML is no mapping."""
     reader = ruamel.yaml.YAML(typ="safe", pure=True)
     reader.Constructor = _Values
@@ -131,6 +131,6 @@ def build(text: str) -> dict[str, Any]:
 
 def differences(old: str, new: str) -> list[str]:
     """Name what differs between two resolved YAMLs, runtime keys apart: `alpha: 0.1 -> 0.01`."""
-    before, after = _plain(old), _plain(new)
+    before, after = plain(old), plain(new)
     keys = [key for key in {**before, **after} if key not in RUNTIME]
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]

@@ -1,14 +1,26 @@
-"""Scores of predictions: accuracies with scikit-learn, error rates with jiwer; fractions, no torch."""
+"""Scores of predictions: scikit-learn for emotions, jiwer for transcripts; fractions, no torch."""
 
 from __future__ import annotations
 
 import jiwer
+import numpy as np
 import pandas as pd
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    recall_score,
+)
+
+from local.predictions import POSTERIOR, labels
+
+BINS = 15  # of confidence, as Guo et al. (2017) take
 
 
 def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, float]:
-    """Weighted accuracy, unweighted accuracy and macro F1.
+    """Weighted accuracy, unweighted accuracy, macro and weighted F1.
 
     wa
         Correct / n.
@@ -16,12 +28,15 @@ def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, flo
         Mean recall of the classes that occur in the reference.
     f1
         Mean F1 of the classes that occur in reference or hypothesis.
+    wf1
+        The same, weighted by how often each class occurs in the reference.
     """
     present = sorted(reference.unique())
     return {
         "wa": float(accuracy_score(reference, hypothesis)),
         "ua": float(recall_score(reference, hypothesis, labels=present, average="macro", zero_division=0)),
         "f1": float(f1_score(reference, hypothesis, average="macro", zero_division=0)),
+        "wf1": float(f1_score(reference, hypothesis, average="weighted", zero_division=0)),
     }
 
 
@@ -38,10 +53,66 @@ def error_rates(reference: pd.Series, hypothesis: pd.Series) -> dict[str, float 
     return {"wer": float(jiwer.wer(*pair)), "cer": float(jiwer.cer(*pair))}
 
 
+def calibration_scores(predictions: pd.DataFrame) -> dict[str, float]:
+    """How far posteriors can be taken as probabilities.
+
+    ece
+        Expected calibration error of the likeliest class over `BINS` bins of equal width: the mean
+        of |accuracy - confidence|, each bin weighted by its utterances (Guo et al. 2017, eq. 3).
+    brier
+        Mean over utterances of the squared distance of the posteriors from the truth, summed over
+        classes: 0 to 2 (Brier 1950).
+    """
+    bins = reliability(predictions)
+    gaps = (bins["accuracy"] - bins["confidence"]).abs()
+    names = labels(predictions)
+    posteriors = predictions[[POSTERIOR + name for name in names]].to_numpy()
+    posteriors = posteriors / posteriors.sum(1, keepdims=True)  # predictions.csv has 8 digits
+    return {
+        "ece": float(np.average(gaps, weights=bins["n"])),
+        "brier": float(brier_score_loss(predictions["emo"], posteriors, labels=names, scale_by_half=False)),
+    }
+
+
+def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
+    """Accuracy against confidence: `low,high,n,confidence,accuracy` of each bin (low, high] that is not empty."""
+    confidence = predictions[[POSTERIOR + name for name in labels(predictions)]].max(axis=1)
+    correct = (predictions["emo"] == predictions["emo_hyp"]).astype(float)
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    sums = pd.DataFrame({"n": 1, "confidence": confidence, "accuracy": correct}).groupby(place).sum()
+    sums[["confidence", "accuracy"]] = sums[["confidence", "accuracy"]].div(sums["n"], axis=0)
+    return sums.assign(low=edges[sums.index], high=edges[sums.index + 1])[
+        ["low", "high", "n", "confidence", "accuracy"]
+    ].reset_index(drop=True)
+
+
+def classes(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each class: `label,n,predicted,recall,precision,f1`.
+
+    A class without a reference has no recall, one without a hypothesis no precision: nan.
+    """
+    names = labels(predictions)
+    precision, recall, f1, n = precision_recall_fscore_support(
+        predictions["emo"], predictions["emo_hyp"], labels=names, zero_division=np.nan
+    )
+    predicted = predictions["emo_hyp"].value_counts().reindex(names, fill_value=0).to_numpy()
+    columns = {"label": names, "n": n, "predicted": predicted, "recall": recall, "precision": precision, "f1": f1}
+    return pd.DataFrame(columns)
+
+
+def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Count hypotheses (columns) of each reference (rows), labels in alphabetical order."""
+    names = labels(predictions)
+    counts = confusion_matrix(predictions["emo"], predictions["emo_hyp"], labels=names)
+    return pd.DataFrame(counts, index=names, columns=names)
+
+
 def scores(predictions: pd.DataFrame) -> dict[str, float | int | None]:
-    """All scores of a table of predictions: n, wa, ua, f1, wer, cer."""
+    """All scores of a table of predictions: n, wa, ua, f1, wf1, wer, cer, ece, brier."""
     return {
         "n": len(predictions),
         **emotion_scores(predictions["emo"], predictions["emo_hyp"]),
         **error_rates(predictions["wrd"], predictions["wrd_hyp"]),
+        **calibration_scores(predictions),
     }

@@ -61,7 +61,7 @@ class Options:
     @property
     def protocol_name(self) -> str:
         """The protocol as paths and tables name it: folds that hold text out are others."""
-        return self.protocol + ("-hold_text" if self.hold_text else "")
+        return self.protocol + (protocols.HOLD_TEXT if self.hold_text else "")
 
     def folds_folder(self, valid: str) -> Path:
         """Where stage 1 writes.

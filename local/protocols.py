@@ -25,6 +25,7 @@ VALID_WORDS = {
     "recordings": "whole recordings held out of the training part, about 10 % of it, choose the epoch",
     "none": "nothing is held out: the last epoch is taken",
 }
+HOLD_TEXT = "-hold_text"  # behind the name of a protocol whose folds hold text out
 HOLD_TEXT_WORDS = "of its turns a third is tested, by sentence; these sentences are heard nowhere else"
 TEXT_SHARES = 3  # every how manyth sentence a fold holds out
 LEFT_OUT = "left out"  # the part of an utterance that neither trains nor tests
@@ -33,9 +34,10 @@ HELD_OUT = 0.1  # share of the training part that `recordings` holds out
 MOST_RECORDING_FOLDS = 10
 
 
-def in_words(protocol: str, text_held: bool = False) -> str:
-    """Say what a protocol's folds test."""
-    return WORDS[protocol] + (f"; {HOLD_TEXT_WORDS}" if text_held else "")
+def in_words(name: str) -> str:
+    """Say what a protocol's folds test; its name is as in paths, with `HOLD_TEXT` behind it or not."""
+    protocol = name.removesuffix(HOLD_TEXT)
+    return WORDS[protocol] + (f"; {HOLD_TEXT_WORDS}" if name != protocol else "")
 
 
 def default_valid(protocol: str, table: pd.DataFrame) -> str:

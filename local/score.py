@@ -1,10 +1,10 @@
-"""Stage 4: scores per fold and pooled, from predictions.csv alone: no torch, no GPU, seconds.
+"""Stage 4: scores per fold and pooled, from predictions and manifests: no torch, no GPU, seconds.
 
     python -m local.score OPTIONS
 
 scores every fold and seed that has been decoded under the experiment's name, whichever this run
-asked for, and writes `scores.json` in each run folder and folds.csv, summary.csv and RESULTS.md
-beside the seeds. Rates are fractions; a WER may pass 1.
+asked for, and writes `scores.json` in each run folder and, beside the seeds, folds.csv, summary.csv,
+classes.csv, breakdown.csv and RESULTS.md. Rates are fractions; a WER may pass 1.
 """
 
 from __future__ import annotations
@@ -15,58 +15,56 @@ import shlex
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
-from local import audit, markers, metrics, predictions, protocols
+from local import audit, experiment, hparams, markers, metrics, predictions, stats
+from local.breakdown import breakdown
+from local.diagnosis import signs
 from local.errors import UserError, exits
 from local.files import atomic, digest
 from local.options import Options, check, parse
+from local.results_page import SCORES, Results, page
 
-LEAST_CLUSTERS = 4  # the fewest folds that a 95 % interval is drawn from
-MOST_FAULTS = 5
-SCORES = ("wa", "ua", "f1", "wer", "cer")
 FOLD_COLUMNS = (
-    *("name", "corpus", "protocol", "valid", "seed", "fold", "n"),
-    *SCORES,
+    *("name", "corpus", "protocol", "valid", "seed", "fold", "n", "wa", "ua", "f1", "wer", "cer"),
     *("epoch", "commit", "config"),
 )
 
 
 def score(options: Options) -> None:
     """Score an experiment and write its tables."""
-    check(options, options.table())
-    valid = options.chosen_valid()
-    folds_folder = options.folds_folder(valid)
-    known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
-    rows, decoded = [], []
-    for fold_folder in decoded_folders(options.experiment_folder):
-        row, table = score_fold(options, valid, fold_folder, folds_folder)
-        rows.append(row)
-        decoded.append(table)
-    if not rows:
+    table = options.table()
+    check(options, table)
+    folds_folder = options.folds_folder(options.chosen_valid())
+    runs = experiment.decoded_runs(options.experiment_folder)
+    if not runs:
         raise UserError(f"{options.experiment_folder} holds no predictions", "run stages 2 and 3 first")
-    folds = pd.DataFrame(rows, columns=FOLD_COLUMNS)
-    summary = summarise(folds, decoded, known)
+    rows = [fold_row(options, run, folds_folder) for run in runs]
+    scored = [score_run(run) for run in runs]
+    pooled = experiment.pooled_predictions(runs, table)
+    folds = pd.DataFrame([row | scores for row, scores in zip(rows, scored, strict=True)], columns=FOLD_COLUMNS)
+    per_run = pd.DataFrame(scored)
+    leaks = audit.read_leaks(folds_folder / "leaks.csv")
+    known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
+    values = hparams.plain((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
+    results = Results(
+        folds=folds,
+        summary=summarise(folds, per_run, pooled, known, leaks),
+        classes=metrics.classes(pooled),
+        breakdown=breakdown(pooled),
+        confusion=metrics.confusion(pooled),
+        per_run=per_run,
+        overlap=audit.in_words(leaks, folds["fold"].unique()),
+        signs=signs(pooled, experiment.epochs(runs), values),
+    )
     corpus = markers.read(options.corpus_folder / "all.json")["facts"]
-    _write_csv(options.experiment_folder / "folds.csv", folds)
-    _write_csv(options.experiment_folder / "summary.csv", summary)
-    overlap = audit.in_words(audit.read_leaks(folds_folder / "leaks.csv"), folds["fold"].unique())
-    text = results_page(options, valid, folds, summary, corpus, overlap)
-    with atomic(options.experiment_folder / "RESULTS.md") as file:
-        file.write(text)
+    text = page(options, command(), corpus, values, results)
+    _write(options.experiment_folder, results, text)
     print(f"== stage 4: score {options.experiment_folder}\n\n{text}")
 
 
-def decoded_folders(experiment_folder: Path) -> list[Path]:
-    """The run folders that have been decoded, by seed and fold."""
-    seeds = {int(path.name[4:]): path for path in experiment_folder.glob("seed*") if path.name[4:].isdecimal()}
-    return [marker.parent for seed in sorted(seeds) for marker in sorted(seeds[seed].glob("*/decode.json"))]
-
-
-def score_fold(options: Options, valid: str, folder: Path, folds_folder: Path) -> tuple[dict, pd.DataFrame]:
-    """Score one run folder: its row of folds.csv, and its predictions.
+def fold_row(options: Options, run: Path, folds_folder: Path) -> dict:
+    """What folds.csv says of a run besides its scores.
 
     Raises
     ------
@@ -74,133 +72,84 @@ def score_fold(options: Options, valid: str, folder: Path, folds_folder: Path) -
         Its predictions are of another test part than the fold has now, or of another training
         than stands there, or it was validated otherwise.
     """
-    fold, seed = folder.name, int(folder.parent.name.removeprefix("seed"))
-    decoding, training = markers.read(folder / "decode.json"), markers.read(folder / "train.json")
-    test = folds_folder / fold / "test.csv"
+    valid = options.chosen_valid()
+    decoding, training = markers.read(run / "decode.json"), markers.read(run / "train.json")
+    test = folds_folder / run.name / "test.csv"
     if not test.exists() or decoding["inputs"]["test.csv"] != digest(test):
         raise UserError(
-            f"{folder} holds predictions of another test part than {test}",
+            f"{run} holds predictions of another test part than {test}",
             "run stages 2 and 3 again with --force true, or take another --name",
         )
-    if decoding["inputs"]["training"] != digest(folder / "train.json"):
-        raise UserError(f"{folder} was trained anew after its predictions were made", "run stage 3 again")
+    if decoding["inputs"]["training"] != digest(run / "train.json"):
+        raise UserError(f"{run} was trained anew after its predictions were made", "run stage 3 again")
     if training["inputs"]["valid"] != valid:
         trained = training["inputs"]["valid"]
-        raise UserError(f"{folder} was trained with validation '{trained}', not '{valid}'", f"give --valid {trained}")
+        raise UserError(f"{run} was trained with validation '{trained}', not '{valid}'", f"give --valid {trained}")
     for name in ("train.csv", "valid.csv"):
-        part = folds_folder / fold / name
+        part = folds_folder / run.name / name
         if training["inputs"].get(name) != (digest(part) if part.exists() else None):
-            raise UserError(f"{folder} was trained on another part than {part}", "take another --name, or --force true")
-    table = predictions.read(folder / "predictions.csv")
-    found = metrics.scores(table)
-    with atomic(folder / "scores.json") as file:
-        json.dump(found, file, indent=1)
-    environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+            raise UserError(f"{run} was trained on another part than {part}", "take another --name, or --force true")
+    environment = json.loads((run / "env.json").read_text(encoding="utf-8"))
     row = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name, "valid": valid}
-    row |= {"seed": seed, "fold": fold, **found, "epoch": decoding["facts"]["epoch"], "commit": environment["commit"]}
-    return row | {"config": training["facts"]["config"]}, table.assign(fold=fold)
+    row |= {"seed": experiment.seed_of(run), "fold": run.name, "epoch": decoding["facts"]["epoch"]}
+    return row | {"commit": environment["commit"], "config": training["facts"]["config"]}
 
 
-def summarise(folds: pd.DataFrame, decoded: list[pd.DataFrame], known: list[str]) -> pd.DataFrame:
-    """Make the one row of summary.csv.
+def score_run(run: Path) -> dict[str, float | int | None]:
+    """Score the predictions of one run; write its scores.json, the classes and the confusion matrix with them."""
+    table = predictions.read(run / "predictions.csv")
+    found = metrics.scores(table)
+    by_class = metrics.classes(table).set_index("label")
+    by_class = by_class.astype(object).where(by_class.notna(), None)
+    details = {"classes": by_class.to_dict("index"), "confusion": metrics.confusion(table).to_dict("index")}
+    with atomic(run / "scores.json") as file:
+        json.dump(found | details, file, indent=1)
+    return found
+
+
+def summarise(
+    folds: pd.DataFrame, per_run: pd.DataFrame, pooled: pd.DataFrame, known: list[str], leaks: pd.DataFrame
+) -> pd.Series:
+    """Make the row of summary.csv.
 
     Parameters
     ----------
     folds
         folds.csv, one row per fold and seed.
-    decoded
-        The predictions behind its rows, with a column `fold`.
+    per_run
+        All scores of the same runs, in the same order.
+    pooled
+        The predictions behind them, with the columns of `local.experiment.pooled_predictions`.
     known
         All folds of the protocol.
+    leaks
+        The audit of the folds.
 
     Notes
     -----
     Pooled scores are over all predictions together (WA as the paper's: correct / n over all
-    folds). `<score>_mean` and `_sd` are over folds, each the mean of its seeds. `_low` and `_high`
-    are a 95 % percentile bootstrap over whole folds; they stay empty for fewer than
-    four folds, which cannot bear one.
+    folds). `<score>_mean` and `_sd` are over folds, each the mean of its seeds;
+    `<score>_seeds_mean` and `_sd` over seeds, each pooled over its folds. `_low` and `_high` are
+    95 % intervals of the pooled scores, see `local.stats.intervals`, over so many `clusters`,
+    each a `cluster`. `speaker_overlap` is the share of the tested utterances whose speaker trained.
     """
-    pooled = pd.concat(decoded, ignore_index=True)
     row = {name: folds[name].iloc[0] for name in ("name", "corpus", "protocol", "valid")}
     row |= metrics.scores(pooled)
-    per_fold = folds.astype({name: float for name in SCORES}).groupby("fold")[list(SCORES)].mean()
-    for name in SCORES:
-        row |= {f"{name}_mean": per_fold[name].mean(), f"{name}_sd": per_fold[name].std(ddof=1)}
-    row |= intervals(pooled)
+    of_run = per_run[list(SCORES)].astype(float)
+    of_fold = of_run.groupby(folds["fold"]).mean()
+    of_seed = pd.DataFrame([metrics.scores(some) for _, some in pooled.groupby("seed")])[list(SCORES)].astype(float)
+    for suffix, figures in (("", of_fold), ("_seeds", of_seed)):
+        for name in SCORES:
+            row |= {f"{name}{suffix}_mean": figures[name].mean(), f"{name}{suffix}_sd": figures[name].std(ddof=1)}
+    for name, (low, high) in stats.intervals(pooled).items():
+        row |= {f"{name}_low": low, f"{name}_high": high}
+    cluster, kind = stats.clusters(pooled)
+    row |= {"cluster": kind, "clusters": cluster.nunique()}
+    heard = leaks[(leaks["kind"] == "speaker") & (leaks["parts"] == "train-test")].set_index("fold")["share"]
+    row["speaker_overlap"] = float((folds["fold"].map(heard).fillna(0) * folds["n"]).sum() / folds["n"].sum())
     # A fold is present when every seed has it.
     whole = int((folds.groupby("fold")["seed"].nunique() == folds["seed"].nunique()).sum())
-    row |= {"seeds": folds["seed"].nunique(), "folds": f"{whole}/{len(known)}"}
-    return pd.DataFrame([row])
-
-
-def intervals(pooled: pd.DataFrame) -> dict[str, float]:
-    """95 % intervals of pooled WA and UA: percentile bootstrap (scipy) that draws whole folds."""
-    hits = pooled["emo"] == pooled["emo_hyp"]
-    counts = pd.crosstab(pooled["fold"], pooled["emo"]).to_numpy(float)
-    correct = pd.crosstab(pooled["fold"], pooled["emo"], values=hits, aggfunc="sum").fillna(0).to_numpy(float)
-    if len(counts) < LEAST_CLUSTERS:
-        return dict.fromkeys(("wa_low", "wa_high", "ua_low", "ua_high"), np.nan)
-
-    def accuracies(drawn: np.ndarray, axis: int) -> np.ndarray:
-        """[resamples, folds] indices of folds -> [2, resamples] WA and UA."""
-        right, all_ = correct[drawn].sum(-2), counts[drawn].sum(-2)
-        with np.errstate(invalid="ignore"):
-            recalls = right / all_
-        return np.stack([right.sum(-1) / all_.sum(-1), np.nanmean(recalls, axis=-1)])
-
-    drawn = bootstrap((np.arange(len(counts)),), accuracies, axis=-1, method="percentile", rng=np.random.default_rng(1))
-    (wa_low, ua_low), (wa_high, ua_high) = drawn.confidence_interval
-    return {"wa_low": wa_low, "wa_high": wa_high, "ua_low": ua_low, "ua_high": ua_high}
-
-
-def results_page(
-    options: Options, valid: str, folds: pd.DataFrame, summary: pd.DataFrame, corpus: dict, overlap: list[str]
-) -> str:
-    """Write RESULTS.md: the command, the protocol in words, what the parts share, the tables."""
-    row = summary.iloc[0]
-    lines = [
-        f"# {options.name} on {options.corpus}, protocol {options.protocol_name}",
-        "",
-        f"    {command()}",
-        "",
-        f"- Corpus: {corpus['source']}.",
-        *partial_note(corpus["faults"]),
-        f"- Protocol `{options.protocol_name}`: {protocols.in_words(options.protocol, options.hold_text)}.",
-        *(f"- Overlap: {line}." for line in overlap),
-        f"- Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test part never does.",
-        f"- Folds present: {row['folds']}; seeds: {row['seeds']}.",
-    ]
-    if row["folds"].split("/")[0] != row["folds"].split("/")[1]:
-        lines.append(f"- **Means and pooled figures are over {row['folds']} folds only.**")
-    lines += ["", "| seed | fold | n | WA | UA | F1 | WER | CER | epoch |", "|---|---|---|---|---|---|---|---|---|"]
-    for _, fold in folds.iterrows():
-        figures = " | ".join(percent(fold[name]) for name in SCORES)
-        lines.append(f"| {fold['seed']} | {fold['fold']} | {fold['n']} | {figures} | {fold['epoch']} |")
-    lines.append(
-        f"| | **pooled, {row['folds']} folds** | {row['n']} | {' | '.join(percent(row[s]) for s in SCORES)} | |"
-    )
-    means = " | ".join(f"{percent(row[f'{s}_mean'])} ± {percent(row[f'{s}_sd'])}" for s in SCORES)
-    lines.append(f"| | mean ± sd over folds | | {means} | |")
-    bounds = " | ".join(f"{percent(row[f'{s}_low'])} to {percent(row[f'{s}_high'])}" for s in ("wa", "ua"))
-    lines += [f"| | 95 % interval | | {bounds} | | | | |", ""]
-    lines.append(
-        "In per cent. WA: correct / n. UA: mean recall of the classes. F1: macro. WER, CER: all edits / all words, "
-    )
-    lines[-1] += "characters. Interval: percentile bootstrap over whole folds."
-    return "\n".join(lines) + "\n"
-
-
-def partial_note(faults: list[str]) -> list[str]:
-    """Say that the corpus was not whole, if so, and what is amiss with it."""
-    if not faults:
-        return []
-    shown = "; ".join(faults[:MOST_FAULTS]) + (" ..." if len(faults) > MOST_FAULTS else "")
-    return [f"- **The corpus was partial:** {len(faults)} faults, all of them in `all.json`: {shown}"]
-
-
-def percent(value: float | None) -> str:
-    """Show a fraction in per cent with two digits, and a missing one as a dash."""
-    return "–" if value is None or pd.isna(value) else f"{100 * value:.2f}"
+    return pd.Series(row | {"seeds": folds["seed"].nunique(), "folds": f"{whole}/{len(known)}"})
 
 
 def command() -> str:
@@ -208,9 +157,18 @@ def command() -> str:
     return os.environ.get("SER_MTL_COMMAND") or f"python -m local.score {shlex.join(sys.argv[1:])}"
 
 
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    with atomic(path) as file:
-        table.to_csv(file, index=False, lineterminator="\n")
+def _write(folder: Path, results: Results, text: str) -> None:
+    tables = {
+        "folds.csv": results.folds,
+        "summary.csv": results.summary.to_frame().T,
+        "classes.csv": results.classes,
+        "breakdown.csv": results.breakdown,
+    }
+    for name, table in tables.items():
+        with atomic(folder / name) as file:
+            table.to_csv(file, index=False, lineterminator="\n")
+    with atomic(folder / "RESULTS.md") as file:
+        file.write(text)
 
 
 @exits

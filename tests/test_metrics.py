@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import random
 from fractions import Fraction
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from speechbrain.utils.edit_distance import accumulatable_wer_stats
 
-from local.metrics import emotion_scores, error_rates, scores
+from local.metrics import calibration_scores, classes, confusion, emotion_scores, error_rates, reliability, scores
+from local.predictions import frame
 
 LABELS = ["ang", "hap", "neu", "sad"]
 
@@ -24,7 +28,7 @@ def from_confusion(matrix: list[list[int]], labels: list[str] = LABELS) -> tuple
 
 
 def figures(matrix: list[list[int]]) -> dict[str, float]:
-    """WA, UA and macro F1 by their definitions, in exact fractions."""
+    """WA, UA, macro and weighted F1 by their definitions, in exact fractions."""
     size = range(len(matrix))
     row = [sum(matrix[i]) for i in size]
     column = [sum(matrix[j][i] for j in size) for i in size]
@@ -32,6 +36,7 @@ def figures(matrix: list[list[int]]) -> dict[str, float]:
     f1 = [Fraction(2 * matrix[i][i], row[i] + column[i]) for i in size if row[i] + column[i]]
     recalls = [Fraction(matrix[i][i], row[i]) for i in size if row[i]]
     values = {"wa": Fraction(correct, sum(row)), "ua": sum(recalls) / len(recalls), "f1": sum(f1) / len(f1)}
+    values["wf1"] = sum(Fraction(2 * matrix[i][i] * row[i], (row[i] + column[i]) * sum(row)) for i in size if row[i])
     return {name: float(value) for name, value in values.items()}
 
 
@@ -150,11 +155,68 @@ def test_utterances_without_a_transcript_are_left_out():
     assert error_rates(reference[1:], hypothesis[1:]) == {"wer": None, "cer": None}
 
 
+# ---------------------------------------------------------------- posteriors
+
+
+def sure(rows: list[tuple[str, float, float, float]]) -> pd.DataFrame:
+    """Predictions over three labels: the reference and the posteriors."""
+    return frame([(f"u{i:04}", emo, *posteriors, "", "") for i, (emo, *posteriors) in enumerate(rows)], LABELS[:3])
+
+
+def test_calibration_worked_by_hand():
+    # Confidences .50 and .52 share the bin (7/15, 8/15], one of two right; .9 has (13/15, 14/15] alone, 1 the last.
+    table = sure([("ang", 0.5, 0.3, 0.2), ("ang", 0.2, 0.52, 0.28), ("neu", 0.05, 0.05, 0.9), ("hap", 1, 0, 0)])
+    bins = reliability(table)
+    assert bins["n"].tolist() == [2, 1, 1]
+    assert bins["low"].tolist() == pytest.approx([7 / 15, 13 / 15, 14 / 15])
+    assert bins["confidence"].tolist() == pytest.approx([0.51, 0.9, 1]) and bins["accuracy"].tolist() == [0.5, 1, 0]
+    found = calibration_scores(table)
+    assert found["ece"] == pytest.approx((2 * 0.01 + 0.1 + 1) / 4)
+    squares = [0.25 + 0.09 + 0.04, 0.64 + 0.2704 + 0.0784, 0.0025 + 0.0025 + 0.01, 1 + 1 + 0]
+    assert found["brier"] == pytest.approx(sum(squares) / 4)
+
+
+def test_bins_against_scikit_learns_calibration_curve():
+    chance = np.random.default_rng(3)
+    posteriors = chance.dirichlet([1, 1, 1], 400)
+    table = sure([(LABELS[chance.integers(3)], *each) for each in posteriors])
+    right = (table["emo"] == table["emo_hyp"]).astype(int)
+    accuracy, confidence = calibration_curve(right, posteriors.max(1), n_bins=15, strategy="uniform")
+    bins = reliability(table)
+    assert bins["accuracy"].tolist() == pytest.approx(accuracy.tolist())
+    assert bins["confidence"].tolist() == pytest.approx(confidence.tolist())
+    assert bins["n"].sum() == 400
+
+
+def test_honest_posteriors_are_calibrated_and_bold_ones_are_not():
+    chance = np.random.default_rng(7)
+    honest = chance.dirichlet([1, 1, 1], 4000)
+    drawn = [LABELS[chance.choice(3, p=each)] for each in honest]
+    bold = honest**3 / (honest**3).sum(1, keepdims=True)
+    found, worse = (
+        calibration_scores(sure([(emo, *each) for emo, each in zip(drawn, one, strict=True)])) for one in (honest, bold)
+    )
+    assert found["ece"] < 0.03 < 0.1 < worse["ece"] and found["brier"] < worse["brier"]
+
+
+def test_classes_and_confusion_worked_by_hand():
+    matrix = [[3, 0, 1], [1, 1, 0], [0, 0, 0]]
+    rows = [(one, *(float(label == other) for label in LABELS[:3])) for one, row in zip(LABELS, matrix, strict=False)
+            for other, n in zip(LABELS, row, strict=False) for _ in range(n)]  # fmt: skip
+    table = sure(rows)
+    assert confusion(table).to_numpy().tolist() == matrix and list(confusion(table).columns) == LABELS[:3]
+    found = classes(table).set_index("label")
+    assert found["n"].tolist() == [4, 2, 0] and found["predicted"].tolist() == [4, 1, 1]
+    assert found["recall"].tolist()[:2] == [3 / 4, 1 / 2] and math.isnan(found.loc["neu", "recall"])
+    assert found["precision"].tolist() == [3 / 4, 1, 0]
+
+
 def test_scores_take_the_columns_of_predictions():
     reference, hypothesis = texts(8, 3)
     emotions = from_confusion([[2, 1, 0, 0], [0, 2, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]])
     table = pd.DataFrame({"emo": emotions[0], "emo_hyp": emotions[1], "wrd": reference, "wrd_hyp": hypothesis})
+    table[[f"p_{label}" for label in LABELS]] = [[float(label == hyp) for label in LABELS] for hyp in emotions[1]]
     found = scores(table)
-    assert list(found) == ["n", "wa", "ua", "f1", "wer", "cer"]
-    assert (found["n"], found["wa"]) == (8, 6 / 8)
+    assert list(found) == ["n", "wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier"]
+    assert (found["n"], found["wa"], found["ece"], found["brier"]) == (8, 6 / 8, 2 / 8, 2 * 2 / 8)
     assert scores(table[::-1]) == pytest.approx(found, abs=1e-15)

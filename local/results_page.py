@@ -1,0 +1,149 @@
+"""RESULTS.md: the command, the protocol in words, what the parts share, what is odd, and the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from local import protocols
+from local.options import Options
+
+MOST_FAULTS = 5
+SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
+HEADS = {"wa": "WA", "ua": "UA", "f1": "F1", "wf1": "weighted F1", "wer": "WER", "cer": "CER", "ece": "ECE"}
+HEADS |= {"brier": "Brier"}
+KEY = """\
+In per cent, the Brier score apart. WA: correct / n. UA: mean recall of the classes. F1: macro, and weighted by the
+classes' frequency. WER, CER: all edits / all words, characters. ECE: expected calibration error of the likeliest class,
+15 bins. Brier: squared distance of the posteriors from the truth, 0 to 2."""
+BY_WORDS = {
+    "speaker": "whole speakers",
+    "recording": "whole recordings, as there are too few speakers: it does not say how others would differ",
+    "utterance": "single utterances, as there are too few speakers and recordings: it says nothing of others",
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that stage 4 finds: the tables, and what is to be said of them in words.
+
+    Attributes
+    ----------
+    folds, summary, classes, breakdown
+        The tables that it writes under these names.
+    per_run
+        All scores of the runs in `folds`, in the same order.
+    confusion
+        Counts, reference by hypothesis.
+    overlap, signs
+        See `local.audit.in_words`, `local.diagnosis.signs`.
+    """
+
+    folds: pd.DataFrame
+    summary: pd.Series
+    classes: pd.DataFrame
+    breakdown: pd.DataFrame
+    confusion: pd.DataFrame
+    per_run: pd.DataFrame
+    overlap: list[str]
+    signs: list[str]
+
+
+def percent(value: float | None) -> str:
+    """Show a fraction in per cent with two digits, and a missing one as a dash."""
+    return "–" if value is None or pd.isna(value) else f"{100 * value:.2f}"
+
+
+def show(score: str, value: float | None) -> str:
+    """Show a score: in per cent, but the Brier score as it is."""
+    if score != "brier":
+        return percent(value)
+    return "–" if value is None or pd.isna(value) else f"{value:.3f}"
+
+
+def table(heads: list[str], rows: list[list[object]]) -> list[str]:
+    """The lines of a Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return ["| " + " | ".join(str(cell) for cell in line) + " |" for line in lines]
+
+
+def page(options: Options, command: str, corpus: dict, values: dict, results: Results) -> str:
+    """Write the page."""
+    sections = [
+        [f"# {options.name} on {options.corpus}, protocol {options.protocol_name}", "", f"    {command}"],
+        _facts(options, corpus, values, results),
+        _scores(results),
+        [*KEY.splitlines(), _interval_words(results.summary)],
+        ["## Classes", "", *_classes(results)],
+        ["## Parts of what was tested", "", *_breakdown(results.breakdown)] if len(results.breakdown) else [],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
+
+
+def _facts(options: Options, corpus: dict, values: dict, results: Results) -> list[str]:
+    """What a reader must know before the figures, a bullet each."""
+    row, valid = results.summary, results.summary["valid"]
+    protocol = protocols.in_words(options.protocol_name)
+    lines = [
+        f"- Corpus: {corpus['source']}.",
+        *partial_note(corpus["faults"]),
+        f"- Protocol `{options.protocol_name}`: {protocol}.",
+        *(f"- Overlap: {line}." for line in results.overlap),
+        f"- Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test part has no say.",
+        f"- Folds present: {row['folds']}; seeds: {row['seeds']}.",
+    ]
+    present, of = row["folds"].split("/")
+    if present != of:
+        lines.append(f"- **Means and pooled figures are over {row['folds']} folds only.**")
+    if values.get("alpha") == 0:
+        lines.append("- alpha is 0: the CTC head is not trained, and its WER and CER say nothing.")
+    return lines + [f"- **Warning:** {sign}." for sign in results.signs]
+
+
+def partial_note(faults: list[str]) -> list[str]:
+    """Say that the corpus was not whole, if so, and what is amiss with it."""
+    if not faults:
+        return []
+    shown = "; ".join(faults[:MOST_FAULTS]) + (" ..." if len(faults) > MOST_FAULTS else "")
+    return [f"- **The corpus was partial:** {len(faults)} faults, all of them in `all.json`: {shown}"]
+
+
+def _scores(results: Results) -> list[str]:
+    row = results.summary
+    lines = [
+        [fold["seed"], fold["fold"], fold["n"], *(show(score, run[score]) for score in SCORES), fold["epoch"]]
+        for fold, run in zip(results.folds.to_dict("records"), results.per_run.to_dict("records"), strict=True)
+    ]
+    pooled = (show(score, row[score]) for score in SCORES)
+    lines.append(["", f"**pooled, {row['folds']} folds**", row["n"], *pooled, ""])
+    bounds = [f"{percent(row[f'{s}_low'])} to {percent(row[f'{s}_high'])}" if f"{s}_low" in row else "" for s in SCORES]
+    lines.append(["", "95 % interval", "", *("–" if bound == "– to –" else bound for bound in bounds), ""])
+    for suffix, what in (("", "folds"), ("_seeds", "seeds")):
+        if what == "folds" or row["seeds"] > 1:
+            spans = (f"{show(s, row[f'{s}{suffix}_mean'])} ± {show(s, row[f'{s}{suffix}_sd'])}" for s in SCORES)
+            lines.append(["", f"mean ± sd over {what}", "", *spans, ""])
+    return table(["seed", "fold", "n", *(HEADS[score] for score in SCORES), "epoch"], lines)
+
+
+def _interval_words(row: pd.Series) -> str:
+    if pd.isna(row["wa_low"]):
+        return "There is no interval: too little was tested to draw one from."
+    return f"Interval: bootstrap of the pooled figures that draws from {row['clusters']} {BY_WORDS[row['cluster']]}."
+
+
+def _classes(results: Results) -> list[str]:
+    names = list(results.confusion.index)
+    lines = []
+    for row in results.classes.itertuples():
+        counts = [results.confusion.loc[row.label, name] for name in names]
+        lines.append([row.label, row.n, percent(row.recall), percent(row.precision), percent(row.f1), *counts])
+    return table(["class", "n", "recall", "precision", "F1", *(f"taken for {name}" for name in names)], lines)
+
+
+def _breakdown(groups: pd.DataFrame) -> list[str]:
+    scores = ("wa", "ua", "f1", "wer", "cer")
+    lines = [
+        [row["by"], row["group"], row["n"], *(percent(row[score]) for score in scores)] for _, row in groups.iterrows()
+    ]
+    return table(["by", "group", "n", *(HEADS[score] for score in scores)], lines)
