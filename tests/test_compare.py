@@ -1,0 +1,179 @@
+"""Comparison of scored experiments: figures against scipy and hand counts, and what is not comparable."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hand_made_runs import WRONG, predict
+from scipy.stats import binomtest, ttest_rel
+
+from local import compare, experiment, stats
+from local.errors import UserError
+from local.folds import make_folds
+from local.options import parse
+from local.prepare import prepare
+from local.score import score
+
+RESULTS = Path("results/own/speaker")
+
+
+@pytest.fixture
+def words(workplace, own_table) -> list[str]:
+    """The options of experiments on own.csv, with stages 0 and 1 done."""
+    given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]
+    prepare(parse(given))
+    make_folds(parse(given))
+    return given
+
+
+def run(words: list[str], name: str, extra: int = 0, seeds: tuple[int, ...] = (1,), folds=tuple(WRONG)) -> Path:
+    """An experiment with so many more mistakes and lost words in each fold."""
+    words = [*words, "--name", name]
+    for seed in seeds:
+        for fold in folds:
+            predict(words, fold, seed, wrong=WRONG[fold] + extra, lost=3 + extra)
+    score(parse(words))
+    return RESULTS / name
+
+
+def table(*folders: Path) -> pd.DataFrame:
+    return compare.compare([experiment.load(folder) for folder in folders])
+
+
+def counts(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """What is right, and words lost, of every utterance, read with Python's own reader."""
+    right, lost = [], []
+    for path in sorted(folder.glob("seed1/*/predictions.csv")):
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                right.append(row["emo"] == row["emo_hyp"])
+                lost.append(len(row["wrd"].split()) - len(row["wrd_hyp"].split()))
+    return np.array(right), np.array(lost)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_a_pair_against_hand_counts_and_scipy(words):
+    a, b = run(words, "worse", 2), run(words, "better")
+    (row,) = table(a, b).to_dict("records")
+    assert (row["a"], row["b"], row["n"], row["protocol"]) == ("worse", "better", 48, "speaker")
+    assert (row["cluster"], row["clusters"]) == ("recording", 12)
+    (right_a, lost_a), (right_b, lost_b) = counts(a), counts(b)
+    assert row["wa_a"] == 26 / 48 and row["wa_b"] == 34 / 48
+    assert row["wa_diff"] == pytest.approx(8 / 48) and row["wa_diff_low"] < row["wa_diff"] < row["wa_diff_high"]
+    alone = [int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())]
+    assert alone[1] - alone[0] == 8
+    assert row["p_mcnemar"] == binomtest(alone[0], sum(alone)).pvalue
+    assert row["p_matched_pairs"] == ttest_rel(lost_a, lost_b).pvalue
+    assert row["wer_diff"] == pytest.approx((lost_b.sum() - lost_a.sum()) / 144, rel=0.2) and row["wer_diff"] < 0
+    assert {test: row[f"{test}_holm"] for test in compare.TESTS} == {test: row[test] for test in compare.TESTS}
+
+
+def test_all_pairs_are_compared_and_corrected(words):
+    folders = [run(words, name, extra) for name, extra in (("a", 0), ("b", 1), ("c", 3))]
+    found = table(*folders)
+    assert list(zip(found["a"], found["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    for test in compare.TESTS:
+        assert found[f"{test}_holm"].tolist() == stats.holm(found[test]).tolist()
+        assert (found[f"{test}_holm"] >= found[test]).all()
+    assert (found["p_mcnemar_holm"] > found["p_mcnemar"]).any()
+
+
+def test_seeds_are_averaged_and_mcnemar_is_left_out(words):
+    a, b = run(words, "a", seeds=(1, 2)), run(words, "b", 1, seeds=(7,))
+    (row,) = table(a, b).to_dict("records")
+    assert (row["n"], row["wa_a"]) == (48, 34 / 48) and row["wa_diff"] == pytest.approx(-4 / 48)
+    assert np.isnan(row["p_mcnemar"]) and 0 < row["p_wa"] < 1 and 0 < row["p_matched_pairs"] < 1
+    assert "| – |" in compare.markdown(table(a, b))
+
+
+def test_a_run_against_itself_differs_in_nothing(words):
+    a = run(words, "a")
+    (row,) = table(a, a).to_dict("records")
+    assert [row[f"wa_diff{bound}"] for bound in ("", "_low", "_high")] == [0, 0, 0]
+    assert [row[f"p_{test}"] for test in ("wa", "wer", "mcnemar", "matched_pairs")] == pytest.approx([1] * 4)
+
+
+# ---------------------------------------------------------------- what is not alike
+
+
+def refusal(*folders: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        table(*folders)
+    assert "these cannot be compared: " in caught.value.what
+    return caught.value.what
+
+
+def test_other_folds_are_refused_and_an_utterance_is_named(words):
+    a, b = run(words, "a"), run(words, "b", folds=("1A", "2B"))
+    said = refusal(a, b)
+    assert f"{a} tested 24 utterances that {b} did not: " in said and "of fold 1B" in said
+    assert f"{a} tested 24 utterances that {b} did not: " in refusal(b, a)
+
+
+def test_another_protocol_is_refused_though_the_utterances_are_the_same(words):
+    a = run(words, "a")
+    session = [*words, "--protocol", "session", "--name", "b"]
+    make_folds(parse(session))
+    for fold in ("s1", "s2"):
+        predict(session, fold, wrong=1, lost=1)
+    score(parse(session))
+    assert "is of protocol speaker" in refusal(a, Path("results/own/session/b"))
+
+
+def test_another_reference_is_refused(words):
+    a, b = run(words, "a"), run(words, "b")
+    path = b / "seed1" / "2A" / "predictions.csv"
+    lines = path.read_text().splitlines()
+    name, first, rest = lines[1].split(",", 2)
+    path.write_text("\n".join([lines[0], ",".join([name, {"ang": "sad"}.get(first, "ang"), rest]), *lines[2:]]) + "\n")
+    assert f"have another reference emotion for {name}" in refusal(a, b)
+    text = "\n".join(lines).replace("WELL THEN", "WELL NOW") + "\n"
+    path.write_text(text)
+    assert "have another reference transcript for " in refusal(a, b)
+
+
+def test_seeds_with_other_folds_are_refused(words):
+    a = run(words, "a", seeds=(1, 2))
+    predict([*words, "--name", "a"], "1A", 3, wrong=1, lost=1)
+    score(parse([*words, "--name", "a"]))
+    assert "seed 3 of" in refusal(a, run(words, "b"))
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
+    a, b = run(words, "a", 2), run(words, "b")
+    done = module("compare", a, b, "--csv", tmp_path / "pairs.csv")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("| A | B | n | WA A |")
+    assert lines[2].startswith("| a | b | 48 | 54.17 | 70.83 | +16.67 [")
+    assert (
+        "validation partner" in lines[-1]
+        and "Protocol `speaker`: each fold tests all" in lines[-1]
+        and "12 recordings" in lines[-1]
+    )
+    written = pd.read_csv(tmp_path / "pairs.csv")
+    pd.testing.assert_frame_equal(written, table(a, b), check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "required"),
+        (["results/own/speaker/a"], "one run is not a comparison"),
+        (["nowhere", "results/own/speaker/a"], "nowhere is not the folder of a scored experiment"),
+        (["a", "b", "--cvs", "x"], "unrecognized arguments"),
+    ],
+)
+def test_mistakes_are_told_in_two_lines(module, given, said):
+    done = module("compare", *given)
+    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+    assert [line.split(":")[0].strip() for line in done.stderr.splitlines()] == ["error", "try"]
