@@ -50,5 +50,5 @@ def duration_quarters(predictions: pd.DataFrame) -> pd.Series:
     edges = durations.quantile([part / QUARTERS for part in range(QUARTERS + 1)]).drop_duplicates().tolist()
     if len(edges) < 3:
         return pd.Series("all", index=predictions.index)
-    names = [f"{low:.2f} to {high:.2f} s" for low, high in pairwise(edges)]
+    names = [f"{place}: {low:.2f} to {high:.2f} s" for place, (low, high) in enumerate(pairwise(edges), start=1)]
     return pd.cut(predictions["duration"], edges, labels=names, include_lowest=True)

@@ -10,7 +10,6 @@ p values are corrected by Holm for the number of pairs. `--csv` writes all of it
 
 from __future__ import annotations
 
-import argparse
 from itertools import combinations
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from local import experiment, protocols, stats
-from local.errors import UserError, exits
+from local.errors import Parser, UserError, exits
 from local.experiment import Experiment
 from local.files import atomic
 
@@ -148,17 +147,12 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise UserError(message, "python -m local.compare RUN_A RUN_B [...] [--csv FILE]")
-
-
 @exits
 def main() -> None:
     """Compare the experiments of the command line."""
-    parser = _Parser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m local.compare", description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--csv", type=Path, metavar="FILE")
     given = parser.parse_args()
     if len(given.runs) < 2:
         raise UserError("one run is not a comparison", "give two or more experiment folders")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -23,6 +25,17 @@ class UserError(Exception):
         super().__init__(what)
         self.what = what
         self.remedy = remedy
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads a command line, options in full; a mistake is a UserError that shows the usage."""
+
+    def __init__(self, **words: str) -> None:
+        super().__init__(allow_abbrev=False, **words)
+
+    def error(self, message: str) -> NoReturn:
+        """Tell a mistake."""
+        raise UserError(message, " ".join(self.format_usage().removeprefix("usage: ").split()))
 
 
 def exits(main: Callable[..., None]) -> Callable[..., None]:

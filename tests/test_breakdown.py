@@ -31,7 +31,7 @@ def test_every_group_has_the_scores_of_its_utterances(table):
         ("style", "unknown"): table[table["style"] == ""],
         ("gender", "M"): table[table["gender"] == "M"],
         ("speaker", "s03"): table[30:],
-        ("duration", "20.50 to 30.25 s"): table[20:30],
+        ("duration", "3: 20.50 to 30.25 s"): table[20:30],
     }
     for key, part in some.items():
         assert found.loc[key].to_dict() == pytest.approx({k: v for k, v in scores(part).items() if k in found})
@@ -42,9 +42,14 @@ def test_quarters_of_duration_hold_a_quarter_of_the_utterances_whatever_the_seed
     found = breakdown(several)
     quarters = found[found["by"] == "duration"]
     assert quarters["n"].tolist() == [17, 10, 10, 10]
-    assert quarters["group"].tolist()[0] == "1.00 to 10.75 s"
+    assert quarters["group"].tolist()[0] == "1: 1.00 to 10.75 s"
 
 
 def test_what_does_not_vary_has_no_row(table):
     found = breakdown(table.assign(style="", gender="F", duration=1.0, session="", spk_id="a"))
     assert found.empty and list(found.columns) == ["by", "group", "n", "wa", "ua", "f1", "wer", "cer"]
+
+
+def test_quarters_that_round_to_the_same_figures_stay_apart(table):
+    found = breakdown(table.assign(duration=[1 + i / 10_000 for i in range(40)]))
+    assert found[found["by"] == "duration"]["n"].tolist() == [10] * 4

@@ -218,7 +218,8 @@ def test_matched_pairs_worked_by_hand():
     # differences 1 0 2 1 1: mean 1, sd sqrt(1/2), t = 1 / sqrt(.5 / 5) = sqrt(10) with 4 degrees of freedom
     a, b = np.array([3, 1, 4, 2, 2]), np.array([2, 1, 2, 1, 1])
     assert stats.matched_pairs(a, b) == pytest.approx(2 * scipy_stats.t.sf(np.sqrt(10), 4))
-    assert stats.matched_pairs(a, a) == 1 and np.isnan(stats.matched_pairs(a[:1], b[:1]))
+    assert stats.matched_pairs(a, a) == 1 and stats.matched_pairs(a, a + 2) == 0
+    assert np.isnan(stats.matched_pairs(a[:1], b[:1]))
 
 
 def test_holm_worked_by_hand():
