@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# What the recipes share. A recipe's options and overrides come first and the user's after them, so that
+# the user's win: of a repeated one, run.sh takes the last.
+
+unset CDPATH # with it, cd prints where it went
+house=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+folders=()     # those that the recipe wants, whole paths
+options=()     # of run.sh, the user's
+overrides=()   # of the YAML, the user's
+experiments=() # folders below results, as they are made
+
+take_words() { # the names of the folders that the recipe wants, the words of its command line
+  local name names=$1
+  shift
+  if [[ ${1:-} == --help || ${1:-} == -h ]]; then
+    sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
+    exit 0
+  fi
+  for name in $names; do
+    if [[ ! -d ${1:-} ]]; then
+      echo "error: $name is to be a folder, and '${1:-}' is none" >&2
+      echo "  try: recipes/${0##*/} $names [options of run.sh] [-- overrides of the YAML]" >&2
+      exit 2
+    fi
+    folders+=("$(cd -- "$1" && pwd)")
+    shift
+  done
+  while (($#)) && [[ $1 != -- ]]; do
+    options+=("$1")
+    shift
+  done
+  overrides=("${@:2}")
+}
+
+last_of() { # an option of run.sh, its value where it is not given, words
+  local option=$1 value=$2 name
+  shift 2
+  while (($#)); do
+    name=${1%%=*}
+    if [[ ${name//_/-} == "--$option" ]]; then
+      if [[ $1 == *=* ]]; then value=${1#*=}; else value=${2:-}; fi
+    fi
+    shift
+  done
+  echo "$value"
+}
+
+# Runs the stages from where the user stands, so that relative paths are the user's; a failure ends the
+# recipe. The name is the recipe's last word: a user's --name has gone into it.
+experiment() { # name, options of run.sh, --, overrides of the YAML
+  local name=$1 words=() protocol
+  shift
+  while [[ $1 != -- ]]; do
+    words+=("$1")
+    shift
+  done
+  words+=("${options[@]}")
+  "$house/run.sh" "${words[@]}" --name "$name" "$@" "${overrides[@]}"
+  protocol=$(last_of protocol speaker "${words[@]}")
+  if [[ $(last_of hold-text false "${words[@]}") == [Tt][Rr][Uu][Ee] ]]; then protocol+=-hold_text; fi
+  experiments+=("results/$(last_of corpus mini "${words[@]}")/$protocol/$name")
+}
+
+# A table over the experiments, which are scored by then.
+conclude() { # a module of local, its words
+  if (($(last_of stop-stage 5 "${options[@]}") < 4)); then
+    echo "No table of $1: that needs stage 4 of every experiment."
+    return
+  fi
+  (
+    cd -- "$house" || exit
+    . ./path.sh
+    python -m "local.$1" "${@:2}"
+  )
+}

@@ -1,0 +1,322 @@
+"""The paper's figures against a copy typed by hand, and the rules by which ours stand beside them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from local import hparams, paper
+from local.errors import UserError
+from local.experiment import load
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIZES = dict(
+    zip(
+        ["01F", "01M", "02F", "02M", "03F", "03M", "04F", "04M", "05F", "05M"],
+        (507, 578, 505, 518, 536, 615, 553, 478, 644, 597),
+        strict=True,
+    )
+)
+
+# As they stand in our notes on the paper, typed once more.
+TABLE_3 = """
+Wu 2019 10-fold 72.73 | Sajjad 2020 5-fold 72.25 | Lu 2020 10-fold 72.6 | Liu 2020 5-fold 70.78 |
+Wang 2020 5-fold 73.3 | Pappagari 2020 5-fold 70.30 | Peng 2020 5-fold 62.6 | ours 10-fold 78.15
+"""
+TABLE_4 = "0: 71.66, .9981 | 0.001: 73.97, .2233 | 0.01: 76.34, .2007 | 0.1: 78.15, .1929 | 1: 77.35, .1877"
+FIGURE_2 = """
+0.1   | .333 .538 .653 .695 .745 .749 .759 .778, .787 | 1.00 (1) .805 (5) .225 (10) .204 (12) .152 (30) .114 (100)
+0.01  | .582 .649 .653 .667 .757 .736 .759 .753, .772 | 1.0 (5) .540 (10) .187 (20) .121 (100)
+0.001 | .563 .510 .617 .611 .644 .707 .739 .739, .755 | 1 (5) 1 (10) 1 (15) 1 (20) .559 (30) .217 (40) .137 (100)
+0     | .552 .611 .649 .686 .669 .682 .688 .697, .718 | .998 (5) .998 (10) .998 (15) .998 (20) .998 (30) .998 (100)
+"""
+
+
+def write_experiment(
+    results: Path,
+    path: str,
+    valid: str = "recordings",
+    sizes: dict[str, int] = SIZES,
+    seeds: tuple[int, ...] = (1,),
+    scores: tuple[float, float, float] = (0.7, 0.25, 0.3),
+    interval: tuple[float, float] | None = (0.68, 0.72),
+    known: int = 10,
+    n_epochs: int = 0,
+    **values: object,
+) -> Path:
+    """Write what stages 2 to 4 leave of `<corpus>/<protocol>/<name>`, as far as tables of it are made.
+
+    `scores` are WA, pooled WER and the mean of the folds' WERs. In epoch e, seed s has a training WA of
+    e / 200 + s / 1000, and with a validation one of a tenth more and a WER of 1 / e.
+    """
+    corpus, protocol, name = path.split("/")
+    folder = results / path
+    about = {"name": name, "corpus": corpus, "protocol": protocol, "valid": valid}
+    yaml = hparams.resolved(REPOSITORY / "hparams/mtl_wav2vec2.yaml", values)
+    for seed in seeds:
+        for fold in sizes:
+            run = folder / f"seed{seed}" / fold
+            run.mkdir(parents=True)
+            (run / "hyperparams.yaml").write_text(yaml)
+            rows = [{"epoch": epoch, "train_wa": epoch / 200 + seed / 1000} for epoch in range(1, n_epochs + 1)]
+            for row in rows:
+                validated = valid != "none"
+                row["valid_wa"] = row["train_wa"] + 0.1 if validated else math.nan
+                row["valid_wer"] = 1 / row["epoch"] if validated else math.nan
+            pd.DataFrame(rows).to_csv(run / "epochs.csv", index=False)
+    folds = [about | {"seed": seed, "fold": fold, "n": n} for seed in seeds for fold, n in sizes.items()]
+    pd.DataFrame(folds).to_csv(folder / "folds.csv", index=False)
+    low, high = interval or ("", "")
+    wa, wer, wer_mean = scores
+    row = about | {
+        "n": sum(sizes.values()),
+        "wa": wa,
+        "ua": wa,
+        "wer": wer,
+        "wer_mean": wer_mean,
+        "wa_low": low,
+        "wa_high": high,
+    }
+    row |= {"seeds": len(seeds), "folds": f"{len(sizes)}/{known}"}
+    pd.DataFrame([row]).to_csv(folder / "summary.csv", index=False)
+    return folder
+
+
+def table_of(text: str) -> list[dict[str, str]]:
+    """The rows of the one Markdown table in a text."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert len({len(line) for line in lines}) == 1
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def made(which: str, *folders: Path) -> tuple[list[dict[str, str]], str]:
+    """A table's rows and its whole page."""
+    text = paper.page(which, [load(folder) for folder in folders], "COMMAND")
+    return table_of(text), text
+
+
+def test_table_3_is_the_papers():
+    typed = [" ".join(row.split()).rsplit(" ", 2) for row in TABLE_3.split("|")]
+    assert [(row.system.split(":")[0], row.protocol.split(",")[0], f"{row.accuracy:.4f}") for row in paper.TABLE_3] == [
+        (system if system != "ours" else "ours in the paper", folds, f"{float(accuracy) / 100:.4f}")
+        for system, folds, accuracy in typed
+    ]
+    measures = {row.system.split()[0]: row.measure for row in paper.TABLE_3}
+    assert measures["Pappagari"] == "weighted F1" and measures["ours"] == "pooled WA"
+    assert paper.TABLE_3[4].protocol == "5-fold, random utterances"
+    assert "recording" in paper.TABLE_3[-1].protocol
+
+
+def test_table_4_is_the_papers():
+    typed = [[float(figure) for figure in row.replace(":", ",").split(",")] for row in TABLE_4.split("|")]
+    found = [[alpha, 100 * row.accuracy, row.wer] for alpha, row in paper.TABLE_4.items()]
+    for mine, theirs in zip(found, typed, strict=True):
+        assert mine == pytest.approx(theirs)
+    assert [row.source for row in paper.TABLE_4.values()] == ["Table 4"] * 4 + ["slides"]
+
+
+def test_figure_2_is_the_papers():
+    points = paper.figure2_points()
+    assert list(points.columns) == ["alpha", "epoch", "accuracy", "wer"]
+    assert not points.duplicated(["alpha", "epoch"]).any()
+    for row in FIGURE_2.strip().splitlines():
+        alpha, accuracies, rates = row.split("|")
+        *curve, highest = map(float, accuracies.replace(",", " ").split())
+        mine = points[points["alpha"] == float(alpha)].set_index("epoch")
+        assert mine["accuracy"].dropna().to_dict() == dict(zip((5, 10, 15, 20, 30, 50, 75, 100), curve, strict=True))
+        assert paper.FIGURE_2_HIGHEST[float(alpha)] == highest
+        words = rates.split()
+        typed = {int(epoch.strip("()")): float(rate) for rate, epoch in zip(words[::2], words[1::2], strict=True)}
+        assert typed.items() <= mine["wer"].dropna().to_dict().items()
+        assert typed.keys() == mine["wer"].dropna().to_dict().keys() or float(alpha) == 0
+
+
+def test_table_4_sets_a_whole_run_beside_the_paper(tmp_path):
+    folder = write_experiment(tmp_path, "iemocap/recording/low", scores=(0.76, 0.2, 0.21), alpha=0.01)
+    rows, text = made("table4", folder)
+    assert [row["alpha"] for row in rows] == ["0", "0.001", "0.01", "0.1", "1"]
+    beside = rows[2]
+    assert (beside["paper's WA"], beside["paper's WER"], beside["source"]) == ("76.34", "20.07", "Table 4")
+    assert (beside["our WA"], beside["95 % interval"]) == ("76.00", "68.00 to 72.00")
+    # The mean of the folds' WERs, not the pooled one.
+    assert beside["our mean of folds' WER"] == "21.00"
+    assert (beside["WA, points"], beside["WER, points"]) == ("-0.34", "+0.93")
+    assert beside["our protocol"] == "recording" and beside["paper's protocol"].startswith("recording")
+    assert (beside["validation"], beside["folds"], beside["seeds"]) == ("recordings", "10/10", "1")
+    assert all(row["our run"] == "–" for row in rows if row is not beside)
+    assert "differs from the paper in" not in text and "not beside" not in text
+
+
+APART = {
+    "protocol": ("iemocap/speaker/x", {}, "its protocol is `speaker`"),
+    "held text": ("iemocap/recording-hold_text/x", {}, "its protocol is `recording-hold_text`"),
+    "corpus": ("nemo/recording/x", {}, "its corpus is nemo"),
+    "folds": (
+        "iemocap/recording/x",
+        {"sizes": {f: SIZES[f] for f in list(SIZES)[:7]}},
+        "it has 7/10 folds and lacks 04M",
+    ),
+    "partial": ("iemocap/recording/x", {"sizes": SIZES | {"05M": 590}}, "fold 05M tests 590 of 597 utterances"),
+}
+
+
+@pytest.mark.parametrize("which", ["table3", "table4"])
+@pytest.mark.parametrize(("path", "more", "reason"), APART.values(), ids=APART)
+def test_others_never_share_a_row_with_the_paper(tmp_path, which, path, more, reason):
+    rows, text = made(which, write_experiment(tmp_path, path, **more))
+    ours = [row for row in rows if row["our run"] != "–"]
+    assert [row["our run"] for row in ours] == [f"`{path}`"]
+    printed = {
+        "table3": ["system", "protocol", "accuracy"],
+        "table4": ["paper's protocol", "paper's WA", "paper's WER"],
+    }
+    assert all(ours[0][column] == "–" for column in [*printed[which], "WA, points"])
+    assert ours[0]["our WA"] == "70.00"
+    assert ours[0]["our protocol"] == path.split("/")[1]
+    assert reason in text
+    # Every figure of the paper is still there, in rows without one of ours.
+    assert len(rows) == {"table3": 9, "table4": 6}[which]
+
+
+def test_a_seed_that_lacks_a_fold_stands_apart(tmp_path):
+    folder = write_experiment(tmp_path, "iemocap/recording/x", seeds=(1, 2))
+    assert made("table4", folder)[0][3]["paper's WA"] == "78.15"
+    with open(folder / "folds.csv", newline="") as file:
+        lines = file.readlines()
+    (folder / "folds.csv").write_text("".join(lines[:-1]))
+    rows, _ = made("table4", folder)
+    assert [(row["paper's WA"], row["our WA"]) for row in rows if row["alpha"] == "0.1"] == [
+        ("78.15", "–"),
+        ("–", "70.00"),
+    ]
+
+
+def test_two_runs_of_one_alpha_get_a_row_each(tmp_path):
+    first, second, third = (
+        write_experiment(tmp_path, "iemocap/recording/first"),
+        write_experiment(tmp_path, "iemocap/recording/second", scores=(0.78, 0.2, 0.2)),
+        write_experiment(tmp_path, "iemocap/speaker/first", valid="partner"),
+    )
+    rows = [row for row in made("table4", third, first, second)[0] if row["alpha"] == "0.1"]
+    assert [(row["our protocol"], row["our WA"], row["paper's WA"]) for row in rows] == [
+        ("recording", "70.00", "78.15"),
+        ("recording", "78.00", "78.15"),
+        ("speaker", "70.00", "–"),
+    ]
+    rows, _ = made("table3", third, first, second)
+    assert [(row["system"], row["our WA"]) for row in rows[7:]] == [
+        ("ours in the paper", "70.00"),
+        ("ours in the paper", "78.00"),
+        ("–", "70.00"),
+    ]
+
+
+def test_table_3_takes_its_own_alpha_alone(tmp_path):
+    rows, text = made("table3", write_experiment(tmp_path, "iemocap/recording/x", alpha=0.01))
+    assert (rows[7]["accuracy"], rows[7]["our WA"]) == ("78.15", "–")
+    assert (rows[8]["accuracy"], rows[8]["our WA"]) == ("–", "70.00")
+    assert "table3 has no alpha 0.01" in text
+
+
+def test_an_alpha_that_the_paper_has_not(tmp_path):
+    rows, _ = made("table4", write_experiment(tmp_path, "iemocap/recording/x", alpha=0.3, interval=None))
+    assert [row["alpha"] for row in rows] == ["0", "0.001", "0.01", "0.1", "0.3", "1"]
+    assert (rows[4]["paper's WA"], rows[4]["our WA"], rows[4]["95 % interval"]) == ("–", "70.00", "–")
+
+
+def test_differences_from_table_1_are_listed(tmp_path):
+    changed = write_experiment(
+        tmp_path, "iemocap/recording/x", epochs=30, lr=1e-4, warmup=0.2, encoder="/some/where/hubert"
+    )
+    text = made("table3", changed)[1]
+    line = next(line for line in text.splitlines() if "differs from the paper" in line)
+    assert line == (
+        "- `iemocap/recording/x` differs from the paper in: encoder hubert (text: facebook/wav2vec2-base), "
+        "epochs 30 (Table 1: 100), warmup 0.2 (Table 1: 0.1), lr 0.0001 (Table 1: 5e-05), "
+        "head_lr 0.0001 (Table 1: 5e-05)."
+    )
+    right = write_experiment(tmp_path, "iemocap/recording/none", alpha=0.0, lr=1e-5)
+    assert "differs" not in made("table4", right)[1]
+    wrong = write_experiment(tmp_path, "iemocap/recording/none5", alpha=0.0)
+    assert "lr 5e-05 (Table 1: 1e-05)" in made("table4", wrong)[1]
+
+
+def curve_of(rows: list[dict[str, str]], alpha: str, run: str) -> dict[str, dict[str, str]]:
+    return {row["epoch"]: row for row in rows if row["alpha"] == alpha and row["our run"] == run}
+
+
+def test_figure_2_sets_the_fold_beside_the_points(tmp_path):
+    # One fold is all that the figure needs; two seeds are averaged.
+    only = {"04M": 478}
+    folder = write_experiment(tmp_path, "iemocap/recording/x", sizes=only, seeds=(1, 3), n_epochs=30)
+    rows, text = made("figure2", folder)
+    mine = curve_of(rows, "0.1", "`iemocap/recording/x`")
+    assert list(mine) == ["1", "5", "10", "12", "15", "20", "30", "50", "75", "100", "highest"]
+    row = mine["10"]
+    assert (row["paper's WA on the test list"], row["paper's WER on the test list"]) == ("53.80", "22.50")
+    assert row["our WA on the training part"] == "5.20"  # 10 / 200 + mean of .001 and .003
+    assert row["our WA on the validation part"] == "15.20"
+    assert row["our WER on the validation part"] == "10.00"
+    assert mine["50"]["our WA on the validation part"] == "–"
+    assert (mine["highest"]["paper's WA on the test list"], mine["highest"]["our WA on the validation part"]) == (
+        "78.70",
+        "25.20",
+    )
+    assert "different things" in text
+    # Alphas without a run of ours have the paper's points alone.
+    assert list(curve_of(rows, "0.001", "–")) == ["5", "10", "15", "20", "30", "40", "50", "75", "100", "highest"]
+    assert not curve_of(rows, "0.1", "–")
+
+
+def test_figure_2_of_another_protocol_or_without_validation(tmp_path):
+    other = write_experiment(tmp_path, "iemocap/speaker/x", valid="partner", sizes={"04M": 503}, n_epochs=12)
+    plain = write_experiment(tmp_path, "iemocap/recording/plain", valid="none", sizes={"04M": 478}, n_epochs=12)
+    lacking = write_experiment(tmp_path, "iemocap/recording/lacking", sizes={"01F": 507}, n_epochs=12)
+    rows, text = made("figure2", other, plain, lacking)
+    apart = curve_of(rows, "0.1", "`iemocap/speaker/x`")
+    assert list(apart) == ["5", "10", "highest"]
+    assert {row["paper's WA on the test list"] for row in apart.values()} == {"–"}
+    unvalidated = curve_of(rows, "0.1", "`iemocap/recording/plain`")
+    assert unvalidated["10"]["our WA on the validation part"] == "–"
+    assert unvalidated["10"]["our WA on the training part"] == "5.10"
+    assert unvalidated["10"]["validation"] == "none"
+    assert not curve_of(rows, "0.1", "`iemocap/recording/lacking`")
+    assert "`iemocap/recording/lacking` is not beside the paper's figures: it has 1/10 folds and lacks 04M." in text
+
+
+def test_a_system_without_alpha_is_refused(tmp_path):
+    folder = write_experiment(tmp_path, "iemocap/recording/x", sizes={"04M": 478})
+    yaml = folder / "seed1" / "04M" / "hyperparams.yaml"
+    yaml.write_text("".join(line for line in yaml.open() if not line.startswith("alpha")))
+    with pytest.raises(UserError, match="no alpha"):
+        made("table4", folder)
+
+
+def test_command_prints_and_writes_the_same(tmp_path):
+    folder = write_experiment(tmp_path, "iemocap/recording/x")
+    out = tmp_path / "deep" / "table.md"
+    command = [sys.executable, "-m", "local.paper", "table4", str(folder), str(folder), "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    assert out.read_text() == done.stdout
+    assert done.stdout.startswith(f"    python -m local.paper table4 {folder}")
+    assert len(table_of(done.stdout)) == 5  # the folder that is named twice has one row
+    command[4] = str(tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 2 and "folds.csv" in done.stderr and len(done.stderr.splitlines()) == 2
+
+
+def test_tables_hold_what_the_csv_says(tmp_path):
+    """Full precision in, two digits out; the reader of the test is Python's own."""
+    folder = write_experiment(tmp_path, "iemocap/recording/x", scores=(0.123456, 0.5, 1.23456))
+    with open(folder / "summary.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    shown = made("table4", folder)[0][3]
+    assert shown["our WA"] == f"{100 * float(row['wa']):.2f}" == "12.35"
+    assert shown["our mean of folds' WER"] == "123.46"
