@@ -10,6 +10,7 @@ seed and epoch alone, so that a resumed run goes the same way.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import speechbrain as sb
 import torch
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.seed import seed_everything
-from speechbrain.utils.train_logger import FileTrainLogger
+from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
@@ -99,6 +100,12 @@ class Tally:
         return {**dict(zip(names, means, strict=True)), "ctc_left_out": int(left_out)}
 
 
+def _by_part(row: dict[str, float]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Part figures of epochs.csv as SpeechBrain's loggers take them: the epoch's own, training's, validation's."""
+    train, valid = ({name[6:]: row[name] for name in row if name.startswith(part)} for part in ("train_", "valid_"))
+    return {name: row[name] for name in row if not name.startswith(("train_", "valid_"))}, train, valid
+
+
 class EmotionBrain(sb.Brain):
     """Trains a system (see `local.systems`) as its hparams say.
 
@@ -137,6 +144,7 @@ class EmotionBrain(sb.Brain):
         self.labels = labels
         self.tokenizer = tokenizer
         self.train_log = FileTrainLogger(save_file=str(folder / "train_log.txt"))
+        self.tensorboard_folder = folder / "tensorboard" if hparams.get("tensorboard") else None
         self.epochs = pd.DataFrame(columns=EPOCH_COLUMNS)
         self.has_valid = False
         self.skipped_in_a_row = 0
@@ -241,6 +249,12 @@ class EmotionBrain(sb.Brain):
             epochs = pd.read_csv(log)
             self.epochs = epochs[epochs["epoch"] <= done]
             logger.info("resuming after epoch %d", done)
+        if self.tensorboard_folder:
+            # Its files can only be added to: an epoch that is trained again would stand there twice.
+            shutil.rmtree(self.tensorboard_folder, ignore_errors=True)
+            self.tensorboard = TensorboardLogger(str(self.tensorboard_folder))
+            for row in self.epochs.to_dict("records"):
+                self._log_to_tensorboard(row)
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Begin to count; before training, draw all random numbers anew."""
@@ -269,17 +283,28 @@ class EmotionBrain(sb.Brain):
         row["seconds"] = round(time.monotonic() - self.started, 2)
         self.epochs = pd.DataFrame([*self.epochs.to_dict("records"), row], columns=EPOCH_COLUMNS)
         shown = {name: value for name, value in row.items() if value is not None}
-        train = {name[6:]: value for name, value in shown.items() if name.startswith("train_")}
-        valid = {name[6:]: value for name, value in shown.items() if name.startswith("valid_")}
+        _, train, valid = _by_part(shown)
         self.train_log.log_stats({"epoch": epoch, "lr": row["lr"]}, train or None, valid or None)
         # The log first: a row beyond the checkpoint is dropped on resuming, a missing one could not be made up.
         with atomic(self.folder / "epochs.csv") as file:
             self.epochs.to_csv(file, index=False, lineterminator="\n")
+        if self.tensorboard_folder:
+            self._log_to_tensorboard(row)
         # Brain resets these after the training stage only, which may be the one that is ending now.
         self.step, self.avg_train_loss = 0, 0.0
         self.checkpointer.save_and_keep_only(
             meta={"epoch": epoch, "ua": row["valid_ua"], "wer": row["valid_wer"]}, importance_keys=[best]
         )
+
+    def _log_to_tensorboard(self, row: dict[str, float | None]) -> None:
+        """Log a row of epochs.csv at the step of its epoch: `train_loss` as `loss/train`, and so on."""
+        figures = {name: value for name, value in row.items() if pd.notna(value) and name != "epoch"}
+        stats = dict(zip(("meta", "train", "valid"), _by_part(figures), strict=True))
+        # Left alone, SpeechBrain counts steps for each figure, and miscounts after an epoch that lacks one.
+        before = row["epoch"] - 1
+        self.tensorboard.global_step = {part: dict.fromkeys(stats[part], before) for part in stats} | {"meta": before}
+        self.tensorboard.log_stats(*stats.values())
+        self.tensorboard.writer.flush()
 
     def _warn_of_blanks(self, predictions: pd.DataFrame, epoch: int) -> None:
         """Say once, after a third of the epochs, when the CTC head still writes nothing."""

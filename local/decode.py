@@ -51,7 +51,7 @@ def decode(job: Job) -> None:
         rows += prediction_rows(batch, outputs, job.labels, job.tokenizer)
     path = job.folder / "predictions.csv"
     predictions.write(path, predictions.frame(rows, job.labels))
-    job.decoding().write([path], epoch=checkpoint.meta["epoch"])
+    job.decoding().write([path], epoch=checkpoint.meta["epoch"], threads=torch.get_num_threads())
     logger.info("decoded %d utterances with epoch %d: %s", len(rows), checkpoint.meta["epoch"], path)
 
 

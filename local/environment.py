@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from local.job import Job
 
 PACKAGES = ("torch", "torchaudio", "speechbrain", "transformers", "sentencepiece", "numpy", "pandas", "soundfile")
 
@@ -23,8 +27,16 @@ def commit() -> str:
         return ""
 
 
-def describe(device: str, precision: str) -> dict[str, str | int | dict[str, str]]:
-    """Describe where a job runs, for env.json."""
+def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
+    """Describe which job runs and where, for env.json.
+
+    Parameters
+    ----------
+    job
+        The job; with hyperparams.yaml, what stands of it in env.json suffices `local.rerun`.
+    device, precision
+        What they were settled to be.
+    """
     accelerator = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
     return {
         "commit": commit(),
@@ -38,6 +50,21 @@ def describe(device: str, precision: str) -> dict[str, str | int | dict[str, str
         "host": platform.node(),
         "system": platform.platform(),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "job": _asked(job),
+    }
+
+
+def _asked(job: Job) -> dict[str, Any]:
+    """The job as `local.options` would take it, and the options of the command as they were given."""
+    return {
+        "corpus": job.options.corpus,
+        "protocol": job.options.protocol,
+        "valid": job.valid,
+        "hold_text": job.options.hold_text,
+        "fold": job.fold,
+        "seed": job.seed,
+        "name": job.options.name,
+        "options": sys.argv[1:],
     }
 
 

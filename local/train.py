@@ -29,7 +29,10 @@ from local.options import parse
 logger = logging.getLogger(__name__)
 
 # What a training leaves in its run folder, besides its log and what it began with.
-LEFT = ("save", "epochs.csv", "train_log.txt", "train.json", "predictions.csv", "decode.json", "scores.json")
+LEFT = (
+    *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
+    *("predictions.csv", "decode.json", "scores.json"),
+)
 
 
 def train(job: Job) -> None:
@@ -46,7 +49,7 @@ def train(job: Job) -> None:
     checkpointer = WholeCheckpointer(job.folder / "save")
     brain = EmotionBrain(values["system"], values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
     with atomic(job.folder / "env.json") as file:
-        json.dump(environment.describe(brain.device, brain.precision), file, indent=1)
+        json.dump(environment.describe(job, brain.device, brain.precision), file, indent=1)
     train_set = loader(training, sampler, values["num_workers"])
     brain.has_valid = validation is not None
     brain.fit(brain.epoch_counter, train_set, valid_loader(validation, values), progressbar=sys.stderr.isatty())

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import tiny_models
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from local import tokenizer
 from local.brain import EPOCH_COLUMNS, PATIENCE, EmotionBrain, greedy
@@ -244,6 +245,42 @@ def test_epochs_csv_without_validation(corpus, tmp_path):
     assert not log.drop(columns=empty).isna().any(axis=None)
 
 
+def shown(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every figure of the event files in a folder, as (step, value) in the order that they were written."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}, purge_orphaned_data=False).Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def expected_of(log: Path) -> dict[str, list[tuple[int, float]]]:
+    """The figures of epochs.csv, in single precision and under the names that TensorBoard shows."""
+    table = pd.read_csv(log).set_index("epoch").astype(np.float32)
+    columns = {name: column.dropna() for name, column in table.items() if column.notna().any()}
+    tags = {name: f"{name[6:]}/{name[:5]}" if name[:6] in ("train_", "valid_") else name for name in columns}
+    return {tags[name]: list(column.items()) for name, column in columns.items()}
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_tensorboard_shows_epochs_csv(corpus, tmp_path, valid):
+    fit(build(corpus, tmp_path, tensorboard=True), corpus.utterances(corpus.table[:7]) if valid else None)
+    found = shown(tmp_path / "tensorboard")
+    assert found == expected_of(tmp_path / "epochs.csv")
+    assert {"loss/train", "lr", "seconds"} <= set(found) and ("wer/valid" in found) == valid
+    assert [step for step, _ in found["loss/train"]] == [1, 2, 3]
+
+
+def test_tensorboard_shows_each_epoch_in_its_place_though_one_lacks_a_figure(corpus, tmp_path):
+    brain = build(corpus, tmp_path, tensorboard=True)
+    brain.epochs = pd.DataFrame([{"epoch": 1, "lr": 0.5}, {"epoch": 2, "lr": 0.25, "train_loss": 3.0}])
+    brain.on_fit_start()  # shows what is known of earlier epochs
+    assert shown(tmp_path / "tensorboard") == {"lr": [(1, 0.5), (2, 0.25)], "loss/train": [(2, 3.0)]}
+
+
+def test_without_tensorboard_there_is_no_trace_of_it(corpus, tmp_path):
+    for values in ({}, {"tensorboard": False}):  # a YAML of before had no such key
+        fit(build(corpus, tmp_path, epochs=1, **values), None)
+    assert not (tmp_path / "tensorboard").exists()
+
+
 # The same run again, and in pieces
 
 
@@ -300,6 +337,18 @@ class Bomb:
             path.write_bytes(b"half of wh")
             raise Interruption
         path.touch()
+
+
+def test_a_resumed_run_shows_no_epoch_twice(corpus, tmp_path, uninterrupted):
+    valid = corpus.utterances(corpus.table[::3]) if uninterrupted.has_valid else None
+    first = build(corpus, tmp_path, tensorboard=True)
+    Bomb(first)
+    with pytest.raises(Interruption):
+        fit(first, valid)
+    assert [step for step, _ in shown(tmp_path / "tensorboard")["seconds"]] == [1, 2]
+    # Its second epoch is trained again, in another time. And what shows it changes nothing of a run.
+    assert_same_runs(fit(build(corpus, tmp_path, system_seed=99, tensorboard=True), valid), uninterrupted)
+    assert shown(tmp_path / "tensorboard") == expected_of(tmp_path / "epochs.csv")
 
 
 @pytest.mark.parametrize("order", ["first", "last"])

@@ -1,0 +1,291 @@
+"""Repeating a run from its folder: a real tiny training made again, and all that stands in the way of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jiwer
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+
+from local import environment, hparams, predictions, rerun
+from local.errors import UserError
+from local.folds import make_folds
+from local.job import Job
+from local.options import parse
+from local.prepare import prepare
+
+JOB = {"corpus": "own", "protocol": "session", "valid": "recordings", "hold_text": True, "fold": "s2", "seed": 3}
+BOTH_STAGES = "from local import decode, train; train.main(); decode.main()"  # one process: torch is slow to start
+
+
+def first_stages(table: Path, *asked: str) -> list[str]:
+    """Run stages 0 and 1 for a job; return its options."""
+    words = ["--corpus", "csv", "--data", str(table), "--hparams", "hparams/mini.yaml", "--name", "n", *asked]
+    words += ["--seeds", "3", "--", "--epochs", "2", "--batch-size", "5", "--lr", "0.003", "--device", "cpu"]
+    prepare(parse(words))
+    make_folds(parse(words))
+    return words
+
+
+@pytest.fixture
+def words(workplace, own_table) -> list[str]:
+    """The options of a job, after stages 0 and 1."""
+    return first_stages(own_table, "--protocol", "session", "--hold-text", "true", "--folds", "s2")
+
+
+@pytest.fixture
+def job(words) -> Job:
+    return Job(parse(words), "s2", 3)
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The rows of a Markdown table by their first cells."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {first: rest for first, *rest in cells}
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# ---------------------------------------------------------------- for real
+
+
+@pytest.fixture
+def repeat(monkeypatch, capsys) -> Callable[[Path], tuple[int, str]]:
+    """Run the program on a run folder: its exit code and what it prints."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(folder: Path) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["rerun", str(folder)])
+        capsys.readouterr()
+        try:
+            rerun.main()
+        except SystemExit as ended:
+            return ended.code, "".join(capsys.readouterr())
+        return 0, "".join(capsys.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_a_run_made_again_is_the_same_to_the_byte_and_what_differs_is_told(words, job, workplace, repeat, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    subprocess.run([sys.executable, "-c", BOTH_STAGES, *words], check=True, capture_output=True)
+    told = json.loads((job.folder / "env.json").read_text())
+    assert told["job"] == JOB | {"name": "n", "options": words}
+    before = contents(job.folder)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # it takes as many threads as the first time all the same
+    code, said = repeat(job.folder)
+    assert code == 0, said
+    again = workplace / "results" / "own" / "session-hold_text" / "n-rerun" / "seed3" / "s2"
+    assert (again / "predictions.csv").read_bytes() == before[job.folder / "predictions.csv"]
+    table = pd.read_csv(again / "predictions.csv", keep_default_na=False)
+    wa, wer = (table["emo"] == table["emo_hyp"]).mean(), jiwer.wer(table["wrd"].tolist(), table["wrd_hyp"].tolist())
+    expected = f"identical: {len(table)} predictions, WA {100 * wa:.2f}, WER {100 * wer:.2f}"
+    assert said.splitlines()[-1] == expected
+    now = json.loads((again / "env.json").read_text())
+    assert (now["threads"], now["precision"]) == (told["threads"], told["precision"]) == (1, "fp32")
+    figures = [pd.read_csv(folder / "epochs.csv").drop(columns="seconds") for folder in (job.folder, again)]
+    pd.testing.assert_frame_equal(*figures)
+    assert contents(job.folder) == before and not list(workplace.glob("results/*/*/n-rerun/*.csv"))
+
+    # Interrupted before it was decoded, it goes on; the first run is given other figures.
+    (again / "decode.json").unlink()
+    trained = (again / "train.log").read_bytes()
+    altered = predictions.read(job.folder / "predictions.csv")
+    altered.loc[1, "emo_hyp"] = "other"
+    altered.loc[[1, 2], "wrd_hyp"] = "QUITE ANOTHER TEXT"
+    altered.loc[3, "p_ang"] += 0.125
+    altered.loc[4, "p_sad"] -= 0.0625
+    predictions.write(job.folder / "predictions.csv", altered)
+    told["packages"]["torch"], told["host"] = "1.0", "elsewhere"
+    (job.folder / "env.json").write_text(json.dumps(told))
+    code, said = repeat(job.folder)
+    assert code == 1, said
+    n, name = len(table), table["ID"][3]
+    assert f"different: 1 of {n} emotions, 2 of {n} transcripts, a posterior by up to 0.12500000 ({name})\n" in said
+    found = rows(said)
+    assert set(found) == {"", "---", "WA", "UA", "WER", "torch", "host"}
+    assert found["torch"] == ["1.0", now["packages"]["torch"]] and found["host"] == ["elsewhere", now["host"]]
+    lower = wa - (table["emo"][1] == table["emo_hyp"][1]) / n
+    assert found["WA"] == [f"{100 * lower:.2f}", f"{100 * wa:.2f}"]
+    assert "it was changed afterwards" in said
+    assert (again / "train.log").read_bytes() == trained
+
+    # A step that fails is named with its log: here Python does not find the program.
+    (again / "decode.json").unlink()
+    monkeypatch.setenv("PYTHONPATH", str(workplace / "nowhere"))
+    code, said = repeat(job.folder)
+    assert code == 1 and f"error: decode failed\n  see {again.relative_to(workplace) / 'decode.log'}" in said
+    assert "No module named" in (again / "decode.log").read_text()
+
+
+# ---------------------------------------------------------------- a run folder as a training leaves it
+
+
+def finish(job: Job, **changes) -> Job:
+    """Fill a job's folder as training and decoding do, with predictions made up."""
+    inputs = job.training().inputs
+    manifests = json.dumps({name: inputs[name] for name in ("train.csv", "valid.csv", "tokenizer.model")})
+    job.folder.mkdir(parents=True)
+    (job.folder / "hyperparams.yaml").write_text(f"# manifests: {manifests}\n{job.yaml}")
+    (job.folder / "env.json").write_text(json.dumps(environment.describe(job, "cpu", "fp32") | changes))
+    (job.folder / "epochs.csv").write_text("epoch\n1\n")
+    job.training().write([job.folder / "epochs.csv"], config="mini.yaml", epoch=1)
+    table = pd.read_csv(job.manifests / "test.csv")
+    made_up = [(row.ID, row.emo, 0.5, 0.25, 0.25, row.wrd, row.wrd) for row in table.itertuples()]
+    predictions.write(job.folder / "predictions.csv", predictions.frame(made_up, job.labels))
+    job.decoding().write([job.folder / "predictions.csv"], epoch=1)
+    return job
+
+
+@pytest.fixture
+def run(job, words, monkeypatch) -> Path:
+    """A run folder that is finished, but never was trained."""
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    return finish(job).folder
+
+
+def refused(run: Path) -> UserError:
+    """Why a run is not made again."""
+    with pytest.raises(UserError) as caught:
+        rerun.prepared(run, *rerun.finished(run))
+    return caught.value
+
+
+def test_the_job_is_the_same_but_for_its_name_and_what_was_settled(run, job):
+    again = rerun.prepared(run, *rerun.finished(run))
+    assert str(again.folder) == "results/own/session-hold_text/n-rerun/seed3/s2"
+    assert again.manifests == job.manifests
+    assert hparams.differences(job.yaml, again.yaml) == ["precision: auto -> fp32"]
+    assert (again.seed, again.valid, again.options.hold_text) == (3, "recordings", True)
+
+
+def test_an_encoder_and_the_validation_stay_what_they_were(workplace, own_table, tmp_path, monkeypatch):
+    words = first_stages(own_table, "--valid", "recordings", "--folds", "2A")
+    (tmp_path / "caller" / "encoder").mkdir(parents=True)
+    monkeypatch.setenv("SER_MTL_CALLER", str(tmp_path / "caller"))
+    run = finish(Job(parse([*words, "--encoder", "./encoder"]), "2A", 3)).folder
+    monkeypatch.setenv("SER_MTL_CALLER", str(tmp_path))
+    again = rerun.prepared(run, *rerun.finished(run))
+    assert hparams.plain(again.yaml)["encoder"] == str(tmp_path / "caller" / "encoder")
+    assert str(again.manifests) == "manifests/own/speaker-valid_recordings/2A"
+
+
+@pytest.mark.parametrize("part", ["train.csv", "valid.csv", "test.csv", "tokenizer.model"])
+@pytest.mark.parametrize("absent", [True, False])
+def test_other_manifests_are_refused_by_name(run, job, part, absent):
+    path = job.manifests / part
+    if absent and part == "tokenizer.model":
+        path.unlink()
+    elif part == "tokenizer.model":
+        shutil.copy(job.manifests.with_name("s1") / part, path)
+    else:
+        path.unlink() if absent else path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    error = refused(run)
+    assert f": {part} changed" in error.what and str(job.manifests) in error.what
+    assert "./run.sh --stop-stage 1 --corpus csv" in error.remedy
+
+
+def test_an_absent_corpus_is_refused(run, job, workplace):
+    (job.data_root / "wav" / "10A0.wav").unlink()
+    assert re.search(r"^1 of \d+ audio files .* are absent, the first \S+10A0\.wav", refused(run).what)
+    shutil.rmtree(job.data_root)
+    error = refused(run)
+    assert re.search(r"^(\d+) of \1 audio files ", error.what) and str(job.data_root) in error.remedy
+    shutil.rmtree(workplace / "manifests" / "own")
+    assert "corpus 'own'" in refused(run).what
+
+
+@pytest.mark.parametrize("name", ["env.json", "train.json", "decode.json", "predictions.csv"])
+def test_a_run_that_has_not_ended_is_refused(run, name):
+    (run / name).unlink()
+    assert f"has no {name}: its run has not ended" in refused(run).what
+
+
+def test_a_run_trained_anew_but_not_decoded_is_refused(run):
+    (run / "train.json").write_text((run / "train.json").read_text().replace('"epoch": 1', '"epoch": 2'))
+    assert "was trained anew after its predictions were made" in refused(run).what
+
+
+def test_a_run_of_an_older_version_is_refused(run):
+    told = json.loads((run / "env.json").read_text())
+    del told["job"]
+    (run / "env.json").write_text(json.dumps(told))
+    error = refused(run)
+    assert "older version" in error.what and "train.log" in error.remedy
+
+
+def test_a_run_on_a_gpu_is_refused_where_there_is_none(job, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "was trained on cuda:1, and no GPU is here" in refused(finish(job, device="cuda:1").folder).what
+
+
+def test_what_is_no_run_folder_is_refused(run, module):
+    assert "is not there" in refused(run / "absent").what
+    done = module("rerun", run.parent)
+    assert done.returncode == 2
+    said = f"error: {run.parent} is not a run folder: it has no hyperparams.yaml\n  try: give results/<corpus>/"
+    assert done.stderr.startswith(said) and "Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------- a rerun that stands there already
+
+
+def test_a_rerun_goes_on_unless_it_has_ended_or_was_begun_with_other_inputs(run):
+    job = rerun.prepared(run, *rerun.finished(run))
+    assert not rerun.must_begin_anew(job)
+    finish(job)
+    assert rerun.must_begin_anew(job)
+    (job.folder / "decode.json").unlink()
+    assert not rerun.must_begin_anew(job)
+    begun = (job.folder / "hyperparams.yaml").read_text()
+    for one, other in (("lr: 0.003", "lr: 0.004"), (job.training().inputs["train.csv"], "0" * 16)):
+        (job.folder / "hyperparams.yaml").write_text(begun.replace(one, other))
+        assert rerun.must_begin_anew(job)
+
+
+# ---------------------------------------------------------------- what differs
+
+
+def compared(run: Path, **changes) -> str:
+    """What is said of a run beside one with the same predictions and these in its env.json."""
+    again = run.with_name("again")
+    shutil.copytree(run, again)
+    told = json.loads((run / "env.json").read_text())
+    (again / "env.json").write_text(json.dumps(told | changes))
+    return "\n".join(rerun.differences(run, again))
+
+
+def test_equal_environments_are_said_to_be_so(run):
+    said = compared(run)
+    assert "a posterior by up to 0.00000000\n" in said and set(rows(said)) == {"", "---", "WA", "UA", "WER"}
+    assert "the environments are the same" in said and "GPU" not in said
+
+
+def test_what_makes_a_difference_is_named(run):
+    changes = {"commit": "abc-dirty", "threads": 7, "device": "cuda", "accelerator": "H100", "precision": "bf16"}
+    said = compared(run, **changes, processor="other", host="there")
+    assert set(rows(said)) == {"", "---", "WA", "UA", "WER", *changes, "processor", "host"}
+    assert rows(said)["precision"] == ["fp32", "bf16"]
+    assert "on a GPU, CTC's gradient is not deterministic" in said and "-dirty" in said
+
+
+def test_utterances_of_one_table_alone_are_counted():
+    labels = ["ang", "neu"]
+    old = predictions.frame([("a", "ang", 0.75, 0.25, "", ""), ("b", "neu", 0.5, 0.5, "X", "X")], labels)
+    new = predictions.frame([("b", "neu", 0.25, 0.75, "X", "Y"), ("c", "neu", 0.5, 0.5, "", "")], labels)
+    expected = "1 of 1 emotions, 1 of 1 transcripts, a posterior by up to 0.25000000 (b), "
+    assert rerun.unlike_predictions(old, new) == expected + "2 utterances in one of them alone"
