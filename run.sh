@@ -7,7 +7,7 @@
 #
 # Options (--x v or --x=v, dashes or underscores):
 #   --stage N, --stop-stage N   first and last stage
-#                               0 corpus  1 folds  2 train  3 decode  4 score
+#                               0 corpus  1 folds  2 train  3 decode  4 score  5 report
 #   --corpus C                  mini (default), iemocap, nemo, csv
 #   --data PATH                 the corpus's folder, or the table of corpus csv
 #   --partial true              go on with what is there of a corpus that is not whole
@@ -56,6 +56,10 @@ stages() {
 
   if ((stage <= 4 && stop_stage >= 4)); then
     python -m local.score "${options[@]}"
+  fi
+
+  if ((stage <= 5 && stop_stage >= 5)); then
+    python -m local.report "${options[@]}"
   fi
 
   if [[ $corpus == mini ]]; then

@@ -54,7 +54,7 @@ parse_options() {
 take_option() { # name, value
   case $1 in
     stage | stop-stage)
-      [[ $2 =~ ^[0-4]$ || $1 == stop-stage && $2 == 5 ]] || usage_error "--$1 '$2' is not a stage" "take 0 to 4"
+      [[ $2 =~ ^[0-5]$ ]] || usage_error "--$1 '$2' is not a stage" "take 0 to 5"
       printf -v "${1/-/_}" %d "$2"
       ;;
     data | hparams)

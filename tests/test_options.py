@@ -76,6 +76,7 @@ def parsed(checkout: Path, *words: str) -> list[str]:
 
 def test_defaults(checkout):
     assert parsed(checkout) == ["0", "5"]
+    assert parsed(checkout, "--stage", "5") == ["5", "5"]
 
 
 @pytest.mark.parametrize("form", ["--stop-stage 3", "--stop_stage 3", "--stop-stage=3", "--stop_stage=3"])

@@ -1,0 +1,107 @@
+"""Pictures as SVG that stands inside a page: in the page's colours and its font, the same bytes every time.
+
+matplotlib draws in the colours named here, each of which stands for a colour of the page's style
+sheet: so one picture reads well in dark and in light. No state of pyplot is touched.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, RULE, HEAT, ON_HEAT = (f"#01020{digit}" for digit in range(5))
+SERIES = tuple(f"#01021{digit}" for digit in range(6))
+PAGE_COLOURS = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    RULE: "var(--rule)",
+    HEAT: "var(--heat)",
+    ON_HEAT: "var(--on-heat)",
+} | {colour: f"var(--series-{number})" for number, colour in enumerate(SERIES)}
+MARKERS = "os^Dv*"
+DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
+WIDTH = 5.0  # inches, 360 units of SVG: type of 9 units stays legible on a telephone
+
+STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a $ in a name is a $
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 3.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    "legend.columnspacing": 1.4,
+}
+
+
+class Picture:
+    """One picture: `axes` to draw on, and after the `with` block of `picture` its `svg`."""
+
+    svg: str
+
+    def __init__(self, height: float) -> None:
+        self.figure = Figure(figsize=(WIDTH, height), layout="constrained")
+
+    @property
+    def axes(self) -> Axes:
+        """The axes, made on first use."""
+        return self.figure.gca()
+
+
+@contextmanager
+def picture(name: str, alt: str, height: float) -> Iterator[Picture]:
+    """Draw one picture.
+
+    Parameters
+    ----------
+    name
+        Begins every id within the picture; pictures of one page have different names.
+    alt
+        What the picture shows, in words and numbers.
+    height
+        Inches; the width is `WIDTH`.
+    """
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+        drawn = Picture(height)
+        yield drawn
+        file = io.StringIO()
+        drawn.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    drawn.svg = _inline(file.getvalue(), name, alt)
+
+
+def _inline(svg: str, name: str, alt: str) -> str:
+    """Make a file of matplotlib's a part of a page: no prologue, no metadata, no id that is not used."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    size = re.search(r'viewBox="([^"]*)"', svg).group(1)
+    svg = re.sub(r"<svg[^>]*>", f'<svg viewBox="{size}" role="img" aria-label="{escape(alt)}">', svg, count=1)
+    svg = svg.replace("xlink:href", "href")
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", svg)
+    svg = re.sub(r" font-family: [^;\"]*;?| transform=\"rotate\(-0 [^\"]*\"", "", svg)
+    svg = re.sub("#0102[0-9a-f]{2}", lambda at: PAGE_COLOURS[at[0]], svg)
+    return re.sub(r"\s*\n\s*", "\n", svg).strip()
