@@ -13,6 +13,6 @@ ruff check --quiet
 ruff format --check --quiet
 
 echo "== tests"
-# A failure of the numbers must not hang on how many threads a machine has.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
-pytest -m "not slow" "$@"
+# One thread each: figures must not hang on how many a machine has, and the files run side by side.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
