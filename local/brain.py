@@ -24,8 +24,9 @@ from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
 from local import metrics
+from local.batches import UpdateSampler
 from local.checkpoints import WholeCheckpointer, best
-from local.dataset import Batch, UpdateSampler
+from local.dataset import Batch
 from local.errors import UserError
 from local.files import atomic
 from local.predictions import frame
@@ -166,6 +167,7 @@ class EmotionBrain(sb.Brain):
             betas=(0.9, 0.999),
             eps=1e-8,
             weight_decay=hparams.weight_decay,
+            fused=True,
         )
         self.optimizers_dict = {"optimizer": self.optimizer}
         updates = hparams.epochs * self.train_sampler.updates_per_epoch

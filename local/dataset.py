@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 import torchaudio
 from speechbrain.dataio import audio_io
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from local import manifest
 from local.audio import SAMPLE_RATE
 from local.errors import UserError
 from local.job import Job
+from local.store import Store
 from local.systems import Targets
 from local.tokenizer import Tokenizer
 
@@ -51,9 +51,9 @@ class Batch:
     ids
         B names of utterances.
     wavs
-        [B, N] float, zero beyond each utterance's end.
+        [B, N] float samples, or [B, T, c] features of a frozen CNN; zero beyond each utterance's end.
     lengths
-        [B] int, true samples.
+        [B] int, true samples, or frames.
     targets
         Class and token indices.
     texts
@@ -88,26 +88,36 @@ class Utterances(Dataset):
     ----------
     table
         Table of utterances.
-    data_root
-        What `$data_root` stands for.
+    audio
+        By ID: [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN.
     labels
         The emotions, in the order of the model's classes.
     tokenizer
         Turns transcripts into tokens.
     """
 
-    def __init__(self, table: pd.DataFrame, data_root: Path, labels: list[str], tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, table: pd.DataFrame, audio: Mapping[str, Tensor], labels: list[str], tokenizer: Tokenizer
+    ) -> None:
         self.ids = table["ID"].tolist()
-        self.wavs = manifest.resolve(table["wav"], data_root).tolist()
+        self.audio = audio
         self.durations = table["duration"].to_numpy()
         self.emotions = [labels.index(label) for label in table["emo"]]
         self.texts = table["wrd"].tolist()
         self.tokens = [tokenizer.encode(text) for text in self.texts]
 
     @classmethod
-    def of(cls, job: Job, part: str) -> Utterances:
-        """The utterances of a job's part: `train`, `valid` or `test`."""
-        return cls(manifest.read(job.manifests / f"{part}.csv"), job.data_root, job.labels, job.tokenizer)
+    def of(cls, job: Job, part: str, store: Store) -> Utterances:
+        """The utterances of a job's part: `train`, `valid` or `test`; all of them can be read.
+
+        Raises
+        ------
+        UserError
+            The first whose audio could not be decoded.
+        """
+        table = manifest.read(job.manifests / f"{part}.csv")
+        store.refuse_lacking(table["ID"])
+        return cls(table, store, job.labels, job.tokenizer)
 
     def refuse_longer_than(self, max_samples: int | None) -> None:
         """Refuse, before the first step, utterances that an encoder cannot read whole.
@@ -124,11 +134,17 @@ class Utterances(Dataset):
                     "take another --encoder, or cut the utterance",
                 )
 
+    def over(self, audio: Mapping[str, Tensor]) -> Utterances:
+        """The same utterances over other input: features in place of waveforms."""
+        other = copy.copy(self)
+        other.audio = audio
+        return other
+
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[int, Tensor]:
-        return index, load_wav(self.wavs[index])
+        return index, self.audio[self.ids[index]]
 
     def collate(self, items: list[tuple[int, Tensor]]) -> Batch:
         """Pad utterances into a batch."""
@@ -146,76 +162,6 @@ class Utterances(Dataset):
             targets=targets,
             texts=[self.texts[index] for index in indices],
         )
-
-
-class MicroBatch(NamedTuple):
-    """Utterances that pass through the model together, on the way to one update.
-
-    indices
-        Of the utterances.
-    update_size
-        How many utterances the whole update has.
-    ends_update
-        Whether the optimizer steps after this one.
-    """
-
-    indices: list[int]
-    update_size: int
-    ends_update: bool
-
-
-class UpdateSampler(Sampler[list[int]]):
-    """Every utterance once an epoch, shuffled into updates, each cut into micro-batches of like lengths.
-
-    The order depends on seed and epoch alone. The last update of an epoch has what is left.
-
-    Parameters
-    ----------
-    durations
-        Seconds per utterance.
-    batch_size
-        Utterances per update.
-    micro_batch_size
-        Utterances at a time.
-    seed
-        Of the experiment.
-    """
-
-    def __init__(self, durations: np.ndarray, batch_size: int, micro_batch_size: int, seed: int) -> None:
-        self.durations = durations
-        self.batch_size = batch_size
-        self.micro_batch_size = micro_batch_size
-        self.seed = seed
-        self.set_epoch(1)
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """How many times the optimizer steps in an epoch."""
-        return -(-len(self.durations) // self.batch_size)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the plan of an epoch: `plan`, its micro-batches in order."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.durations))
-        self.plan: list[MicroBatch] = []
-        for start in range(0, len(order), self.batch_size):
-            update = order[start : start + self.batch_size]
-            update = update[np.argsort(self.durations[update], kind="stable")].tolist()
-            for first in range(0, len(update), self.micro_batch_size):
-                indices = update[first : first + self.micro_batch_size]
-                self.plan.append(MicroBatch(indices, len(update), first + self.micro_batch_size >= len(update)))
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter([micro_batch.indices for micro_batch in self.plan])
-
-
-def sorted_batches(utterances: Utterances, batch_size: int, num_workers: int = 0) -> DataLoader:
-    """Batches of like lengths, longest first, for evaluation."""
-    order = np.argsort(-utterances.durations, kind="stable").tolist()
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return loader(utterances, batches, num_workers)
 
 
 def loader(utterances: Utterances, batch_sampler, num_workers: int = 0) -> DataLoader:

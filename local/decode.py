@@ -17,12 +17,16 @@ from speechbrain.utils.distributed import infer_device
 from tqdm import tqdm
 
 from local import hparams, logs, predictions
+from local.batches import sorted_batches
 from local.brain import prediction_rows
 from local.checkpoints import WholeCheckpointer, best
-from local.dataset import Utterances, sorted_batches
+from local.dataset import Utterances, loader
+from local.device import evaluation_limits
 from local.errors import UserError, exits
+from local.feature_store import inputs
 from local.job import Job
 from local.options import parse
+from local.store import AudioStore
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +38,18 @@ def decode(job: Job) -> None:
         logger.info("%s is decoded already", job.folder)
         return
     values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
-    device = job.options.overrides.get("device", values["device"]) or infer_device()
+    running = hparams.scalars(job.options.hparams, job.options.overrides)  # where and how to run is today's choice
+    device = running["device"] or infer_device()
     system = values["system"].to(device).eval()
     checkpoint = WholeCheckpointer(job.folder / "save", {"system": system}).recover_if_possible(importance_key=best)
     if checkpoint is None:
         raise UserError(f"{job.folder / 'save'} holds no checkpoint", "run stage 2 again with --force true")
-    utterances = Utterances.of(job, "test")
+    # After the checkpoint is read: what a frozen CNN makes of the audio depends on its weights.
+    store = inputs(AudioStore.of_corpus(job.options), system.encoder, device)
+    utterances = Utterances.of(job, "test", store)
     utterances.refuse_longer_than(system.encoder.max_samples)
-    batches = sorted_batches(utterances, values["eval_batch_size"], values["num_workers"])
+    batches = sorted_batches(utterances.durations, evaluation_limits(running))
+    batches = loader(utterances, batches, running["num_workers"])
     autocast = TorchAutocast(device.split(":")[0], dtype=AMPConfig.from_name(values["eval_precision"]).dtype)
     rows = []
     for batch in tqdm(batches, disable=not sys.stderr.isatty()):

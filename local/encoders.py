@@ -69,9 +69,10 @@ class Encoder(nn.Module):
         Parameters
         ----------
         wavs
-            [B, N] float, 16 kHz, zero beyond each utterance's end.
+            [B, N] float, 16 kHz, zero beyond each utterance's end. Waveform encoders take in their place
+            what their CNN has made of them (see `local.feature_store`): [B, T, c] features of any type.
         lengths
-            [B] int, true samples per utterance.
+            [B] int, true samples, or frames, per utterance.
 
         Returns
         -------
@@ -135,8 +136,8 @@ class WaveformEncoder(Encoder):
             layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].masked_fill(~self._mask[:, None], 0.0),))
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """CNN, then transformer."""
-        features, n_frames = self.features(wavs, lengths)
+        """CNN, unless the input is its output already, then transformer."""
+        features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
         return self.context(features, n_frames), n_frames
 
     def features(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,10 +19,11 @@ from local.errors import UserError
 
 # Keys that the pipeline sets per job; nobody overrides them by hand.
 GIVEN = ("seed", "n_labels", "n_tokens")
+SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much passes at a time
 # Keys that the stages read themselves, whatever the system.
-NEEDED = (*GIVEN, *("token_type", "vocab_size", "epochs", "batch_size", "micro_batch_size", "lr", "head_lr"))
+NEEDED = (*GIVEN, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
-RUNTIME = ("device", "num_workers", "tensorboard")
+RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard")
 
 
 def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from local import store
 from local.errors import exits
 from local.job import Job
 from local.options import Options, parse
@@ -112,12 +113,25 @@ def runs(step: str, options: Options, words: list[str]) -> list[Run]:
     return waiting
 
 
+def decode_audio(options: Options, words: list[str]) -> None:
+    """Make the audio store before the jobs start, of which all but one would wait for it.
+
+    In a process of its own, which alone needs torch. If it fails, so would the jobs: its error is the end.
+    """
+    if not store.stands(options):
+        sys.stdout.flush()
+        code = subprocess.run([sys.executable, "-m", "local.store", *words]).returncode
+        if code:
+            sys.exit(code)
+
+
 def launch(step: str, options: Options, words: list[str]) -> list[Run]:
     """Run all jobs; return those that failed."""
     print(f"== stage {STAGES[step]}: {step} {options.experiment_folder}")
     waiting = runs(step, options, words)
     if not waiting:
         return []
+    decode_audio(options, words)
     free = slots(options, len(waiting))
     environments = [os.environ | slot for slot in free]
     idle, running, failed = list(range(len(free))), [], []

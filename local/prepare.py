@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 
-from local import corpora, manifest
+from local import corpora, manifest, store
 from local.errors import exits
 from local.files import digest
 from local.markers import Marker
@@ -36,6 +36,7 @@ def prepare(options: Options) -> None:
     if marker.done("stage 0", options.force):
         print(f"  {path} is already made of it")
         return
+    store.discard(options.corpus_folder)
     manifest.write(path, table)
     marker.write([path], source=corpus.source, root=str(corpus.root), faults=corpus.faults)
     print(f"  wrote {path}")

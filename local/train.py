@@ -14,17 +14,21 @@ import shutil
 import sys
 from typing import Any
 
-import torch
+from speechbrain.utils.distributed import infer_device
 from torch.utils.data import DataLoader
 
 from local import environment, hparams, logs  # logs before anything of SpeechBrain
+from local.batches import UpdateSampler, sorted_batches
 from local.brain import EmotionBrain, seed_everything
 from local.checkpoints import WholeCheckpointer, best
-from local.dataset import UpdateSampler, Utterances, loader, sorted_batches
+from local.dataset import Utterances, loader
+from local.device import evaluation_limits, limits, settled_precision
 from local.errors import UserError, exits
+from local.feature_store import inputs
 from local.files import atomic
 from local.job import Job
 from local.options import parse
+from local.store import AudioStore
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +47,9 @@ def train(job: Job) -> None:
     begin(job)
     seed_everything(job.seed, verbose=False)  # the weights of the heads
     values = hparams.build(job.yaml)
-    values["precision"] = precision(values)
-    training, validation = utterances(job, values["system"])
-    sampler = UpdateSampler(training.durations, values["batch_size"], values["micro_batch_size"], job.seed)
+    values["precision"] = settled_precision(values)
+    training, validation = utterances(job, values)
+    sampler = UpdateSampler(training.durations, values["batch_size"], limits(values), job.seed)
     checkpointer = WholeCheckpointer(job.folder / "save")
     brain = EmotionBrain(values["system"], values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
     with atomic(job.folder / "env.json") as file:
@@ -87,22 +91,15 @@ def begin(job: Job) -> None:
         file.write(text)
 
 
-def precision(values: dict[str, Any]) -> str:
-    """Settle `precision: auto`: mixed precision where the device has it."""
-    if values["precision"] != "auto":
-        return values["precision"]
-    if not torch.cuda.is_available() or str(values["device"]).startswith("cpu"):
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-
-
-def utterances(job: Job, system: torch.nn.Module) -> tuple[Utterances, Utterances | None]:
+def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
     """The training and the validation part, where there is one, all of them short enough for the encoder."""
-    training = Utterances.of(job, "train")
-    validation = Utterances.of(job, "valid") if (job.manifests / "valid.csv").exists() else None
+    encoder = values["system"].encoder
+    store = inputs(AudioStore.of_corpus(job.options), encoder, values["device"] or infer_device())
+    training = Utterances.of(job, "train", store)
+    validation = Utterances.of(job, "valid", store) if (job.manifests / "valid.csv").exists() else None
     for part in (training, validation):
         if part is not None:
-            part.refuse_longer_than(system.encoder.max_samples)
+            part.refuse_longer_than(encoder.max_samples)
     return training, validation
 
 
@@ -110,7 +107,8 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
     """The validation part's batches, where there is one."""
     if validation is None:
         return None
-    return sorted_batches(validation, values["eval_batch_size"], values["num_workers"])
+    batches = sorted_batches(validation.durations, evaluation_limits(values))
+    return loader(validation, batches, values["num_workers"])
 
 
 @exits

@@ -13,10 +13,11 @@ import tiny_models
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from local import tokenizer
+from local import manifest, tokenizer
+from local.batches import Limits, UpdateSampler, sorted_batches
 from local.brain import EPOCH_COLUMNS, PATIENCE, EmotionBrain, greedy
 from local.checkpoints import WholeCheckpointer, best
-from local.dataset import UpdateSampler, Utterances, loader, sorted_batches
+from local.dataset import Utterances, load_wav, loader
 from local.encoders import load_encoder
 from local.errors import UserError
 from local.manifest import COLUMNS
@@ -71,7 +72,9 @@ class Corpus:
         return table.reindex(columns=list(COLUMNS), fill_value="")
 
     def utterances(self, table: pd.DataFrame | None = None) -> Utterances:
-        return Utterances(self.table if table is None else table, self.root, LABELS, self.tokenizer)
+        table = self.table if table is None else table
+        paths = zip(table["ID"], manifest.resolve(table["wav"], self.root), strict=True)
+        return Utterances(table, {name: load_wav(path) for name, path in paths}, LABELS, self.tokenizer)
 
     def spoilt(self, *names: str) -> pd.DataFrame:
         """The table with the audio of some utterances holding a NaN."""
@@ -144,7 +147,8 @@ def build(
     encoder = load_encoder(tiny_models.config("wav2vec2-group", **settings).to_dict())
     system = MultiTaskSystem(encoder, len(LABELS), len(corpus.tokenizer), alpha=values.pop("alpha", 0.1))
     training = corpus.utterances(table)
-    sampler = UpdateSampler(training.durations, values["batch_size"], values["micro_batch_size"], values["seed"])
+    limits = Limits(values["micro_batch_size"], 1e9, 1e9)  # as few micro-batches as their size allows
+    sampler = UpdateSampler(training.durations, values["batch_size"], limits, values["seed"])
     brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, WholeCheckpointer(folder / "save"))
     brain.training = training
     return brain
@@ -153,7 +157,8 @@ def build(
 def fit(brain: Recorder, valid: Utterances | None) -> Recorder:
     brain.has_valid = valid is not None
     train_set = loader(brain.training, brain.train_sampler)
-    brain.fit(brain.epoch_counter, train_set, sorted_batches(valid, 4) if valid else None, progressbar=False)
+    valid_set = loader(valid, sorted_batches(valid.durations, Limits(4, 1e9, 1e9))) if valid else None
+    brain.fit(brain.epoch_counter, train_set, valid_set, progressbar=False)
     return brain
 
 
@@ -454,7 +459,7 @@ def test_alpha_0_trains_all_but_the_token_head(corpus, tmp_path):
 
 def test_the_plan_depends_on_seed_and_epoch_alone_and_not_on_what_was_before():
     def plan(seed: int, *epochs: int) -> list[list[int]]:
-        sampler = UpdateSampler(np.arange(20.0), 4, 2, seed)
+        sampler = UpdateSampler(np.arange(20.0), 4, Limits(2, 60, 1), seed)
         for epoch in epochs:
             np.random.seed(epoch)
             torch.manual_seed(epoch)

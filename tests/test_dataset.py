@@ -14,8 +14,9 @@ import soundfile
 import torch
 
 from local import manifest, tokenizer
-from local.dataset import UpdateSampler, Utterances, load_wav, sorted_batches
+from local.dataset import Utterances, load_wav
 from local.errors import UserError
+from local.store import AudioStore
 from local.tokenizer import Tokenizer
 
 LABELS = ["ang", "hap", "sad"]
@@ -136,7 +137,7 @@ def corpus(tmp_path: Path) -> tuple[pd.DataFrame, Utterances]:
     chance = np.random.default_rng(5)
     rows = []
     for i, (size, text) in enumerate(((700, "A CAB"), (100, "BAC"), (1500, ""), (700, "C"), (300, "ABBA ABBA"))):
-        soundfile.write(tmp_path / f"{i}$x.wav", chance.uniform(-1, 1, size), 16_000, subtype="FLOAT")
+        soundfile.write(tmp_path / f"{i}$x.wav", chance.uniform(-1, 1, size), 16_000, subtype="PCM_16")
         columns = {
             "ID": ("NA", "null", "1e5", "007", "u")[i],
             "duration": size / 16_000,
@@ -147,7 +148,8 @@ def corpus(tmp_path: Path) -> tuple[pd.DataFrame, Utterances]:
     manifest.write(tmp_path / "test.csv", pd.DataFrame(rows))
     table = manifest.read(tmp_path / "test.csv")
     tokenizer.train(table["wrd"], tmp_path / "tokenizer.model")
-    return table, Utterances(table, tmp_path, LABELS, Tokenizer(tmp_path / "tokenizer.model"))
+    audio = AudioStore.of(tmp_path, table, tmp_path)
+    return table, Utterances(table, audio, LABELS, Tokenizer(tmp_path / "tokenizer.model"))
 
 
 def test_an_utterance_is_its_file(corpus, tmp_path):
@@ -194,62 +196,9 @@ def test_moving_a_batch_keeps_all_of_it(corpus):
     assert all(torch.equal(one, other) for one, other in zip(moved.targets, batch.targets, strict=True))
 
 
-def test_evaluation_reads_each_utterance_once_longest_first(corpus):
-    table, utterances = corpus
-    batches = list(sorted_batches(utterances, 2))
-    assert [len(batch) for batch in batches] == [2, 2, 1]
-    assert sorted(name for batch in batches for name in batch.ids) == table["ID"].tolist()
-    lengths = [length for batch in batches for length in batch.lengths.tolist()]
-    assert lengths == [1500, 700, 700, 300, 100]
-
-
 def test_utterances_longer_than_the_encoder_reads(corpus):
     _, utterances = corpus
     utterances.refuse_longer_than(None)
     utterances.refuse_longer_than(1500)
     with pytest.raises(UserError, match=r"utterance 1e5 lasts 0\.1 s"):
         utterances.refuse_longer_than(1499)
-
-
-# ---------------------------------------------------------------- updates
-
-
-@pytest.mark.parametrize(
-    ("n", "batch_size", "micro_batch_size"), [(23, 8, 8), (23, 8, 3), (24, 8, 1), (5, 8, 16), (1, 1, 1)]
-)
-def test_an_epoch_has_every_utterance_once(n, batch_size, micro_batch_size):
-    durations = np.random.default_rng(6).uniform(0.5, 20, n)
-    sampler = UpdateSampler(durations, batch_size, micro_batch_size, seed=1)
-    assert sorted(index for indices in sampler for index in indices) == list(range(n))
-    assert len(sampler) == len(list(sampler)) == len(sampler.plan)
-    assert sum(part.ends_update for part in sampler.plan) == sampler.updates_per_epoch == -(-n // batch_size)
-    update: list[int] = []
-    for part in sampler.plan:
-        assert 0 < len(part.indices) <= micro_batch_size
-        update += part.indices
-        if part.ends_update:
-            assert len(update) == part.update_size <= batch_size
-            assert (np.diff(durations[update]) >= 0).all()  # micro-batches of like lengths
-            update = []
-    assert update == []
-
-
-def test_the_order_depends_on_seed_and_epoch_alone():
-    def orders(seed: int, batch_size: int = 4, micro_batch_size: int = 4) -> list[list[frozenset[int]]]:
-        sampler = UpdateSampler(np.arange(40.0), batch_size, micro_batch_size, seed)
-        found = []
-        for epoch in (1, 2, 3):
-            sampler.set_epoch(epoch)
-            together, update = [], []
-            for part in sampler.plan:
-                update += part.indices
-                if part.ends_update:
-                    together.append(frozenset(update))
-                    update = []
-            found.append(together)
-        return found
-
-    assert orders(1) == orders(1) == orders(1, micro_batch_size=1)  # the same updates however they are cut
-    assert orders(1) != orders(2)
-    first, second, third = orders(1)
-    assert first != second != third != first

@@ -1,0 +1,138 @@
+"""Which utterances pass through the model together.
+
+An update is a random set of utterances; what passes at a time, a micro-batch, is chosen for speed
+and memory alone: like lengths together, so that little is padding, and no more padded seconds
+than the memory bears. The update is the same however it is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class MicroBatch(NamedTuple):
+    """Utterances that pass through the model together, on the way to one update.
+
+    indices
+        Of the utterances.
+    update_size
+        How many utterances the whole update has.
+    ends_update
+        Whether the optimizer steps after this one.
+    """
+
+    indices: list[int]
+    update_size: int
+    ends_update: bool
+
+
+class Limits(NamedTuple):
+    """What may pass at a time, and what a pass costs besides its seconds.
+
+    size
+        Utterances at most.
+    seconds
+        Padded seconds at most: utterances x the longest of them. A longer utterance passes alone.
+    overhead
+        What a pass costs however short it is, in seconds of audio that the device would get through
+        in the same time: a fraction of one on a processor, tens on a GPU.
+    """
+
+    size: int
+    seconds: float
+    overhead: float
+
+
+def cut(durations: np.ndarray, limits: Limits) -> list[slice]:
+    """Cut utterances in order of length into micro-batches at the least total cost.
+
+    The cost of a micro-batch is its padded seconds and the overhead; the best cut of the first n
+    is the best of those whose last micro-batch begins at any place that the limits allow.
+
+    Parameters
+    ----------
+    durations
+        [n] seconds, ascending.
+    limits
+        See `Limits`.
+
+    Returns
+    -------
+    Slices of the n utterances, in order.
+    """
+    best, begins = [0.0], [0]
+    for end in range(1, len(durations) + 1):
+        longest = durations[end - 1]
+        fit = int(min(limits.size, limits.seconds // longest, end)) if longest > 0 else min(limits.size, end)
+        sizes = range(1, max(1, fit) + 1)
+        costs = [best[end - size] + size * longest + limits.overhead for size in sizes]
+        cheapest = int(np.argmin(costs))
+        best.append(costs[cheapest])
+        begins.append(end - sizes[cheapest])
+    slices, end = [], len(durations)
+    while end:
+        slices.append(slice(begins[end], end))
+        end = begins[end]
+    return slices[::-1]
+
+
+class UpdateSampler(Sampler[list[int]]):
+    """Every utterance once an epoch, shuffled into updates, each cut into micro-batches of like lengths.
+
+    The order depends on seed and epoch alone. The last update of an epoch has what is left.
+
+    Parameters
+    ----------
+    durations
+        [n] seconds per utterance.
+    batch_size
+        Utterances per update.
+    limits
+        Of a micro-batch.
+    seed
+        Of the experiment.
+    """
+
+    def __init__(self, durations: np.ndarray, batch_size: int, limits: Limits, seed: int) -> None:
+        self.durations = np.asarray(durations, float)
+        self.batch_size = batch_size
+        self.limits = limits
+        self.seed = seed
+        self.set_epoch(1)
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """How many times the optimizer steps in an epoch."""
+        return -(-len(self.durations) // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the plan of an epoch: `plan`, its micro-batches in order."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.durations))
+        self.plan: list[MicroBatch] = []
+        for start in range(0, len(order), self.batch_size):
+            update = order[start : start + self.batch_size]
+            update = update[np.argsort(self.durations[update], kind="stable")]
+            slices = cut(self.durations[update], self.limits)
+            self.plan += [MicroBatch(update[part].tolist(), len(update), part == slices[-1]) for part in slices]
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter([micro_batch.indices for micro_batch in self.plan])
+
+
+def sorted_batches(durations: np.ndarray, limits: Limits) -> list[list[int]]:
+    """Batches of like lengths for evaluation, every utterance once, longest first: what does not fit fails at once."""
+    order = np.argsort(durations, kind="stable")
+    return [order[part].tolist() for part in cut(np.asarray(durations, float)[order], limits)][::-1]
+
+
+def padded_share(durations: np.ndarray, batches: list[list[int]]) -> float:
+    """The share of padding among all seconds that pass, over batches of utterances."""
+    padded = sum(len(batch) * durations[batch].max() for batch in batches)
+    return float(1 - sum(durations[batch].sum() for batch in batches) / padded)

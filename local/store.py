@@ -1,0 +1,256 @@
+"""The corpus's audio, decoded once: one memory-mapped file that every fold, seed and job shares.
+
+    python -m local.store OPTIONS
+
+writes `manifests/<corpus>/audio.i16`, 16-bit little-endian samples at 16 kHz mono, utterance after
+utterance in the order of all.csv; and, last, `audio.json`: what it was made of, and how long each
+utterance is. 16-bit audio at 16 kHz mono is kept as it is; other audio is resampled, rounded to
+the nearest 16-bit number and clipped. Without torch until a file is decoded or a tensor is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from local import manifest, markers
+from local.audio import SAMPLE_RATE
+from local.errors import UserError, exits
+from local.files import digest
+from local.once import make_once, standing
+from local.options import Options, parse
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1  # of what the file holds: a store of another version is made anew
+SCALE = 2**15  # a sample of 1.0
+
+
+class Store(Mapping[str, "Tensor"]):
+    """What stands for each utterance of a corpus, by its ID, read from one memory-mapped file.
+
+    Parameters
+    ----------
+    path
+        The file: rows of numbers, utterance after utterance.
+    dtype
+        Of a number.
+    fingerprint
+        What the file was made of, in 16 hex digits.
+    facts
+        `rows`, how many each utterance has, in order; `faults`, the errors of those that could not
+        be read, two lines each; `width`, numbers in a row, where rows are not single numbers.
+    """
+
+    def __init__(self, path: Path, dtype: str, fingerprint: str, facts: dict[str, Any]) -> None:
+        self.path = path
+        self.dtype = np.dtype(dtype)
+        self.fingerprint = fingerprint
+        self.facts = facts
+        ends = np.cumsum([0, *facts["rows"].values()]).tolist()
+        self.spans = {name: slice(*ends[i : i + 2]) for i, name in enumerate(facts["rows"])}
+        self._map = self._opened()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.spans)
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the map: another process maps the file for itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "_map"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._map = self._opened()
+
+    def _opened(self) -> np.ndarray:
+        if not self.spans:  # an empty file cannot be mapped
+            return np.empty(0, self.dtype)
+        flat = np.memmap(self.path, self.dtype, mode="r")
+        return flat.reshape(-1, self.facts["width"]) if "width" in self.facts else flat
+
+    def rows(self, name: str) -> np.ndarray:
+        """The utterance's rows as they are stored: [N], or [N, width]."""
+        return self._map[self.spans[name]]
+
+    def refuse_lacking(self, names: Iterable[str]) -> None:
+        """Refuse, before the first step, utterances that are not in the store.
+
+        Raises
+        ------
+        UserError
+            The first that could not be read, and why; or the first that the corpus has not.
+        """
+        for name in names:
+            if name in self.facts["faults"]:
+                raise UserError(*self.facts["faults"][name])
+            if name not in self.spans:
+                raise UserError(
+                    f"utterance {name} is not in {self.path.parent / 'all.csv'}", "run stages 0 and 1 again"
+                )
+
+
+class AudioStore(Store):
+    """The samples of a corpus's utterances: `store[ID]`, [N] float at 16 kHz."""
+
+    @classmethod
+    def of(cls, folder: Path, table: pd.DataFrame, data_root: Path) -> AudioStore:
+        """Open the store of a corpus; make it first where it is absent or made of other files.
+
+        Parameters
+        ----------
+        folder
+            The corpus's folder of manifests.
+        table
+            All of its utterances.
+        data_root
+            What `$data_root` stands for.
+
+        Raises
+        ------
+        UserError
+            The disk is full. A file that cannot be read is noted in the store, and refused where it is needed.
+        """
+        path, made_of = folder / "audio.i16", fingerprint(table, data_root)
+        expected = round(table["duration"].sum() * SAMPLE_RATE) * 2
+
+        def make(file: IO[bytes]) -> dict[str, Any]:
+            discard(folder)  # what was made of the old audio goes with it
+            return _decode_all(table, data_root, file)
+
+        return cls(path, "<i2", made_of, make_once(path, made_of, expected, make))
+
+    @classmethod
+    def of_corpus(cls, options: Options) -> AudioStore:
+        """The store of the corpus that is asked for."""
+        return cls.of(*_corpus(options))
+
+    @property
+    def hours(self) -> float:
+        """How much audio there is."""
+        return sum(self.facts["rows"].values()) / SAMPLE_RATE / 3600
+
+    def samples(self, name: str) -> int:
+        """How long an utterance is."""
+        return self.facts["rows"][name]
+
+    def __getitem__(self, name: str) -> Tensor:
+        import torch
+
+        return torch.from_numpy(np.multiply(self.rows(name), np.float32(1 / SCALE), dtype=np.float32))
+
+
+def stands(options: Options) -> bool:
+    """Tell, without torch, whether the audio store of a corpus is made."""
+    folder, table, data_root = _corpus(options)
+    return standing(folder / "audio.i16", fingerprint(table, data_root)) is not None
+
+
+def discard(folder: Path) -> None:
+    """Remove a corpus's stores; jobs that have them open go on with what they have."""
+    for path in (folder / "audio.json", folder / "audio.i16", *folder.glob("cnn-*.json"), *folder.glob("cnn-*.f16")):
+        path.unlink(missing_ok=True)
+
+
+def fingerprint(table: pd.DataFrame, data_root: Path) -> str:
+    """Hash what a store is made of: which utterances are in which files, and each file's size and time of change.
+
+    The contents are not read: ten thousand files take a tenth of a second.
+    """
+    lines = [f"{VERSION}\t{data_root}"]
+    for name, wav, path in zip(table["ID"], table["wav"], manifest.resolve(table["wav"], data_root), strict=True):
+        try:
+            stat = os.stat(path)
+            found = f"{stat.st_size}\t{stat.st_mtime_ns}\t{os.access(path, os.R_OK)}"
+        except OSError as error:
+            found = str(error.errno)
+        lines.append(f"{name}\t{wav}\t{found}")
+    return digest("\n".join(lines))
+
+
+def _corpus(options: Options) -> tuple[Path, pd.DataFrame, Path]:
+    root = markers.read(options.corpus_folder / "all.json")["facts"]["root"]
+    return options.corpus_folder, options.table(), Path(root)
+
+
+def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[str, Any]:
+    """Write the samples of all utterances; return their lengths, which are clipped, and what could not be read."""
+    from local.dataset import load_wav  # and torch with it
+
+    rows, clipped, faults = {}, [], {}
+    paths = manifest.resolve(table["wav"], data_root)
+    reading = _in_order(lambda path: _in_16_bits(load_wav(path), path), paths)
+    bar = tqdm(table["ID"], desc="audio", unit="file", leave=False, disable=not sys.stderr.isatty())
+    for name, future in zip(bar, reading, strict=True):
+        try:
+            samples, is_clipped = future.result()
+        except UserError as error:
+            faults[name] = [error.what, error.remedy]
+            continue
+        file.write(samples.tobytes())
+        rows[name] = len(samples)
+        clipped += [name] if is_clipped else []
+    if clipped:
+        logger.warning("%d utterances are clipped at 16 bits, the first %s", len(clipped), clipped[0])
+    if faults:
+        logger.warning("%d utterances cannot be read, the first %s: %s", len(faults), *_first(faults))
+    return {"rows": rows, "clipped": clipped, "faults": faults}
+
+
+def _first(faults: dict[str, list[str]]) -> tuple[str, str]:
+    name, (what, _) = next(iter(faults.items()))
+    return name, what
+
+
+def _in_16_bits(wav: Tensor, path: str) -> tuple[np.ndarray, bool]:
+    """Round the samples of a file: [N] float -> [N] 16-bit, and whether some were clipped."""
+    scaled = (wav * SCALE).round()
+    if not scaled.isfinite().all():
+        raise UserError(f"{path} holds samples that are not finite", "mend or remove the file, then run stage 0 again")
+    samples = scaled.clamp(-SCALE, SCALE - 1)
+    return samples.short().numpy().astype("<i2", copy=False), bool((samples != scaled).any())
+
+
+def _in_order(function: Callable[[str], Any], items: Iterable[str]) -> Iterator[Future]:
+    """Call a function on items, in as many threads as torch would take, and only a few items ahead."""
+    import torch
+
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 4 * threads:
+                yield waiting.popleft()
+        yield from waiting
+
+
+@exits
+def main() -> None:
+    """Make the audio store of a corpus."""
+    logging.basicConfig(format="  %(message)s")
+    logging.getLogger("local").setLevel(logging.INFO)
+    began = time.monotonic()
+    store = AudioStore.of_corpus(parse())
+    size = store.path.stat().st_size / 1e9
+    print(f"  audio store: {len(store)} utterances, {size:.2f} GB (built in {time.monotonic() - began:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()
