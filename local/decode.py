@@ -48,7 +48,7 @@ def decode(job: Job) -> None:
     store = inputs(AudioStore.of_corpus(job.options), system.encoder, device)
     utterances = Utterances.of(job, "test", store)
     utterances.refuse_longer_than(system.encoder.max_samples)
-    batches = sorted_batches(utterances.durations, evaluation_limits(running))
+    batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
     batches = loader(utterances, batches, running["num_workers"])
     autocast = TorchAutocast(device.split(":")[0], dtype=AMPConfig.from_name(values["eval_precision"]).dtype)
     rows = []

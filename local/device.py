@@ -7,12 +7,14 @@ from typing import Any
 
 import torch
 from speechbrain.utils.distributed import infer_device
+from torch import nn
 
 from local.batches import Limits
 
-# What a pass of a few utterances costs besides their seconds, in seconds of audio: a processor only
-# begins and ends its operations; a GPU waits for hundreds of kernels to be launched.
+# What a pass of a few utterances costs besides their seconds, in seconds of audio for a model of base
+# size: a processor only begins and ends its operations; a GPU waits for hundreds of kernels to be launched.
 OVERHEAD = {"cpu": 0.3, "cuda": 30.0}
+BASE_PARAMETERS = 95e6
 
 
 def kind(values: dict[str, Any]) -> str:
@@ -33,11 +35,16 @@ def settled_precision(values: dict[str, Any]) -> str:
     return "bf16" if sys.platform == "linux" and torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
-def limits(values: dict[str, Any]) -> Limits:
+def limits(values: dict[str, Any], system: nn.Module) -> Limits:
     """What may pass at a time in training."""
-    return Limits(values["micro_batch_size"], values["micro_batch_seconds"], OVERHEAD[kind(values)])
+    return Limits(values["micro_batch_size"], values["micro_batch_seconds"], overhead(values, system))
 
 
-def evaluation_limits(values: dict[str, Any]) -> Limits:
+def evaluation_limits(values: dict[str, Any], system: nn.Module) -> Limits:
     """What may pass at a time in validation and decoding."""
-    return Limits(sys.maxsize, values["eval_batch_seconds"], OVERHEAD[kind(values)])
+    return Limits(sys.maxsize, values["eval_batch_seconds"], overhead(values, system))
+
+
+def overhead(values: dict[str, Any], system: nn.Module) -> float:
+    """What a pass costs besides its seconds, in seconds of audio; the smaller the model, the more of them."""
+    return OVERHEAD[kind(values)] * BASE_PARAMETERS / sum(p.numel() for p in system.parameters())

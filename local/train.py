@@ -49,7 +49,7 @@ def train(job: Job) -> None:
     values = hparams.build(job.yaml)
     values["precision"] = settled_precision(values)
     training, validation = utterances(job, values)
-    sampler = UpdateSampler(training.durations, values["batch_size"], limits(values), job.seed)
+    sampler = UpdateSampler(training.durations, values["batch_size"], limits(values, values["system"]), job.seed)
     checkpointer = WholeCheckpointer(job.folder / "save")
     brain = EmotionBrain(values["system"], values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
     with atomic(job.folder / "env.json") as file:
@@ -107,7 +107,7 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
     """The validation part's batches, where there is one."""
     if validation is None:
         return None
-    batches = sorted_batches(validation.durations, evaluation_limits(values))
+    batches = sorted_batches(validation.durations, evaluation_limits(values, values["system"]))
     return loader(validation, batches, values["num_workers"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from local import device, hparams
 
@@ -21,8 +22,11 @@ def test_a_processor_trains_in_bf16_where_it_says_that_it_multiplies_it():
     assert device.settled_precision(VALUES | {"device": "cpu"}) == ("bf16" if able else "fp32")
 
 
-def test_limits_are_the_yamls_and_a_pass_costs_more_on_a_gpu():
-    on_cpu, on_gpu = (device.limits(VALUES | {"device": name}) for name in ("cpu", "cuda:1"))
+def test_limits_are_the_yamls_and_a_pass_costs_more_on_a_gpu_and_with_a_small_model():
+    large, small = torch.nn.Linear(1000, 1000), torch.nn.Linear(100, 100)
+    on_cpu, on_gpu = (device.limits(VALUES | {"device": name}, large) for name in ("cpu", "cuda:1"))
     assert on_cpu[:2] == on_gpu[:2] == (VALUES["micro_batch_size"], VALUES["micro_batch_seconds"])
-    assert on_cpu.overhead < 1 < on_gpu.overhead
-    assert device.evaluation_limits(VALUES | {"device": "cpu"}).seconds == VALUES["eval_batch_seconds"]
+    assert on_gpu.overhead == pytest.approx(100 * on_cpu.overhead)
+    evaluation = device.evaluation_limits(VALUES | {"device": "cpu"}, small)
+    assert evaluation.seconds == VALUES["eval_batch_seconds"]
+    assert evaluation.overhead == pytest.approx(on_cpu.overhead * 1_001_000 / 10_100)

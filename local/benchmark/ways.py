@@ -153,7 +153,7 @@ class Ours(Way):
         self.config, self.cnn_passes = system.encoder.model.config, 0 if freeze_cnn else 3
         self.features = inputs(utterances.audio, system.encoder, device)
         tokenizer = Tokenizer(utterances.audio.path.with_name("tokenizer.model"))
-        self.sampler = UpdateSampler(utterances.durations, values["batch_size"], limits(values), seed=1)
+        self.sampler = UpdateSampler(utterances.durations, values["batch_size"], limits(values, system), seed=1)
         folder = Path(tempfile.mkdtemp(dir=utterances.audio.path.parent))
         self.brain = EmotionBrain(
             system, values, folder, self.sampler, LABELS, tokenizer, WholeCheckpointer(folder / "save")
@@ -183,7 +183,7 @@ class Inference(Way):
         self.system = _system(encoder, False).to(device).eval()
         self.config, self.device = self.system.encoder.model.config, device
         order = [[index] for index in range(len(utterances))]
-        batches = order if one_by_one else sorted_batches(utterances.durations, evaluation_limits(values))
+        batches = order if one_by_one else sorted_batches(utterances.durations, evaluation_limits(values, self.system))
         self.batches = loader(utterances, batches)
 
     @torch.inference_mode()
