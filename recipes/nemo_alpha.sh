@@ -13,7 +13,8 @@
 # The comparison of every pair: printed, and results/nemo/whisper_alpha.csv
 #
 # What came of it: --folds "EB0 KD0 TP0" (3/9 folds, 360 utterances, 1,811 train), one seed, encoder Whisper tiny.en,
-# one thread of an AMD EPYC, 2026-11-22, some 95 s an epoch, commit 8218506a3d4b, by run.sh with the values below. Per cent, pooled, 95 % interval; the
+# one thread of an AMD EPYC, 2026-11-22, some 95 s an epoch, commit 8218506a3d4b, by run.sh with the values below.
+# Per cent, pooled, 95 % interval; the
 # folds apart, as they differ far more than the alphas:
 #
 #   alpha   WA                       EB0    KD0    TP0     WER      CER
