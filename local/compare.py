@@ -20,6 +20,7 @@ from local import experiment, protocols, stats
 from local.errors import Parser, UserError, exits
 from local.experiment import Experiment
 from local.files import atomic
+from local.results_page import p_value, percent, signed, table
 
 SCORES = ("wa", "ua", "wer")
 TESTS = ("p_wa", "p_ua", "p_wer", "p_mcnemar", "p_matched_pairs")
@@ -107,44 +108,29 @@ def _per_utterance(run: Experiment) -> tuple[np.ndarray, np.ndarray]:
     return means["right"].to_numpy(float), means["errors"].to_numpy(float)
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown(pairs: pd.DataFrame) -> str:
     """Show a comparison as Markdown: per cent, differences with intervals, p values after Holm."""
-    first = table.iloc[0]
+    first = pairs.iloc[0]
     heads = ["A", "B", "n"]
     heads += [head for score in SCORES for head in (f"{score.upper()} A", "B", "B - A [95 %]", "p")]
     heads += ["McNemar p", "matched pairs p"]
-    lines = [heads, ["---"] * len(heads)]
-    for row in table.to_dict("records"):
+    lines = []
+    for row in pairs.to_dict("records"):
         cells = [row["a"], row["b"], row["n"]]
         for score in SCORES:
-            span = f"[{_signed(row[f'{score}_diff_low'])}, {_signed(row[f'{score}_diff_high'])}]"
-            cells += [_percent(row[f"{score}_a"]), _percent(row[f"{score}_b"])]
-            cells += [f"{_signed(row[f'{score}_diff'])} {span}", _p(row[f"p_{score}_holm"])]
-        lines.append([*cells, _p(row["p_mcnemar_holm"]), _p(row["p_matched_pairs_holm"])])
-    rows = ["| " + " | ".join(map(str, line)) + " |" for line in lines]
-    valid = sorted({*table["valid_a"], *table["valid_b"]})
+            span = f"[{signed(row[f'{score}_diff_low'])}, {signed(row[f'{score}_diff_high'])}]"
+            cells += [percent(row[f"{score}_a"]), percent(row[f"{score}_b"])]
+            cells += [f"{signed(row[f'{score}_diff'])} {span}", p_value(row[f"p_{score}_holm"])]
+        lines.append([*cells, p_value(row["p_mcnemar_holm"]), p_value(row["p_matched_pairs_holm"])])
+    valid = sorted({*pairs["valid_a"], *pairs["valid_b"]})
     notes = f"Corpus {first['corpus']}, validation {' against '.join(valid)}. In per cent."
     notes += f" Protocol `{first['protocol']}`: {protocols.in_words(first['protocol'])}."
     notes += f" Intervals and p: paired bootstrap over {first['clusters']} {PEOPLE[first['cluster']]}."
-    if len(table) > 1:
-        notes += f" All p after Holm, over {len(table)} pairs."
+    if len(pairs) > 1:
+        notes += f" All p after Holm, over {len(pairs)} pairs."
     if first["cluster"] != "speaker":
         notes += " There are too few speakers to draw from: it says nothing of others."
-    return "\n".join([*rows, "", notes]) + "\n"
-
-
-def _percent(value: float) -> str:
-    return "–" if pd.isna(value) else f"{100 * value:.2f}"
-
-
-def _signed(value: float) -> str:
-    return "–" if pd.isna(value) else f"{100 * value:+.2f}"
-
-
-def _p(value: float) -> str:
-    if pd.isna(value):
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "\n".join([*table(heads, lines), "", notes]) + "\n"
 
 
 @exits
@@ -156,11 +142,11 @@ def main() -> None:
     given = parser.parse_args()
     if len(given.runs) < 2:
         raise UserError("one run is not a comparison", "give two or more experiment folders")
-    table = compare([experiment.load(run) for run in given.runs])
+    pairs = compare([experiment.load(run) for run in given.runs])
     if given.csv:
         with atomic(given.csv) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
-    print(markdown(table), end="")
+            pairs.to_csv(file, index=False, lineterminator="\n")
+    print(markdown(pairs), end="")
 
 
 if __name__ == "__main__":

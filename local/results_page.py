@@ -62,6 +62,18 @@ def show(score: str, value: float | None) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.3f}"
 
 
+def signed(value: float) -> str:
+    """Show a difference of fractions in per cent, with its sign."""
+    return "–" if pd.isna(value) else f"{100 * value:+.2f}"
+
+
+def p_value(value: float) -> str:
+    """Show a p value."""
+    if pd.isna(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def table(heads: list[str], rows: list[list[object]]) -> list[str]:
     """The lines of a Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from local import metrics
 from local.experiment import Experiment
-from local.results_page import HEADS, SCORES, percent, show
+from local.results_page import HEADS, SCORES, p_value, percent, show, signed
 
 Interval = tuple[float, float]
 GROUP_SCORES = ("wa", "ua", "f1", "wer", "cer")
@@ -119,15 +119,3 @@ def _difference(row: dict, score: str) -> list[str]:
     second = p_value(row[f"{SECOND_TEST[score]}_holm"]) if score in SECOND_TEST else "–"
     cells = [str(row["n"]), percent(row[f"{score}_a"]), percent(row[f"{score}_b"]), signed(row[f"{score}_diff"])]
     return [*cells, interval, p_value(row[f"p_{score}_holm"]), second]
-
-
-def signed(value: float) -> str:
-    """Show a difference of fractions in per cent, with its sign."""
-    return "–" if pd.isna(value) else f"{100 * value:+.2f}"
-
-
-def p_value(value: float) -> str:
-    """Show a p value."""
-    if pd.isna(value):
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
