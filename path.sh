@@ -52,6 +52,10 @@ fi
 export PATH=$SER_MTL/.venv/bin:$PATH
 export PYTHONPATH=$SER_MTL
 export PYTHONUNBUFFERED=1          # logs in the order in which things happen
+export PYTHONPYCACHEPREFIX=$SER_MTL/.venv/bytecode # torch compiled anew takes each process ten seconds
+unset PYTHONDONTWRITEBYTECODE
 export PYTHONHASHSEED=0            # nothing may hang on the order of a set
 export TOKENIZERS_PARALLELISM=false
+# Memory that is freed is kept for the next tensor: to be given new pages by the system took a tenth of the time.
+export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
 export HF_HUB_DISABLE_TELEMETRY=1

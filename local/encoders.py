@@ -22,6 +22,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 
 from local.audio import SAMPLE_RATE
+from local.cpu import quicken
 from local.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Encoder(nn.Module):
 
     def __init__(self, model: PreTrainedModel, cnn: nn.Module | None, freeze: bool, freeze_cnn: bool) -> None:
         super().__init__()
+        quicken(model)
         self.model = model
         self.dim: int = model.config.hidden_size
         self.freeze = freeze
@@ -264,6 +266,8 @@ def _standardise(wavs: Tensor, lengths: Tensor) -> Tensor:
 
 def _masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
     """Group norm with one channel a group, over each utterance's true frames only: [B, c, T] -> [B, c, T]."""
+    if hidden.device.type == "cpu" and bool((n_frames == hidden.shape[2]).all()):
+        return F.group_norm(hidden, norm.num_groups, norm.weight, norm.bias, norm.eps)  # there is no padding
     mask = length_mask(n_frames, hidden.shape[2])[:, None]
     count = n_frames[:, None, None]
     values = hidden.float()

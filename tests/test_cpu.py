@@ -1,0 +1,164 @@
+"""What is done otherwise on a processor computes the same: against PyTorch's own, in double precision."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import tiny_models
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import Tensor, nn
+from transformers import AutoModel
+
+from local.cpu import quicken
+from local.cpu.attention import attention
+from local.cpu.convolution import WINDOWS, _Convolution, convolve
+from local.cpu.dropout import Dropout, draw
+
+
+def gradients(out: Tensor, inputs: list[Tensor], weight: Tensor) -> list[Tensor]:
+    return list(torch.autograd.grad((out * weight).sum(), inputs))
+
+
+# ---------------------------------------------------------------- dropout
+
+
+@pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
+def test_elements_are_dropped_at_their_rate_and_each_for_itself(p):
+    torch.manual_seed(1)
+    keep, scale = draw(torch.empty(1000, 1003), p)
+    assert set(keep.unique().tolist()) == {0.0, 1.0} and scale == pytest.approx(1 / (1 - p), rel=1e-4)
+    dropped = int((keep == 0).sum())
+    assert stats.binomtest(dropped, keep.numel(), p).pvalue > 1e-3
+    flat = keep.flatten().double()
+    for lag in (1, 2, 3, 4, 5, 8, 1003):  # four elements share a draw of 64 bits
+        together = int(((flat[:-lag] == 0) & (flat[lag:] == 0)).sum())
+        assert stats.binomtest(together, flat.numel() - lag, p * p).pvalue > 1e-4, lag
+
+
+def test_draws_hang_on_torchs_seed_alone():
+    torch.manual_seed(5)
+    first, second = (draw(torch.empty(77), 0.5)[0] for _ in range(2))
+    torch.manual_seed(5)
+    again = [draw(torch.empty(77), 0.5)[0] for _ in range(2)]
+    assert not torch.equal(first, second) and torch.equal(again[0], first) and torch.equal(again[1], second)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_dropout_keeps_the_mean_and_its_gradient_meets_what_was_kept(dtype):
+    torch.manual_seed(2)
+    x = torch.ones(400, 500, dtype=dtype, requires_grad=True)
+    y = Dropout(0.1)(x)
+    assert y.dtype == dtype and float(y.detach().double().mean()) == pytest.approx(1, abs=0.005)
+    (grad,) = gradients(y, [x], torch.full_like(y, 2.0))
+    assert torch.equal(grad, 2 * y)
+
+
+def test_dropout_is_nothing_in_evaluation_and_at_zero():
+    x = torch.randn(5, 7)
+    assert Dropout(0.3).eval()(x) is x
+    assert torch.equal(Dropout(0.0)(x), x) and torch.equal(Dropout(1.0)(x), torch.zeros(5, 7))
+
+
+# ---------------------------------------------------------------- attention
+
+
+def queries(t: int = 23) -> list[Tensor]:
+    torch.manual_seed(3)
+    return [torch.randn(3, 2, t, 8, dtype=torch.float64).requires_grad_() for _ in range(3)]
+
+
+def padding(t: int = 23) -> Tensor:
+    return (torch.arange(t) < torch.tensor([23, 9, 1])[:, None])[:, None, None]
+
+
+@pytest.mark.parametrize("mask", [None, padding()])
+@pytest.mark.parametrize("scaling", [None, 0.2])
+def test_attention_is_torchs(mask, scaling):
+    q, k, v = queries()
+    ours = attention(nn.Identity(), q, k, v, mask, scaling=scaling)[0]
+    theirs = F.scaled_dot_product_attention(q, k, v, mask, scale=scaling).transpose(1, 2)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    weight = torch.randn_like(ours)
+    for one, other in zip(gradients(ours, [q, k, v], weight), gradients(theirs, [q, k, v], weight), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("mask", [None, padding()])
+def test_attention_with_dropout_is_the_formula(mask):
+    q, k, v = queries()
+    torch.manual_seed(4)
+    ours = attention(nn.Identity(), q, k, v, mask, dropout=0.4)[0]
+    torch.manual_seed(4)
+    keep, scale = draw(torch.empty(3, 2, 23, 23, dtype=torch.float64), 0.4)
+    scores = q @ k.transpose(2, 3) / 8**0.5
+    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    theirs = (scores.softmax(-1) * keep * scale @ v).transpose(1, 2)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    weight = torch.randn_like(ours)
+    for one, other in zip(gradients(ours, [q, k, v], weight), gradients(theirs, [q, k, v], weight), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+# ---------------------------------------------------------------- convolution
+
+
+@pytest.mark.parametrize("frames", [1, 40, WINDOWS + 30])
+@pytest.mark.parametrize(("taps", "padding"), [(8, 4), (7, 3), (1, 0)])
+def test_convolution_is_torchs(frames, taps, padding):
+    torch.manual_seed(5)
+    x = torch.randn(2, 12, frames, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(8, 3, taps, dtype=torch.float64, requires_grad=True)
+    ours = _Convolution.apply(x, weight, padding)
+    theirs = F.conv1d(x, weight, padding=padding, groups=4)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    grad = torch.randn_like(ours)
+    for one, other in zip(gradients(ours, [x, weight], grad), gradients(theirs, [x, weight], grad), strict=True):
+        assert torch.allclose(one, other, atol=1e-10)
+
+
+def test_convolution_in_bfloat16_is_as_near_as_torchs():
+    torch.manual_seed(6)
+    conv = nn.Conv1d(64, 64, 128, padding=64, groups=4)
+    x = torch.randn(2, 64, 90)
+    exact = conv(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        theirs, ours = conv(x), convolve(conv, x, conv.weight, conv.bias)
+    assert ours.dtype == theirs.dtype == torch.bfloat16
+    assert (ours - exact).abs().mean() < 1.2 * (theirs - exact).abs().mean()
+    assert torch.equal(convolve(conv, x, conv.weight, conv.bias), exact)  # in single precision it is torch's
+
+
+# ---------------------------------------------------------------- whole models
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_a_quickened_model_computes_and_learns_the_same(family):
+    torch.manual_seed(7)
+    plain = AutoModel.from_config(tiny_models.config(family, **tiny_models.STEADY)).train()
+    plain = (plain.encoder if family == "whisper" else plain).double()
+    quick = copy.deepcopy(plain)
+    quicken(quick)
+    assert list(quick.state_dict()) == list(plain.state_dict())
+    shapes = {"whisper": (1, 80, 2 * tiny_models.WHISPER_SECONDS * 50), "w2v-bert": (1, 50, 160)}
+    inputs = torch.randn(shapes.get(family, (1, 9000)), dtype=torch.float64)
+    outputs = [model(inputs).last_hidden_state for model in (plain, quick)]
+    assert torch.allclose(*outputs, atol=1e-9)
+    weight = torch.randn_like(outputs[0])
+    for output in outputs:
+        (output * weight).sum().backward()
+    grads = [{name: p.grad for name, p in model.named_parameters() if p.grad is not None} for model in (plain, quick)]
+    assert grads[0].keys() == grads[1].keys()
+    for name, grad in grads[0].items():
+        assert torch.allclose(grads[1][name], grad, atol=1e-9 * (1 + float(grad.abs().max()))), name
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-group", "whisper"])
+def test_dropout_and_attention_are_taken(family):
+    model = AutoModel.from_config(tiny_models.config(family))
+    quicken(model)
+    kinds = {type(module) for module in model.modules()}
+    assert nn.Dropout not in kinds and model.config._attn_implementation == "ser_mtl"
+    assert family == "whisper" or Dropout in kinds
