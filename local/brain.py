@@ -10,9 +10,11 @@ seed and epoch alone, so that a resumed run goes the same way.
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import speechbrain as sb
@@ -55,6 +57,7 @@ EPOCH_COLUMNS = (
     "seconds",
 )
 PATIENCE = 10  # updates in a row that may be skipped
+LOOK = {"cpu": 1, "cuda": 20}  # updates after which one looks what became of them: a GPU has to be waited for
 
 
 def greedy(outputs: Outputs, tokenizer: Tokenizer) -> list[str]:
@@ -82,21 +85,23 @@ class Tally:
     """Sums of losses over utterances, kept on the device until they are asked for."""
 
     def __init__(self) -> None:
-        self.utterances = 0
         self.sums: Tensor | None = None
 
-    def add(self, losses: Losses, outputs: Outputs, batch: Batch) -> None:
-        """Count a batch."""
+    def add(self, losses: Losses, outputs: Outputs, batch: Batch, counts: Tensor | None = None) -> None:
+        """Count a batch, unless `counts`, a scalar bool on the device, says that it does not."""
+        total = losses.total.detach()
         correct = (outputs.emotion.argmax(-1) == batch.targets.emotion).float().mean()
-        means = torch.stack([losses.total.detach(), losses.ce, losses.ctc, correct]).double()
-        means = torch.cat([means * len(batch), losses.ctc_left_out.double()[None]])
-        self.sums = means if self.sums is None else self.sums + means
-        self.utterances += len(batch)
+        means = torch.stack([total, losses.ce, losses.ctc, correct, torch.ones_like(total)]).double()
+        sums = torch.cat([means * len(batch), losses.ctc_left_out.double()[None]])
+        sums = sums if counts is None else torch.where(counts, sums, 0.0)
+        self.sums = sums if self.sums is None else self.sums + sums
 
     def stats(self, part: str) -> dict[str, float]:
-        """Means over the utterances counted, named for epochs.csv."""
-        *sums, left_out = self.sums.tolist()
-        means = [total / self.utterances for total in sums]
+        """Means over the utterances counted, named for epochs.csv; nothing where none was."""
+        *sums, utterances, left_out = self.sums.tolist()
+        if not utterances:
+            return {}
+        means = [total / utterances for total in sums]
         names = (f"{part}_loss", f"{part}_ce", f"{part}_ctc", f"{part}_wa")
         return {**dict(zip(names, means, strict=True)), "ctc_left_out": int(left_out)}
 
@@ -183,6 +188,11 @@ class EmotionBrain(sb.Brain):
         """The system's losses, in single precision."""
         return self.system.losses(predictions, batch.targets)
 
+    def _fit_train(self, *args: Any, **kwargs: Any) -> None:
+        # Within another autocast, weights that were cast for a micro-batch are kept for the update's others.
+        with torch.autocast(torch.device(self.device).type, enabled=False):
+            super()._fit_train(*args, **kwargs)
+
     def fit_batch(self, batch: Batch) -> Tensor:
         """Add a micro-batch's share to the gradient of its update; step at the update's end."""
         micro_batch = self.train_sampler.plan[self.step - 1]
@@ -191,45 +201,59 @@ class EmotionBrain(sb.Brain):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
             losses = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
-            if torch.isfinite(losses.total):
-                share = len(batch) / micro_batch.update_size
-                self.scaler.scale(losses.total * share).backward()
-                self.tally.add(losses, outputs, batch)
-            else:
-                self.spoilt = f"the loss is {losses.total.item()}"
+            share = losses.total * (len(batch) / micro_batch.update_size)
+            self.scaler.scale(share).backward()
+        self.tally.add(losses, outputs, batch, counts=torch.isfinite(losses.total.detach()))
+        self.update_loss = share.detach() + self.update_loss
         if micro_batch.ends_update:
             self.optimizers_step()
         return losses.total.detach()
 
+    def update_average(self, loss: Tensor, avg_loss: float) -> float:
+        """The progress bar's loss; not on a GPU, which would have to be waited for at every step."""
+        return super().update_average(loss, avg_loss) if loss.device.type == "cpu" else avg_loss
+
     def optimizers_step(self) -> None:
         """Clip the gradient of all groups and step, unless loss or gradient is not finite."""
         learning = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if self.spoilt is None:
-            self.scaler.unscale_(self.optimizer)
+        self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(learning, self.max_grad_norm if self.max_grad_norm > 0 else torch.inf)
-        # With fp16, the scaler itself skips a step whose gradient overflowed, and lowers its scale.
-        if self.spoilt is None and not self.scaler.is_enabled() and not torch.isfinite(norm):
-            self.spoilt = f"the gradient's norm is {float(norm)}"
-        if self.spoilt is None:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-            self.skipped_in_a_row = 0
-        else:
-            self._count_skipped(self.spoilt)
-            self.spoilt = None
+        outcome = torch.stack([self.update_loss.float(), norm.float()])
+        if not self.scaler.is_enabled():
+            # The fused optimizer leaves everything as it is where this says so, on the device, without being
+            # waited for. With fp16 the scaler sets it, and lowers its scale.
+            self.optimizer.found_inf = (~torch.isfinite(outcome).all()).float()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        torch.clear_autocast_cache()
+        self.update_loss = 0.0
         self.optimizer_step += 1
         self.scheduler.step()
+        self.outcomes.append(outcome)
+        if len(self.outcomes) == LOOK[outcome.device.type]:
+            self._count_skipped()
 
-    def _count_skipped(self, reason: str) -> None:
-        self.skipped += 1
-        self.skipped_in_a_row += 1
-        logger.warning("update %d skipped: %s", self.optimizer_step + 1, reason)
-        if self.skipped_in_a_row == PATIENCE:
-            raise UserError(
-                f"{PATIENCE} updates in a row had to be skipped, the last because {reason}",
-                "lower --lr (1e-5 with alpha 0), give a longer --warmup, or take --precision fp32",
-            )
+    def _count_skipped(self) -> None:
+        """Look at what became of the latest updates; give up when too many in a row were skipped."""
+        outcomes = torch.stack(self.outcomes).tolist() if self.outcomes else []
+        first = self.optimizer_step - len(outcomes) + 1
+        self.outcomes = []
+        for update, (loss, norm) in enumerate(outcomes, start=first):
+            # With fp16 a gradient overflows now and then, which the scaler answers.
+            spoilt = not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled())
+            if not spoilt:
+                self.skipped_in_a_row = 0
+                continue
+            reason = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
+            self.skipped += 1
+            self.skipped_in_a_row += 1
+            logger.warning("update %d skipped: %s", update, reason)
+            if self.skipped_in_a_row == PATIENCE:
+                raise UserError(
+                    f"{PATIENCE} updates in a row had to be skipped, the last because {reason}",
+                    "lower --lr (1e-5 with alpha 0), give a longer --warmup, or take --precision fp32",
+                )
 
     def evaluate_batch(self, batch: Batch, stage: sb.Stage) -> Tensor:
         """Score a batch of the validation part."""
@@ -264,17 +288,18 @@ class EmotionBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             seed_everything((self.hparams.seed * 100_003 + epoch) % 2**32, verbose=False)
             self.started = time.monotonic()
-            self.skipped, self.spoilt = 0, None
+            self.skipped, self.outcomes, self.update_loss = 0, [], 0.0
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Gather the epoch's figures; close the epoch after its last stage."""
         if stage == sb.Stage.TRAIN:
+            self._count_skipped()
             self.row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"], "skipped_updates": self.skipped}
-            self.row |= self.tally.stats("train") if self.tally.utterances else {}
+            self.row |= self.tally.stats("train")
         else:
             predictions = frame(self.rows, self.labels)
             stats = self.tally.stats("valid")
-            del stats["ctc_left_out"]
+            stats.pop("ctc_left_out", None)
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
             self._warn_of_blanks(predictions, epoch)
         if stage == sb.Stage.VALID or not self.has_valid:

@@ -8,158 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
-import tiny_models
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_training import Corpus, Interruption, Recorder, build, fit
 
-from local import manifest, tokenizer
-from local.batches import Limits, UpdateSampler, sorted_batches
+from local.batches import Limits, UpdateSampler
 from local.brain import EPOCH_COLUMNS, PATIENCE, EmotionBrain, greedy
 from local.checkpoints import WholeCheckpointer, best
-from local.dataset import Utterances, load_wav, loader
-from local.encoders import load_encoder
+from local.dataset import Utterances
 from local.errors import UserError
-from local.manifest import COLUMNS
 from local.systems import Outputs
-from local.systems.mtl import MultiTaskSystem
-
-LABELS = ["ang", "neu"]
-VALUES = {
-    "epochs": 3,
-    "batch_size": 6,
-    "micro_batch_size": 4,
-    "lr": 2e-3,
-    "head_lr": 1e-2,
-    "warmup": 0.25,
-    "weight_decay": 0.01,
-    "max_grad_norm": 1.0,
-    "seed": 5,
-    "device": "cpu",
-    "precision": "fp32",
-    "eval_precision": "fp32",
-}
-
-
-class Interruption(Exception):
-    """What ends a run in these tests, as a power cut would."""
-
-
-class Corpus:
-    """Sixteen utterances: tones are `ang`, noises `neu`; 0.1 to 0.4 s, two without a transcript."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        generator = np.random.default_rng(3)
-        rows = []
-        for index in range(16):
-            samples = 1600 + 317 * index
-            noise = generator.normal(size=samples)
-            tone = np.sin(2 * np.pi * (200 + 30 * index) * np.arange(samples) / 16_000)
-            soundfile.write(root / f"u{index:02d}.wav", 0.3 * (tone if index % 2 else noise / 4), 16_000, "PCM_16")
-            text = "" if index in (3, 8) else ("AB", "B A", "A", "BAB")[index % 4]
-            rows.append((f"u{index:02d}", samples / 16_000, LABELS[1 - index % 2], text))
-        self.tokenizer = self._tokenizer([row[-1] for row in rows])
-        self.table = self._table(rows)
-
-    def _tokenizer(self, texts: list[str]) -> tokenizer.Tokenizer:
-        tokenizer.train(texts, self.root / "tokenizer.model")
-        return tokenizer.Tokenizer(self.root / "tokenizer.model")
-
-    def _table(self, rows: list[tuple]) -> pd.DataFrame:
-        table = pd.DataFrame(rows, columns=["ID", "duration", "emo", "wrd"])
-        table["wav"] = "$data_root/" + table["ID"] + ".wav"
-        return table.reindex(columns=list(COLUMNS), fill_value="")
-
-    def utterances(self, table: pd.DataFrame | None = None) -> Utterances:
-        table = self.table if table is None else table
-        paths = zip(table["ID"], manifest.resolve(table["wav"], self.root), strict=True)
-        return Utterances(table, {name: load_wav(path) for name, path in paths}, LABELS, self.tokenizer)
-
-    def spoilt(self, *names: str) -> pd.DataFrame:
-        """The table with the audio of some utterances holding a NaN."""
-        table = self.table.copy()
-        for name in names:
-            wav, _ = soundfile.read(self.root / f"{name}.wav")
-            wav[100] = np.nan
-            soundfile.write(self.root / f"{name}-spoilt.wav", wav, 16_000, "FLOAT")
-        table.loc[table["ID"].isin(names), "wav"] = "$data_root/" + table["ID"] + "-spoilt.wav"
-        return table
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Corpus:
     return Corpus(tmp_path_factory.mktemp("corpus"))
-
-
-class Recorder(EmotionBrain):
-    """Notes what happens at each update, and ends the run where it is told to.
-
-    For each update: `names` of the utterances in it and whether any weight `moved`, the `raw` gradient;
-    for each step of the optimizer: the `clipped` gradient and the learning `rates`.
-    """
-
-    interrupt: tuple | None = None
-
-    def init_optimizers(self) -> None:
-        super().init_optimizers()
-        self.names, self.moved, self.raw, self.clipped, self.rates, self.batches = [], [], [], [], [], []
-        self.shown = set()
-        self.optimizer.register_step_pre_hook(self._note)
-
-    def _gradients(self) -> dict[str, torch.Tensor]:
-        return {name: p.grad.clone() for name, p in self.system.named_parameters() if p.grad is not None}
-
-    def _note(self, *_) -> None:
-        self.clipped.append(self._gradients())
-        self.rates.append([group["lr"] for group in self.optimizer.param_groups])
-
-    def fit_batch(self, batch):
-        if self.interrupt == ("update", self.epoch_counter.current, self.step):
-            raise Interruption
-        self.batches.append(batch)
-        self.shown |= set(batch.ids)
-        return super().fit_batch(batch)
-
-    def optimizers_step(self) -> None:
-        self.raw.append(self._gradients())
-        self.names.append(self.shown)
-        self.shown = set()
-        before = [parameter.detach().clone() for parameter in self.system.parameters()]
-        super().optimizers_step()
-        pairs = zip(self.system.parameters(), before, strict=True)
-        self.moved.append(any(not torch.equal(parameter, old) for parameter, old in pairs))
-
-    def on_stage_start(self, stage, epoch=None) -> None:
-        if self.interrupt == (stage.name, epoch):
-            raise Interruption
-        super().on_stage_start(stage, epoch)
-
-
-def build(
-    corpus: Corpus, folder: Path, *, table=None, system_seed: int = 1, steady: bool = False, **changes
-) -> Recorder:
-    """A Brain on a tiny system, with dropout and SpecAugment unless `steady`."""
-    folder.mkdir(exist_ok=True)
-    values = VALUES | changes
-    torch.manual_seed(system_seed)
-    settings = tiny_models.STEADY if steady else {"mask_time_prob": 0.2, "mask_time_length": 2}
-    encoder = load_encoder(tiny_models.config("wav2vec2-group", **settings).to_dict())
-    system = MultiTaskSystem(encoder, len(LABELS), len(corpus.tokenizer), alpha=values.pop("alpha", 0.1))
-    training = corpus.utterances(table)
-    limits = Limits(values["micro_batch_size"], 1e9, 1e9)  # as few micro-batches as their size allows
-    sampler = UpdateSampler(training.durations, values["batch_size"], limits, values["seed"])
-    brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, WholeCheckpointer(folder / "save"))
-    brain.training = training
-    return brain
-
-
-def fit(brain: Recorder, valid: Utterances | None) -> Recorder:
-    brain.has_valid = valid is not None
-    train_set = loader(brain.training, brain.train_sampler)
-    valid_set = loader(valid, sorted_batches(valid.durations, Limits(4, 1e9, 1e9))) if valid else None
-    brain.fit(brain.epoch_counter, train_set, valid_set, progressbar=False)
-    return brain
 
 
 def log_of(brain: EmotionBrain) -> str:

@@ -90,9 +90,7 @@ def ctc_batchmean(outputs: Outputs, targets: Targets) -> tuple[Tensor, Tensor]:
     pair = length_mask(n_tokens - 1, tokens.shape[1] - 1) if tokens.shape[1] > 1 else tokens[:, :0].bool()
     repeats = ((tokens[:, 1:] == tokens[:, :-1]) & pair).sum(1)
     fits = (n_tokens > 0) & (n_tokens + repeats <= n_frames)
-    left_out = (~fits).sum()
-    if not fits.any():
-        return outputs.tokens.float().sum() * 0.0, left_out
-    log_probs = outputs.tokens[fits].float().log_softmax(-1).transpose(0, 1)
-    summed = F.ctc_loss(log_probs, tokens[fits], n_frames[fits], n_tokens[fits], blank=BLANK, reduction="sum")
-    return summed / len(fits), left_out
+    # Those that do not fit count as empty, and then not at all: to pick out the others, a GPU would be waited for.
+    log_probs = outputs.tokens.float().log_softmax(-1).transpose(0, 1)
+    losses = F.ctc_loss(log_probs, tokens, n_frames, n_tokens.where(fits, 0), blank=BLANK, reduction="none")
+    return losses.where(fits, 0.0).sum() / len(fits), (~fits).sum()
