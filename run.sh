@@ -18,7 +18,7 @@
 #   --seeds "S ..."             default 1
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus
 #   --name NAME                 the experiment's name in results; default the YAML's
-#   --jobs N                    how many folds at a time; default one per GPU, or one
+#   --jobs N                    folds at a time, several to a GPU as its memory allows; default one per GPU, or one
 #   --backend B                 local
 #   --force true                make anew what stands there
 #   --help                      print this

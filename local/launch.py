@@ -2,9 +2,9 @@
 
     python -m local.launch {train,decode} OPTIONS
 
-GPUs are shared out one job each; without a GPU the processor's threads are divided among the jobs
-(two jobs with all threads each run ten times slower than alone). A job that fails stops nobody
-else; the exit code is 1 when any has failed.
+Each GPU has one job, or, with `--jobs`, as many as its memory bears; without a GPU the processor's
+threads are divided among the jobs (two jobs with all threads each run ten times slower than alone).
+A job that fails stops nobody else; the exit code is 1 when any has failed.
 """
 
 from __future__ import annotations
@@ -24,26 +24,36 @@ from tqdm import tqdm
 
 from local import store
 from local.errors import exits
+from local.gpus import gpus
+from local.hparams import scalars
 from local.job import Job
 from local.options import Options, parse
+from local.places import Places
 
+POLL = 0.2  # seconds between two looks at the jobs
 STAGES = {"train": 2, "decode": 3}
+# The file of the run folder that a job writes when it has held all the memory that it needs: in
+# training after an epoch, in decoding at the end, which is soon.
+PROOFS = {"train": "epochs.csv", "decode": "predictions.csv"}
+SIZES = {"train": "micro_batch_seconds", "decode": "eval_batch_seconds"}  # what bounds that memory
 
 
 @dataclass
 class Run:
-    """One job: its command, its log and, once started, its process."""
+    """One job: its command, its log, the file that it writes at its need's height and, once started, its process."""
 
     name: str
     command: list[str]
     log: Path
-    slot: int = -1
+    proof: Path | None = None
+    place: int = -1
     process: subprocess.Popen | None = None
     began: float = field(default_factory=time.monotonic)
+    old_proof: tuple[int, int] | None = None
 
-    def start(self, slot: int, environment: dict[str, str]) -> None:
+    def start(self, place: int, environment: dict[str, str]) -> None:
         """Start it, its log beginning with the command."""
-        self.slot, self.began = slot, time.monotonic()
+        self.place, self.began, self.old_proof = place, time.monotonic(), _version(self.proof)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "a", encoding="utf-8") as log:
             log.write(f"# {shlex.join(self.command)}\n# Started at {datetime.now().astimezone():%c %Z}\n")
@@ -62,33 +72,34 @@ class Run:
             )
         return code
 
+    def has_shown_need(self) -> bool:
+        """Whether it has held all the memory that it needs: a resumed job finds the file of its earlier start."""
+        return _version(self.proof) not in (None, self.old_proof)
 
-def gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name not in ("", "-1")]
+
+def _version(path: Path | None) -> tuple[int, int] | None:
+    """What tells a file from an earlier one of the same name."""
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return [str(index) for index, line in enumerate(listed.splitlines()) if line.startswith("GPU ")]
+        status = path.stat() if path else None
+    except FileNotFoundError:
+        return None
+    return status and (status.st_mtime_ns, status.st_ino)
 
 
-def slots(options: Options, n_jobs: int) -> list[dict[str, str]]:
-    """Divide the machine: one set of environment variables per job that runs at the same time.
-
-    Without `--jobs`: as many as there are GPUs, or one job with all threads.
-    """
-    devices = [] if str(options.overrides.get("device") or "").startswith("cpu") else gpus()
+def places(options: Options, n_jobs: int) -> Places:
+    """Divide the machine. Without `--jobs`: one job for each GPU, or one with all threads."""
+    device = scalars(options.hparams, options.overrides)["device"]
+    devices = [] if str(device or "").startswith("cpu") else gpus()
     count = max(1, min(options.jobs or len(devices) or 1, n_jobs))
+    return Places(devices[:count], count)
+
+
+def threads(count: int) -> dict[str, str]:
+    """The environment variables that give each of so many jobs its share of the processor."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     cores = min(cores, int(allowed)) if allowed.isdecimal() else cores
-    threads = str(max(1, cores // count))
-    divided = [{"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} for _ in range(count)]
-    for index, slot in enumerate(divided if devices else ()):
-        slot["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-    return divided
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(max(1, cores // count)))
 
 
 def runs(step: str, options: Options, words: list[str]) -> list[Run]:
@@ -109,7 +120,7 @@ def runs(step: str, options: Options, words: list[str]) -> list[Run]:
             continue
         one = ("--folds", job.fold, "--seeds", str(job.seed))
         command = [sys.executable, "-m", f"local.{step}", *words[:at], *one, *words[at:]]
-        waiting.append(Run(name, command, job.folder / f"{step}.log"))
+        waiting.append(Run(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step]))
     return waiting
 
 
@@ -132,30 +143,40 @@ def launch(step: str, options: Options, words: list[str]) -> list[Run]:
     if not waiting:
         return []
     decode_audio(options, words)
-    free = slots(options, len(waiting))
-    environments = [os.environ | slot for slot in free]
-    idle, running, failed = list(range(len(free))), [], []
-    print(f"  {len(waiting)} jobs, {len(free)} at a time, {free[0]['OMP_NUM_THREADS']} threads each")
+    return run_all(waiting, places(options, len(waiting)))
+
+
+def run_all(waiting: list[Run], among: Places) -> list[Run]:
+    """Run jobs in their order, each when there is a place for it; return those that failed."""
+    each = threads(among.count)
+    room = f", as memory allows on GPU {', '.join(among.names)}" if among.shared else ""
+    print(f"  {len(waiting)} jobs, {among.count} at a time{room}, {each['OMP_NUM_THREADS']} threads each")
+    if among.untold:
+        print(f"  nvidia-smi does not tell the free memory of GPU {', '.join(among.untold)}: --jobs alone counts there")
+    running: list[Run] = []
+    failed: list[Run] = []
     with tqdm(total=len(waiting), unit="job", disable=not sys.stderr.isatty()) as bar:
         try:
             while waiting or running:
-                while waiting and idle:
+                shown = {run.process.pid for run in running if run.has_shown_need()}
+                while waiting and (place := among.choose(shown)) is not None:
                     run = waiting.pop(0)
-                    slot = idle.pop(0)
-                    run.start(slot, environments[slot])
+                    run.start(place, os.environ | each | among.environment(place))
+                    among.enter(place, run.process.pid)
                     running.append(run)
                 for run in _ended(running):
                     code = run.end()
-                    idle.append(run.slot)
+                    among.leave(run.place, run.process.pid, run.has_shown_need())
                     said = "done" if code == 0 else f"FAILED (code {code}), see {run.log}"
                     bar.write(f"  {run.name}: {said}, {time.monotonic() - run.began:.0f} s", file=sys.stdout)
                     failed += [run] if code else []
                     bar.update()
                 bar.set_postfix_str(", ".join(f"{run.name} {_last_line(run)}" for run in running)[:100])
-                time.sleep(0.2)
+                time.sleep(POLL)
         finally:
             for run in running:  # Ctrl-C, or a fault of this program: leave no orphan
                 run.process.terminate()
+            for run in running:
                 run.end()
     return failed
 
@@ -174,6 +195,16 @@ def _last_line(run: Run) -> str:
     return lines[-1] if lines else "..."
 
 
+def complaint(run: Run, step: str) -> str:
+    """Say that a job failed, with the end of its log, and what to do if memory was short."""
+    log = run.log.read_text(encoding="utf-8", errors="replace")
+    last = log.rpartition("# Started at ")[2].splitlines()[-10:]  # not of an earlier start
+    lines = [f"error: {run.name} failed; its log ends:", *(f"  {line}" for line in last[-4:]), f"  see {run.log}"]
+    if any("out of memory" in line for line in last):
+        lines.append(f"  try: fewer --jobs, or a smaller --{SIZES[step]}")
+    return "\n".join(lines)
+
+
 @exits
 def main() -> None:
     """Run one stage's jobs."""
@@ -181,10 +212,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # take the jobs along, as with Ctrl-C
     failed = launch(step, parse(words), words)
     for run in failed:
-        print(f"error: {run.name} failed; its log ends:", file=sys.stderr)
-        for line in run.log.read_text(encoding="utf-8", errors="replace").splitlines()[-4:]:
-            print(f"  {line}", file=sys.stderr)
-        print(f"  see {run.log}", file=sys.stderr)
+        print(complaint(run, step), file=sys.stderr)
     if failed:
         sys.exit(1)
 

@@ -31,8 +31,9 @@ import pandas as pd
 from local import manifest, markers, metrics, predictions
 from local.errors import Parser, UserError, exits
 from local.files import digest
+from local.gpus import gpus
 from local.job import Job
-from local.launch import Run, gpus
+from local.launch import Run
 from local.options import MANIFESTS, parse
 from local.results_page import percent, table
 

@@ -1,18 +1,27 @@
-"""The launcher: logs, exit codes, the machine divided; and one launch of real jobs, one of which fails."""
+"""The launcher: logs, exit codes, the machine divided, GPUs shared; and one launch of real jobs, one of which fails."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import re
 import shlex
 import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from test_gpus import StandIn
 
 from local.errors import UserError
 from local.folds import make_folds
-from local.launch import Run, gpus, runs, slots
+from local.launch import Run, complaint, places, run_all, runs, threads
 from local.options import Options, parse
+from local.places import Places
 from local.prepare import prepare
 
 STARTED = re.compile(r"# Started at \S.*\S")
@@ -62,34 +71,288 @@ def options(*words: str) -> Options:
     return parse(["--hparams", "hparams/mini.yaml", *words])
 
 
-@pytest.mark.parametrize("threads", ["1", "2", "64"])
+@pytest.mark.parametrize("allowed", ["1", "2", "64"])
 @pytest.mark.parametrize("n_jobs", [1, 2, 5])
 @pytest.mark.parametrize("jobs", [None, 1, 2, 3])
-def test_threads_are_divided(workplace, monkeypatch, threads, n_jobs, jobs):
-    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+def test_threads_are_divided(workplace, monkeypatch, allowed, n_jobs, jobs):
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found = slots(options(*([] if jobs is None else ["--jobs", str(jobs)])), n_jobs)
-    assert len(found) == min(jobs or 1, n_jobs)
+    found = places(options(*([] if jobs is None else ["--jobs", str(jobs)])), n_jobs)
+    assert (found.names, found.count, found.shared) == ([], min(jobs or 1, n_jobs), False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    available = min(int(threads), cores)
-    for slot in found:
-        assert set(slot) == {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
-        each = int(slot["OMP_NUM_THREADS"])
-        assert each >= 1 and slot["MKL_NUM_THREADS"] == str(each)
-        assert each * len(found) <= available < (each + 1) * len(found) or each == 1
+    available = min(int(allowed), cores)
+    variables = threads(found.count)
+    assert set(variables) == {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} and found.environment(0) == {}
+    each = int(variables["OMP_NUM_THREADS"])
+    assert each >= 1 and variables["MKL_NUM_THREADS"] == str(each)
+    assert each * found.count <= available < (each + 1) * found.count or each == 1
 
 
-def test_gpus_are_dealt_one_job_each(workplace, monkeypatch):
+def test_gpus_are_dealt_one_job_each_unless_more_are_asked_for(workplace, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")  # a machine without nvidia-smi
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,GPU-5a")
-    assert gpus() == ["0", "3", "GPU-5a"]
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(options(), 10)] == ["0", "3", "GPU-5a"]
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(options(), 2)] == ["0", "3"]
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(options("--jobs", "4"), 9)] == ["0", "3", "GPU-5a", "0"]
-    on_cpu = slots(options("--", "--device", "cpu"), 10)
-    assert len(on_cpu) == 1 and "CUDA_VISIBLE_DEVICES" not in on_cpu[0]
-    for hidden in ("", "-1"):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-        assert gpus() == []
+
+    def found(*words: str, n_jobs: int = 10) -> tuple[list[str], int, bool]:
+        divided = places(options(*words), n_jobs)
+        return divided.names, divided.count, divided.shared
+
+    assert found() == (["0", "3", "GPU-5a"], 3, False)
+    assert found(n_jobs=2) == (["0", "3"], 2, False)
+    assert found("--jobs", "1") == (["0"], 1, False)
+    assert found("--jobs", "4") == (["0", "3", "GPU-5a"], 4, True)
+    assert found("--jobs", "4", n_jobs=3) == (["0", "3", "GPU-5a"], 3, False)
+    assert found("--", "--device", "cpu") == ([], 1, False)
+    yaml = Path("hparams/mini.yaml")
+    yaml.write_text(re.sub("^device: null", "device: cpu", yaml.read_text(), flags=re.MULTILINE))
+    assert found("--jobs", "4") == ([], 4, False)
+
+
+# ---------------------------------------------------------------- several jobs on one GPU
+
+# A job as the GPU sees it: it starts, takes half of what it needs, all of it, says so, stays for a while, and goes.
+# Before each step it waits for a file of that name. The GPU refuses what it has not.
+PROGRAM = r"""
+import fcntl, json, os, sys, time
+from pathlib import Path
+
+name, need, proof, smi, n_jobs = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5])
+gpu = next(gpu for gpu in json.loads((smi / "state.json").read_text())["gpus"]
+           if os.environ["CUDA_VISIBLE_DEVICES"] == str(gpu["index"]))
+held = smi / "held" / gpu["uuid"] / str(os.getpid())
+
+def note(what):
+    with open(smi / "notes", "a") as notes:
+        notes.write(f"{what} {name} {gpu['index']}\n")
+
+def lines(of):
+    return (smi / of).read_text().splitlines()
+
+def step(what):
+    while not any((smi / go).exists() for go in (f"{name}.{what}", f"all.{what}")):
+        time.sleep(0.005)
+
+def hold(mib):
+    with open(smi / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        others = sum(int(file.read_text()) for file in held.parent.iterdir() if file != held)
+        if not mib or others + mib > gpu["memory.free"]:
+            held.unlink(missing_ok=True)
+            note("end")
+            sys.exit("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 MiB." if mib else 0)
+        held.write_text(str(mib))
+
+held.parent.mkdir(parents=True, exist_ok=True)
+note("start")
+step("take")
+hold(need // 2)
+step("epoch")
+hold(need)
+proof.write_text("epoch\n1\n")
+asked = len(lines("asked"))
+while len(lines("asked")) < asked + 6 and sum(line.startswith("start") for line in lines("notes")) < n_jobs:
+    time.sleep(0.005)  # until the launcher has looked at it, if it still has jobs to place
+step("end")
+hold(0)
+"""
+
+
+class Launch(threading.Thread):
+    """A launch of such jobs, and what can be seen of it from outside."""
+
+    def __init__(self, smi: StandIn, needs: dict[str, int], names: list[str], count: int) -> None:
+        super().__init__(daemon=True)
+        self.smi, self.failed = smi, None
+        self.jobs = []
+        for name, need in needs.items():
+            folder = smi.folder / "runs" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            words = [name, need, folder / "epochs.csv", smi.folder, len(needs)]
+            command = [sys.executable, "-S", "-E", "-c", PROGRAM, *map(str, words)]
+            self.jobs.append(Run(name, command, folder / "train.log", folder / "epochs.csv"))
+        self.places = Places(names, count)
+
+    def run(self) -> None:
+        """Launch them."""
+        self.failed = [run.name for run in run_all(list(self.jobs), self.places)]
+
+    def notes(self) -> list[list[str]]:
+        """What the jobs did, in order: start or end, name, GPU."""
+        file = self.smi.folder / "notes"
+        return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+
+    def started(self) -> str:
+        """Which jobs have started, in order, each with its GPU: a0 b1."""
+        return " ".join(name + gpu for what, name, gpu in self.notes() if what == "start")
+
+    def go(self, *steps: str) -> None:
+        """Let jobs take steps: a.take, all.end."""
+        for step in steps:
+            (self.smi.folder / step).touch()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so; it has to become so some time."""
+        for _ in range(3000):
+            if condition():
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"it never came: {self.notes()}")
+
+    def looked(self) -> None:
+        """Wait until the launcher has looked at the GPUs twice from now on, and acted on what it saw first."""
+        before = len(self.smi.asked())
+        self.until(lambda: len(self.smi.asked()) >= before + 6)
+
+
+@pytest.fixture
+def smi(tmp_path, monkeypatch) -> StandIn:
+    monkeypatch.setattr("local.places.LOOK", 0.02)
+    monkeypatch.setattr("local.launch.POLL", 0.02)
+    return StandIn(tmp_path / "smi", monkeypatch)
+
+
+def held(smi: StandIn) -> int:
+    with open(smi.folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return sum(int(file.read_text()) for file in smi.folder.glob("held/*/*"))
+
+
+@pytest.mark.parametrize("shows_pids", [True, False])
+def test_a_gpu_takes_as_many_jobs_as_fit(smi, capsys, shows_pids):
+    """50 GiB, of which another user has 5, for jobs that need 20: two at a time, of the four allowed."""
+    smi.add("GPU-8932f937", 50 * 1024, 5 * 1024)
+    smi.write(shows_pids=shows_pids)
+    launch = Launch(smi, dict.fromkeys("abcd", 20 * 1024), ["0"], 4)
+    launch.start()
+    launch.go("all.take")
+    launch.until(lambda: held(smi) == 10 * 1024)
+    launch.looked()
+    assert launch.started() == "a0"  # it holds half of what it needs: nobody can know
+    launch.go("a.epoch")
+    launch.until(lambda: launch.started() == "a0 b0")
+    launch.looked()
+    assert launch.started() == "a0 b0"
+    launch.go("all.epoch")
+    launch.until(lambda: held(smi) == 40 * 1024)
+    launch.looked()
+    assert launch.started() == "a0 b0"
+    launch.go("a.end")
+    launch.until(lambda: launch.started() == "a0 b0 c0")
+    launch.go("all.end")
+    launch.join()
+    assert launch.started() == "a0 b0 c0 d0" and launch.failed == []
+    said = capsys.readouterr().out
+    assert "  4 jobs, 4 at a time, as memory allows on GPU 0, " in said and "does not tell" not in said
+    # Of 45 GiB a holds 20, and b may come to hold 22.
+    short = "one more needs 22.0 GiB with a tenth to spare, 3.0 GiB are left on GPU 0; the next waits until one ends"
+    assert said.count("no room") == said.count(f"  no room beside 2 running: {short}\n") == 1
+
+
+def test_what_a_job_has_yet_to_take_is_not_given_to_another(smi):
+    smi.add("GPU-8932f937", 50 * 1024)
+    launch = Launch(smi, dict.fromkeys("abc", 20 * 1024), ["0"], 4)
+    launch.start()
+    launch.go("a.take", "a.epoch")
+    launch.until(lambda: launch.started() == "a0 b0")
+    launch.looked()
+    assert held(smi) == 20 * 1024  # 30 GiB are free, but b is going to take 20
+    assert launch.started() == "a0 b0"
+    launch.go("all.take", "all.epoch", "all.end")
+    launch.join()
+    assert launch.failed == [] and launch.started() == "a0 b0 c0"
+
+
+def test_jobs_are_spread_evenly_and_a_need_that_is_known_is_waited_for_no_more(smi):
+    smi.add("GPU-8932f937", 80 * 1024)
+    smi.add("GPU-5a0d0c6e", 80 * 1024)
+    launch = Launch(smi, dict.fromkeys("abcdefg", 10 * 1024), ["1", "0"], 5)
+    launch.start()
+    launch.until(lambda: launch.started() in ("a1 b0", "b0 a1"))
+    launch.looked()
+    assert len(launch.notes()) == 2
+    launch.go("b.take", "b.epoch")  # what b showed on one GPU is good for the other, where nobody holds anything yet
+    launch.until(lambda: len(launch.notes()) == 5)
+    assert Counter(launch.started().split()) == Counter(["a1", "b0", "c1", "d0", "e1"])
+    launch.looked()
+    assert len(launch.notes()) == 5  # no more than five at a time
+    launch.go("c.take", "c.epoch", "c.end")
+    launch.until(lambda: "f1" in launch.started())
+    launch.go("all.take", "all.epoch", "all.end")
+    launch.join()
+    assert launch.failed == [] and Counter(launch.started()) >= Counter("abcdefg")
+
+
+def test_a_resumed_jobs_old_epochs_show_nothing(smi):
+    smi.add("GPU-8932f937", 80 * 1024)
+    launch = Launch(smi, dict.fromkeys("ab", 10 * 1024), ["0"], 2)
+    launch.jobs[0].proof.write_text("epoch\n1\n2\n3\n")
+    launch.start()
+    launch.go("all.take")
+    launch.until(lambda: held(smi) > 0)
+    launch.looked()
+    assert launch.started() == "a0"
+    launch.go("all.epoch", "all.end")
+    launch.join()
+    assert launch.started() == "a0 b0"
+
+
+def test_where_free_memory_is_not_told_the_number_alone_counts(smi, capsys):
+    smi.add("GPU-8932f937", 80 * 1024, **{"memory.used": "[N/A]"})
+    launch = Launch(smi, dict.fromkeys("abcd", 10), ["0"], 3)
+    launch.start()
+    launch.until(lambda: len(launch.notes()) == 3)
+    launch.go("all.take", "all.epoch", "all.end")
+    launch.join()
+    assert launch.failed == []
+    said = capsys.readouterr().out
+    assert said.count("  nvidia-smi does not tell the free memory of GPU 0: --jobs alone counts there\n") == 1
+    assert "no room" not in said
+
+
+def test_a_job_too_large_for_its_gpu_fails_alone_and_is_told_what_to_do(smi):
+    """Another user has most of the memory: the first job of a GPU is started nevertheless, and the next after it."""
+    smi.add("GPU-8932f937", 50 * 1024, 45 * 1024)
+    launch = Launch(smi, {"a": 20 * 1024, "b": 20 * 1024, "c": 4 * 1024, "d": 4 * 1024}, ["0"], 2)
+    launch.start()
+    launch.go("all.take", "all.epoch", "all.end")
+    launch.join()
+    assert launch.failed == ["a", "b"]
+    told = complaint(launch.jobs[0], "train").splitlines()
+    assert told[0] == "error: a failed; its log ends:" and "CUDA out of memory" in told[-4]
+    assert told[-2:] == [
+        f"  see {launch.jobs[0].log}",
+        "  try: fewer --jobs, or a smaller --micro_batch_seconds",
+    ]
+    assert complaint(launch.jobs[0], "decode").endswith("  try: fewer --jobs, or a smaller --eval_batch_seconds")
+    again = Run("a", [sys.executable, "-c", "import sys; sys.exit('error: something else')"], launch.jobs[0].log)
+    again.start(0, dict(os.environ))
+    assert again.end() == 1
+    assert "try:" not in complaint(again, "train")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_job_is_lost_run_twice_or_started_into_memory_that_is_not_there(smi, seed):
+    """Random sizes; jobs are like each other to a tenth. The GPU itself refuses what it has not: then a job fails."""
+    draw = random.Random(seed)
+    total, n_gpus = 40_000, draw.choice((1, 2))
+    count = draw.randint(n_gpus + 1, 6)
+    for index in range(n_gpus):
+        smi.add(f"GPU-{index}", total, draw.randint(0, 9_000))
+    smi.write(shows_pids=seed % 2 == 0)
+    need = draw.randint(4_000, 15_000)
+    needs = {name: need - draw.randint(0, need // 12) for name in "abcdefgh"}
+    launch = Launch(smi, needs, [str(index) for index in range(n_gpus)], count)
+    launch.go("all.take", "all.epoch", "all.end")
+    launch.start()
+    launch.join()
+    assert launch.failed == [] and launch.started().count(" ") == len(needs) - 1
+    assert Counter(name for what, name, _ in launch.notes()) == dict.fromkeys(needs, 2)
+    running: set[str] = set()
+    most = 0
+    for what, name, _ in launch.notes():
+        (running.add if what == "start" else running.remove)(name)
+        most = max(most, len(running))
+    several_fit = any(gpu["memory.free"] >= 1.1 * 2 * need for gpu in smi.state["gpus"])
+    assert n_gpus + several_fit <= most <= count
 
 
 # ---------------------------------------------------------------- the jobs of an experiment
@@ -111,6 +374,7 @@ def test_every_fold_with_every_seed_is_a_job(words):
     assert [run.name for run in jobs] == ["seed3/1A", "seed3/2A", "seed1/1A", "seed1/2A"]
     for run in jobs:
         assert str(run.log) == f"results/own/speaker/n/{run.name}/train.log"
+        assert str(run.proof) == f"results/own/speaker/n/{run.name}/epochs.csv"
         seed, fold = run.name.removeprefix("seed").split("/")
         assert run.command[:3] == [sys.executable, "-m", "local.train"]
         alone = parse(run.command[3:])  # the job reads its own command so
@@ -139,7 +403,8 @@ def test_a_failing_job_stops_nobody_else(words, module, workplace, own_table):
     with pytest.raises(UserError, match=r"seed1/1A/train\.json is missing"):
         runs("decode", parse(words), words)
     decoding = [*words[: words.index("1A 2A")], "2A", *words[words.index("--") :]]
-    assert [run.name for run in runs("decode", parse(decoding), decoding)] == ["seed1/2A"]
+    (left,) = runs("decode", parse(decoding), decoding)
+    assert left.name == "seed1/2A" and left.proof.name == "predictions.csv"
 
     # With another value what is trained is not passed for done.
     with pytest.raises(UserError, match=r"seed1/2A was made with other inputs: lr \(0\.002 -> 0\.5\)"):
