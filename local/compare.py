@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from local import experiment, protocols, stats
+from local import experiment, metrics, protocols, stats
 from local.errors import Parser, UserError, exits
 from local.experiment import Experiment
 from local.files import atomic
@@ -38,8 +38,8 @@ def unlike(a: Experiment, b: Experiment) -> str:
         if one != other:
             return f"{a.folder} is of {what} {one}, {b.folder} of {what} {other}"
     tables = [run.predictions.set_index(["fold", "ID"]).sort_index() for run in (a, b)]
-    for run, table in zip((a, b), tables, strict=True):
-        per_seed = table.groupby("seed").size()
+    for run, predicted in zip((a, b), tables, strict=True):
+        per_seed = predicted.groupby("seed").size()
         if per_seed.nunique() > 1:
             least = per_seed.idxmin()
             return f"seed {least} of {run.folder} tested {per_seed[least]} utterances, another {per_seed.max()}"
@@ -102,7 +102,7 @@ def _row(a: Experiment, b: Experiment) -> dict:
 def _per_utterance(run: Experiment) -> tuple[np.ndarray, np.ndarray]:
     """Share of seeds that are right, and word errors (mean over seeds; nan without a transcript), by fold and ID."""
     table = run.predictions
-    errors = stats.edits(table["wrd"], table["wrd_hyp"])["word_edits"].where(table["wrd"] != "")
+    errors = metrics.edits(table["wrd"], table["wrd_hyp"])["word_edits"].where(table["wrd"] != "")
     columns = table.assign(right=table["emo"] == table["emo_hyp"], errors=errors)
     means = columns.groupby(["fold", "ID"])[["right", "errors"]].mean()
     return means["right"].to_numpy(float), means["errors"].to_numpy(float)

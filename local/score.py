@@ -35,11 +35,12 @@ def score(options: Options) -> None:
     """Score an experiment and write its tables."""
     table = options.table()
     check(options, table)
-    folds_folder = options.folds_folder(options.chosen_valid())
+    valid = options.chosen_valid()
+    folds_folder = options.folds_folder(valid)
     runs = experiment.decoded_runs(options.experiment_folder)
     if not runs:
         raise UserError(f"{options.experiment_folder} holds no predictions", "run stages 2 and 3 first")
-    rows = [fold_row(options, run, folds_folder) for run in runs]
+    rows = [fold_row(options, run, valid) for run in runs]
     scored = [score_run(run) for run in runs]
     pooled = experiment.pooled_predictions(runs, table)
     folds = pd.DataFrame([row | scores for row, scores in zip(rows, scored, strict=True)], columns=FOLD_COLUMNS)
@@ -63,7 +64,7 @@ def score(options: Options) -> None:
     print(f"== stage 4: score {options.experiment_folder}\n\n{text}")
 
 
-def fold_row(options: Options, run: Path, folds_folder: Path) -> dict:
+def fold_row(options: Options, run: Path, valid: str) -> dict:
     """What folds.csv says of a run besides its scores.
 
     Raises
@@ -72,7 +73,7 @@ def fold_row(options: Options, run: Path, folds_folder: Path) -> dict:
         Its predictions are of another test part than the fold has now, or of another training
         than stands there, or it was validated otherwise.
     """
-    valid = options.chosen_valid()
+    folds_folder = options.folds_folder(valid)
     decoding, training = markers.read(run / "decode.json"), markers.read(run / "train.json")
     test = folds_folder / run.name / "test.csv"
     if not test.exists() or decoding["inputs"]["test.csv"] != digest(test):

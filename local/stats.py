@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from rapidfuzz.distance import Levenshtein
 from scipy import stats
 
+from local.metrics import edits
 from local.predictions import labels
 
 LEAST_CLUSTERS = 5
@@ -36,17 +36,6 @@ def clusters(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
         if (predictions[column] != "").all() and predictions[column].nunique() >= LEAST_CLUSTERS:
             return predictions[column], kind
     return predictions["ID"], "utterance"
-
-
-def edits(reference: pd.Series, hypothesis: pd.Series) -> pd.DataFrame:
-    """Count `word_edits,words,char_edits,chars` per utterance, nothing where there is no reference."""
-    rows = [
-        (Levenshtein.distance(ref.split(), hyp.split()), len(ref.split()), Levenshtein.distance(ref, hyp), len(ref))
-        if ref
-        else (0, 0, 0, 0)
-        for ref, hyp in zip(reference, hypothesis, strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["word_edits", "words", "char_edits", "chars"], index=reference.index)
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,11 @@ def test_rates_of_a_resample_are_the_scores_of_its_utterances():
 
 def test_edits_are_those_that_the_rates_count():
     table = predicted(3, 20, 9)
-    counts = stats.edits(table["wrd"], table["wrd_hyp"]).sum()
+    counts = metrics.edits(table["wrd"], table["wrd_hyp"]).sum()
     found = metrics.error_rates(table["wrd"], table["wrd_hyp"])
     assert counts["word_edits"] / counts["words"] == found["wer"]
     assert counts["char_edits"] / counts["chars"] == found["cer"]
-    assert stats.edits(pd.Series(["", "A"]), pd.Series(["B C", ""])).to_numpy().tolist() == [[0] * 4, [1] * 4]
+    assert metrics.edits(pd.Series(["", "A"]), pd.Series(["B C", ""])).to_numpy().tolist() == [[0] * 4, [1] * 4]
 
 
 # ---------------------------------------------------------------- whom to draw
