@@ -1,5 +1,6 @@
-"""How fast the ways to train are, and how near the device's limit: `python -m local.benchmark`.
+"""How fast the ways to train are, how near the device's limit, and what the other stages take.
 
-`__main__` lets the ways take turns and sets the table; `ways` has each of them, a process of its own;
-`flops` counts what they have to compute.
+`python -m local.benchmark`: `__main__` lets the ways take turns; `ways` has each of them, a process of its own, on a
+corpus that `synthetic` makes; `flops` counts what they have to compute; `stages` runs the other stages, which `watch`
+times; `page` sets the tables.
 """

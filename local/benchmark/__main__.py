@@ -1,7 +1,7 @@
-"""How fast the ways to train are, and how near the device's limit.
+"""How fast the ways to train are and how near the device's limit, and what the other stages cost.
 
     python -m local.benchmark [--device cpu] [--utterances 16] [--rounds 3] [--ways "a b c d one many"]
-        [--jobs 1] [--encoder FOLDER] [--json FILE]
+        [--jobs "1 2 4"] [--encoder FOLDER] [--hours "1 7 20"] [--json FILE] [--readme FILE]
 
 Trains a wav2vec 2.0 of base shape with random weights on noise of IEMOCAP's durations, in whole updates with
 the optimizer:
@@ -17,48 +17,51 @@ the optimizer:
 Every way is a process of its own. They take turns, round by round, so that what else the machine does falls
 on all alike; figures are medians over rounds, ratios are taken within a round. Before each round the GEMM
 rate of the device is measured in fp32 and bf16. The first round of each way warms up and does not count.
+
+With `--jobs "1 2 4"` all of this is done for each number of jobs: so many processes of a way begin a round
+together, and it ends with the last of them; threads are divided among them as `local.launch` does. A ratio is
+to the same number of jobs of `a` (of `one`), in the same round: what a second job brings, it brings to `a` as
+well, and is read off the audio seconds per second. The numbers come one after another, as memory holds the
+models of one at a time: what the machine does meanwhile falls on them unlike, and the shares of the GEMM rate,
+measured beside each, say more across them than the rates themselves. `--ways ""` measures none.
+
+`--hours "1 7 20"` measures the other stages on corpora of so many hours, see `local.benchmark.stages`.
+`--readme FILE` writes the tables into a file, between the lines `<!-- benchmark cpu -->` and
+`<!-- /benchmark cpu -->` (or `cuda`: of the device's kind), in place of what stands there.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
-from datetime import date
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 
+from local.benchmark import page, stages, synthetic
+from local.benchmark.page import KINDS, WAYS
 from local.benchmark.ways import gemm, make
 from local.environment import processor
 from local.errors import Parser, UserError, exits
 from local.files import atomic
-from local.results_page import table
-
-WAYS = {
-    "a": "released code: fp32, checkpointing, 2 x 4",
-    "b": "SpeechBrain's recipe: fp32, 4, CNN frozen",
-    "c": "this project, default",
-    "d": "this project, CNN cached, bf16",
-    "one": "inference, one by one",
-    "many": "inference, in batches",
-}
-KINDS = {"fp32": "float32", "bf16": "bfloat16"}
-BASE = {"a": "a", "b": "a", "c": "a", "d": "a", "one": "one", "many": "one"}  # what a way's ratio is taken to
+from local.launch import threads
 
 
 class Worker:
-    """A way in a process of its own, which does a round whenever it is told to."""
+    """A way in a process of its own, one of so many jobs, which does a round whenever it is told to."""
 
-    def __init__(self, way: str, words: list[str]) -> None:
+    def __init__(self, way: str, words: list[str], jobs: int) -> None:
         self.way = way
         command = [sys.executable, "-m", "local.benchmark.ways", way, *words]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+        self.process = subprocess.Popen(command, env=os.environ | threads(jobs), text=True, **pipes)
 
     def __enter__(self) -> Worker:
         return self
@@ -103,87 +106,122 @@ def measure(ways: list[str], rounds: int, jobs: int, words: list[str], device: s
 
     Returns
     -------
-    A row for each way and round: `way`, `round`, `seconds`, `audio` seconds of all jobs, `flops`, `peak` bytes of
-    one job, `float32` and `bfloat16`, the GEMM rates in operations per second.
+    A row for each way and round: `way`, `jobs`, `round`, `seconds`, `audio` seconds of all jobs, `flops`, `peak`
+    bytes of one job, `float32` and `bfloat16`, the GEMM rates in operations per second.
     """
     rows = []
     with ExitStack() as stack:
-        workers = {way: [stack.enter_context(Worker(way, words)) for _ in range(jobs)] for way in ways}
+        workers = {way: [stack.enter_context(Worker(way, words, jobs)) for _ in range(jobs)] for way in ways}
         for number in range(rounds + 1):
             rates = {kind: gemm(device, getattr(torch, kind)) for kind in KINDS.values()}
             for way in ways:
                 for worker in workers[way]:
                     worker.begin()
                 results = [worker.result() for worker in workers[way]]
-                row = {"way": way, "round": number, "seconds": max(result["seconds"] for result in results)}
+                row = {"way": way, "jobs": jobs, "round": number}
+                row |= {"seconds": max(result["seconds"] for result in results)}
                 row |= {name: sum(result[name] for result in results) for name in ("audio", "flops")}
                 row |= {"peak": max(result["peak"] for result in results)} | rates
-                print(f"  round {number} {way}: {row['audio'] / row['seconds']:.2f} audio-s/s", file=sys.stderr)
+                speed = f"{row['audio'] / row['seconds']:.2f} audio-s/s"
+                print(f"  round {number} {way}, {jobs} at a time: {speed}", file=sys.stderr)
                 rows += [row] if number else []
     return rows
 
 
-def summary(rows: list[dict[str, Any]]) -> list[list[object]]:
-    """Medians over rounds, a line per way."""
-    seconds = {(row["way"], row["round"]): row["seconds"] / row["audio"] for row in rows}
-    lines = []
-    for way in dict.fromkeys(row["way"] for row in rows):
-        mine = [row for row in rows if row["way"] == way]
-        rate, done = (median(row[what] / row["seconds"] for row in mine) for what in ("audio", "flops"))
-        shares = (median(row["flops"] / row["seconds"] / row[kind] for row in mine) for kind in KINDS.values())
-        pairs = [(seconds.get((BASE[way], row["round"])), seconds[way, row["round"]]) for row in mine]
-        ratio = f"{median(base / own for base, own in pairs):.2f}" if all(base for base, _ in pairs) else "–"
-        figures = [f"{rate:.2f}", ratio, f"{mine[-1]['peak'] / 1e9:.1f}", f"{done / 1e9:.0f}"]
-        lines.append([way, WAYS[way], *figures, *(f"{100 * share:.0f}" for share in shares)])
-    return lines
+def of_ways(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure the ways, one number of jobs after another."""
+    if not given.ways:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder), given.utterances)
+        words = [folder, given.device, given.encoder]
+        return [row for jobs in given.jobs for row in measure(given.ways, given.rounds, jobs, words, given.device)]
 
 
-def page(rows: list[dict[str, Any]], given: Any, machine: str) -> str:
-    """Set the table, with what it was measured on."""
-    heads = ["way", "", "audio-s/s", "ratio", "peak GB", "GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM"]
-    rates = ", ".join(f"{name} {median(row[kind] for row in rows) / 1e9:.0f}" for name, kind in KINDS.items())
-    lines = [
-        f"    python -m local.benchmark {shlex.join(sys.argv[1:])}".rstrip(),
-        "",
-        f"{machine}, {date.today():%Y-%m-%d}: {given.utterances} utterances of IEMOCAP's durations, medians of "
-        f"{given.rounds} rounds, {given.jobs} at a time. GEMM in GFLOP/s: {rates}.",
-        "",
-        *table(heads, summary(rows)),
-    ]
-    return "\n".join(lines) + "\n"
+def of_stages(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure the stages other than training, one corpus after another."""
+    if not given.hours:
+        return []
+    rows = []
+    with tempfile.TemporaryDirectory() as bytecode:
+        stages.load_all(Path(bytecode))
+        for hours in given.hours:
+            print(f"  {hours:g} h", file=sys.stderr)
+            with tempfile.TemporaryDirectory() as folder:
+                rows += stages.measure(Path(folder), hours, Path(bytecode))
+    return rows
+
+
+def options() -> argparse.Namespace:
+    """Read the command line.
+
+    Raises
+    ------
+    UserError
+        A word that cannot be, or a file without a place for the tables: nothing is measured then.
+    """
+    parser = Parser(prog="python -m local.benchmark", description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--utterances", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ways", default=" ".join(WAYS))
+    parser.add_argument("--jobs", default="1")
+    parser.add_argument("--encoder", default="")
+    parser.add_argument("--hours", default="")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--readme", type=Path)
+    given = parser.parse_args()
+    given.ways = given.ways.split()
+    given.jobs = numbers("jobs", given.jobs, int) or [1]
+    given.hours = numbers("hours", given.hours, float)
+    unknown = [way for way in given.ways if way not in WAYS]
+    if unknown:
+        raise UserError(f"there is no way '{unknown[0]}'", f"take of: {' '.join(WAYS)}")
+    if not given.ways and not given.hours:
+        raise UserError("there is nothing to measure", "give --ways, or --hours")
+    for hours in given.hours:
+        synthetic.size(hours)
+    if given.readme:
+        page.around(given.readme, given.device)
+    return given
+
+
+def numbers(option: str, words: str, kind: type) -> list:
+    """Read an option that takes several numbers, each greater than 0; repeated ones count once.
+
+    Raises
+    ------
+    UserError
+        A word is none.
+    """
+    try:
+        found = list(dict.fromkeys(kind(word) for word in words.split()))
+    except ValueError:
+        found = [0]
+    if not all(0 < number < float("inf") for number in found):
+        raise UserError(f"--{option} '{words}': not numbers greater than 0", f'for example --{option} "1 2 4"')
+    return found
+
+
+def machine(device: str) -> str:
+    """The device in words."""
+    gpu = f"{torch.cuda.get_device_name(device)}, " if device.startswith("cuda") else ""
+    return f"{gpu}{processor()}, {torch.get_num_threads()} threads"
 
 
 @exits
 def main() -> None:
     """Measure, print and write."""
-    parser = Parser(prog="python -m local.benchmark", description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--utterances", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--ways", default="a b c d one many")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--encoder", default="")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    unknown = [way for way in given.ways.split() if way not in WAYS]
-    if unknown:
-        raise UserError(f"there is no way '{unknown[0]}'", f"take of: {' '.join(WAYS)}")
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), given.utterances)
-        rows = measure(
-            given.ways.split(), given.rounds, given.jobs, [folder, given.device, given.encoder], given.device
-        )
+    given = options()
+    ways, others = of_ways(given), of_stages(given)
     if given.json:
         with atomic(given.json) as file:
-            json.dump({"machine": machine(given.device), "rows": rows}, file, indent=1)
-    print(page(rows, given, machine(given.device)), end="")
-
-
-def machine(device: str) -> str:
-    """The device in words."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"{processor()}, {torch.get_num_threads()} threads"
+            json.dump({"machine": machine(given.device), "rows": ways, "stages": others}, file, indent=1)
+    command = f"python -m local.benchmark {shlex.join(sys.argv[1:])}".rstrip()
+    text = page.page(command, machine(given.device), ways, others, given.utterances, given.rounds)
+    if given.readme:
+        page.put(given.readme, given.device, text)
+    print(text, end="")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,136 @@
+"""The tables of what was measured, and their place in a file such as README.md."""
+
+from __future__ import annotations
+
+from datetime import date
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from local.errors import UserError
+from local.files import atomic
+from local.results_page import table
+
+WAYS = {
+    "a": "released code: fp32, checkpointing, 2 x 4",
+    "b": "SpeechBrain's recipe: fp32, 4, CNN frozen",
+    "c": "this project, default",
+    "d": "this project, CNN cached, bf16",
+    "one": "inference, one by one",
+    "many": "inference, in batches",
+}
+BASE = {"a": "a", "b": "a", "c": "a", "d": "a", "one": "one", "many": "one"}  # what a way's ratio is taken to
+KINDS = {"fp32": "float32", "bf16": "bfloat16"}
+WAY_HEADS = ["way", "", "jobs", "audio-s/s", "ratio", "peak GB a job", "GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM"]
+STAGE_HEADS = ["stage", "hours", "utterances", "seconds", "seconds per hour", "peak MB"]
+
+
+def of_ways(rows: list[dict[str, Any]]) -> list[list[object]]:
+    """Medians over rounds, a line per way and number of jobs.
+
+    Parameters
+    ----------
+    rows
+        As from `local.benchmark.__main__.measure`.
+    """
+    seconds = {(row["way"], row["jobs"], row["round"]): row["seconds"] / row["audio"] for row in rows}
+    lines = []
+    for way, jobs in product(WAYS, sorted({row["jobs"] for row in rows})):
+        mine = [row for row in rows if (row["way"], row["jobs"]) == (way, jobs)]
+        if not mine:
+            continue
+        rate, done = (median(row[what] / row["seconds"] for row in mine) for what in ("audio", "flops"))
+        shares = (median(row["flops"] / row["seconds"] / row[kind] for row in mine) for kind in KINDS.values())
+        pairs = [(seconds.get((BASE[way], jobs, row["round"])), seconds[way, jobs, row["round"]]) for row in mine]
+        ratio = f"{median(base / own for base, own in pairs):.2f}" if all(base for base, _ in pairs) else "–"
+        figures = [f"{rate:.2f}", ratio, f"{mine[-1]['peak'] / 1e9:.1f}", f"{done / 1e9:.0f}"]
+        lines.append([way, WAYS[way], jobs, *figures, *(f"{100 * share:.0f}" for share in shares)])
+    return lines
+
+
+def of_stages(rows: list[dict[str, Any]]) -> list[list[object]]:
+    """A line per stage and size of the corpus.
+
+    Parameters
+    ----------
+    rows
+        As from `local.benchmark.stages.measure`, of one corpus after another.
+    """
+    lines = []
+    for stage in dict.fromkeys(row["stage"] for row in rows):
+        for row in rows:
+            if row["stage"] == stage:
+                size = [f"{row['hours']:.2f}", row["utterances"]]
+                rates = [f"{row['seconds']:.1f}", f"{row['seconds'] / row['hours']:.2f}"]
+                lines.append([stage, *size, *rates, f"{row['peak'] / 1e6:.0f}"])
+    return lines
+
+
+def page(
+    command: str, machine: str, ways: list[dict[str, Any]], stages: list[dict[str, Any]], utterances: int, rounds: int
+) -> str:
+    """Set the tables, with the command that made them, the device and the date.
+
+    Parameters
+    ----------
+    command
+        The command line.
+    machine
+        The device in words.
+    ways, stages
+        The rows of either table; without rows it is left out.
+    utterances, rounds
+        That the ways were measured with.
+    """
+    lines = [f"    {command}", "", f"{machine}, {date.today():%Y-%m-%d}."]
+    if ways:
+        rates = ", ".join(f"{name} {median(row[kind] for row in ways) / 1e9:.0f}" for name, kind in KINDS.items())
+        lines += [
+            f"Training and inference: {utterances} utterances of IEMOCAP's durations, medians of {rounds} rounds; "
+            f"audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: {rates}.",
+            *("", *table(WAY_HEADS, of_ways(ways))),
+        ]
+    if stages:
+        lines += [
+            *([""] if ways else []),
+            "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
+            *("", *table(STAGE_HEADS, of_stages(stages))),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def markers(device: str) -> tuple[str, str]:
+    """What stands before and behind the tables of a device in a file; one pair for each kind, `cpu` or `cuda`."""
+    kind = device.split(":")[0]
+    return f"<!-- benchmark {kind} -->", f"<!-- /benchmark {kind} -->"
+
+
+def around(file: Path, device: str) -> tuple[str, str]:
+    """The text of a file up to the first marker and from the second one on, both with their marker.
+
+    Raises
+    ------
+    UserError
+        The file is absent, or the markers do not stand in it once each, in their order.
+    """
+    begin, end = markers(device)
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}", "give a text file that is there") from None
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    if (text.count(begin), text.count(end), rest.count(end)) != (1, 1, 1):
+        raise UserError(
+            f"{file} has no one place for the tables of {device}",
+            f"put the lines {begin} and {end} where they shall stand, once",
+        )
+    return before + begin, end + after
+
+
+def put(file: Path, device: str, text: str) -> None:
+    """Write the tables between their markers in a file, in place of what stands there; see `around`."""
+    before, after = around(file, device)
+    with atomic(file) as stream:
+        stream.write(f"{before}\n\n{text}\n{after}")

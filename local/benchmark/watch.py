@@ -1,0 +1,29 @@
+"""Run a command and say what it took: `python -m local.benchmark.watch COMMAND [WORD ...]`.
+
+Prints a line of JSON: `code`, `seconds` of wall-clock time, `peak` bytes of memory. The command's own
+output is dropped, its errors are not. A small process of its own, as Linux counts to a process the memory
+of the one that started it: a command started by one that has torch loaded would seem to take as much.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+
+
+def watch(command: list[str]) -> dict[str, float]:
+    """Run a command and measure it."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "peak": used.ru_maxrss * UNIT}
+
+
+if __name__ == "__main__":
+    print(json.dumps(watch(sys.argv[1:])))
