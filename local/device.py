@@ -13,7 +13,7 @@ from local.batches import Limits
 
 # What a pass of a few utterances costs besides their seconds, in seconds of audio for a model of base
 # size: a processor only begins and ends its operations; a GPU waits for hundreds of kernels to be launched.
-OVERHEAD = {"cpu": 0.3, "cuda": 30.0}
+OVERHEAD = {"cpu": 1.0, "cuda": 30.0}
 BASE_PARAMETERS = 95e6
 
 
