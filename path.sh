@@ -58,4 +58,5 @@ export PYTHONHASHSEED=0            # nothing may hang on the order of a set
 export TOKENIZERS_PARALLELISM=false
 # Memory that is freed is kept for the next tensor: to be given new pages by the system took a tenth of the time.
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
+export ONEDNN_PRIMITIVE_CACHE_CAPACITY=${ONEDNN_PRIMITIVE_CACHE_CAPACITY:-8192} # shapes of operations, else 1024
 export HF_HUB_DISABLE_TELEMETRY=1

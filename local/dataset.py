@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 import torchaudio
 from speechbrain.dataio import audio_io
 from torch import Tensor
@@ -22,6 +23,10 @@ from local.job import Job
 from local.store import Store
 from local.systems import Targets
 from local.tokenizer import Tokenizer
+
+# What a batch's length is a multiple of, in samples and in frames: a processor prepares every operation anew for
+# sizes that it has not seen, which took half of the time of a small model.
+GRID = {1: 640, 2: 2}
 
 
 def load_wav(path: str | Path) -> Tensor:
@@ -44,7 +49,7 @@ def load_wav(path: str | Path) -> Tensor:
 
 @dataclass
 class Batch:
-    """Utterances padded to the longest of them.
+    """Utterances padded to the longest of them, and to a multiple of `GRID`.
 
     Attributes
     ----------
@@ -157,11 +162,18 @@ class Utterances(Dataset):
         )
         return Batch(
             ids=[self.ids[index] for index in indices],
-            wavs=pad_sequence(wavs, batch_first=True),
+            wavs=_padded(wavs),
             lengths=torch.tensor([len(wav) for wav in wavs]),
             targets=targets,
             texts=[self.texts[index] for index in indices],
         )
+
+
+def _padded(items: list[Tensor]) -> Tensor:
+    """[N] or [T, c] each -> [B, N'] or [B, T', c]."""
+    batch = pad_sequence(items, batch_first=True)
+    extra = -batch.shape[1] % GRID[items[0].ndim]
+    return F.pad(batch, (*(0, 0) * (batch.ndim - 2), 0, extra))
 
 
 def loader(utterances: Utterances, batch_sampler, num_workers: int = 0) -> DataLoader:

@@ -153,7 +153,7 @@ class WaveformEncoder(Encoder):
             for layer, (kernel, stride) in zip(self.model.feature_extractor.conv_layers, self.kernels, strict=True):
                 n_frames = (n_frames - kernel) // stride + 1
                 if isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm):
-                    hidden = layer.activation(_masked_group_norm(layer.conv(hidden), layer.layer_norm, n_frames))
+                    hidden = layer.activation(_group_norm(layer.conv(hidden), layer.layer_norm, n_frames))
                 else:
                     hidden = layer(hidden)
         return hidden.transpose(1, 2), n_frames
@@ -264,10 +264,18 @@ def _standardise(wavs: Tensor, lengths: Tensor) -> Tensor:
     return wavs / torch.sqrt(wavs.square().sum(1, keepdim=True) / samples + 1e-7)
 
 
-def _masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
+def _group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
     """Group norm with one channel a group, over each utterance's true frames only: [B, c, T] -> [B, c, T]."""
-    if hidden.device.type == "cpu" and bool((n_frames == hidden.shape[2]).all()):
-        return F.group_norm(hidden, norm.num_groups, norm.weight, norm.bias, norm.eps)  # there is no padding
+    if hidden.device.type != "cpu":
+        return _masked_group_norm(hidden, norm, n_frames)
+    # A processor is faster utterance by utterance; a GPU would have to be told the lengths.
+    size, settings = hidden.shape[2], (norm.num_groups, norm.weight, norm.bias, norm.eps)
+    true = [(one[None, :, :length], size - length) for one, length in zip(hidden, n_frames.tolist(), strict=True)]
+    return torch.cat([F.pad(torch.group_norm(frames, *settings), (0, beyond)) for frames, beyond in true])
+
+
+def _masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
+    """The same in one go."""
     mask = length_mask(n_frames, hidden.shape[2])[:, None]
     count = n_frames[:, None, None]
     values = hidden.float()

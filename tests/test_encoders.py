@@ -15,7 +15,7 @@ from transformers import AutoFeatureExtractor, AutoModel, BertConfig, BertModel,
 
 from local.audio import SAMPLE_RATE
 from local.dataset import load_wav
-from local.encoders import Encoder, length_mask, load_encoder
+from local.encoders import Encoder, _group_norm, _masked_group_norm, length_mask, load_encoder
 from local.errors import UserError
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -387,3 +387,22 @@ def test_without_a_preprocessor_spectra_cannot_be_made(tmp_path, family):
 def test_architectures_that_would_break_the_contract(tmp_path, family, key):
     with pytest.raises(UserError, match=key):
         load_encoder(tiny_models.save(tmp_path, family, **{key: True}))
+
+
+def test_group_norm_in_one_go_is_that_by_utterance():
+    """A GPU takes the first, a processor the second: same values, same gradients, whatever stands in the padding."""
+    torch.manual_seed(3)
+    norm = torch.nn.GroupNorm(6, 6).double()
+    torch.nn.init.normal_(norm.weight)
+    n_frames = torch.tensor([17, 5, 1])
+    true = torch.arange(17) < n_frames[:, None, None]
+    results = []
+    for function in (_group_norm, _masked_group_norm):
+        hidden = torch.randn(3, 6, 17, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+        hidden = hidden.requires_grad_()
+        normed = function(hidden, norm, n_frames) * true
+        weight = torch.randn(3, 6, 17, generator=torch.Generator().manual_seed(5)).double()
+        results.append([normed, *torch.autograd.grad((normed * weight).sum(), [hidden, norm.weight, norm.bias])])
+    for one, other in zip(*results, strict=True):
+        # The masked one computes in single precision.
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
