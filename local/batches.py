@@ -19,14 +19,16 @@ class MicroBatch(NamedTuple):
 
     indices
         Of the utterances.
-    update_size
-        How many utterances the whole update has.
+    share
+        Of the update: what its mean loss counts for in the gradient. Where several processes average
+        their gradients, as many times more; 0 where a process is left without an utterance of the
+        update, and takes one of another's to keep step.
     ends_update
         Whether the optimizer steps after this one.
     """
 
     indices: list[int]
-    update_size: int
+    share: float
     ends_update: bool
 
 
@@ -83,7 +85,9 @@ def cut(durations: np.ndarray, limits: Limits) -> list[slice]:
 class UpdateSampler(Sampler[list[int]]):
     """Every utterance once an epoch, shuffled into updates, each cut into micro-batches of like lengths.
 
-    The order depends on seed and epoch alone. The last update of an epoch has what is left.
+    The order depends on seed and epoch alone. The last update of an epoch has what is left. Several
+    processes (DDP) have the same updates; of each update's utterances they are dealt one after the
+    other in order of length.
 
     Parameters
     ----------
@@ -95,13 +99,18 @@ class UpdateSampler(Sampler[list[int]]):
         Of a micro-batch.
     seed
         Of the experiment.
+    rank, world_size
+        Which of how many processes this is.
     """
 
-    def __init__(self, durations: np.ndarray, batch_size: int, limits: Limits, seed: int) -> None:
+    def __init__(
+        self, durations: np.ndarray, batch_size: int, limits: Limits, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
         self.durations = np.asarray(durations, float)
         self.batch_size = batch_size
         self.limits = limits
         self.seed = seed
+        self.rank, self.world_size = rank, world_size
         self.set_epoch(1)
 
     @property
@@ -113,11 +122,17 @@ class UpdateSampler(Sampler[list[int]]):
         """Draw the plan of an epoch: `plan`, its micro-batches in order."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.durations))
         self.plan: list[MicroBatch] = []
-        for start in range(0, len(order), self.batch_size):
+        for number, start in enumerate(range(0, len(order), self.batch_size)):
             update = order[start : start + self.batch_size]
             update = update[np.argsort(self.durations[update], kind="stable")]
-            slices = cut(self.durations[update], self.limits)
-            self.plan += [MicroBatch(update[part].tolist(), len(update), part == slices[-1]) for part in slices]
+            # The first to be dealt to changes, as the last has the longer ones.
+            mine = update[(self.rank + number) % self.world_size :: self.world_size]
+            share = self.world_size / len(update) if len(mine) else 0.0
+            mine = mine if len(mine) else update[:1]
+            slices = cut(self.durations[mine], self.limits)
+            micro_batches = (mine[part].tolist() for part in slices)
+            self.plan += [MicroBatch(some, share * len(some), False) for some in micro_batches]
+            self.plan[-1] = self.plan[-1]._replace(ends_update=True)
 
     def __len__(self) -> int:
         return len(self.plan)

@@ -201,9 +201,10 @@ class EmotionBrain(sb.Brain):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
             losses = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
-            share = losses.total * (len(batch) / micro_batch.update_size)
+            share = losses.total * micro_batch.share
             self.scaler.scale(share).backward()
-        self.tally.add(losses, outputs, batch, counts=torch.isfinite(losses.total.detach()))
+        if micro_batch.share:
+            self.tally.add(losses, outputs, batch, counts=torch.isfinite(losses.total.detach()))
         self.update_loss = share.detach() + self.update_loss
         if micro_batch.ends_update:
             self.optimizers_step()

@@ -76,14 +76,46 @@ def test_an_epoch_has_every_utterance_once(n, batch_size, size):
     assert len(sampler) == len(list(sampler)) == len(sampler.plan)
     assert sum(part.ends_update for part in sampler.plan) == sampler.updates_per_epoch == -(-n // batch_size)
     update: list[int] = []
+    shares: list[float] = []
     for part in sampler.plan:
         assert 0 < len(part.indices) <= size
         update += part.indices
+        shares.append(part.share)
         if part.ends_update:
-            assert len(update) == part.update_size <= batch_size
+            assert len(update) <= batch_size and sum(shares) == pytest.approx(1)
             assert (np.diff(durations[update]) >= 0).all()  # micro-batches of like lengths
-            update = []
+            update, shares = [], []
     assert update == []
+
+
+@pytest.mark.parametrize(("n", "batch_size", "world_size"), [(23, 8, 2), (16, 8, 4), (17, 8, 3), (9, 2, 4)])
+def test_several_processes_share_the_updates_of_one(n, batch_size, world_size):
+    """In step, each utterance once; the mean of their gradients, each utterance's counted by share, is the update's."""
+    durations = np.random.default_rng(7).uniform(0.5, 20, n)
+    alone = updates(UpdateSampler(durations, batch_size, Limits(8, 60, 1), seed=1))
+    shared = [
+        updates(UpdateSampler(durations, batch_size, Limits(8, 60, 1), 1, r, world_size)) for r in range(world_size)
+    ]
+    assert {len(of_rank) for of_rank in shared} == {len(alone)}
+    for whole, *parts in zip(alone, *shared, strict=True):
+        weight = np.zeros(n)
+        for part in parts:
+            assert part  # every process has a step to take
+            for index, share in part.items():
+                weight[index] += share / world_size
+        expected = np.zeros(n)
+        expected[list(whole)] = list(whole.values())
+        assert weight == pytest.approx(expected) and weight.sum() == pytest.approx(1)
+
+
+def updates(sampler: UpdateSampler) -> list[dict[int, float]]:
+    """The updates of a plan: what each utterance counts for, by index."""
+    found: list[dict[int, float]] = [{}]
+    for part in sampler.plan:
+        found[-1] |= dict.fromkeys(part.indices, part.share / len(part.indices))
+        found += [{}] if part.ends_update else []
+    assert found.pop() == {}
+    return found
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():

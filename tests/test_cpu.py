@@ -119,16 +119,31 @@ def test_convolution_is_torchs(frames, taps, padding):
         assert torch.allclose(one, other, atol=1e-10)
 
 
-def test_convolution_in_bfloat16_is_as_near_as_torchs():
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 128, "padding": 64, "groups": 4},
+        {"kernel_size": 3, "stride": 2},
+        {"kernel_size": 5, "padding": 2, "dilation": 2, "bias": False},
+    ],
+)
+def test_convolution_in_bfloat16_is_as_near_as_torchs(settings):
     torch.manual_seed(6)
-    conv = nn.Conv1d(64, 64, 128, padding=64, groups=4)
-    x = torch.randn(2, 64, 90)
-    exact = conv(x)
+    conv = nn.Conv1d(64, 64, **settings)
+    x = torch.randn(2, 64, 90, requires_grad=True)
+
+    def found(function) -> list[Tensor]:
+        y = function(x).float()
+        return [y, *gradients(y, [x, conv.weight], torch.cos(torch.arange(y.numel()).view_as(y).float()))]
+
+    exact = found(conv)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        theirs, ours = conv(x), convolve(conv, x, conv.weight, conv.bias)
-    assert ours.dtype == theirs.dtype == torch.bfloat16
-    assert (ours - exact).abs().mean() < 1.2 * (theirs - exact).abs().mean()
-    assert torch.equal(convolve(conv, x, conv.weight, conv.bias), exact)  # in single precision it is torch's
+        theirs, ours = found(conv), found(lambda x: convolve(conv, x, conv.weight, conv.bias))
+        assert convolve(conv, x, conv.weight, conv.bias).dtype == torch.bfloat16
+    for one, other, truth in zip(ours, theirs, exact, strict=True):
+        assert one.shape == truth.shape
+        assert (one - truth).abs().mean() < 1.2 * (other - truth).abs().mean()
+    assert torch.equal(convolve(conv, x, conv.weight, conv.bias), exact[0])  # in single precision it is torch's
 
 
 # ---------------------------------------------------------------- whole models

@@ -1,5 +1,7 @@
-"""Grouped convolution over frames on a processor.
+"""Convolution over frames on a processor, in bfloat16.
 
+The CNN of a wav2vec 2.0 is a fifth faster, and twice as fast where it is small, if the channels of a frame
+lie together.
 The positional convolution of a wav2vec 2.0 has 16 groups of 48 channels and 128 taps. oneDNN does it
 at a quarter of the rate of a matrix product in bfloat16; here it is one, over windows of frames.
 """
@@ -67,9 +69,17 @@ class _Convolution(torch.autograd.Function):
 
 
 def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolve as `torch.nn.Conv1d` does with stride 1, dilation 1 and zeros: [B, C, T] -> [B, C', T']."""
+    """Convolve as `torch.nn.Conv1d` does: [B, C, T] -> [B, C', T'].
+
+    Where it has groups, its stride and dilation are 1, and what it pads with is zeros.
+    """
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     if x.device.type != "cpu" or kind != torch.bfloat16:
         return nn.Conv1d._conv_forward(conv, x, weight, bias)
-    y = _Convolution.apply(x.to(kind), weight.to(kind), conv.padding[0])
+    x, weight = x.to(kind), weight.to(kind)
+    if conv.groups == 1:
+        x, weight = (value[:, :, None].contiguous(memory_format=torch.channels_last) for value in (x, weight))
+        stride, padding, dilation = (1, *conv.stride), (0, *conv.padding), (1, *conv.dilation)
+        return F.conv2d(x, weight, bias, stride, padding, dilation).squeeze(2)
+    y = _Convolution.apply(x, weight, conv.padding[0])
     return y if bias is None else y + bias.to(kind)[:, None]
