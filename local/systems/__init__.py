@@ -4,7 +4,8 @@ The trainer asks two things of a system, an `nn.Module`:
 
 `forward(wavs, lengths)` -> `Outputs`
     [B, N] waveforms and [B] true lengths in samples to emotion logits and, where the system has
-    a CTC head, logits over tokens per frame.
+    a CTC head, logits over tokens per frame. Where the encoder's CNN is frozen, it gets what the CNN
+    has made of them, [B, T, c], and [B] frames: a system passes both on to its encoder unseen.
 `losses(outputs, targets)` -> `Losses`
     What to descend on, and its parts for the log; every one a mean over the batch's utterances,
     so that the mean over micro-batches, weighted by their sizes, is that of the whole batch.
