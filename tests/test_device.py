@@ -26,7 +26,7 @@ def test_limits_are_the_yamls_and_a_pass_costs_more_on_a_gpu_and_with_a_small_mo
     large, small = torch.nn.Linear(1000, 1000), torch.nn.Linear(100, 100)
     on_cpu, on_gpu = (device.limits(VALUES | {"device": name}, large) for name in ("cpu", "cuda:1"))
     assert on_cpu[:2] == on_gpu[:2] == (VALUES["micro_batch_size"], VALUES["micro_batch_seconds"])
-    assert on_gpu.overhead == pytest.approx(100 * on_cpu.overhead)
+    assert on_gpu.overhead > 10 * on_cpu.overhead > 0
     evaluation = device.evaluation_limits(VALUES | {"device": "cpu"}, small)
     assert evaluation.seconds == VALUES["eval_batch_seconds"]
     assert evaluation.overhead == pytest.approx(on_cpu.overhead * 1_001_000 / 10_100)
