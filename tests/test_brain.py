@@ -292,15 +292,19 @@ def direct_gradients(brain: Recorder, indices: list[int]) -> dict[str, torch.Ten
     return {name: p.grad.clone() for name, p in brain.system.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("micro_batch_size", [1, 3, 8])
-def test_an_update_is_the_mean_over_its_utterances_however_it_is_cut(corpus, tmp_path, micro_batch_size):
+@pytest.mark.parametrize(("size", "seconds"), [(1, 1e9), (3, 1e9), (8, 1e9), (8, 0.7), (3, 0.3)])
+def test_an_update_is_the_mean_over_its_utterances_however_it_is_cut(corpus, tmp_path, size, seconds):
     # The learning rate is 0, so that every update's gradient is that of the first weights. 16 = 7 + 7 + 2.
     values = {"lr": 0.0, "head_lr": 0.0, "weight_decay": 0.0, "max_grad_norm": 0.0, "epochs": 1, "batch_size": 7}
-    brain = fit(build(corpus, tmp_path, steady=True, micro_batch_size=micro_batch_size, **values), None)
+    limits = {"micro_batch_size": size, "micro_batch_seconds": seconds}
+    brain = fit(build(corpus, tmp_path, steady=True, **limits, **values), None)
     order = np.random.default_rng([5, 1]).permutation(16)
     updates = [order[:7].tolist(), order[7:14].tolist(), order[14:].tolist()]
     assert len(brain.clipped) == brain.optimizer_step == 3
-    assert max(len(batch) for batch in brain.batches) == min(micro_batch_size, 7)
+    if seconds == 1e9:
+        assert max(len(batch) for batch in brain.batches) == min(size, 7)
+    longest = [(len(batch), batch.lengths.max() / 16_000) for batch in brain.batches]
+    assert all(n == 1 or n * duration <= seconds for n, duration in longest) and (seconds > 1 or len(longest) > 8)
     brain.modules.train()
     for found, indices in zip(brain.clipped, updates, strict=True):
         expected = direct_gradients(brain, indices)

@@ -139,7 +139,8 @@ def build(
     encoder = load_encoder(tiny_models.config("wav2vec2-group", **settings).to_dict())
     system = MultiTaskSystem(encoder, len(LABELS), len(corpus.tokenizer), alpha=values.pop("alpha", 0.1))
     training = corpus.utterances(table)
-    limits = Limits(values["micro_batch_size"], 1e9, 1e9)  # as few micro-batches as their size allows
+    # As few micro-batches as their size and their seconds allow.
+    limits = Limits(values["micro_batch_size"], values.pop("micro_batch_seconds", 1e9), 1e9)
     sampler = UpdateSampler(training.durations, values["batch_size"], limits, values["seed"])
     brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, WholeCheckpointer(folder / "save"))
     brain.training = training
