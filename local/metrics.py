@@ -28,15 +28,24 @@ def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, flo
     # scikit-learn's own scores check these strings anew, each of them: forty times slower than to count them once.
     counts = np.zeros((len(names), len(names)))
     np.add.at(counts, tuple(pd.Categorical(values, categories=names).codes for values in (reference, hypothesis)), 1)
-    hits, references, hypotheses = counts.diagonal(), counts.sum(1), counts.sum(0)
-    f1 = 2 * hits / (references + hypotheses)
-    occurs = references > 0
+    recalls, f1s = recalls_and_f1s(counts)
     return {
-        "wa": float(hits.sum() / counts.sum()),
-        "ua": float((hits[occurs] / references[occurs]).mean()),
-        "f1": float(f1.mean()),
-        "wf1": float(np.average(f1, weights=references)),
+        "wa": float(counts.trace() / counts.sum()),
+        "ua": float(np.nanmean(recalls)),
+        "f1": float(np.nanmean(f1s)),
+        "wf1": float(np.average(f1s, weights=counts.sum(1))),
     }
+
+
+def recalls_and_f1s(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and F1 of each class, [..., C], of confusion matrices [..., C, C], reference by hypothesis.
+
+    nan where a class does not occur: for recall in the reference, for F1 in either.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    references, hypotheses = confusion.sum(-1), confusion.sum(-2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return hits / references, 2 * hits / (references + hypotheses)
 
 
 def edits(reference: pd.Series, hypothesis: pd.Series) -> pd.DataFrame:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from local.metrics import edits
+from local.metrics import edits, recalls_and_f1s
 from local.predictions import labels
 
 LEAST_CLUSTERS = 5
@@ -71,16 +71,12 @@ class Tallies:
     def rates(self, sums: np.ndarray) -> np.ndarray:
         """`RATES` [5, ...] of sums over clusters [..., C * C + 4]; nan where one is not defined."""
         confusion = sums[..., :-4].reshape(*sums.shape[:-1], self.n_labels, self.n_labels)
-        hits, references, hypotheses = (
-            np.diagonal(confusion, axis1=-2, axis2=-1),
-            confusion.sum(-1),
-            confusion.sum(-2),
-        )
+        recalls, f1s = recalls_and_f1s(confusion)
+        hits = np.trace(confusion, axis1=-2, axis2=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            recalls = np.where(references > 0, hits / references, np.nan)
-            f1s = np.where(references + hypotheses > 0, 2 * hits / (references + hypotheses), np.nan)
             wer, cer = sums[..., -4] / sums[..., -3], sums[..., -2] / sums[..., -1]
-            return np.stack([hits.sum(-1) / references.sum(-1), np.nanmean(recalls, -1), np.nanmean(f1s, -1), wer, cer])
+            wa = hits / confusion.sum((-1, -2))
+            return np.stack([wa, np.nanmean(recalls, -1), np.nanmean(f1s, -1), wer, cer])
 
     def resampled(self, drawn: np.ndarray) -> np.ndarray:
         """`RATES` [5, resamples] of clusters drawn with replacement: indices [resamples, clusters]."""
