@@ -92,7 +92,8 @@ class Tally:
         total = losses.total.detach()
         correct = (outputs.emotion.argmax(-1) == batch.targets.emotion).float().mean()
         means = torch.stack([total, losses.ce, losses.ctc, correct, torch.ones_like(total)]).double()
-        sums = torch.cat([means * len(batch), losses.ctc_left_out.double()[None]])
+        left_out = losses.ctc_left_out.to(total.device, torch.float64, non_blocking=True)
+        sums = torch.cat([means * len(batch), left_out[None]])
         sums = sums if counts is None else torch.where(counts, sums, 0.0)
         self.sums = sums if self.sums is None else self.sums + sums
 

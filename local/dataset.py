@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -58,7 +58,7 @@ class Batch:
     wavs
         [B, N] float samples, or [B, T, c] features of a frozen CNN; zero beyond each utterance's end.
     lengths
-        [B] int, true samples, or frames.
+        [B] int, true samples, or frames; they and the tokens stay on the CPU (see `local.systems`).
     targets
         Class and token indices.
     texts
@@ -75,10 +75,9 @@ class Batch:
         return len(self.ids)
 
     def to(self, device: str | torch.device) -> Batch:
-        """Move the tensors to a device."""
-        targets = Targets(*(tensor.to(device, non_blocking=True) for tensor in self.targets))
-        wavs, lengths = self.wavs.to(device, non_blocking=True), self.lengths.to(device, non_blocking=True)
-        return Batch(self.ids, wavs, lengths, targets, self.texts)
+        """Move what a device computes with to it."""
+        targets = self.targets._replace(emotion=self.targets.emotion.to(device, non_blocking=True))
+        return replace(self, wavs=self.wavs.to(device, non_blocking=True), targets=targets)
 
     def pin_memory(self) -> Batch:
         """Move the tensors to page-locked memory (called by the DataLoader)."""

@@ -31,9 +31,9 @@ WAVEFORM = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
 KNOWN = (*WAVEFORM, "wav2vec2-bert", "whisper")
 
 
-def length_mask(lengths: Tensor, size: int) -> Tensor:
-    """Mark what is not padding: [B] lengths -> [B, size] bool."""
-    return torch.arange(size, device=lengths.device) < lengths[:, None]
+def length_mask(lengths: Tensor, size: int, device: torch.device | str = "cpu") -> Tensor:
+    """Mark what is not padding: [B] lengths -> [B, size] bool on a device, which is not waited for."""
+    return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
 
 
 class Encoder(nn.Module):
@@ -74,14 +74,15 @@ class Encoder(nn.Module):
             [B, N] float, 16 kHz, zero beyond each utterance's end. Waveform encoders take in their place
             what their CNN has made of them (see `local.feature_store`): [B, T, c] features of any type.
         lengths
-            [B] int, true samples, or frames, per utterance.
+            [B] int, true samples, or frames, per utterance; on the CPU whatever the device, which would
+            have to be waited for to learn them.
 
         Returns
         -------
         frames
             [B, T, d]; what lies beyond an utterance's last true frame is undefined.
         n_frames
-            [B] int, true frames per utterance, at least 1.
+            [B] int, true frames per utterance, at least 1; on the CPU.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             return self.encode(wavs, lengths)
@@ -95,7 +96,7 @@ class Encoder(nn.Module):
         return super().train(mode and not self.freeze)
 
     def _spec_augment_mask(self, n_frames: Tensor, size: int) -> Tensor | None:
-        """Draw the frames that SpecAugment hides, inside each utterance's true length: [B, size] bool.
+        """Draw the frames that SpecAugment hides, inside each utterance's true length: [B, size] bool, on the CPU.
 
         The checkpoint's own rate and span, drawn by transformers (from numpy's generator); given
         explicitly because HuBERT's own draw ignores padding and all of them refuse short batches.
@@ -104,16 +105,16 @@ class Encoder(nn.Module):
         if not (self.training and getattr(config, "apply_spec_augment", True) and config.mask_time_prob > 0):
             return None
         if size <= config.mask_time_length:
-            return torch.zeros(len(n_frames), size, dtype=torch.bool, device=n_frames.device)
+            return torch.zeros(len(n_frames), size, dtype=torch.bool)
         mask = _compute_mask_indices(
             (len(n_frames), size),
             mask_prob=config.mask_time_prob,
             mask_length=config.mask_time_length,
-            attention_mask=length_mask(n_frames.cpu(), size).long(),
+            attention_mask=length_mask(n_frames, size).long(),
             min_masks=config.mask_time_min_masks,
         )
         # Where an utterance is too short for a span, transformers marks the batch's last frame.
-        return torch.from_numpy(mask).to(n_frames.device) & length_mask(n_frames, size)
+        return torch.from_numpy(mask) & length_mask(n_frames, size)
 
 
 class WaveformEncoder(Encoder):
@@ -162,10 +163,12 @@ class WaveformEncoder(Encoder):
         """Project the CNN's features, hide some (SpecAugment), run the transformer: [B, T, c] -> [B, T, d]."""
         hidden = self.model.feature_projection(features)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-        hidden = self.model._mask_hidden_states(
-            hidden, mask_time_indices=self._spec_augment_mask(n_frames, hidden.shape[1])
-        )
-        self._mask = length_mask(n_frames, hidden.shape[1])
+        hide = self._spec_augment_mask(n_frames, hidden.shape[1])
+        if hide is not None:
+            # Indices in place of a mask: to find out what a mask on a GPU selects, it would be waited for.
+            hide = tuple(indices.to(hidden.device, non_blocking=True) for indices in hide.nonzero(as_tuple=True))
+        hidden = self.model._mask_hidden_states(hidden, mask_time_indices=hide)
+        self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)
         return self.model.encoder(hidden, attention_mask=self._mask).last_hidden_state
 
 
@@ -181,13 +184,14 @@ class FilterbankEncoder(Encoder):
         """Filter banks per utterance, on the CPU, then the conformer."""
         lengths = lengths.clamp(min=self.min_samples)
         wavs = F.pad(wavs, (0, max(0, self.min_samples - wavs.shape[1])))
-        waves = [wav[:length].numpy() for wav, length in zip(wavs.detach().float().cpu(), lengths.cpu(), strict=True)]
+        waves = [wav[:length].numpy() for wav, length in zip(wavs.detach().float().cpu(), lengths, strict=True)]
         inputs = self.extractor(waves, sampling_rate=SAMPLE_RATE, return_tensors="pt", padding=True)
         features = inputs["input_features"].to(wavs.device)
-        mask = inputs["attention_mask"].to(wavs.device).bool()
-        n_frames = mask.sum(1)
-        spec_augment = self._spec_augment_mask(n_frames, features.shape[1])
-        hidden = self.model(features, attention_mask=mask, mask_time_indices=spec_augment).last_hidden_state
+        n_frames = inputs["attention_mask"].sum(1)
+        hide = self._spec_augment_mask(n_frames, features.shape[1])
+        hide = None if hide is None else hide.to(wavs.device)
+        mask = length_mask(n_frames, features.shape[1], wavs.device)
+        hidden = self.model(features, attention_mask=mask, mask_time_indices=hide).last_hidden_state
         return hidden, n_frames
 
 
@@ -208,11 +212,11 @@ class WhisperEncoder(Encoder):
         spectra, n_spectra = self.spectra(wavs, lengths)
         hide = self._spec_augment_mask(n_spectra, spectra.shape[2])
         if hide is not None:
-            spectra = spectra.masked_fill(hide[:, None], 0.0)
+            spectra = spectra.masked_fill(hide.to(spectra.device, non_blocking=True)[:, None], 0.0)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_cnn):
             hidden = F.gelu(self.model.conv1(spectra))
             # What the second convolution sees beyond the end must be what it would see alone: zeros.
-            hidden = hidden.masked_fill(~length_mask(n_spectra, hidden.shape[2])[:, None], 0.0)
+            hidden = hidden.masked_fill(~length_mask(n_spectra, hidden.shape[2], hidden.device)[:, None], 0.0)
             hidden = F.gelu(self.model.conv2(hidden)).transpose(1, 2)
         n_frames = (n_spectra - 1) // 2 + 1
         return self.context(hidden, n_frames), n_frames
@@ -223,7 +227,9 @@ class WhisperEncoder(Encoder):
         hidden = hidden + model.embed_positions.weight[: hidden.shape[1]]
         hidden = F.dropout(hidden, p=config.dropout, training=self.training)
         mask = create_bidirectional_mask(
-            config=config, inputs_embeds=hidden, attention_mask=length_mask(n_frames, hidden.shape[1])
+            config=config,
+            inputs_embeds=hidden,
+            attention_mask=length_mask(n_frames, hidden.shape[1], hidden.device),
         )
         for layer in model.layers:
             if self.training and config.encoder_layerdrop > 0 and torch.rand([]) < config.encoder_layerdrop:
@@ -248,7 +254,7 @@ class WhisperEncoder(Encoder):
             wavs = F.pad(wavs.float(), (0, self.n_fft + self.hop))
             power = torch.stft(wavs, self.n_fft, self.hop, window=self.window, return_complex=True).abs() ** 2
             mel = (self.mel @ power).clamp(min=1e-10).log10()[..., : int(n_spectra.max())]
-        beyond = ~length_mask(n_spectra, mel.shape[2])[:, None]
+        beyond = ~length_mask(n_spectra, mel.shape[2], mel.device)[:, None]
         loudest = mel.masked_fill(beyond, -torch.inf).amax(dim=(1, 2), keepdim=True)
         return ((torch.maximum(mel, loudest - 8.0) + 4.0) / 4.0).masked_fill(beyond, 0.0), n_spectra
 
@@ -258,8 +264,8 @@ def _standardise(wavs: Tensor, lengths: Tensor) -> Tensor:
 
     As transformers' Wav2Vec2FeatureExtractor does: (x - mean) / sqrt(var + 1e-7).
     """
-    mask = length_mask(lengths, wavs.shape[1])
-    samples = lengths[:, None]
+    mask = length_mask(lengths, wavs.shape[1], wavs.device)
+    samples = mask.sum(1, keepdim=True)
     wavs = (wavs - (wavs * mask).sum(1, keepdim=True) / samples) * mask
     return wavs / torch.sqrt(wavs.square().sum(1, keepdim=True) / samples + 1e-7)
 
@@ -268,7 +274,7 @@ def _group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
     """Group norm with one channel a group, over each utterance's true frames only: [B, c, T] -> [B, c, T]."""
     if hidden.device.type != "cpu":
         return _masked_group_norm(hidden, norm, n_frames)
-    # A processor is faster utterance by utterance; a GPU would have to be told the lengths.
+    # A processor is faster utterance by utterance.
     size, settings = hidden.shape[2], (norm.num_groups, norm.weight, norm.bias, norm.eps)
     true = [(one[None, :, :length], size - length) for one, length in zip(hidden, n_frames.tolist(), strict=True)]
     return torch.cat([F.pad(torch.group_norm(frames, *settings), (0, beyond)) for frames, beyond in true])
@@ -276,8 +282,8 @@ def _group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
 
 def _masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
     """The same in one go."""
-    mask = length_mask(n_frames, hidden.shape[2])[:, None]
-    count = n_frames[:, None, None]
+    mask = length_mask(n_frames, hidden.shape[2], hidden.device)[:, None]
+    count = mask.sum(2, keepdim=True)
     values = hidden.float()
     mean = (values * mask).sum(2, keepdim=True) / count
     variance = ((values - mean) * mask).square().sum(2, keepdim=True) / count

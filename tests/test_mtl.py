@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from tiny_models import STEADY, padded, waves
 from torch import Tensor
 from transformers import Wav2Vec2ForCTC
 
+from local.brain import Tally
+from local.dataset import Batch
 from local.encoders import load_encoder
 from local.errors import UserError
 from local.systems import Losses, Outputs, Targets
@@ -288,3 +291,29 @@ def test_any_encoder_carries_the_heads(tmp_path, family):
     assert losses.ctc_left_out == 0
     found = gradients(system, losses.total)
     assert found["token_head.weight"].abs().sum() > 0 and found["emotion_head.weight"].abs().sum() > 0
+
+
+# The device
+
+
+@pytest.mark.parametrize("family", [*tiny_models.WAVEFORM, "whisper"])
+def test_a_step_asks_nothing_of_the_device(tmp_path, family, monkeypatch):
+    """Tensors on `meta` have no values: whatever would wait for one of a GPU's fails here."""
+
+    def ctc_loss(log_probs, tokens, n_frames, n_tokens, **settings):
+        # PyTorch has none without values. Its own for a GPU reads the lengths on the CPU.
+        assert (tokens.device.type, n_frames.device.type, n_tokens.device.type) == ("meta", "cpu", "cpu")
+        return log_probs.sum((0, 2))
+
+    monkeypatch.setattr(F, "ctc_loss", ctc_loss)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # nor has it precisions there
+    settings = {} if family == "whisper" else {"layerdrop": 0.0}
+    folder = tiny_models.save(tmp_path, family, apply_spec_augment=True, mask_time_prob=0.5, **settings)
+    system = build(folder, alpha=0.1).to("meta")
+    wavs, lengths = padded(waves(16000, 9000))
+    batch = Batch(["a", "b"], wavs, lengths, targets((1, 2), (3, 3, 3)), ["", ""]).to("meta")
+    outputs = system(batch.wavs, batch.lengths)
+    losses = system.losses(outputs, batch.targets)
+    losses.total.backward()
+    Tally().add(losses, outputs, batch, counts=torch.isfinite(losses.total.detach()))
+    assert all(parameter.grad.device.type == "meta" for parameter in system.token_head.parameters())

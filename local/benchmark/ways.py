@@ -115,7 +115,8 @@ class Released(Way):
                 frames = self.model(batch.wavs).last_hidden_state
                 tokens = self.heads[0](frames).log_softmax(-1).transpose(0, 1)
                 n_frames = self.model._get_feat_extract_output_lengths(batch.lengths)
-                ctc = F.ctc_loss(tokens, batch.targets.tokens, n_frames, batch.targets.n_tokens, reduction="sum")
+                texts = batch.targets.tokens.to(self.device)
+                ctc = F.ctc_loss(tokens, texts, n_frames, batch.targets.n_tokens, reduction="sum")
                 ce = F.cross_entropy(self.heads[1](frames.mean(1)), batch.targets.emotion)
                 ((ce + 0.1 * ctc / len(batch)) * len(batch) / len(update)).backward()
             _step(self.optimizer, self.parameters)

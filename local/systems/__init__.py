@@ -29,7 +29,7 @@ class Outputs(NamedTuple):
     tokens
         [B, T, V] logits per frame, or None where the system has no CTC head.
     n_frames
-        [B] true frames.
+        [B] true frames; on the CPU.
     """
 
     emotion: Tensor
@@ -41,11 +41,11 @@ class Targets(NamedTuple):
     """What is true of a batch.
 
     emotion
-        [B] class indices.
+        [B] class indices, on the device.
     tokens
-        [B, L] token indices, padded with 0.
+        [B, L] token indices, padded with 0; on the CPU.
     n_tokens
-        [B] true tokens; 0 where there is no transcript.
+        [B] true tokens; 0 where there is no transcript; on the CPU.
     """
 
     emotion: Tensor
@@ -64,7 +64,7 @@ class Losses(NamedTuple):
         CTC loss, summed over each transcript; 0 for an utterance that it is left out of.
     ctc_left_out
         How many utterances the CTC term is left out of: no transcript, or one that needs more
-        frames than there are.
+        frames than there are; on the CPU.
     """
 
     total: Tensor

@@ -54,9 +54,9 @@ class MultiTaskSystem(nn.Module):
 
     def pool(self, frames: Tensor, n_frames: Tensor) -> Tensor:
         """Pool over the true frames: [B, T, d], [B] -> [B, d]."""
-        true = length_mask(n_frames, frames.shape[1])[:, :, None]
+        true = length_mask(n_frames, frames.shape[1], frames.device)[:, :, None]
         total = frames.float().masked_fill(~true, 0.0).sum(1)
-        return total if self.pooling == "sum" else total / n_frames[:, None]
+        return total if self.pooling == "sum" else total / true.sum(1)
 
     def losses(self, outputs: Outputs, targets: Targets) -> Losses:
         """L = CE + alpha * CTC, and its parts, in single precision."""
@@ -84,7 +84,7 @@ def ctc_batchmean(outputs: Outputs, targets: Targets) -> tuple[Tensor, Tensor]:
     loss
         Scalar.
     left_out
-        Scalar int, utterances that added nothing.
+        Scalar int, utterances that added nothing; on the CPU.
     """
     tokens, n_tokens, n_frames = targets.tokens, targets.n_tokens, outputs.n_frames
     pair = length_mask(n_tokens - 1, tokens.shape[1] - 1) if tokens.shape[1] > 1 else tokens[:, :0].bool()
@@ -92,5 +92,6 @@ def ctc_batchmean(outputs: Outputs, targets: Targets) -> tuple[Tensor, Tensor]:
     fits = (n_tokens > 0) & (n_tokens + repeats <= n_frames)
     # Those that do not fit count as empty, and then not at all: to pick out the others, a GPU would be waited for.
     log_probs = outputs.tokens.float().log_softmax(-1).transpose(0, 1)
+    tokens = tokens.to(log_probs.device, non_blocking=True)
     losses = F.ctc_loss(log_probs, tokens, n_frames, n_tokens.where(fits, 0), blank=BLANK, reduction="none")
-    return losses.where(fits, 0.0).sum() / len(fits), (~fits).sum()
+    return losses.where(fits.to(losses.device, non_blocking=True), 0.0).sum() / len(fits), (~fits).sum()
