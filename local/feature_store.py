@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from local.encoders import Encoder, WaveformEncoder
+from local.encoders import Encoder
+from local.encoders.waveform import WaveformEncoder
 from local.errors import UserError
 from local.files import digest
 from local.once import make_once

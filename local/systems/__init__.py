@@ -12,13 +12,20 @@ The trainer asks two things of a system, an `nn.Module`:
 
 Where parameters need a learning rate of their own, `heads()` lists the modules that learn at
 `head_lr`; the rest learns at `lr`.
+
+To be exported, a file names its class `SYSTEM`, and `settings()` gives what makes another of it besides
+`encoder`, `n_labels` and `n_tokens`, as plain values.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from local.errors import UserError
 
 
 class Outputs(NamedTuple):
@@ -71,3 +78,17 @@ class Losses(NamedTuple):
     ce: Tensor
     ctc: Tensor
     ctc_left_out: Tensor
+
+
+def system_class(name: str) -> type[nn.Module]:
+    """The system that a file here defines.
+
+    Raises
+    ------
+    UserError
+        There is no such file.
+    """
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    if name not in known:
+        raise UserError(f"system '{name}' is not known", f"known are: {' '.join(known)}")
+    return importlib.import_module(f"{__name__}.{name}").SYSTEM

@@ -68,6 +68,10 @@ class MultiTaskSystem(nn.Module):
         total = ce + self.alpha * ctc if self.alpha > 0 else ce
         return Losses(total, ce.detach(), ctc.detach(), left_out)
 
+    def settings(self) -> dict[str, float | str]:
+        """What makes another of it, besides the encoder and the sizes of the heads."""
+        return {"alpha": self.alpha, "pooling": self.pooling}
+
     def heads(self) -> list[nn.Module]:
         """The modules that learn at `head_lr`."""
         return [self.token_head, self.emotion_head]
@@ -95,3 +99,6 @@ def ctc_batchmean(outputs: Outputs, targets: Targets) -> tuple[Tensor, Tensor]:
     tokens = tokens.to(log_probs.device, non_blocking=True)
     losses = F.ctc_loss(log_probs, tokens, n_frames, n_tokens.where(fits, 0), blank=BLANK, reduction="none")
     return losses.where(fits.to(losses.device, non_blocking=True), 0.0).sum() / len(fits), (~fits).sum()
+
+
+SYSTEM = MultiTaskSystem

@@ -1,0 +1,14 @@
+"""Speech encoders: a batch of waveforms to frames, the same for an utterance alone and in any batch.
+
+Three families, a file each, cover the Hugging Face hub: wav2vec 2.0, HuBERT, WavLM and data2vec-audio
+read the waveform through a CNN; w2v-BERT 2.0 reads filter banks; Whisper (its encoder) log-mel spectra.
+
+The weights are loaded with transformers rather than with SpeechBrain's lobes: those normalise the
+padded batch, let padding into group norm, pad Whisper's input to 30 s, and ask the hub even for
+what is cached.
+"""
+
+from local.encoders.base import Encoder, length_mask
+from local.encoders.load import KNOWN, build_encoder, description, load_encoder, refuse_undeclared
+
+__all__ = ["KNOWN", "Encoder", "build_encoder", "description", "length_mask", "load_encoder", "refuse_undeclared"]

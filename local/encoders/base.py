@@ -1,0 +1,105 @@
+"""What all families of encoders share: freezing, SpecAugment, the contract of `forward`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
+
+from local.cpu import quicken
+from local.errors import UserError
+
+
+def length_mask(lengths: Tensor, size: int, device: torch.device | str = "cpu") -> Tensor:
+    """Mark what is not padding: [B] lengths -> [B, size] bool on a device, which is not waited for."""
+    return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
+
+
+class Encoder(nn.Module):
+    """Base of the families: freezing, SpecAugment, and the contract of `forward`.
+
+    Attributes
+    ----------
+    dim
+        Size d of a frame.
+    max_samples
+        Longest input in samples, or None where there is no limit.
+    preprocessor
+        What rebuilds its feature extractor, as far as it is used here.
+    seconds_per_frame
+        How far apart frames are.
+    """
+
+    max_samples: int | None = None
+    preprocessor: dict[str, Any]
+    seconds_per_frame = 0.02
+
+    def __init__(self, model: PreTrainedModel, cnn: nn.Module | None, freeze: bool, freeze_cnn: bool) -> None:
+        super().__init__()
+        quicken(model)
+        self.model = model
+        self.dim: int = model.config.hidden_size
+        self.freeze = freeze
+        self.freeze_cnn = freeze or freeze_cnn
+        if freeze_cnn and cnn is None:
+            raise UserError(f"freeze_cnn: a {model.config.model_type} encoder has no CNN", "set freeze_cnn to False")
+        if getattr(model.config, "add_adapter", False):
+            raise UserError("this encoder shortens its output with an adapter (add_adapter)", "take another checkpoint")
+        if freeze:
+            model.requires_grad_(False)
+        elif freeze_cnn:
+            cnn.requires_grad_(False)
+
+    def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode waveforms.
+
+        Parameters
+        ----------
+        wavs
+            [B, N] float, 16 kHz, zero beyond each utterance's end. Waveform encoders take in their place
+            what their CNN has made of them (see `local.feature_store`): [B, T, c] features of any type.
+        lengths
+            [B] int, true samples, or frames, per utterance; on the CPU whatever the device, which would
+            have to be waited for to learn them.
+
+        Returns
+        -------
+        frames
+            [B, T, d]; what lies beyond an utterance's last true frame is undefined.
+        n_frames
+            [B] int, true frames per utterance, at least 1; on the CPU.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
+            return self.encode(wavs, lengths)
+
+    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What a family does behind `forward`; same shapes."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Encoder:
+        """A frozen encoder stays in evaluation mode: no dropout, no SpecAugment."""
+        return super().train(mode and not self.freeze)
+
+    def _spec_augment_mask(self, n_frames: Tensor, size: int) -> Tensor | None:
+        """Draw the frames that SpecAugment hides, inside each utterance's true length: [B, size] bool, on the CPU.
+
+        The checkpoint's own rate and span, drawn by transformers (from numpy's generator); given
+        explicitly because HuBERT's own draw ignores padding and all of them refuse short batches.
+        """
+        config = self.model.config
+        if not (self.training and getattr(config, "apply_spec_augment", True) and config.mask_time_prob > 0):
+            return None
+        if size <= config.mask_time_length:
+            return torch.zeros(len(n_frames), size, dtype=torch.bool)
+        mask = _compute_mask_indices(
+            (len(n_frames), size),
+            mask_prob=config.mask_time_prob,
+            mask_length=config.mask_time_length,
+            attention_mask=length_mask(n_frames, size).long(),
+            min_masks=config.mask_time_min_masks,
+        )
+        # Where an utterance is too short for a span, transformers marks the batch's last frame.
+        return torch.from_numpy(mask) & length_mask(n_frames, size)

@@ -1,0 +1,104 @@
+"""wav2vec 2.0, HuBERT, WavLM and data2vec-audio: a CNN on the waveform, then a transformer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from local.audio import SAMPLE_RATE
+from local.encoders.base import Encoder, length_mask
+from local.errors import UserError
+
+
+class WaveformEncoder(Encoder):
+    """wav2vec 2.0, HuBERT, WavLM, data2vec-audio: one frame per 320 samples, from a CNN on the waveform."""
+
+    def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
+        super().__init__(model, model.feature_extractor, freeze, freeze_cnn)
+        self.normalise = extractor.do_normalize
+        self.preprocessor = {"do_normalize": extractor.do_normalize}
+        config = model.config
+        self.kernels = list(zip(config.conv_kernel, config.conv_stride, strict=True))
+        self.seconds_per_frame = math.prod(config.conv_stride) / SAMPLE_RATE
+        self.min_samples = 1
+        for kernel, stride in reversed(self.kernels):
+            self.min_samples = (self.min_samples - 1) * stride + kernel
+        if getattr(config, "conv_pos_batch_norm", False):
+            raise UserError(
+                "this encoder has a batch norm over padded frames (conv_pos_batch_norm)", "take another checkpoint"
+            )
+        # data2vec-audio stacks several positional convolutions, each of which would smear the padding
+        # into the utterance's end; in the others there is one, and its input is masked already.
+        self._mask: Tensor | None = None
+        for layer in getattr(model.encoder.pos_conv_embed, "layers", ()):
+            layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].masked_fill(~self._mask[:, None], 0.0),))
+
+    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """CNN, unless the input is its output already, then transformer."""
+        features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
+        return self.context(features, n_frames), n_frames
+
+    def features(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the CNN: [B, N] waveforms, [B] samples -> [B, T, c] features, [B] frames."""
+        lengths = lengths.clamp(min=self.min_samples)
+        wavs = F.pad(wavs, (0, max(0, self.min_samples - wavs.shape[1])))
+        if self.normalise:
+            wavs = _standardise(wavs, lengths)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_cnn):
+            hidden, n_frames = wavs[:, None], lengths
+            for layer, (kernel, stride) in zip(self.model.feature_extractor.conv_layers, self.kernels, strict=True):
+                n_frames = (n_frames - kernel) // stride + 1
+                if isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm):
+                    hidden = layer.activation(_group_norm(layer.conv(hidden), layer.layer_norm, n_frames))
+                else:
+                    hidden = layer(hidden)
+        return hidden.transpose(1, 2), n_frames
+
+    def context(self, features: Tensor, n_frames: Tensor) -> Tensor:
+        """Project the CNN's features, hide some (SpecAugment), run the transformer: [B, T, c] -> [B, T, d]."""
+        hidden = self.model.feature_projection(features)
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        hide = self._spec_augment_mask(n_frames, hidden.shape[1])
+        if hide is not None:
+            # Indices in place of a mask: to find out what a mask on a GPU selects, it would be waited for.
+            hide = tuple(indices.to(hidden.device, non_blocking=True) for indices in hide.nonzero(as_tuple=True))
+        hidden = self.model._mask_hidden_states(hidden, mask_time_indices=hide)
+        self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)
+        return self.model.encoder(hidden, attention_mask=self._mask).last_hidden_state
+
+
+def _standardise(wavs: Tensor, lengths: Tensor) -> Tensor:
+    """Bring each waveform to zero mean and unit variance over its true length; zeros beyond it.
+
+    As transformers' Wav2Vec2FeatureExtractor does: (x - mean) / sqrt(var + 1e-7).
+    """
+    mask = length_mask(lengths, wavs.shape[1], wavs.device)
+    samples = mask.sum(1, keepdim=True)
+    wavs = (wavs - (wavs * mask).sum(1, keepdim=True) / samples) * mask
+    return wavs / torch.sqrt(wavs.square().sum(1, keepdim=True) / samples + 1e-7)
+
+
+def _group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
+    """Group norm with one channel a group, over each utterance's true frames only: [B, c, T] -> [B, c, T]."""
+    # A graph that is exported must fit any number of utterances.
+    if hidden.device.type != "cpu" or torch.compiler.is_exporting():
+        return _masked_group_norm(hidden, norm, n_frames)
+    # A processor is faster utterance by utterance.
+    size, settings = hidden.shape[2], (norm.num_groups, norm.weight, norm.bias, norm.eps)
+    true = [(one[None, :, :length], size - length) for one, length in zip(hidden, n_frames.tolist(), strict=True)]
+    return torch.cat([F.pad(torch.group_norm(frames, *settings), (0, beyond)) for frames, beyond in true])
+
+
+def _masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
+    """The same in one go."""
+    mask = length_mask(n_frames, hidden.shape[2], hidden.device)[:, None]
+    count = mask.sum(2, keepdim=True)
+    values = hidden.float()
+    mean = (values * mask).sum(2, keepdim=True) / count
+    variance = ((values - mean) * mask).square().sum(2, keepdim=True) / count
+    scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
+    return ((values - mean) * scale + norm.bias[:, None]).to(hidden.dtype)

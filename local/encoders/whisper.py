@@ -1,0 +1,78 @@
+"""Whisper's encoder: two convolutions and a transformer on log-mel spectra."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.masking_utils import create_bidirectional_mask
+
+from local.audio import SAMPLE_RATE
+from local.encoders.base import Encoder, length_mask
+
+
+class WhisperEncoder(Encoder):
+    """Whisper's encoder: one frame per 20 ms, from log-mel spectra over the utterance's true length (30 s at most)."""
+
+    def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
+        super().__init__(model, nn.ModuleList([model.conv1, model.conv2]), freeze, freeze_cnn)
+        model.embed_positions.requires_grad_(False)  # fixed sinusoids; transformers forgets so on loading
+        self.preprocessor = {name: getattr(extractor, name) for name in ("feature_size", "hop_length", "n_fft")}
+        self.n_fft, self.hop = extractor.n_fft, extractor.hop_length
+        self.max_samples = model.config.max_source_positions * 2 * self.hop
+        mel = torch.as_tensor(extractor.mel_filters, dtype=torch.float32)
+        self.register_buffer("mel", mel if mel.shape[1] == self.n_fft // 2 + 1 else mel.T, persistent=False)
+        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+
+    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra, two convolutions, then transformer."""
+        spectra, n_spectra = self.spectra(wavs, lengths)
+        hide = self._spec_augment_mask(n_spectra, spectra.shape[2])
+        if hide is not None:
+            spectra = spectra.masked_fill(hide.to(spectra.device, non_blocking=True)[:, None], 0.0)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_cnn):
+            hidden = F.gelu(self.model.conv1(spectra))
+            # What the second convolution sees beyond the end must be what it would see alone: zeros.
+            hidden = hidden.masked_fill(~length_mask(n_spectra, hidden.shape[2], hidden.device)[:, None], 0.0)
+            hidden = F.gelu(self.model.conv2(hidden)).transpose(1, 2)
+        n_frames = (n_spectra - 1) // 2 + 1
+        return self.context(hidden, n_frames), n_frames
+
+    def context(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
+        """Add positions and run the transformer over the true frames: [B, T, d] -> [B, T, d]."""
+        config, model = self.model.config, self.model
+        hidden = hidden + model.embed_positions.weight[: hidden.shape[1]]
+        hidden = F.dropout(hidden, p=config.dropout, training=self.training)
+        mask = create_bidirectional_mask(
+            config=config,
+            inputs_embeds=hidden,
+            attention_mask=length_mask(n_frames, hidden.shape[1], hidden.device),
+        )
+        for layer in model.layers:
+            if self.training and config.encoder_layerdrop > 0 and torch.rand([]) < config.encoder_layerdrop:
+                continue
+            hidden = layer(hidden, mask)
+        return model.layer_norm(hidden)
+
+    def spectra(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-mel spectra as Whisper's feature extractor makes them, each over its own true length.
+
+        [B, N] waveforms, [B] samples -> [B, mels, M] spectra, zero beyond the end, and [B] spectra.
+        Clamped 8 decades below the utterance's own maximum, then (x + 4) / 4.
+        """
+        # A graph that is exported must fit any lengths: there, padding counts.
+        longest = wavs.shape[1] if torch.compiler.is_exporting() else int(lengths.max())
+        if longest > self.max_samples:
+            raise ValueError(
+                f"{longest / SAMPLE_RATE:.1f} s of audio: this encoder reads {self.max_samples / SAMPLE_RATE:.0f} s"
+            )
+        n_spectra = lengths.clamp(min=self.hop) // self.hop
+        with torch.autocast(wavs.device.type, enabled=False):
+            # Half a window of zeros on the right, then reflected: no utterance sees what follows it.
+            wavs = F.pad(wavs.float(), (0, self.n_fft + self.hop))
+            power = torch.stft(wavs, self.n_fft, self.hop, window=self.window, return_complex=True).abs() ** 2
+            mel = (self.mel @ power).clamp(min=1e-10).log10()[..., : max(longest, self.hop) // self.hop]
+        beyond = ~length_mask(n_spectra, mel.shape[2], mel.device)[:, None]
+        loudest = mel.masked_fill(beyond, -torch.inf).amax(dim=(1, 2), keepdim=True)
+        return ((torch.maximum(mel, loudest - 8.0) + 4.0) / 4.0).masked_fill(beyond, 0.0), n_spectra
