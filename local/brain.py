@@ -27,13 +27,14 @@ from transformers import get_linear_schedule_with_warmup
 
 from local import metrics
 from local.batches import UpdateSampler
-from local.checkpoints import WholeCheckpointer, best
+from local.checkpoints import WholeCheckpointer
+from local.ctc import greedy_tokens
 from local.dataset import Batch
 from local.errors import UserError
 from local.files import atomic
 from local.predictions import frame
 from local.systems import Losses, Outputs
-from local.tokenizer import BLANK, Tokenizer
+from local.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +62,8 @@ LOOK = {"cpu": 1, "cuda": 20}  # updates after which one looks what became of th
 
 
 def greedy(outputs: Outputs, tokenizer: Tokenizer) -> list[str]:
-    """Transcribe greedily: the likeliest token of each true frame, repeats and blanks taken out."""
-    if outputs.tokens is None:
-        return [""] * len(outputs.n_frames)
-    likeliest = outputs.tokens.argmax(-1).cpu()
-    texts = []
-    for tokens, length in zip(likeliest, outputs.n_frames.tolist(), strict=True):
-        tokens = torch.unique_consecutive(tokens[:length])
-        texts.append(tokenizer.decode(tokens[tokens != BLANK].tolist()))
-    return texts
+    """Transcribe greedily."""
+    return [tokenizer.decode(tokens) for tokens in greedy_tokens(outputs)]
 
 
 def prediction_rows(batch: Batch, outputs: Outputs, labels: list[str], tokenizer: Tokenizer) -> list[tuple]:
@@ -321,8 +315,8 @@ class EmotionBrain(sb.Brain):
             self._log_to_tensorboard(row)
         # Brain resets these after the training stage only, which may be the one that is ending now.
         self.step, self.avg_train_loss = 0, 0.0
-        self.checkpointer.save_and_keep_only(
-            meta={"epoch": epoch, "ua": row["valid_ua"], "wer": row["valid_wer"]}, importance_keys=[best]
+        self.checkpointer.save_and_keep(
+            {"epoch": epoch, "ua": row["valid_ua"], "wer": row["valid_wer"]}, getattr(self.hparams, "keep_last", 1)
         )
 
     def _log_to_tensorboard(self, row: dict[str, float | None]) -> None:

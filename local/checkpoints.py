@@ -19,8 +19,21 @@ class WholeCheckpointer(Checkpointer):
         (checkpoint.path / "unfinished.yaml").replace(checkpoint.path / METAFNAME)
         return checkpoint
 
+    def save_and_keep(self, meta: dict, last: int) -> None:
+        """Save a checkpoint, and delete all but the best and the `last` latest ones."""
+        self.save_checkpoint(meta=meta)
+        chosen = self.find_checkpoint(importance_key=best)
+        self.delete_checkpoints(
+            num_to_keep=last, importance_keys=[epoch], ckpt_predicate=lambda checkpoint: checkpoint != chosen
+        )
+
     def _save_checkpoint_metafile(self, fpath: Path, *args, **kwargs) -> dict:
         return super()._save_checkpoint_metafile(fpath.with_name("unfinished.yaml"), *args, **kwargs)
+
+
+def epoch(checkpoint: Checkpoint) -> int:
+    """Rank a checkpoint: the latest."""
+    return checkpoint.meta["epoch"]
 
 
 def best(checkpoint: Checkpoint) -> tuple[float, float, int]:

@@ -23,7 +23,7 @@ SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how
 # Keys that the stages read themselves, whatever the system.
 NEEDED = (*GIVEN, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
-RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard")
+RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last")
 
 
 def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from local.errors import UserError
 from local.files import atomic
 
 KINDS = ("char", "unigram")
-BLANK = 0
+BLANK, UNKNOWN = 0, 1
 
 
 def train(texts: Iterable[str], path: Path, kind: str = "char", size: int = 200) -> None:
@@ -49,7 +49,7 @@ def train(texts: Iterable[str], path: Path, kind: str = "char", size: int = 200)
         normalization_rule_name="identity",
         add_dummy_prefix=False,
         pad_id=BLANK,
-        unk_id=1,
+        unk_id=UNKNOWN,
         bos_id=-1,
         eos_id=-1,
         unk_surface="",
@@ -79,6 +79,11 @@ class Tokenizer:
 
     def __len__(self) -> int:
         return self._pieces.get_piece_size() if self._pieces else 1
+
+    @property
+    def pieces(self) -> list[str]:
+        """What each token stands for; U+2581 is the blank between words."""
+        return [self._pieces.id_to_piece(token) for token in range(len(self))] if self._pieces else ["<pad>"]
 
     def encode(self, text: str) -> list[int]:
         """Text -> tokens."""
