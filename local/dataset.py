@@ -161,15 +161,15 @@ class Utterances(Dataset):
         )
         return Batch(
             ids=[self.ids[index] for index in indices],
-            wavs=_padded(wavs),
+            wavs=padded(wavs),
             lengths=torch.tensor([len(wav) for wav in wavs]),
             targets=targets,
             texts=[self.texts[index] for index in indices],
         )
 
 
-def _padded(items: list[Tensor]) -> Tensor:
-    """[N] or [T, c] each -> [B, N'] or [B, T', c]."""
+def padded(items: list[Tensor]) -> Tensor:
+    """Pad with zeros to the longest, and to a multiple of `GRID`: [N] or [T, c] each -> [B, N'] or [B, T', c]."""
     batch = pad_sequence(items, batch_first=True)
     extra = -batch.shape[1] % GRID[items[0].ndim]
     return F.pad(batch, (*(0, 0) * (batch.ndim - 2), 0, extra))

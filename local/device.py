@@ -37,14 +37,14 @@ def settled_precision(values: dict[str, Any]) -> str:
 
 def limits(values: dict[str, Any], system: nn.Module) -> Limits:
     """What may pass at a time in training."""
-    return Limits(values["micro_batch_size"], values["micro_batch_seconds"], overhead(values, system))
+    return Limits(values["micro_batch_size"], values["micro_batch_seconds"], overhead(kind(values), system))
 
 
 def evaluation_limits(values: dict[str, Any], system: nn.Module) -> Limits:
     """What may pass at a time in validation and decoding."""
-    return Limits(sys.maxsize, values["eval_batch_seconds"], overhead(values, system))
+    return Limits(sys.maxsize, values["eval_batch_seconds"], overhead(kind(values), system))
 
 
-def overhead(values: dict[str, Any], system: nn.Module) -> float:
-    """What a pass costs besides its seconds, in seconds of audio; the smaller the model, the more of them."""
-    return OVERHEAD[kind(values)] * BASE_PARAMETERS / sum(p.numel() for p in system.parameters())
+def overhead(device: str, system: nn.Module) -> float:
+    """What a pass costs a device besides its seconds, in seconds of audio; the smaller the model, the more of them."""
+    return OVERHEAD[device.split(":")[0]] * BASE_PARAMETERS / sum(p.numel() for p in system.parameters())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from local import hparams, markers
+from local.errors import UserError
 from local.files import digest
 from local.markers import Marker
-from local.options import Options
+from local.options import Options, parse
 from local.tokenizer import Tokenizer
 
 
@@ -40,6 +42,23 @@ class Job:
         given = {"seed": seed, "n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
         self.yaml = hparams.resolved(options.hparams, options.overrides | given)
 
+    @classmethod
+    def of_run(cls, run: Path) -> Job:
+        """The job whose run folder it is.
+
+        Raises
+        ------
+        UserError
+            It is no run folder, or its run has not ended, or it is of a version that did not tell enough.
+        """
+        if not (run / "hyperparams.yaml").is_file():
+            what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is not there"
+            raise UserError(f"{run} {what}", "give results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
+        environment = markers.read(run / "env.json")
+        refuse_unknown(run, environment)
+        asked = environment["job"]
+        return cls(parse(option_words(run, asked)), asked["fold"], asked["seed"])
+
     def training(self) -> Marker:
         """The marker of stage 2: made from the fold's training and validation parts and the YAML's values."""
         values = hparams.scalars(self.options.hparams, self.options.overrides)
@@ -71,3 +90,25 @@ class Job:
     def _digests(self, *names: str) -> dict[str, str]:
         paths = [self.manifests / name for name in names]
         return {path.name: digest(path) for path in paths if path.exists()}
+
+
+def option_words(run: Path, asked: dict[str, Any]) -> list[str]:
+    """The options that ask for the job of a run folder again; `asked` is `job` of its env.json."""
+    given = {name: asked[name] for name in ("corpus", "protocol", "valid", "name")}
+    given |= {"hold-text": str(asked["hold_text"]).lower(), "folds": asked["fold"], "seeds": asked["seed"]}
+    return [f"--{name}={value}" for name, value in {**given, "hparams": run / "hyperparams.yaml"}.items()]
+
+
+def refuse_unknown(run: Path, environment: dict[str, Any]) -> None:
+    """Refuse a run folder whose env.json does not say which job it is.
+
+    Raises
+    ------
+    UserError
+        An older version made it.
+    """
+    if "job" not in environment:
+        raise UserError(
+            f"{run / 'env.json'} does not say which job it is: it was made by an older version",
+            f"make it anew with this version (--force true); {run / 'train.log'} has the command",
+        )

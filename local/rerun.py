@@ -32,7 +32,7 @@ from local import manifest, markers, metrics, predictions
 from local.errors import Parser, UserError, exits
 from local.files import digest
 from local.gpus import gpus
-from local.job import Job
+from local.job import Job, option_words, refuse_unknown
 from local.launch import Run
 from local.options import MANIFESTS, parse
 from local.results_page import percent, table
@@ -60,24 +60,16 @@ def finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     environment, decoding = markers.read(run / "env.json"), markers.read(run / "decode.json")
     if decoding["inputs"]["training"] != digest(run / "train.json"):
         raise UserError(f"{run} was trained anew after its predictions were made", "run stage 3 for it first")
-    if "job" not in environment:
-        raise UserError(
-            f"{run / 'env.json'} does not say which job it is: it was made by an older version",
-            f"make it with this version (--force true) before repeating it; {run / 'train.log'} has the command",
-        )
+    refuse_unknown(run, environment)
     predictions.read(run / "predictions.csv")  # whether it can be compared, before anything is run
     return environment, decoding
 
 
 def words_of(run: Path, environment: dict[str, Any]) -> list[str]:
     """The options that run the job again under another name, with what was settled on the first time."""
-    job = environment["job"]
-    given = {name: job[name] for name in ("corpus", "protocol", "valid")}
-    given |= {"hold-text": str(job["hold_text"]).lower(), "folds": job["fold"], "seeds": job["seed"]}
-    given |= {"hparams": run / "hyperparams.yaml", "name": f"{job['name']}-rerun"}
-    settled = {name: environment[name] for name in ("device", "precision")}
-    options, overrides = ([f"--{name}={value}" for name, value in each.items()] for each in (given, settled))
-    return [*options, "--", *overrides]
+    asked = environment["job"]
+    settled = [f"--{name}={environment[name]}" for name in ("device", "precision")]
+    return [*option_words(run, asked | {"name": f"{asked['name']}-rerun"}), "--", *settled]
 
 
 def begun_with(folder: Path) -> tuple[dict[str, str], str]:
