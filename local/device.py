@@ -47,4 +47,5 @@ def evaluation_limits(values: dict[str, Any], system: nn.Module) -> Limits:
 
 def overhead(device: str, system: nn.Module) -> float:
     """What a pass costs a device besides its seconds, in seconds of audio; the smaller the model, the more of them."""
-    return OVERHEAD[device.split(":")[0]] * BASE_PARAMETERS / sum(p.numel() for p in system.parameters())
+    parameters = sum(p.numel() for p in system.parameters())
+    return OVERHEAD["cpu" if device == "cpu" else "cuda"] * BASE_PARAMETERS / parameters

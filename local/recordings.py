@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -95,7 +96,7 @@ def refuse_longer(what: Path | str, duration: float, longest: float) -> None:
     """
     if duration > longest:
         raise UserError(
-            f"{what}: lasts {duration:.1f} s, and at most {longest:.0f} s are taken at once",
+            f"{what}: lasts {duration:.1f} s, longer than the {longest:.0f} s taken at once without --segments",
             "take it in windows: --segments, or EmotionRecognizer.follow",
         )
 
@@ -183,7 +184,7 @@ def _examined(path: Path | str) -> audio.Header:
 @contextlib.contextmanager
 def _opened(path: Path | str) -> Iterator[soundfile.SoundFile]:
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             yield file
     except soundfile.SoundFileError as error:
         raise UserError(f"{path}: {error}", REMEDY) from None
@@ -193,7 +194,7 @@ def _decoded(file: soundfile.SoundFile, count: int) -> Tensor:
     """[count, channels] samples from where the file stands."""
     samples = file.read(count, "float32", always_2d=True)
     if len(samples) < count:
-        raise UserError(f"{file.name}: {count - len(samples)} samples of it cannot be decoded", REMEDY)
+        raise UserError(f"{os.fsdecode(file.name)}: {count - len(samples)} samples of it cannot be decoded", REMEDY)
     return torch.from_numpy(samples)
 
 

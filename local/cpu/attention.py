@@ -89,7 +89,10 @@ def attention(
 
 def padding_mask(*_: object, attention_mask: Tensor | None, **__: object) -> Tensor | None:
     """Mask keys that are padding, for every query alike: [B, T] bool -> [B, 1, 1, T], or None where none is."""
-    if attention_mask is None or (attention_mask.device.type == "cpu" and bool(attention_mask.all())):
+    if attention_mask is None:
+        return None
+    # What a graph does that is exported cannot hang on the values of a mask.
+    if attention_mask.device.type == "cpu" and not torch.compiler.is_exporting() and bool(attention_mask.all()):
         return None
     return attention_mask[:, None, None, :].bool()
 

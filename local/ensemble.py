@@ -1,0 +1,45 @@
+"""Several systems of one kind as one: the mean of their posteriors."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from local.systems import Outputs
+
+
+class Ensemble(nn.Module):
+    """Averages the posteriors of systems whose frames are alike.
+
+    Parameters
+    ----------
+    members
+        M systems.
+    orders
+        [M, V] int: which of a member's own tokens each token of the ensemble is; one beyond its last where it
+        has no such token, which is then as unlikely as can be.
+    """
+
+    def __init__(self, members: list[nn.Module], orders: Tensor) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.register_buffer("orders", orders)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The first member's encoder: all are of one shape."""
+        return self.members[0].encoder
+
+    def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
+        """[B, N] waveforms, [B] samples -> logarithms of the mean posteriors of both tasks, as logits."""
+        outputs = [member(wavs, lengths) for member in self.members]
+        emotion = torch.stack([output.emotion.softmax(-1) for output in outputs]).mean(0).log()
+        if outputs[0].tokens is None:
+            return Outputs(emotion, None, outputs[0].n_frames)
+        tokens = [
+            F.pad(output.tokens.softmax(-1), (0, 1))[..., order]
+            for output, order in zip(outputs, self.orders, strict=True)
+        ]
+        least = torch.finfo(torch.float32).tiny  # rather than a logarithm of 0
+        return Outputs(emotion, torch.stack(tokens).mean(0).clamp(min=least).log(), outputs[0].n_frames)
