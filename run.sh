@@ -7,7 +7,8 @@
 #
 # Options (--x v or --x=v, dashes or underscores):
 #   --stage N, --stop-stage N   first and last stage
-#                               0 corpus  1 folds  2 train  3 decode  4 score  5 report
+#                               0 corpus  1 folds  2 train  3 decode  4 score  5 report  6 export
+#                               6 only when it is asked for: --stage 6, or --stop-stage 6
 #   --corpus C                  mini (default), iemocap, nemo, csv
 #   --data PATH                 the corpus's folder, or the table of corpus csv
 #   --partial true              go on with what is there of a corpus that is not whole
@@ -60,6 +61,10 @@ stages() {
 
   if ((stage <= 5 && stop_stage >= 5)); then
     python -m local.report "${options[@]}"
+  fi
+
+  if ((stage <= 6 && stop_stage >= 6)); then
+    python -m local.export.stage "${options[@]}"
   fi
 
   if [[ $corpus == mini ]]; then

@@ -11,7 +11,9 @@ logging.getLogger("speechbrain.utils.train_logger").setLevel(logging.ERROR)
 
 
 def log_to_stderr() -> None:
-    """Log what happens; of transformers the errors only, and no bars of loading weights."""
+    """Log what happens; of transformers the errors only, and no bars of loading weights; of graphs what is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    for name in ("onnx_ir", "onnxscript", "torch.onnx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

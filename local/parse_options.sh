@@ -6,7 +6,7 @@
 # local/options.py, by whichever stage runs first.
 
 # shellcheck disable=SC2034 # used by run.sh
-stage=0 stop_stage=5 options=()
+stage=0 stop_stage="" options=()
 corpus=mini data=""
 
 usage_error() { # what, remedy
@@ -48,13 +48,14 @@ parse_options() {
   done
   [[ -z $data || -e $data || $corpus == mini ]] ||
     usage_error "--data $data: there is no such file or folder" "give the path of the corpus"
+  : "${stop_stage:=$((stage > 5 ? stage : 5))}" # the export, stage 6, has to be asked for
   ((stop_stage >= stage)) || usage_error "--stop-stage $stop_stage comes before --stage $stage" "give --stop-stage $stage or more"
 }
 
 take_option() { # name, value
   case $1 in
     stage | stop-stage)
-      [[ $2 =~ ^[0-5]$ ]] || usage_error "--$1 '$2' is not a stage" "take 0 to 5"
+      [[ $2 =~ ^[0-6]$ ]] || usage_error "--$1 '$2' is not a stage" "take 0 to 6"
       printf -v "${1/-/_}" %d "$2"
       ;;
     data | hparams)

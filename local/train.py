@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 # What a training leaves in its run folder, besides its log and what it began with.
 LEFT = (
     *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
-    *("predictions.csv", "decode.json", "scores.json"),
+    *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
 )
 
 

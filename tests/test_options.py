@@ -77,6 +77,8 @@ def parsed(checkout: Path, *words: str) -> list[str]:
 def test_defaults(checkout):
     assert parsed(checkout) == ["0", "5"]
     assert parsed(checkout, "--stage", "5") == ["5", "5"]
+    assert parsed(checkout, "--stage", "6") == ["6", "6"]
+    assert parsed(checkout, "--stop-stage", "6") == ["0", "6"]
 
 
 @pytest.mark.parametrize("form", ["--stop-stage 3", "--stop_stage 3", "--stop-stage=3", "--stop_stage=3"])
@@ -137,7 +139,7 @@ def test_relative_paths_count_from_the_caller(checkout, tmp_path):
         (["-"], "stray word '-'"),
         ([""], "stray word ''"),
         (["$(touch pwned)"], "stray word '$(touch pwned)'"),
-        (["--stage", "6"], "--stage '6' is not a stage"),
+        (["--stage", "7"], "--stage '7' is not a stage"),
         (["--stage", "01"], "'01' is not a stage"),
         (["--stop-stage=-1"], "--stop-stage '-1' is not a stage"),
         (["--stage", "stage[$(touch pwned)]"], "is not a stage"),
