@@ -1,0 +1,293 @@
+"""The page: its parts, its server, and the real thing in headless Chromium with real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import browser
+import numpy as np
+import pytest
+import soundfile
+import tiny_folders
+from tiny_folders import noise
+
+from local import demo, model_folder
+from local.errors import UserError
+from local.inference import EmotionRecognizer
+
+PROVENANCE = {"corpus": "mini", "protocol": "speaker", "folds": ["01F", "02M"], "commit": "abc"}
+PROVENANCE |= {"encoder": '<img src="http://example.invalid/a.png">'}
+LONG = np.concatenate([noise(3), np.zeros(32_000, np.float32), noise(2.5, seed=2)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tiny_folders.write(tmp_path_factory.mktemp("demo"))
+    model_folder.write(folder, replace(model_folder.read(folder), provenance=PROVENANCE))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recognizer(folder) -> EmotionRecognizer:
+    return EmotionRecognizer.from_hparams(folder)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    top = tmp_path_factory.mktemp("files")
+    for name, wav in {"short": noise(1.3), "long": LONG, "silent": np.zeros(20_000)}.items():
+        soundfile.write(top / f"{name}.wav", wav, 16_000)
+    (top / "broken <b>.wav").write_text("no audio")
+    return {path.stem: path for path in top.iterdir()}
+
+
+# ---------------------------------------------------------------- the functions behind the page
+
+
+def unheard(share: float) -> None:
+    raise AssertionError("there is no progress to be told")
+
+
+def test_a_short_recording_is_told_at_once(recognizer, files):
+    found, expected = demo.answer(recognizer, str(files["short"]), False, unheard), recognizer.analyze(files["short"])
+    assert found["posteriors"] == expected.posteriors and found["transcript"] == expected.transcript
+    assert [row[0] for row in found["words"]] == expected.transcript.split() != []
+    assert [[float(cell) for cell in row[1:]] for row in found["words"]] == [
+        pytest.approx(word[1:], abs=0.0051) for word in expected.words
+    ]
+    assert found["remarks"] == "" and "picture" not in found
+
+
+@pytest.mark.parametrize("longest", [60, 3])
+def test_a_long_recording_is_followed_when_asked_or_when_it_must_be(recognizer, files, monkeypatch, longest):
+    monkeypatch.setattr(recognizer, "longest", longest)
+    shares: list[float] = []
+    found = demo.answer(recognizer, str(files["long"]), longest == 60, shares.append)
+    windows = list(recognizer.follow(files["long"]))
+    assert shares == pytest.approx([window.end / 7.5 for window in windows]) and len(windows) > 1
+    assert [row[2] for row in found["windows"]] == [window.analysis.emotion for window in windows]
+    assert [row[4] for row in found["windows"]] == [window.analysis.transcript for window in windows]
+    for row, (start, end, analysis) in zip(found["windows"], windows, strict=True):
+        assert (float(row[0]), float(row[1])) == pytest.approx((start, end), abs=0.0051)
+        assert row[3] == f"{100 * max(analysis.posteriors.values()):.0f}%"
+    assert found["picture"].axes[-1].get_xlim()[1] == pytest.approx(7.5)
+    assert "posteriors" not in found
+
+
+def test_silence_is_told(recognizer, files):
+    assert demo.answer(recognizer, str(files["silent"]), False, unheard)["remarks"].startswith("- silent: ")
+    found = demo.answer(recognizer, str(files["silent"]), True, unheard)
+    assert found["windows"] == [] and "silent" in found["remarks"]
+
+
+def test_flags_are_told_once_and_in_words(recognizer, files):
+    analysis = recognizer.analyze(files["short"])
+    flagged = [replace(analysis, flags=("clipped",)), replace(analysis, flags=("clipped", "not finite"))]
+    assert [line.split(":")[0] for line in demo.remarks(flagged).splitlines()] == ["- clipped", "- not finite"]
+
+
+@pytest.mark.parametrize("over_time", [False, True])
+@pytest.mark.parametrize("name", ["broken <b>.wav", "absent.wav", "empty.wav"])
+def test_what_cannot_be_read_is_a_user_error(recognizer, files, name, over_time):
+    folder = files["short"].parent
+    soundfile.write(folder / "empty.wav", np.zeros(0), 16_000)
+    with pytest.raises(UserError):
+        demo.answer(recognizer, str(folder / name), over_time, unheard)
+
+
+def test_the_panel_says_where_the_model_comes_from_and_lets_no_markup_in(recognizer):
+    panel = demo.about(recognizer.model)
+    for fact in ("mini", "speaker", "01F, 02M", "ang, hap, neu", "2.5 s", "&lt;img"):
+        assert f"<dd>{fact}" in panel
+    assert "<img" not in panel and "state of mind" in panel
+    assert "<dt>corpus" not in demo.about(replace(recognizer.model, provenance={}))
+
+
+def test_the_examples_are_speech_of_different_speeds(recognizer, tmp_path):
+    paths = demo.speak_examples(tmp_path)
+    assert [path.stem for path in paths] == list(demo.EXAMPLES)
+    analyses = [recognizer.analyze(path) for path in paths]
+    assert all(analysis.flags == () for analysis in analyses)
+    pace = [len(text) / found.duration for (text, *_), found in zip(demo.EXAMPLES.values(), analyses, strict=True)]
+    assert pace == sorted(pace, reverse=True)
+
+
+# ---------------------------------------------------------------- the command
+
+
+def run(*words: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "local.demo", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_a_mistake_is_two_lines_before_anything_is_served(tmp_path, folder):
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        ended = run("--model", folder, "--port", port)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 2)
+    assert str(port) in ended.stderr
+    ended = run("--model", tmp_path, "--port", free_port())
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 2)
+    assert str(tmp_path) in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "said"),
+    [
+        ("127.0.0.1", 70_000, "70000"),
+        ("127.0.0.1", 0, "port 0"),
+        ("203.0.113.1", 7860, "203"),
+        ("no host", 1, "no host"),
+    ],
+)
+def test_an_impossible_address_is_refused(host, port, said):
+    with pytest.raises(UserError, match=said):
+        demo.refuse_busy(host, port)
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return trial.getsockname()[1]
+
+
+# ---------------------------------------------------------------- the page in a browser
+
+
+@pytest.fixture(scope="module")
+def server(folder, tmp_path_factory) -> Iterator[str]:
+    """The address of a server, which at the end is told Ctrl-C, and must go without a word and a trace."""
+    browser.chromium()
+    scratch = tmp_path_factory.mktemp("scratch")
+    command = [sys.executable, "-m", "local.demo", "--model", str(folder), "--port", str(free_port())]
+    variables = os.environ | {"TMPDIR": str(scratch), "http_proxy": "http://127.0.0.1:1"}  # a proxy that is not there
+    with open(scratch / "stderr", "w+") as errors:
+        started = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            yield re.match(r"serving at (http://127\.0\.0\.1:\d+/)", started.stdout.readline())[1]
+            assert list(scratch.glob("ser-mtl-demo-*"))
+            started.send_signal(signal.SIGINT)
+            assert started.wait(30) == 130
+        finally:
+            started.kill()
+            started.wait()
+            started.stdout.close()
+        assert (scratch / "stderr").read_text() == "" and not list(scratch.glob("ser-mtl-demo-*"))
+
+
+@pytest.fixture(scope="module")
+def tab(server, tmp_path_factory) -> Iterator[browser.Tab]:
+    with browser.tab(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture
+def page(tab, server) -> browser.Tab:
+    """The page, newly opened."""
+    tab.events.clear()
+    tab.size(1280, 900)
+    tab.open(server)
+    tab.wait("document.querySelector('input[type=file]') !== null")
+    return tab
+
+
+def analyze(page: browser.Tab, path: Path) -> None:
+    page.upload("input[type=file]", path)
+    page.wait("document.querySelector('audio') !== null")
+    click(page, "Analyze")
+
+
+def click(page: browser.Tab, name: str) -> None:
+    page.evaluate(f"[...document.querySelectorAll('button')].find((b) => b.innerText.trim() === {name!r}).click()")
+
+
+def table(page: browser.Tab, columns: int) -> list[list[str]]:
+    """The rows of the table that is shown and has so many columns."""
+    script = """
+    [...document.querySelectorAll('[role=row]')].map((row) => [...row.querySelectorAll('[role=gridcell]')])
+      .filter((cells) => cells.length === COLUMNS).map((cells) => cells.map((cell) => cell.innerText.trim()))
+    """
+    return page.wait(f"((rows) => rows.length && rows)({script.strip().replace('COLUMNS', str(columns))})")
+
+
+def faults(page: browser.Tab, server: str) -> list[str]:
+    """What a good page does not do."""
+    foreign = [url for url in page.requested() if not url.startswith((server, "data:", f"blob:{server}"))]
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    return page.complaints() + foreign + ([f"{wide} too wide"] if wide > 0 else [])
+
+
+def test_faults_are_seen(page, server):
+    page.evaluate("console.error('planted'); new Image().src = 'http://example.invalid/a.png'; setTimeout('absent()')")
+    page.evaluate("document.body.style.width = '2000px'; new Promise((done) => setTimeout(done, 300))")
+    found = "\n".join(faults(page, server))
+    for fault in ("planted", "http://example.invalid/a.png", "absent is not defined", "too wide"):
+        assert fault in found
+
+
+def test_a_recording_is_uploaded_and_told(page, server, recognizer, files):
+    analyze(page, files["short"])
+    page.wait("document.querySelector('meter') !== null")
+    expected = recognizer.analyze(files["short"])
+    shown = page.evaluate("[...document.querySelectorAll('meter')].map((m) => [m.ariaLabel, m.getAttribute('value')])")
+    assert {label: float(share) for label, share in shown} == pytest.approx(expected.posteriors, abs=1e-5)
+    assert page.evaluate("document.querySelector('[data-testid=label-output-value]').innerText") == expected.emotion
+    assert page.evaluate("document.querySelector('textarea').value") == expected.transcript
+    assert table(page, 4) == demo.word_rows(expected)[: len(table(page, 4))]
+    text = page.evaluate("document.body.innerText")
+    assert demo.CAUTION in text and "01F, 02M" in text and PROVENANCE["encoder"] in text
+    page.size(390, 844)
+    time.sleep(0.5)  # tables measure themselves again
+    assert faults(page, server) == []
+    assert page.evaluate("document.querySelectorAll('a[href]').length") == 0
+
+
+def test_emotion_over_time_is_a_picture_and_a_table(page, server, recognizer, files):
+    page.evaluate("document.querySelector('input[type=checkbox]').click()")
+    analyze(page, files["long"])
+    width, height = page.wait(
+        "((image) => image && image.naturalWidth && [image.naturalWidth, image.naturalHeight])"
+        "(document.querySelector('img[src^=\"data:image\"]'))"
+    )
+    assert width > 1000 and height > 500
+    assert table(page, 6) == demo.window_rows(recognizer.follow(files["long"]))
+    assert page.evaluate("document.querySelector('meter') === null")
+    assert faults(page, server) == []
+
+
+def test_a_broken_file_is_a_message_on_the_page(page, server, files):
+    click(page, "Analyze")
+    page.wait("document.body.innerText.includes('Upload a recording or speak first.')")
+    analyze(page, files["broken <b>"])
+    told = page.wait(
+        "((toast) => toast && toast.includes('ffmpeg') && toast)(document.querySelector('.toast-wrap')?.innerText)"
+    )
+    assert "not audio that libsndfile reads" in told and "/" not in told and "Traceback" not in told
+    assert faults(page, server) == []
+
+
+def test_an_example_is_heard_and_its_answer_goes_with_it(page, server):
+    click(page, "fast")
+    page.wait("document.querySelector('audio') !== null")
+    click(page, "Analyze")
+    page.wait("document.querySelector('meter') !== null")
+    page.evaluate("document.querySelector('[aria-label=Clear]').click()")
+    page.wait("document.querySelector('meter') === null")
+    assert faults(page, server) == []
+
+
+def test_nothing_can_be_called_from_without(page):
+    found = json.loads(page.evaluate("JSON.stringify(window.gradio_api_info)"))
+    assert found["named_endpoints"] == {} and found["unnamed_endpoints"] == {}

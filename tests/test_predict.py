@@ -1,0 +1,363 @@
+"""The command line: a line for each file, in order, whatever the file is; the same figures as one by one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import tiny_folders
+from conftest import REPOSITORY
+from tiny_folders import LABELS, noise
+
+from local import logs, recordings
+from local.inference import EmotionRecognizer
+from local.predict.__main__ import analyzed, main
+from local.predict.items import AHEAD, Item, files, whole
+
+SECONDS = (0.3, 1.2, 0.3, 2.0, 0.7, 1.1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return tiny_folders.write(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def recognizer(model) -> EmotionRecognizer:
+    return EmotionRecognizer.from_hparams(model)
+
+
+@pytest.fixture
+def predict(model, tmp_path, monkeypatch, capsys):
+    """Run the command in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logs, "log_to_stderr", lambda: None)  # which would keep this test's stderr
+
+    def run(*words: object, stdin: bytes = b"", folder: Path = model) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["predict", "--model", str(folder), *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code, *capsys.readouterr()
+
+    return run
+
+
+def objects(out: str) -> list[dict]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def rows(out: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(out, newline="")))
+
+
+def write(name: str, samples: np.ndarray, rate: int = 16_000, subtype: str = "FLOAT") -> None:
+    with open(name, "wb") as file:  # of any name
+        soundfile.write(file, samples, rate, subtype, format="WAV")
+
+
+def holding(count: int = len(SECONDS)) -> list[str]:
+    """Files of noise, each its own; their names."""
+    for at, seconds in enumerate(SECONDS[:count]):
+        write(f"{at}.wav", noise(seconds, at))
+    return [f"{at}.wav" for at in range(count)]
+
+
+def alike(found: dict, analysis) -> bool:
+    """Whether an object of the output is an analysis."""
+    words = [word._asdict() for word in analysis.words]
+    return (
+        (found["emotion"], found["transcript"]) == (analysis.emotion, analysis.transcript)
+        and found["duration"] == analysis.duration
+        and tuple(found["flags"]) == analysis.flags
+        and found["posteriors"] == pytest.approx(analysis.posteriors, abs=1e-4)
+        and [tuple(word) for word in found["words"]] == [tuple(word) for word in words]
+        and [word["start"] for word in found["words"]] == pytest.approx([word["start"] for word in words])
+    )
+
+
+# ---------------------------------------------------------------- what is given out
+
+
+@pytest.mark.parametrize("batch_seconds", [0.01, 0.7, 120])
+def test_figures_are_those_of_one_by_one(predict, recognizer, monkeypatch, batch_seconds):
+    batches = []
+
+    def noted(self, batch, words=True):
+        batches.append([recording.duration for recording in batch])
+        return analyze_batch(self, batch, words)
+
+    analyze_batch = EmotionRecognizer.analyze_batch
+    monkeypatch.setattr(EmotionRecognizer, "analyze_batch", noted)
+    names = holding()
+    code, out, _ = predict(*names, "--format", "jsonl", "--batch-seconds", batch_seconds)
+    assert all(len(batch) == 1 or len(batch) * max(batch) <= batch_seconds for batch in batches)
+    assert max(map(len, batches)) == {0.01: 1, 0.7: 2, 120: len(names)}[batch_seconds]
+    found = objects(out)
+    assert code == 0 and [each["file"] for each in found] == names
+    assert all(alike(each, recognizer.analyze(name)) for each, name in zip(found, names, strict=True))
+    assert any(each["words"] for each in found)
+
+
+def test_the_three_formats_say_the_same(predict):
+    names = [*holding(3), "absent.wav"]
+    of_jsonl = objects(predict(*names, "--format", "jsonl")[1])
+    of_csv = rows(predict(*names, "--format", "csv")[1])
+    head, *lines = predict(*names)[1].splitlines()
+    assert list(of_csv[0]) == [
+        "file", "emotion", "p_ang", "p_hap", "p_neu", "transcript", "duration", "flags", "error",
+    ]  # fmt: skip
+    assert head.split() == ["emotion", "prob.", "seconds", "file:", "transcript"]
+    for told, row, line in zip(of_jsonl[:3], of_csv[:3], lines[:3], strict=True):
+        assert (row["file"], row["error"]) == (told["file"], "")
+        assert (row["emotion"], row["transcript"]) == (told["emotion"], told["transcript"])
+        assert [float(row[f"p_{label}"]) for label in LABELS] == pytest.approx(
+            list(told["posteriors"].values()), abs=1e-6
+        )
+        assert float(row["duration"]) == pytest.approx(told["duration"], abs=1e-3)
+        emotion, share, seconds, name, transcript = line.split(maxsplit=4)
+        assert (emotion, name, transcript) == (told["emotion"], f"{told['file']}:", told["transcript"])
+        assert float(share.rstrip("%")) == pytest.approx(100 * told["posteriors"][emotion], abs=0.06)
+        assert float(seconds) == pytest.approx(told["duration"], abs=0.01)
+    assert of_jsonl[3] == {"file": "absent.wav", "error": "No such file or directory"}
+    assert of_csv[3]["error"] == of_jsonl[3]["error"] and not of_csv[3]["emotion"] + of_csv[3]["p_ang"]
+    assert lines[3].endswith("absent.wav: error: No such file or directory")
+
+
+GOOD = noise(0.5)
+SPOILT = {"clipped": np.where(np.arange(8000) % 100 < 10, 1, GOOD), "not finite": np.where(GOOD > 0.2, np.nan, GOOD)}
+
+
+def refused() -> dict[str, str]:
+    """Make files and folders that cannot be taken: name -> part of the reason."""
+    Path("text.wav").write_text("hello")
+    Path("empty.wav").write_bytes(b"")
+    write("header.wav", np.zeros(0))
+    write("long.wav", np.zeros(61 * 16_000))
+    Path("cut.flac").write_bytes(b"")
+    soundfile.write("cut.flac", noise(2), 16_000)
+    Path("cut.flac").write_bytes(Path("cut.flac").read_bytes()[:9000])
+    Path("notes").mkdir()
+    (Path("notes") / "notes.txt").write_text("hello")
+    Path("x.wav").mkdir()
+    Path("link.wav").symlink_to("nowhere")
+    given = {"text.wav": "not audio", "empty.wav": "not audio", "header.wav": "no samples", "long.wav": "lasts 61.0 s"}
+    given |= {"cut.flac": "cut short", "notes": "without audio", "x.wav": "without audio", "link.wav": "No such file"}
+    given |= {"absent.wav": "No such file", "": "No such file", "n" * 300: "name too long"}
+    write("forbidden.wav", GOOD)
+    Path("forbidden.wav").chmod(0)
+    if not os.access("forbidden.wav", os.R_OK):  # root may read all
+        given["forbidden.wav"] = "Permission denied"
+    return given
+
+
+def taken() -> dict[str, list[str]]:
+    """Make files that are taken although they are odd: name -> flags."""
+    six = np.stack([noise(0.5, seed, 96_000) for seed in range(6)], 1)
+    write("six.wav", six, 96_000, "PCM_24")
+    write("eight.wav", noise(0.5, rate=8000), 8000, "PCM_U8")
+    write("ten ms.wav", noise(0.01))
+    write("silent.wav", np.zeros(8000))
+    for flag, samples in SPOILT.items():
+        write(f"{flag}.wav", samples)
+    odd = ("two\nlines.wav", "naïve 語.wav", os.fsdecode(b"\xff\xfe.wav"), '"quoted", and more.wav', "-dash.wav")
+    for name in odd:
+        write(name, GOOD)
+    flags = {"six.wav": [], "eight.wav": [], "ten ms.wav": ["short"], "silent.wav": ["silent"]}
+    return flags | {f"{flag}.wav": [flag] for flag in SPOILT} | {name: [] for name in odd}
+
+
+def test_every_file_has_its_line_whatever_it_is(predict):
+    reasons, flags = refused(), taken()
+    # By turns, so that a bad file stands between good ones.
+    pairs = itertools.zip_longest(reasons, flags)
+    names = [name for pair in pairs for name in pair if name is not None]
+    code, out, err = predict("--format", "jsonl", "--", *names)
+    found = objects(out)
+    assert [each["file"] for each in found] == names
+    for each in found:
+        if each["file"] in flags:
+            assert each["flags"] == flags[each["file"]] and each["emotion"] in LABELS
+        else:
+            assert reasons[each["file"]] in each["error"] and "\n" not in each["error"]
+            assert not each["file"] or each["file"] not in each["error"]
+    assert code == 1 and f"{len(reasons)} of the lines" in err
+    shown = [name.encode(errors="backslashreplace").decode() for name in names]
+    assert [row["file"] for row in rows(predict("--format", "csv", "--", *names)[1])] == shown
+    lines = predict("--", *names)[1].split("\n")
+    assert len(lines) == 1 + len(names) + 1 and lines[-1] == ""
+    assert all(name.replace("\n", "\\n") in line for name, line in zip(shown, lines[1:-1], strict=True))
+
+
+def test_a_folder_is_its_audio_by_name(predict):
+    for name in ("b/2.wav", "b/10.FLAC", "b/a/z.ogg", "b/notes.txt", "b/.hidden/x.aiff"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("txt"):
+            Path(name).write_text("hello")
+        else:
+            soundfile.write(name, GOOD, 16_000)
+    Path("b/a/loop").symlink_to("..")
+    code, out, _ = predict("b", "b/2.wav", "--format", "jsonl")
+    expected = ["b/10.FLAC", "b/2.wav", "b/.hidden/x.aiff", "b/a/z.ogg", "b/2.wav"]
+    assert code == 0 and [each["file"] for each in objects(out)] == expected
+
+
+def test_names_come_from_stdin(predict):
+    names = holding(2)
+    odd = os.fsdecode(b"\xff.wav")
+    write(odd, GOOD)
+    listed = b"0.wav\r\n\n1.wav\n\xff.wav\nabsent.wav"
+    code, out, _ = predict("1.wav", "-", "--format", "jsonl", stdin=listed)
+    assert code == 1 and [each["file"] for each in objects(out)] == ["1.wav", *names, odd, "absent.wav"]
+    assert predict("-", stdin=b"")[0] == 0
+
+
+# ---------------------------------------------------------------- windows
+
+
+def conversation(seconds: float = 12.0) -> np.ndarray:
+    turns = [np.concatenate([noise(0.5 + 0.8 * (turn % 4), turn), np.zeros(16_000)]) for turn in range(9)]
+    return np.concatenate(turns)[: round(seconds * 16_000)].astype(np.float32)
+
+
+def test_windows_cover_what_is_heard(predict, recognizer):
+    samples = conversation()
+    write("long.wav", samples)
+    code, out, _ = predict("--segments", "long.wav", "--format", "jsonl", "--batch-seconds", 5)
+    found = objects(out)
+    assert code == 0 and len(found) > 5
+    silent = np.ones(len(samples), bool)
+    for each in found:
+        assert each["file"] == "long.wav" and 0 < each["end"] - each["start"] <= 2.5
+        silent[round(each["start"] * 16_000) : round(each["end"] * 16_000)] = False
+    # Half a second of samples that are next to nothing, at the turns' own beginnings and ends, may be left out.
+    assert np.abs(samples[silent]).max() < 0.02
+    for each, window in zip(found, recognizer.follow("long.wav"), strict=True):
+        assert (each.pop("start"), each.pop("end")) == window[:2]
+        assert alike(each, window.analysis)
+    of_csv = rows(predict("--segments", "long.wav", "--format", "csv")[1])
+    assert [float(row["start"]) for row in of_csv] == sorted(float(row["start"]) for row in of_csv)
+    assert [row["transcript"] for row in of_csv] == [each["transcript"] for each in found]
+    assert len(predict("--segments", "long.wav")[1].splitlines()) == 1 + len(found)
+
+
+def test_windows_of_what_cannot_be_taken(predict):
+    reasons, _ = refused(), taken()
+    reasons["long.wav"] = reasons["silent.wav"] = "silent throughout"
+    names = [*reasons, "two\nlines.wav"]
+    code, out, _ = predict("--segments", "--format", "jsonl", "--", *names)
+    found = objects(out)
+    assert code == 1 and [each["file"] for each in found] == names
+    assert all(reason in each["error"] for each, reason in zip(found, reasons.values(), strict=False))
+    assert found[-1]["emotion"] in LABELS
+
+
+def test_each_file_has_its_picture(predict):
+    odd = os.fsdecode(b"\xff.wav")
+    names = ["x-3.wav", "a/x.wav", "b/x.wav", "c/x.wav", "$x^2.wav", "two\nlines.wav", odd, "absent.wav"]
+    for name in names[:-1]:
+        Path(name).parent.mkdir(exist_ok=True)
+        write(name, noise(1.5))
+    code, _, _ = predict("--segments", "--plot", "pictures", *names)
+    drawn = {"x-3", "x", "x-2", "x-4", "$x^2", "two\nlines", odd.removesuffix(".wav")}
+    assert code == 1 and {path.stem for path in Path("pictures").iterdir()} == drawn
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in Path("pictures").iterdir())
+
+
+# ---------------------------------------------------------------- mistakes in the command, and the ends of a run
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ([], "required"),
+        (["x.wav", "--format", "xml"], "xml"),
+        (["x.wav", "--batch-seconds", "0"], "--batch-seconds"),
+        (["x.wav", "--batch-seconds", "nan"], "--batch-seconds"),
+        (["x.wav", "--batch-seconds", "many"], "many"),
+        (["x.wav", "--plot", "pictures"], "--plot"),
+        (["x.wav", "--precision", "fp8"], "fp8"),
+        (["x.wav", "--device", "toaster"], "toaster"),
+        (["x.wav", "--segment"], "--segment"),
+    ],
+)
+def test_a_mistake_in_the_command(predict, words, named):
+    code, out, err = predict(*words)
+    assert (code, out) == (2, "") and named in err
+    assert len(err.splitlines()) == 2
+
+
+def test_no_model(predict, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("")
+    code, out, err = predict("x.wav", folder=tmp_path)
+    assert (code, out) == (2, "") and str(tmp_path / "config.json") in err
+
+
+def run_module(model: Path, *words: str, **settings) -> subprocess.Popen:
+    command = [sys.executable, "-m", "local.predict", "--model", str(model), *words]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, env=environment, text=True, **pipes, **settings)
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(model):
+    with run_module(model, *(f"{'absent' * 20}-{at}.wav" for at in range(1000))) as process:
+        assert process.stdout.readline().startswith("emotion")
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (141, "")
+
+
+def test_as_a_command(model, tmp_path):
+    write(tmp_path / "a b.wav", GOOD)
+    with run_module(model, "--format", "csv", "-", cwd=tmp_path) as process:
+        out, err = process.communicate("a b.wav\n")
+    assert process.returncode == 0 and err == ""
+    assert [row["file"] for row in rows(out)] == ["a b.wav"]
+
+
+# ---------------------------------------------------------------- memory
+
+
+class Endless:
+    """Items without end, and how many of them have been asked for."""
+
+    def __init__(self, item: Item) -> None:
+        self.item, self.asked = item, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self) -> Item:
+        self.asked += 1
+        return self.item
+
+
+@pytest.mark.parametrize(
+    "item", [Item("a.wav", recording=recordings.of_array(GOOD, 16_000)), Item("b.wav", error="bad")]
+)
+def test_no_more_is_held_than_a_few_batches(recognizer, item):
+    items = Endless(item)
+    answers = analyzed(items, recognizer, seconds=2, words=False)
+    most = 1000 if item.error else 4 * 2 / 0.5
+    for given, (back, analysis) in enumerate(itertools.islice(answers, 3000 if item.error else 100)):
+        assert back is item and (analysis is None) == bool(item.error)
+        assert items.asked - given <= most
+    assert items.asked > most
+
+
+def test_no_more_files_are_read_ahead_than_a_few(tmp_path):
+    write(tmp_path / "a.wav", GOOD)
+    found = Endless(Item(str(tmp_path / "a.wav")))
+    for given, item in enumerate(itertools.islice(whole(found, 60), 100)):
+        assert item.recording.duration == 0.5 and found.asked - given <= AHEAD + 1
+    assert next(files(itertools.repeat("a.wav"))) == Item("a.wav")
