@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from huggingface_hub import snapshot_download
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.autocast import AMPConfig
 from torch import Tensor
 
 from local import alignment, model_folder, recordings
@@ -98,6 +99,10 @@ class EmotionRecognizer(Pretrained):
                 f"the model cannot be used with {run_opts}: {str(error).partition(chr(10))[0]}",
                 "give a device that torch has, such as cpu or cuda, and fp32, bf16 or fp16",
             ) from None
+        for module in model.system.modules():
+            if isinstance(module, torch.nn.Linear):
+                # Autocast would cast its weights anew for every batch, to the same.
+                module.to(AMPConfig.from_name(self.precision).dtype)
         self.model = model
         self.labels = model.labels
         limit = model.system.encoder.max_samples

@@ -16,6 +16,7 @@ from local.cpu import quicken
 from local.cpu.attention import attention
 from local.cpu.convolution import WINDOWS, _Convolution, convolve
 from local.cpu.dropout import Dropout, draw
+from local.cpu.linear import linear
 
 
 def gradients(out: Tensor, inputs: list[Tensor], weight: Tensor) -> list[Tensor]:
@@ -144,6 +145,42 @@ def test_convolution_in_bfloat16_is_as_near_as_torchs(settings):
         assert one.shape == truth.shape
         assert (one - truth).abs().mean() < 1.2 * (other - truth).abs().mean()
     assert torch.equal(convolve(conv, x, conv.weight, conv.bias), exact[0])  # in single precision it is torch's
+
+
+@torch.no_grad()
+def test_convolution_in_single_precision_without_gradient_is_torchs():
+    torch.manual_seed(5)
+    conv, x = nn.Conv1d(16, 24, 3, stride=2), torch.randn(3, 16, 41)
+    found = convolve(conv, x, conv.weight, conv.bias)
+    torch.testing.assert_close(found, conv(x), rtol=1e-5, atol=1e-5)
+    assert found.shape == conv(x).shape and found.is_contiguous() is False  # it did take the other layout
+
+
+# ---------------------------------------------------------------- linear layers
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (2, 3, 7), (0, 7)])
+def test_linear_without_gradient_is_the_formula(shape, bias):
+    torch.manual_seed(6)
+    layer, x = nn.Linear(7, 4, bias=bias), torch.randn(shape)
+    exact = x.double() @ layer.weight.double().T + (layer.bias.double() if bias else 0)
+    with torch.no_grad():
+        torch.testing.assert_close(linear(layer, x).double(), exact, rtol=1e-5, atol=1e-6)
+        strided = torch.randn(*shape, 2)[..., 0].copy_(x)
+        torch.testing.assert_close(linear(layer, strided).double(), exact, rtol=1e-5, atol=1e-6)
+
+
+def test_linear_with_a_gradient_or_in_another_precision_is_torchs():
+    torch.manual_seed(6)
+    layer, x = nn.Linear(7, 4), torch.randn(5, 7)
+    assert torch.equal(linear(layer, x), F.linear(x, layer.weight, layer.bias))
+    (gradient,) = torch.autograd.grad(linear(layer, x).sum(), layer.weight)
+    torch.testing.assert_close(gradient, x.sum(0).expand(4, 7))
+    with torch.no_grad():
+        assert linear(layer.double(), x.double()).dtype == torch.float64
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert linear(layer.float(), x).dtype == torch.bfloat16
 
 
 # ---------------------------------------------------------------- whole models

@@ -1,4 +1,4 @@
-"""Convolution over frames on a processor, in bfloat16.
+"""Convolution over frames on a processor, in bfloat16; without a gradient, in single precision, too.
 
 The CNN of a wav2vec 2.0 is a fifth faster, and twice as fast where it is small, if the channels of a frame
 lie together.
@@ -74,7 +74,10 @@ def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor, bias: Tensor | None) ->
     Where it has groups, its stride and dilation are 1, and what it pads with is zeros.
     """
     kind = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-    if x.device.type != "cpu" or kind != torch.bfloat16:
+    # In single precision the other layout gains a fifth, where no gradient is asked for.
+    asked = torch.is_grad_enabled() or torch.compiler.is_exporting()
+    single = kind == torch.float32 and conv.groups == 1 and not asked
+    if x.device.type != "cpu" or not (kind == torch.bfloat16 or single):
         return nn.Conv1d._conv_forward(conv, x, weight, bias)
     x, weight = x.to(kind), weight.to(kind)
     if conv.groups == 1:
