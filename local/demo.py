@@ -112,7 +112,7 @@ def remarks(analyses: Iterable[Analysis]) -> str:
 
 def about(model: Model) -> str:
     """What a model was trained on and what its labels are, as HTML."""
-    facts = {name: model.provenance[name] for name in ORIGIN if name in model.provenance}
+    facts = {name: model.provenance[name] for name in ORIGIN if model.provenance.get(name)}
     facts |= {"labels": model.labels, "longest utterance": f"{model.max_seconds:.1f} s"}
     lines = "".join(
         f"<dt>{name}</dt><dd>{escape(', '.join(map(str, fact)) if isinstance(fact, list) else str(fact))}</dd>"

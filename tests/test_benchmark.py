@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, Wav2Vec2Config
 
 from local.benchmark import __main__ as benchmark
-from local.benchmark import flops, page, stages, synthetic, ways
+from local.benchmark import flops, page, stages, synthetic, uses, ways
 from local.benchmark.watch import watch
 from local.benchmark.ways import iemocap_durations
 from local.errors import UserError
@@ -92,6 +92,33 @@ def test_ratios_are_taken_to_the_same_number_of_jobs():
         ["d", 1, "4.00", "4.00"],
         ["d", 2, "7.50", "5.00"],
     ]
+
+
+def test_the_ways_to_use_a_model_are_compared_within_a_round():
+    """The pipeline takes 2 s for 10 s of audio, then 4 s; bf16 a quarter of it each time. There is no SpeechBrain."""
+    rows = [
+        {"way": way, "jobs": 1, "round": number, "seconds": seconds, "audio": 10, "flops": 1e9, "peak": 3e9} | GEMM
+        for number, slow in ((1, 1), (2, 2))
+        for way, seconds in (("bf16", 0.5 * slow), ("hf-emotion", 2 * slow))
+    ]
+    pipeline, bf16 = page.of_uses(rows)
+    assert pipeline[2:] == ["3.33", "0.3000", "–", "1.00", "–", "3.0"]
+    assert bf16[2:] == ["13.33", "0.0750", "–", "4.00", "–", "3.0"]
+
+
+def test_every_way_to_use_a_model_takes_all_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    encoder = tiny_models.save(tmp_path / "encoder", "wav2vec2-group")
+    ways.make(tmp_path, 3)
+    uses.make(tmp_path / uses.MODEL, str(encoder))
+    taken = []
+    for name, files in (("sb", True), ("hf", True), ("file", True), ("int8", True), ("bf16", False)):
+        use = ways.build(name, ways.utterances_of(tmp_path), "", "cpu")
+        assert [wav.stem for wav in use.wavs] == ["u00000", "u00001", "u00002"]
+        monkeypatch.setattr(use, "take", lambda wav, use=use: taken.append(wav) or type(use).take(use, wav))
+        use.once()
+        assert len(taken) == (3 if files else 0)
+        taken.clear()
 
 
 def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys):

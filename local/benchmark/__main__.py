@@ -14,6 +14,9 @@ the optimizer:
     one   inference, one utterance at a time
     many  inference, in the batches of stage 3
 
+With `--ways "sb hf hf-emotion file onnx int8 predict bf16"` the ways to use a trained model, see
+`local.benchmark.uses`.
+
 Every way is a process of its own. They take turns, round by round, so that what else the machine does falls
 on all alike; figures are medians over rounds, ratios are taken within a round. Before each round the GEMM
 rate of the device is measured in fp32 and bf16. The first round of each way warms up and does not count.
@@ -46,7 +49,7 @@ from typing import Any
 import torch
 
 from local.benchmark import page, stages, synthetic
-from local.benchmark.page import KINDS, WAYS
+from local.benchmark.page import KINDS, USES, WAYS
 from local.benchmark.ways import gemm, make
 from local.environment import processor
 from local.errors import Parser, UserError, exits
@@ -134,6 +137,9 @@ def of_ways(given: argparse.Namespace) -> list[dict[str, Any]]:
         return []
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), given.utterances)
+        if set(given.ways) & set(USES):
+            # In a process of its own, as the memory that it takes would be counted for its children, too.
+            subprocess.run([sys.executable, "-m", "local.benchmark.uses", folder, given.encoder], check=True)
         words = [folder, given.device, given.encoder]
         return [row for jobs in given.jobs for row in measure(given.ways, given.rounds, jobs, words, given.device)]
 
@@ -174,9 +180,9 @@ def options() -> argparse.Namespace:
     given.ways = given.ways.split()
     given.jobs = numbers("jobs", given.jobs, int) or [1]
     given.hours = numbers("hours", given.hours, float)
-    unknown = [way for way in given.ways if way not in WAYS]
+    unknown = [way for way in given.ways if way not in (*WAYS, *USES)]
     if unknown:
-        raise UserError(f"there is no way '{unknown[0]}'", f"take of: {' '.join(WAYS)}")
+        raise UserError(f"there is no way '{unknown[0]}'", f"take of: {' '.join((*WAYS, *USES))}")
     if not given.ways and not given.hours:
         raise UserError("there is nothing to measure", "give --ways, or --hours")
     for hours in given.hours:

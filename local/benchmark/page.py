@@ -21,8 +21,19 @@ WAYS = {
     "many": "inference, in batches",
 }
 BASE = {"a": "a", "b": "a", "c": "a", "d": "a", "one": "one", "many": "one"}  # what a way's ratio is taken to
+USES = {
+    "sb": "SpeechBrain's foreign_class: one file at a time, emotion alone",
+    "hf-emotion": "transformers' pipeline: one file at a time, emotion alone",
+    "hf": "transformers' two pipelines: emotion and transcript",
+    "file": "`EmotionRecognizer.analyze`: one file at a time, emotion, transcript and word times",
+    "onnx": "`model.onnx`: one file at a time, logits of both",
+    "int8": "`model.int8.onnx`: the same",
+    "predict": "`local.predict`: in batches, emotion and transcript",
+    "bf16": "`local.predict --precision bf16`: the same",
+}
 KINDS = {"fp32": "float32", "bf16": "bfloat16"}
 WAY_HEADS = ["way", "", "jobs", "audio-s/s", "ratio", "peak GB a job", "GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM"]
+USE_HEADS = ["way", "", "audio-s/s", "real-time factor", "times sb", "times hf-emotion", "times hf", "peak GB"]
 STAGE_HEADS = ["stage", "hours", "utterances", "seconds", "seconds per hour", "peak MB"]
 
 
@@ -49,6 +60,29 @@ def of_ways(rows: list[dict[str, Any]]) -> list[list[object]]:
     return lines
 
 
+def of_uses(rows: list[dict[str, Any]]) -> list[list[object]]:
+    """Medians over rounds of the ways to use a model, a line each; ratios are taken within a round.
+
+    Parameters
+    ----------
+    rows
+        As from `local.benchmark.__main__.measure`, with one job.
+    """
+    seconds = {(row["way"], row["round"]): row["seconds"] / row["audio"] for row in rows}
+    lines = []
+    for way, what in USES.items():
+        mine = [row for row in rows if row["way"] == way]
+        if not mine:
+            continue
+        factor = median(seconds[way, row["round"]] for row in mine)
+        ratios = []
+        for base in ("sb", "hf-emotion", "hf"):
+            pairs = [(seconds.get((base, row["round"])), seconds[way, row["round"]]) for row in mine]
+            ratios.append(f"{median(other / own for other, own in pairs):.2f}" if all(o for o, _ in pairs) else "–")
+        lines.append([way, what, f"{1 / factor:.2f}", f"{factor:.4f}", *ratios, f"{mine[-1]['peak'] / 1e9:.1f}"])
+    return lines
+
+
 def of_stages(rows: list[dict[str, Any]]) -> list[list[object]]:
     """A line per stage and size of the corpus.
 
@@ -68,7 +102,7 @@ def of_stages(rows: list[dict[str, Any]]) -> list[list[object]]:
 
 
 def page(
-    command: str, machine: str, ways: list[dict[str, Any]], stages: list[dict[str, Any]], utterances: int, rounds: int
+    command: str, machine: str, rows: list[dict[str, Any]], stages: list[dict[str, Any]], utterances: int, rounds: int
 ) -> str:
     """Set the tables, with the command that made them, the device and the date.
 
@@ -78,12 +112,13 @@ def page(
         The command line.
     machine
         The device in words.
-    ways, stages
-        The rows of either table; without rows it is left out.
+    rows, stages
+        The rows of the ways to train and to use a model, and of the stages; a table without rows is left out.
     utterances, rounds
         That the ways were measured with.
     """
     lines = [f"    {command}", "", f"{machine}, {date.today():%Y-%m-%d}."]
+    ways, uses = ([row for row in rows if row["way"] in known] for known in (WAYS, USES))
     if ways:
         rates = ", ".join(f"{name} {median(row[kind] for row in ways) / 1e9:.0f}" for name, kind in KINDS.items())
         lines += [
@@ -91,9 +126,16 @@ def page(
             f"audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: {rates}.",
             *("", *table(WAY_HEADS, of_ways(ways))),
         ]
-    if stages:
+    if uses:
         lines += [
             *([""] if ways else []),
+            f"A trained model in use: {utterances} wav files of IEMOCAP's durations, wav2vec2-base unless --encoder "
+            f"says otherwise, medians of {rounds} rounds; loading it is not counted.",
+            *("", *table(USE_HEADS, of_uses(uses))),
+        ]
+    if stages:
+        lines += [
+            *([""] if rows else []),
             "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
             *("", *table(STAGE_HEADS, of_stages(stages))),
         ]

@@ -29,6 +29,7 @@ from local import hparams, logs  # logs before anything of SpeechBrain
 from local.audio import SAMPLE_RATE
 from local.batches import UpdateSampler, sorted_batches
 from local.benchmark import flops
+from local.benchmark.uses import MODEL, USES, Use
 from local.brain import EmotionBrain, seed_everything
 from local.checkpoints import WholeCheckpointer
 from local.dataset import Batch, Utterances, loader
@@ -194,8 +195,11 @@ class Inference(Way):
             self.system(batch.wavs, batch.lengths)
 
 
-def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way:
+def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way | Use:
     """Build a way by its letter; see `local.benchmark.__main__`."""
+    if way in USES:
+        folder = utterances.audio.path.parent
+        return USES[way](folder / MODEL, sorted(folder.glob("*.wav")), device)
     fast = "bf16"
     ways: dict[str, Callable[[], Way]] = {
         "a": lambda: Released(utterances, encoder, device),
@@ -219,14 +223,18 @@ def gemm(device: str, dtype: torch.dtype) -> float:
     return 2 * 2048**3 / best
 
 
+def utterances_of(folder: Path) -> Utterances:
+    """What `make` wrote."""
+    table = pd.read_csv(folder / "all.csv", keep_default_na=False)
+    return Utterances(table, AudioStore.of(folder, table, folder), LABELS, Tokenizer(folder / "tokenizer.model"))
+
+
 def serve(way: str, folder: Path, device: str, encoder: str) -> None:
     """Do a round for each line of standard input."""
-    table = pd.read_csv(folder / "all.csv", keep_default_na=False)
-    tokenizer = Tokenizer(folder / "tokenizer.model")
-    utterances = Utterances(table, AudioStore.of(folder, table, folder), LABELS, tokenizer)
+    utterances = utterances_of(folder)
     seed_everything(1, verbose=False)
     built = build(way, utterances, encoder, device)
-    samples = (table["duration"] * SAMPLE_RATE).round().astype(int)
+    samples = (utterances.durations * SAMPLE_RATE).round().astype(int).tolist()
     passes = built.cnn_passes
     if passes is None:
         asked = sum(flops.cnn(built.config, n) + flops.transformer(built.config, n) for n in samples)
@@ -236,7 +244,7 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
         began = _now(device)
         built.once()
         seconds = _now(device) - began
-        answer = {"seconds": seconds, "audio": float(table["duration"].sum()), "flops": asked, "peak": _peak(device)}
+        answer = {"seconds": seconds, "audio": float(utterances.durations.sum()), "flops": asked, "peak": _peak(device)}
         _give_back_memory()
         print(json.dumps(answer), flush=True)
 
