@@ -187,7 +187,7 @@ def test_tables_take_the_place_of_the_old_ones(tmp_path):
     assert once == MARKED.replace("\nold\n", "\n\n| new |\n\n")
     page.put(file, "cpu", "| new |\n")
     assert file.read_bytes().decode() == once
-    page.put(file, "cuda:1", "gpu\n")
+    page.put(file, page.place("cuda:1", ["a"]), "gpu\n")
     assert "| new |" in file.read_text() and "cuda -->\n\ngpu\n\n<!-- /benchmark cuda" in file.read_text()
 
 
@@ -210,7 +210,8 @@ def test_a_file_without_one_place_for_the_tables_is_refused(text, tmp_path):
 
 def test_the_readme_has_a_place_for_the_tables():
     for device in ("cpu", "cuda"):
-        page.around(REPOSITORY / "README.md", device)
+        for way in ("c", "predict"):
+            page.around(REPOSITORY / "README.md", page.place(device, [way]))
 
 
 def test_seven_hours_have_as_many_utterances_as_iemocap():

@@ -15,7 +15,7 @@ the optimizer:
     many  inference, in the batches of stage 3
 
 With `--ways "sb hf hf-emotion file onnx int8 predict bf16"` the ways to use a trained model, see
-`local.benchmark.uses`.
+`local.benchmark.uses`: apart from those to train, as memory holds all models of a run.
 
 Every way is a process of its own. They take turns, round by round, so that what else the machine does falls
 on all alike; figures are medians over rounds, ratios are taken within a round. Before each round the GEMM
@@ -30,7 +30,7 @@ measured beside each, say more across them than the rates themselves. `--ways ""
 
 `--hours "1 7 20"` measures the other stages on corpora of so many hours, see `local.benchmark.stages`.
 `--readme FILE` writes the tables into a file, between the lines `<!-- benchmark cpu -->` and
-`<!-- /benchmark cpu -->` (or `cuda`: of the device's kind), in place of what stands there.
+`<!-- /benchmark cpu -->` (or `cuda`: of the device's kind; or `cpu use`), in place of what stands there.
 """
 
 from __future__ import annotations
@@ -183,12 +183,14 @@ def options() -> argparse.Namespace:
     unknown = [way for way in given.ways if way not in (*WAYS, *USES)]
     if unknown:
         raise UserError(f"there is no way '{unknown[0]}'", f"take of: {' '.join((*WAYS, *USES))}")
+    if set(given.ways) & set(WAYS) and set(given.ways) & set(USES):
+        raise UserError("ways to train and ways to use are measured apart", f"--ways '{' '.join(USES)}'")
     if not given.ways and not given.hours:
         raise UserError("there is nothing to measure", "give --ways, or --hours")
     for hours in given.hours:
         synthetic.size(hours)
     if given.readme:
-        page.around(given.readme, given.device)
+        page.around(given.readme, page.place(given.device, given.ways))
     return given
 
 
@@ -226,7 +228,7 @@ def main() -> None:
     command = f"python -m local.benchmark {shlex.join(sys.argv[1:])}".rstrip()
     text = page.page(command, machine(given.device), ways, others, given.utterances, given.rounds)
     if given.readme:
-        page.put(given.readme, given.device, text)
+        page.put(given.readme, page.place(given.device, given.ways), text)
     print(text, end="")
 
 

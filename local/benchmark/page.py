@@ -142,13 +142,18 @@ def page(
     return "\n".join(lines) + "\n"
 
 
-def markers(device: str) -> tuple[str, str]:
-    """What stands before and behind the tables of a device in a file; one pair for each kind, `cpu` or `cuda`."""
+def place(device: str, ways: list[str]) -> str:
+    """The place of the tables in a file: of the device's kind, and of the ways to use a model another than the rest."""
     kind = device.split(":")[0]
-    return f"<!-- benchmark {kind} -->", f"<!-- /benchmark {kind} -->"
+    return f"{kind} use" if set(ways) & set(USES) else kind
 
 
-def around(file: Path, device: str) -> tuple[str, str]:
+def markers(place: str) -> tuple[str, str]:
+    """What stands before and behind the tables of a place."""
+    return f"<!-- benchmark {place} -->", f"<!-- /benchmark {place} -->"
+
+
+def around(file: Path, place: str) -> tuple[str, str]:
     """The text of a file up to the first marker and from the second one on, both with their marker.
 
     Raises
@@ -156,7 +161,7 @@ def around(file: Path, device: str) -> tuple[str, str]:
     UserError
         The file is absent, or the markers do not stand in it once each, in their order.
     """
-    begin, end = markers(device)
+    begin, end = markers(place)
     try:
         text = file.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -165,14 +170,14 @@ def around(file: Path, device: str) -> tuple[str, str]:
     _, _, after = rest.partition(end)
     if (text.count(begin), text.count(end), rest.count(end)) != (1, 1, 1):
         raise UserError(
-            f"{file} has no one place for the tables of {device}",
+            f"{file} has no one place for the tables of {place}",
             f"put the lines {begin} and {end} where they shall stand, once",
         )
     return before + begin, end + after
 
 
-def put(file: Path, device: str, text: str) -> None:
+def put(file: Path, place: str, text: str) -> None:
     """Write the tables between their markers in a file, in place of what stands there; see `around`."""
-    before, after = around(file, device)
+    before, after = around(file, place)
     with atomic(file) as stream:
         stream.write(f"{before}\n\n{text}\n{after}")
