@@ -73,6 +73,7 @@ def export(run: Path, out: Path, average: int = 1, of_folds: bool = False, int8:
 def _write(folder: Path, model: Model, runs: list[Path], int8: bool) -> None:
     """Write all that an export holds."""
     model_folder.write(folder, model)
+    model_folder.read(folder)  # what would be refused later is refused now
     notes = huggingface.write(folder, model) + onnx.write(folder / "model.onnx", model)
     if int8 and (folder / "model.onnx").exists():
         onnx.quantize(folder / "model.onnx", folder / "model.int8.onnx")
