@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +66,11 @@ class Analysis:
     duration: float
     flags: tuple[str, ...] = ()
 
+    def later(self, seconds: float) -> Analysis:
+        """The same with the words' times so much later: those of the recording that this is a part of."""
+        words = [word._replace(start=word.start + seconds, end=word.end + seconds) for word in self.words]
+        return replace(self, words=words)
+
 
 class Window(NamedTuple):
     """A part of a long recording, `start` and `end` in seconds, and what a model says of it."""
@@ -81,7 +86,7 @@ class EmotionRecognizer(Pretrained):
     Parameters
     ----------
     model
-        What `local.model_folder.read` gives.
+        What `local.model_folder.read` gives; it is taken over, to the device and the precision.
     run_opts
         SpeechBrain's run options: `device`, `precision` (fp32; bf16 and fp16 are faster where the device has them).
 
@@ -127,7 +132,7 @@ class EmotionRecognizer(Pretrained):
         hparams_file
             `config.json`; there for SpeechBrain's sake.
         savedir
-            Where the files of a repository of the hub are put; without it, the hub's cache.
+            Where the files of a repository of the hub are put; without it, a folder below `~/.cache/ser-mtl`.
         run_opts
             See `EmotionRecognizer`.
 
@@ -157,7 +162,10 @@ class EmotionRecognizer(Pretrained):
             [B] float, true lengths relative to N; without it all are N long.
         """
         relative = torch.ones(len(wavs)) if wav_lens is None else wav_lens.cpu()
-        lengths = (relative * wavs.shape[1]).round().long()
+        return self._outputs(wavs, (relative * wavs.shape[1]).round().long())
+
+    def _outputs(self, wavs: Tensor, lengths: Tensor) -> Outputs:
+        """Logits of waveforms [B, N] with their lengths [B] in samples, in single precision."""
         with torch.inference_mode(), self.inference_ctx:
             outputs = self.mods["system"](wavs.to(self.device, torch.float32), lengths)
         tokens = None if outputs.tokens is None else outputs.tokens.float()
@@ -220,7 +228,7 @@ class EmotionRecognizer(Pretrained):
         """
         lengths = torch.tensor([len(recording.wav) for recording in batch])
         wavs = padded([recording.wav for recording in batch])
-        outputs = self(wavs, lengths / wavs.shape[1])
+        outputs = self._outputs(wavs, lengths)
         posteriors = outputs.emotion.double().softmax(-1).tolist()
         transcripts = greedy_tokens(outputs)
         analyses = []
@@ -244,8 +252,7 @@ class EmotionRecognizer(Pretrained):
             blocks = [recordings.of_array(audio, sample_rate).wav]
         for start, end, wav in segments(blocks, self.window):
             analysis = self.analyze_batch([recordings.of_array(wav, SAMPLE_RATE)])[0]
-            words = [word._replace(start=word.start + start, end=word.end + start) for word in analysis.words]
-            yield Window(start, end, Analysis(**(vars(analysis) | {"words": words})))
+            yield Window(start, end, analysis.later(start))
 
     def _words(self, outputs: Outputs, index: int, tokens: list[int], duration: float) -> list[Word]:
         if not tokens:

@@ -51,9 +51,7 @@ class Job:
         UserError
             It is no run folder, or its run has not ended, or it is of a version that did not tell enough.
         """
-        if not (run / "hyperparams.yaml").is_file():
-            what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is not there"
-            raise UserError(f"{run} {what}", "give results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
+        refuse_no_run(run)
         environment = markers.read(run / "env.json")
         refuse_unknown(run, environment)
         asked = environment["job"]
@@ -97,6 +95,19 @@ def option_words(run: Path, asked: dict[str, Any]) -> list[str]:
     given = {name: asked[name] for name in ("corpus", "protocol", "valid", "name")}
     given |= {"hold-text": str(asked["hold_text"]).lower(), "folds": asked["fold"], "seeds": asked["seed"]}
     return [f"--{name}={value}" for name, value in {**given, "hparams": run / "hyperparams.yaml"}.items()]
+
+
+def refuse_no_run(run: Path) -> None:
+    """Refuse a folder in which no training was begun.
+
+    Raises
+    ------
+    UserError
+        It is none, or absent.
+    """
+    if not (run / "hyperparams.yaml").is_file():
+        what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is not there"
+        raise UserError(f"{run} {what}", "give results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
 
 
 def refuse_unknown(run: Path, environment: dict[str, Any]) -> None:

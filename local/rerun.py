@@ -32,7 +32,7 @@ from local import manifest, markers, metrics, predictions
 from local.errors import Parser, UserError, exits
 from local.files import digest
 from local.gpus import gpus
-from local.job import Job, option_words, refuse_unknown
+from local.job import Job, option_words, refuse_no_run, refuse_unknown
 from local.launch import Run
 from local.options import MANIFESTS, parse
 from local.results_page import percent, table
@@ -51,9 +51,7 @@ def finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     UserError
         It is no run folder, its run has not ended, or it is of a version that did not tell enough.
     """
-    if not (run / "hyperparams.yaml").is_file():
-        what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is not there"
-        raise UserError(f"{run} {what}", "give results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
+    refuse_no_run(run)
     for name in ("env.json", "train.json", "decode.json", "predictions.csv"):
         if not (run / name).exists():
             raise UserError(f"{run} has no {name}: its run has not ended", "run stages 2 and 3 for it first")

@@ -3,6 +3,7 @@
 #
 #   tests/run.sh                    all but the slow ones, under 10 minutes on 2 cores
 #   tests/run.sh tests/test_text.py -x
+#   SER_MTL_SPEECH=FOLDER tests/run.sh     an export's forms are compared on recordings of people, not synthetic voices
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . ./path.sh

@@ -111,6 +111,7 @@ def test_every_way_to_use_a_model_takes_all_files(tmp_path, monkeypatch, capsys)
     encoder = tiny_models.save(tmp_path / "encoder", "wav2vec2-group")
     ways.make(tmp_path, 3)
     uses.make(tmp_path / uses.MODEL, str(encoder))
+    assert uses.USES.keys() == page.USES.keys()
     taken = []
     for name, files in (("sb", True), ("hf", True), ("file", True), ("int8", True), ("bf16", False)):
         use = ways.build(name, ways.utterances_of(tmp_path), "", "cpu")

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import hand_made_runs
+import numpy as np
 import pytest
+import soundfile
 import tiny_folders
 import tiny_models
 import torch
+from safetensors.torch import load_file
 from speechbrain.utils.checkpoints import Checkpointer
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoModelForCTC,
+)
 
-from local import environment, hparams, logs, manifest
+from local import environment, hparams, logs, manifest, recordings
 from local.checkpoints import WholeCheckpointer
+from local.corpora import espeak
 from local.errors import UserError
 from local.export import __main__ as command
-from local.export import huggingface, onnx
+from local.export import huggingface, onnx, stage
 from local.export.gather import ensemble, trained
 from local.folds import make_folds
 from local.inference import EmotionRecognizer
+from local.job import Job
 from local.options import parse
 from local.prepare import prepare
 
@@ -221,6 +235,96 @@ def test_an_export_that_fails_leaves_what_was_there(runs, export, monkeypatch, t
     assert export(run, tmp_path / "old", "--force")[0] == export(run, tmp_path / "new")[0] == 2
     assert sorted(path.name for path in (tmp_path / "old").iterdir()) == before
     assert set(tmp_path.iterdir()) == there
+
+
+# ---------------------------------------------------------------- nothing left out: all four forms, and 8 bits
+
+
+def speech(top: Path) -> list[Path]:
+    """Recordings of people below the folder `SER_MTL_SPEECH`, where it is set, else of synthetic voices."""
+    if "SER_MTL_SPEECH" in os.environ:
+        return [path for path in sorted(Path(os.environ["SER_MTL_SPEECH"]).rglob("*")) if path.is_file()][::100][:20]
+    paths = []
+    for text, voice in (("Well, I never said that she would go there.", "en-us"), ("No!", "en-us+f2")):
+        samples, rate = espeak.speak(text, voice, 175, 50, 60)
+        paths.append(top / f"{len(paths)}.wav")
+        soundfile.write(paths[-1], samples, rate)
+    return paths
+
+
+def plain(folder: Path, wav: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits from config.json and model.safetensors with transformers and two products."""
+    config, weights = json.loads((folder / "config.json").read_text()), load_file(folder / "model.safetensors")
+    encoder = AutoModel.from_config(AutoConfig.for_model(**config["encoder"])).eval()
+    encoder.load_state_dict(
+        {name.removeprefix("encoder.model."): w for name, w in weights.items() if "_head." not in name}
+    )
+    frames = encoder(((wav - wav.mean()) / torch.sqrt(wav.var(correction=0) + 1e-7))[None]).last_hidden_state
+    emotion, tokens = (
+        (of @ weights[f"{head}.weight"].T + weights[f"{head}.bias"])
+        for head, of in (("emotion_head", frames.mean(1)), ("token_head", frames))
+    )
+    return emotion, tokens
+
+
+@torch.no_grad()
+def test_the_four_forms_of_an_export_say_the_same_of_speech(runs, tmp_path):
+    (run,) = runs("1A")
+    out = tmp_path / "out"
+    command.export(run, out, int8=True)
+    recognizer = EmotionRecognizer.from_hparams(out, run_opts={"device": "cpu"})
+    classifier = AutoModelForAudioClassification.from_pretrained(out / "emotion")
+    extractor = AutoFeatureExtractor.from_pretrained(out / "emotion")
+    recogniser = AutoModelForCTC.from_pretrained(out / "ctc")
+    runner, coarse = (onnx.Runner(out / name, threads=1) for name in ("model.onnx", "model.int8.onnx"))
+    paths = speech(tmp_path)
+    assert len(paths) > 1
+    for path in paths:
+        wav = recordings.read(path).wav
+        expected = recognizer(wav[None])
+        inputs = extractor(wav.numpy(), sampling_rate=16_000, return_tensors="pt")
+        graph = runner(wav[None].numpy(), np.array([len(wav)]))
+        others = [
+            plain(out, wav),
+            (classifier(**inputs).logits, recogniser(**inputs).logits),
+            (torch.from_numpy(graph["emotion"]), torch.from_numpy(graph["tokens"])),
+        ]
+        for emotion, tokens in others:
+            torch.testing.assert_close(emotion, expected.emotion, rtol=0, atol=1e-4)
+            torch.testing.assert_close(tokens, expected.tokens, rtol=0, atol=1e-4)
+        rough = torch.from_numpy(coarse(wav[None].numpy(), np.array([len(wav)]))["emotion"])
+        assert 0 < (rough.softmax(-1) - expected.emotion.softmax(-1)).abs().max() < 0.1
+    card = (out / "README.md").read_text()
+    assert re.search(
+        r"With 8 bits, 12 utterances of fold 1A's test part: .* the same emotion; UA is .* instead of", card
+    )
+
+
+def test_an_ensembles_card_has_no_ua_of_utterances_that_its_members_learned(runs, tmp_path):
+    run = next(iter(runs("1A", "2B")))
+    command.export(run.parent, tmp_path / "out", of_folds=True, int8=True)
+    note = (tmp_path / "out" / "README.md").read_text().split("With 8 bits, ")[1].splitlines()[0]
+    assert "have the same emotion; a posterior moves" in note and "UA" not in note
+
+
+def test_stage_6_exports_what_is_not_exported(runs, export, capsys):
+    ((run, _),) = runs("1A").items()
+    job, said = Job.of_run(run), []
+    capsys.readouterr()
+    for _ in range(2):
+        stage.export(job)
+        said.append(capsys.readouterr().out.strip())
+    assert said == [f"{run / 'model'}", f"{run / 'model'} is exported already"]
+    weights = (run / "model" / "model.safetensors").read_bytes()
+    (run / "model" / "model.safetensors").write_bytes(b"spoilt")
+    stage.export(job)
+    assert (run / "model" / "model.safetensors").read_bytes() == weights
+    trained_anew = json.loads((run / "train.json").read_text())
+    trained_anew["facts"]["epoch"] = 3
+    (run / "train.json").write_text(json.dumps(trained_anew))
+    capsys.readouterr()
+    stage.export(job)
+    assert capsys.readouterr().out.strip() == f"{run / 'model'}"
 
 
 @pytest.mark.parametrize("words", [[], ["run"], ["run", "out", "--average", "0"], ["run", "out", "--average", "two"]])

@@ -29,7 +29,7 @@ from local import hparams, logs  # logs before anything of SpeechBrain
 from local.audio import SAMPLE_RATE
 from local.batches import UpdateSampler, sorted_batches
 from local.benchmark import flops
-from local.benchmark.uses import MODEL, USES, Use
+from local.benchmark.uses import LABELS, MODEL, USES, Use
 from local.brain import EmotionBrain, seed_everything
 from local.checkpoints import WholeCheckpointer
 from local.dataset import Batch, Utterances, loader
@@ -41,7 +41,6 @@ from local.systems.mtl import MultiTaskSystem
 from local.tokenizer import Tokenizer, train
 
 YAML = Path("hparams/mtl_wav2vec2.yaml")
-LABELS = ["ang", "hap", "neu", "sad"]
 # Durations of IEMOCAP's 5,531 utterances in seconds, by quantile; the tenth is chosen so that their mean is 4.55.
 QUANTILES = (0, 0.1, 0.5, 0.9, 0.95, 0.99, 1)
 DURATIONS = (0.58, 1.3, 3.58, 8.7, 11.1, 15.5, 34.1)

@@ -30,7 +30,6 @@ from local.errors import Parser, UserError, exits
 from local.inference import Analysis, EmotionRecognizer, Window
 from local.predict.items import Item, files, whole, windows
 from local.predict.lines import FORMATS
-from local.timeline import draw
 
 GATHERED = 4  # batches that are gathered, so that each holds like lengths
 Answer = tuple[Item, "Analysis | None"]
@@ -62,6 +61,8 @@ def _analyzed(gathered: list[Item], recognizer: EmotionRecognizer, limits: Limit
 
 def pictured(answers: Iterable[Answer], labels: list[str], folder: Path) -> Iterator[Answer]:
     """Draw each file's emotion over time into a folder on the way, `<stem>.png`."""
+    from local.timeline import draw  # matplotlib takes two seconds to load
+
     drawn: set[str] = set()
     for file, of_file in itertools.groupby(answers, key=lambda answer: answer[0].file):
         heard = []

@@ -70,9 +70,7 @@ class JsonLines:
         if analysis is None:
             found["error"] = item.error
         else:
-            offset = item.start or 0.0
-            words = [word._replace(start=word.start + offset, end=word.end + offset) for word in analysis.words]
-            found |= vars(analysis) | {"words": [word._asdict() for word in words]}
+            found |= vars(analysis) | {"words": [word._asdict() for word in analysis.later(item.start or 0.0).words]}
         print(json.dumps(found, ensure_ascii=False), file=self.out)
 
 
