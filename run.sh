@@ -20,8 +20,10 @@
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus
 #   --name NAME                 the experiment's name in results; default the YAML's
 #   --jobs N                    folds at a time, several to a GPU as its memory allows; default one per GPU, or one
-#   --backend B                 local
+#   --processes N               processes that train one fold together, one to a GPU; default 1
+#   --backend B                 local (default), or slurm: a job array each for stages 2 and 3, see README
 #   --force true                make anew what stands there
+#   --status                    run nothing, show how far each fold is: of --name NAME, of --corpus C, or of all
 #   --help                      print this
 # After a lone --, overrides of the YAML: -- --alpha 0.01 --epochs 30 --device cpu
 #
@@ -36,35 +38,56 @@ export SER_MTL_COMMAND SER_MTL_CALLER=$caller
 . local/parse_options.sh
 parse_options "$@"
 . ./path.sh
+if [[ $status == true ]]; then
+  exec python -m local.status "${options[@]}"
+fi
+
+# In the background, and waited for: a signal to this script reaches the stage, whose jobs save and end.
+stage() { # module of local, and its words before the options
+  python -m "local.$1" "${@:2}" "${options[@]}" &
+  running=$!
+  wait "$running"
+}
+# shellcheck disable=SC2329 # the traps call it
+end() { # exit code
+  trap '' HUP INT TERM
+  [[ -z ${running:-} ]] || kill -TERM "$running" 2>/dev/null || true
+  wait
+  exit "$1"
+}
+trap 'end 129' HUP
+trap 'end 130' INT
+trap 'end 143' TERM
+export SER_MTL_PARENT=$$ # by which a stage sees that this script was killed
 
 # A function, so that bash has read it whole: this file may change while the stages run.
 stages() {
   if ((stage <= 0 && stop_stage >= 0)); then
-    python -m local.prepare "${options[@]}"
+    stage prepare
   fi
 
   if ((stage <= 1 && stop_stage >= 1)); then
-    python -m local.folds "${options[@]}"
+    stage folds
   fi
 
   if ((stage <= 2 && stop_stage >= 2)); then
-    python -m local.launch train "${options[@]}"
+    stage launch train
   fi
 
   if ((stage <= 3 && stop_stage >= 3)); then
-    python -m local.launch decode "${options[@]}"
+    stage launch decode
   fi
 
   if ((stage <= 4 && stop_stage >= 4)); then
-    python -m local.score "${options[@]}"
+    stage score
   fi
 
   if ((stage <= 5 && stop_stage >= 5)); then
-    python -m local.report "${options[@]}"
+    stage report
   fi
 
   if ((stage <= 6 && stop_stage >= 6)); then
-    python -m local.export.stage "${options[@]}"
+    stage export.stage
   fi
 
   if [[ $corpus == mini ]]; then

@@ -25,11 +25,14 @@ class MicroBatch(NamedTuple):
         update, and takes one of another's to keep step.
     ends_update
         Whether the optimizer steps after this one.
+    update
+        Which of the epoch's updates it is a part of, from 1.
     """
 
     indices: list[int]
     share: float
     ends_update: bool
+    update: int
 
 
 class Limits(NamedTuple):
@@ -67,14 +70,12 @@ def cut(durations: np.ndarray, limits: Limits) -> list[slice]:
     Slices of the n utterances, in order.
     """
     best, begins = [0.0], [0]
-    for end in range(1, len(durations) + 1):
-        longest = durations[end - 1]
+    for end, longest in enumerate(durations.tolist(), start=1):
         fit = int(min(limits.size, limits.seconds // longest, end)) if longest > 0 else min(limits.size, end)
         sizes = range(1, max(1, fit) + 1)
         costs = [best[end - size] + size * longest + limits.overhead for size in sizes]
-        cheapest = int(np.argmin(costs))
-        best.append(costs[cheapest])
-        begins.append(end - sizes[cheapest])
+        best.append(min(costs))
+        begins.append(end - sizes[costs.index(best[-1])])
     slices, end = [], len(durations)
     while end:
         slices.append(slice(begins[end], end))
@@ -101,6 +102,13 @@ class UpdateSampler(Sampler[list[int]]):
         Of the experiment.
     rank, world_size
         Which of how many processes this is.
+
+    Attributes
+    ----------
+    plan
+        The epoch's micro-batches in order.
+    done
+        How many of the epoch's updates were done already: iterating begins with the next.
     """
 
     def __init__(
@@ -111,6 +119,7 @@ class UpdateSampler(Sampler[list[int]]):
         self.limits = limits
         self.seed = seed
         self.rank, self.world_size = rank, world_size
+        self.done = 0
         self.set_epoch(1)
 
     @property
@@ -119,26 +128,31 @@ class UpdateSampler(Sampler[list[int]]):
         return -(-len(self.durations) // self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the plan of an epoch: `plan`, its micro-batches in order."""
+        """Draw the plan of an epoch."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.durations))
         self.plan: list[MicroBatch] = []
-        for number, start in enumerate(range(0, len(order), self.batch_size)):
+        for number, start in enumerate(range(0, len(order), self.batch_size), start=1):
             update = order[start : start + self.batch_size]
             update = update[np.argsort(self.durations[update], kind="stable")]
             # The first to be dealt to changes, as the last has the longer ones.
-            mine = update[(self.rank + number) % self.world_size :: self.world_size]
+            mine = update[(self.rank + number - 1) % self.world_size :: self.world_size]
             share = self.world_size / len(update) if len(mine) else 0.0
             mine = mine if len(mine) else update[:1]
             slices = cut(self.durations[mine], self.limits)
             micro_batches = (mine[part].tolist() for part in slices)
-            self.plan += [MicroBatch(some, share * len(some), False) for some in micro_batches]
+            self.plan += [MicroBatch(some, share * len(some), False, number) for some in micro_batches]
             self.plan[-1] = self.plan[-1]._replace(ends_update=True)
 
     def __len__(self) -> int:
         return len(self.plan)
 
+    @property
+    def first(self) -> int:
+        """Which of the plan's micro-batches is the first that is not done."""
+        return sum(micro_batch.update <= self.done for micro_batch in self.plan)
+
     def __iter__(self) -> Iterator[list[int]]:
-        return iter([micro_batch.indices for micro_batch in self.plan])
+        return iter([micro_batch.indices for micro_batch in self.plan[self.first :]])
 
 
 def sorted_batches(durations: np.ndarray, limits: Limits) -> list[list[int]]:

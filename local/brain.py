@@ -3,60 +3,38 @@
 What SpeechBrain's Brain does is left to it. Its own here: an update is a set of utterances however
 it is cut into micro-batches (Brain averages micro-batches, and drops those left at the end of an
 epoch), all parameter groups are clipped (Brain clips the first), an update whose loss or gradient
-is not finite is skipped whole (Brain descends on it), and each epoch draws its random numbers from
-seed and epoch alone, so that a resumed run goes the same way.
+is not finite is skipped whole (Brain descends on it). How a run is ended and goes on is
+`local.resumable`.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import speechbrain as sb
 import torch
-from speechbrain.utils.epoch_loop import EpochCounter
-from speechbrain.utils.seed import seed_everything
-from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from transformers import get_linear_schedule_with_warmup
 
-from local import metrics
+from local import distributed, metrics
 from local.batches import UpdateSampler
 from local.checkpoints import WholeCheckpointer
 from local.ctc import greedy_tokens
 from local.dataset import Batch
+from local.epoch_log import Tally, means
 from local.errors import UserError
-from local.files import atomic
 from local.predictions import frame
+from local.resumable import ResumableBrain
 from local.systems import Losses, Outputs
 from local.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-EPOCH_COLUMNS = (
-    "epoch",
-    "lr",
-    "train_loss",
-    "train_ce",
-    "train_ctc",
-    "train_wa",
-    "valid_loss",
-    "valid_ce",
-    "valid_ctc",
-    "valid_wa",
-    "valid_ua",
-    "valid_f1",
-    "valid_wer",
-    "valid_cer",
-    "ctc_left_out",
-    "skipped_updates",
-    "seconds",
-)
 PATIENCE = 10  # updates in a row that may be skipped
 LOOK = {"cpu": 1, "cuda": 20}  # updates after which one looks what became of them: a GPU has to be waited for
 
@@ -75,39 +53,7 @@ def prediction_rows(batch: Batch, outputs: Outputs, labels: list[str], tokenizer
     return [(name, emotion, *posterior, text, hypothesis) for name, emotion, posterior, text, hypothesis in rows]
 
 
-class Tally:
-    """Sums of losses over utterances, kept on the device until they are asked for."""
-
-    def __init__(self) -> None:
-        self.sums: Tensor | None = None
-
-    def add(self, losses: Losses, outputs: Outputs, batch: Batch, counts: Tensor | None = None) -> None:
-        """Count a batch, unless `counts`, a scalar bool on the device, says that it does not."""
-        total = losses.total.detach()
-        correct = (outputs.emotion.argmax(-1) == batch.targets.emotion).float().mean()
-        means = torch.stack([total, losses.ce, losses.ctc, correct, torch.ones_like(total)]).double()
-        left_out = losses.ctc_left_out.to(total.device, torch.float64, non_blocking=True)
-        sums = torch.cat([means * len(batch), left_out[None]])
-        sums = sums if counts is None else torch.where(counts, sums, 0.0)
-        self.sums = sums if self.sums is None else self.sums + sums
-
-    def stats(self, part: str) -> dict[str, float]:
-        """Means over the utterances counted, named for epochs.csv; nothing where none was."""
-        *sums, utterances, left_out = self.sums.tolist()
-        if not utterances:
-            return {}
-        means = [total / utterances for total in sums]
-        names = (f"{part}_loss", f"{part}_ce", f"{part}_ctc", f"{part}_wa")
-        return {**dict(zip(names, means, strict=True)), "ctc_left_out": int(left_out)}
-
-
-def _by_part(row: dict[str, float]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """Part figures of epochs.csv as SpeechBrain's loggers take them: the epoch's own, training's, validation's."""
-    train, valid = ({name[6:]: row[name] for name in row if name.startswith(part)} for part in ("train_", "valid_"))
-    return {name: row[name] for name in row if not name.startswith(("train_", "valid_"))}, train, valid
-
-
-class EmotionBrain(sb.Brain):
+class EmotionBrain(ResumableBrain):
     """Trains a system (see `local.systems`) as its hparams say.
 
     Parameters
@@ -123,8 +69,10 @@ class EmotionBrain(sb.Brain):
     labels, tokenizer
         What the heads' outputs mean.
     checkpointer
-        Keeps the best and the latest checkpoint.
+        Keeps the checkpoints.
     """
+
+    STATE = (*ResumableBrain.STATE, "skipped_in_a_row", "warned_of_blanks")
 
     def __init__(
         self,
@@ -136,17 +84,11 @@ class EmotionBrain(sb.Brain):
         tokenizer: Tokenizer,
         checkpointer: WholeCheckpointer,
     ) -> None:
-        super().__init__({"system": system}, hparams=hparams, checkpointer=checkpointer)
-        self.epoch_counter = EpochCounter(hparams["epochs"])
-        checkpointer.add_recoverables({"system": system, "epoch_counter": self.epoch_counter})
+        super().__init__(system, hparams, folder, sampler, checkpointer)
         self.system = system
         self.folder = folder
-        self.train_sampler = sampler
         self.labels = labels
         self.tokenizer = tokenizer
-        self.train_log = FileTrainLogger(save_file=str(folder / "train_log.txt"))
-        self.tensorboard_folder = folder / "tensorboard" if hparams.get("tensorboard") else None
-        self.epochs = pd.DataFrame(columns=EPOCH_COLUMNS)
         self.has_valid = False
         self.skipped_in_a_row = 0
         self.warned_of_blanks = False
@@ -188,9 +130,19 @@ class EmotionBrain(sb.Brain):
         with torch.autocast(torch.device(self.device).type, enabled=False):
             super()._fit_train(*args, **kwargs)
 
+    def _wrap_distributed(self) -> None:
+        """Let the processes share gradients. SpeechBrain's own way would move the lengths to the GPU."""
+        if distributed.world_size() > 1:
+            # Layer drop, alpha 0 and utterances without a transcript leave parameters without a gradient.
+            self.modules["system"] = DistributedDataParallel(
+                self.system, find_unused_parameters=True, broadcast_buffers=False
+            )
+
     def fit_batch(self, batch: Batch) -> Tensor:
         """Add a micro-batch's share to the gradient of its update; step at the update's end."""
         micro_batch = self.train_sampler.plan[self.step - 1]
+        if micro_batch.update != self.update:
+            self.begin_update(micro_batch.update)
         batch = batch.to(self.device)
         with self.no_sync(not micro_batch.ends_update):
             with self.training_ctx:
@@ -214,7 +166,8 @@ class EmotionBrain(sb.Brain):
         learning = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(learning, self.max_grad_norm if self.max_grad_norm > 0 else torch.inf)
-        outcome = torch.stack([self.update_loss.float(), norm.float()])
+        loss = distributed.summed(self.update_loss.float()) / distributed.world_size()
+        outcome = torch.stack([loss, norm.float()])
         if not self.scaler.is_enabled():
             # The fused optimizer leaves everything as it is where this says so, on the device, without being
             # waited for. With fp16 the scaler sets it, and lowers its scale.
@@ -253,9 +206,11 @@ class EmotionBrain(sb.Brain):
 
     def evaluate_batch(self, batch: Batch, stage: sb.Stage) -> Tensor:
         """Score a batch of the validation part."""
+        self.end_validation_if_asked()
         batch = batch.to(self.device)
         with self.evaluation_ctx:
-            outputs = self.compute_forward(batch, stage)
+            # Not through DDP, for which all processes would need as many batches.
+            outputs = self.system(batch.wavs, batch.lengths)
         losses = self.compute_objectives(outputs, batch, stage)
         self.tally.add(losses, outputs, batch)
         self.rows += prediction_rows(batch, outputs, self.labels, self.tokenizer)
@@ -263,71 +218,38 @@ class EmotionBrain(sb.Brain):
 
     # Epochs
 
-    def on_fit_start(self) -> None:
-        """Resume from the latest checkpoint, with the epoch log as it was then."""
-        super().on_fit_start()
-        log, done = self.folder / "epochs.csv", self.epoch_counter.current
-        if done and log.exists():
-            epochs = pd.read_csv(log)
-            self.epochs = epochs[epochs["epoch"] <= done]
-            logger.info("resuming after epoch %d", done)
-        if self.tensorboard_folder:
-            # Its files can only be added to: an epoch that is trained again would stand there twice.
-            shutil.rmtree(self.tensorboard_folder, ignore_errors=True)
-            self.tensorboard = TensorboardLogger(str(self.tensorboard_folder))
-            for row in self.epochs.to_dict("records"):
-                self._log_to_tensorboard(row)
-
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Begin to count; before training, draw all random numbers anew."""
+        """Begin to count, in an epoch that was interrupted where it was."""
         self.tally, self.rows = Tally(), []
         if stage == sb.Stage.TRAIN:
-            seed_everything((self.hparams.seed * 100_003 + epoch) % 2**32, verbose=False)
-            self.started = time.monotonic()
             self.skipped, self.outcomes, self.update_loss = 0, [], 0.0
+            self.begin_epoch(epoch)
+
+    def figures(self) -> dict[str, Any]:
+        """What the running epoch has counted."""
+        self._count_skipped()
+        return {"skipped": self.skipped, "sums": self.tally.total(self.device)}
+
+    def restore(self, figures: dict[str, Any]) -> None:
+        """Go on counting; of several processes the first does for all."""
+        self.skipped = figures["skipped"]
+        if distributed.rank() == 0:
+            self.tally = Tally(torch.tensor(figures["sums"], dtype=torch.float64, device=self.device))
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Gather the epoch's figures; close the epoch after its last stage."""
         if stage == sb.Stage.TRAIN:
-            self._count_skipped()
+            sums = self.note_progress()["sums"]
             self.row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"], "skipped_updates": self.skipped}
-            self.row |= self.tally.stats("train")
+            self.row |= means(sums, "train")
         else:
-            predictions = frame(self.rows, self.labels)
-            stats = self.tally.stats("valid")
+            predictions = frame(distributed.gathered(self.rows), self.labels)
+            stats = means(self.tally.total(self.device), "valid")
             stats.pop("ctc_left_out", None)
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
             self._warn_of_blanks(predictions, epoch)
         if stage == sb.Stage.VALID or not self.has_valid:
-            self._end_epoch(epoch)
-
-    def _end_epoch(self, epoch: int) -> None:
-        row = {name: self.row.get(name) for name in EPOCH_COLUMNS}
-        row["seconds"] = round(time.monotonic() - self.started, 2)
-        self.epochs = pd.DataFrame([*self.epochs.to_dict("records"), row], columns=EPOCH_COLUMNS)
-        shown = {name: value for name, value in row.items() if value is not None}
-        _, train, valid = _by_part(shown)
-        self.train_log.log_stats({"epoch": epoch, "lr": row["lr"]}, train or None, valid or None)
-        # The log first: a row beyond the checkpoint is dropped on resuming, a missing one could not be made up.
-        with atomic(self.folder / "epochs.csv") as file:
-            self.epochs.to_csv(file, index=False, lineterminator="\n")
-        if self.tensorboard_folder:
-            self._log_to_tensorboard(row)
-        # Brain resets these after the training stage only, which may be the one that is ending now.
-        self.step, self.avg_train_loss = 0, 0.0
-        self.checkpointer.save_and_keep(
-            {"epoch": epoch, "ua": row["valid_ua"], "wer": row["valid_wer"]}, getattr(self.hparams, "keep_last", 1)
-        )
-
-    def _log_to_tensorboard(self, row: dict[str, float | None]) -> None:
-        """Log a row of epochs.csv at the step of its epoch: `train_loss` as `loss/train`, and so on."""
-        figures = {name: value for name, value in row.items() if pd.notna(value) and name != "epoch"}
-        stats = dict(zip(("meta", "train", "valid"), _by_part(figures), strict=True))
-        # Left alone, SpeechBrain counts steps for each figure, and miscounts after an epoch that lacks one.
-        before = row["epoch"] - 1
-        self.tensorboard.global_step = {part: dict.fromkeys(stats[part], before) for part in stats} | {"meta": before}
-        self.tensorboard.log_stats(*stats.values())
-        self.tensorboard.writer.flush()
+            self.end_epoch(self.row)
 
     def _warn_of_blanks(self, predictions: pd.DataFrame, epoch: int) -> None:
         """Say once, after a third of the epochs, when the CTC head still writes nothing."""

@@ -16,17 +16,19 @@ from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 from speechbrain.utils.distributed import infer_device
 from tqdm import tqdm
 
-from local import hparams, logs, predictions
+from local import hparams, logs, markers, predictions
 from local.batches import sorted_batches
 from local.brain import prediction_rows
-from local.checkpoints import WholeCheckpointer, best
+from local.checkpoints import WholeCheckpointer
 from local.dataset import Utterances, loader
 from local.device import evaluation_limits
 from local.errors import UserError, exits
 from local.feature_store import inputs
 from local.job import Job
+from local.lock import alone_or_refused
 from local.options import parse
 from local.store import AudioStore
+from local.trust import refuse_foreign
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +39,21 @@ def decode(job: Job) -> None:
     if job.done("decode"):
         logger.info("%s is decoded already", job.folder)
         return
+    refuse_foreign(job.folder, own=job.yaml)
     values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
     running = hparams.scalars(job.options.hparams, job.options.overrides)  # where and how to run is today's choice
     device = running["device"] or infer_device()
     system = values["system"].to(device).eval()
-    checkpoint = WholeCheckpointer(job.folder / "save", {"system": system}).recover_if_possible(importance_key=best)
-    if checkpoint is None:
-        raise UserError(f"{job.folder / 'save'} holds no checkpoint", "run stage 2 again with --force true")
+    checkpointer = WholeCheckpointer(job.folder / "save", {"system": system})
+    checkpoint = checkpointer.chosen()
+    trained = job.training().path
+    epoch = markers.read(trained)["facts"]["epoch"]
+    if checkpoint is None or checkpoint.meta["epoch"] != epoch:
+        raise UserError(
+            f"{job.folder / 'save'} does not hold the checkpoint of epoch {epoch}, which was chosen",
+            f"remove {trained} and run stage 2: it goes on from what is there",
+        )
+    checkpointer.load_checkpoint(checkpoint)
     # After the checkpoint is read: what a frozen CNN makes of the audio depends on its weights.
     store = inputs(AudioStore.of_corpus(job.options), system.encoder, device)
     utterances = Utterances.of(job, "test", store)
@@ -70,7 +80,9 @@ def main() -> None:
     options = parse()
     for seed in options.seeds:
         for fold in options.chosen_folds():
-            decode(Job(options, fold, seed))
+            job = Job(options, fold, seed)
+            with alone_or_refused(job.folder / ".lock", f"works in {job.folder}"):
+                decode(job)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import functools
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
+
+from local import signals
 
 
 class UserError(Exception):
@@ -41,14 +44,15 @@ class Parser(argparse.ArgumentParser):
 def exits(main: Callable[..., None]) -> Callable[..., None]:
     """Let `main` end without a traceback.
 
-    A UserError becomes two lines on stderr and exit code 2, Ctrl-C 130, and a reader that has gone
-    away (`... | head`) 141, as in a shell.
+    A UserError becomes two lines on stderr and exit code 2, Ctrl-C 130, SIGTERM 143, and a reader
+    that has gone away (`... | head`) 141, as in a shell.
     """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
         try:
-            main(*args, **kwargs)
+            with signals.answered():
+                main(*args, **kwargs)
         except UserError as error:
             print(f"error: {error.what}", file=sys.stderr)
             print(f"  try: {error.remedy}", file=sys.stderr)
@@ -58,5 +62,11 @@ def exits(main: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor at the final flush
             sys.exit(141)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            print(f"error: {error.filename or 'a log'} cannot be written, the disk is full", file=sys.stderr)
+            print("  try: make room and run again: what was done is kept", file=sys.stderr)
+            sys.exit(2)
 
     return wrapped

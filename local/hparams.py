@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from local.errors import UserError
+from local.trust import tags
 
 # Keys that the pipeline sets per job; nobody overrides them by hand.
 GIVEN = ("seed", "n_labels", "n_tokens")
@@ -23,7 +24,7 @@ SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how
 # Keys that the stages read themselves, whatever the system.
 NEEDED = (*GIVEN, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
-RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last")
+RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
 
 
 def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:
@@ -51,6 +52,8 @@ def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:
             value = rest.pop(0)
         if not value:
             raise UserError(f"override --{key} has no value", f"write --{key} VALUE")
+        if value.startswith(("!", "(")):  # a tag, or a tuple
+            raise UserError(f"override --{key} {value}: a value begins with neither ! nor (", "give a plain value")
         overrides[key] = _typed(key, value, defaults[key])
     return overrides
 
@@ -71,11 +74,26 @@ def _typed(key: str, value: str, default: Any) -> Any:
     except ValueError:
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise UserError(f"override --{key} {value}: not {kind}", f"the default is {default}") from None
+    if key == "slurm":  # alone of the mappings it is given as one; an encoder is given by its name
+        return _part(key, value, default)
     return None if default is None and value.lower() in ("none", "null") else value
 
 
+def _part(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
+    """Read some values of a mapping, which stand in place of the default's: `{partition: gpu}`."""
+    try:
+        given = None if tags(text) else plain(text)
+    except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of dates and keys that are none
+        given = None
+    if given is None:
+        raise UserError(f"override --{key} {text}: not keys and values", 'write them as "{key: value, key: value}"')
+    if unknown := [name for name in given if name not in default]:
+        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take of: {' '.join(default)}")
+    return given
+
+
 def scalars(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Read a YAML's top-level values with references resolved, and nothing built from it.
+    """Read a YAML's top-level values with references resolved, and nothing built but what `!applyref:` asks for.
 
     Keys whose value is an object to be built (`!new:`, `!apply:`, `!name:`) are left out.
     """
@@ -125,9 +143,25 @@ def resolved(file: Path, overrides: dict[str, Any]) -> str:
         raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}", "mend it, or take another") from None
 
 
+class _Loader(ruamel.yaml.Loader):
+    """What HyperPyYAML builds with; but a tuple holds plain values: it would read them with PyYAML's unsafe loader."""
+
+    @classmethod
+    def add_constructor(cls, tag: str, constructor: Callable) -> None:
+        super().add_constructor(tag, _tuple if tag == "!tuple" else constructor)
+
+
+def _tuple(loader: _Loader, node: ruamel.yaml.nodes.ScalarNode) -> tuple:
+    """The values of `(1, a)`."""
+    try:
+        return tuple(ruamel.yaml.YAML(typ="safe", pure=True).load(f"[{node.value[1:-1]}]"))
+    except ruamel.yaml.error.YAMLError:
+        raise UserError(f"the YAML's value {node.value} is no tuple of plain values", "mend it") from None
+
+
 def build(text: str) -> dict[str, Any]:
     """Build the objects that a resolved YAML describes."""
-    return load_hyperpyyaml(text)
+    return load_hyperpyyaml(text, loader=_Loader)
 
 
 def differences(old: str, new: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from local.files import digest
 from local.markers import Marker
 from local.options import Options, parse
 from local.tokenizer import Tokenizer
+from local.trust import refuse_foreign
+
+ASKED = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
 
 
 class Job:
@@ -49,13 +53,17 @@ class Job:
         Raises
         ------
         UserError
-            It is no run folder, or its run has not ended, or it is of a version that did not tell enough.
+            It is no run folder, or its run has not ended, or it is of a version that did not tell enough, or its
+            YAML would build what is not of this project.
         """
         refuse_no_run(run)
-        environment = markers.read(run / "env.json")
-        refuse_unknown(run, environment)
-        asked = environment["job"]
-        return cls(parse(option_words(run, asked)), asked["fold"], asked["seed"])
+        refuse_foreign(run)
+        return cls.asked_for(parse(option_words(run, read_environment(run)["job"])))
+
+    @classmethod
+    def asked_for(cls, options: Options) -> Job:
+        """The one job of options that name a fold and a seed; `UserError` where the protocol has no such fold."""
+        return cls(options, options.chosen_folds()[0], options.seeds[0])
 
     def training(self) -> Marker:
         """The marker of stage 2: made from the fold's training and validation parts and the YAML's values."""
@@ -110,16 +118,23 @@ def refuse_no_run(run: Path) -> None:
         raise UserError(f"{run} {what}", "give results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
 
 
-def refuse_unknown(run: Path, environment: dict[str, Any]) -> None:
-    """Refuse a run folder whose env.json does not say which job it is.
+def read_environment(run: Path) -> dict[str, Any]:
+    """Read env.json of a run folder.
 
     Raises
     ------
     UserError
-        An older version made it.
+        It is absent or damaged, or of a version that did not tell which job it is.
     """
-    if "job" not in environment:
+    path = run / "env.json"
+    try:
+        environment = json.loads(path.read_text(encoding="utf-8"))
+        known = environment.get("job", {}).keys() >= ASKED
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "run stage 2 for it again with --force true") from None
+    if not known:
         raise UserError(
-            f"{run / 'env.json'} does not say which job it is: it was made by an older version",
+            f"{path} does not say which job it is: it was made by an older version",
             f"make it anew with this version (--force true); {run / 'train.log'} has the command",
         )
+    return environment

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -22,13 +21,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from local import store
-from local.errors import exits
+from local import signals, store
+from local.errors import UserError, exits
 from local.gpus import gpus
 from local.hparams import scalars
 from local.job import Job
 from local.options import Options, parse
 from local.places import Places
+from local.torchrun import torchrun
 
 POLL = 0.2  # seconds between two looks at the jobs
 STAGES = {"train": 2, "decode": 3}
@@ -87,15 +87,29 @@ def _version(path: Path | None) -> tuple[int, int] | None:
 
 
 def places(options: Options, n_jobs: int) -> Places:
-    """Divide the machine. Without `--jobs`: one job for each GPU, or one with all threads."""
+    """Divide the machine. Without `--jobs`: one job for each GPU, or `--processes` of them, or one with all threads.
+
+    Raises
+    ------
+    UserError
+        A job needs more GPUs than there are.
+    """
     device = scalars(options.hparams, options.overrides)["device"]
     devices = [] if str(device or "").startswith("cpu") else gpus()
-    count = max(1, min(options.jobs or len(devices) or 1, n_jobs))
+    each, jobs = options.processes, options.jobs
+    if devices and each > len(devices):
+        raise UserError(
+            f"--processes {each}: this machine has {len(devices)} GPUs", f"give --processes {len(devices)} or fewer"
+        )
+    if devices and each > 1:  # which they fill
+        devices = [",".join(devices[start : start + each]) for start in range(0, len(devices) - each + 1, each)]
+        jobs = min(jobs or len(devices), len(devices))
+    count = max(1, min(jobs or len(devices) or 1, n_jobs))
     return Places(devices[:count], count)
 
 
 def threads(count: int) -> dict[str, str]:
-    """The environment variables that give each of so many jobs its share of the processor."""
+    """The environment variables that give each of so many processes its share of the processor."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     cores = min(cores, int(allowed)) if allowed.isdecimal() else cores
@@ -111,7 +125,8 @@ def runs(step: str, options: Options, words: list[str]) -> list[Run]:
         One of them is done with other inputs.
     """
     at = words.index("--") if "--" in words else len(words)
-    jobs = [Job(options, fold, seed) for seed in options.seeds for fold in options.chosen_folds()]
+    folds = options.chosen_folds()
+    jobs = [Job(options, fold, seed) for seed in options.seeds for fold in folds]
     waiting = []
     for job in jobs:
         name = f"seed{job.seed}/{job.fold}"
@@ -119,7 +134,8 @@ def runs(step: str, options: Options, words: list[str]) -> list[Run]:
             print(f"  {name}: already done")
             continue
         one = ("--folds", job.fold, "--seeds", str(job.seed))
-        command = [sys.executable, "-m", f"local.{step}", *words[:at], *one, *words[at:]]
+        start = torchrun(options.processes) if step == "train" else [sys.executable]
+        command = [*start, "-m", f"local.{step}", *words[:at], *one, *words[at:]]
         waiting.append(Run(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step]))
     return waiting
 
@@ -143,12 +159,16 @@ def launch(step: str, options: Options, words: list[str]) -> list[Run]:
     if not waiting:
         return []
     decode_audio(options, words)
-    return run_all(waiting, places(options, len(waiting)))
+    if options.backend == "slurm":
+        from local import slurm  # it needs Run
+
+        return slurm.run_all(waiting, step, options)
+    return run_all(waiting, places(options, len(waiting)), options.processes if step == "train" else 1)
 
 
-def run_all(waiting: list[Run], among: Places) -> list[Run]:
-    """Run jobs in their order, each when there is a place for it; return those that failed."""
-    each = threads(among.count)
+def run_all(waiting: list[Run], among: Places, processes: int = 1) -> list[Run]:
+    """Run jobs of so many processes in their order, each when there is a place; return those that failed."""
+    each = threads(among.count * processes)
     room = f", as memory allows on GPU {', '.join(among.names)}" if among.shared else ""
     print(f"  {len(waiting)} jobs, {among.count} at a time{room}, {each['OMP_NUM_THREADS']} threads each")
     if among.untold:
@@ -161,7 +181,7 @@ def run_all(waiting: list[Run], among: Places) -> list[Run]:
                 shown = {run.process.pid for run in running if run.has_shown_need()}
                 while waiting and (place := among.choose(shown)) is not None:
                     run = waiting.pop(0)
-                    run.start(place, os.environ | each | among.environment(place))
+                    run.start(place, os.environ | signals.named_parent() | each | among.environment(place))
                     among.enter(place, run.process.pid)
                     running.append(run)
                 for run in _ended(running):
@@ -174,11 +194,19 @@ def run_all(waiting: list[Run], among: Places) -> list[Run]:
                 bar.set_postfix_str(", ".join(f"{run.name} {_last_line(run)}" for run in running)[:100])
                 time.sleep(POLL)
         finally:
-            for run in running:  # Ctrl-C, or a fault of this program: leave no orphan
-                run.process.terminate()
-            for run in running:
-                run.end()
+            if running:  # Ctrl-C, SIGTERM or a fault of this program: leave no orphan
+                end_all(running)
     return failed
+
+
+def end_all(running: list[Run]) -> None:
+    """Ask jobs to save and end, and wait until they have."""
+    print(f"  ending {len(running)} running jobs; the same command goes on from where they are", flush=True)
+    with signals.deferred():  # a second Ctrl-C leaves at once
+        for run in running:
+            run.process.terminate()
+        for run in running:
+            run.end()
 
 
 def _ended(running: list[Run]) -> Iterator[Run]:
@@ -209,7 +237,6 @@ def complaint(run: Run, step: str) -> str:
 def main() -> None:
     """Run one stage's jobs."""
     step, words = sys.argv[1], sys.argv[2:]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # take the jobs along, as with Ctrl-C
     failed = launch(step, parse(words), words)
     for run in failed:
         print(complaint(run, step), file=sys.stderr)

@@ -7,19 +7,13 @@ start) and `facts`.
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from local.errors import UserError
 from local.files import atomic
-
-logger = logging.getLogger(__name__)
+from local.lock import alone
 
 
 def make_once(path: Path, made_of: str, expected: int, make: Callable[[IO[bytes]], dict[str, Any]]) -> dict[str, Any]:
@@ -47,18 +41,11 @@ def make_once(path: Path, made_of: str, expected: int, make: Callable[[IO[bytes]
     """
     if (facts := standing(path, made_of)) is not None:
         return facts
-    with _alone(path):
+    with alone(path.with_name(f".{path.name}.lock"), f"makes {path}"):
         # Another process may have made it while this one waited.
         if (facts := standing(path, made_of)) is not None:
             return facts
-        try:
-            return _make(path, made_of, make)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise UserError(
-                f"{path} cannot be written, the disk is full: it needs {expected:,} bytes", "make room and run again"
-            ) from None
+        return _make(path, made_of, expected, make)
 
 
 def standing(path: Path, made_of: str) -> dict[str, Any] | None:
@@ -71,28 +58,13 @@ def standing(path: Path, made_of: str) -> dict[str, Any] | None:
         return None
 
 
-def _make(path: Path, made_of: str, make: Callable[[IO[bytes]], dict[str, Any]]) -> dict[str, Any]:
+def _make(path: Path, made_of: str, expected: int, make: Callable[[IO[bytes]], dict[str, Any]]) -> dict[str, Any]:
     path.with_suffix(".json").unlink(missing_ok=True)  # first: it must never stand beside another file
     path.unlink(missing_ok=True)
-    for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a process that was killed
-        left.unlink()
-    with atomic(path, "wb") as file:
+    with atomic(path, "wb", wanted=expected) as file:
         facts = make(file)
     marker = {"inputs": {"fingerprint": made_of}, "outputs": {path.name: path.stat().st_size}, "facts": facts}
     with atomic(path.with_suffix(".json")) as file:
         json.dump(marker, file, indent=1, ensure_ascii=False)
         file.write("\n")
     return facts
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process at a time through; the lock of one that dies is free."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("waiting for another process, which makes %s", path)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

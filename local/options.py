@@ -10,18 +10,19 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from local import corpora, manifest, protocols
+from local import corpora, manifest, protocols, resources
 from local.errors import UserError
 from local.hparams import parse_overrides, refuse_lacking, scalars
 
 MANIFESTS = Path("manifests")
 RESULTS = Path("results")
-BACKENDS = ("local",)
+BACKENDS = ("local", "slurm")
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -44,6 +45,7 @@ class Options:
     hparams: Path
     name: str
     jobs: int | None
+    processes: int
     backend: str
     force: bool
     overrides: dict[str, Any]
@@ -70,7 +72,7 @@ class Options:
         tokens; other choices stand beside it under a name that says them.
         """
         values = scalars(self.hparams, self.overrides)
-        variant = [] if valid == self._default_valid() else [f"valid_{valid}"]
+        variant = [] if valid == self._default_valid else [f"valid_{valid}"]
         if values["token_type"] != "char":
             variant.append(f"{values['token_type']}_{values['vocab_size']}")
         return self.corpus_folder / "-".join([self.protocol_name, *variant])
@@ -110,8 +112,9 @@ class Options:
 
     def chosen_valid(self) -> str:
         """The validation asked for, or the protocol's default."""
-        return self.valid or self._default_valid()
+        return self.valid or self._default_valid
 
+    @cached_property  # as every job and fold asks, and a large table takes seconds to read
     def _default_valid(self) -> str:
         return protocols.default_valid(self.protocol, self.table())
 
@@ -124,17 +127,32 @@ def parse(words: list[str] | None = None) -> Options:
     UserError
         A word that is wrong whatever the corpus holds.
     """
-    given, overrides = _split(sys.argv[1:] if words is None else words)
+    return _typed(*read(sys.argv[1:] if words is None else words))
+
+
+def read(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Part the command line into the words of each option, empty where it is not given, and the overrides.
+
+    Raises
+    ------
+    UserError
+        An unknown option.
+    """
+    given, overrides = _split(words)
     parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
     for option in ("corpus", "data", "partial", "protocol", "valid", "folds", "seeds", "hparams", "name", "jobs"):
         parser.add_argument(f"--{option}", default="")
+    parser.add_argument("--processes", default="1")
     parser.add_argument("--backend", default="local")
     parser.add_argument("--hold-text", default="false")
     parser.add_argument("--force", default="false")
-    raw, stray = parser.parse_known_args(given)
+    try:
+        raw, stray = parser.parse_known_args(given)
+    except argparse.ArgumentError as error:
+        raise UserError(str(error), "see ./run.sh --help") from None
     if stray:
         raise UserError(f"unknown option '{stray[0]}'", "see ./run.sh --help")
-    return _typed(raw, overrides)
+    return raw, overrides
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
@@ -147,8 +165,8 @@ def _split(words: list[str]) -> tuple[list[str], list[str]]:
 
 def _typed(raw: argparse.Namespace, overrides: list[str]) -> Options:
     module_name = raw.corpus or "mini"
-    data = Path(raw.data).expanduser() if raw.data else None
-    if data is not None and not data.exists() and module_name != "mini":
+    data = Path(os.path.expanduser(raw.data)) if raw.data else None
+    if data is not None and not os.path.exists(data) and module_name != "mini":
         raise UserError(f"--data {data}: there is no such file or folder", "give the path of the corpus")
     if module_name == "csv" and data is None:
         raise UserError("corpus csv needs the table's path", "give it with --data table.csv")
@@ -173,6 +191,7 @@ def _typed(raw: argparse.Namespace, overrides: list[str]) -> Options:
         hparams=hparams,
         name=name,
         jobs=_whole("jobs", raw.jobs, 1) if raw.jobs and raw.jobs != "auto" else None,
+        processes=_whole("processes", raw.processes, 1),
         backend=_one_of("backend", raw.backend, BACKENDS),
         force=_flag("force", raw.force),
         overrides=_placed(parse_overrides(overrides, hparams)),
@@ -183,7 +202,7 @@ def _placed(overrides: dict[str, Any]) -> dict[str, Any]:
     """Let an encoder that is a folder count from where the user stands, as run.sh tells, and see that it is there."""
     encoder = overrides.get("encoder")
     if isinstance(encoder, str) and encoder.startswith(("/", "./", "../", "~")):
-        folder = Path(os.environ.get("SER_MTL_CALLER", "."), Path(encoder).expanduser())
+        folder = Path(os.environ.get("SER_MTL_CALLER", "."), os.path.expanduser(encoder))
         if not folder.is_dir():
             raise UserError(f"--encoder {encoder}: there is no such folder", "give a folder, or a hub name")
         overrides["encoder"] = str(folder)
@@ -221,7 +240,7 @@ def pick(wanted: tuple[str, ...], known: list[str], protocol: str) -> list[str]:
 
 
 def check(options: Options, table: pd.DataFrame | None = None) -> None:
-    """Refuse a protocol or folds that the corpus has not.
+    """Refuse a protocol or folds that the corpus has not, and a cluster that is not there.
 
     Parameters
     ----------
@@ -236,6 +255,8 @@ def check(options: Options, table: pd.DataFrame | None = None) -> None:
     UserError
         What the corpus has not, and what it has.
     """
+    if options.backend == "slurm":
+        resources.refuse_unfit(options)
     if table is not None:
         known = protocols.test_folds(table, options.protocol, options.recording_fold()).unique()
     elif facts := getattr(corpora.module(options.module_name), "FACTS", None):

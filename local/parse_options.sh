@@ -1,12 +1,13 @@
 # shellcheck shell=bash
 # parse_options "$@" checks the form of run.sh's options before anything is set up, and sets
 #   stage, stop_stage   the stages asked for
+#   status              true if only the state of the jobs is asked for
 #   options             the other options, and the overrides after --, as every stage takes them
 # Relative paths count from where the user stands, $caller. What the options mean is checked by
 # local/options.py, by whichever stage runs first.
 
 # shellcheck disable=SC2034 # used by run.sh
-stage=0 stop_stage="" options=()
+stage=0 stop_stage="" status=false options=()
 corpus=mini data=""
 
 usage_error() { # what, remedy
@@ -27,6 +28,11 @@ parse_options() {
       --help | -h)
         sed -n '2,/^$/s/^# \{0,1\}//p' run.sh
         exit 0
+        ;;
+      --status)
+        status=true
+        shift
+        continue
         ;;
       --?*) ;;
       *) usage_error "stray word '$1'" "./run.sh --help; overrides of the YAML come after a lone --" ;;
@@ -70,7 +76,7 @@ take_option() { # name, value
       corpus=$2
       options+=("--$1" "$2")
       ;;
-    partial | protocol | valid | hold-text | folds | seeds | name | jobs | backend | force) options+=("--$1" "$2") ;;
+    partial | protocol | valid | hold-text | folds | seeds | name | jobs | processes | backend | force) options+=("--$1" "$2") ;;
     *) usage_error "unknown option '--$1'" "./run.sh --help" ;;
   esac
 }

@@ -8,6 +8,7 @@ folders=()     # those that the recipe wants, whole paths
 options=()     # of run.sh, the user's
 overrides=()   # of the YAML, the user's
 experiments=() # folders below results, as they are made
+calls=()       # of run.sh, side by side, where Slurm does the work
 
 take_words() { # the names of the folders that the recipe wants, the words of its command line
   local name names=$1
@@ -46,23 +47,54 @@ last_of() { # an option of run.sh, its value where it is not given, words
 }
 
 # Runs the stages from where the user stands, so that relative paths are the user's; a failure ends the
-# recipe. The name is the recipe's last word: a user's --name has gone into it.
+# recipe. The name is the recipe's last word: a user's --name has gone into it. With --backend slurm all
+# experiments stand in the queue at once; the folds, which they share, are made by one at a time.
 experiment() { # name, options of run.sh, --, overrides of the YAML
-  local name=$1 words=() protocol
+  local name=$1 words=() protocol from to
   shift
   while [[ $1 != -- ]]; do
     words+=("$1")
     shift
   done
   words+=("${options[@]}")
-  "$house/run.sh" "${words[@]}" --name "$name" "$@" "${overrides[@]}"
+  if [[ $(last_of backend local "${words[@]}") == slurm ]]; then
+    from=$(last_of stage 0 "${words[@]}") to=$(last_of stop-stage 5 "${words[@]}")
+    trap leave INT TERM
+    if [[ $from == [01] ]]; then
+      "$house/run.sh" "${words[@]}" --name "$name" --stop-stage "$([[ $to == 0 ]] && echo 0 || echo 1)" "$@" "${overrides[@]}"
+      from=2
+    fi
+    if [[ $to != [01] ]]; then
+      "$house/run.sh" "${words[@]}" --name "$name" --stage "$from" "$@" "${overrides[@]}" &
+      calls+=("$!")
+    fi
+  else
+    "$house/run.sh" "${words[@]}" --name "$name" "$@" "${overrides[@]}"
+  fi
   protocol=$(last_of protocol speaker "${words[@]}")
   if [[ $(last_of hold-text false "${words[@]}") == [Tt][Rr][Uu][Ee] ]]; then protocol+=-hold_text; fi
   experiments+=("results/$(last_of corpus mini "${words[@]}")/$protocol/$name")
 }
 
+leave() { # the jobs stay with Slurm
+  trap '' INT TERM
+  ((${#calls[@]} == 0)) || kill -TERM "${calls[@]}" 2>/dev/null || true
+  wait
+  exit 130
+}
+
+wait_for_calls() {
+  local call code=0
+  for call in "${calls[@]}"; do
+    wait "$call" || code=$?
+  done
+  calls=()
+  ((code == 0)) || exit "$code"
+}
+
 # A table over the experiments, which are scored by then.
 conclude() { # a module of local, its words
+  wait_for_calls
   if (($(last_of stop-stage 5 "${options[@]}") < 4)); then
     echo "No table of $1: that needs stage 4 of every experiment."
     return

@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,12 @@ from local import manifest, markers, metrics, predictions
 from local.errors import Parser, UserError, exits
 from local.files import digest
 from local.gpus import gpus
-from local.job import Job, option_words, refuse_no_run, refuse_unknown
+from local.job import Job, option_words, read_environment, refuse_no_run
 from local.launch import Run
 from local.options import MANIFESTS, parse
 from local.results_page import percent, table
+from local.torchrun import torchrun
+from local.trust import refuse_foreign
 
 PARTS = ("train.csv", "valid.csv", "test.csv", "tokenizer.model")
 APART = ("job", "packages", "slurm_job")  # of env.json: not the environment, or shown one by one
@@ -49,16 +50,17 @@ def finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises
     ------
     UserError
-        It is no run folder, its run has not ended, or it is of a version that did not tell enough.
+        It is no run folder, its run has not ended, it is of a version that did not tell enough, or its YAML
+        would build what is not of this project.
     """
     refuse_no_run(run)
+    refuse_foreign(run)
     for name in ("env.json", "train.json", "decode.json", "predictions.csv"):
         if not (run / name).exists():
             raise UserError(f"{run} has no {name}: its run has not ended", "run stages 2 and 3 for it first")
-    environment, decoding = markers.read(run / "env.json"), markers.read(run / "decode.json")
+    environment, decoding = read_environment(run), markers.read(run / "decode.json")
     if decoding["inputs"]["training"] != digest(run / "train.json"):
         raise UserError(f"{run} was trained anew after its predictions were made", "run stage 3 for it first")
-    refuse_unknown(run, environment)
     predictions.read(run / "predictions.csv")  # whether it can be compared, before anything is run
     return environment, decoding
 
@@ -92,7 +94,7 @@ def prepared(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) -
         raise UserError(
             f"{run} was trained on {environment['device']}, and no GPU is here", "run it where there is one"
         )
-    job = Job(parse(words_of(run, environment)), asked["fold"], asked["seed"])
+    job = Job.asked_for(parse(words_of(run, environment)))
     then = begun_with(run)[0] | {"test.csv": decoding["inputs"]["test.csv"]}
     now = {part: digest(job.manifests / part) for part in PARTS if (job.manifests / part).exists()}
     changed = [part for part in PARTS if then.get(part) != now.get(part)]
@@ -117,7 +119,7 @@ def refuse_absent_audio(job: Job) -> None:
         )
 
 
-def repeat(job: Job, words: list[str], threads: dict[str, int]) -> Run | None:
+def repeat(job: Job, words: list[str], threads: dict[str, int], processes: int = 1) -> Run | None:
     """Train and decode the job, as the launcher would; return the step that failed.
 
     Parameters
@@ -125,14 +127,17 @@ def repeat(job: Job, words: list[str], threads: dict[str, int]) -> Run | None:
     job, words
         What to run, and the options that say so.
     threads
-        How many each step is to have.
+        How many each process of a step is to have.
+    processes
+        How many train it together.
     """
     anew, at = must_begin_anew(job), words.index("--")
     for step, count in threads.items():
         force = ["--force=true"] if anew and step == "train" else []
         if not force and job.done(step):
             continue
-        command = [sys.executable, "-m", f"local.{step}", *words[:at], *force, *words[at:]]
+        start = torchrun(processes) if step == "train" else [sys.executable]
+        command = [*start, "-m", f"local.{step}", *words[:at], *force, *words[at:]]
         run = Run(step, command, job.folder / f"{step}.log")
         print(f"  {step}, threads: {count}, log: {run.log}", flush=True)
         run.start(0, os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(count)))
@@ -157,7 +162,7 @@ def must_begin_anew(job: Job) -> bool:
 
 def differences(run: Path, again: Path) -> list[str]:
     """Say what differs between the predictions and the environments of a run and its rerun, which do differ."""
-    environments = [markers.read(folder / "env.json") for folder in (run, again)]
+    environments = [read_environment(folder) for folder in (run, again)]
     tables = [predictions.read(folder / "predictions.csv") for folder in (run, again)]
     unlike = unlike_environments(*environments)
     lines = [f"different: {unlike_predictions(*tables)}", ""]
@@ -211,13 +216,12 @@ def main() -> None:
     parser = Parser(prog="python -m local.rerun", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
     run = parser.parse_args().run
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # take the job along, as with Ctrl-C
     environment, decoding = finished(run)
     again = prepared(run, environment, decoding)
     print(f"== rerun {run} as {again.folder}")
     # Stage 3 may have been run apart from stage 2.
     threads = {"train": environment["threads"], "decode": decoding["facts"].get("threads", environment["threads"])}
-    failed = repeat(again, words_of(run, environment), threads)
+    failed = repeat(again, words_of(run, environment), threads, environment.get("processes", 1))
     if failed is not None:
         print(f"error: {failed.name} failed\n  see {failed.log}", file=sys.stderr)
         sys.exit(1)

@@ -2,31 +2,35 @@
 
     python -m local.train OPTIONS --folds FOLD --seeds SEED [-- OVERRIDES]
 
-writes the run folder. A job that was interrupted goes on after its last whole epoch; one that is
-done says so.
+writes the run folder. A job that was interrupted goes on from its latest checkpoint; one that is
+done says so. Asked to end (SIGTERM, Ctrl-C), it saves and ends after the running update. Several
+processes train it together where torchrun starts them (see `local.distributed`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
 import sys
 from typing import Any
 
-from speechbrain.utils.distributed import infer_device
+from speechbrain.utils.distributed import infer_device, run_on_main
+from speechbrain.utils.seed import seed_everything
 from torch.utils.data import DataLoader
 
-from local import environment, hparams, logs  # logs before anything of SpeechBrain
+from local import distributed, environment, hparams, logs  # logs before anything of SpeechBrain
 from local.batches import UpdateSampler, sorted_batches
-from local.brain import EmotionBrain, seed_everything
-from local.checkpoints import WholeCheckpointer, best
+from local.brain import EmotionBrain
+from local.checkpoints import WholeCheckpointer
 from local.dataset import Utterances, loader
 from local.device import evaluation_limits, limits, settled_precision
 from local.errors import UserError, exits
 from local.feature_store import inputs
 from local.files import atomic
 from local.job import Job
+from local.lock import alone_or_refused
 from local.options import parse
 from local.store import AudioStore
 
@@ -41,23 +45,38 @@ LEFT = (
 
 def train(job: Job) -> None:
     """Train a job to its end."""
-    if job.done("train"):
+    if distributed.highest(job.done("train")):
         logger.info("%s is trained already", job.folder)
         return
-    begin(job)
+    run_on_main(begin, (job,))
     seed_everything(job.seed, verbose=False)  # the weights of the heads
     values = hparams.build(job.yaml)
+    values["device"] = distributed.own_device(values["device"])
     values["precision"] = settled_precision(values)
     training, validation = utterances(job, values)
-    sampler = UpdateSampler(training.durations, values["batch_size"], limits(values, values["system"]), job.seed)
+    sampler = UpdateSampler(
+        *(training.durations, values["batch_size"], limits(values, values["system"]), job.seed),
+        *(distributed.rank(), distributed.world_size()),
+    )
     checkpointer = WholeCheckpointer(job.folder / "save")
     brain = EmotionBrain(values["system"], values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
-    with atomic(job.folder / "env.json") as file:
-        json.dump(environment.describe(job, brain.device, brain.precision), file, indent=1)
+    run_on_main(write_environment, (job, brain.device, brain.precision))
     train_set = loader(training, sampler, values["num_workers"])
     brain.has_valid = validation is not None
     brain.fit(brain.epoch_counter, train_set, valid_loader(validation, values), progressbar=sys.stderr.isatty())
-    chosen = checkpointer.find_checkpoint(importance_key=best)
+    run_on_main(conclude, (job, checkpointer))
+
+
+def write_environment(job: Job, device: str, precision: str) -> None:
+    """Write env.json."""
+    described = environment.describe(job, device, precision) | {"processes": distributed.world_size()}
+    with atomic(job.folder / "env.json") as file:
+        json.dump(described, file, indent=1)
+
+
+def conclude(job: Job, checkpointer: WholeCheckpointer) -> None:
+    """Mark the job as trained, with the checkpoint that is taken."""
+    chosen = checkpointer.chosen()
     outputs = [job.folder / "epochs.csv", chosen.path / "CKPT.yaml"]
     job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"])
     logger.info("%s is trained; epoch %d is taken", job.folder, chosen.meta["epoch"])
@@ -104,10 +123,11 @@ def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances
 
 
 def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataLoader | None:
-    """The validation part's batches, where there is one."""
+    """The validation part's batches, where there is one; of several processes each has its share."""
     if validation is None:
         return None
     batches = sorted_batches(validation.durations, evaluation_limits(values, values["system"]))
+    batches = batches[distributed.rank() :: distributed.world_size()]
     return loader(validation, batches, values["num_workers"])
 
 
@@ -116,9 +136,14 @@ def main() -> None:
     """Run one job."""
     logs.log_to_stderr()
     options = parse()
+    distributed.join(hparams.scalars(options.hparams, options.overrides)["device"])
     for seed in options.seeds:
         for fold in options.chosen_folds():
-            train(Job(options, fold, seed))
+            job = Job(options, fold, seed)
+            with contextlib.ExitStack() as stack:
+                if distributed.rank() == 0:
+                    stack.enter_context(alone_or_refused(job.folder / ".lock", f"works in {job.folder}"))
+                train(job)
 
 
 if __name__ == "__main__":

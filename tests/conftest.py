@@ -22,6 +22,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 Run = Callable[..., subprocess.CompletedProcess]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems() -> None:
+    """Hypothesis asks every module for its file, at which SpeechBrain's lazy ones would be imported; some cannot be."""
+    if lazy := sys.modules.get("speechbrain.utils.importutils"):
+        lazy.LazyModule.__file__ = None
+
+
 @pytest.fixture(scope="session")
 def iemocap_table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The 5,531 utterances of a release of full size, in the corpus's true counts."""

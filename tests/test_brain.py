@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_training import Corpus, Interruption, Recorder, build, fit
+from tiny_training import Corpus, Interruption, Recorder, assert_same, assert_same_runs, build, checkpoints, fit
 
 from local.batches import Limits, UpdateSampler
-from local.brain import EPOCH_COLUMNS, PATIENCE, EmotionBrain, greedy
+from local.brain import PATIENCE, greedy
 from local.checkpoints import WholeCheckpointer, best
 from local.dataset import Utterances
+from local.epoch_log import EPOCH_COLUMNS, EpochLog
 from local.errors import UserError
 from local.systems import Outputs
 
@@ -23,44 +24,6 @@ from local.systems import Outputs
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Corpus:
     return Corpus(tmp_path_factory.mktemp("corpus"))
-
-
-def log_of(brain: EmotionBrain) -> str:
-    """epochs.csv as text, but for the seconds, which end each line."""
-    lines = (brain.folder / "epochs.csv").read_text().splitlines()
-    return "\n".join(line.rsplit(",", 1)[0] for line in lines)
-
-
-def assert_same(found, expected) -> None:
-    """Equal to the last bit, in mappings and sequences of any depth."""
-    if isinstance(expected, torch.Tensor):
-        assert torch.equal(found, expected)
-    elif isinstance(expected, dict):
-        assert found.keys() == expected.keys()
-        for key, value in expected.items():
-            assert_same(found[key], value)
-    elif isinstance(expected, (list, tuple)):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_same(one, other)
-    else:
-        assert found == expected
-
-
-def checkpoints(brain: EmotionBrain) -> list[dict]:
-    """What is known of the checkpoints that are kept, in the order of epochs, but for the time of day."""
-    metas = [checkpoint.meta for checkpoint in brain.checkpointer.list_checkpoints()]
-    metas = [{key: value for key, value in meta.items() if key != "unixtime"} for meta in metas]
-    return sorted(metas, key=lambda meta: meta["epoch"])
-
-
-def assert_same_runs(one: EmotionBrain, other: EmotionBrain) -> None:
-    assert_same(one.system.state_dict(), other.system.state_dict())
-    assert_same(one.optimizer.state_dict(), other.optimizer.state_dict())
-    assert_same(one.scheduler.state_dict(), other.scheduler.state_dict())
-    assert one.optimizer_step == other.optimizer_step
-    assert log_of(one) == log_of(other)
-    assert checkpoints(one) == checkpoints(other)
 
 
 # The log
@@ -136,10 +99,9 @@ def test_tensorboard_shows_epochs_csv(corpus, tmp_path, valid):
     assert [step for step, _ in found["loss/train"]] == [1, 2, 3]
 
 
-def test_tensorboard_shows_each_epoch_in_its_place_though_one_lacks_a_figure(corpus, tmp_path):
-    brain = build(corpus, tmp_path, tensorboard=True)
-    brain.epochs = pd.DataFrame([{"epoch": 1, "lr": 0.5}, {"epoch": 2, "lr": 0.25, "train_loss": 3.0}])
-    brain.on_fit_start()  # shows what is known of earlier epochs
+def test_tensorboard_shows_each_epoch_in_its_place_though_one_lacks_a_figure(tmp_path):
+    log = EpochLog(tmp_path, tensorboard=True)
+    log.begin([{"epoch": 1, "lr": 0.5}, {"epoch": 2, "lr": 0.25, "train_loss": 3.0}])
     assert shown(tmp_path / "tensorboard") == {"lr": [(1, 0.5), (2, 0.25)], "loss/train": [(2, 3.0)]}
 
 
@@ -412,17 +374,17 @@ def test_an_epoch_of_skipped_updates_alone_is_logged(corpus, tmp_path):
 def test_the_checkpoint_that_is_chosen(tmp_path, scores, epoch):
     checkpointer = WholeCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
     for number, (ua, wer) in enumerate(scores, 1):
-        meta = {"epoch": number, "ua": ua, "wer": wer}
-        checkpointer.save_and_keep_only(meta=meta, importance_keys=[best])
-    assert checkpointer.find_checkpoint(importance_key=best).meta["epoch"] == epoch
-    assert {c.meta["epoch"] for c in checkpointer.list_checkpoints()} == {epoch, 3}  # the best and the latest
+        checkpointer.save_and_keep({"epoch": number, "ua": ua, "wer": wer}, last=1)
+    checkpointer.save_within_epoch(epoch=4, updates=7)  # of which nothing is known yet
+    assert checkpointer.chosen().meta["epoch"] == epoch
 
 
-def test_a_run_keeps_its_best_and_its_latest(corpus, tmp_path):
+def test_a_run_keeps_its_latest_two_and_the_best_for_each_of_them(corpus, tmp_path):
     brain = fit(build(corpus, tmp_path, epochs=5), corpus.utterances(corpus.table[::3]))
     log = pd.read_csv(tmp_path / "epochs.csv")
-    expected = log.sort_values(["valid_ua", "valid_wer", "epoch"], ascending=[False, True, True])["epoch"].iloc[0]
-    assert {meta["epoch"] for meta in checkpoints(brain)} == {expected, 5}
+    ranks = log.sort_values(["valid_ua", "valid_wer", "epoch"], ascending=[False, True, True])["epoch"]
+    expected, until_4 = ranks.iloc[0], ranks[ranks < 5].iloc[0]
+    assert {meta["epoch"] for meta in checkpoints(brain)} == {expected, until_4, 4, 5}
     chosen = brain.checkpointer.find_checkpoint(importance_key=best)
     assert chosen.meta["epoch"] == expected
     assert chosen.meta["ua"] == pytest.approx(log["valid_ua"][expected - 1], abs=1e-12)

@@ -30,7 +30,7 @@ counts: !new:collections.Counter
 REPOSITORY = Path(__file__).resolve().parents[1]
 ODD = [
     "03", "1e5", "0x10", "12:30", "2024-01-01", "true", "no", "null", "~", "'", '"', "#", "#x", "[1", "{}", "*x", "&x",
-    "%", "@x", "a: b", "- a", "a b ", "(1, 2)", "!new:os.getcwd", "!ref <lr>", "<lr>", "/ż ó/;$(touch x)", "a\\nb",
+    "%", "@x", "a: b", "- a", "a b ", "<lr>", "/ż ó/;$(touch x)", "a\\nb",
 ]  # fmt: skip
 KNOWN = "epochs lr head_lr warm freeze pooling device encoder num_workers"
 

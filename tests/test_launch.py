@@ -381,16 +381,17 @@ def test_every_fold_with_every_seed_is_a_job(words):
         assert (alone.seeds, alone.folds, alone.overrides) == ((int(seed),), (fold,), parse(words).overrides)
 
 
-def test_a_failing_job_stops_nobody_else(words, module, workplace, own_table):
-    """A file that only fold 1A trains on has gone since stage 1; in fold 2A it is a file of the test part."""
-    (own_table.parent / "wav" / "20A0.wav").unlink()
-    ended = module("launch", "train", *words, CUDA_VISIBLE_DEVICES="")
+def test_a_failing_job_stops_nobody_else(words, module, workplace):
+    """Fold 1A was begun with other values."""
     folder = workplace / "results" / "own" / "speaker" / "n" / "seed1"
+    (folder / "1A").mkdir(parents=True)
+    (folder / "1A" / "hyperparams.yaml").write_text("# manifests: {}\nlr: 7\n")
+    ended = module("launch", "train", *words, CUDA_VISIBLE_DEVICES="")
     assert ended.returncode == 1
     assert "seed1/1A: FAILED (code 2), see results/own/speaker/n/seed1/1A/train.log" in ended.stdout
     assert "seed1/2A: done" in ended.stdout
     assert "error: seed1/1A failed" in ended.stderr and "see results/own/speaker/n/seed1/1A/train.log" in ended.stderr
-    assert "20A0.wav" in ended.stderr and "2A failed" not in ended.stderr
+    assert "lr: 7 -> 0.002" in ended.stderr and "2A failed" not in ended.stderr
     for fold, code in (("1A", "2"), ("2A", "0")):
         ((command, started, *said, last),) = sections((folder / fold / "train.log").read_text())
         assert shlex.split(command)[1:4] == [sys.executable, "-m", "local.train"] and f"--folds {fold}" in command

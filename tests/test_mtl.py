@@ -14,9 +14,9 @@ from tiny_models import STEADY, padded, waves
 from torch import Tensor
 from transformers import Wav2Vec2ForCTC
 
-from local.brain import Tally
 from local.dataset import Batch
 from local.encoders import load_encoder
+from local.epoch_log import Tally
 from local.errors import UserError
 from local.systems import Losses, Outputs, Targets
 from local.systems.mtl import MultiTaskSystem

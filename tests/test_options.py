@@ -97,6 +97,7 @@ def test_every_option_is_handed_on(checkout):
         "seeds": "1 2",
         "name": "n",
         "jobs": "2",
+        "processes": "2",
         "backend": "local",
         "force": "true",
     }
@@ -161,8 +162,8 @@ def test_help(checkout, words):
     before = listing(checkout)
     ended = run("./run.sh", *words, cwd=checkout)
     assert (ended.returncode, ended.stderr) == (0, "")
-    names = "stage stop-stage corpus data protocol valid folds seeds hparams name jobs backend force help"
-    assert all(f"--{name} " in ended.stdout for name in names.split())
+    names = "stage stop-stage corpus data protocol valid folds seeds hparams name jobs processes backend status force"
+    assert all(f"--{name} " in ended.stdout for name in [*names.split(), "help"])
     assert "#" not in ended.stdout and "set -euo" not in ended.stdout
     assert listing(checkout) == before
 

@@ -25,6 +25,7 @@ def curve(corpus: Corpus, folder: Path, precision: str, seed: int) -> np.ndarray
     return np.convolve(brain.update_losses[:UPDATES], SMOOTHED, "valid")
 
 
+@pytest.mark.slow
 def test_bf16_follows_fp32_closer_than_another_seed_does(tmp_path):
     (tmp_path / "corpus").mkdir()
     corpus = Corpus(tmp_path / "corpus")

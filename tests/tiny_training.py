@@ -1,4 +1,4 @@
-"""A tiny wav2vec 2.0 to train on sixteen tones and noises, and a Brain that notes what it does."""
+"""A tiny wav2vec 2.0 to train on sixteen tones and noises, a Brain that notes what it does, and runs compared."""
 
 from __future__ import annotations
 
@@ -153,3 +153,42 @@ def fit(brain: Recorder, valid: Utterances | None) -> Recorder:
     valid_set = loader(valid, sorted_batches(valid.durations, Limits(4, 1e9, 1e9))) if valid else None
     brain.fit(brain.epoch_counter, train_set, valid_set, progressbar=False)
     return brain
+
+
+def log_of(brain: EmotionBrain) -> str:
+    """epochs.csv as text, but for the seconds, which end each line."""
+    lines = (brain.folder / "epochs.csv").read_text().splitlines()
+    return "\n".join(line.rsplit(",", 1)[0] for line in lines)
+
+
+def assert_same(found, expected) -> None:
+    """Equal to the last bit, in mappings and sequences of any depth."""
+    if isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert_same(found[key], value)
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    else:
+        assert found == expected
+
+
+def checkpoints(brain: EmotionBrain) -> list[dict]:
+    """What is known of the checkpoints that are kept, in the order of epochs, but for the time of day."""
+    metas = [checkpoint.meta for checkpoint in brain.checkpointer.list_checkpoints()]
+    metas = [{key: value for key, value in meta.items() if key not in ("unixtime", "checksum")} for meta in metas]
+    return sorted(metas, key=lambda meta: meta["epoch"])
+
+
+def assert_same_runs(one: EmotionBrain, other: EmotionBrain) -> None:
+    """The same state, log and checkpoints, the latter byte for byte."""
+    assert_same(one.system.state_dict(), other.system.state_dict())
+    assert_same(one.optimizer.state_dict(), other.optimizer.state_dict())
+    assert_same(one.scheduler.state_dict(), other.scheduler.state_dict())
+    assert one.optimizer_step == other.optimizer_step
+    assert log_of(one) == log_of(other)
+    assert checkpoints(one) == checkpoints(other)

@@ -23,6 +23,7 @@ import pandas as pd
 import soundfile
 import torch
 import torch.nn.functional as F
+from speechbrain.utils.seed import seed_everything
 from transformers import AutoModel, PretrainedConfig, Wav2Vec2Config
 
 from local import hparams, logs  # logs before anything of SpeechBrain
@@ -30,7 +31,7 @@ from local.audio import SAMPLE_RATE
 from local.batches import UpdateSampler, sorted_batches
 from local.benchmark import flops
 from local.benchmark.uses import LABELS, MODEL, USES, Use
-from local.brain import EmotionBrain, seed_everything
+from local.brain import EmotionBrain
 from local.checkpoints import WholeCheckpointer
 from local.dataset import Batch, Utterances, loader
 from local.device import evaluation_limits, limits, settled_precision

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from speechbrain.utils.checkpoints import average_checkpoints
 
-from local import hparams, manifest, markers
-from local.checkpoints import WholeCheckpointer, best, epoch
+from local import hparams, manifest
+from local.checkpoints import WholeCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
 from local.ensemble import Ensemble
 from local.errors import UserError
-from local.job import Job
+from local.job import Job, read_environment
 from local.model_folder import Model
 
 
@@ -36,14 +36,18 @@ def trained(run: Path, average: int = 1) -> Model:
     values = hparams.build((run / "hyperparams.yaml").read_text(encoding="utf-8"))
     system = values["system"].eval().requires_grad_(False)
     checkpointer = WholeCheckpointer(run / "save")
-    checkpoints = checkpointer.find_checkpoints(importance_key=best if average == 1 else epoch)[:average]
+    key = best if average == 1 else epoch
+    checkpoints = checkpointer.find_checkpoints(importance_key=key, ckpt_predicate=has_ended)[:average]
     # The best checkpoint may be an older one.
     kept = sum(epoch(checkpoints[0]) - epoch(checkpoint) < average for checkpoint in checkpoints)
     if kept < average:
         raise UserError(
             f"{run / 'save'} holds {kept} of the {average} latest checkpoints", f"train with -- --keep_last {average}"
         )
-    system.load_state_dict(average_checkpoints(checkpoints, "system"))
+    for checkpoint in checkpoints:
+        refuse_damaged(checkpoint)
+    with values_only(checkpoints[0]):
+        system.load_state_dict(average_checkpoints(checkpoints, "system"))
     options = job.options
     pretrained = values["encoder"] if isinstance(values["encoder"], str) else None
     provenance = {
@@ -55,7 +59,7 @@ def trained(run: Path, average: int = 1) -> Model:
         "folds": [job.fold],
         "epochs": [max(checkpoint.meta["epoch"] for checkpoint in checkpoints)],
         "averaged": average,
-        "commit": markers.read(run / "env.json")["commit"],
+        "commit": read_environment(run)["commit"],
         # A folder's place on this machine is nobody else's business.
         "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
     }

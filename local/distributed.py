@@ -1,0 +1,70 @@
+"""The processes that train one job together (DDP): which of them this is, and what they agree on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import torch
+from speechbrain.utils.distributed import (
+    ddp_all_reduce,
+    ddp_init_group,
+    get_rank,
+    infer_device,
+    is_distributed_initialized,
+)
+from torch.distributed import ReduceOp
+
+_on_the_host: list[Any] = []  # the group of processes by which numbers on the CPU are compared
+
+
+def join(device: str | None) -> None:
+    """Join the processes of the job, if torchrun started this one; only the first logs what is no warning."""
+    if get_rank() is None or "LOCAL_RANK" not in os.environ:
+        return
+    on_cpu = not torch.cuda.is_available() or str(device or "").startswith("cpu")
+    ddp_init_group({"distributed_backend": "gloo" if on_cpu else "nccl"})
+    _on_the_host[:] = [torch.distributed.new_group(backend="gloo")]
+    if rank():
+        logging.getLogger().setLevel(logging.WARNING)
+
+
+def own_device(device: str | None) -> str | None:
+    """The device of this process: of several GPUs its own."""
+    if world_size() > 1 and str(device or infer_device()).startswith("cuda"):
+        return f"cuda:{os.environ['LOCAL_RANK']}"
+    return device
+
+
+def rank() -> int:
+    """Which of the job's processes this is."""
+    return torch.distributed.get_rank() if is_distributed_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes the job has."""
+    return torch.distributed.get_world_size() if is_distributed_initialized() else 1
+
+
+def highest(number: int) -> int:
+    """The highest of the processes' numbers; on the CPU, whatever the device of the training."""
+    if world_size() == 1:
+        return number
+    numbers = torch.tensor([number])
+    torch.distributed.all_reduce(numbers, op=ReduceOp.MAX, group=_on_the_host[0])
+    return int(numbers)
+
+
+def summed(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum of the processes' tensors."""
+    return ddp_all_reduce(tensor.clone(), ReduceOp.SUM)
+
+
+def gathered(rows: list[Any]) -> list[Any]:
+    """The rows of all processes."""
+    if world_size() == 1:
+        return rows
+    everyones: list[list[Any]] = [[] for _ in range(world_size())]
+    torch.distributed.all_gather_object(everyones, rows, group=_on_the_host[0])
+    return [row for some in everyones for row in some]

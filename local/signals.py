@@ -1,0 +1,93 @@
+"""How a process ends: its signals answered, and not later than the process that started it.
+
+run.sh, the launcher, torchrun and the jobs form a chain, each waiting for the next. Where one of
+them is killed, those behind it would go on unseen; on Linux the kernel tells them (SIGTERM).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+PARENT = "SER_MTL_PARENT"  # the environment variable by which a process names itself to those that it starts
+ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def exit_code(number: int) -> int:
+    """The exit code of a process that a signal ended, as shells count.
+
+    >>> exit_code(signal.SIGTERM)
+    143
+    """
+    return 128 + number
+
+
+@contextlib.contextmanager
+def answered() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the process as an exception, so that nothing half done is left; SIGINT too.
+
+    A shell starts what it runs in the background with SIGINT ignored; under `nohup` SIGHUP stays so.
+    """
+
+    def leave(number: int, _) -> None:
+        sys.exit(exit_code(number))
+
+    with _handled(leave, (signal.SIGTERM, *ENDINGS[2:])), _handled(signal.default_int_handler, (signal.SIGINT,)):
+        end_with_parent()
+        yield
+
+
+class Deferred:
+    """What became of the signals that would have ended the process.
+
+    Attributes
+    ----------
+    number
+        The signal that came; 0 while none has.
+    """
+
+    number = 0
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Deferred]:
+    """Take note of the first signal that asks for the end, in place of ending; a second Ctrl-C ends at once."""
+    asked = Deferred()
+
+    def note(number: int, _) -> None:
+        if asked.number and number == signal.SIGINT:
+            sys.exit(exit_code(number))
+        asked.number = asked.number or number
+
+    with _handled(note, ENDINGS):
+        yield asked
+
+
+@contextlib.contextmanager
+def _handled(handler, numbers: tuple[int, ...]) -> Iterator[None]:
+    ignored = {number for number in numbers if signal.getsignal(number) == signal.SIG_IGN} - {signal.SIGINT}
+    before = {number: signal.signal(number, handler) for number in numbers if number not in ignored}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def named_parent() -> dict[str, str]:
+    """The environment variable for processes that shall end with this one."""
+    return {PARENT: str(os.getpid())}
+
+
+def end_with_parent() -> None:
+    """Ask for SIGTERM when the process that started this one dies, if that one wants it so (Linux)."""
+    if sys.platform != "linux" or os.environ.get(PARENT) != str(os.getppid()):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.environ[PARENT] != str(os.getppid()):  # it died just now
+        os.kill(os.getpid(), signal.SIGTERM)

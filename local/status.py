@@ -1,0 +1,164 @@
+"""./run.sh --status: where the jobs of experiments stand.
+
+    python -m local.status OPTIONS
+
+takes the options of run.sh. Without `--name` it shows every experiment of the corpus, without
+`--corpus` of all. It reads what the jobs have left in `results`, and asks Slurm for what was sent
+there. No torch, seconds, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import platform
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from local import hparams, lock, resources, slurm
+from local.errors import exits
+from local.options import RESULTS, parse, read
+
+STATES = ("decoded", "trained", "running", "queued", "waiting", "interrupted", "failed")
+ENDED = re.compile(r"# Ended \(code (-?[0-9]+)\)")
+SIGNALLED = 128  # codes from here on, and those below 0, are of jobs that a signal ended
+BEATS = 3  # a lock's heartbeats that may be missed, by a clock that may differ
+
+
+def experiments(words: list[str]) -> dict[Path, set[str]]:
+    """The folders of the experiments that are asked for, and the jobs that the options name besides those begun.
+
+    Raises
+    ------
+    UserError
+        A mistake in the options.
+    """
+    given, _ = read(words)
+    options = parse(words)
+    parts = (
+        options.corpus if given.corpus else "*",
+        options.protocol_name if given.protocol else "*",
+        options.name if given.name else "*",
+    )
+    pattern = "/".join(part if part == "*" else glob.escape(part) for part in parts)
+    found = {folder: set() for folder in RESULTS.glob(pattern) if any(folder.glob("seed*")) or sent(folder)}
+    if options.experiment_folder in found:
+        names = {f"seed{seed}/{fold}" for seed in options.seeds for fold in options.chosen_folds()}
+        found[options.experiment_folder] = names
+    return found
+
+
+def sent(experiment: Path) -> set[str]:
+    """The names of the jobs that were ever sent to Slurm."""
+    return {name for step in ("train", "decode") for name in slurm.sent(experiment, step)}
+
+
+def rows(experiment: Path, names: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Name, state and what else is known, for jobs of an experiment and those that were begun, by seed and fold."""
+    begun = {f"{run.parent.name}/{run.name}" for run in experiment.glob("seed*/*") if run.is_dir()}
+    every = sorted({*names, *begun, *sent(experiment)}, key=lambda name: (int(name[4:].split("/")[0]), name))
+    queues = {step: functools.cache(functools.partial(queue, experiment, step)) for step in ("train", "decode")}
+    return [(name, *state(experiment / name, queues)) for name in every]
+
+
+def queue(experiment: Path, step: str) -> dict[str, tuple[str, slurm.Entry]]:
+    """Of an experiment's jobs those that Slurm has not ended: id and entry, by name."""
+    ids = slurm.sent(experiment, step)
+    known = slurm.entries(resources.job_name(experiment, step)) if ids else {}
+    if known is None:
+        print("squeue does not answer: jobs in its queue are not shown as such", file=sys.stderr)
+        known = {}
+    return {
+        name: (job_id, known[job_id])
+        for name, job_id in ids.items()
+        if job_id in known and known[job_id].state not in slurm.ENDED
+    }
+
+
+def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.Entry]]]]) -> tuple[str, str]:
+    """The state of one job, one of `STATES`, and what else is known.
+
+    Parameters
+    ----------
+    run
+        Its run folder, which may not be there yet.
+    queues
+        Functions that return what `queue` does, of `train` and `decode`.
+    """
+    if (run / "decode.json").exists():
+        return "decoded", ""
+    step = "decode" if (run / "train.json").exists() else "train"
+    log = _last_start(run / f"{step}.log")
+    since = log[0].removeprefix("# Started at ") if log else ""
+    epochs = _epochs(run) if step == "train" else "decodes"
+    job_id, entry = queues[step]().get(f"{run.parent.name}/{run.name}", ("", None))
+    if entry is not None and entry.state != "RUNNING":
+        why = entry.reason if entry.state == "PENDING" else entry.state.lower()
+        return "queued", f"job {job_id}, {why}, {epochs}"
+    if entry is not None or (holder := _holder(run / ".lock")):
+        where = f"job {job_id} on {entry.nodes}" if entry else f"process {holder[0]} on {holder[1]}"
+        return "running", ", ".join(filter(None, (epochs, where, since and f"since {since}")))
+    if not log:
+        return ("waiting" if step == "train" else "trained"), ""
+    return _ending(run / f"{step}.log", log, epochs)
+
+
+def _ending(path: Path, log: list[str], epochs: str) -> tuple[str, str]:
+    """What the log of a job says that runs no more."""
+    ended = ENDED.match(log[-1])
+    code = int(ended[1]) if ended else None
+    killed = code is None and not log[-1].startswith("error: ")  # not even its end is written, nor Slurm's word
+    if killed or (code is not None and not 0 <= code < SIGNALLED):
+        return "interrupted", f"{epochs}; the same command goes on"
+    said = [line for line in log[1:] if line.strip() and not line.startswith(("#", "  try:"))]
+    last = next((line for line in reversed(said) if line.startswith("error: ")), said[-1] if said else "")
+    return "failed", f"code {code}: {last}, see {path}" if ended else f"{last}, see {path}"
+
+
+def _last_start(log: Path) -> list[str]:
+    """The lines of a log from its last `# Started at`."""
+    if not log.exists():
+        return []
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return text[max(0, text.rfind("# Started at ")) :].splitlines()
+
+
+def _epochs(run: Path) -> str:
+    """How many of its epochs a training has behind it."""
+    try:
+        whole = hparams.plain((run / "hyperparams.yaml").read_text(encoding="utf-8"))["epochs"]
+        return f"{(run / 'epochs.csv').read_text(encoding='utf-8').count(chr(10)) - 1} of {whole} epochs"
+    except FileNotFoundError:
+        return "no epoch yet"
+
+
+def _holder(path: Path) -> tuple[int, str] | None:
+    """Process and host of a lock whose holder lives, as far as can be seen from here."""
+    held = lock.holder(path)
+    if held is None or held[1] == platform.node():
+        return held
+    return held if time.time() - path.stat().st_mtime < BEATS * lock.STALE else None
+
+
+@exits
+def main() -> None:
+    """Show where the jobs stand."""
+    words = sys.argv[1:]
+    found = experiments(words)
+    if not found:
+        print("nothing of that has been begun")
+    for experiment, names in sorted(found.items()):
+        table = rows(experiment, names)
+        counts = Counter(word for _, word, _ in table)
+        print(f"== {experiment}: {', '.join(f'{counts[word]} {word}' for word in STATES if counts[word])}")
+        width = max((len(name) for name, _, _ in table), default=0)
+        for name, word, more in table:
+            print(f"  {name:{width}}  {word:11}  {more}".rstrip())
+
+
+if __name__ == "__main__":
+    main()
