@@ -19,8 +19,10 @@ wrd        normalised upper-case transcript, or empty
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from local.errors import UserError
@@ -34,6 +36,18 @@ def write(path: Path, table: pd.DataFrame) -> None:
     """Write a table of utterances, sorted by ID, whole or not at all."""
     with atomic(path) as file:
         table.loc[:, list(COLUMNS)].sort_values("ID").to_csv(file, index=False, lineterminator="\n")
+
+
+def lines(table: pd.DataFrame) -> np.ndarray:
+    """[n] the lines that `write` would write of n utterances, in their order: text that many manifests share."""
+    text = table.loc[:, list(COLUMNS)].to_csv(index=False, header=False, lineterminator="\n")
+    return np.array(text.split("\n")[:-1], object)
+
+
+def write_lines(path: Path, some: Iterable[str]) -> None:
+    """Write a table of utterances of some of their `lines`, whole or not at all."""
+    with atomic(path) as file:
+        file.writelines(f"{line}\n" for line in (",".join(COLUMNS), *some))
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -53,9 +67,12 @@ def read(path: Path) -> pd.DataFrame:
     if tuple(table.columns) != COLUMNS:
         raise _broken(path, f"it has the columns {','.join(table.columns)}, not {','.join(COLUMNS)}")
     try:
-        return table.astype({"duration": float})
+        table = table.astype({"duration": float})
     except ValueError as error:
         raise _broken(path, error) from None
+    if not table["duration"].between(0, float("inf"), inclusive="neither").all():
+        raise _broken(path, "it has a duration that is not above 0")
+    return table
 
 
 def _broken(path: Path, reason: Exception | str) -> UserError:

@@ -78,10 +78,13 @@ def read(path: Path) -> dict[str, Any]:
         It is absent or damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(marker[key], dict) for key in ("inputs", "outputs", "facts")):
+            raise TypeError("it is no marker")
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: an earlier stage has not ended", "run the stages before this one"
         ) from None
-    except json.JSONDecodeError as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}", "remove it and run the stage again") from None
+    return marker

@@ -42,18 +42,31 @@ def read(path: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        It is absent, or its columns are not those of predictions.
+        It is absent, or not a table of predictions.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)
     except FileNotFoundError:
         raise UserError(f"there are no predictions {path}", "run stage 3 for this fold and seed") from None
-    posteriors = [name for name in table.columns if name.startswith(POSTERIOR)]
-    if list(table.columns) != columns([name.removeprefix(POSTERIOR) for name in posteriors]):
-        raise UserError(
-            f"{path}: the columns {','.join(table.columns)} are not those of predictions", "run stage 3 again"
-        )
-    return table.astype(dict.fromkeys(posteriors, float))
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise _broken(path, error) from None
+    names = labels(table)
+    if not names or list(table.columns) != columns(names):
+        raise _broken(path, f"the columns {','.join(table.columns)} are not those of predictions")
+    posteriors = [POSTERIOR + name for name in names]
+    try:
+        table = table.astype(dict.fromkeys(posteriors, float))
+    except ValueError as error:
+        raise _broken(path, error) from None
+    if not ((table[posteriors] >= 0) & (table[posteriors] <= 1)).all(axis=None):
+        raise _broken(path, "a posterior is not between 0 and 1")
+    if strange := sorted({*table["emo"], *table["emo_hyp"]} - set(names)):
+        raise _broken(path, f"there is no posterior of {strange[0]!r}")
+    return table
+
+
+def _broken(path: Path, reason: Exception | str) -> UserError:
+    return UserError(f"{path}: {' '.join(str(reason).split())}", "run stage 3 again")  # pandas ends with a newline
 
 
 def labels(predictions: pd.DataFrame) -> list[str]:

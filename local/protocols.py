@@ -7,7 +7,7 @@ of the rest to choose the epoch. Both are functions of the table of utterances a
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
@@ -32,6 +32,7 @@ LEFT_OUT = "left out"  # the part of an utterance that neither trains nor tests
 COLUMN = {"recording": "recording", "speaker": "spk_id", "session": "session"}
 HELD_OUT = 0.1  # share of the training part that `recordings` holds out
 MOST_RECORDING_FOLDS = 10
+MOST_LINES = 20  # of unfit folds
 
 
 def in_words(name: str) -> str:
@@ -113,6 +114,35 @@ def split(table: pd.DataFrame, folds: pd.Series, fold: str, valid: str) -> pd.Se
         held_out = _recordings(table["recording"][part == "train"], seed=f"recordings of fold {fold}")
         part[table["recording"].isin(held_out) & (part == "train")] = "valid"
     return part
+
+
+def refuse_unfit(table: pd.DataFrame, parts: Mapping[str, pd.Series]) -> None:
+    """Refuse folds that cannot teach or choose: all of them, by name.
+
+    A test part may lack emotions, or be one utterance: its UA is over the emotions that it has.
+
+    Parameters
+    ----------
+    table
+        The utterances.
+    parts
+        By fold, the part of each utterance.
+
+    Raises
+    ------
+    UserError
+        A training part lacks an emotion that the corpus has; or a validation part has a single
+        one, of which a model that knows nothing else has a UA of 1.
+    """
+    labels, wrong = sorted(table["emo"].unique()), []
+    for fold, part in parts.items():
+        absent = set(labels) - set(table["emo"][part == "train"].unique())
+        wrong += [f"fold {fold}: no {label} in the training part" for label in labels if label in absent]
+        chosen_by = table["emo"][part == "valid"].unique()
+        wrong += [f"fold {fold}: nothing but {chosen_by[0]} in the validation part"] if len(chosen_by) == 1 else []
+    if wrong:
+        more = [f"... and {len(wrong) - MOST_LINES} more"] if len(wrong) > MOST_LINES else []
+        raise UserError("\n  ".join([*wrong[:MOST_LINES], *more]), "take another --protocol or --valid, or more data")
 
 
 def hold_text(table: pd.DataFrame, part: pd.Series, rank: int) -> pd.Series:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from local import protocols
+from local.breakdown import readable
+from local.markdown import prose
 from local.options import Options
+from local.predictions import labels
 
 MOST_FAULTS = 5
 SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
@@ -36,8 +39,8 @@ class Results:
         All scores of the runs in `folds`, in the same order.
     confusion
         Counts, reference by hypothesis.
-    overlap, signs
-        See `local.audit.in_words`, `local.diagnosis.signs`.
+    overlap, signs, untested
+        See `local.audit.in_words`, `local.diagnosis.signs`, `untested`.
     """
 
     folds: pd.DataFrame
@@ -48,6 +51,7 @@ class Results:
     per_run: pd.DataFrame
     overlap: list[str]
     signs: list[str]
+    untested: list[str]
 
 
 def percent(value: float | None) -> str:
@@ -98,8 +102,8 @@ def _facts(options: Options, corpus: dict, values: dict, results: Results) -> li
     row, valid = results.summary, results.summary["valid"]
     protocol = protocols.in_words(options.protocol_name)
     lines = [
-        f"- Corpus: {corpus['source']}.",
-        *partial_note(corpus["faults"]),
+        f"- Corpus: {prose(corpus['source'])}.",
+        *partial_note(corpus["faults"], results.summary["rejected"]),
         f"- Protocol `{options.protocol_name}`: {protocol}.",
         *(f"- Overlap: {line}." for line in results.overlap),
         f"- Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test part has no say.",
@@ -110,15 +114,29 @@ def _facts(options: Options, corpus: dict, values: dict, results: Results) -> li
         lines.append(f"- **Means and pooled figures are over {row['folds']} folds only.**")
     if values.get("alpha") == 0:
         lines.append("- alpha is 0: the CTC head is not trained, and its WER and CER say nothing.")
-    return lines + [f"- **Warning:** {sign}." for sign in results.signs]
+    return lines + [f"- **Warning:** {sign}." for sign in (*results.untested, *results.signs)]
 
 
-def partial_note(faults: list[str]) -> list[str]:
-    """Say that the corpus was not whole, if so, and what is amiss with it."""
+def untested(pooled: pd.DataFrame) -> list[str]:
+    """Say which emotions some folds do not test, for these folds' UA leaves them out.
+
+    `pooled` holds the predictions, with `fold`.
+    """
+    folds = pooled.groupby("emo")["fold"].nunique().reindex(labels(pooled), fill_value=0)
+    of = pooled["fold"].nunique()
+    return [
+        f"`{label}` is tested in {n} of {of} folds; the UA of a fold is over the emotions that it tests"
+        for label, n in folds.items()
+        if n < of
+    ]
+
+
+def partial_note(faults: list[str], rejected: int) -> list[str]:
+    """Say that the corpus was not whole, if so, how many utterances it lacks, and what is amiss with it."""
     if not faults:
         return []
-    shown = "; ".join(faults[:MOST_FAULTS]) + (" ..." if len(faults) > MOST_FAULTS else "")
-    return [f"- **The corpus was partial:** {len(faults)} faults, all of them in `all.json`: {shown}"]
+    some = "; ".join(map(prose, faults[:MOST_FAULTS])) + (" ..." if len(faults) > MOST_FAULTS else "")
+    return [f"- **The corpus was partial:** {rejected} utterances rejected, see its `rejected.csv`. Faults: {some}"]
 
 
 def _scores(results: Results) -> list[str]:
@@ -154,8 +172,8 @@ def _classes(results: Results) -> list[str]:
 
 
 def _breakdown(groups: pd.DataFrame) -> list[str]:
-    scores = ("wa", "ua", "f1", "wer", "cer")
+    scores, (few, told) = ("wa", "ua", "f1", "wer", "cer"), readable(groups)
     lines = [
-        [row["by"], row["group"], row["n"], *(percent(row[score]) for score in scores)] for _, row in groups.iterrows()
+        [row["by"], row["group"], row["n"], *(percent(row[score]) for score in scores)] for _, row in few.iterrows()
     ]
-    return table(["by", "group", "n", *(HEADS[score] for score in scores)], lines)
+    return [*table(["by", "group", "n", *(HEADS[score] for score in scores)], lines), *([""] if told else []), *told]

@@ -4,8 +4,9 @@
 
 writes `manifests/<corpus>/audio.i16`, 16-bit little-endian samples at 16 kHz mono, utterance after
 utterance in the order of all.csv; and, last, `audio.json`: what it was made of, and how long each
-utterance is. 16-bit audio at 16 kHz mono is kept as it is; other audio is resampled, rounded to
-the nearest 16-bit number and clipped. Without torch until a file is decoded or a tensor is asked for.
+utterance is. It ends in an error that names every file whose samples are unsound (see `local.unsound`).
+16-bit audio at 16 kHz mono is kept as it is; other audio is resampled, rounded to the nearest 16-bit
+number and clipped. Without torch until a file is decoded or a tensor is asked for.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from local import manifest, markers
+from local import audio, manifest, markers, unsound
 from local.audio import SAMPLE_RATE
+from local.corpora.faults import settle
 from local.errors import UserError, exits
 from local.files import digest
 from local.once import make_once, standing
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of what the file holds: a store of another version is made anew
+VERSION = 2  # of what the file holds: a store of another version is made anew
 SCALE = 2**15  # a sample of 1.0
 
 
@@ -52,8 +54,8 @@ class Store(Mapping[str, "Tensor"]):
     fingerprint
         What the file was made of, in 16 hex digits.
     facts
-        `rows`, how many each utterance has, in order; `faults`, the errors of those that could not
-        be read, two lines each; `width`, numbers in a row, where rows are not single numbers.
+        `rows`, how many each utterance has, in order; `faults`, of those whose samples are unsound,
+        file and reason; `width`, numbers in a row, where rows are not single numbers.
     """
 
     def __init__(self, path: Path, dtype: str, fingerprint: str, facts: dict[str, Any]) -> None:
@@ -95,15 +97,12 @@ class Store(Mapping[str, "Tensor"]):
         Raises
         ------
         UserError
-            The first that could not be read, and why; or the first that the corpus has not.
+            All whose samples are unsound, and why; or the first that the corpus has not.
         """
-        for name in names:
-            if name in self.facts["faults"]:
-                raise UserError(*self.facts["faults"][name])
-            if name not in self.spans:
-                raise UserError(
-                    f"utterance {name} is not in {self.path.parent / 'all.csv'}", "run stages 0 and 1 again"
-                )
+        lacking = dict.fromkeys(name for name in names if name not in self.spans)
+        refuse(self.path.parent, {name: why for name, why in self.facts["faults"].items() if name in lacking})
+        for name in lacking:
+            raise UserError(f"utterance {name} is not in {self.path.parent / 'all.csv'}", "run stages 0 and 1 again")
 
 
 class AudioStore(Store):
@@ -125,14 +124,16 @@ class AudioStore(Store):
         Raises
         ------
         UserError
-            The disk is full. A file that cannot be read is noted in the store, and refused where it is needed.
+            The disk is full. A file whose samples are unsound is noted in the store, and refused where it is needed.
         """
         path, made_of = folder / "audio.i16", fingerprint(table, data_root)
         expected = round(table["duration"].sum() * SAMPLE_RATE) * 2
 
         def make(file: IO[bytes]) -> dict[str, Any]:
             discard(folder)  # what was made of the old audio goes with it
-            return _decode_all(table, data_root, file)
+            facts = _decode_all(table, data_root, file)
+            unsound.remember(folder, table, data_root, facts["faults"])
+            return facts
 
         return cls(path, "<i2", made_of, make_once(path, made_of, expected, make))
 
@@ -157,9 +158,22 @@ class AudioStore(Store):
 
 
 def stands(options: Options) -> bool:
-    """Tell, without torch, whether the audio store of a corpus is made."""
+    """Tell, without torch, whether the audio store of a corpus is made.
+
+    Raises
+    ------
+    UserError
+        It is, and samples are unsound.
+    """
     folder, table, data_root = _corpus(options)
-    return standing(folder / "audio.i16", fingerprint(table, data_root)) is not None
+    facts = standing(folder / "audio.i16", fingerprint(table, data_root))
+    refuse(folder, facts["faults"] if facts else {})
+    return facts is not None
+
+
+def refuse(folder: Path, reasons: Mapping[str, list[str]]) -> None:
+    """Refuse utterances of a corpus (its folder of manifests) whose samples are unsound; see `local.unsound`."""
+    settle(folder.name, unsound.faults(reasons), remedy=unsound.REMEDY)
 
 
 def discard(folder: Path) -> None:
@@ -190,39 +204,45 @@ def _corpus(options: Options) -> tuple[Path, pd.DataFrame, Path]:
 
 
 def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[str, Any]:
-    """Write the samples of all utterances; return their lengths, which are clipped, and what could not be read."""
-    from local.dataset import load_wav  # and torch with it
-
+    """Write the samples of all utterances; return their lengths, which are clipped, and which are unsound."""
     rows, clipped, faults = {}, [], {}
-    paths = manifest.resolve(table["wav"], data_root)
-    reading = _in_order(lambda path: _in_16_bits(load_wav(path), path), paths)
+    files = table["wav"].str.removeprefix(f"{manifest.DATA_ROOT}/")
+    reading = _in_order(_decode, manifest.resolve(table["wav"], data_root))
     bar = tqdm(table["ID"], desc="audio", unit="file", leave=False, disable=not sys.stderr.isatty())
-    for name, future in zip(bar, reading, strict=True):
+    for name, file_name, future in zip(bar, files, reading, strict=True):
         try:
             samples, is_clipped = future.result()
         except UserError as error:
-            faults[name] = [error.what, error.remedy]
+            faults[name] = [file_name, error.what]
             continue
         file.write(samples.tobytes())
         rows[name] = len(samples)
         clipped += [name] if is_clipped else []
     if clipped:
         logger.warning("%d utterances are clipped at 16 bits, the first %s", len(clipped), clipped[0])
-    if faults:
-        logger.warning("%d utterances cannot be read, the first %s: %s", len(faults), *_first(faults))
     return {"rows": rows, "clipped": clipped, "faults": faults}
 
 
-def _first(faults: dict[str, list[str]]) -> tuple[str, str]:
-    name, (what, _) = next(iter(faults.items()))
-    return name, what
+def _decode(path: str) -> tuple[np.ndarray, bool]:
+    """Read a file: its samples at 16 kHz mono, [N] 16-bit, and whether some were clipped.
 
+    Raises
+    ------
+    UserError
+        It has changed for the worse since stage 0, or its samples are unsound: not finite; or all zero, in
+        which there is no emotion to learn.
+    """
+    from local.dataset import load_wav  # and torch with it
 
-def _in_16_bits(wav: Tensor, path: str) -> tuple[np.ndarray, bool]:
-    """Round the samples of a file: [N] float -> [N] 16-bit, and whether some were clipped."""
-    scaled = (wav * SCALE).round()
+    try:
+        audio.examine(path)  # a decoder takes a file cut short for a shorter one
+    except OSError as error:
+        raise UserError(str(error), unsound.REMEDY) from None
+    scaled = (load_wav(path) * SCALE).round()
     if not scaled.isfinite().all():
-        raise UserError(f"{path} holds samples that are not finite", "mend or remove the file, then run stage 0 again")
+        raise UserError("holds samples that are not finite", unsound.REMEDY)
+    if not scaled.any():
+        raise UserError("is silent: all samples are zero", unsound.REMEDY)
     samples = scaled.clamp(-SCALE, SCALE - 1)
     return samples.short().numpy().astype("<i2", copy=False), bool((samples != scaled).any())
 
@@ -248,6 +268,7 @@ def main() -> None:
     logging.getLogger("local").setLevel(logging.INFO)
     began = time.monotonic()
     store = AudioStore.of_corpus(parse())
+    refuse(store.path.parent, store.facts["faults"])
     size = store.path.stat().st_size / 1e9
     print(f"  audio store: {len(store)} utterances, {size:.2f} GB (built in {time.monotonic() - began:.0f} s)")
 

@@ -24,6 +24,8 @@ from types import ModuleType
 
 import pandas as pd
 
+from local.corpora.faults import Fault
+
 NAMES = ("mini", "iemocap", "nemo", "csv")
 
 
@@ -42,14 +44,17 @@ class Corpus:
     source
         One line on what it is, printed by stage 0 and on the results.
     faults
-        What is missing or broken, one line each; only a corpus read with `partial` has any.
+        What is missing or broken; only a corpus read with `partial` has any.
+    rejected
+        How many utterances the corpus has, or should have, besides those of the table.
     """
 
     name: str
     root: Path
     table: pd.DataFrame
     source: str
-    faults: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    rejected: int = 0
 
 
 def module(name: str) -> ModuleType:

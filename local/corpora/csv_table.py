@@ -16,7 +16,8 @@ style      `impro` or `script`
 
 `wav` and `emo` must be there, the others may be absent or empty, further columns are not used.
 UTF-8, with commas, quoted as spreadsheets do. The labels are those in the table, each with at
-least two utterances. The corpus bears the name of the file, less its suffix.
+least two utterances. No two names may differ in case alone: a disk of a Mac or of Windows would
+make them one. The corpus bears the name of the file, less its suffix.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.corpora import NAMES, Corpus
-from local.corpora.faults import settle
+from local.corpora.faults import Fault, settle
 from local.corpora.rows import Row, gather, rows
 from local.errors import UserError
 from local.manifest import COLUMNS
@@ -40,7 +41,8 @@ OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style")
 GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
 STYLES = ("", "impro", "script")
 LABEL = re.compile(r"[\w-]+")
-FOLDER = re.compile(r"\w[\w.-]*")
+FOLDER = re.compile(r"\w[\w.-]{0,62}")  # in UTF-8 a letter may take four bytes, and a folder's name has 255 at most
+TAKEN = ("folds.json", "leaks.csv")  # what stands beside the folders of folds
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -54,15 +56,17 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         cannot be a corpus's; or, unless `partial`, anything in it is broken, with every fault named.
     """
     path = _locate(data)
-    faults: list[str] = []
+    faults: list[Fault] = []
     found = rows(path, REQUIRED, faults, skipinitialspace=True)
     utterances = gather(path, found, _utterance, faults)
-    sizes = Counter(utterance["emo"] for utterance in utterances)
+    sizes = Counter(utterance["emo"] for utterance in utterances.values())
     faults += [
-        f"{path.name}: emotion {emo!r} has only one utterance that can be used" for emo, n in sizes.items() if n == 1
+        Fault(path.name, line, each["ID"], f"{each['emo']!r} is the emotion of no other utterance that can be used")
+        for line, each in utterances.items()
+        if sizes[each["emo"]] == 1
     ]
     settle(path.stem, faults, partial)
-    table = pd.DataFrame([each for each in utterances if sizes[each["emo"]] > 1], columns=list(COLUMNS))
+    table = pd.DataFrame([each for each in utterances.values() if sizes[each["emo"]] > 1], columns=list(COLUMNS))
     if table["emo"].nunique() < 2:
         has = f"only one emotion, {table['emo'].iloc[0]!r}," if len(table) else "no utterance"
         raise UserError(
@@ -71,7 +75,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         )
     unused = sorted({column for _, row in found for column in row if column} - {*REQUIRED, *OPTIONAL})
     source = f"own table {path.name}" + (f" (columns not used: {', '.join(unused)})" if unused else "")
-    return Corpus(path.stem, path.parent, table, source, faults)
+    return Corpus(path.stem, path.parent, table, source, faults, rejected=len({fault.line for fault in faults}))
 
 
 def _locate(data: Path | None) -> Path:
@@ -80,7 +84,7 @@ def _locate(data: Path | None) -> Path:
         raise UserError("corpus csv: no table is given", "--data /path/to/table.csv")
     path = Path(data).absolute()
     path = path.parent.resolve() / path.name  # a `..` in a relative path must lead where the system sees it lead
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where it may not look
         raise UserError(f"there is no table {data}", "--data /path/to/table.csv")
     if path.stem.lower() in NAMES or not FOLDER.fullmatch(path.stem):
         raise UserError(
@@ -102,8 +106,8 @@ def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
     if row["emo"] and not LABEL.fullmatch(row["emo"]):
         wrong.append(f"emo {row['emo']!r} has other characters than letters, digits, _ and -")
     for column in ("spk_id", "session", "recording"):
-        if row[column] and not FOLDER.fullmatch(row[column]):
-            wrong.append(f"{column} {row[column]!r} cannot name a folder: letters, digits, _ . and - can")
+        if row[column] and (not FOLDER.fullmatch(row[column]) or row[column].lower() in TAKEN):
+            wrong.append(f"{column} {row[column]!r} cannot name a folder: up to 63 letters, digits, _ . and - can")
     if row["gender"].lower() not in GENDERS:
         wrong.append(f"gender {row['gender']!r} is none of f, female, m, male")
     if row["style"] not in STYLES:

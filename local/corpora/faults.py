@@ -1,15 +1,62 @@
-"""What is broken in a corpus, told in one go."""
+"""What is broken in a corpus, told in one go, and what is set aside, written down."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import pandas as pd
 
 from local.errors import UserError
+from local.files import atomic
 
 SHOWN = 20  # of a kind: enough to see the pattern, few enough to see the other kinds
+REMEDY = "mend them, or go on without them: --partial true"
 
 
-def settle(corpus: str, faults: list[str], partial: bool) -> None:
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is missing or broken.
+
+    Attributes
+    ----------
+    file
+        Where: a path counted from the corpus's root; empty where no file is at fault (a count).
+    line
+        In that file, from 1; None where the whole file is meant.
+    ID
+        The utterance that it is about; empty where that is several, none, or not known.
+    reason
+        What is wrong, in a few words. Reasons that differ only in numbers and quoted words are of one kind.
+    """
+
+    file: str
+    line: int | None
+    ID: str
+    reason: str
+
+    def __str__(self) -> str:
+        place = shown(self.file) + (f":{self.line}" if self.line else "")
+        return f"{place}: {self.reason}" if place else self.reason
+
+    @property
+    def kind(self) -> str:
+        """What is wrong, less quoted words and numbers.
+
+        >>> Fault("data.tsv", 7, "", "emotion 'joy' is unknown").kind
+        'emotion  is unknown'
+        """
+        return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", self.reason)
+
+
+def shown(name: str) -> str:
+    """Escape what cannot be printed in the name of a file: newlines, bytes outside UTF-8."""
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
+def settle(corpus: str, faults: Sequence[Fault], partial: bool = False, remedy: str = REMEDY) -> None:
     """Refuse a corpus that has faults, naming them; let it pass if it has none, or if `partial`.
 
     Parameters
@@ -17,10 +64,11 @@ def settle(corpus: str, faults: list[str], partial: bool) -> None:
     corpus
         Name of the corpus, for the heading.
     faults
-        One line each, `<place>: <what is wrong>`, the place being a file, `file:line` or a turn.
-        Faults whose second half differs only in numbers and quoted words are of one kind.
+        All that were found.
     partial
         The user wants to go on without what is broken.
+    remedy
+        What to do about them.
 
     Raises
     ------
@@ -29,22 +77,20 @@ def settle(corpus: str, faults: list[str], partial: bool) -> None:
     """
     if not faults or partial:
         return
-    kinds: dict[str, list[str]] = {}
+    kinds: dict[str, list[Fault]] = {}
     for fault in faults:
-        kinds.setdefault(_kind(fault), []).append(fault)
+        kinds.setdefault(fault.kind, []).append(fault)
     lines = [f"corpus {corpus}: {len(faults)} fault{'s' if len(faults) > 1 else ''}"]
     for alike in kinds.values():
         lines += [f"  {fault}" for fault in alike[:SHOWN]]
         if len(alike) > SHOWN:
             lines.append(f"  ... and {len(alike) - SHOWN} more like these")
-    raise UserError("\n".join(lines), "mend them, or go on without them: --partial true")
+    raise UserError("\n".join(lines), remedy)
 
 
-def _kind(fault: str) -> str:
-    """Strip a fault of its place, quoted words and numbers.
-
-    >>> _kind("data.tsv:7: emotion 'joy' is unknown") == _kind("data.tsv:12: emotion 'awe' is unknown")
-    True
-    """
-    wrong = fault.partition(": ")[2]
-    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", wrong)
+def write(path: Path, faults: Sequence[Fault]) -> None:
+    """Write rejected.csv: `file,line,ID,reason`, a row a fault, whole or not at all."""
+    table = pd.DataFrame(map(astuple, faults), columns=["file", "line", "ID", "reason"])
+    table[["file", "ID"]] = table[["file", "ID"]].map(shown)
+    with atomic(path) as file:
+        table.astype({"line": "Int64"}).to_csv(file, index=False, lineterminator="\n")

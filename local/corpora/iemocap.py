@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.corpora import Corpus
-from local.corpora.faults import settle
+from local.corpora.faults import Fault, settle
 from local.corpora.iemocap_doctor import Turn, examine, session_folders
 from local.errors import UserError
 from local.manifest import COLUMNS, DATA_ROOT
@@ -139,9 +139,10 @@ def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
     table = _table(turns)
     settle(f"{facts.name} in {root}", faults, partial)
     if table.empty:
-        why = "; ".join(faults[:3]) or "no turn is labelled ang, hap, exc, neu or sad"
+        why = "; ".join(map(str, faults[:3])) or "no turn is labelled ang, hap, exc, neu or sad"
         raise UserError(f"no utterance of {root} can be used: {why}", "unpack the release anew")
-    return Corpus(facts.name, root, table, facts.source, faults)
+    whole = sum(facts.emotions.values()) or sum(turn.emotion is not None for turn in turns)
+    return Corpus(facts.name, root, table, facts.source, faults, rejected=max(0, whole - len(table)))
 
 
 def _expect_release(root: Path) -> None:
@@ -161,7 +162,7 @@ def _expect_release(root: Path) -> None:
     )
 
 
-def _count_faults(turns: list[Turn], facts: Facts) -> list[str]:
+def _count_faults(turns: list[Turn], facts: Facts) -> list[Fault]:
     """Name every count that differs from the facts.
 
     Turns are counted as they are labelled, with or without audio: a wav that is missing is named once,
@@ -180,7 +181,7 @@ def _count_faults(turns: list[Turn], facts: Facts) -> list[str]:
         ("", Counter(f"{turn.emotion} {turn.style}" for turn in used), facts.emotion_styles),
     )
     return [
-        f"{what}{_in_words(key)}: {found[key]} turns, the release has {expected.get(key, 0)}"
+        Fault("", None, "", f"{what}{_in_words(key)}: {found[key]} turns, the release has {expected.get(key, 0)}")
         for what, found, expected in counts
         for key in sorted({*found, *expected} if expected else ())
         if found[key] != expected.get(key, 0)

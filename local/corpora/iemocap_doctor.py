@@ -17,21 +17,20 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from local import audio
+from local.corpora.faults import Fault
 from local.text import ENGLISH, normalise
 
 # What the turns are labelled, and as which emotion they are used, if at all.
 EMOTION = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}
 LABELS = (*EMOTION, "fru", "xxx", "sur", "fea", "oth", "dis")
 
-SESSION = re.compile(r"Session(?P<number>\d+)")
-DIALOGUE = re.compile(r"(?P<session>Ses\d\d)[FM]_(?:impro|script)\w+")
+SESSION = re.compile(r"Session(?P<number>[1-9][0-9]*)")
+DIALOGUE = re.compile(r"(?P<session>Ses\d\d)[FM]_(?:impro|script)\w{1,32}")
 TURN = re.compile(rf"(?P<dialogue>{DIALOGUE.pattern})_[FM]\d+")
 SECONDS = r"\d+(?:\.\d+)?"
 EVALUATION_LINE = re.compile(
@@ -105,11 +104,11 @@ class Turn:
 
 def session_folders(root: Path) -> dict[str, str]:
     """Find the folders of a release by the session's name in the corpus: {"Ses01": "Session1", ...}."""
-    matches = (SESSION.fullmatch(entry.name) for entry in os.scandir(root) if entry.is_dir())
+    matches = (SESSION.fullmatch(name) for name in sorted(os.listdir(root)) if os.path.isdir(root / name))
     return {f"Ses{int(match['number']):02d}": match[0] for match in matches if match}
 
 
-def examine(root: Path, sessions: Iterable[str]) -> tuple[list[Turn], list[str]]:
+def examine(root: Path, sessions: Iterable[str]) -> tuple[list[Turn], list[Fault]]:
     """Read every turn of a release, whatever its label, and the header of every wav.
 
     Parameters
@@ -122,7 +121,7 @@ def examine(root: Path, sessions: Iterable[str]) -> tuple[list[Turn], list[str]]
     doctor = _Doctor(root)
     folders = session_folders(root)
     for session in sorted(set(sessions) - set(folders)):
-        doctor.faults.append(f"Session{int(session[3:])}: folder of the session missing")
+        doctor.fault(f"Session{int(session[3:])}", "folder of the session missing")
     turns = [turn for session in sorted(folders) for turn in doctor.session(session, folders[session])]
     return turns, doctor.faults
 
@@ -136,7 +135,10 @@ class _Doctor:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.faults: list[str] = []
+        self.faults: list[Fault] = []
+
+    def fault(self, file: str, reason: str, line: int | None = None, ID: str = "") -> None:
+        self.faults.append(Fault(file, line, ID, reason))
 
     def session(self, session: str, folder: str) -> list[Turn]:
         found = {part: self._dialogues(session, f"{folder}/{place}", suffix) for part, (place, suffix) in PARTS.items()}
@@ -147,7 +149,7 @@ class _Doctor:
             for part, names in found.items():
                 if names is not None and dialogue not in names:
                     place, suffix = PARTS[part]
-                    self.faults.append(f"{folder}/{place}/{dialogue}{suffix}: dialogue without its {part}")
+                    self.fault(f"{folder}/{place}/{dialogue}{suffix}", f"dialogue without its {part}")
             turns += self._dialogue(
                 dialogue, folder, {part for part, names in found.items() if dialogue in (names or ())}
             )
@@ -158,7 +160,7 @@ class _Doctor:
         try:
             names = sorted(os.listdir(self.root / folder))
         except OSError as error:
-            self.faults.append(f"{folder}: folder missing or unreadable ({error.strerror})")
+            self.fault(folder, f"folder missing or unreadable ({error.strerror})")
             return None
         dialogues = set()
         for name in names:
@@ -166,7 +168,7 @@ class _Doctor:
             if match and match["session"] == session:
                 dialogues.add(match[0])
             elif match:
-                self.faults.append(f"{folder}/{name}: dialogue in the folder of another session")
+                self.fault(f"{folder}/{name}", "dialogue in the folder of another session")
         return dialogues
 
     def _dialogue(self, dialogue: str, folder: str, present: set[str]) -> list[Turn]:
@@ -180,14 +182,14 @@ class _Doctor:
         for name, label in labels.items():
             wav, duration = f"{wavs}/{name}.wav", None
             if texts is not None and name not in texts:
-                self.faults.append(f"{transcription}: turn '{name}' has no line")
+                self.fault(transcription, f"turn '{name}' has no line", ID=name)
             if files is not None and name not in files:
-                self.faults.append(f"{wav}: turn without its wav")
+                self.fault(wav, "turn without its wav", ID=name)
             elif files is not None:
-                duration = self._duration(wav)
+                duration = self._duration(wav, name)
             turns.append(Turn(name, label, wav, duration, (texts or {}).get(name, "")))
         for name in sorted((files or set()) - set(labels)):
-            self.faults.append(f"{wavs}/{name}.wav: wav of no turn in the evaluation")
+            self.fault(f"{wavs}/{name}.wav", "wav of no turn in the evaluation", ID=name)
         return turns
 
     def _lines(self, path: str) -> list[str] | None:
@@ -196,10 +198,10 @@ class _Doctor:
             # Not splitlines(): it also breaks at characters that are no line ends to an editor.
             return [line.strip() for line in content.decode("utf-8-sig").split("\n")]
         except OSError as error:
-            self.faults.append(f"{path}: text file unreadable ({error.strerror})")
+            self.fault(path, f"text file unreadable ({error.strerror})")
         except UnicodeDecodeError as error:
             number = content.count(b"\n", 0, error.start) + 1
-            self.faults.append(f"{path}:{number}: text file not in UTF-8")
+            self.fault(path, "text file not in UTF-8", number)
         return None
 
     def _evaluation(self, path: str, dialogue: str) -> dict[str, str] | None:
@@ -212,22 +214,25 @@ class _Doctor:
                 continue
             match = EVALUATION_LINE.fullmatch(line)
             turn = match and TURN.fullmatch(match["turn"])
-            if not turn or turn["dialogue"] != dialogue:
-                self.faults.append(f"{path}:{number}: malformed evaluation line {line[:80]!r}")
+            if not turn:
+                self.fault(path, f"malformed evaluation line {line[:80]!r}", number)
                 continue
             name, label = match["turn"], match["label"]
+            if turn["dialogue"] != dialogue:
+                self.fault(path, f"turn '{name}' of another dialogue", number, name)
+                continue
             if name in labels:
-                self.faults.append(f"{path}:{number}: turn '{name}' evaluated twice")
+                self.fault(path, f"turn '{name}' evaluated twice", number, name)
                 continue
             labels[name] = label
             if label not in LABELS:
-                self.faults.append(f"{path}:{number}: turn '{name}' has the unknown label {label!r}")
+                self.fault(path, f"turn '{name}' has the unknown label {label!r}", number, name)
             # From turn to turn times may well run backwards: the file is in the order of the names.
             if float(match["end"]) < float(match["start"]):
                 times = f"ends at {match['end']} s, before it starts at {match['start']} s"
-                self.faults.append(f"{path}:{number}: turn '{name}' {times}")
+                self.fault(path, f"turn '{name}' {times}", number, name)
         if lines is not None and not labels:
-            self.faults.append(f"{path}: evaluation file without a turn")
+            self.fault(path, "evaluation file without a turn")
         return labels or None
 
     def _transcription(self, path: str) -> dict[str, str] | None:
@@ -240,53 +245,31 @@ class _Doctor:
                 name, text = match["turn"], match["text"]
                 first = texts.setdefault(name, text)
                 if text != first and normalise(text, ENGLISH) != normalise(first, ENGLISH):
-                    self.faults.append(f"{path}:{number}: turn '{name}' has another transcript above")
+                    self.fault(path, f"turn '{name}' has another transcript above", number, name)
             elif not match and TURN.search(line):
-                self.faults.append(f"{path}:{number}: malformed transcript line {line[:80]!r}")
+                self.fault(path, f"malformed transcript line {line[:80]!r}", number)
         return None if lines is None else texts
 
     def _wavs(self, folder: str) -> set[str] | None:
         try:
             names = os.listdir(self.root / folder)
         except OSError as error:
-            self.faults.append(f"{folder}: folder missing or unreadable ({error.strerror})")
+            self.fault(folder, f"folder missing or unreadable ({error.strerror})")
             return None
         return {name[: -len(".wav")] for name in names if name.endswith(".wav") and not name.startswith("._")}
 
-    def _duration(self, wav: str) -> float | None:
+    def _duration(self, wav: str, name: str) -> float | None:
         """Measure a sound wav, in seconds; of a broken one, name everything that is wrong with it."""
-        before = len(self.faults)
         try:
-            with open(self.root / wav, "rb") as file:
-                size, end = os.fstat(file.fileno()).st_size, _end_of_samples(file)
-            if size == 0:
-                self.faults.append(f"{wav}: empty wav, 0 bytes")
-                return None
-            header = audio.header(self.root / wav)
+            header = audio.examine(self.root / wav)
         except OSError as error:
-            self.faults.append(f"{wav}: wav unreadable ({error.strerror or error})")
+            self.fault(wav, str(error), ID=name)
             return None
-        if end is not None and end > size:
-            self.faults.append(f"{wav}: truncated wav, its header tells of {end} bytes, it has {size}")
-        elif header.frames == 0:
-            self.faults.append(f"{wav}: wav without samples")
+        wrong = []
         if header.rate != audio.SAMPLE_RATE:
-            self.faults.append(f"{wav}: wav at {header.rate} Hz, not {audio.SAMPLE_RATE}")
+            wrong.append(f"wav at {header.rate} Hz, not {audio.SAMPLE_RATE}")
         if header.channels != 1:
-            self.faults.append(f"{wav}: wav of {header.channels} channels, not 1")
-        return header.duration if len(self.faults) == before else None
-
-
-def _end_of_samples(file: BinaryIO) -> int | None:
-    """Find the byte at which a RIFF file's samples end by its own account; None if it is no such file.
-
-    libsndfile quietly shortens a truncated file to what is there, hence this look at the chunks.
-    """
-    if file.read(12)[:4] != b"RIFF":
-        return None
-    while len(head := file.read(8)) == 8:
-        chunk, length = struct.unpack("<4sI", head)
-        if chunk == b"data":
-            return file.tell() + length
-        file.seek(length + length % 2, os.SEEK_CUR)
-    return None
+            wrong.append(f"wav of {header.channels} channels, not 1")
+        for reason in wrong:
+            self.fault(wav, reason, ID=name)
+        return None if wrong else header.duration

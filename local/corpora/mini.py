@@ -132,7 +132,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         The corpus cannot be made there, or what is there is broken.
     """
     data = DEFAULT_PLACE if data is None else Path(data).expanduser()
-    folder = data.parent if (data / STAMP).is_file() else data
+    folder = data.parent if os.path.isfile(data / STAMP) else data
     return iemocap.read_release(make(folder), FACTS, partial)
 
 

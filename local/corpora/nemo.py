@@ -15,12 +15,13 @@ their text: word error rates of a model trained on the other actors are those of
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pandas as pd
 
 from local.corpora import Corpus
-from local.corpora.faults import settle
+from local.corpora.faults import Fault, settle
 from local.corpora.rows import Row, gather, rows
 from local.errors import UserError
 from local.manifest import COLUMNS
@@ -52,14 +53,15 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         raise UserError("corpus nemo: its folder is not given", "--data /path/to/nEMO")
     root = Path(data).resolve()
     path = root / "data.tsv"
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where it may not look
         raise UserError(f"{data} is not nEMO: it has no file data.tsv", "--data /path/to/nEMO")
-    faults: list[str] = []
+    faults: list[Fault] = []
     utterances = gather(path, rows(path, REQUIRED, faults, delimiter="\t", quoting=csv.QUOTE_NONE), _utterance, faults)
     settle("nemo", faults, partial)
     if not utterances:
         raise UserError(f"{path} lists no utterance that can be used", "--data /path/to/nEMO, with its samples")
-    return Corpus("nemo", root, pd.DataFrame(utterances, columns=list(COLUMNS)), SOURCE, faults)
+    table = pd.DataFrame(utterances.values(), columns=list(COLUMNS))
+    return Corpus("nemo", root, table, SOURCE, faults, rejected=len({fault.line for fault in faults}))
 
 
 def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:

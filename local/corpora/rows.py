@@ -5,20 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from local.audio import examine
+from local.audio import examine, refuse_rate
+from local.corpora.faults import Fault
 from local.errors import UserError
 from local.manifest import DATA_ROOT
 
 NOT_TEXT = re.compile("[\0\udc80-\udcff]")  # a zero byte, and what surrogateescape makes of bytes outside UTF-8
 
+# Of these no two values may be one to a disk that knows no case (of a Mac, of Windows): folds and so folders are named
+# after the first three, and `Ann` beside `ann` is one person, or one emotion, spelled in two ways.
+SPELLED = ("spk_id", "session", "recording", "emo", "ID", "wav")
+UNIQUE = ("ID", "wav")
+
 Row = dict[str, str]
 
 
-def rows(path: Path, required: Iterable[str], faults: list[str], **dialect) -> list[tuple[int, Row]]:
+def rows(path: Path, required: Iterable[str], faults: list[Fault], **dialect) -> list[tuple[int, Row]]:
     """Read a table with a header: the line in which each row begins, and its fields by column.
 
     Fields are stripped of blanks around them; empty rows are passed over.
@@ -30,7 +37,7 @@ def rows(path: Path, required: Iterable[str], faults: list[str], **dialect) -> l
     required
         Columns that must be there.
     faults
-        Empty; takes a line for each row that is left out: not UTF-8, a zero byte, wrong quotes or
+        Empty; takes one for each row that is left out: not UTF-8, a zero byte, wrong quotes or
         number of fields.
     dialect
         What Python's csv.reader takes.
@@ -54,7 +61,7 @@ def rows(path: Path, required: Iterable[str], faults: list[str], **dialect) -> l
         if len(fields) == len(header):
             found.append((line, dict(zip(header, fields, strict=True))))
         else:
-            faults.append(f"{path.name}:{line}: {len(fields)} fields where the header has {len(header)}")
+            faults.append(Fault(path.name, line, "", f"{len(fields)} fields where the header has {len(header)}"))
     return found
 
 
@@ -62,9 +69,9 @@ def gather(
     path: Path,
     found: Iterable[tuple[int, Row]],
     utterance: Callable[[Path, Row], tuple[Row, list[str]]],
-    faults: list[str],
-) -> list[dict]:
-    """Make utterances of rows: durations from the audio files, IDs and files unique.
+    faults: list[Fault],
+) -> dict[int, dict]:
+    """Make utterances of rows: durations from the audio files, IDs and files unique, no name spelled in two ways.
 
     Parameters
     ----------
@@ -80,31 +87,46 @@ def gather(
 
     Returns
     -------
-    list of dict
-        The utterances that have no fault, in the order of the table.
+    dict
+        The utterances that have no fault, by line, in the order of the table.
     """
-    good, lines = [], {}
+    good, first = {}, {}
     for line, row in found:
         columns, wrong = utterance(path.parent, row)
+        wrong += _clashes(columns, line, first)
         wav = columns["wav"]
-        for column in ("ID", "wav"):
-            first = lines.setdefault((column, columns[column]), line)
-            if columns[column] and first != line:
-                wrong.append(f"{column} {columns[column]!r} is in line {first} already")
-                break
         if wav:
             try:
-                columns |= {"duration": round(examine(path.parent / wav).duration, 6), "wav": f"{DATA_ROOT}/{wav}"}
+                header = examine(path.parent / wav)
+                refuse_rate(header.rate)
+                columns |= {"duration": round(header.duration, 6), "wav": f"{DATA_ROOT}/{wav}"}
             except OSError as error:
                 wrong.append(f"{wav!r}: {error}")
         if wrong:
-            faults += [f"{path.name}:{line}: {each}" for each in wrong]
+            faults += [Fault(path.name, line, columns["ID"], each) for each in wrong]
         else:
-            good.append(columns)
+            good[line] = columns
     return good
 
 
-def _records(path: Path, faults: list[str], **dialect) -> Iterator[tuple[int, list[str]]]:
+def _clashes(columns: Row, line: int, first: dict[tuple[str, str], tuple[str, int]]) -> list[str]:
+    """Say which values of a row stand above already; `first` takes the value and line where each came first."""
+    wrong = []
+    for column in SPELLED:
+        value = columns[column]
+        if not value:
+            continue
+        folded = unicodedata.normalize("NFC", value).casefold()
+        above, where = first.setdefault((column, folded), (value, line))
+        if above != value:
+            wrong.append(f"{column} {value!r} is {above!r} of line {where} in another spelling")
+        elif column in UNIQUE and where != line:
+            wrong.append(f"{column} {value!r} is in line {where} already")
+            break  # two rows of one file have one ID, too, unless they give others
+    return wrong
+
+
+def _records(path: Path, faults: list[Fault], **dialect) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the fields of each record that is not empty; unreadable ones become faults."""
     try:
         text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
@@ -118,10 +140,11 @@ def _records(path: Path, faults: list[str], **dialect) -> Iterator[tuple[int, li
         except StopIteration:
             return
         except csv.Error as error:
-            faults.append(f"{path.name}:{line}: {error}")
+            faults.append(Fault(path.name, line, "", str(error)))
             continue
         stray = NOT_TEXT.search("".join(fields))
         if stray:
-            faults.append(f"{path.name}:{line}: byte '0x{ord(stray[0]) & 0xFF:02X}' is not UTF-8 text")
+            byte = f"0x{ord(stray[0]) & 0xFF:02X}"
+            faults.append(Fault(path.name, line, "", f"byte '{byte}' is not UTF-8 text"))
         elif any(fields):
             yield line, fields
