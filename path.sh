@@ -51,6 +51,9 @@ fi
 
 export PATH=$SER_MTL/.venv/bin:$PATH
 export PYTHONPATH=$SER_MTL
+export PYTHONSAFEPATH=1            # of modules that lie where the user stands, none is loaded (from Python 3.11)
+export TORCH_FORCE_WEIGHTS_ONLY_LOAD=1 # of every pickle, whatever a library asks for
+unset TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD # with both set, nothing is loaded
 export PYTHONUNBUFFERED=1          # logs in the order in which things happen
 export PYTHONPYCACHEPREFIX=$SER_MTL/.venv/bytecode # torch compiled anew takes each process ten seconds
 unset PYTHONDONTWRITEBYTECODE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import logging
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -156,11 +156,17 @@ def _declared(kind: type) -> set[str]:
 
 
 def _read(auto: type, source: str):
+    """Load a part of a checkpoint, which brings no code: transformers would ask whether to run what it finds."""
     try:
-        return auto.from_pretrained(source)
-    except (OSError, ValueError, SafetensorError) as error:
+        return auto.from_pretrained(source, trust_remote_code=False)
+    except UnpicklingError:
         raise UserError(
-            f"encoder {source}: cannot be loaded ({str(error).splitlines()[0]})",
+            f"encoder {source}: its weights are a pickle of more than weights, and so of code",
+            "take a checkpoint with model.safetensors",
+        ) from None
+    except Exception as error:  # transformers fails in as many ways as there are mistakes in a folder
+        raise UserError(
+            f"encoder {source}: cannot be loaded ({str(error).partition(chr(10))[0]})",
             "give a folder with config.json and weights, or a hub name when there is a network",
         ) from None
 

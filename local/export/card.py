@@ -6,7 +6,6 @@ that is put into the template is escaped, unless it is `Markup`, which was made 
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from local import hparams, protocols
 from local.corpora import iemocap, mini, nemo
 from local.encoders import description
 from local.experiment import Experiment
+from local.markdown import code, prose
 from local.model_folder import Model
 from local.results_page import BY_WORDS, HEADS, percent
 from local.results_page import table as table_lines
@@ -150,31 +150,6 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "training": _training(experiment.values) if experiment else None,
     }
     return _template().render(content)
-
-
-def prose(text: Any) -> Markup:
-    r"""Show text as it is, on one line: no Markdown in it counts but code between single backticks.
-
-    >>> prose("<b> of `a_b`")
-    Markup('\\<b\\> of `a_b`')
-    """
-    if isinstance(text, Markup):
-        return text
-    parts = re.split(r"(?<!`)(`[^`]+`)(?!`)", re.sub(r"\s+", " ", str(text)))
-    parts[::2] = (re.sub(r"([\\`*_\[\]<>&|~$#])", r"\\\1", part) for part in parts[::2])
-    return Markup("".join(parts))
-
-
-def code(text: Any) -> Markup:
-    """Show text as code, in a fence of more backticks than it has in a row (CommonMark 6.1).
-
-    >>> code("a`b")
-    Markup('`` a`b ``')
-    """
-    text = " ".join(str(text).split())
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    blank = " " if len(fence) > 1 else ""
-    return Markup(f"{fence}{blank}{text}{blank}{fence}")
 
 
 def _template() -> jinja2.Template:

@@ -97,11 +97,12 @@ def _inline(svg: str, name: str, alt: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     size = re.search(r'viewBox="([^"]*)"', svg).group(1)
-    svg = re.sub(r"<svg[^>]*>", f'<svg viewBox="{size}" role="img" aria-label="{escape(alt)}">', svg, count=1)
+    head = f'<svg viewBox="{size}" role="img" aria-label="{escape(alt)}">'
+    svg = re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)  # a backslash of the text is none of a pattern
     svg = svg.replace("xlink:href", "href")
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", svg)
     svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", svg)
     svg = re.sub(r" font-family: [^;\"]*;?| transform=\"rotate\(-0 [^\"]*\"", "", svg)
-    svg = re.sub("#0102[0-9a-f]{2}", lambda at: PAGE_COLOURS[at[0]], svg)
+    svg = re.sub("#0102[0-9a-f]{2}", lambda at: PAGE_COLOURS.get(at[0], at[0]), svg)
     return re.sub(r"\s*\n\s*", "\n", svg).strip()
