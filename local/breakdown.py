@@ -10,11 +10,11 @@ from itertools import pairwise
 
 import pandas as pd
 
-from local import metrics
+from local.stats import RATES, Tallies
 
 COLUMNS = {"style": "style", "gender": "gender", "session": "session", "speaker": "spk_id"}
-SCORES = ("wa", "ua", "f1", "wer", "cer")
 QUARTERS = 4
+MOST_GROUPS = 100  # of a kind, that a page shows
 
 
 def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -35,13 +35,19 @@ def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
     kinds["duration"] = duration_quarters(predictions)
     rows = []
     for by, group in kinds.items():
-        if group.nunique() < 2:
-            continue
-        for name, some in predictions.groupby(group, observed=True):
-            scores = metrics.scores(some)
-            rows.append((by, str(name), scores["n"], *(scores[score] for score in SCORES)))
-    table = pd.DataFrame(rows, columns=["by", "group", "n", *SCORES])
-    return table.astype(dict.fromkeys(SCORES, float))
+        if group.nunique() > 1:
+            tallies = Tallies.of(predictions, group)
+            of_groups = zip(tallies.names, tallies.sizes, tallies.rates(tallies.sums).T, strict=True)
+            rows += [(by, str(name), n, *rates) for name, n, rates in of_groups]
+    return pd.DataFrame(rows, columns=["by", "group", "n", *RATES]).astype(dict.fromkeys(RATES, float))
+
+
+def readable(groups: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of `breakdown` that a page shows, and a sentence on each kind that has too many groups."""
+    sizes = groups["by"].value_counts()
+    many = sizes[sizes > MOST_GROUPS]
+    told = [f"By {by} there are {n:,} groups: see `breakdown.csv`." for by, n in many.items()]
+    return groups[~groups["by"].isin(many.index)], told
 
 
 def duration_quarters(predictions: pd.DataFrame) -> pd.Series:

@@ -108,7 +108,7 @@ class Utterances(Dataset):
         self.durations = table["duration"].to_numpy()
         self.emotions = [labels.index(label) for label in table["emo"]]
         self.texts = table["wrd"].tolist()
-        self.tokens = [tokenizer.encode(text) for text in self.texts]
+        self.tokenizer = tokenizer
 
     @classmethod
     def of(cls, job: Job, part: str, store: Store) -> Utterances:
@@ -153,7 +153,7 @@ class Utterances(Dataset):
     def collate(self, items: list[tuple[int, Tensor]]) -> Batch:
         """Pad utterances into a batch."""
         indices, wavs = [index for index, _ in items], [wav for _, wav in items]
-        tokens = [torch.tensor(self.tokens[index], dtype=torch.long) for index in indices]
+        tokens = [torch.tensor(self.tokenizer.encode(self.texts[index]), dtype=torch.long) for index in indices]
         targets = Targets(
             emotion=torch.tensor([self.emotions[index] for index in indices]),
             tokens=pad_sequence(tokens, batch_first=True),

@@ -82,7 +82,7 @@ def _of_emotions(tested: pd.DataFrame) -> Iterator[str]:
 
 
 def _of_text(tested: pd.DataFrame, alpha: float) -> Iterator[str]:
-    wer = metrics.error_rates(tested["wrd"], tested["wrd_hyp"])["wer"]
+    wer = metrics.error_rates(tested)["wer"]
     if wer is None or alpha == 0 or wer < LITTLE_WER:
         return
     blank = (tested["wrd_hyp"] == "").mean()

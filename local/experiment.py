@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from local import hparams, manifest, predictions
+from local import hparams, manifest, metrics, predictions
 from local.errors import UserError
 
 MANIFESTS = Path("manifests")
@@ -35,7 +35,8 @@ def pooled_predictions(runs: list[Path], utterances: pd.DataFrame) -> pd.DataFra
 
     Returns
     -------
-    The columns of predictions, `seed`, `fold`, and of the table of utterances those of `ABOUT`.
+    The columns of predictions and of their edits (`local.metrics.edits`), `seed`, `fold`, and of the table of
+    utterances those of `ABOUT`.
 
     Raises
     ------
@@ -50,6 +51,7 @@ def pooled_predictions(runs: list[Path], utterances: pd.DataFrame) -> pd.DataFra
             f"{runs[0].parent.parent} predicts {pooled['ID'][strange].iloc[0]}, which is not in the corpus",
             "run stage 0 with the corpus that it was run on",
         )
+    pooled[metrics.EDITS] = metrics.edits(pooled["wrd"], pooled["wrd_hyp"])
     return pooled.merge(utterances[["ID", *ABOUT]], on="ID", how="left", validate="many_to_one")
 
 

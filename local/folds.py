@@ -11,14 +11,18 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from local import audit, manifest, markers, protocols, tokenizer
 from local.errors import UserError, exits
 from local.files import atomic, digest
 from local.hparams import scalars
+from local.lock import alone
 from local.markers import Marker
 from local.options import Options, check, parse
+
+MOST_LINES = 100_000_000  # in the manifests of all folds: some 15 GB
 
 
 def make_folds(options: Options) -> None:
@@ -35,12 +39,19 @@ def make_folds(options: Options) -> None:
     inputs |= {"hold_text": True} if options.hold_text else {}
     marker = Marker(folder / "folds.json", inputs | tokens)
     print(f"== stage 1: folds of protocol {options.protocol_name}")
-    if marker.done("stage 1", options.force):
-        print(f"  {folder} is already made")
-        return
+    with alone(options.corpus_folder / ".lock", f"makes {folder}"):
+        if marker.done("stage 1", options.force):
+            print(f"  {folder} is already made")
+        else:
+            write_folds(options, table, marker, tokens)
 
+
+def write_folds(options: Options, table: pd.DataFrame, marker: Marker, tokens: dict) -> None:
+    """Write the folds that a marker stands for, and the marker."""
+    folder, valid = marker.path.parent, options.chosen_valid()
     folds = protocols.test_folds(table, options.protocol, options.recording_fold())
     audit.assert_partition(table, folds)
+    refuse_too_many(options.protocol, folds)
     print(f"  {protocols.in_words(options.protocol_name)}")
     print(f"  validation {valid}: {protocols.VALID_WORDS[valid]}")
     if (table["wrd"] == "").all():
@@ -50,11 +61,12 @@ def make_folds(options: Options) -> None:
         parts = {fold: protocols.hold_text(table, part, rank) for rank, (fold, part) in enumerate(parts.items())}
     leaks = find_leaks(options, table, parts)
     audit.refuse(options.protocol, leaks, options.hold_text)
+    protocols.refuse_unfit(table, parts)
     for line in audit.in_words(leaks, parts):
         print(f"  {line}")
-    outputs, sizes = [write_leaks(folder / "leaks.csv", leaks)], {}
+    outputs, sizes, lines = [write_leaks(folder / "leaks.csv", leaks)], {}, manifest.lines(table)
     for fold, part in parts.items():
-        outputs += _write_fold(folder / fold, fold, table, part, tokens)
+        outputs += _write_fold(folder / fold, table, lines, part, tokens)
         sizes[fold] = {name: int((part == name).sum()) for name in (*audit.PARTS, protocols.LEFT_OUT)}
         if not options.hold_text:
             del sizes[fold][protocols.LEFT_OUT]
@@ -64,6 +76,23 @@ def make_folds(options: Options) -> None:
             shutil.rmtree(stale)
     marker.write(outputs, labels=manifest.labels(table), sizes=sizes)
     print(f"  wrote {folder}")
+
+
+def refuse_too_many(protocol: str, folds: pd.Series) -> None:
+    """Refuse folds whose manifests, a line in each fold for every utterance, would fill a disk.
+
+    Raises
+    ------
+    UserError
+        There would be more than `MOST_LINES`.
+    """
+    count = folds.nunique()
+    if count * len(folds) > MOST_LINES:
+        raise UserError(
+            f"protocol {protocol} has {count:,} folds of {len(folds):,} utterances here: "
+            f"their manifests would have {count * len(folds):,} lines, more than {MOST_LINES:,}",
+            "put the speakers into ten groups by a column session, and take --protocol session",
+        )
 
 
 def find_leaks(options: Options, table: pd.DataFrame, parts: dict[str, pd.Series]) -> pd.DataFrame:
@@ -81,25 +110,20 @@ def write_leaks(path: Path, leaks: pd.DataFrame) -> Path:
     return path
 
 
-def _write_fold(folder, fold: str, table: pd.DataFrame, part: pd.Series, tokens: dict) -> list:
+def _write_fold(folder: Path, table: pd.DataFrame, lines: np.ndarray, part: pd.Series, tokens: dict) -> list[Path]:
     """Write one fold's manifests and tokenizer; return their paths."""
-    train = table[part == "train"]
-    absent = set(table["emo"]) - set(train["emo"])
-    if absent:
-        raise UserError(
-            f"fold {fold}: no {sorted(absent)[0]} in the training part", "take another protocol, or more data"
-        )
     paths = []
     for name in audit.PARTS:
         path = folder / f"{name}.csv"
         if (part == name).any():
-            manifest.write(path, table[part == name])
+            manifest.write_lines(path, lines[part == name])
             paths.append(path)
         else:
             path.unlink(missing_ok=True)
     model = folder / "tokenizer.model"
-    if (train["wrd"] != "").any():
-        tokenizer.train(train["wrd"], model, *tokens.values())
+    texts = table["wrd"][part == "train"].tolist()
+    if any(texts):
+        tokenizer.train(texts, model, *tokens.values())
         paths.append(model)
     else:
         model.unlink(missing_ok=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
-from sklearn.metrics import brier_score_loss, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from local.predictions import POSTERIOR, labels
 
 BINS = 15  # of confidence, as Guo et al. (2017) take
+EDITS = ["word_edits", "words", "char_edits", "chars"]
 
 
 def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, float]:
@@ -24,10 +25,9 @@ def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, flo
     wf1
         The same, weighted by how often each class occurs in the reference.
     """
-    names = sorted({*reference, *hypothesis})
+    names = sorted({*reference.unique(), *hypothesis.unique()})
     # scikit-learn's own scores check these strings anew, each of them: forty times slower than to count them once.
-    counts = np.zeros((len(names), len(names)))
-    np.add.at(counts, tuple(pd.Categorical(values, categories=names).codes for values in (reference, hypothesis)), 1)
+    counts = np.bincount(cells(reference, hypothesis, names), minlength=len(names) ** 2).reshape(len(names), -1)
     recalls, f1s = recalls_and_f1s(counts)
     return {
         "wa": float(counts.trace() / counts.sum()),
@@ -35,6 +35,12 @@ def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, flo
         "f1": float(np.nanmean(f1s)),
         "wf1": float(np.average(f1s, weights=counts.sum(1))),
     }
+
+
+def cells(reference: pd.Series, hypothesis: pd.Series, names: list[str]) -> np.ndarray:
+    """[n] where in a flattened confusion matrix, reference by hypothesis, each utterance counts."""
+    rows, columns = (pd.Categorical(values, categories=names).codes for values in (reference, hypothesis))
+    return rows.astype(int) * len(names) + columns
 
 
 def recalls_and_f1s(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -49,23 +55,28 @@ def recalls_and_f1s(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def edits(reference: pd.Series, hypothesis: pd.Series) -> pd.DataFrame:
-    """Count `word_edits,words,char_edits,chars` per utterance, nothing where there is no reference."""
+    """Count `EDITS` per utterance, nothing where there is no reference."""
     rows = [
         (Levenshtein.distance(ref.split(), hyp.split()), len(ref.split()), Levenshtein.distance(ref, hyp), len(ref))
         if ref
         else (0, 0, 0, 0)
-        for ref, hyp in zip(reference.str.strip(), hypothesis.str.strip(), strict=True)
+        for ref, hyp in zip(reference.str.strip().tolist(), hypothesis.str.strip().tolist(), strict=True)
     ]
-    return pd.DataFrame(rows, columns=["word_edits", "words", "char_edits", "chars"], index=reference.index)
+    return pd.DataFrame(rows, columns=EDITS, index=reference.index)
 
 
-def error_rates(reference: pd.Series, hypothesis: pd.Series) -> dict[str, float | None]:
+def counted_edits(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The `edits` of predictions: those that stand in the table, or else counted now."""
+    return predictions[EDITS] if EDITS[0] in predictions else edits(predictions["wrd"], predictions["wrd_hyp"])
+
+
+def error_rates(predictions: pd.DataFrame) -> dict[str, float | None]:
     """Word and character error rate, pooled: all edits / all words (characters) of the references.
 
     Utterances without a transcript have no reference and are left out; where none has one, both
     rates are None. A rate may pass 1.
     """
-    word_edits, words, char_edits, chars = edits(reference, hypothesis).sum()
+    word_edits, words, char_edits, chars = counted_edits(predictions).sum()
     if not words:
         return {"wer": None, "cer": None}
     return {"wer": float(word_edits / words), "cer": float(char_edits / chars)}
@@ -86,9 +97,10 @@ def calibration_scores(predictions: pd.DataFrame) -> dict[str, float]:
     names = labels(predictions)
     posteriors = predictions[[POSTERIOR + name for name in names]].to_numpy()
     posteriors = posteriors / posteriors.sum(1, keepdims=True)  # predictions.csv has 8 digits
+    truth = np.eye(len(names))[pd.Categorical(predictions["emo"], categories=names).codes]
     return {
         "ece": float(np.average(gaps, weights=bins["n"])),
-        "brier": float(brier_score_loss(predictions["emo"], posteriors, labels=names, scale_by_half=False)),
+        "brier": float(((posteriors - truth) ** 2).sum(1).mean()),
     }
 
 
@@ -131,6 +143,6 @@ def scores(predictions: pd.DataFrame) -> dict[str, float | int | None]:
     return {
         "n": len(predictions),
         **emotion_scores(predictions["emo"], predictions["emo_hyp"]),
-        **error_rates(predictions["wrd"], predictions["wrd_hyp"]),
+        **error_rates(predictions),
         **calibration_scores(predictions),
     }

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from local import audit, experiment, hparams, markers, metrics, predictions, stats
+from local import audit, experiment, hparams, markers, metrics, stats
 from local.breakdown import breakdown
 from local.diagnosis import signs
 from local.errors import UserError, exits
 from local.files import atomic, digest
 from local.options import Options, check, parse
-from local.results_page import SCORES, Results, page
+from local.results_page import SCORES, Results, page, untested
 
 FOLD_COLUMNS = (
     *("name", "corpus", "protocol", "valid", "seed", "fold", "n", "wa", "ua", "f1", "wer", "cer"),
@@ -41,24 +41,26 @@ def score(options: Options) -> None:
     if not runs:
         raise UserError(f"{options.experiment_folder} holds no predictions", "run stages 2 and 3 first")
     rows = [fold_row(options, run, valid) for run in runs]
-    scored = [score_run(run) for run in runs]
     pooled = experiment.pooled_predictions(runs, table)
+    of_runs = pooled.groupby(["seed", "fold"])
+    scored = [score_run(run, of_runs.get_group((experiment.seed_of(run), run.name))) for run in runs]
     folds = pd.DataFrame([row | scores for row, scores in zip(rows, scored, strict=True)], columns=FOLD_COLUMNS)
     per_run = pd.DataFrame(scored)
     leaks = audit.read_leaks(folds_folder / "leaks.csv")
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
     values = hparams.plain((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
+    corpus = markers.read(options.corpus_folder / "all.json")["facts"]
     results = Results(
         folds=folds,
-        summary=summarise(folds, per_run, pooled, known, leaks),
+        summary=summarise(folds, per_run, pooled, known, leaks, corpus.get("rejected", 0)),
         classes=metrics.classes(pooled),
         breakdown=breakdown(pooled),
         confusion=metrics.confusion(pooled),
         per_run=per_run,
         overlap=audit.in_words(leaks, folds["fold"].unique()),
         signs=signs(pooled, experiment.epochs(runs), values),
+        untested=untested(pooled),
     )
-    corpus = markers.read(options.corpus_folder / "all.json")["facts"]
     text = page(options, command(), corpus, values, results)
     _write(options.experiment_folder, results, text)
     print(f"== stage 4: score {options.experiment_folder}\n\n{text}")
@@ -96,20 +98,24 @@ def fold_row(options: Options, run: Path, valid: str) -> dict:
     return row | {"commit": environment["commit"], "config": training["facts"]["config"]}
 
 
-def score_run(run: Path) -> dict[str, float | int | None]:
+def score_run(run: Path, predicted: pd.DataFrame) -> dict[str, float | int | None]:
     """Score the predictions of one run; write its scores.json, the classes and the confusion matrix with them."""
-    table = predictions.read(run / "predictions.csv")
-    found = metrics.scores(table)
-    by_class = metrics.classes(table).set_index("label")
+    found = metrics.scores(predicted)
+    by_class = metrics.classes(predicted).set_index("label")
     by_class = by_class.astype(object).where(by_class.notna(), None)
-    details = {"classes": by_class.to_dict("index"), "confusion": metrics.confusion(table).to_dict("index")}
+    details = {"classes": by_class.to_dict("index"), "confusion": metrics.confusion(predicted).to_dict("index")}
     with atomic(run / "scores.json") as file:
         json.dump(found | details, file, indent=1)
     return found
 
 
 def summarise(
-    folds: pd.DataFrame, per_run: pd.DataFrame, pooled: pd.DataFrame, known: list[str], leaks: pd.DataFrame
+    folds: pd.DataFrame,
+    per_run: pd.DataFrame,
+    pooled: pd.DataFrame,
+    known: list[str],
+    leaks: pd.DataFrame,
+    rejected: int,
 ) -> pd.Series:
     """Make the row of summary.csv.
 
@@ -125,6 +131,8 @@ def summarise(
         All folds of the protocol.
     leaks
         The audit of the folds.
+    rejected
+        Utterances of the corpus that were set aside as broken.
 
     Notes
     -----
@@ -150,7 +158,7 @@ def summarise(
     row["speaker_overlap"] = float((folds["fold"].map(heard).fillna(0) * folds["n"]).sum() / folds["n"].sum())
     # A fold is present when every seed has it.
     whole = int((folds.groupby("fold")["seed"].nunique() == folds["seed"].nunique()).sum())
-    return pd.Series(row | {"seeds": folds["seed"].nunique(), "folds": f"{whole}/{len(known)}"})
+    return pd.Series(row | {"seeds": folds["seed"].nunique(), "folds": f"{whole}/{len(known)}", "rejected": rejected})
 
 
 def command() -> str:

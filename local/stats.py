@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from local.metrics import edits, recalls_and_f1s
+from local.metrics import cells, counted_edits, recalls_and_f1s
 from local.predictions import labels
 
 LEAST_CLUSTERS = 5
 RATES = ("wa", "ua", "f1", "wer", "cer")
 RESAMPLES = 9999
-BATCH = 1000  # resamples at a time: memory is BATCH x clusters
+BATCH = 2_000_000  # clusters drawn at a time, of all resamples together: memory follows it
 LEVEL = 0.95
 LEAST_BEYOND = 20
 
@@ -61,12 +61,16 @@ class Tallies:
     def of(cls, predictions: pd.DataFrame, cluster: pd.Series) -> Tallies:
         """Count."""
         names = labels(predictions)
-        cell = predictions["emo"].map(names.index) * len(names) + predictions["emo_hyp"].map(names.index)
-        cells = np.eye(len(names) ** 2)[cell.to_numpy(int)]
-        texts = edits(predictions["wrd"], predictions["wrd_hyp"])
-        table = pd.DataFrame(np.hstack([cells, texts.to_numpy(float)]))
-        sums = table.groupby(cluster.to_numpy()).sum()
-        return cls(sums.index, sums.to_numpy(), len(names))
+        places, names_of = pd.factorize(cluster, sort=True)
+        cell = places * len(names) ** 2 + cells(predictions["emo"], predictions["emo_hyp"], names)
+        counts = np.bincount(cell, minlength=len(names_of) * len(names) ** 2).reshape(len(names_of), -1)
+        texts = counted_edits(predictions).groupby(places).sum().to_numpy()
+        return cls(names_of, np.hstack([counts, texts]).astype(float), len(names))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """[clusters] utterances of each."""
+        return self.sums[:, :-4].sum(1).astype(int)
 
     def rates(self, sums: np.ndarray) -> np.ndarray:
         """`RATES` [5, ...] of sums over clusters [..., C * C + 4]; nan where one is not defined."""
@@ -141,9 +145,9 @@ def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tu
     if n_clusters >= LEAST_CLUSTERS:
         found = stats.bootstrap(
             (everything,),
-            lambda drawn, axis: rates(np.atleast_2d(drawn))[defined].squeeze(),
+            lambda drawn, axis: rates(np.atleast_2d(drawn))[defined].reshape(-1, *drawn.shape[:-1]),
             n_resamples=RESAMPLES,
-            batch=BATCH,
+            batch=max(1, BATCH // n_clusters),
             vectorized=True,
             confidence_level=level_for(n_clusters),
             method="percentile",

@@ -39,7 +39,7 @@ def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The table of 0.3 h of noise."""
-    return synthetic.corpus(tmp_path_factory.mktemp("corpus"), 0.3)
+    return synthetic.corpus(tmp_path_factory.mktemp("corpus"), synthetic.size(0.3))
 
 
 def test_operations_are_those_that_torch_counts():
@@ -262,7 +262,7 @@ def test_a_small_real_run_of_the_stages(tmp_path, bytecode):
     names = ["0 corpus", "1 folds", "audio store", "4 score, 10 jobs", "4 score, 20 jobs", "compare 2 alphas"]
     assert [row["stage"] for row in rows] == [*names, "5 report beside them"] and Path.cwd() == here
     assert all(row["seconds"] > 0 and row["peak"] > 20e6 for row in rows)
-    hours = sum(soundfile.info(path).duration for path in tmp_path.glob("data/wav/*.wav")) / 3600
+    hours = sum(soundfile.info(path).duration for path in tmp_path.glob("data/**/*.wav")) / 3600
     assert [row["hours"] for row in rows] == pytest.approx([hours] * 7) and rows[0]["utterances"] == 47
     assert (tmp_path / "manifests/noise/audio.i16").stat().st_size == pytest.approx(2 * 16_000 * 3600 * hours)
     for name in ("single", "alpha0.1", "alpha1"):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from test_stats import predicted
 
-from local.breakdown import breakdown
+from local.breakdown import MOST_GROUPS, breakdown, readable
 from local.metrics import scores
 
 
@@ -53,3 +53,14 @@ def test_what_does_not_vary_has_no_row(table):
 def test_quarters_that_round_to_the_same_figures_stay_apart(table):
     found = breakdown(table.assign(duration=[1 + i / 10_000 for i in range(40)]))
     assert found[found["by"] == "duration"]["n"].tolist() == [10] * 4
+
+
+def test_a_page_shows_no_more_groups_than_can_be_read(table):
+    every = breakdown(table)
+    few, told = readable(every)
+    assert few.equals(every) and told == []
+    columns = {"duration": 1.0, "fold": "f", "session": "", "style": "", "gender": ["F", "M"] * (MOST_GROUPS + 1)}
+    many = predicted(MOST_GROUPS + 1, 2, 3).assign(**columns)
+    few, told = readable(breakdown(many))
+    assert few["by"].tolist() == ["gender", "gender"]
+    assert told == ["By speaker there are 101 groups: see `breakdown.csv`."]

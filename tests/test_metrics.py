@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix
+from sklearn.metrics import balanced_accuracy_score, brier_score_loss, confusion_matrix
 from speechbrain.utils.edit_distance import accumulatable_wer_stats
 
 from local.metrics import calibration_scores, classes, confusion, emotion_scores, error_rates, reliability, scores
@@ -110,6 +110,10 @@ def texts(size: int, seed: int) -> tuple[pd.Series, pd.Series]:
     return pd.Series(references), pd.Series(hypotheses)
 
 
+def rates_of(reference: pd.Series, hypothesis: pd.Series) -> dict[str, float | None]:
+    return error_rates(pd.DataFrame({"wrd": reference, "wrd_hyp": hypothesis}))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_all_edits_over_all_words_and_characters(seed):
     reference, hypothesis = texts(40, seed)
@@ -117,7 +121,7 @@ def test_all_edits_over_all_words_and_characters(seed):
     assert 0 < len(pairs) < 40
     word_edits = sum(edits(one.split(), other.split()) for one, other in pairs)
     character_edits = sum(edits(one, other) for one, other in pairs)  # the blank between words is a character
-    found = error_rates(reference, hypothesis)
+    found = rates_of(reference, hypothesis)
     assert found["wer"] == word_edits / sum(len(one.split()) for one, _ in pairs)
     assert found["cer"] == character_edits / sum(len(one) for one, _ in pairs)
 
@@ -131,28 +135,28 @@ def test_speechbrain_counts_the_same(seed):
         stats = accumulatable_wer_stats([split(one) for one, _ in pairs], [split(other) for _, other in pairs])
         edited = stats["insertions"] + stats["deletions"] + stats["substitutions"]
         rates.append(edited / stats["num_ref_tokens"])
-    assert list(error_rates(reference, hypothesis).values()) == pytest.approx(rates, abs=1e-15)
+    assert list(rates_of(reference, hypothesis).values()) == pytest.approx(rates, abs=1e-15)
 
 
 def test_rates_are_pooled_over_utterances_not_averaged():
     reference = pd.Series(["A B C D E F G H I", "J"])
     hypothesis = pd.Series(["A B C D E F G H I", "K"])
-    assert error_rates(reference, hypothesis)["wer"] == 1 / 10  # the mean of 0 and 1 would be 1/2
+    assert rates_of(reference, hypothesis)["wer"] == 1 / 10  # the mean of 0 and 1 would be 1/2
 
 
 def test_a_rate_may_pass_one():
-    found = error_rates(pd.Series(["NO"]), pd.Series(["OH NO NO NO"]))
+    found = rates_of(pd.Series(["NO"]), pd.Series(["OH NO NO NO"]))
     assert found["wer"] == 3.0 and found["cer"] == 9 / 2
 
 
 def test_what_is_not_written_is_deleted():
-    assert error_rates(pd.Series(["ONE TWO", "THREE"]), pd.Series(["", ""])) == {"wer": 1.0, "cer": 1.0}
+    assert rates_of(pd.Series(["ONE TWO", "THREE"]), pd.Series(["", ""])) == {"wer": 1.0, "cer": 1.0}
 
 
 def test_utterances_without_a_transcript_are_left_out():
     reference, hypothesis = pd.Series(["ONE TWO", "", ""]), pd.Series(["ONE TOO", "THREE FOUR", ""])
-    assert error_rates(reference, hypothesis) == {"wer": 1 / 2, "cer": 1 / 7}
-    assert error_rates(reference[1:], hypothesis[1:]) == {"wer": None, "cer": None}
+    assert rates_of(reference, hypothesis) == {"wer": 1 / 2, "cer": 1 / 7}
+    assert rates_of(reference[1:], hypothesis[1:]) == {"wer": None, "cer": None}
 
 
 # ---------------------------------------------------------------- posteriors
@@ -174,6 +178,21 @@ def test_calibration_worked_by_hand():
     assert found["ece"] == pytest.approx((2 * 0.01 + 0.1 + 1) / 4)
     squares = [0.25 + 0.09 + 0.04, 0.64 + 0.2704 + 0.0784, 0.0025 + 0.0025 + 0.01, 1 + 1 + 0]
     assert found["brier"] == pytest.approx(sum(squares) / 4)
+
+
+def test_edits_that_stand_in_the_table_are_not_counted_again():
+    table = pd.DataFrame(
+        {"wrd": ["ONE TWO"], "wrd_hyp": ["ONE"], "word_edits": 1, "words": 4, "char_edits": 2, "chars": 5}
+    )
+    assert error_rates(table) == {"wer": 1 / 4, "cer": 2 / 5}
+
+
+def test_the_brier_score_is_scikit_learns():
+    chance = np.random.default_rng(4)
+    table = sure([(LABELS[chance.integers(3)], *each) for each in chance.dirichlet([1, 1, 1], 300)])
+    posteriors = table[[f"p_{label}" for label in LABELS[:3]]].to_numpy()
+    wanted = brier_score_loss(table["emo"], posteriors, labels=LABELS[:3], scale_by_half=False)
+    assert calibration_scores(table)["brier"] == pytest.approx(wanted, abs=1e-14)
 
 
 def test_bins_against_scikit_learns_calibration_curve():

@@ -31,7 +31,7 @@ SUMMARY_HEADER = ",".join(
     ["name", "corpus", "protocol", "valid", "n", *SCORES]
     + [f"{score}{of}_{what}" for of in ("", "_seeds") for score in SCORES for what in ("mean", "sd")]
     + [f"{score}{bound}" for score in ("wa", "ua", "f1", "wer", "cer") for bound in ("_low", "_high")]
-    + ["cluster", "clusters", "speaker_overlap", "seeds", "folds"]
+    + ["cluster", "clusters", "speaker_overlap", "seeds", "folds", "rejected"]
 )
 EXPERIMENT = Path("results/own/speaker/n")
 

@@ -62,7 +62,7 @@ def test_rates_of_a_resample_are_the_scores_of_its_utterances():
 def test_edits_are_those_that_the_rates_count():
     table = predicted(3, 20, 9)
     counts = metrics.edits(table["wrd"], table["wrd_hyp"]).sum()
-    found = metrics.error_rates(table["wrd"], table["wrd_hyp"])
+    found = metrics.error_rates(table)
     assert counts["word_edits"] / counts["words"] == found["wer"]
     assert counts["char_edits"] / counts["chars"] == found["cer"]
     assert metrics.edits(pd.Series(["", "A"]), pd.Series(["B C", ""])).to_numpy().tolist() == [[0] * 4, [1] * 4]
@@ -115,6 +115,15 @@ def test_the_level_is_a_t_interval_when_the_mean_is_normal():
         low = scipy_stats.norm.ppf((1 - stats.level_for(n)) / 2, values.mean(), spread)
         students = scipy_stats.t.interval(0.95, n - 1, values.mean(), scipy_stats.sem(values))
         assert low == pytest.approx(students[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 700])
+def test_memory_may_be_little(monkeypatch, at_a_time):
+    """The same clusters are drawn, however many resamples are drawn together."""
+    table = predicted(6, 4, 3)
+    usual = stats.intervals(table)
+    monkeypatch.setattr(stats, "BATCH", 6 * at_a_time)
+    assert stats.intervals(table) == usual
 
 
 def test_coverage_by_simulation(monkeypatch):

@@ -2,6 +2,8 @@
 
     python -m local.benchmark [--device cpu] [--utterances 16] [--rounds 3] [--ways "a b c d one many"]
         [--jobs "1 2 4"] [--encoder FOLDER] [--hours "1 7 20"] [--json FILE] [--readme FILE]
+    python -m local.benchmark --rows "20000 200000 2000000" [--json FILE] [--readme FILE]
+    python -m local.benchmark --plan 10000 [--readme FILE]
 
 Trains a wav2vec 2.0 of base shape with random weights on noise of IEMOCAP's durations, in whole updates with
 the optimizer:
@@ -29,8 +31,12 @@ models of one at a time: what the machine does meanwhile falls on them unlike, a
 measured beside each, say more across them than the rates themselves. `--ways ""` measures none.
 
 `--hours "1 7 20"` measures the other stages on corpora of so many hours, see `local.benchmark.stages`.
+`--rows "20000 200000 2000000"` measures what stages cost that handle rows, not audio, on so many utterances, see
+`local.benchmark.rows`; `--plan 10000` computes what so many hours need, see `local.benchmark.plan`. Neither measures
+anything else.
+
 `--readme FILE` writes the tables into a file, between the lines `<!-- benchmark cpu -->` and
-`<!-- /benchmark cpu -->` (or `cuda`: of the device's kind; or `cpu use`), in place of what stands there.
+`<!-- /benchmark cpu -->` (or `cuda`: of the device's kind; `cpu use`; `rows`; `plan`), in place of what stands there.
 """
 
 from __future__ import annotations
@@ -42,13 +48,14 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from local.benchmark import page, stages, synthetic
+from local.benchmark import page, plan, rows, stages, synthetic
 from local.benchmark.page import KINDS, USES, WAYS
 from local.benchmark.ways import gemm, make
 from local.environment import processor
@@ -144,17 +151,17 @@ def of_ways(given: argparse.Namespace) -> list[dict[str, Any]]:
         return [row for jobs in given.jobs for row in measure(given.ways, given.rounds, jobs, words, given.device)]
 
 
-def of_stages(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure the stages other than training, one corpus after another."""
-    if not given.hours:
+def of_sizes(sizes: list[float], unit: str, measure: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Measure stages on one corpus after another."""
+    if not sizes:
         return []
     rows = []
     with tempfile.TemporaryDirectory() as bytecode:
         stages.load_all(Path(bytecode))
-        for hours in given.hours:
-            print(f"  {hours:g} h", file=sys.stderr)
+        for size in sizes:
+            print(f"  {size:g} {unit}", file=sys.stderr)
             with tempfile.TemporaryDirectory() as folder:
-                rows += stages.measure(Path(folder), hours, Path(bytecode))
+                rows += measure(Path(folder), size, Path(bytecode))
     return rows
 
 
@@ -174,10 +181,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--jobs", default="1")
     parser.add_argument("--encoder", default="")
     parser.add_argument("--hours", default="")
+    parser.add_argument("--rows", default="")
+    parser.add_argument("--plan", default="")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--readme", type=Path)
     given = parser.parse_args()
-    given.ways = given.ways.split()
+    given.rows, given.plan = numbers("rows", given.rows, int), numbers("plan", given.plan, float)
+    given.ways = [] if given.rows or given.plan else given.ways.split()
     given.jobs = numbers("jobs", given.jobs, int) or [1]
     given.hours = numbers("hours", given.hours, float)
     unknown = [way for way in given.ways if way not in (*WAYS, *USES)]
@@ -185,12 +195,18 @@ def options() -> argparse.Namespace:
         raise UserError(f"there is no way '{unknown[0]}'", f"take of: {' '.join((*WAYS, *USES))}")
     if set(given.ways) & set(WAYS) and set(given.ways) & set(USES):
         raise UserError("ways to train and ways to use are measured apart", f"--ways '{' '.join(USES)}'")
-    if not given.ways and not given.hours:
-        raise UserError("there is nothing to measure", "give --ways, or --hours")
+    if sum(map(bool, (given.ways or given.hours, given.rows, given.plan))) != 1:
+        raise UserError(
+            "there is nothing to measure, or too much at a time",
+            "give --ways and --hours, or --rows, or --plan",
+        )
     for hours in given.hours:
         synthetic.size(hours)
+    for n in given.rows:
+        rows.refuse_few(n)
+    given.place = "rows" if given.rows else "plan" if given.plan else page.place(given.device, given.ways)
     if given.readme:
-        page.around(given.readme, page.place(given.device, given.ways))
+        page.around(given.readme, given.place)
     return given
 
 
@@ -220,15 +236,21 @@ def machine(device: str) -> str:
 @exits
 def main() -> None:
     """Measure, print and write."""
-    given = options()
-    ways, others = of_ways(given), of_stages(given)
-    if given.json:
+    given, command = options(), f"python -m local.benchmark {shlex.join(sys.argv[1:])}".rstrip()
+    device = machine(given.device)
+    if given.plan:
+        text = plan.plan(command, given.plan, given.readme or stages.REPOSITORY / "README.md")
+    elif given.rows:
+        found = {"rows": of_sizes(given.rows, "utterances", rows.measure)}
+        text = page.rows_page(command, device, found["rows"])
+    else:
+        found = {"rows": of_ways(given), "stages": of_sizes(given.hours, "h", stages.measure)}
+        text = page.page(command, device, *found.values(), given.utterances, given.rounds)
+    if given.json and not given.plan:
         with atomic(given.json) as file:
-            json.dump({"machine": machine(given.device), "rows": ways, "stages": others}, file, indent=1)
-    command = f"python -m local.benchmark {shlex.join(sys.argv[1:])}".rstrip()
-    text = page.page(command, machine(given.device), ways, others, given.utterances, given.rounds)
+            json.dump({"machine": device} | found, file, indent=1)
     if given.readme:
-        page.put(given.readme, page.place(given.device, given.ways), text)
+        page.put(given.readme, given.place, text)
     print(text, end="")
 
 

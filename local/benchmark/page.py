@@ -34,6 +34,7 @@ USES = {
 KINDS = {"fp32": "float32", "bf16": "bfloat16"}
 WAY_HEADS = ["way", "", "jobs", "audio-s/s", "ratio", "peak GB a job", "GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM"]
 USE_HEADS = ["way", "", "audio-s/s", "real-time factor", "times sb", "times hf-emotion", "times hf", "peak GB"]
+ROW_HEADS = ["stage", "utterances", "seconds", "µs per utterance", "peak MB", "MB written"]
 STAGE_HEADS = ["stage", "hours", "utterances", "seconds", "seconds per hour", "peak MB"]
 
 
@@ -99,6 +100,34 @@ def of_stages(rows: list[dict[str, Any]]) -> list[list[object]]:
                 rates = [f"{row['seconds']:.1f}", f"{row['seconds'] / row['hours']:.2f}"]
                 lines.append([stage, *size, *rates, f"{row['peak'] / 1e6:.0f}"])
     return lines
+
+
+def of_rows(rows: list[dict[str, Any]]) -> list[list[object]]:
+    """A line per stage and number of utterances.
+
+    Parameters
+    ----------
+    rows
+        As from `local.benchmark.rows.measure`, of one corpus after another.
+    """
+    lines = []
+    for stage in dict.fromkeys(row["stage"] for row in rows):
+        for row in rows:
+            if row["stage"] == stage:
+                rates = [f"{row['seconds']:.1f}", f"{1e6 * row['seconds'] / row['utterances']:.1f}"]
+                bytes_ = [f"{row['peak'] / 1e6:.0f}", f"{row['written'] / 1e6:.1f}"]
+                lines.append([stage, row["utterances"], *rates, *bytes_])
+    return lines
+
+
+def rows_page(command: str, machine: str, rows: list[dict[str, Any]]) -> str:
+    """Set the table of the stages that handle rows, with the command that made it, the machine and the date."""
+    lines = [
+        *(f"    {command}", "", f"{machine}, {date.today():%Y-%m-%d}."),
+        "Each once, from the start of its process to the end; protocol `session`, ten folds, one seed.",
+        *("", *table(ROW_HEADS, of_rows(rows))),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def page(
@@ -174,6 +203,13 @@ def around(file: Path, place: str) -> tuple[str, str]:
             f"put the lines {begin} and {end} where they shall stand, once",
         )
     return before + begin, end + after
+
+
+def cells(file: Path, place: str) -> list[list[str]]:
+    """The lines of the tables that stand in a place, as their cells; see `around`."""
+    before, after = around(file, place)
+    lines = file.read_text(encoding="utf-8")[len(before) : -len(after)].splitlines()
+    return [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
 
 
 def put(file: Path, place: str, text: str) -> None:

@@ -56,10 +56,10 @@ def measure(
     UserError
         A stage has failed; its own message stands above.
     """
-    with _standing_in(place):
-        corpus = ["--corpus", "csv", "--data", str(synthetic.corpus(Path("data"), hours))]
+    with standing_in(place):
+        corpus = ["--corpus", "csv", "--data", str(synthetic.corpus(Path("data"), synthetic.size(hours)))]
         corpus += ["--hparams", str(REPOSITORY / "hparams" / "mtl_wav2vec2.yaml")]
-        timed = partial(_timed, bytecode)
+        timed = partial(watched, bytecode)
         rows = [
             timed("0 corpus", ["prepare", *corpus]),
             timed("1 folds", ["folds", *corpus]),
@@ -82,12 +82,12 @@ def measure(
 
 def load_all(bytecode: Path) -> None:
     """Load the stages' modules once, so that no measurement has to compile them."""
-    names = ("prepare", "folds", "dataset", "score", "compare", "report.__main__")
+    names = ("prepare", "folds", "dataset", "score", "compare", "report.__main__", "benchmark.rows")
     words = "import " + ", ".join(f"local.{name}" for name in names)
-    subprocess.run([sys.executable, "-c", words], env=_environment(bytecode), check=True)
+    subprocess.run([sys.executable, "-c", words], env=environment(bytecode), check=True)
 
 
-def _environment(bytecode: Path) -> dict[str, str]:
+def environment(bytecode: Path) -> dict[str, str]:
     """Variables with which Python finds `local` from anywhere, and keeps bytecode there, whatever it is told here."""
     kept = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(bytecode)}
     return os.environ | {"PYTHONPATH": str(REPOSITORY)} | kept
@@ -101,13 +101,13 @@ def _experiment(corpus: list[str], alpha: str, seeds: tuple[str, ...]) -> list[s
     return [*corpus, "--name", _name(alpha), "--seeds", " ".join(seeds), "--", "--alpha", alpha]
 
 
-def _timed(bytecode: Path, stage: str, *commands: list[str]) -> dict[str, Any]:
+def watched(bytecode: Path, stage: str, *commands: list[str]) -> dict[str, Any]:
     """Run modules of `local` one after another: the sum of their seconds, the largest of their peaks."""
     watch = [sys.executable, "-m", "local.benchmark.watch", sys.executable, "-m"]
     found = []
     for module, *words in commands:
         line = [*watch, f"local.{module}", *words]
-        answer = subprocess.run(line, env=_environment(bytecode), stdout=subprocess.PIPE, check=True).stdout
+        answer = subprocess.run(line, env=environment(bytecode), stdout=subprocess.PIPE, check=True).stdout
         found.append(json.loads(answer))
         if found[-1]["code"]:
             raise UserError(
@@ -119,7 +119,7 @@ def _timed(bytecode: Path, stage: str, *commands: list[str]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _standing_in(place: Path) -> Iterator[None]:
+def standing_in(place: Path) -> Iterator[None]:
     """Make a folder the current one: manifests and results stand below it."""
     before = Path.cwd()
     os.chdir(place)

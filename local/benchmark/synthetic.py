@@ -1,11 +1,13 @@
 """A corpus of noise that is like IEMOCAP to all who do not listen, and what a model might say of it.
 
-7 h of it are 5,531 utterances of IEMOCAP's durations: 10 speakers in 5 sessions, recordings of 37 utterances
-in which both speakers of the session take turns, 4 emotions, transcripts of 12.3 characters per second.
+7 h of it are 5,531 utterances of IEMOCAP's durations: 10 speakers in 5 sessions unless a `Shape` says otherwise,
+recordings of 37 utterances in which two speakers take turns, 4 emotions, transcripts of 12.3 characters per second.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,13 @@ import soundfile
 from local import manifest, predictions
 from local.audio import SAMPLE_RATE
 from local.benchmark.ways import CHARACTERS, LABELS, iemocap_durations
-from local.brain import EPOCH_COLUMNS
+from local.epoch_log import EPOCH_COLUMNS
 from local.errors import UserError
 from local.job import Job
 from local.options import parse
 
 UTTERANCES_PER_HOUR = 5531 / 7
 LEAST = 40  # utterances: every speaker says every emotion
-SESSIONS = 5
 RECORDING = 37  # utterances
 WORDS = 3000  # that the speakers know
 LENGTHS = range(2, 9)  # of a word, in letters: 6 with the blank behind it, on average
@@ -45,45 +46,81 @@ def size(hours: float) -> int:
     return n
 
 
-def corpus(folder: Path, hours: float) -> Path:
-    """Write wav files (16 bits, 16 kHz) and the table noise.csv that lists them, for `--corpus csv`.
+@dataclass(frozen=True)
+class Shape:
+    """Who speaks in a corpus, and how much of its audio there is.
+
+    Attributes
+    ----------
+    sessions
+        That the couples are dealt to.
+    couples
+        Of speakers, who talk with each other.
+    rate, subtype
+        Samples per second, and how each is written.
+    one_file
+        Whether all utterances of a recording are one file under as many names.
+    """
+
+    sessions: int = 5
+    couples: int = 5
+    rate: int = SAMPLE_RATE
+    subtype: str = "PCM_16"
+    one_file: bool = False
+
+
+def corpus(folder: Path, n: int, shape: Shape = Shape()) -> Path:
+    """Write wav files and the table noise.csv that lists them, for `--corpus csv`.
+
+    Parameters
+    ----------
+    folder
+        Where the table is to stand, and the files below it.
+    n
+        Utterances.
+    shape
+        See `Shape`.
 
     Returns
     -------
     The table's path.
     """
-    n, chance = size(hours), np.random.default_rng(4)
-    durations = iemocap_durations(n)
-    samples = (durations * SAMPLE_RATE).round().astype(int)
-    noise = chance.normal(0, 3000, samples.max() + n).astype(np.int16)
-    (folder / "wav").mkdir(parents=True)
-    rows, words = [], _vocabulary(chance)
-    for number, length in enumerate(samples):
-        row = _who(number, n) | {"emo": LABELS[number % len(LABELS)]}
-        row["wav"] = f"wav/{row['ID']}.wav"
-        row["wrd"] = " ".join(chance.choice(words, max(1, round(CHARACTERS * length / SAMPLE_RATE / 6))))
+    chance, table = np.random.default_rng(4), _who(n, shape)
+    of_file = pd.factorize(table["recording"] if shape.one_file else table["ID"])[0]
+    lengths = (iemocap_durations(of_file.max() + 1)[of_file] * shape.rate).round().astype(int)
+    noise = chance.normal(0, 3000, lengths.max() + n).astype(np.int16)
+    written: dict[int, Path] = {}
+    for number, name in enumerate(table["wav"]):
+        path, file = folder / name, of_file[number]
+        if file in written:
+            path.hardlink_to(written[file])
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
         # Each begins a sample further on: no two files are the same.
-        soundfile.write(folder / row["wav"], noise[number : number + length], SAMPLE_RATE)
-        rows.append(row)
+        soundfile.write(path, noise[number : number + lengths[number]], shape.rate, shape.subtype)
+        written[file] = path
+    words, counts = _vocabulary(chance), np.maximum(1, (CHARACTERS / 6 * lengths / shape.rate).round().astype(int))
+    said = (words[place] for place in chance.integers(len(words), size=counts.sum()))
+    table["wrd"] = [" ".join(islice(said, count)) for count in counts]
     path = folder / "noise.csv"
-    pd.DataFrame(rows).to_csv(path, index=False)
+    table.to_csv(path, index=False)
     return path
 
 
-def _who(number: int, n: int) -> dict[str, str]:
-    """Who says the utterance of this number, and where: four in a row are one speaker's, with an emotion each."""
-    session = number * SESSIONS // n
-    place = number - -(-session * n // SESSIONS)  # in the session, whose first number is rounded up
-    gender = "FM"[number // len(LABELS) % 2]
-    recording = f"Ses{session + 1:02}_{place // RECORDING:03}"
-    return {
-        "ID": f"{recording}_{gender}{place:05}",
-        "spk_id": f"{session + 1:02}{gender}",
-        "session": f"Ses{session + 1:02}",
-        "recording": recording,
-        "gender": gender,
-        "style": ("impro", "script")[place // RECORDING % 2],
-    }
+def _who(n: int, shape: Shape) -> pd.DataFrame:
+    """Who says each utterance, and where: two take turns, four in a row are of one speaker, with an emotion each."""
+    number = np.arange(n)
+    couple = number * shape.couples // n
+    place = number - -(-couple * n // shape.couples)  # in what the couple says, whose first number is rounded up
+    table = pd.DataFrame({"emo": np.array(LABELS)[number % len(LABELS)]})
+    table["gender"] = np.array(["F", "M"])[number // len(LABELS) % 2]
+    table["style"] = np.array(["impro", "script"])[place // RECORDING % 2]
+    table["session"] = [f"Ses{session + 1:02}" for session in couple * shape.sessions // shape.couples]
+    table["spk_id"] = [f"{who + 1:02}" for who in couple] + table["gender"]
+    table["recording"] = [f"{who + 1:02}_{what:03}" for who, what in zip(couple, place // RECORDING, strict=True)]
+    table["ID"] = table["recording"] + [f"_{at:05}" for at in place]
+    table["wav"] = table["session"] + "/" + table["recording"] + "/" + table["ID"] + ".wav"
+    return table
 
 
 def _vocabulary(chance: np.random.Generator) -> list[str]:

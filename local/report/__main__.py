@@ -105,12 +105,20 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def inline(text: str) -> Markup:
-    """Turn the little Markdown of a line, code and emphasis, to HTML, and escape the rest.
+    r"""Turn the little Markdown of a line, code, emphasis and what `local.markdown` escapes, to HTML; escape the rest.
 
     >>> inline("**a < b**: `x & y`")
     Markup('<strong>a &lt; b</strong>: <code>x &amp; y</code>')
+    >>> inline(r"a \*\*b\*\* \<i\>")
+    Markup('a &#42;&#42;b&#42;&#42; &lt;i&gt;')
     """
-    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+
+    def shown(at: re.Match) -> str:
+        if at[1]:
+            return f"<code>{at[1]}</code>"
+        return "&" if at[2] == "&" else f"&#{ord(at[2])};"  # an & begins what was escaped already
+
+    html = re.sub(r"`([^`]+)`|\\([\\`*_\[\]&|~$#])", shown, str(escape(text)))
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from local import metrics
+from local.breakdown import readable
 from local.experiment import Experiment
 from local.results_page import HEADS, SCORES, p_value, percent, show, signed
 
@@ -91,12 +92,11 @@ def classes(predictions: pd.DataFrame) -> Table:
 
 def breakdown(groups: pd.DataFrame, predictions: pd.DataFrame) -> Table:
     """Scores of parts of what was tested; see `local.breakdown`."""
-    shown = spoken(GROUP_SCORES, predictions)
+    shown, (few, told) = spoken(GROUP_SCORES, predictions), readable(groups)
     rows = [
-        [row["by"], row["group"], str(row["n"]), *(percent(row[score]) for score in shown)]
-        for _, row in groups.iterrows()
+        [row["by"], row["group"], str(row["n"]), *(percent(row[score]) for score in shown)] for _, row in few.iterrows()
     ]
-    return Table("Parts of what was tested, in per cent.",
+    return Table(" ".join(["Parts of what was tested, in per cent.", *told]).replace("`", ""),
                  heads(["by", "group"], ["n", *(HEADS[score] for score in shown)]), rows)  # fmt: skip
 
 
