@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pickle
 import signal
@@ -22,6 +21,7 @@ from local import manifest, store
 from local.dataset import load_wav
 from local.errors import UserError
 from local.launch import decode_audio
+from local.lock import alone
 from local.once import make_once
 from local.options import parse
 from local.prepare import prepare
@@ -212,14 +212,18 @@ def test_half_a_store_is_made_anew(tmp_path, corpus, damage):
 
 
 CHILD = """
-import logging, sys, pandas as pd
+import logging, sys, time, pandas as pd
 from pathlib import Path
 from local import store
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 decode_all = store._decode_all
 def noted(*given):
     print("makes it", flush=True)
-    return decode_all(*given)
+    made = decode_all(*given)
+    if sys.argv[2:]:
+        given[-1].flush()
+        time.sleep(99)
+    return made
 store._decode_all = noted
 folder = Path(sys.argv[1])
 audio = store.AudioStore.of(folder, pd.read_pickle(folder / "table.pkl"), folder / "corpus")
@@ -227,21 +231,20 @@ print("sum", sum(int(audio.rows(name).sum()) for name in audio))
 """
 
 
-def child(folder: Path, table: pd.DataFrame) -> subprocess.Popen:
-    """A process that opens the store of a corpus in `folder`."""
+def child(folder: Path, table: pd.DataFrame, *words: str) -> subprocess.Popen:
+    """A process that opens the store of a corpus in `folder`; told `stays`, it is not done when all is written."""
     table.to_pickle(folder / "table.pkl")
-    command = [sys.executable, "-c", CHILD, str(folder)]
+    command = [sys.executable, "-c", CHILD, str(folder), *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
 
 
 def test_of_two_processes_at_once_one_makes_it_and_both_read_it(tmp_path, corpus):
     table, _, samples = corpus
-    with open(tmp_path / ".audio.i16.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(tmp_path / ".audio.i16.lock", "holds it"):
         children = [child(tmp_path, table) for _ in range(2)]
         waits = [one.stdout.readline() for one in children]  # both find no store, and wait
     said = [one.communicate(timeout=60)[0] for one in children]
-    assert all(line.startswith("waiting for another process, which makes ") for line in waits)
+    assert all(line.startswith(f"waiting for process {os.getpid()} on ") and "which makes" in line for line in waits)
     assert sum(text.count("makes it") for text in said) == 1
     total = sum(int(each.sum()) for each in samples.values())
     assert [text.splitlines()[-1] for text in said] == [f"sum {total}"] * 2
@@ -253,20 +256,17 @@ def test_a_process_that_is_killed_leaves_no_half_store(tmp_path, corpus):
     long = np.random.default_rng(3).integers(-(2**15), 2**15, size=50_000, dtype=np.int16)
     for name in "cde":
         soundfile.write(root / f"{name}.wav", long, 16_000)
-    os.mkfifo(root / "pipe.wav")  # whoever opens it waits for ever
-    table = table_of(*samples, *"cde", "pipe")
-    maker = child(tmp_path, table)
+    table = table_of(*samples, *"cde")
+    maker = child(tmp_path, table, "stays")
     while not any(path.stat().st_size > 100_000 for path in tmp_path.glob(".audio.i16.*.tmp")):
         assert maker.poll() is None
         time.sleep(0.01)
     maker.send_signal(signal.SIGKILL)
     maker.communicate()
     assert not (tmp_path / "audio.json").exists() and not (tmp_path / "audio.i16").exists()
-    (root / "pipe.wav").unlink()
-    soundfile.write(root / "pipe.wav", samples["b"], 16_000)
     audio = AudioStore.of(tmp_path, table, root)
     assert list(tmp_path.glob(".*.tmp")) == []
-    for name, wanted in (samples | dict.fromkeys("cde", long) | {"pipe": samples["b"]}).items():
+    for name, wanted in (samples | dict.fromkeys("cde", long)).items():
         assert (audio.rows(name) == wanted).all()
 
 
