@@ -7,7 +7,9 @@ import logging
 from transformers.utils import logging as transformers_logging
 
 # It regrets, on being imported, that it could not save pictures.
-logging.getLogger("speechbrain.utils.train_logger").setLevel(logging.ERROR)
+logging.getLogger("speechbrain.utils.train_logger").addFilter(
+    lambda record: "torchvision" not in record.getMessage()  # a level would be set anew when it is imported
+)
 
 
 def log_to_stderr() -> None:

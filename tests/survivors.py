@@ -8,14 +8,14 @@ import os
 import sys
 from pathlib import Path
 
-MODULES = ("prepare", "folds", "store", "train", "decode", "score")
+MODULES = ("prepare", "folds", "store", "train", "decode", "score", "report.__main__")
 # Forked from a process that has imported everything, each of them starts at once.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["local.train", "local.decode", "local.score", "local.prepare", "local.folds"])
+SERVER.set_forkserver_preload(["local.train", "local.decode", "local.score", "local.report.__main__"])
 
 
 def stages(place: Path, words: list[str]) -> None:
-    """Stages 0 to 4 as run.sh calls them, one after the other, in `place`; what they say goes to log.txt there."""
+    """Stages 0 to 5 as run.sh calls them, one after the other, in `place`; what they say goes to log.txt there."""
     import importlib
 
     os.chdir(place)

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from local.batches import Limits, UpdateSampler, cut, padded_share, sorted_batches
+from local.batches import Limits, UpdateSampler, cut, even_shares, padded_share, sorted_batches
 
 WIDE = Limits(8, 60, 1)
 
@@ -157,3 +157,22 @@ def test_evaluation_takes_each_utterance_once_longest_first():
     assert longest == sorted(longest, reverse=True) and longest[0] == durations.max()
     assert all(len(batch) == 1 or len(batch) * durations[batch].max() <= 60 for batch in batches)
     assert padded_share(durations, batches) < 0.05
+
+
+@pytest.mark.parametrize(("n", "count", "most"), [(8, 2, 1.05), (32, 4, 1.02), (64, 8, 1.02)])
+def test_the_seconds_of_processes_are_even(n, count, most):
+    """Durations as IEMOCAP's: log-normal, of 4.5 s on average."""
+    draw = np.random.default_rng(7)
+    ratios = []
+    for _ in range(200):
+        durations = np.sort(draw.lognormal(1.3, 0.6, n).clip(0.6, 34))
+        shares = even_shares(durations, count)
+        assert sorted(index for share in shares for index in share) == list(range(n))
+        assert all(share == sorted(share) and share for share in shares)
+        seconds = [durations[share].sum() for share in shares]
+        # Graham's bound: 4/3 - 1/(3 count) times the best, which is at least the mean and the longest.
+        assert max(seconds) <= (4 / 3 - 1 / (3 * count)) * max(
+            np.mean(seconds), durations[-1], 2 * durations[-count - 1]
+        )
+        ratios.append(max(seconds) / np.mean(seconds))
+    assert np.mean(ratios) < most

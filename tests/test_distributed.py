@@ -71,7 +71,6 @@ def test_two_processes_learn_what_one_learns(corpus, place, tmp_path, settings):
     for mine, yours, all_names in zip(ranks[0]["names"], ranks[1]["names"], one.names, strict=True):
         assert set(mine) | set(yours) == all_names
         assert len(all_names) == 1 or not set(mine) & set(yours)
-        assert abs(len(mine) - len(yours)) <= 1
     # The same loss on each update, and the same gradient on both.
     losses = torch.tensor([rank["losses"] for rank in ranks]).mean(0)
     torch.testing.assert_close(losses, torch.tensor(one.update_losses), rtol=1e-5, atol=1e-5)

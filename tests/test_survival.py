@@ -63,6 +63,7 @@ def outcome(folder: Path) -> dict[str, str]:
         elif path.parent.name in ("1A", "2B") and path.suffix == ".csv":
             found[str(path.relative_to(folder))] = path.read_bytes()
     assert len([name for name in found if name.endswith("predictions.csv")]) == 2
+    assert (folder / EXPERIMENT / "report.html").exists()
     return found
 
 
