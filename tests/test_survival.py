@@ -82,12 +82,11 @@ def kill_until_done(folder: Path, words: list[str], draw: random.Random, longest
     for killed in range(kills):
         process = survivors.start(folder, words)
         process.join(draw.uniform(0, longest))
-        if process.exitcode is not None:
-            assert process.exitcode == 0, (folder / "log.txt").read_text()
-            return killed
         process.kill()
         process.join()
-        assert process.exitcode == -signal.SIGKILL
+        if process.exitcode == 0:  # it has ended before
+            return killed
+        assert process.exitcode == -signal.SIGKILL, (folder / "log.txt").read_text()
     return kills
 
 
