@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from local import hparams, logs, manifest  # logs before anything of SpeechBrain
+from local import hparams, manifest
 from local.batches import Limits, UpdateSampler, sorted_batches
 from local.benchmark import stages, synthetic
 from local.dataset import Utterances
