@@ -20,6 +20,7 @@ from iemocap_tree import full_release
 from local.corpora import iemocap
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LONG = tuple(f"test_{name}.py" for name in ("slurm", "survival", "distributed", "pipeline", "rerun", "launch"))
 Run = Callable[..., subprocess.CompletedProcess]
 
 
@@ -30,8 +31,10 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems() -> None:
-    """Hypothesis asks every module for its file, at which SpeechBrain's lazy ones would be imported; some cannot be."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, lest one core be left with them at the end."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+    # Hypothesis asks every module for its file, at which SpeechBrain's lazy ones would be imported; some cannot be.
     if lazy := sys.modules.get("speechbrain.utils.importutils"):
         lazy.LazyModule.__file__ = None
 

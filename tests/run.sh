@@ -16,4 +16,4 @@ ruff format --check --quiet
 echo "== tests"
 # One thread each: figures must not hang on how many a machine has, and the files run side by side.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
+pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

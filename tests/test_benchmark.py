@@ -255,6 +255,7 @@ def test_the_memory_of_a_command_is_its_own():
 _WATCH = [sys.executable, "-m", "local.benchmark.watch", sys.executable, "-c"]
 
 
+@pytest.mark.slow
 def test_a_small_real_run_of_the_stages(tmp_path, bytecode):
     before = {path: path.stat().st_mtime_ns for path in (REPOSITORY / "manifests", REPOSITORY / "results")}
     here = Path.cwd()
