@@ -51,7 +51,8 @@ class WholeCheckpointer(Checkpointer):
                 _seal(checkpoint)
             return checkpoint
         except (OSError, RuntimeError, UserError) as error:
-            begun = set(self.checkpoints_dir.iterdir()) - before
+            # Another process cannot tell what the first has begun from what it has ended.
+            begun = set(self.checkpoints_dir.iterdir()) - before if if_main_process() else set()
             lacking = self._without_room(error, begun)
             for folder in begun:
                 shutil.rmtree(folder)

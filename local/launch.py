@@ -53,7 +53,7 @@ class Run:
 
     def start(self, place: int, environment: dict[str, str]) -> None:
         """Start it, its log beginning with the command."""
-        self.place, self.began, self.old_proof = place, time.monotonic(), _version(self.proof)
+        self.place, self.began, self.old_proof = place, time.monotonic(), version(self.proof)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "a", encoding="utf-8") as log:
             log.write(f"# {shlex.join(self.command)}\n# Started at {datetime.now().astimezone():%c %Z}\n")
@@ -74,10 +74,10 @@ class Run:
 
     def has_shown_need(self) -> bool:
         """Whether it has held all the memory that it needs: a resumed job finds the file of its earlier start."""
-        return _version(self.proof) not in (None, self.old_proof)
+        return version(self.proof) not in (None, self.old_proof)
 
 
-def _version(path: Path | None) -> tuple[int, int] | None:
+def version(path: Path | None) -> tuple[int, int] | None:
     """What tells a file from an earlier one of the same name."""
     try:
         status = path.stat() if path else None

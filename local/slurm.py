@@ -27,7 +27,7 @@ from local import resources, signals
 from local.errors import UserError
 from local.files import atomic
 from local.job import Job
-from local.launch import Run, threads
+from local.launch import Run, threads, version
 from local.lock import alone
 from local.options import Options
 from local.torchrun import torchrun
@@ -60,7 +60,7 @@ class Task:
     force
         Whether the run folder is to be begun anew, whatever stands there.
     begun
-        Its hyperparams.yaml when the job was sent; see `_version`.
+        Its hyperparams.yaml when the job was sent; see `local.launch.version`.
     nodes, processes
         Nodes of the job, and processes on each.
     """
@@ -103,7 +103,7 @@ class Task:
             port = 10_000 + int(os.environ["SLURM_JOB_ID"]) % 20_000
             start = torchrun(self.processes, self.nodes, int(os.environ["SLURM_NODEID"]), f"{host}:{port}")
             command[: command.index("local.train") - 1] = start
-        if self.force and _version(_yaml(self.log)) != self.begun:
+        if self.force and version(_yaml(self.log)) != self.begun:
             # It has been begun anew, by this job before it was queued again.
             at = command.index("--") if "--" in command else len(command)
             command[at:at] = ["--force", "false"]
@@ -122,15 +122,6 @@ def _held_back(number: int) -> Iterator[None]:
 
 def _yaml(log: Path) -> Path:
     return log.with_name("hyperparams.yaml")
-
-
-def _version(path: Path) -> tuple[int, int] | None:
-    """What tells a file from an earlier one of the same name."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_mtime_ns, status.st_ino
 
 
 def entries(name: str) -> dict[str, Entry] | None:
@@ -223,7 +214,7 @@ def _send(runs: list[Run], step: str, options: Options) -> dict[str, str]:
     executor.update_parameters(**resources.request(options, step))
     nodes, processes, _ = resources.layout(options) if step == "train" else (1, 1, 0)
     tasks = [
-        Task(*(run.name, run.command, run.log), options.force, _version(_yaml(run.log)), *(nodes, processes))
+        Task(*(run.name, run.command, run.log), options.force, version(_yaml(run.log)), *(nodes, processes))
         for run in runs
     ]
     try:

@@ -101,7 +101,8 @@ class Store(Mapping[str, "Tensor"]):
         """
         lacking = dict.fromkeys(name for name in names if name not in self.spans)
         refuse(self.path.parent, {name: why for name, why in self.facts["faults"].items() if name in lacking})
-        for name in lacking:
+        if lacking:
+            name = next(iter(lacking))
             raise UserError(f"utterance {name} is not in {self.path.parent / 'all.csv'}", "run stages 0 and 1 again")
 
 

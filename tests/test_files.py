@@ -1,5 +1,6 @@
 """Files that are whole or absent, and digests of contents."""
 
+import errno
 import hashlib
 import os
 import platform
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import unshared
 
-from local.errors import UserError
+from local.errors import UserError, exits
 from local.files import atomic, digest
 from local.once import make_once, standing
 
@@ -189,3 +190,18 @@ def test_digest_is_of_contents_with_their_boundaries(tmp_path):
     lengths = b"\0\0\0\0\0\0\0\1"
     assert digest("a", b"b") == hashlib.sha256(lengths + b"a" + lengths + b"b").hexdigest()[:16]
     assert len({digest("ab"), digest("a", "b"), digest("b", "a"), digest("ab", ""), digest()}) == 5
+
+
+def test_a_full_disk_where_nothing_else_tells_is_two_lines_and_any_other_trouble_is_not_hidden(capsys):
+    def failing(number: int) -> None:
+        raise OSError(number, os.strerror(number), "train_log.txt")
+
+    with pytest.raises(SystemExit) as ended:
+        exits(failing)(errno.ENOSPC)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: train_log.txt cannot be written, the disk is full",
+        "  try: make room and run again: what was done is kept",
+    ]
+    with pytest.raises(OSError, match="Input/output error"):
+        exits(failing)(errno.EIO)

@@ -23,7 +23,7 @@ from test_pipeline import ONE_THREAD, house, tones
 
 from local import signals, slurm, status
 from local.errors import UserError
-from local.launch import Run, complaint
+from local.launch import Run, complaint, version
 from local.options import Options, parse
 
 pytestmark = pytest.mark.skipif(
@@ -238,7 +238,7 @@ def test_a_job_that_is_to_begin_anew_does_so_once(tmp_path):
     yaml.write_text("of an earlier training")
     words = ["python", "-m", "local.train", "--force", "true", "--", "--lr", "1"]
     log = tmp_path / "train.log"
-    forced, plain = (slurm.Task("A", words, log, force, slurm._version(yaml), 1, 1) for force in (True, False))
+    forced, plain = (slurm.Task("A", words, log, force, version(yaml), 1, 1) for force in (True, False))
     assert forced._words() == plain._words() == words
     yaml.unlink()
     yaml.write_text("of this one")
