@@ -35,7 +35,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 SER_MTL_COMMAND="./run.sh${*:+$(printf ' %q' "$@")}"
 export SER_MTL_COMMAND SER_MTL_CALLER=$caller
 
-. local/parse_options.sh
+. local/shell/parse_options.sh
 parse_options "$@"
 . ./path.sh
 if [[ $status == true ]]; then
@@ -87,7 +87,7 @@ stages() {
   fi
 
   if ((stage <= 6 && stop_stage >= 6)); then
-    stage export.stage
+    stage launch export
   fi
 
   if [[ $corpus == mini ]]; then

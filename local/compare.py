@@ -4,108 +4,24 @@
 
 The runs are experiment folders, `results/<corpus>/<protocol>/<name>`. Prints a Markdown table of
 every pair: differences are B - A with 95 % intervals and p values of a paired bootstrap over
-speakers (see `local.stats`), McNemar's test for accuracy, the matched-pairs test for word errors;
+speakers (see `local.scoring.stats`), McNemar's test for accuracy, the matched-pairs test for word errors;
 p values are corrected by Holm for the number of pairs. `--csv` writes all of it, uncorrected too.
 """
 
 from __future__ import annotations
 
-from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from local import experiment, metrics, protocols, stats
-from local.errors import Parser, UserError, exits
-from local.experiment import Experiment
-from local.files import atomic
-from local.results_page import p_value, percent, signed, table
+from local.core.errors import Parser, UserError, exits
+from local.core.files import atomic
+from local.pages.markdown import p_value, percent, signed, table
+from local.scoring import scored
+from local.scoring.comparison import SCORES, compare
+from local.splits import protocols
 
-SCORES = ("wa", "ua", "wer")
-TESTS = ("p_wa", "p_ua", "p_wer", "p_mcnemar", "p_matched_pairs")
 PEOPLE = {"speaker": "speakers", "recording": "recordings", "utterance": "utterances"}
-
-
-def unlike(a: Experiment, b: Experiment) -> str:
-    """Say why two experiments cannot be compared; empty if they can.
-
-    They must be of one corpus and protocol, and have tested the same utterances in the same folds
-    against the same references, every seed all of them.
-    """
-    for what in ("corpus", "protocol"):
-        one, other = getattr(a, what), getattr(b, what)
-        if one != other:
-            return f"{a.folder} is of {what} {one}, {b.folder} of {what} {other}"
-    tables = [run.predictions.set_index(["fold", "ID"]).sort_index() for run in (a, b)]
-    for run, predicted in zip((a, b), tables, strict=True):
-        per_seed = predicted.groupby("seed").size()
-        if per_seed.nunique() > 1:
-            least = per_seed.idxmin()
-            return f"seed {least} of {run.folder} tested {per_seed[least]} utterances, another {per_seed.max()}"
-    tested = [table[~table.index.duplicated()] for table in tables]
-    for here, there, one, other in ((a, b, *tested), (b, a, *tested[::-1])):
-        missing = one.index.difference(other.index)
-        if len(missing):
-            fold, name = missing[0]
-            return f"{here.folder} tested {len(missing)} utterances that {there.folder} did not: {name} of fold {fold}"
-    for column, what in (("emo", "emotion"), ("wrd", "transcript")):
-        differing = tested[0].index[tested[0][column].to_numpy() != tested[1][column].to_numpy()]
-        if len(differing):
-            return f"{a.folder} and {b.folder} have another reference {what} for {differing[0][1]}"
-    return ""
-
-
-def compare(experiments: list[Experiment]) -> pd.DataFrame:
-    """Compare all pairs.
-
-    Returns
-    -------
-    A row per pair: `a`, `b`, `corpus`, `protocol`, `valid_a`, `valid_b`, `n` (utterances),
-    `cluster`, `clusters`; for each of `SCORES` the values of both, the difference B - A with its
-    interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
-    on either side: with more its p is missing. Without transcripts, all of WER is.
-
-    Raises
-    ------
-    UserError
-        Two of them are unlike.
-    """
-    rows = []
-    for a, b in combinations(experiments, 2):
-        if reason := unlike(a, b):
-            raise UserError(
-                f"these cannot be compared: {reason}", "give runs of the same folds, seeds and manifests, stage 4 run"
-            )
-        rows.append(_row(a, b))
-    table = pd.DataFrame(rows)
-    return table.assign(**{f"{test}_holm": stats.holm(table[test]) for test in TESTS})
-
-
-def _row(a: Experiment, b: Experiment) -> dict:
-    cluster, kind = stats.clusters(a.predictions)
-    row = {"a": a.name, "b": b.name, "corpus": a.corpus, "protocol": a.protocol, "valid_a": a.valid, "valid_b": b.valid}
-    row |= {"n": a.predictions["ID"].nunique(), "cluster": kind, "clusters": cluster.nunique()}
-    found = stats.differences(a.predictions, b.predictions)
-    for score in SCORES:
-        difference = found[score]
-        row |= {f"{score}_a": a.summary[score], f"{score}_b": b.summary[score], f"{score}_diff": difference.estimate}
-        row |= {f"{score}_diff_low": difference.low, f"{score}_diff_high": difference.high, f"p_{score}": difference.p}
-    (right_a, errors_a), (right_b, errors_b) = _per_utterance(a), _per_utterance(b)
-    one_seed = a.summary["seeds"] == b.summary["seeds"] == 1
-    row["p_mcnemar"] = stats.mcnemar(right_a == 1, right_b == 1) if one_seed else np.nan
-    spoken = ~np.isnan(errors_a)
-    row["p_matched_pairs"] = stats.matched_pairs(errors_a[spoken], errors_b[spoken])
-    return row
-
-
-def _per_utterance(run: Experiment) -> tuple[np.ndarray, np.ndarray]:
-    """Share of seeds that are right, and word errors (mean over seeds; nan without a transcript), by fold and ID."""
-    table = run.predictions
-    errors = metrics.edits(table["wrd"], table["wrd_hyp"])["word_edits"].where(table["wrd"] != "")
-    columns = table.assign(right=table["emo"] == table["emo_hyp"], errors=errors)
-    means = columns.groupby(["fold", "ID"])[["right", "errors"]].mean()
-    return means["right"].to_numpy(float), means["errors"].to_numpy(float)
 
 
 def markdown(pairs: pd.DataFrame) -> str:
@@ -142,7 +58,7 @@ def main() -> None:
     given = parser.parse_args()
     if len(given.runs) < 2:
         raise UserError("one run is not a comparison", "give two or more experiment folders")
-    pairs = compare([experiment.load(run) for run in given.runs])
+    pairs = compare([scored.load(run) for run in given.runs])
     if given.csv:
         with atomic(given.csv) as file:
             pairs.to_csv(file, index=False, lineterminator="\n")

@@ -16,19 +16,21 @@ from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 from speechbrain.utils.distributed import infer_device
 from tqdm import tqdm
 
-from local import hparams, logs, markers, predictions
-from local.batches import sorted_batches
-from local.brain import prediction_rows
-from local.checkpoints import WholeCheckpointer
-from local.dataset import Utterances, loader
-from local.device import evaluation_limits
-from local.errors import UserError, exits
-from local.feature_store import inputs
-from local.job import Job
-from local.lock import alone_or_refused
-from local.options import parse
-from local.store import AudioStore
-from local.trust import refuse_foreign
+from local.config import hparams
+from local.config.trust import refuse_foreign
+from local.core import logs, markers
+from local.core.errors import UserError, exits
+from local.core.lock import alone_or_refused
+from local.data.batches import sorted_batches
+from local.data.dataset import Utterances, loader
+from local.data.device import evaluation_limits
+from local.data.feature_store import inputs
+from local.data.store import AudioStore
+from local.experiment.job import Job
+from local.experiment.options import parse
+from local.scoring import predictions
+from local.training.brain import prediction_rows
+from local.training.checkpoints import WholeCheckpointer
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ def decode(job: Job) -> None:
         return
     refuse_foreign(job.folder, own=job.yaml)
     values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
-    running = hparams.scalars(job.options.hparams, job.options.overrides)  # where and how to run is today's choice
+    running = job.options.values  # where and how to run is today's choice
     device = running["device"] or infer_device()
     system = values["system"].to(device).eval()
     checkpointer = WholeCheckpointer(job.folder / "save", {"system": system})
@@ -55,8 +57,8 @@ def decode(job: Job) -> None:
         )
     checkpointer.load_checkpoint(checkpoint)
     # After the checkpoint is read: what a frozen CNN makes of the audio depends on its weights.
-    store = inputs(AudioStore.of_corpus(job.options), system.encoder, device)
-    utterances = Utterances.of(job, "test", store)
+    store = inputs(AudioStore.of(*job.options.audio()), system.encoder, device)
+    utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer)
     utterances.refuse_longer_than(system.encoder.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
     batches = loader(utterances, batches, running["num_workers"])

@@ -22,13 +22,14 @@ from typing import Any
 
 import soundfile
 
-from local import audio, timeline
+from local.audio import header
+from local.audio.recordings import FLAGS, REMEDY
+from local.core.errors import Parser, UserError, exits
 from local.corpora import espeak
 from local.corpora.mini import MANNERS, VOICES
-from local.errors import Parser, UserError, exits
-from local.inference import Analysis, EmotionRecognizer, Window
-from local.model_folder import Model
-from local.recordings import FLAGS, REMEDY
+from local.inference import timeline
+from local.inference.model_folder import Model
+from local.inference.recognizer import Analysis, EmotionRecognizer, Window
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import
 import gradio as gr
@@ -73,7 +74,7 @@ def answer(
         It cannot be read, or holds nothing.
     """
     try:
-        duration = audio.header(path).duration
+        duration = header.header(path).duration
     except OSError as error:
         raise UserError(f"{path}: {error}", REMEDY) from None
     if not over_time and duration <= recognizer.longest:

@@ -14,24 +14,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from local import audit, manifest, markers, protocols, tokenizer
-from local.errors import UserError, exits
-from local.files import atomic, digest
-from local.hparams import scalars
-from local.lock import alone
-from local.markers import Marker
-from local.options import Options, check, parse
+from local.core.errors import UserError, exits
+from local.core.files import atomic, digest
+from local.core.lock import alone
+from local.core.markers import Marker
+from local.corpora import manifest
+from local.experiment.options import Options, check, parse
+from local.splits import audit, protocols
+from local.text import tokenizer
 
 MOST_LINES = 100_000_000  # in the manifests of all folds: some 15 GB
 
 
 def make_folds(options: Options) -> None:
     """Write all folds of the protocol, unless they stand there already."""
-    table = options.table()
+    table = options.table
     check(options, table)
     valid = options.chosen_valid()
     folder = options.folds_folder(valid)
-    values = scalars(options.hparams, options.overrides)
+    values = options.values
     tokens = {key: values[key] for key in ("token_type", "vocab_size")}
     if values["token_type"] == "char":
         del tokens["vocab_size"]
@@ -96,8 +97,8 @@ def refuse_too_many(protocol: str, folds: pd.Series) -> None:
 
 
 def find_leaks(options: Options, table: pd.DataFrame, parts: dict[str, pd.Series]) -> pd.DataFrame:
-    """What the parts of each fold share; see `local.audit`."""
-    keys = audit.keys(table, Path(markers.read(options.corpus_folder / "all.json")["facts"]["root"]))
+    """What the parts of each fold share; see `local.splits.audit`."""
+    keys = audit.keys(table, options.data_root)
     for fold, part in parts.items():
         audit.assert_parts(fold, part)
     return pd.concat([audit.leaks(fold, keys, part) for fold, part in parts.items()], ignore_index=True)

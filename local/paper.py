@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from local.core.errors import Parser, UserError, exits
+from local.core.files import atomic
 from local.corpora.iemocap import FACTS
-from local.errors import Parser, UserError, exits
-from local.experiment import Experiment, load
-from local.files import atomic
+from local.scoring.scored import Experiment, load
 
 PROTOCOL = "recording"
 OWN_PROTOCOL = "recording, on the test lists"

@@ -12,13 +12,14 @@ import io
 import os
 from dataclasses import replace
 
-from local import corpora, manifest, store, unsound
-from local.corpora import Corpus, faults
-from local.errors import UserError, exits
-from local.files import digest
-from local.lock import alone
-from local.markers import Marker
-from local.options import Options, check, parse
+from local import corpora
+from local.core.errors import UserError, exits
+from local.core.files import digest
+from local.core.lock import alone
+from local.core.markers import Marker
+from local.corpora import Corpus, faults, manifest, unsound
+from local.data import store
+from local.experiment.options import Options, check, parse
 
 REJECTED = "rejected.csv"
 

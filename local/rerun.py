@@ -27,16 +27,18 @@ from typing import Any
 
 import pandas as pd
 
-from local import manifest, markers, metrics, predictions
-from local.errors import Parser, UserError, exits
-from local.files import digest
-from local.gpus import gpus
-from local.job import Job, option_words, read_environment, refuse_no_run
-from local.launch import Run
-from local.options import MANIFESTS, parse
-from local.results_page import percent, table
-from local.torchrun import torchrun
-from local.trust import refuse_foreign
+from local.config.trust import refuse_foreign
+from local.core import markers
+from local.core.errors import Parser, UserError, exits
+from local.core.files import digest
+from local.corpora import manifest
+from local.experiment.job import Job, option_words, read_environment, refuse_no_run
+from local.experiment.options import MANIFESTS, parse
+from local.jobs.gpus import gpus
+from local.jobs.process import Run
+from local.jobs.torchrun import torchrun
+from local.pages.markdown import percent, table
+from local.scoring import metrics, predictions
 
 PARTS = ("train.csv", "valid.csv", "test.csv", "tokenizer.model")
 APART = ("job", "packages", "slurm_job")  # of env.json: not the environment, or shown one by one
@@ -110,12 +112,12 @@ def prepared(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) -
 def refuse_absent_audio(job: Job) -> None:
     """Refuse a job some of whose audio files are gone."""
     utterances = pd.concat([manifest.read(path) for path in sorted(job.manifests.glob("*.csv"))])
-    wavs = manifest.resolve(utterances["wav"], job.data_root)
+    wavs = manifest.resolve(utterances["wav"], job.options.data_root)
     absent = [wav for wav in wavs if not Path(wav).exists()]
     if absent:
         raise UserError(
             f"{len(absent)} of {len(wavs)} audio files of {job.manifests} are absent, the first {absent[0]}",
-            f"bring the corpus back to {job.data_root}, or run stage 0 with --data and --force true",
+            f"bring the corpus back to {job.options.data_root}, or run stage 0 with --data and --force true",
         )
 
 

@@ -17,13 +17,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from local import audit, experiment, hparams, markers, metrics, stats
-from local.breakdown import breakdown
-from local.diagnosis import signs
-from local.errors import UserError, exits
-from local.files import atomic, digest
-from local.options import Options, check, parse
-from local.results_page import SCORES, Results, page, untested
+from local.config import hparams
+from local.core import markers
+from local.core.errors import UserError, exits
+from local.core.files import atomic, digest
+from local.experiment.options import Options, check, parse
+from local.pages.markdown import SCORES
+from local.pages.results import Results, page, untested
+from local.scoring import metrics, scored, stats
+from local.scoring.breakdown import breakdown
+from local.scoring.diagnosis import signs
+from local.splits import audit
 
 FOLD_COLUMNS = (
     *("name", "corpus", "protocol", "valid", "seed", "fold", "n", "wa", "ua", "f1", "wer", "cer"),
@@ -33,23 +37,23 @@ FOLD_COLUMNS = (
 
 def score(options: Options) -> None:
     """Score an experiment and write its tables."""
-    table = options.table()
+    table = options.table
     check(options, table)
     valid = options.chosen_valid()
     folds_folder = options.folds_folder(valid)
-    runs = experiment.decoded_runs(options.experiment_folder)
+    runs = scored.decoded_runs(options.experiment_folder)
     if not runs:
         raise UserError(f"{options.experiment_folder} holds no predictions", "run stages 2 and 3 first")
     rows = [fold_row(options, run, valid) for run in runs]
-    pooled = experiment.pooled_predictions(runs, table)
+    pooled = scored.pooled_predictions(runs, table)
     of_runs = pooled.groupby(["seed", "fold"])
-    scored = [score_run(run, of_runs.get_group((experiment.seed_of(run), run.name))) for run in runs]
-    folds = pd.DataFrame([row | scores for row, scores in zip(rows, scored, strict=True)], columns=FOLD_COLUMNS)
-    per_run = pd.DataFrame(scored)
+    scores = [score_run(run, of_runs.get_group((scored.seed_of(run), run.name))) for run in runs]
+    folds = pd.DataFrame([row | each for row, each in zip(rows, scores, strict=True)], columns=FOLD_COLUMNS)
+    per_run = pd.DataFrame(scores)
     leaks = audit.read_leaks(folds_folder / "leaks.csv")
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
     values = hparams.plain((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
-    corpus = markers.read(options.corpus_folder / "all.json")["facts"]
+    corpus = options.corpus_facts
     results = Results(
         folds=folds,
         summary=summarise(folds, per_run, pooled, known, leaks, corpus.get("rejected", 0)),
@@ -58,7 +62,7 @@ def score(options: Options) -> None:
         confusion=metrics.confusion(pooled),
         per_run=per_run,
         overlap=audit.in_words(leaks, folds["fold"].unique()),
-        signs=signs(pooled, experiment.epochs(runs), values),
+        signs=signs(pooled, scored.epochs(runs), values),
         untested=untested(pooled),
     )
     text = page(options, command(), corpus, values, results)
@@ -94,7 +98,7 @@ def fold_row(options: Options, run: Path, valid: str) -> dict:
             raise UserError(f"{run} was trained on another part than {part}", "take another --name, or --force true")
     environment = json.loads((run / "env.json").read_text(encoding="utf-8"))
     row = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name, "valid": valid}
-    row |= {"seed": experiment.seed_of(run), "fold": run.name, "epoch": decoding["facts"]["epoch"]}
+    row |= {"seed": scored.seed_of(run), "fold": run.name, "epoch": decoding["facts"]["epoch"]}
     return row | {"commit": environment["commit"], "config": training["facts"]["config"]}
 
 
@@ -126,7 +130,7 @@ def summarise(
     per_run
         All scores of the same runs, in the same order.
     pooled
-        The predictions behind them, with the columns of `local.experiment.pooled_predictions`.
+        The predictions behind them, with the columns of `local.scoring.scored.pooled_predictions`.
     known
         All folds of the protocol.
     leaks
@@ -139,7 +143,7 @@ def summarise(
     Pooled scores are over all predictions together (WA as the paper's: correct / n over all
     folds). `<score>_mean` and `_sd` are over folds, each the mean of its seeds;
     `<score>_seeds_mean` and `_sd` over seeds, each pooled over its folds. `_low` and `_high` are
-    95 % intervals of the pooled scores, see `local.stats.intervals`, over so many `clusters`,
+    95 % intervals of the pooled scores, see `local.scoring.stats.intervals`, over so many `clusters`,
     each a `cluster`. `speaker_overlap` is the share of the tested utterances whose speaker trained.
     """
     row = {name: folds[name].iloc[0] for name in ("name", "corpus", "protocol", "valid")}

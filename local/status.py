@@ -19,9 +19,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from local import hparams, lock, resources, slurm
-from local.errors import exits
-from local.options import RESULTS, parse, read
+from local.config import cluster, hparams
+from local.core import lock
+from local.core.errors import exits
+from local.experiment.options import RESULTS, parse, read
+from local.jobs import slurm
 
 STATES = ("decoded", "trained", "running", "queued", "waiting", "interrupted", "failed")
 ENDED = re.compile(r"# Ended \(code (-?[0-9]+)\)")
@@ -68,7 +70,7 @@ def rows(experiment: Path, names: Iterable[str]) -> list[tuple[str, str, str]]:
 def queue(experiment: Path, step: str) -> dict[str, tuple[str, slurm.Entry]]:
     """Of an experiment's jobs those that Slurm has not ended: id and entry, by name."""
     ids = slurm.sent(experiment, step)
-    known = slurm.entries(resources.job_name(experiment, step)) if ids else {}
+    known = slurm.entries(cluster.job_name(experiment, step)) if ids else {}
     if known is None:
         print("squeue does not answer: jobs in its queue are not shown as such", file=sys.stderr)
         known = {}

@@ -4,7 +4,7 @@
 
 writes the run folder. A job that was interrupted goes on from its latest checkpoint; one that is
 done says so. Asked to end (SIGTERM, Ctrl-C), it saves and ends after the running update. Several
-processes train it together where torchrun starts them (see `local.distributed`).
+processes train it together where torchrun starts them (see `local.training.distributed`).
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ from speechbrain.utils.distributed import infer_device, run_on_main
 from speechbrain.utils.seed import seed_everything
 from torch.utils.data import DataLoader
 
-from local import distributed, environment, hparams, logs  # logs before anything of SpeechBrain
-from local.batches import UpdateSampler, sorted_batches
-from local.brain import EmotionBrain
-from local.checkpoints import WholeCheckpointer
-from local.dataset import Utterances, loader
-from local.device import evaluation_limits, limits, settled_precision
-from local.errors import UserError, exits
-from local.feature_store import inputs
-from local.files import atomic
-from local.job import Job
-from local.lock import alone_or_refused
-from local.options import parse
-from local.store import AudioStore
+from local.config import hparams  # logs before anything of SpeechBrain
+from local.core import logs
+from local.core.errors import UserError, exits
+from local.core.files import atomic
+from local.core.lock import alone_or_refused
+from local.data.batches import UpdateSampler, sorted_batches
+from local.data.dataset import Utterances, loader
+from local.data.device import evaluation_limits, limits, settled_precision
+from local.data.feature_store import inputs
+from local.data.store import AudioStore
+from local.experiment.job import Job
+from local.experiment.options import parse
+from local.training import distributed, environment
+from local.training.brain import EmotionBrain
+from local.training.checkpoints import WholeCheckpointer
 
 logger = logging.getLogger(__name__)
 
@@ -113,9 +115,10 @@ def begin(job: Job) -> None:
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
     """The training and the validation part, where there is one, all of them short enough for the encoder."""
     encoder = values["system"].encoder
-    store = inputs(AudioStore.of_corpus(job.options), encoder, values["device"] or infer_device())
-    training = Utterances.of(job, "train", store)
-    validation = Utterances.of(job, "valid", store) if (job.manifests / "valid.csv").exists() else None
+    store = inputs(AudioStore.of(*job.options.audio()), encoder, values["device"] or infer_device())
+    train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
+    training = Utterances.of(train, store, job.labels, job.tokenizer)
+    validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None
     for part in (training, validation):
         if part is not None:
             part.refuse_longer_than(encoder.max_samples)
@@ -136,7 +139,7 @@ def main() -> None:
     """Run one job."""
     logs.log_to_stderr()
     options = parse()
-    distributed.join(hparams.scalars(options.hparams, options.overrides)["device"])
+    distributed.join(options.values["device"])
     for seed in options.seeds:
         for fold in options.chosen_folds():
             job = Job(options, fold, seed)

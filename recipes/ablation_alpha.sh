@@ -13,8 +13,8 @@
 #
 # What came of it: not run yet on IEMOCAP.
 set -euo pipefail
-# shellcheck source=local/recipe_options.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/../local/recipe_options.sh"
+# shellcheck source=local/shell/recipe_options.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "IEMOCAP" "$@"
 
 for alpha in 0 0.001 0.01 0.1 1; do

@@ -14,8 +14,8 @@
 #
 # What came of it: not run yet on IEMOCAP.
 set -euo pipefail
-# shellcheck source=local/recipe_options.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/../local/recipe_options.sh"
+# shellcheck source=local/shell/recipe_options.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "IEMOCAP" "$@"
 
 name=$(last_of name mtl_wav2vec2 "${options[@]}")

@@ -36,8 +36,8 @@
 #   --valid partner:   alpha 0.1 WA 72.78 (epoch 3), alpha 0 WA 79.72 (epoch 4): the other way round
 # One fold and one seed prove nothing.
 set -euo pipefail
-# shellcheck source=local/recipe_options.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/../local/recipe_options.sh"
+# shellcheck source=local/shell/recipe_options.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "NEMO ENCODER" "$@"
 
 for alpha in 0.1 0 0.01 1; do

@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 import soundfile
 from iemocap_tree import full_release
+from paths import REPOSITORY
 
 from local.corpora import iemocap
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 LONG = tuple(f"test_{name}.py" for name in ("slurm", "survival", "distributed", "pipeline", "rerun", "launch"))
 Run = Callable[..., subprocess.CompletedProcess]
 

@@ -9,7 +9,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . ./path.sh
 
 echo "== style"
-shellcheck -x run.sh path.sh local/*.sh recipes/*.sh tests/*.sh
+shellcheck -x run.sh path.sh local/shell/*.sh recipes/*.sh tests/*.sh
 ruff check --quiet
 ruff format --check --quiet
 

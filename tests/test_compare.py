@@ -11,12 +11,13 @@ import pytest
 from hand_made_runs import WRONG, predict
 from scipy.stats import binomtest, ttest_rel
 
-from local import compare, experiment, stats
-from local.errors import UserError
+from local import compare
+from local.core.errors import UserError
+from local.experiment.options import parse
 from local.folds import make_folds
-from local.options import parse
 from local.prepare import prepare
 from local.score import score
+from local.scoring import scored, stats
 
 RESULTS = Path("results/own/speaker")
 
@@ -41,7 +42,7 @@ def run(words: list[str], name: str, extra: int = 0, seeds: tuple[int, ...] = (1
 
 
 def table(*folders: Path) -> pd.DataFrame:
-    return compare.compare([experiment.load(folder) for folder in folders])
+    return compare.compare([scored.load(folder) for folder in folders])
 
 
 def counts(folder: Path) -> tuple[np.ndarray, np.ndarray]:

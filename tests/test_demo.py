@@ -21,9 +21,10 @@ import soundfile
 import tiny_folders
 from tiny_folders import noise
 
-from local import demo, model_folder
-from local.errors import UserError
-from local.inference import EmotionRecognizer
+from local import demo
+from local.core.errors import UserError
+from local.inference import model_folder
+from local.inference.recognizer import EmotionRecognizer
 
 PROVENANCE = {"corpus": "mini", "protocol": "speaker", "folds": ["01F", "02M"], "commit": "abc"}
 PROVENANCE |= {"encoder": '<img src="http://example.invalid/a.png">'}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from local import folds, manifest
-from local.errors import UserError
+from local import folds
+from local.core.errors import UserError
+from local.corpora import manifest
+from local.experiment.options import Options, parse
 from local.folds import make_folds, refuse_too_many
-from local.options import Options, parse
 from local.prepare import prepare
 
 

@@ -15,13 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from test_gpus import StandIn
+from nvidia_smi import StandIn
 
-from local.errors import UserError
+from local.core.errors import UserError
+from local.experiment.options import Options, parse
 from local.folds import make_folds
-from local.launch import Run, complaint, places, run_all, runs, threads
-from local.options import Options, parse
-from local.places import Places
+from local.jobs.machine import places, run_all
+from local.jobs.places import Places
+from local.jobs.process import Run, threads
+from local.launch import complaint, runs
 from local.prepare import prepare
 
 STARTED = re.compile(r"# Started at \S.*\S")
@@ -205,8 +207,8 @@ class Launch(threading.Thread):
 
 @pytest.fixture
 def smi(tmp_path, monkeypatch) -> StandIn:
-    monkeypatch.setattr("local.places.LOOK", 0.02)
-    monkeypatch.setattr("local.launch.POLL", 0.02)
+    monkeypatch.setattr("local.jobs.places.LOOK", 0.02)
+    monkeypatch.setattr("local.jobs.machine.POLL", 0.02)
     return StandIn(tmp_path / "smi", monkeypatch)
 
 

@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 import soundfile
 import tiny_folders
-from conftest import REPOSITORY
+from paths import REPOSITORY
 from tiny_folders import LABELS, noise
 
-from local import logs, recordings
-from local.inference import EmotionRecognizer
-from local.predict.__main__ import analyzed, main
-from local.predict.items import AHEAD, Item, files, whole
+from local.audio import recordings
+from local.core import logs
+from local.inference.analyze import analyzed
+from local.inference.items import AHEAD, Item, files, whole
+from local.inference.recognizer import EmotionRecognizer
+from local.predict import main
 
 SECONDS = (0.3, 1.2, 0.3, 2.0, 0.7, 1.1)
 

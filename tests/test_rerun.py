@@ -14,14 +14,17 @@ from pathlib import Path
 import jiwer
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from paths import REPOSITORY
 
-from local import environment, hparams, predictions, rerun
-from local.errors import UserError
+from local import rerun
+from local.config import hparams
+from local.core.errors import UserError
+from local.experiment.job import Job
+from local.experiment.options import parse
 from local.folds import make_folds
-from local.job import Job
-from local.options import parse
 from local.prepare import prepare
+from local.scoring import predictions
+from local.training import environment
 
 JOB = {"corpus": "own", "protocol": "session", "valid": "recordings", "hold_text": True, "fold": "s2", "seed": 3}
 BOTH_STAGES = "from local import decode, train; train.main(); decode.main()"  # one process: torch is slow to start

@@ -16,15 +16,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from hand_made_runs import EPOCHS, LABELS, LOST, WRONG, predict
+from paths import REPOSITORY
 
-from local import manifest, predictions
-from local.errors import UserError
+from local.core.errors import UserError
+from local.corpora import manifest
+from local.experiment.options import parse
 from local.folds import make_folds
-from local.options import parse
 from local.prepare import prepare
 from local.score import main, score
+from local.scoring import predictions
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 FOLD_HEADER = "name,corpus,protocol,valid,seed,fold,n,wa,ua,f1,wer,cer,epoch,commit,config"
 SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
 SUMMARY_HEADER = ",".join(

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from paths import REPOSITORY
 
-from local import lock, status
+from local import status
+from local.core import lock
+from local.experiment.options import parse
 from local.folds import make_folds
-from local.options import parse
 from local.prepare import prepare
 
 EXPERIMENT = Path("results/own/speaker/n")
@@ -103,7 +105,7 @@ def test_the_table_in_seconds_and_without_torch(words, workplace):
         "import runpy, sys; runpy.run_module('local.status', run_name='__main__'); assert 'torch' not in sys.modules"
     )
     command = [sys.executable, "-c", program, *words, "--name", "n", "--seeds", "2 10"]
-    variables = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    variables = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     told = subprocess.run(command, capture_output=True, text=True, env=variables)
     assert (told.returncode, told.stderr) == (0, "")
     title, *lines = told.stdout.splitlines()

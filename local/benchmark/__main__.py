@@ -58,10 +58,10 @@ import torch
 from local.benchmark import page, plan, rows, stages, synthetic
 from local.benchmark.page import KINDS, USES, WAYS
 from local.benchmark.ways import gemm, make
-from local.environment import processor
-from local.errors import Parser, UserError, exits
-from local.files import atomic
-from local.launch import threads
+from local.core.errors import Parser, UserError, exits
+from local.core.files import atomic
+from local.jobs.process import threads
+from local.training.environment import processor
 
 
 class Worker:

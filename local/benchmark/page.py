@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from local.errors import UserError
-from local.files import atomic
-from local.results_page import table
+from local.core.errors import UserError
+from local.core.files import atomic
+from local.pages.markdown import table
 
 WAYS = {
     "a": "released code: fp32, checkpointing, 2 x 4",

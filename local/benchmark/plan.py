@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from transformers import Wav2Vec2Config
 
-from local.audio import SAMPLE_RATE
+from local.audio.header import SAMPLE_RATE
 from local.benchmark import flops, page
 from local.benchmark.synthetic import UTTERANCES_PER_HOUR
-from local.checkpoints import KEPT
-from local.device import BASE_PARAMETERS
-from local.errors import UserError
-from local.results_page import table
+from local.core.errors import UserError
+from local.data.device import BASE_PARAMETERS
+from local.pages.markdown import table
+from local.training.checkpoints import KEPT
 
 JOBS = 10 * 3 * 5  # folds x seeds x alphas of the paper's ablation
 TRAINING = 0.9 * 0.9  # share of the corpus: without the tested tenth, and without the tenth of the rest that validates

@@ -15,14 +15,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from local import hparams, manifest
-from local.batches import Limits, UpdateSampler, sorted_batches
 from local.benchmark import stages, synthetic
-from local.dataset import Utterances
-from local.device import OVERHEAD
-from local.errors import UserError
-from local.job import Job
-from local.options import parse
+from local.config import hparams
+from local.core.errors import UserError
+from local.corpora import manifest
+from local.data.batches import Limits, UpdateSampler, sorted_batches
+from local.data.dataset import Utterances
+from local.data.device import OVERHEAD
+from local.experiment.job import Job
+from local.experiment.options import parse
 
 SESSIONS = 10
 OF_A_COUPLE = 2000  # utterances

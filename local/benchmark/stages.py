@@ -22,9 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from local import manifest
 from local.benchmark import synthetic
-from local.errors import UserError
+from local.core.errors import UserError
+from local.corpora import manifest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALPHAS = ("0", "0.001", "0.01", "0.1", "1")

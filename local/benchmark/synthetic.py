@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from local import manifest, predictions
-from local.audio import SAMPLE_RATE
+from local.audio.header import SAMPLE_RATE
 from local.benchmark.ways import CHARACTERS, LABELS, iemocap_durations
-from local.epoch_log import EPOCH_COLUMNS
-from local.errors import UserError
-from local.job import Job
-from local.options import parse
+from local.core.errors import UserError
+from local.corpora import manifest
+from local.experiment.job import Job
+from local.experiment.options import parse
+from local.scoring import predictions
+from local.training.epoch_log import EPOCH_COLUMNS
 
 UTTERANCES_PER_HOUR = 5531 / 7
 LEAST = 40  # utterances: every speaker says every emotion

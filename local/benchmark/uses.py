@@ -15,12 +15,12 @@ import soundfile
 import torch
 from transformers import AutoConfig, pipeline
 
-from local import model_folder
+from local.deploy import huggingface, onnx
 from local.encoders import load_encoder
-from local.export import huggingface, onnx
-from local.inference import EmotionRecognizer
-from local.predict.__main__ import analyzed
-from local.predict.items import files, whole
+from local.inference import model_folder
+from local.inference.analyze import analyzed
+from local.inference.items import files, whole
+from local.inference.recognizer import EmotionRecognizer
 from local.systems.mtl import MultiTaskSystem
 
 LABELS = ["ang", "hap", "neu", "sad"]
@@ -101,7 +101,7 @@ class ForeignClass(Use):
     def __init__(self, model: Path, wavs: list[Path], device: str) -> None:
         super().__init__(model, wavs, device)
         self.device = device
-        # It regrets, on being imported, that it could not save pictures, unless `local.logs` was before it.
+        # It regrets, on being imported, that it could not save pictures, unless `local.core.logs` was before it.
         from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
 
         encoder = Wav2Vec2(str(model / "emotion"), save_path=str(model / "cache"), freeze=True)

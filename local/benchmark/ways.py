@@ -26,20 +26,21 @@ import torch.nn.functional as F
 from speechbrain.utils.seed import seed_everything
 from transformers import AutoModel, PretrainedConfig, Wav2Vec2Config
 
-from local import hparams, logs  # logs before anything of SpeechBrain
-from local.audio import SAMPLE_RATE
-from local.batches import UpdateSampler, sorted_batches
+from local.audio.header import SAMPLE_RATE
 from local.benchmark import flops
 from local.benchmark.uses import LABELS, MODEL, USES, Use
-from local.brain import EmotionBrain
-from local.checkpoints import WholeCheckpointer
-from local.dataset import Batch, Utterances, loader
-from local.device import evaluation_limits, limits, settled_precision
+from local.config import hparams  # logs before anything of SpeechBrain
+from local.core import logs
+from local.data.batches import UpdateSampler, sorted_batches
+from local.data.dataset import Batch, Utterances, loader
+from local.data.device import evaluation_limits, limits, settled_precision
+from local.data.feature_store import inputs
+from local.data.store import AudioStore
 from local.encoders import length_mask, load_encoder
-from local.feature_store import inputs
-from local.store import AudioStore
 from local.systems.mtl import MultiTaskSystem
-from local.tokenizer import Tokenizer, train
+from local.text.tokenizer import Tokenizer, train
+from local.training.brain import EmotionBrain
+from local.training.checkpoints import WholeCheckpointer
 
 YAML = Path("hparams/mtl_wav2vec2.yaml")
 # Durations of IEMOCAP's 5,531 utterances in seconds, by quantile; the tenth is chosen so that their mean is 4.55.

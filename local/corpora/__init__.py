@@ -40,7 +40,7 @@ class Corpus:
     root
         What `$data_root` stands for in the table's `wav` column.
     table
-        The utterances (see `local.manifest`), unsorted.
+        The utterances (see `local.corpora.manifest`), unsorted.
     source
         One line on what it is, printed by stage 0 and on the results.
     faults

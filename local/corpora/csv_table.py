@@ -29,12 +29,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.core.errors import UserError
 from local.corpora import NAMES, Corpus
 from local.corpora.faults import Fault, settle
+from local.corpora.manifest import COLUMNS
 from local.corpora.rows import Row, gather, rows
-from local.errors import UserError
-from local.manifest import COLUMNS
-from local.text import normalise
+from local.text.normalise import normalise
 
 REQUIRED = ("wav", "emo")
 OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style")
@@ -95,7 +95,7 @@ def _locate(data: Path | None) -> Path:
 
 
 def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
-    """Bring a row into the form of `local.manifest`, and say what is wrong with it."""
+    """Bring a row into the form of `local.corpora.manifest`, and say what is wrong with it."""
     row = dict.fromkeys(OPTIONAL, "") | row
     wav = os.path.relpath(root / row["wav"], root) if row["wav"] else ""
     name = "-".join(part for part in os.path.splitext(wav)[0].split("/") if part != "..")

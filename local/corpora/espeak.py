@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from local.errors import UserError
+from local.core.errors import UserError
 
 # From espeak-ng's speak_lib.h.
 SYNCHRONOUS = 2  # espeak_Synth returns when the callback has had all samples; no thread, no sound card

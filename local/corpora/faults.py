@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.errors import UserError
-from local.files import atomic
+from local.core.errors import UserError
+from local.core.files import atomic
 
 SHOWN = 20  # of a kind: enough to see the pattern, few enough to see the other kinds
 REMEDY = "mend them, or go on without them: --partial true"

@@ -4,7 +4,7 @@ Busso et al.: IEMOCAP: interactive emotional dyadic motion capture database. Lan
 Evaluation 42 (2008). To be asked for at https://sail.usc.edu/iemocap/; the folder is IEMOCAP_full_release.
 
 Used are the 5,531 of its 10,039 turns that are labelled angry, happy, excited (merged into happy),
-neutral or sad. How the release is laid out, and its traps, stands in `local.corpora.iemocap_doctor`.
+neutral or sad. How the release is laid out, and its traps, stands in `local.corpora.iemocap_release`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.core.errors import UserError
 from local.corpora import Corpus
 from local.corpora.faults import Fault, settle
-from local.corpora.iemocap_doctor import Turn, examine, session_folders
-from local.errors import UserError
-from local.manifest import COLUMNS, DATA_ROOT
-from local.text import ENGLISH, normalise
+from local.corpora.iemocap_release import Turn, examine, session_folders
+from local.corpora.manifest import COLUMNS, DATA_ROOT
+from local.text.normalise import ENGLISH, normalise
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,11 @@ from random import Random
 import numpy as np
 import soundfile
 
-from local.audio import SAMPLE_RATE
+from local.audio.header import SAMPLE_RATE
+from local.core.errors import UserError
+from local.core.files import digest
 from local.corpora import Corpus, espeak, iemocap
-from local.errors import UserError
-from local.files import digest
-from local.text import NOISE_TAG
+from local.text.normalise import NOISE_TAG
 
 DEFAULT_FOLDS = ("01F", "02M")
 DEFAULT_HPARAMS = "hparams/mini.yaml"

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.core.errors import UserError
 from local.corpora import Corpus
 from local.corpora.faults import Fault, settle
+from local.corpora.manifest import COLUMNS
 from local.corpora.rows import Row, gather, rows
-from local.errors import UserError
-from local.manifest import COLUMNS
-from local.text import normalise
+from local.text.normalise import normalise
 
 SOURCE = "nEMO, acted emotional speech in Polish (Christop 2024, CC BY-NC-SA 4.0)"
 REQUIRED = ("file_id", "emotion", "normalized_text", "speaker_id", "gender")
@@ -65,7 +65,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
 
 
 def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
-    """Bring a row into the form of `local.manifest`, and say what is wrong with it."""
+    """Bring a row into the form of `local.corpora.manifest`, and say what is wrong with it."""
     wrong = [f"{column} is empty" for column in ("file_id", "speaker_id") if not row[column]]
     if row["emotion"] not in EMOTIONS:
         wrong.append(f"emotion {row['emotion']!r} is none of {', '.join(EMOTIONS)}")

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from local.audio import examine, refuse_rate
+from local.audio.header import examine, refuse_rate
+from local.core.errors import UserError
 from local.corpora.faults import Fault
-from local.errors import UserError
-from local.manifest import DATA_ROOT
+from local.corpora.manifest import DATA_ROOT
 
 NOT_TEXT = re.compile("[\0\udc80-\udcff]")  # a zero byte, and what surrogateescape makes of bytes outside UTF-8
 
@@ -80,7 +80,7 @@ def gather(
     found
         What `rows` returned.
     utterance
-        Turns (folder, row) into the columns of `local.manifest` but `duration`, with `wav`
+        Turns (folder, row) into the columns of `local.corpora.manifest` but `duration`, with `wav`
         relative to the folder, and says what is wrong with the row.
     faults
         Takes every fault of every row.

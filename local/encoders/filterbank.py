@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from local.audio import SAMPLE_RATE
+from local.audio.header import SAMPLE_RATE
 from local.encoders.base import Encoder, length_mask
 
 

@@ -31,11 +31,11 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperModel
 
+from local.core.errors import UserError
 from local.encoders.base import Encoder
 from local.encoders.filterbank import FilterbankEncoder
 from local.encoders.waveform import WaveformEncoder
 from local.encoders.whisper import WhisperEncoder
-from local.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from local.audio import SAMPLE_RATE
+from local.audio.header import SAMPLE_RATE
+from local.core.errors import UserError
 from local.encoders.base import Encoder, length_mask
-from local.errors import UserError
 
 
 class WaveformEncoder(Encoder):

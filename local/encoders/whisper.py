@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
-from local.audio import SAMPLE_RATE
+from local.audio.header import SAMPLE_RATE
 from local.encoders.base import Encoder, length_mask
 
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from local.errors import UserError
+from local.core.errors import UserError
 
 
 class Outputs(NamedTuple):

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from local.core.errors import UserError
 from local.encoders import Encoder, length_mask
-from local.errors import UserError
 from local.systems import Losses, Outputs, Targets
-from local.tokenizer import BLANK
+from local.text.tokenizer import BLANK
 
 
 class MultiTaskSystem(nn.Module):

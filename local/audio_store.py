@@ -1,0 +1,32 @@
+"""Decode the corpus's audio once, for every fold, seed and job.
+
+    python -m local.audio_store OPTIONS
+
+writes the store that `local.data.store` describes. It ends in an error that names every file whose
+samples are unsound.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from local.core.errors import exits
+from local.data.store import AudioStore, refuse
+from local.experiment.options import parse
+
+
+@exits
+def main() -> None:
+    """Make the audio store of a corpus."""
+    logging.basicConfig(format="  %(message)s")
+    logging.getLogger("local").setLevel(logging.INFO)
+    began = time.monotonic()
+    store = AudioStore.of(*parse().audio())
+    refuse(store.path.parent, store.facts["faults"])
+    size = store.path.stat().st_size / 1e9
+    print(f"  audio store: {len(store)} utterances, {size:.2f} GB (built in {time.monotonic() - began:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What jobs ask of Slurm: the block `slurm` of the YAML, in submitit's names.
+
+It says what one process of a job needs, and how many of them fit on a node of the cluster; from
+that and the options follow the nodes, GPUs, processors and memory of a job.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from local.core.errors import UserError
+
+KINDS = {
+    **dict.fromkeys(("partition", "account", "qos", "constraint"), str),
+    **dict.fromkeys(("gpus_per_node", "cpus_per_task", "mem_gb", "timeout_min", "array_parallelism"), int),
+    "additional": dict,
+}
+MINUTES = 480  # of a job where the block does not say: submitit's own default is 5
+LEAST = {"gpus_per_node": 0}  # a cluster without GPUs; of all else at least 1
+
+
+def refuse_unfit(values: dict[str, Any], processes: int) -> None:
+    """Refuse what no job could be sent with.
+
+    Raises
+    ------
+    UserError
+        There is no Slurm here, or the block asks for what there is not.
+    """
+    if shutil.which("sbatch") is None:
+        raise UserError("--backend slurm: there is no sbatch on the PATH", "run it on a login node of the cluster")
+    layout(values, processes)
+
+
+def block(values: dict[str, Any]) -> dict[str, Any]:
+    """The block's values, but for those that are null.
+
+    Raises
+    ------
+    UserError
+        An unknown key, or a value of the wrong kind.
+    """
+    given = values.get("slurm") or {}
+    if not isinstance(given, dict):
+        raise UserError(f"slurm: {given!r} is no mapping", 'write -- --slurm "{partition: gpu, timeout_min: 60}"')
+    given = {key: value for key, value in given.items() if value is not None}
+    for key, value in given.items():
+        if key not in KINDS:
+            raise UserError(f"slurm: unknown key '{key}'", f"take of: {' '.join(KINDS)}; all else goes in additional")
+        if KINDS[key] is int and (type(value) is not int or value < LEAST.get(key, 1)):
+            raise UserError(f"slurm: {key} is {value!r}", f"give a whole number of at least {LEAST.get(key, 1)}")
+        texts = [*value, *value.values()] if isinstance(value, dict) else [value]
+        # A line break would begin a line of its own in the script that sbatch is given.
+        if (KINDS[key] is dict) != isinstance(value, dict) or not all(str(text).isprintable() for text in texts):
+            raise UserError(f"slurm: {key} is {value!r}", "see hparams/mtl_wav2vec2.yaml for what it is")
+    return given
+
+
+def layout(values: dict[str, Any], processes: int) -> tuple[int, int, int]:
+    """Nodes of a training, processes and GPUs on each of them.
+
+    Raises
+    ------
+    UserError
+        The processes cannot be spread evenly.
+    """
+    on_cpu = str(values["device"] or "").startswith("cpu")
+    at_most = 0 if on_cpu else block(values).get("gpus_per_node", 0)
+    if not at_most:
+        return 1, processes, 0
+    nodes = -(-processes // at_most)
+    if processes % nodes:
+        raise UserError(
+            f"--processes {processes} cannot be spread evenly over {nodes} nodes of {at_most} GPUs",
+            f"take {processes // nodes * nodes} or {nodes * at_most}; gpus_per_node stands in the YAML's block slurm",
+        )
+    return nodes, processes // nodes, processes // nodes
+
+
+def job_name(experiment: Path, step: str) -> str:
+    """What an experiment's jobs are called in the queue."""
+    return f"{step}_{experiment.name}"
+
+
+def request(values: dict[str, Any], processes: int, jobs: int | None, name: str, step: str) -> dict[str, Any]:
+    """The parameters of submitit's AutoExecutor for the jobs of `train` or `decode`, which has one process.
+
+    Requeueing is asked for. srun is told of the processors again: since Slurm 22.05 it does not take
+    them over from sbatch.
+    """
+    given = block(values)
+    nodes, processes, gpus = layout(values, processes)
+    if step != "train":
+        nodes, processes, gpus = 1, 1, min(1, gpus)
+    asked = {f"slurm_{key}": given[key] for key in ("partition", "account", "qos", "constraint") if key in given}
+    asked |= {key: processes * given[key] for key in ("cpus_per_task", "mem_gb") if key in given}
+    asked |= {"gpus_per_node": gpus} if gpus else {}
+    if "cpus_per_task" in asked:
+        asked["slurm_srun_args"] = [f"--cpus-per-task={asked['cpus_per_task']}"]
+    bounds = [bound for bound in (given.get("array_parallelism"), jobs) if bound]
+    asked |= {"slurm_array_parallelism": min(bounds)} if bounds else {}
+    return asked | {
+        "name": name,
+        "timeout_min": given.get("timeout_min", MINUTES),
+        "nodes": nodes,
+        "tasks_per_node": 1,
+        "slurm_additional_parameters": {"requeue": True} | given.get("additional", {}),
+    }

@@ -1,0 +1,171 @@
+"""Hyperparameters: one HyperPyYAML file per structure, and overrides that must fit it.
+
+SpeechBrain's own parser turns `--fold 03` into 3 and a lone `--alpha` into nothing; here a value
+must be given, its key must stand at the top of the YAML, and its type must be the default's.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ruamel.yaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+
+from local.config.trust import tags
+from local.core.errors import UserError
+
+# Keys that the pipeline sets per job; nobody overrides them by hand.
+GIVEN = ("seed", "n_labels", "n_tokens")
+SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much passes at a time
+# Keys that the stages read themselves, whatever the system.
+NEEDED = (*GIVEN, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
+# Keys that say where and how a job runs, not what it computes: another value is not another experiment.
+RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
+
+
+def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:
+    """Turn `--key value` and `--key=value` words into typed overrides of a YAML.
+
+    Raises
+    ------
+    UserError
+        A stray word, a missing value, an unknown key (the known ones are named), or a value of
+        another type than the default's.
+    """
+    defaults = scalars(file)
+    known = [key for key in defaults if key not in GIVEN]
+    overrides: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not re.match(r"--[A-Za-z]", word):
+            raise UserError(f"stray word '{word}' after --", "write overrides as -- --key value")
+        key, equals, value = word[2:].partition("=")
+        key = key.replace("-", "_")
+        if key not in known:
+            raise UserError(f"{file} has no key '{key}' that could be overridden", f"take one of: {' '.join(known)}")
+        if not equals and rest and not rest[0].startswith("--"):
+            value = rest.pop(0)
+        if not value:
+            raise UserError(f"override --{key} has no value", f"write --{key} VALUE")
+        if value.startswith(("!", "(")):  # a tag, or a tuple
+            raise UserError(f"override --{key} {value}: a value begins with neither ! nor (", "give a plain value")
+        overrides[key] = _typed(key, value, defaults[key])
+    return overrides
+
+
+def _typed(key: str, value: str, default: Any) -> Any:
+    """Read a value as the type of its default: `1e-5` for a number is a number, whatever YAML thinks."""
+    if isinstance(default, bool):
+        if value.lower() not in ("true", "false"):
+            raise UserError(f"override --{key} {value}: not true or false", f"the default is {default}")
+        return value.lower() == "true"
+    try:
+        if isinstance(default, int):
+            return int(value)
+        if isinstance(default, float):
+            if not math.isfinite(float(value)):
+                raise ValueError
+            return float(value)
+    except ValueError:
+        kind = "a whole number" if isinstance(default, int) else "a number"
+        raise UserError(f"override --{key} {value}: not {kind}", f"the default is {default}") from None
+    if key == "slurm":  # alone of the mappings it is given as one; an encoder is given by its name
+        return _part(key, value, default)
+    return None if default is None and value.lower() in ("none", "null") else value
+
+
+def _part(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
+    """Read some values of a mapping, which stand in place of the default's: `{partition: gpu}`."""
+    try:
+        given = None if tags(text) else plain(text)
+    except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of dates and keys that are none
+        given = None
+    if given is None:
+        raise UserError(f"override --{key} {text}: not keys and values", 'write them as "{key: value, key: value}"')
+    if unknown := [name for name in given if name not in default]:
+        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take of: {' '.join(default)}")
+    return given
+
+
+def scalars(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read a YAML's top-level values with references resolved, and nothing built but what `!applyref:` asks for.
+
+    Keys whose value is an object to be built (`!new:`, `!apply:`, `!name:`) are left out.
+    """
+    values = plain(resolved(file, overrides or {}))
+    if values is None:
+        raise UserError(f"{file} cannot be read: it is not a list of keys and values", "mend it, or take another")
+    return values
+
+
+def refuse_lacking(file: Path) -> None:
+    """Refuse a YAML without a key that the stages need.
+
+    Raises
+    ------
+    UserError
+        The keys that it lacks.
+    """
+    values = scalars(file)
+    lacking = [key for key in NEEDED if key not in values]
+    if lacking:
+        raise UserError(f"{file} lacks the keys {' '.join(lacking)}", "see hparams/mtl_wav2vec2.yaml for what they are")
+
+
+class _Values(ruamel.yaml.constructor.SafeConstructor):
+    """Reads values, and an ellipsis in place of every object that a tag would build."""
+
+
+_Values.add_multi_constructor("!", lambda *_: ...)
+
+
+def plain(text: str) -> dict[str, Any] | None:
+    """Top-level values that nothing is built from; None where the YAML is no mapping."""
+    reader = ruamel.yaml.YAML(typ="safe", pure=True)
+    reader.Constructor = _Values
+    values = reader.load(text)
+    return {key: value for key, value in values.items() if value is not ...} if isinstance(values, dict) else None
+
+
+def resolved(file: Path, overrides: dict[str, Any]) -> str:
+    """Return the text of a YAML with overrides applied and references resolved: it loads by itself."""
+    try:
+        with open(file, encoding="utf-8") as stream:
+            return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
+    except FileNotFoundError:
+        raise UserError(f"there is no YAML {file}", "give one of hparams/*.yaml with --hparams") from None
+    except (ruamel.yaml.error.YAMLError, KeyError, ValueError, OSError) as error:
+        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}", "mend it, or take another") from None
+
+
+class _Loader(ruamel.yaml.Loader):
+    """What HyperPyYAML builds with; but a tuple holds plain values: it would read them with PyYAML's unsafe loader."""
+
+    @classmethod
+    def add_constructor(cls, tag: str, constructor: Callable) -> None:
+        super().add_constructor(tag, _tuple if tag == "!tuple" else constructor)
+
+
+def _tuple(loader: _Loader, node: ruamel.yaml.nodes.ScalarNode) -> tuple:
+    """The values of `(1, a)`."""
+    try:
+        return tuple(ruamel.yaml.YAML(typ="safe", pure=True).load(f"[{node.value[1:-1]}]"))
+    except ruamel.yaml.error.YAMLError:
+        raise UserError(f"the YAML's value {node.value} is no tuple of plain values", "mend it") from None
+
+
+def build(text: str) -> dict[str, Any]:
+    """Build the objects that a resolved YAML describes."""
+    return load_hyperpyyaml(text, loader=_Loader)
+
+
+def differences(old: str, new: str) -> list[str]:
+    """Name what differs between two resolved YAMLs, runtime keys apart: `alpha: 0.1 -> 0.01`."""
+    before, after = plain(old), plain(new)
+    keys = [key for key in {**before, **after} if key not in RUNTIME]
+    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]

@@ -1,0 +1,275 @@
+"""Reading a release in IEMOCAP's shape, and naming everything in it that is missing or broken.
+
+SessionN/dialog/EmoEvaluation/<dialogue>.txt
+    One line a turn, `[start - end] TAB turn TAB label TAB [valence, activation, dominance]`, seconds.
+    Its header begins with %; the raters' lines below each turn, and the sub-folders, are passed over.
+SessionN/dialog/transcriptions/<dialogue>.txt
+    One line a turn, `turn [start-end]: text`. It also holds turns `_FXX0`, `_MXX1` that nobody rated,
+    and lines that belong to no turn.
+SessionN/sentences/wav/<dialogue>/<turn>.wav
+    16 kHz, one channel.
+
+Between them lie AppleDouble files (`._Ses01F_impro01.txt`, `._Ses01F_impro01_F000.wav`), which no name
+below matches. Nothing here stops at the first fault: whoever has to mend a release wants the whole list.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.audio import header
+from local.corpora.faults import Fault
+from local.text.normalise import ENGLISH, normalise
+
+# What the turns are labelled, and as which emotion they are used, if at all.
+EMOTION = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}
+LABELS = (*EMOTION, "fru", "xxx", "sur", "fea", "oth", "dis")
+
+SESSION = re.compile(r"Session(?P<number>[1-9][0-9]*)")
+DIALOGUE = re.compile(r"(?P<session>Ses\d\d)[FM]_(?:impro|script)\w{1,32}")
+TURN = re.compile(rf"(?P<dialogue>{DIALOGUE.pattern})_[FM]\d+")
+SECONDS = r"\d+(?:\.\d+)?"
+EVALUATION_LINE = re.compile(
+    rf"\[\s*(?P<start>{SECONDS})\s*-\s*(?P<end>{SECONDS})\s*\]\s+(?P<turn>\S+)\s+(?P<label>\S+)\s+\[[^\]]*\]"
+)
+TRANSCRIPT_LINE = re.compile(rf"(?P<turn>[^\s\[]+)\s*\[\s*{SECONDS}\s*-\s*{SECONDS}\s*\]\s*:?\s*(?P<text>.*)")
+
+# What each dialogue of a session has, and where.
+PARTS = {
+    "evaluation file": ("dialog/EmoEvaluation", ".txt"),
+    "transcription file": ("dialog/transcriptions", ".txt"),
+    "folder of wavs": ("sentences/wav", ""),
+}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a dialogue, as the raters labelled it.
+
+    Attributes
+    ----------
+    name
+        For instance `Ses01F_impro01_M003`. The F before the first underscore is who wears the markers
+        in that recording; the M after the last one is who speaks.
+    label
+        One of `LABELS`, in a sound release.
+    wav
+        Path of the audio file, relative to the release.
+    duration
+        Seconds; None where the audio is missing or broken.
+    text
+        The transcript as it stands in the release; empty where there is none.
+    """
+
+    name: str
+    label: str
+    wav: str
+    duration: float | None
+    text: str
+
+    @property
+    def dialogue(self) -> str:
+        """The recording: `Ses01F_impro01`."""
+        return self.name.rpartition("_")[0]
+
+    @property
+    def session(self) -> str:
+        """`Ses01`."""
+        return self.name[:5]
+
+    @property
+    def gender(self) -> str:
+        """`F` or `M`, of who speaks."""
+        return self.name.rpartition("_")[2][0]
+
+    @property
+    def speaker(self) -> str:
+        """Session and gender: `01M`."""
+        return self.session[3:] + self.gender
+
+    @property
+    def style(self) -> str:
+        """`impro` or `script`."""
+        return "impro" if "_impro" in self.name else "script"
+
+    @property
+    def emotion(self) -> str | None:
+        """What the turn is used as; None where it is not used."""
+        return EMOTION.get(self.label)
+
+
+def session_folders(root: Path) -> dict[str, str]:
+    """Find the folders of a release by the session's name in the corpus: {"Ses01": "Session1", ...}."""
+    matches = (SESSION.fullmatch(name) for name in sorted(os.listdir(root)) if os.path.isdir(root / name))
+    return {f"Ses{int(match['number']):02d}": match[0] for match in matches if match}
+
+
+def examine(root: Path, sessions: Iterable[str]) -> tuple[list[Turn], list[Fault]]:
+    """Read every turn of a release, whatever its label, and the header of every wav.
+
+    Parameters
+    ----------
+    root
+        The folder that holds `Session1`, `Session2` and so on.
+    sessions
+        The sessions that must be there (`Ses01`, ...); others are read too.
+    """
+    doctor = _Doctor(root)
+    folders = session_folders(root)
+    for session in sorted(set(sessions) - set(folders)):
+        doctor.fault(f"Session{int(session[3:])}", "folder of the session missing")
+    turns = [turn for session in sorted(folders) for turn in doctor.session(session, folders[session])]
+    return turns, doctor.faults
+
+
+class _Doctor:
+    """Examines the parts of one release; paths are relative to its root, as they stand in the faults.
+
+    A part that cannot be used at all is named once and comes back as None, so that one missing file
+    does not bring a line for each turn in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.faults: list[Fault] = []
+
+    def fault(self, file: str, reason: str, line: int | None = None, ID: str = "") -> None:
+        self.faults.append(Fault(file, line, ID, reason))
+
+    def session(self, session: str, folder: str) -> list[Turn]:
+        found = {part: self._dialogues(session, f"{folder}/{place}", suffix) for part, (place, suffix) in PARTS.items()}
+        if found["evaluation file"] is None:
+            return []
+        turns = []
+        for dialogue in sorted(set().union(*(names or () for names in found.values()))):
+            for part, names in found.items():
+                if names is not None and dialogue not in names:
+                    place, suffix = PARTS[part]
+                    self.fault(f"{folder}/{place}/{dialogue}{suffix}", f"dialogue without its {part}")
+            turns += self._dialogue(
+                dialogue, folder, {part for part, names in found.items() if dialogue in (names or ())}
+            )
+        return turns
+
+    def _dialogues(self, session: str, folder: str, suffix: str) -> set[str] | None:
+        """List the dialogues that have a file (or, with no suffix, a folder) in `folder`."""
+        try:
+            names = sorted(os.listdir(self.root / folder))
+        except OSError as error:
+            self.fault(folder, f"folder missing or unreadable ({error.strerror})")
+            return None
+        dialogues = set()
+        for name in names:
+            match = DIALOGUE.fullmatch(name.removesuffix(suffix)) if name.endswith(suffix) else None
+            if match and match["session"] == session:
+                dialogues.add(match[0])
+            elif match:
+                self.fault(f"{folder}/{name}", "dialogue in the folder of another session")
+        return dialogues
+
+    def _dialogue(self, dialogue: str, folder: str, present: set[str]) -> list[Turn]:
+        evaluation, transcription, wavs = (f"{folder}/{place}/{dialogue}{suffix}" for place, suffix in PARTS.values())
+        labels = self._evaluation(evaluation, dialogue) if "evaluation file" in present else None
+        texts = self._transcription(transcription) if "transcription file" in present else None
+        files = self._wavs(wavs) if "folder of wavs" in present else None
+        if labels is None:
+            return []
+        turns = []
+        for name, label in labels.items():
+            wav, duration = f"{wavs}/{name}.wav", None
+            if texts is not None and name not in texts:
+                self.fault(transcription, f"turn '{name}' has no line", ID=name)
+            if files is not None and name not in files:
+                self.fault(wav, "turn without its wav", ID=name)
+            elif files is not None:
+                duration = self._duration(wav, name)
+            turns.append(Turn(name, label, wav, duration, (texts or {}).get(name, "")))
+        for name in sorted((files or set()) - set(labels)):
+            self.fault(f"{wavs}/{name}.wav", "wav of no turn in the evaluation", ID=name)
+        return turns
+
+    def _lines(self, path: str) -> list[str] | None:
+        try:
+            content = (self.root / path).read_bytes()
+            # Not splitlines(): it also breaks at characters that are no line ends to an editor.
+            return [line.strip() for line in content.decode("utf-8-sig").split("\n")]
+        except OSError as error:
+            self.fault(path, f"text file unreadable ({error.strerror})")
+        except UnicodeDecodeError as error:
+            number = content.count(b"\n", 0, error.start) + 1
+            self.fault(path, "text file not in UTF-8", number)
+        return None
+
+    def _evaluation(self, path: str, dialogue: str) -> dict[str, str] | None:
+        """Read the label of each turn; None where the file holds none."""
+        labels: dict[str, str] = {}
+        lines = self._lines(path)
+        for number, line in enumerate(lines or [], 1):
+            # A line that names a turn is a turn's line, even if its bracket is lost.
+            if line.startswith("%") or not (line.startswith("[") or TURN.search(line)):
+                continue
+            match = EVALUATION_LINE.fullmatch(line)
+            turn = match and TURN.fullmatch(match["turn"])
+            if not turn:
+                self.fault(path, f"malformed evaluation line {line[:80]!r}", number)
+                continue
+            name, label = match["turn"], match["label"]
+            if turn["dialogue"] != dialogue:
+                self.fault(path, f"turn '{name}' of another dialogue", number, name)
+                continue
+            if name in labels:
+                self.fault(path, f"turn '{name}' evaluated twice", number, name)
+                continue
+            labels[name] = label
+            if label not in LABELS:
+                self.fault(path, f"turn '{name}' has the unknown label {label!r}", number, name)
+            # From turn to turn times may well run backwards: the file is in the order of the names.
+            if float(match["end"]) < float(match["start"]):
+                times = f"ends at {match['end']} s, before it starts at {match['start']} s"
+                self.fault(path, f"turn '{name}' {times}", number, name)
+        if lines is not None and not labels:
+            self.fault(path, "evaluation file without a turn")
+        return labels or None
+
+    def _transcription(self, path: str) -> dict[str, str] | None:
+        """Read the text of each turn as it stands; lines that carry no rated turn are passed over."""
+        lines = self._lines(path)
+        texts: dict[str, str] = {}
+        for number, line in enumerate(lines or [], 1):
+            match = TRANSCRIPT_LINE.fullmatch(line)
+            if match and TURN.fullmatch(match["turn"]):
+                name, text = match["turn"], match["text"]
+                first = texts.setdefault(name, text)
+                if text != first and normalise(text, ENGLISH) != normalise(first, ENGLISH):
+                    self.fault(path, f"turn '{name}' has another transcript above", number, name)
+            elif not match and TURN.search(line):
+                self.fault(path, f"malformed transcript line {line[:80]!r}", number)
+        return None if lines is None else texts
+
+    def _wavs(self, folder: str) -> set[str] | None:
+        try:
+            names = os.listdir(self.root / folder)
+        except OSError as error:
+            self.fault(folder, f"folder missing or unreadable ({error.strerror})")
+            return None
+        return {name[: -len(".wav")] for name in names if name.endswith(".wav") and not name.startswith("._")}
+
+    def _duration(self, wav: str, name: str) -> float | None:
+        """Measure a sound wav, in seconds; of a broken one, name everything that is wrong with it."""
+        try:
+            found = header.examine(self.root / wav)
+        except OSError as error:
+            self.fault(wav, str(error), ID=name)
+            return None
+        wrong = []
+        if found.rate != header.SAMPLE_RATE:
+            wrong.append(f"wav at {found.rate} Hz, not {header.SAMPLE_RATE}")
+        if found.channels != 1:
+            wrong.append(f"wav of {found.channels} channels, not 1")
+        for reason in wrong:
+            self.fault(wav, reason, ID=name)
+        return None if wrong else found.duration

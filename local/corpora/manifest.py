@@ -1,0 +1,90 @@
+"""Tables of utterances: the one form in which a corpus enters the pipeline.
+
+A table is a pandas DataFrame whose columns are all text but `duration`; on disk it is a CSV in
+SpeechBrain's column style, sorted by ID.
+
+========== ====================================================================
+ID         name of the utterance, unique in the corpus
+duration   seconds
+wav        path of the audio file, beginning with `$data_root`
+spk_id     the person who speaks; empty where the corpus does not say
+gender     `F`, `M` or empty
+session    recording session, or empty
+recording  the recording (dialogue) that the utterance was cut from, or empty
+style      `impro`, `script` or empty
+emo        emotion, one of the corpus's labels
+wrd        normalised upper-case transcript, or empty
+========== ====================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from local.core.errors import UserError
+from local.core.files import atomic
+
+COLUMNS = ("ID", "duration", "wav", "spk_id", "gender", "session", "recording", "style", "emo", "wrd")
+DATA_ROOT = "$data_root"
+
+
+def write(path: Path, table: pd.DataFrame) -> None:
+    """Write a table of utterances, sorted by ID, whole or not at all."""
+    with atomic(path) as file:
+        table.loc[:, list(COLUMNS)].sort_values("ID").to_csv(file, index=False, lineterminator="\n")
+
+
+def lines(table: pd.DataFrame) -> np.ndarray:
+    """[n] the lines that `write` would write of n utterances, in their order: text that many manifests share."""
+    text = table.loc[:, list(COLUMNS)].to_csv(index=False, header=False, lineterminator="\n")
+    return np.array(text.split("\n")[:-1], object)
+
+
+def write_lines(path: Path, some: Iterable[str]) -> None:
+    """Write a table of utterances of some of their `lines`, whole or not at all."""
+    with atomic(path) as file:
+        file.writelines(f"{line}\n" for line in (",".join(COLUMNS), *some))
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a table of utterances; a word such as NA or null stays the text that it is.
+
+    Raises
+    ------
+    UserError
+        The file is absent, or not a table of utterances.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)
+    except FileNotFoundError:
+        raise UserError(f"there is no manifest {path}", "run the stages before this one: ./run.sh --stage 0") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise _broken(path, error) from None
+    if tuple(table.columns) != COLUMNS:
+        raise _broken(path, f"it has the columns {','.join(table.columns)}, not {','.join(COLUMNS)}")
+    try:
+        table = table.astype({"duration": float})
+    except ValueError as error:
+        raise _broken(path, error) from None
+    if not table["duration"].between(0, float("inf"), inclusive="neither").all():
+        raise _broken(path, "it has a duration that is not above 0")
+    return table
+
+
+def _broken(path: Path, reason: Exception | str) -> UserError:
+    reason = " ".join(str(reason).split())  # pandas ends its messages with a newline
+    return UserError(f"{path} is not a table of utterances: {reason}", "make it anew with --stage 0 --force true")
+
+
+def labels(table: pd.DataFrame) -> list[str]:
+    """List the emotions of a table in the order that every model and table uses: alphabetical."""
+    return sorted(table["emo"].unique())
+
+
+def resolve(wav: pd.Series, data_root: Path) -> pd.Series:
+    """Replace the leading `$data_root` of each path, and no other `$`."""
+    return str(data_root) + wav.str.removeprefix(DATA_ROOT)

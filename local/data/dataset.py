@@ -1,0 +1,154 @@
+"""Utterances as batches: audio at 16 kHz mono, token and class indices, true lengths."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+from local.audio.header import SAMPLE_RATE
+from local.core.errors import UserError
+from local.corpora import manifest
+from local.data.store import Store
+from local.encoders.base import padded
+from local.systems import Targets
+from local.text.tokenizer import Tokenizer
+
+
+@dataclass
+class Batch:
+    """Utterances padded to the longest of them, and to a multiple of `GRID`.
+
+    Attributes
+    ----------
+    ids
+        B names of utterances.
+    wavs
+        [B, N] float samples, or [B, T, c] features of a frozen CNN; zero beyond each utterance's end.
+    lengths
+        [B] int, true samples, or frames; they and the tokens stay on the CPU (see `local.systems`).
+    targets
+        Class and token indices.
+    texts
+        B normalised transcripts.
+    """
+
+    ids: list[str]
+    wavs: Tensor
+    lengths: Tensor
+    targets: Targets
+    texts: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: str | torch.device) -> Batch:
+        """Move what a device computes with to it."""
+        targets = self.targets._replace(emotion=self.targets.emotion.to(device, non_blocking=True))
+        return replace(self, wavs=self.wavs.to(device, non_blocking=True), targets=targets)
+
+    def pin_memory(self) -> Batch:
+        """Move the tensors to page-locked memory (called by the DataLoader)."""
+        targets = Targets(*(tensor.pin_memory() for tensor in self.targets))
+        return Batch(self.ids, self.wavs.pin_memory(), self.lengths.pin_memory(), targets, self.texts)
+
+
+class Utterances(Dataset):
+    """The utterances of a manifest.
+
+    Parameters
+    ----------
+    table
+        Table of utterances.
+    audio
+        By ID: [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN.
+    labels
+        The emotions, in the order of the model's classes.
+    tokenizer
+        Turns transcripts into tokens.
+    """
+
+    def __init__(
+        self, table: pd.DataFrame, audio: Mapping[str, Tensor], labels: list[str], tokenizer: Tokenizer
+    ) -> None:
+        self.ids = table["ID"].tolist()
+        self.audio = audio
+        self.durations = table["duration"].to_numpy()
+        self.emotions = [labels.index(label) for label in table["emo"]]
+        self.texts = table["wrd"].tolist()
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def of(cls, path: Path, store: Store, labels: list[str], tokenizer: Tokenizer) -> Utterances:
+        """The utterances of a manifest, whose audio the store holds.
+
+        Raises
+        ------
+        UserError
+            The store lacks some of them, as their audio could not be used.
+        """
+        table = manifest.read(path)
+        store.refuse_lacking(table["ID"])
+        return cls(table, store, labels, tokenizer)
+
+    def refuse_longer_than(self, max_samples: int | None) -> None:
+        """Refuse, before the first step, utterances that an encoder cannot read whole.
+
+        Raises
+        ------
+        UserError
+            The first utterance that is too long.
+        """
+        for name, duration in zip(self.ids, self.durations, strict=True):
+            if max_samples is not None and duration * SAMPLE_RATE > max_samples:
+                raise UserError(
+                    f"utterance {name} lasts {duration:.1f} s: the encoder reads {max_samples / SAMPLE_RATE:.0f} s",
+                    "take another --encoder, or cut the utterance",
+                )
+
+    def over(self, audio: Mapping[str, Tensor]) -> Utterances:
+        """The same utterances over other input: features in place of waveforms."""
+        other = copy.copy(self)
+        other.audio = audio
+        return other
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor]:
+        return index, self.audio[self.ids[index]]
+
+    def collate(self, items: list[tuple[int, Tensor]]) -> Batch:
+        """Pad utterances into a batch."""
+        indices, wavs = [index for index, _ in items], [wav for _, wav in items]
+        tokens = [torch.tensor(self.tokenizer.encode(self.texts[index]), dtype=torch.long) for index in indices]
+        targets = Targets(
+            emotion=torch.tensor([self.emotions[index] for index in indices]),
+            tokens=pad_sequence(tokens, batch_first=True),
+            n_tokens=torch.tensor([len(item) for item in tokens]),
+        )
+        return Batch(
+            ids=[self.ids[index] for index in indices],
+            wavs=padded(wavs),
+            lengths=torch.tensor([len(wav) for wav in wavs]),
+            targets=targets,
+            texts=[self.texts[index] for index in indices],
+        )
+
+
+def loader(utterances: Utterances, batch_sampler, num_workers: int = 0) -> DataLoader:
+    """Read the batches that a sampler names."""
+    return DataLoader(
+        utterances,
+        batch_sampler=batch_sampler,
+        collate_fn=utterances.collate,
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,101 @@
+"""What is exported: the system of a run folder, or of several as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from speechbrain.utils.checkpoints import average_checkpoints
+
+from local.config import hparams
+from local.core.errors import UserError
+from local.corpora import manifest
+from local.experiment.job import Job, read_environment
+from local.inference.ensemble import Ensemble
+from local.inference.model_folder import Model
+from local.training.checkpoints import WholeCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
+
+
+def trained(run: Path, average: int = 1) -> Model:
+    """The model of a run folder.
+
+    Parameters
+    ----------
+    run
+        `results/<corpus>/<protocol>/<name>/seed<S>/<fold>`.
+    average
+        1 takes the checkpoint that the test part was decoded with; K the mean weights of the K latest.
+
+    Raises
+    ------
+    UserError
+        It is no run folder, or was not trained to its end, or has not K checkpoints.
+    """
+    job = Job.of_run(run)
+    if not job.training().path.exists():
+        raise UserError(f"{run} was not trained to its end", "run stage 2 for it")
+    values = hparams.build((run / "hyperparams.yaml").read_text(encoding="utf-8"))
+    system = values["system"].eval().requires_grad_(False)
+    checkpointer = WholeCheckpointer(run / "save")
+    key = best if average == 1 else epoch
+    checkpoints = checkpointer.find_checkpoints(importance_key=key, ckpt_predicate=has_ended)[:average]
+    # The best checkpoint may be an older one.
+    kept = sum(epoch(checkpoints[0]) - epoch(checkpoint) < average for checkpoint in checkpoints)
+    if kept < average:
+        raise UserError(
+            f"{run / 'save'} holds {kept} of the {average} latest checkpoints", f"train with -- --keep_last {average}"
+        )
+    for checkpoint in checkpoints:
+        refuse_damaged(checkpoint)
+    with values_only(checkpoints[0]):
+        system.load_state_dict(average_checkpoints(checkpoints, "system"))
+    options = job.options
+    pretrained = values["encoder"] if isinstance(values["encoder"], str) else None
+    provenance = {
+        "corpus": options.corpus,
+        "protocol": options.protocol_name,
+        "valid": job.valid,
+        "name": options.name,
+        "seed": job.seed,
+        "folds": [job.fold],
+        "epochs": [max(checkpoint.meta["epoch"] for checkpoint in checkpoints)],
+        "averaged": average,
+        "commit": read_environment(run)["commit"],
+        # A folder's place on this machine is nobody else's business.
+        "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
+    }
+    longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
+    return Model(system, job.labels, job.tokenizer.pieces, [len(job.tokenizer)], longest, provenance)
+
+
+def ensemble(runs: list[Path], average: int = 1) -> Model:
+    """The mean of the models of several folds of one experiment; see `trained` for what is refused.
+
+    Raises
+    ------
+    UserError
+        Besides: their tokens are pieces of words, and not the same.
+    """
+    models = [trained(run, average) for run in runs]
+    first = models[0]
+    tokens = first.tokens + sorted({token for model in models for token in model.tokens} - set(first.tokens))
+    if any(set(model.tokens) != set(tokens) for model in models) and max(map(len, tokens[2:]), default=0) > 1:
+        raise UserError(
+            f"the folds of {runs[0].parent} cut words into different pieces, which cannot be averaged",
+            "take --token_type char, or export one fold",
+        )
+    orders = [
+        [model.tokens.index(token) if token in model.tokens else len(model.tokens) for token in tokens]
+        for model in models
+    ]
+    provenance = first.provenance | {
+        name: [each for model in models for each in model.provenance[name]] for name in ("folds", "epochs")
+    }
+    return Model(
+        Ensemble([model.system for model in models], torch.tensor(orders)).eval(),
+        first.labels,
+        tokens,
+        [len(model.tokens) for model in models],
+        max(model.max_seconds for model in models),
+        provenance,
+    )

@@ -1,0 +1,187 @@
+"""Folders that plain transformers loads, without this project and without code of their own.
+
+    emotion/    AutoModelForAudioClassification, AutoFeatureExtractor; pipeline("audio-classification")
+    ctc/        AutoModelForCTC, AutoProcessor; pipeline("automatic-speech-recognition")
+
+transformers' head for a class has two linear layers and a mean over the true frames between them. The emotion
+head, which is linear too, is its first layer; its second is the identity.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForAudioClassification,
+    AutoModelForCTC,
+    PreTrainedModel,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+)
+
+from local.audio.header import SAMPLE_RATE
+from local.encoders import Encoder, description
+from local.encoders.waveform import WaveformEncoder
+from local.inference.ensemble import Ensemble
+from local.inference.model_folder import Model
+from local.systems.mtl import MultiTaskSystem
+from local.text.ctc import SPACE
+from local.text.tokenizer import BLANK, UNKNOWN
+
+EMOTION, CTC = "emotion", "ctc"
+SAME = 1e-4  # posteriors that differ by less are called the same
+
+
+def write(folder: Path, model: Model) -> list[str]:
+    """Write both folders into a folder, or remove what is there of them where transformers has no such model.
+
+    Parameters
+    ----------
+    folder
+        It is made if need be.
+    model
+        On any device; in evaluation mode.
+
+    Returns
+    -------
+    Sentences for the reader: what transformers does otherwise, measured; or why there are no such folders.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    reason = _reason_against(model)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name:
+        made = Path(name)
+        notes = [reason] if reason else [_write_emotion(made / EMOTION, model), _write_ctc(made / CTC, model)]
+        for part in (EMOTION, CTC):
+            if (folder / part).exists():
+                shutil.rmtree(folder / part)
+            if (made / part).exists():
+                # Weights come out readable by their owner alone, whatever the umask.
+                shutil.copymode(made / part / "config.json", made / part / "model.safetensors")
+                (made / part).rename(folder / part)
+    return notes
+
+
+def _reason_against(model: Model) -> str | None:
+    """Why transformers has no such model; None if it has."""
+    without = f"There are no folders `{EMOTION}` and `{CTC}` for plain transformers: "
+    if isinstance(model.system, Ensemble):
+        return without + "it has no model that averages several."
+    if type(model.system) is not MultiTaskSystem:
+        return without + "it has no model of this kind."
+    if model.system.pooling != "mean":
+        return without + "its models take the mean over frames, this one the sum."
+    if not isinstance(model.system.encoder, WaveformEncoder):
+        return without + f"they are not made of a {model.system.encoder.model.config.model_type} encoder."
+    return None
+
+
+def _write_emotion(folder: Path, model: Model) -> str:
+    """Write the classifier of utterances; what is to be known of it."""
+    system, labels = model.system, model.labels
+    classifier = _with_encoder(
+        AutoModelForAudioClassification,
+        system.encoder,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+        problem_type="single_label_classification",
+        classifier_proj_size=len(labels),
+        use_weighted_layer_sum=False,
+    )
+    classifier.projector.load_state_dict(system.emotion_head.state_dict())
+    nn.init.eye_(classifier.classifier.weight)
+    nn.init.zeros_(classifier.classifier.bias)
+    extractor = _extractor(system.encoder)
+    classifier.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    return _note_on_batches(classifier, extractor)
+
+
+def _write_ctc(folder: Path, model: Model) -> str:
+    """Write the recogniser of tokens; what is to be known of it."""
+    system = model.system
+    recogniser = _with_encoder(
+        AutoModelForCTC,
+        system.encoder,
+        vocab_size=len(model.tokens),
+        pad_token_id=BLANK,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    recogniser.lm_head.load_state_dict(system.token_head.state_dict())
+    recogniser.save_pretrained(folder)
+    _extractor(system.encoder).save_pretrained(folder)
+    _save_tokenizer(folder, model.tokens)
+    note = (
+        f"Where `{CTC}` hears two word boundaries in a row, its text has two spaces between the words; "
+        "`' '.join(text.split())` is this model's transcript."
+    )
+    if any(SPACE in token and token != SPACE for token in model.tokens):
+        note += " It times tokens (`char`), but not words, which begin within a token."
+    return note
+
+
+def _with_encoder(auto: type, encoder: Encoder, **settings: object) -> PreTrainedModel:
+    """Make a model of transformers with a copy of the encoder's weights and heads of its own."""
+    # Made anew: the encoder's own configuration and modules have been changed for the sake of speed.
+    config, _ = description(encoder)
+    model = auto.from_config(AutoConfig.for_model(**config | settings)).eval()
+    model.base_model.load_state_dict(encoder.model.state_dict())
+    return model
+
+
+def _extractor(encoder: WaveformEncoder) -> Wav2Vec2FeatureExtractor:
+    """Make what prepares waveforms; with its mask, padding is left out of attention and of the mean."""
+    return Wav2Vec2FeatureExtractor(
+        sampling_rate=SAMPLE_RATE, padding_value=0.0, do_normalize=encoder.normalise, return_attention_mask=True
+    )
+
+
+def _save_tokenizer(folder: Path, tokens: list[str]) -> None:
+    """Write a tokenizer that decodes as `local.text.ctc` does, but for several spaces in a row."""
+    # It joins what stands in its vocabulary, | as a space: once loaded, it knows no other delimiter. No token
+    # is |, since transcripts have none. The unknown symbol, which says nothing, stands there as nothing.
+    pieces = ["|" if token == SPACE else token.replace(SPACE, " ") for token in tokens]
+    pieces[UNKNOWN : UNKNOWN + 1] = [""]
+    path = folder / "vocab.json"
+    path.write_text(json.dumps({piece: index for index, piece in enumerate(pieces)}), encoding="utf-8")
+    tokenizer = Wav2Vec2CTCTokenizer(
+        str(path),
+        pad_token=pieces[BLANK],
+        unk_token="",
+        bos_token=None,
+        eos_token=None,
+        clean_up_tokenization_spaces=False,
+        processor_class="Wav2Vec2Processor",  # AutoProcessor knows of none for data2vec-audio
+    )
+    tokenizer.save_pretrained(folder)
+
+
+def _note_on_batches(classifier: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor) -> str:
+    """What a padded batch does to the classifier's logits, measured: its posteriors may be too sure to show it."""
+    noise = np.random.default_rng(1)
+    times = [np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE for seconds in (3, 1)]
+    # It comes and goes four times a second, as syllables do.
+    wavs = [0.1 * np.sin(4 * np.pi * time) * noise.normal(size=len(time)) for time in times]
+
+    def logits(wavs: list[np.ndarray]) -> Tensor:
+        inputs = extractor(wavs, sampling_rate=SAMPLE_RATE, padding=True, return_tensors="pt")
+        return classifier(**inputs).logits
+
+    with torch.inference_mode():
+        alone = torch.cat([logits([wav]) for wav in wavs])
+        difference = (logits(wavs) - alone).abs().max().item()
+    if difference < SAME:
+        within = f"{max(difference, 1e-6):.0e}"
+        return f"In a padded batch of transformers an utterance has the logits that it has alone, to {within}."
+    through = "group norm" if getattr(classifier.config, "feat_extract_norm", "") == "group" else "convolutions"
+    return (
+        f"In a padded batch of transformers padding reaches the utterances through the encoder's {through}: "
+        f"logits of 1 s and 3 s of noise moved by up to {difference:.1g}, so give it one utterance at a time."
+    )

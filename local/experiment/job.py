@@ -1,0 +1,139 @@
+"""One job: a fold with a seed, what it reads, where it writes, and what of it is done. No torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from local.config import hparams
+from local.config.trust import refuse_foreign
+from local.core import markers
+from local.core.errors import UserError
+from local.core.files import digest
+from local.core.markers import Marker
+from local.experiment.options import Options, parse
+from local.text.tokenizer import Tokenizer
+
+ASKED = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
+
+
+class Job:
+    """A fold with a seed, of an experiment.
+
+    Attributes
+    ----------
+    folder
+        The run folder.
+    manifests
+        The fold's folder of manifests.
+    labels
+        The emotions, in the order of the model's classes.
+    yaml
+        The text of the resolved YAML, which builds the system by itself.
+    """
+
+    def __init__(self, options: Options, fold: str, seed: int) -> None:
+        self.options, self.fold, self.seed = options, fold, seed
+        self.valid = options.chosen_valid()
+        folds_folder = options.folds_folder(self.valid)
+        self.manifests = folds_folder / fold
+        self.folder = options.run_folder(seed, fold)
+        self.labels: list[str] = markers.read(folds_folder / "folds.json")["facts"]["labels"]
+        self.tokenizer = Tokenizer(self.manifests / "tokenizer.model")
+        given = {"seed": seed, "n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
+        self.yaml = hparams.resolved(options.hparams, options.overrides | given)
+
+    @classmethod
+    def of_run(cls, run: Path) -> Job:
+        """The job whose run folder it is.
+
+        Raises
+        ------
+        UserError
+            It is no run folder, or its run has not ended, or it is of a version that did not tell enough, or its
+            YAML would build what is not of this project.
+        """
+        refuse_no_run(run)
+        refuse_foreign(run)
+        return cls.asked_for(parse(option_words(run, read_environment(run)["job"])))
+
+    @classmethod
+    def asked_for(cls, options: Options) -> Job:
+        """The one job of options that name a fold and a seed; `UserError` where the protocol has no such fold."""
+        return cls(options, options.chosen_folds()[0], options.seeds[0])
+
+    def training(self) -> Marker:
+        """The marker of stage 2: made from the fold's training and validation parts and the YAML's values."""
+        values = {
+            key: value for key, value in self.options.values.items() if key not in (*hparams.RUNTIME, *hparams.GIVEN)
+        }
+        manifests = self._digests("train.csv", "valid.csv", "tokenizer.model")
+        return Marker(self.folder / "train.json", {"valid": self.valid} | manifests | values)
+
+    def decoding(self) -> Marker:
+        """The marker of stage 3: made from the training and the test part."""
+        return Marker(
+            self.folder / "decode.json", {"training": digest(self.training().path)} | self._digests("test.csv")
+        )
+
+    def done(self, step: str) -> bool:
+        """Tell whether `train` or `decode` is done.
+
+        Raises
+        ------
+        UserError
+            It was trained with other values or manifests; without an earlier training there is
+            nothing to decode.
+        """
+        if step == "train":
+            return self.training().done(f"training of {self.folder}", self.options.force)
+        markers.read(self.training().path)
+        # Other inputs can only mean that the job was trained anew: its old predictions are worth nothing.
+        return self.decoding().done(f"decoding of {self.folder}", self.options.force, redo=True)
+
+    def _digests(self, *names: str) -> dict[str, str]:
+        paths = [self.manifests / name for name in names]
+        return {path.name: digest(path) for path in paths if path.exists()}
+
+
+def option_words(run: Path, asked: dict[str, Any]) -> list[str]:
+    """The options that ask for the job of a run folder again; `asked` is `job` of its env.json."""
+    given = {name: asked[name] for name in ("corpus", "protocol", "valid", "name")}
+    given |= {"hold-text": str(asked["hold_text"]).lower(), "folds": asked["fold"], "seeds": asked["seed"]}
+    return [f"--{name}={value}" for name, value in {**given, "hparams": run / "hyperparams.yaml"}.items()]
+
+
+def refuse_no_run(run: Path) -> None:
+    """Refuse a folder in which no training was begun.
+
+    Raises
+    ------
+    UserError
+        It is none, or absent.
+    """
+    if not (run / "hyperparams.yaml").is_file():
+        what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is not there"
+        raise UserError(f"{run} {what}", "give results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
+
+
+def read_environment(run: Path) -> dict[str, Any]:
+    """Read env.json of a run folder.
+
+    Raises
+    ------
+    UserError
+        It is absent or damaged, or of a version that did not tell which job it is.
+    """
+    path = run / "env.json"
+    try:
+        environment = json.loads(path.read_text(encoding="utf-8"))
+        known = environment.get("job", {}).keys() >= ASKED
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "run stage 2 for it again with --force true") from None
+    if not known:
+        raise UserError(
+            f"{path} does not say which job it is: it was made by an older version",
+            f"make it anew with this version (--force true); {run / 'train.log'} has the command",
+        )
+    return environment

@@ -1,0 +1,46 @@
+"""Export a trained fold as one folder that loads in four ways, or all folds as an ensemble.
+
+    python -m local.export RUN_DIR OUT [--average K] [--int8] [--force]
+    python -m local.export results/<corpus>/<protocol>/<name>/seed<S> OUT --ensemble
+
+RUN_DIR is `results/<corpus>/<protocol>/<name>/seed<S>/<fold>`. OUT holds, whole or not at all,
+
+    config.json, model.safetensors   the model as `local.inference.recognizer.EmotionRecognizer` and plain torch read it
+    emotion/, ctc/                   the same for plain transformers, where its classes can say the same
+    model.onnx                       the same for onnxruntime; model.int8.onnx with --int8
+    README.md                        the model card: data, protocol, figures, licence, use and misuse
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from local.core import logs  # before anything of SpeechBrain
+from local.core.errors import Parser, UserError, exits
+from local.deploy.folder import export, refuse_standing
+
+
+@exits
+def main() -> None:
+    """Export what the command line names."""
+    logs.log_to_stderr()
+    parser = Parser(
+        prog="python -m local.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_DIR")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--average", type=int, default=1, metavar="K", help="the mean of the K latest checkpoints")
+    parser.add_argument("--ensemble", action="store_true", help="the mean of the folds' posteriors")
+    parser.add_argument("--int8", action="store_true", help="an ONNX file of 8 bits as well, and what it costs")
+    parser.add_argument("--force", action="store_true", help="write over an earlier export")
+    given = parser.parse_args(sys.argv[1:])
+    if given.average < 1:
+        raise UserError(f"--average {given.average}: no such number of checkpoints", "give 1 or more")
+    refuse_standing(given.out, given.force)
+    export(given.run, given.out, given.average, given.ensemble, given.int8)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Lines of output: for people, for tables, for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TextIO
+
+from local.inference.items import Item
+from local.inference.recognizer import Analysis
+from local.scoring.predictions import POSTERIOR
+
+
+class Table:
+    """For people: widths of a terminal."""
+
+    def __init__(self, out: TextIO, labels: list[str], in_windows: bool) -> None:
+        self.out, self.in_windows = out, in_windows
+        self.width = max(7, *map(len, labels))
+        times = f"{'from':>9} {'to':>9} " if in_windows else ""
+        print(f"{'emotion':{self.width}} {'prob.':>6} {'seconds':>8} {times}file: transcript", file=out)
+
+    def write(self, item: Item, analysis: Analysis | None) -> None:
+        """Write the line of a file or a window."""
+        span = f"{item.start or 0:9.2f} {item.end or 0:9.2f} " if self.in_windows else ""
+        name = item.file.replace("\n", "\\n")
+        if analysis is None:
+            print(f"{'-':{self.width}} {'-':>6} {'-':>8} {' ' * len(span)}{name}: error: {item.error}", file=self.out)
+            return
+        share = analysis.posteriors[analysis.emotion]
+        flags = f" [{', '.join(analysis.flags)}]" if analysis.flags else ""
+        start = f"{analysis.emotion:{self.width}} {share:6.1%} {analysis.duration:8.2f} {span}"
+        print(f"{start}{name}: {analysis.transcript}{flags}", file=self.out)
+
+
+class CommaSeparated:
+    """For tables: posteriors with 6 digits, times in seconds with 3."""
+
+    def __init__(self, out: TextIO, labels: list[str], in_windows: bool) -> None:
+        times = ["start", "end"] if in_windows else []
+        names = ["file", *times, "emotion", *(POSTERIOR + label for label in labels)]
+        self.rows = csv.DictWriter(
+            out, [*names, "transcript", "duration", "flags", "error"], restval="", lineterminator="\n"
+        )
+        self.rows.writeheader()
+
+    def write(self, item: Item, analysis: Analysis | None) -> None:
+        """Write the row of a file or a window."""
+        row = {"file": item.file, "error": item.error}
+        if item.start is not None:
+            row |= {"start": f"{item.start:.3f}", "end": f"{item.end:.3f}"}
+        if analysis is not None:
+            row |= {POSTERIOR + label: f"{share:.6f}" for label, share in analysis.posteriors.items()}
+            row |= {"emotion": analysis.emotion, "transcript": analysis.transcript}
+            row |= {"duration": f"{analysis.duration:.3f}", "flags": "; ".join(analysis.flags)}
+        self.rows.writerow(row)
+
+
+class JsonLines:
+    """For programs: all that is known, word times too."""
+
+    def __init__(self, out: TextIO, labels: list[str], in_windows: bool) -> None:
+        self.out = out
+
+    def write(self, item: Item, analysis: Analysis | None) -> None:
+        """Write the object of a file or a window."""
+        found: dict = {"file": item.file}
+        if item.start is not None:
+            found |= {"start": item.start, "end": item.end}
+        if analysis is None:
+            found["error"] = item.error
+        else:
+            found |= vars(analysis) | {"words": [word._asdict() for word in analysis.later(item.start or 0.0).words]}
+        print(json.dumps(found, ensure_ascii=False), file=self.out)
+
+
+FORMATS = {"table": Table, "csv": CommaSeparated, "jsonl": JsonLines}

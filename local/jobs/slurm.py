@@ -1,0 +1,281 @@
+"""Stages 2 and 3 on a Slurm cluster: a job array each, sent through submitit, waited for and come back to.
+
+A job is what the local launcher would start, with the same log. When its time ends or another takes
+its place, it is queued again and goes on from what it has saved. Which job of Slurm's each one is
+stands in `slurm/<step>.json` of the experiment's folder, beside what submitit writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import submitit
+from submitit.core.utils import DelayedSubmission, FailedJobError
+from tqdm import tqdm
+
+from local.config import cluster
+from local.core import signals
+from local.core.errors import UserError
+from local.core.files import atomic
+from local.core.lock import alone
+from local.experiment.job import Job
+from local.experiment.options import Options
+from local.jobs.process import Run, threads, version
+from local.jobs.torchrun import torchrun
+
+POLL = 5.0  # seconds between two questions to Slurm, each about all jobs
+RESTARTS = 1000  # times that a job may come to its time limit
+# Every other state is of a job that runs or may run yet.
+ENDED = (
+    *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"),
+    *("DEADLINE", "PREEMPTED", "REVOKED"),
+)
+TIME_IS_UP = signal.SIGUSR2  # submitit has Slurm send it before the time limit
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job as squeue shows it: its state, why it waits, and where it runs."""
+
+    state: str
+    reason: str
+    nodes: str
+
+
+@dataclass
+class Task:
+    """What one element of the array does, on each of its nodes.
+
+    Attributes
+    ----------
+    force
+        Whether the run folder is to be begun anew, whatever stands there.
+    begun
+        Its hyperparams.yaml when the job was sent; see `local.launch.version`.
+    nodes, processes
+        Nodes of the job, and processes on each.
+    """
+
+    name: str
+    command: list[str]
+    log: Path
+    force: bool
+    begun: tuple[int, int] | None
+    nodes: int
+    processes: int
+    process: subprocess.Popen | None = field(default=None, init=False)
+
+    def __call__(self) -> None:
+        """Run the job; end with its code."""
+        node = int(os.environ["SLURM_NODEID"])
+        run = Run(self.name, self._words(), self.log.with_suffix(f".node{node}.log") if node else self.log)
+        os.environ.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_ON_NODE"])
+        with _held_back(TIME_IS_UP):  # Slurm signals every process of a job: this one must not reach the training
+            run.start(0, os.environ | threads(self.processes))
+        self.process = run.process
+        try:
+            run.process.wait()
+        finally:  # also when submitit ends this process, after `checkpoint`
+            code = run.end()
+        if code:
+            sys.exit(code)
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Let the training save and end, as its time is up; return what is to be queued again."""
+        self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ChildProcessError):  # it has ended, and been waited for
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        return DelayedSubmission(replace(self))
+
+    def _words(self) -> list[str]:
+        command = list(self.command)
+        if self.nodes > 1:
+            host = submitit.JobEnvironment().hostnames[0]
+            port = 10_000 + int(os.environ["SLURM_JOB_ID"]) % 20_000
+            start = torchrun(self.processes, self.nodes, int(os.environ["SLURM_NODEID"]), f"{host}:{port}")
+            command[: command.index("local.train") - 1] = start
+        if self.force and version(_yaml(self.log)) != self.begun:
+            # It has been begun anew, by this job before it was queued again.
+            at = command.index("--") if "--" in command else len(command)
+            command[at:at] = ["--force", "false"]
+        return command
+
+
+@contextlib.contextmanager
+def _held_back(number: int) -> Iterator[None]:
+    """Let a signal wait; in a process that is started meanwhile, for ever."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _yaml(log: Path) -> Path:
+    return log.with_name("hyperparams.yaml")
+
+
+def entries(name: str) -> dict[str, Entry] | None:
+    """The user's jobs of a name as squeue knows them, by their ids.
+
+    Returns
+    -------
+    None when squeue does not answer. It forgets a job some minutes after its end.
+    """
+    command = ["squeue", "--me", "--array", "--states=all", "--noheader", f"--name={name}", "--format=%i|%T|%r|%N"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    if told.returncode:
+        return None
+    rows = [line.split("|") for line in told.stdout.splitlines()]
+    return {job_id: Entry(state, reason, nodes) for job_id, state, reason, nodes in rows}
+
+
+def sent(experiment: Path, step: str) -> dict[str, str]:
+    """The ids under which Slurm knows an experiment's jobs, by their names: `seed1/01F`."""
+    try:
+        return json.loads((experiment / "slurm" / f"{step}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def run_all(waiting: list[Run], step: str, options: Options) -> list[Run]:
+    """Send the jobs that are not with Slurm already, and wait for all of them; return those that failed.
+
+    When the waiting is interrupted, the jobs stay.
+
+    Raises
+    ------
+    UserError
+        Slurm does not answer, or does not take them.
+    """
+    left = {run.name: run for run in waiting}
+    with signals.deferred() as asked:
+        _send_missing(waiting, step, options)
+        failed = _wait(left, step, options, asked)
+    if left:
+        _tell_how_to_come_back(left, step, options)
+        sys.exit(signals.exit_code(asked.number))
+    return failed
+
+
+def _tell_how_to_come_back(left: Iterable[str], step: str, options: Options) -> None:
+    ids = sent(options.experiment_folder, step)
+    print(
+        f"the jobs go on without this command: {' '.join(left)}\n"
+        f"  ./run.sh --status --name {options.name}   shows them\n"
+        f"  the same command again   comes back to them\n"
+        f"  scancel {_arrays(ids[name] for name in left)}   ends them",
+        file=sys.stderr,
+    )
+
+
+def _send_missing(waiting: list[Run], step: str, options: Options) -> None:
+    """Send the jobs that are not with Slurm, and take note of them."""
+    record = options.experiment_folder / "slurm" / f"{step}.json"
+    # Of two commands at once the second waits for the jobs of the first. A Ctrl-C does not reach sbatch.
+    with alone(record.with_name(f".{step}.lock"), "sends jobs"), _held_back(signal.SIGINT):
+        known = entries(cluster.job_name(options.experiment_folder, step))
+        if known is None:
+            raise UserError("squeue does not answer", "try it by hand; run the same command again when it does")
+        ids = sent(options.experiment_folder, step)
+        alive = {job_id for job_id, entry in known.items() if entry.state not in ENDED}
+        going = [run for run in waiting if ids.get(run.name) in alive]
+        missing = [run for run in waiting if run not in going]
+        if missing:
+            ids |= _send(missing, step, options)
+            with atomic(record) as file:
+                json.dump(ids, file, indent=1)
+    for runs, said in ((going, "are with Slurm already"), (missing, "sent to Slurm")):
+        if runs:
+            print(f"  {len(runs)} jobs {said}, as {_arrays(ids[run.name] for run in runs)}")
+
+
+def _arrays(ids: Iterable[str]) -> str:
+    return " ".join(dict.fromkeys(one.split("_")[0] for one in ids))
+
+
+def _send(runs: list[Run], step: str, options: Options) -> dict[str, str]:
+    """Send jobs as one array; return their ids by their names."""
+    executor = submitit.AutoExecutor(
+        options.experiment_folder / "slurm", cluster="slurm", slurm_max_num_timeout=RESTARTS
+    )
+    name = cluster.job_name(options.experiment_folder, step)
+    executor.update_parameters(**cluster.request(options.values, options.processes, options.jobs, name, step))
+    nodes, processes, _ = cluster.layout(options.values, options.processes) if step == "train" else (1, 1, 0)
+    tasks = [
+        Task(*(run.name, run.command, run.log), options.force, version(_yaml(run.log)), *(nodes, processes))
+        for run in runs
+    ]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # submitit shows what it raises as well
+            jobs = executor.submit_array(tasks)
+    except FailedJobError as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"Slurm refuses the jobs: {told}", "mend the block slurm of the YAML") from None
+    return {run.name: job.job_id for run, job in zip(runs, jobs, strict=True)}
+
+
+def _wait(left: dict[str, Run], step: str, options: Options, asked: signals.Deferred) -> list[Run]:
+    """Wait until the jobs of `left` have ended and are taken out, or a signal comes; return those that failed."""
+    ids = sent(options.experiment_folder, step)
+    states: dict[str, str] = {}
+    failed: list[Run] = []
+    with tqdm(total=len(left), unit="job", disable=not sys.stderr.isatty()) as bar:
+        while left and not asked.number:
+            known = entries(cluster.job_name(options.experiment_folder, step))
+            for run in list(left.values()) if known is not None else ():
+                entry = known.get(ids[run.name])
+                said = ""
+                if entry is None or entry.state in ENDED:
+                    del left[run.name]
+                    said = "done" if _is_done(run, entry, step, options) else _failure(run, ids[run.name], entry)
+                    failed += [run] if said != "done" else []
+                    bar.update()
+                elif entry.state == "RUNNING" != states.get(run.name):
+                    said = f"running on {entry.nodes}"
+                elif entry.state == "PENDING" != states.get(run.name, "PENDING"):
+                    said = "requeued"
+                states[run.name] = entry.state if entry else ""
+                if said:
+                    bar.write(f"  {run.name} (job {ids[run.name]}): {said}", file=sys.stdout)
+            until = time.monotonic() + POLL
+            while left and not asked.number and time.monotonic() < until:
+                time.sleep(0.1)
+    return failed
+
+
+def _is_done(run: Run, entry: Entry | None, step: str, options: Options) -> bool:
+    """Whether a job that has ended did what it was for: Slurm's word, or where it has none any more, the marker."""
+    if (folder := run.log.parent).is_dir():
+        folder.chmod(folder.stat().st_mode)  # lets NFS see what a node has written there
+    if entry is not None:
+        return entry.state == "COMPLETED"
+    seed, fold = run.name.removeprefix("seed").split("/")
+    return Job(replace(options, force=False), fold, int(seed)).done(step)
+
+
+def _failure(run: Run, job_id: str, entry: Entry | None) -> str:
+    """Say how a job failed; where its log does not tell, because Slurm ended the job, add it there."""
+    state = entry.state.replace("_", " ").lower() if entry else "gone from the queue"
+    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines() if run.log.exists() else []
+    if (entry is None or entry.state == "FAILED") and lines and lines[-1].startswith("# Ended (code"):
+        state = lines[-1].partition("(")[2].partition(")")[0]
+    else:
+        run.log.parent.mkdir(parents=True, exist_ok=True)
+        with open(run.log, "a", encoding="utf-8") as log:
+            errors = run.log.parents[2] / "slurm" / f"{job_id}_0_log.err"
+            log.write(f"error: Slurm ended job {job_id}: {state}; its own output is in {errors}\n")
+    return f"FAILED ({state}), see {run.log}"

@@ -1,0 +1,119 @@
+"""The experiments that stand beside one: same corpus, same protocol, another name.
+
+They are compared with it pair by pair, and those that differ in alpha alone draw the paper's Figure 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from local.config import hparams
+from local.core.errors import UserError
+from local.scoring import scored, stats
+from local.scoring.comparison import TESTS, compare, unlike
+from local.scoring.scored import Experiment
+
+# What may differ between the lines of one figure: alpha, and the learning rates, as the paper
+# takes a smaller one at alpha 0.
+FREE = ("alpha", "lr", "head_lr", "seed", *hparams.RUNTIME)
+
+
+def siblings(own: Experiment) -> tuple[list[Experiment], dict[str, str]]:
+    """Read the scored experiments beside `own`, by name; and why one cannot be read, of those that cannot."""
+    found, unreadable = [], {}
+    for folder in sorted(own.folder.parent.iterdir()):
+        if folder.name == own.folder.name or not (folder / "folds.csv").exists():
+            continue
+        try:
+            other = scored.load(folder)
+            _ = other.values, other.epochs, other.predictions
+        except UserError as error:
+            unreadable[folder.name] = error.what
+        except OSError as error:
+            unreadable[folder.name] = f"it is not whole: {error}"
+        else:
+            found.append(other)
+    return found, unreadable
+
+
+def comparison(own: Experiment, others: list[Experiment]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Compare `own` (A) with each of the others (B); p values after Holm over these pairs.
+
+    Returns
+    -------
+    The columns of `local.compare.compare`; and why another cannot be compared, of those that cannot.
+    """
+    reasons = {other.name: unlike(own, other) for other in others}
+    pairs = [compare([own, other]) for other in others if not reasons[other.name]]
+    table = pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame()
+    corrected = {f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs}
+    return table.assign(**corrected), {name: reason for name, reason in reasons.items() if reason}
+
+
+@dataclass
+class AlphaCurves:
+    """Accuracy and WER by epoch, a line per alpha.
+
+    Attributes
+    ----------
+    accuracy, wer
+        Label of a line -> fractions, indexed by epoch; of validation where there is one. Without
+        validation the accuracy is that of training, and there is no WER.
+    folds
+        The folds that every line is the mean of.
+    left_out
+        Names of experiments with another alpha that do not belong in the figure, and why.
+    """
+
+    folds: list[str]
+    accuracy: dict[str, pd.Series] = field(default_factory=dict)
+    wer: dict[str, pd.Series] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
+    """Draw together the learning curves of `own` and of those others that differ from it in alpha."""
+    curves = AlphaCurves(sorted(own.folds["fold"].unique()))
+    if "alpha" not in own.values:  # another system may have no such weight
+        return curves
+    lines = [own]
+    for other in others:
+        if other.values.get("alpha", own.values["alpha"]) == own.values["alpha"]:
+            continue
+        if reason := _another_question(own, other, curves.folds):
+            curves.left_out[other.name] = reason
+        else:
+            lines.append(other)
+    accuracy = "train_wa" if own.valid == "none" else "valid_wa"
+    for line in sorted(lines, key=lambda line: (line.values["alpha"], line.name)):
+        label = f"alpha {line.values['alpha']:g}"
+        if label in curves.accuracy:
+            label += f" ({line.name})"
+        mean = mean_over_folds(line.epochs, curves.folds, [accuracy, "valid_wer"])
+        curves.accuracy[label] = mean[accuracy]
+        if mean["valid_wer"].notna().any():
+            curves.wer[label] = mean["valid_wer"]
+    return curves
+
+
+def mean_over_folds(epochs: pd.DataFrame, folds: list[str], columns: list[str]) -> pd.DataFrame:
+    """Mean over folds, each the mean of its seeds: `columns` by epoch."""
+    of_folds = epochs[epochs["fold"].isin(folds)].groupby(["fold", "epoch"])[columns].mean()
+    return of_folds.groupby("epoch").mean()
+
+
+def _another_question(own: Experiment, other: Experiment, folds: list[str]) -> str:
+    """Say why a line of `other` would not show what alpha does; empty if it would."""
+    if other.valid != own.valid:
+        return f"its validation is {other.valid}, not {own.valid}"
+    differing = [
+        f"{key} is {other.values.get(key)}, not {own.values.get(key)}"
+        for key in sorted({*own.values, *other.values} - {*FREE})
+        if own.values.get(key) != other.values.get(key)
+    ]
+    if differing:
+        return "; ".join(differing)
+    missing = sorted({*folds} - {*other.folds["fold"]})
+    return f"it lacks the folds {', '.join(missing)}" if missing else ""

@@ -1,0 +1,60 @@
+"""Scores of parts of what was tested: by style, gender, session, speaker, and duration.
+
+Scripts repeat across actors, so that the WER of scripted turns is one on text heard in training;
+that of improvised turns is not.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pandas as pd
+
+from local.scoring.stats import RATES, Tallies
+
+COLUMNS = {"style": "style", "gender": "gender", "session": "session", "speaker": "spk_id"}
+QUARTERS = 4
+MOST_GROUPS = 100  # of a kind, that a page shows
+
+
+def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score every group of utterances.
+
+    Parameters
+    ----------
+    predictions
+        With the columns that `local.scoring.scored.pooled_predictions` adds.
+
+    Returns
+    -------
+    `by,group,n,wa,ua,f1,wer,cer`: a row per group of every kind that has at least two; utterances
+    of which the corpus does not say the kind are the group `unknown`. Durations are cut at their
+    quartiles over the utterances tested.
+    """
+    kinds = {by: predictions[column].replace("", "unknown") for by, column in COLUMNS.items()}
+    kinds["duration"] = duration_quarters(predictions)
+    rows = []
+    for by, group in kinds.items():
+        if group.nunique() > 1:
+            tallies = Tallies.of(predictions, group)
+            of_groups = zip(tallies.names, tallies.sizes, tallies.rates(tallies.sums).T, strict=True)
+            rows += [(by, str(name), n, *rates) for name, n, rates in of_groups]
+    return pd.DataFrame(rows, columns=["by", "group", "n", *RATES]).astype(dict.fromkeys(RATES, float))
+
+
+def readable(groups: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of `breakdown` that a page shows, and a sentence on each kind that has too many groups."""
+    sizes = groups["by"].value_counts()
+    many = sizes[sizes > MOST_GROUPS]
+    told = [f"By {by} there are {n:,} groups: see `breakdown.csv`." for by, n in many.items()]
+    return groups[~groups["by"].isin(many.index)], told
+
+
+def duration_quarters(predictions: pd.DataFrame) -> pd.Series:
+    """The quarter of durations (s) that each utterance falls in; seeds do not count an utterance twice."""
+    durations = predictions.drop_duplicates("ID")["duration"]
+    edges = durations.quantile([part / QUARTERS for part in range(QUARTERS + 1)]).drop_duplicates().tolist()
+    if len(edges) < 3:
+        return pd.Series("all", index=predictions.index)
+    names = [f"{place}: {low:.2f} to {high:.2f} s" for place, (low, high) in enumerate(pairwise(edges), start=1)]
+    return pd.cut(predictions["duration"], edges, labels=names, include_lowest=True)

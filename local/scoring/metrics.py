@@ -1,0 +1,148 @@
+"""Scores of predictions: scikit-learn for emotions, rapidfuzz for transcripts; fractions, no torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from rapidfuzz.distance import Levenshtein
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from local.scoring.predictions import POSTERIOR, labels
+
+BINS = 15  # of confidence, as Guo et al. (2017) take
+EDITS = ["word_edits", "words", "char_edits", "chars"]
+
+
+def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, float]:
+    """Weighted accuracy, unweighted accuracy, macro and weighted F1.
+
+    wa
+        Correct / n.
+    ua
+        Mean recall of the classes that occur in the reference.
+    f1
+        Mean F1 of the classes that occur in reference or hypothesis.
+    wf1
+        The same, weighted by how often each class occurs in the reference.
+    """
+    names = sorted({*reference.unique(), *hypothesis.unique()})
+    # scikit-learn's own scores check these strings anew, each of them: forty times slower than to count them once.
+    counts = np.bincount(cells(reference, hypothesis, names), minlength=len(names) ** 2).reshape(len(names), -1)
+    recalls, f1s = recalls_and_f1s(counts)
+    return {
+        "wa": float(counts.trace() / counts.sum()),
+        "ua": float(np.nanmean(recalls)),
+        "f1": float(np.nanmean(f1s)),
+        "wf1": float(np.average(f1s, weights=counts.sum(1))),
+    }
+
+
+def cells(reference: pd.Series, hypothesis: pd.Series, names: list[str]) -> np.ndarray:
+    """[n] where in a flattened confusion matrix, reference by hypothesis, each utterance counts."""
+    rows, columns = (pd.Categorical(values, categories=names).codes for values in (reference, hypothesis))
+    return rows.astype(int) * len(names) + columns
+
+
+def recalls_and_f1s(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and F1 of each class, [..., C], of confusion matrices [..., C, C], reference by hypothesis.
+
+    nan where a class does not occur: for recall in the reference, for F1 in either.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    references, hypotheses = confusion.sum(-1), confusion.sum(-2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return hits / references, 2 * hits / (references + hypotheses)
+
+
+def edits(reference: pd.Series, hypothesis: pd.Series) -> pd.DataFrame:
+    """Count `EDITS` per utterance, nothing where there is no reference."""
+    rows = [
+        (Levenshtein.distance(ref.split(), hyp.split()), len(ref.split()), Levenshtein.distance(ref, hyp), len(ref))
+        if ref
+        else (0, 0, 0, 0)
+        for ref, hyp in zip(reference.str.strip().tolist(), hypothesis.str.strip().tolist(), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=EDITS, index=reference.index)
+
+
+def counted_edits(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The `edits` of predictions: those that stand in the table, or else counted now."""
+    return predictions[EDITS] if EDITS[0] in predictions else edits(predictions["wrd"], predictions["wrd_hyp"])
+
+
+def error_rates(predictions: pd.DataFrame) -> dict[str, float | None]:
+    """Word and character error rate, pooled: all edits / all words (characters) of the references.
+
+    Utterances without a transcript have no reference and are left out; where none has one, both
+    rates are None. A rate may pass 1.
+    """
+    word_edits, words, char_edits, chars = counted_edits(predictions).sum()
+    if not words:
+        return {"wer": None, "cer": None}
+    return {"wer": float(word_edits / words), "cer": float(char_edits / chars)}
+
+
+def calibration_scores(predictions: pd.DataFrame) -> dict[str, float]:
+    """How far posteriors can be taken as probabilities.
+
+    ece
+        Expected calibration error of the likeliest class over `BINS` bins of equal width: the mean
+        of |accuracy - confidence|, each bin weighted by its utterances (Guo et al. 2017, eq. 3).
+    brier
+        Mean over utterances of the squared distance of the posteriors from the truth, summed over
+        classes: 0 to 2 (Brier 1950).
+    """
+    bins = reliability(predictions)
+    gaps = (bins["accuracy"] - bins["confidence"]).abs()
+    names = labels(predictions)
+    posteriors = predictions[[POSTERIOR + name for name in names]].to_numpy()
+    posteriors = posteriors / posteriors.sum(1, keepdims=True)  # predictions.csv has 8 digits
+    truth = np.eye(len(names))[pd.Categorical(predictions["emo"], categories=names).codes]
+    return {
+        "ece": float(np.average(gaps, weights=bins["n"])),
+        "brier": float(((posteriors - truth) ** 2).sum(1).mean()),
+    }
+
+
+def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
+    """Accuracy against confidence: `low,high,n,confidence,accuracy` of each bin (low, high] that is not empty."""
+    confidence = predictions[[POSTERIOR + name for name in labels(predictions)]].max(axis=1)
+    correct = (predictions["emo"] == predictions["emo_hyp"]).astype(float)
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    sums = pd.DataFrame({"n": 1, "confidence": confidence, "accuracy": correct}).groupby(place).sum()
+    sums[["confidence", "accuracy"]] = sums[["confidence", "accuracy"]].div(sums["n"], axis=0)
+    return sums.assign(low=edges[sums.index], high=edges[sums.index + 1])[
+        ["low", "high", "n", "confidence", "accuracy"]
+    ].reset_index(drop=True)
+
+
+def classes(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Score each class: `label,n,predicted,recall,precision,f1`.
+
+    A class without a reference has no recall, one without a hypothesis no precision: nan.
+    """
+    names = labels(predictions)
+    precision, recall, f1, n = precision_recall_fscore_support(
+        predictions["emo"], predictions["emo_hyp"], labels=names, zero_division=np.nan
+    )
+    predicted = predictions["emo_hyp"].value_counts().reindex(names, fill_value=0).to_numpy()
+    columns = {"label": names, "n": n, "predicted": predicted, "recall": recall, "precision": precision, "f1": f1}
+    return pd.DataFrame(columns)
+
+
+def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Count hypotheses (columns) of each reference (rows), labels in alphabetical order."""
+    names = labels(predictions)
+    counts = confusion_matrix(predictions["emo"], predictions["emo_hyp"], labels=names)
+    return pd.DataFrame(counts, index=names, columns=names)
+
+
+def scores(predictions: pd.DataFrame) -> dict[str, float | int | None]:
+    """All scores of a table of predictions: n, wa, ua, f1, wf1, wer, cer, ece, brier."""
+    return {
+        "n": len(predictions),
+        **emotion_scores(predictions["emo"], predictions["emo_hyp"]),
+        **error_rates(predictions),
+        **calibration_scores(predictions),
+    }

@@ -1,0 +1,74 @@
+"""Predictions: what a model says of each utterance, in memory and as predictions.csv.
+
+Columns `ID,emo,emo_hyp,p_<label>...,wrd,wrd_hyp`: labels in alphabetical order, posteriors with
+8 digits, transcripts normalised; sorted by ID.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from local.core.errors import UserError
+from local.core.files import atomic
+
+POSTERIOR = "p_"
+
+
+def columns(labels: list[str]) -> list[str]:
+    """The columns of predictions over these labels."""
+    return ["ID", "emo", "emo_hyp", *(POSTERIOR + label for label in labels), "wrd", "wrd_hyp"]
+
+
+def frame(rows: list[tuple], labels: list[str]) -> pd.DataFrame:
+    """Gather predictions: rows in the order of `columns`, but without `emo_hyp`, which follows from the posteriors."""
+    names = [name for name in columns(labels) if name != "emo_hyp"]
+    predictions = pd.DataFrame(rows, columns=names).sort_values("ID", ignore_index=True)
+    posteriors = predictions[[POSTERIOR + label for label in labels]].to_numpy()
+    predictions.insert(2, "emo_hyp", [labels[best] for best in posteriors.argmax(1)])
+    return predictions
+
+
+def write(path: Path, predictions: pd.DataFrame) -> None:
+    """Write predictions.csv, whole or not at all."""
+    with atomic(path) as file:
+        predictions.to_csv(file, index=False, float_format="%.8f", lineterminator="\n")
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read predictions.csv.
+
+    Raises
+    ------
+    UserError
+        It is absent, or not a table of predictions.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)
+    except FileNotFoundError:
+        raise UserError(f"there are no predictions {path}", "run stage 3 for this fold and seed") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise _broken(path, error) from None
+    names = labels(table)
+    if not names or list(table.columns) != columns(names):
+        raise _broken(path, f"the columns {','.join(table.columns)} are not those of predictions")
+    posteriors = [POSTERIOR + name for name in names]
+    try:
+        table = table.astype(dict.fromkeys(posteriors, float))
+    except ValueError as error:
+        raise _broken(path, error) from None
+    if not ((table[posteriors] >= 0) & (table[posteriors] <= 1)).all(axis=None):
+        raise _broken(path, "a posterior is not between 0 and 1")
+    if strange := sorted({*table["emo"], *table["emo_hyp"]} - set(names)):
+        raise _broken(path, f"there is no posterior of {strange[0]!r}")
+    return table
+
+
+def _broken(path: Path, reason: Exception | str) -> UserError:
+    return UserError(f"{path}: {' '.join(str(reason).split())}", "run stage 3 again")  # pandas ends with a newline
+
+
+def labels(predictions: pd.DataFrame) -> list[str]:
+    """The labels that predictions are over."""
+    return [name.removeprefix(POSTERIOR) for name in predictions.columns if name.startswith(POSTERIOR)]

@@ -1,0 +1,143 @@
+"""An experiment as it stands in results: its runs, what they predicted, of whom, and how they learned.
+
+The folder is `results/<corpus>/<protocol>/<name>`; its runs are `seed<S>/<fold>` below it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from local.config import hparams
+from local.core.errors import UserError
+from local.corpora import manifest
+from local.scoring import metrics, predictions
+
+MANIFESTS = Path("manifests")
+ABOUT = ["duration", "wav", "spk_id", "gender", "session", "recording", "style"]
+
+
+def decoded_runs(folder: Path) -> list[Path]:
+    """The run folders that have been decoded, by seed and fold."""
+    seeds = {int(path.name[4:]): path for path in folder.glob("seed*") if path.name[4:].isdecimal()}
+    return [marker.parent for seed in sorted(seeds) for marker in sorted(seeds[seed].glob("*/decode.json"))]
+
+
+def seed_of(run: Path) -> int:
+    """The seed of a run folder."""
+    return int(run.parent.name.removeprefix("seed"))
+
+
+def pooled_predictions(runs: list[Path], utterances: pd.DataFrame) -> pd.DataFrame:
+    """Put the predictions of all runs below each other.
+
+    Returns
+    -------
+    The columns of predictions and of their edits (`local.scoring.metrics.edits`), `seed`, `fold`, and of the table of
+    utterances those of `ABOUT`.
+
+    Raises
+    ------
+    UserError
+        An utterance is not in the corpus.
+    """
+    tables = [predictions.read(run / "predictions.csv").assign(seed=seed_of(run), fold=run.name) for run in runs]
+    pooled = pd.concat(tables, ignore_index=True)
+    strange = ~pooled["ID"].isin(utterances["ID"])
+    if strange.any():
+        raise UserError(
+            f"{runs[0].parent.parent} predicts {pooled['ID'][strange].iloc[0]}, which is not in the corpus",
+            "run stage 0 with the corpus that it was run on",
+        )
+    pooled[metrics.EDITS] = metrics.edits(pooled["wrd"], pooled["wrd_hyp"])
+    return pooled.merge(utterances[["ID", *ABOUT]], on="ID", how="left", validate="many_to_one")
+
+
+def epochs(runs: list[Path]) -> pd.DataFrame:
+    """Put the epochs.csv of all runs below each other, with `seed` and `fold`."""
+    tables = [pd.read_csv(run / "epochs.csv").assign(seed=seed_of(run), fold=run.name) for run in runs]
+    return pd.concat(tables, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment that has been scored.
+
+    Attributes
+    ----------
+    folder
+        Its folder.
+    folds
+        Its folds.csv.
+    summary
+        The row of its summary.csv.
+    """
+
+    folder: Path
+    folds: pd.DataFrame
+    summary: pd.Series
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.summary["name"])
+
+    @property
+    def corpus(self) -> str:
+        """The corpus's name in paths."""
+        return str(self.summary["corpus"])
+
+    @property
+    def protocol(self) -> str:
+        """The protocol, as paths name it."""
+        return str(self.summary["protocol"])
+
+    @property
+    def valid(self) -> str:
+        """The validation."""
+        return str(self.summary["valid"])
+
+    @property
+    def runs(self) -> list[Path]:
+        """The run folders of its folds.csv."""
+        return [self.folder / f"seed{row.seed}" / row.fold for row in self.folds.itertuples()]
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """The predictions of all runs; see `pooled_predictions`."""
+        return pooled_predictions(self.runs, manifest.read(MANIFESTS / self.corpus / "all.csv"))
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """The epochs.csv of all runs; see `epochs`."""
+        return epochs(self.runs)
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """The plain values of the YAML of its first run."""
+        return hparams.plain((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
+
+
+def load(folder: Path) -> Experiment:
+    """Read an experiment.
+
+    Raises
+    ------
+    UserError
+        The folder is none, or has not been scored, or not by this version.
+    """
+    tables = [folder / "folds.csv", folder / "summary.csv"]
+    for path in tables:
+        if not path.exists():
+            raise UserError(
+                f"{folder} is not the folder of a scored experiment: it has no {path.name}",
+                "give results/<corpus>/<protocol>/<name>, and run stage 4 for it first",
+            )
+    if "speaker_overlap" not in pd.read_csv(tables[1], nrows=0):
+        raise UserError(f"{folder} was scored by an older version", "run stage 4 for it again")
+    folds, summary = (pd.read_csv(path, dtype={"fold": str, "name": str}, keep_default_na=True) for path in tables)
+    return Experiment(folder, folds, summary.iloc[0])

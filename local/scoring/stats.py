@@ -1,0 +1,225 @@
+"""How sure a score is: cluster bootstrap, paired tests, and Holm's correction.
+
+Utterances of a speaker are alike, so the bootstrap (scipy) draws whole speakers; where there are
+fewer than `LEAST_CLUSTERS`, whole recordings; where there are not even these, utterances, and
+then the interval says nothing of other speakers.
+
+Plain percentile intervals are too narrow for few clusters: they take the variance of n clusters
+without Bessel's correction and a normal where a t with n - 1 degrees of freedom belongs. The
+percentiles are therefore taken further out, at Phi(-sqrt(n / (n - 1)) t), the "expanded
+percentile" interval of Hesterberg (2015, The American Statistician 69(4), section 5.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from local.scoring.metrics import cells, counted_edits, recalls_and_f1s
+from local.scoring.predictions import labels
+
+LEAST_CLUSTERS = 5
+RATES = ("wa", "ua", "f1", "wer", "cer")
+RESAMPLES = 9999
+BATCH = 2_000_000  # clusters drawn at a time, of all resamples together: memory follows it
+LEVEL = 0.95
+LEAST_BEYOND = 20
+
+
+def clusters(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
+    """The cluster of each utterance, and what it is: `speaker`, `recording` or `utterance`."""
+    for column, kind in (("spk_id", "speaker"), ("recording", "recording")):
+        if (predictions[column] != "").all() and predictions[column].nunique() >= LEAST_CLUSTERS:
+            return predictions[column], kind
+    return predictions["ID"], "utterance"
+
+
+@dataclass(frozen=True)
+class Tallies:
+    """What the scores are made of, summed within each cluster.
+
+    Attributes
+    ----------
+    names
+        The clusters.
+    sums
+        [clusters, C * C + 4]: the confusion matrix (reference by hypothesis), word edits, words,
+        character edits, characters.
+    n_labels
+        C.
+    """
+
+    names: pd.Index
+    sums: np.ndarray
+    n_labels: int
+
+    @classmethod
+    def of(cls, predictions: pd.DataFrame, cluster: pd.Series) -> Tallies:
+        """Count."""
+        names = labels(predictions)
+        places, names_of = pd.factorize(cluster, sort=True)
+        cell = places * len(names) ** 2 + cells(predictions["emo"], predictions["emo_hyp"], names)
+        counts = np.bincount(cell, minlength=len(names_of) * len(names) ** 2).reshape(len(names_of), -1)
+        texts = counted_edits(predictions).groupby(places).sum().to_numpy()
+        return cls(names_of, np.hstack([counts, texts]).astype(float), len(names))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """[clusters] utterances of each."""
+        return self.sums[:, :-4].sum(1).astype(int)
+
+    def rates(self, sums: np.ndarray) -> np.ndarray:
+        """`RATES` [5, ...] of sums over clusters [..., C * C + 4]; nan where one is not defined."""
+        confusion = sums[..., :-4].reshape(*sums.shape[:-1], self.n_labels, self.n_labels)
+        recalls, f1s = recalls_and_f1s(confusion)
+        hits = np.trace(confusion, axis1=-2, axis2=-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            wer, cer = sums[..., -4] / sums[..., -3], sums[..., -2] / sums[..., -1]
+            wa = hits / confusion.sum((-1, -2))
+            return np.stack([wa, np.nanmean(recalls, -1), np.nanmean(f1s, -1), wer, cer])
+
+    def resampled(self, drawn: np.ndarray) -> np.ndarray:
+        """`RATES` [5, resamples] of clusters drawn with replacement: indices [resamples, clusters]."""
+        drawn = np.atleast_2d(drawn)
+        count = len(self.names)
+        offsets = np.arange(len(drawn))[:, None] * count
+        times = np.bincount((drawn + offsets).ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)
+        return self.rates(times @ self.sums)
+
+
+def level_for(n_clusters: int, level: float = LEVEL) -> float:
+    """The level at which to take percentiles of a bootstrap over so few clusters; see the module."""
+    t = stats.t.ppf((1 + level) / 2, n_clusters - 1)
+    return float(1 - 2 * stats.norm.cdf(-np.sqrt(n_clusters / (n_clusters - 1)) * t))
+
+
+def p_value(estimate: float, distribution: np.ndarray, n_clusters: int) -> float:
+    """Two-sided p of a difference: one minus the level whose interval (see `level_for`) just touches 0.
+
+    Where fewer than `LEAST_BEYOND` resamples lie beyond 0, their share is too rough; the tail is
+    then that of the normal distribution with their standard deviation about the estimate.
+
+    Parameters
+    ----------
+    estimate
+        The difference.
+    distribution
+        [resamples] its bootstrap values.
+    n_clusters
+        How many clusters each was drawn from.
+    """
+    distribution = distribution[np.isfinite(distribution)]
+    if not len(distribution):
+        return float("nan")
+    beyond = min((distribution <= 0).sum(), (distribution >= 0).sum())
+    spread = distribution.std()
+    if beyond >= LEAST_BEYOND:
+        z = stats.norm.ppf(min(beyond / len(distribution), 0.5))
+    else:
+        z = -abs(estimate) / spread if spread > 0 else -np.inf
+    return float(2 * stats.t.cdf(z * np.sqrt((n_clusters - 1) / n_clusters), n_clusters - 1))
+
+
+def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Run scipy's percentile bootstrap over clusters, seeded, at the level that so few need.
+
+    Parameters
+    ----------
+    n_clusters
+        How many there are.
+    rates
+        Of indices of clusters [resamples, clusters]: `RATES` [5, resamples].
+
+    Returns
+    -------
+    Low and high ends [5] and the distribution [5, resamples]; nan where a rate is not defined, or
+    clusters are too few.
+    """
+    everything = np.arange(n_clusters)
+    defined = np.isfinite(rates(everything[None])[:, 0])
+    low, high, distribution = np.full(5, np.nan), np.full(5, np.nan), np.full((5, RESAMPLES), np.nan)
+    if n_clusters >= LEAST_CLUSTERS:
+        found = stats.bootstrap(
+            (everything,),
+            lambda drawn, axis: rates(np.atleast_2d(drawn))[defined].reshape(-1, *drawn.shape[:-1]),
+            n_resamples=RESAMPLES,
+            batch=max(1, BATCH // n_clusters),
+            vectorized=True,
+            confidence_level=level_for(n_clusters),
+            method="percentile",
+            rng=np.random.default_rng(1),
+        )
+        low[defined], high[defined] = found.confidence_interval
+        distribution[defined] = found.bootstrap_distribution
+    return low, high, distribution
+
+
+def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """95 % intervals of `RATES`, pooled over all predictions; nan where there is none.
+
+    Parameters
+    ----------
+    predictions
+        With the columns that `local.scoring.scored.pooled_predictions` adds; all seeds of an utterance
+        stay together, as its cluster does.
+    """
+    tallies = Tallies.of(predictions, clusters(predictions)[0])
+    low, high, _ = _bootstrap(len(tallies.names), tallies.resampled)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(RATES)}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A score of B less that of A: the estimate, its 95 % interval and its two-sided p."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+def differences(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Difference]:
+    """Paired cluster bootstrap of `RATES`: every resample draws the same clusters for A and B.
+
+    Both tables must be of the same utterances.
+    """
+    of_a, of_b = (Tallies.of(table, clusters(table)[0]) for table in (a, b))
+    n = len(of_a.names)
+    estimates = of_b.rates(of_b.sums.sum(0)) - of_a.rates(of_a.sums.sum(0))
+    low, high, distribution = _bootstrap(n, lambda drawn: of_b.resampled(drawn) - of_a.resampled(drawn))
+    found = zip(map(float, estimates), map(float, low), map(float, high), distribution, strict=True)
+    return {
+        name: Difference(estimate, below, above, p_value(estimate, values, n))
+        for name, (estimate, below, above, values) in zip(RATES, found, strict=True)
+    }
+
+
+def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
+    """Exact p of McNemar's test (1947): which of the two gets an utterance right alone, is it a fair coin."""
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def matched_pairs(errors_a: np.ndarray, errors_b: np.ndarray) -> float:
+    """P of the matched-pairs test of Gillick and Cox (1989), each utterance a segment.
+
+    The mean difference of word errors is held against 0 (scipy's paired t test); 1 where nothing differs.
+    """
+    if len(errors_a) < 2:
+        return float("nan")
+    differences = errors_a - errors_b
+    if np.ptp(differences) == 0:  # no deviation to hold the mean against
+        return float(differences[0] == 0)
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def holm(p_values: pd.Series) -> pd.Series:
+    """Correct p values for their number (Holm 1979, step-down); missing ones stay missing and are not counted."""
+    known = p_values.dropna().sort_values()
+    factors = np.arange(len(known), 0, -1)
+    corrected = (known * factors).cummax().clip(upper=1)
+    return corrected.reindex(p_values.index)

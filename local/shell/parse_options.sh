@@ -1,0 +1,82 @@
+# shellcheck shell=bash
+# parse_options "$@" checks the form of run.sh's options before anything is set up, and sets
+#   stage, stop_stage   the stages asked for
+#   status              true if only the state of the jobs is asked for
+#   options             the other options, and the overrides after --, as every stage takes them
+# Relative paths count from where the user stands, $caller. What the options mean is checked by
+# local/experiment/options.py, by whichever stage runs first.
+
+# shellcheck disable=SC2034 # used by run.sh
+stage=0 stop_stage="" status=false options=()
+corpus=mini data=""
+
+usage_error() { # what, remedy
+  printf 'error: %s\n  try: %s\n' "$1" "$2" >&2
+  exit 2
+}
+
+parse_options() {
+  local name value
+  ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) ||
+    usage_error "this is bash $BASH_VERSION, and 4.4 is the least" "install a newer bash (brew install bash)"
+  while (($#)); do
+    case $1 in
+      --)
+        options+=("$@")
+        break
+        ;;
+      --help | -h)
+        sed -n '2,/^$/s/^# \{0,1\}//p' run.sh
+        exit 0
+        ;;
+      --status)
+        status=true
+        shift
+        continue
+        ;;
+      --?*) ;;
+      *) usage_error "stray word '$1'" "./run.sh --help; overrides of the YAML come after a lone --" ;;
+    esac
+    name=${1%%=*}
+    name=${name#--}
+    name=${name//_/-}
+    if [[ $1 == *=* ]]; then
+      value=${1#*=}
+      shift
+    else
+      # A value may not look like an option: a forgotten one would swallow the next option.
+      [[ $# -ge 2 && $2 != --* ]] || usage_error "option --$name has no value" "--$name VALUE"
+      value=$2
+      shift 2
+    fi
+    [[ -n $value ]] || usage_error "option --$name has no value" "--$name VALUE"
+    take_option "$name" "$value"
+  done
+  [[ -z $data || -e $data || $corpus == mini ]] ||
+    usage_error "--data $data: there is no such file or folder" "give the path of the corpus"
+  : "${stop_stage:=$((stage > 5 ? stage : 5))}" # the export, stage 6, has to be asked for
+  ((stop_stage >= stage)) || usage_error "--stop-stage $stop_stage comes before --stage $stage" "give --stop-stage $stage or more"
+}
+
+take_option() { # name, value
+  case $1 in
+    stage | stop-stage)
+      [[ $2 =~ ^[0-6]$ ]] || usage_error "--$1 '$2' is not a stage" "take 0 to 6"
+      printf -v "${1/-/_}" %d "$2"
+      ;;
+    data | hparams)
+      local path=$2
+      [[ $path == /* ]] || path=${caller:?}/$path
+      # The mini corpus is made where --data says; everything else must be there already.
+      [[ $1 == data || -f $path ]] || usage_error "--$1 $2: there is no such file" "./run.sh --help"
+      [[ $1 == data ]] && data=$path
+      options+=("--$1" "$path")
+      ;;
+    corpus)
+      corpus=$2
+      options+=("--$1" "$2")
+      ;;
+    partial | protocol | valid | hold-text | folds | seeds | name | jobs | processes | backend | force) options+=("--$1" "$2") ;;
+    *) usage_error "unknown option '--$1'" "./run.sh --help" ;;
+  esac
+}

@@ -1,0 +1,78 @@
+"""What a result depends on besides its inputs: code, versions, device, threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from local.experiment.job import Job
+
+PACKAGES = ("torch", "torchaudio", "speechbrain", "transformers", "sentencepiece", "numpy", "pandas", "soundfile")
+
+
+def commit() -> str:
+    """The repository's commit, with `-dirty` when tracked files differ from it; empty outside a repository."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
+    """Describe which job runs and where, for env.json.
+
+    Parameters
+    ----------
+    job
+        The job; with hyperparams.yaml, what stands of it in env.json suffices `local.rerun`.
+    device, precision
+        What they were settled to be.
+    """
+    accelerator = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "device": device,
+        "accelerator": accelerator,
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "host": platform.node(),
+        "system": platform.platform(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "job": _asked(job),
+    }
+
+
+def _asked(job: Job) -> dict[str, Any]:
+    """The job as `local.experiment.options` would take it, and the options of the command as they were given."""
+    return {
+        "corpus": job.options.corpus,
+        "protocol": job.options.protocol,
+        "valid": job.valid,
+        "hold_text": job.options.hold_text,
+        "fold": job.fold,
+        "seed": job.seed,
+        "name": job.options.name,
+        "options": sys.argv[1:],
+    }
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

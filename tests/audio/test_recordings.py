@@ -1,0 +1,334 @@
+"""Recordings of any kind as 16 kHz mono, whole and in blocks, and their flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io.wavfile
+import soundfile
+import torch
+import torchaudio
+
+from local.audio import recordings
+from local.audio.recordings import FLAGS, blocks, load_wav, of_array, read
+from local.core.errors import UserError
+
+RATES = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
+
+
+def noise(rate: int, seconds: float = 3.3, channels: int = 1, level: float = 0.1) -> np.ndarray:
+    return level * np.random.default_rng(rate + channels).standard_normal((round(rate * seconds), channels))
+
+
+def written(path: Path, samples: np.ndarray, rate: int = 16_000, subtype: str | None = None) -> Path:
+    soundfile.write(path, samples, rate, subtype=subtype)
+    return path
+
+
+def damaged(path: Path) -> Path:
+    """A file with zeros in place of a stretch in its middle."""
+    held = path.read_bytes()
+    middle = len(held) // 2
+    path.write_bytes(held[:middle] + bytes(3000) + held[middle + 3000 :])
+    return path
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "channels"),
+    [
+        ("wav", "PCM_16", 1),
+        ("wav", "PCM_24", 2),
+        ("wav", "PCM_U8", 3),
+        ("wav", "ULAW", 1),
+        ("wav", "FLOAT", 6),
+        ("flac", "PCM_24", 6),
+    ],
+)
+def test_a_file_is_read_as_training_reads_it(tmp_path, rate, suffix, subtype, channels):
+    path = written(tmp_path / f"a.{suffix}", noise(rate, 0.7, channels), rate, subtype)
+    recording = read(path)
+    assert torch.equal(recording.wav, load_wav(path))
+    assert recording.wav.dtype == torch.float32
+    assert recording.duration == pytest.approx(0.7, abs=1e-4)
+    assert recording.flags == ()
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "mp3"])
+def test_a_file_that_lost_something_is_read_as_training_reads_it(tmp_path, suffix):
+    path = written(tmp_path / f"a.{suffix}", noise(44_100, channels=2), 44_100)
+    assert torch.equal(read(path).wav, load_wav(path))
+
+
+@pytest.mark.parametrize("rate", [22_254, 44_101, 191_999])
+def test_an_odd_rate_keeps_the_pitch_and_the_length(tmp_path, rate):
+    sine = 0.5 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)
+    recording = read(written(tmp_path / "a.wav", sine, rate))
+    peak = np.abs(np.fft.rfft(recording.wav.numpy() * np.hanning(len(recording.wav)), n=160_000)).argmax() / 10
+    assert peak == pytest.approx(440, rel=5e-4)
+    assert recording.duration == pytest.approx(2, rel=5e-4)
+
+
+def test_what_is_too_long_is_refused_before_it_is_decoded(tmp_path):
+    path = written(tmp_path / "a.wav", noise(16_000))
+    assert len(read(path, longest=3.3).wav) == 52_800
+    with pytest.raises(UserError, match=r"lasts 3\.3 s, longer than the 3 s") as error:
+        read(path, longest=3.29)
+    assert str(path) in error.value.what
+
+
+def absent(path: Path) -> Path:
+    return path / "absent.wav"
+
+
+def text(path: Path) -> Path:
+    (path / "a.wav").write_text("not audio")
+    return path / "a.wav"
+
+
+def headerless(path: Path) -> Path:
+    (path / "a.raw").write_bytes(bytes(1000))
+    return path / "a.raw"
+
+
+def empty(path: Path) -> Path:
+    return written(path / "a.wav", np.zeros(0))
+
+
+def cut_short(path: Path) -> Path:
+    file = written(path / "a.flac", noise(16_000))
+    file.write_bytes(file.read_bytes()[:20_000])
+    return file
+
+
+def slow(path: Path) -> Path:
+    return written(path / "a.wav", np.zeros(1000), 100)
+
+
+BROKEN = {
+    absent: "No such file",
+    text: "not audio",
+    headerless: "no header",
+    empty: "holds no samples",
+    cut_short: "cut short",
+    slow: "sample rate is 100",
+}
+
+
+@pytest.mark.parametrize("function", [read, blocks])
+@pytest.mark.parametrize("make", BROKEN)
+def test_what_cannot_be_read_is_named_at_once(tmp_path, make, function):
+    path = make(tmp_path)
+    with pytest.raises(UserError) as error:
+        function(path)
+    assert error.value.what.startswith(f"{path}: ")
+    assert BROKEN[make] in error.value.what
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg"])
+def test_damage_within_a_file_is_told(tmp_path, suffix):
+    path = damaged(written(tmp_path / f"a.{suffix}", noise(48_000), 48_000))
+    with pytest.raises(UserError) as error:
+        read(path)
+    assert error.value.what.startswith(f"{path}: ")
+
+
+def test_damage_within_a_file_is_told_when_its_block_is_met(tmp_path):
+    path = damaged(written(tmp_path / "a.flac", noise(48_000, 9.0), 48_000))
+    parts = blocks(path, 1.0)
+    assert len(next(parts)) > 15_000
+    with pytest.raises(UserError) as error:
+        list(parts)
+    assert error.value.what.startswith(f"{path}: ")
+
+
+# ---------------------------------------------------------------- flags
+
+
+def flags(samples: np.ndarray, rate: int = 16_000) -> tuple[str, ...]:
+    return of_array(samples, rate).flags
+
+
+def sine(level: float, seconds: float = 1.0) -> np.ndarray:
+    return level * np.sin(2 * np.pi * 200 * np.arange(round(seconds * 16_000)) / 16_000)
+
+
+def test_silence_lies_below_minus_60_db_whatever_the_offset():
+    assert flags(sine(0.0)) == flags(sine(0.00099)) == flags(0.2 + sine(0.00099)) == ("silent",)
+    assert flags(sine(0.00101)) == flags(0.2 + sine(0.00101)) == ()
+
+
+def test_channels_that_cancel_are_silent():
+    assert flags(np.stack([sine(0.5), -sine(0.5)])) == ("silent",)
+
+
+def test_clipping_is_a_flat_top_at_full_scale():
+    assert flags(np.clip(sine(1.5), -1, 1)) == ("clipped",)
+    assert flags((np.clip(sine(1.5), -1, 1) * 32767).astype(np.int16)) == ("clipped",)
+    assert flags((np.clip(sine(1.5), -1, 1) * 127 + 128).astype(np.uint8)) == ("clipped",)
+    assert flags(sine(1.0)) == flags(sine(3.0)) == ()  # it touches full scale; it is louder, but whole
+    assert flags(np.clip(sine(0.9), -0.5, 0.5)) == ()
+
+
+def test_two_equal_samples_at_full_scale_are_no_flat_top():
+    assert flags(np.tile([1.0, 1.0, -1.0, -1.0], 4000)) == ()
+
+
+def test_clipping_in_one_channel_of_six_counts():
+    channels = np.stack([sine(0.2)] * 6)
+    channels[3, :30] = 1.0
+    assert flags(channels) == ("clipped",)
+
+
+@pytest.mark.parametrize(("run", "expected"), [(17, ()), (18, ("clipped",))])
+def test_a_thousandth_of_the_samples_must_repeat_the_two_before(run, expected):
+    samples = sine(0.5)
+    samples[:run] = -1.0
+    assert flags(samples) == expected
+
+
+@pytest.mark.parametrize(("length", "expected"), [(1599, ("short",)), (1600, ())])
+def test_short_is_under_a_tenth_of_a_second(length, expected):
+    assert flags(sine(0.5)[:length]) == expected
+    assert flags(np.repeat(sine(0.5)[:length], 3), 48_000) == expected
+
+
+def test_a_single_sample_is_a_recording():
+    assert flags(np.full(1, 0.5)) == ("silent", "short")
+
+
+def test_what_is_not_finite_becomes_0_in_its_channel_only(tmp_path):
+    samples = np.stack([sine(0.5), sine(0.5)], 1).astype(np.float32)
+    samples[100, 0], samples[200], samples[300, 1] = np.nan, np.inf, -np.inf
+    recording = read(written(tmp_path / "a.wav", samples, subtype="FLOAT"))
+    expected = sine(0.5).astype(np.float32)
+    expected[[100, 300]] /= 2
+    expected[200] = 0
+    assert recording.flags == ("not finite",)
+    assert np.array_equal(recording.wav.numpy(), expected)
+    assert torch.equal(torch.cat(list(blocks(tmp_path / "a.wav", 0.1))), recording.wav)
+
+
+def test_flags_come_in_the_order_of_their_list():
+    assert flags(np.full(10, np.nan)) == ("silent", "short", "not finite")
+    assert list(FLAGS) == ["silent", "clipped", "short", "not finite"]
+
+
+# ---------------------------------------------------------------- arrays
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_array_is_worth_what_the_file_of_the_same_samples_is(tmp_path, kind, channels):
+    samples = noise(22_050, 0.5, channels)
+    if kind == "uint8":
+        samples = np.round(samples * 100 + 128)
+    elif kind.startswith("int"):
+        samples = np.round(samples * np.iinfo(kind).max)
+    samples = samples.astype(kind)
+    scipy.io.wavfile.write(tmp_path / "a.wav", 22_050, samples)
+    expected = read(tmp_path / "a.wav").wav
+    rate, loaded = scipy.io.wavfile.read(tmp_path / "a.wav")
+    assert loaded.dtype == kind
+    for array in (loaded, loaded.T, torch.from_numpy(loaded.copy()), loaded.astype(loaded.dtype.newbyteorder(">"))):
+        assert torch.allclose(of_array(array, rate).wav, expected, atol=1e-7)
+
+
+def test_axes_in_either_order_give_the_mean_of_the_channels():
+    samples = np.stack([sine(0.5), sine(0.1), sine(0.3)])
+    assert np.allclose(of_array(samples, 16_000).wav, sine(0.3), atol=1e-6)
+    assert np.allclose(of_array(samples.T, 16_000).wav, sine(0.3), atol=1e-6)
+
+
+def test_an_array_resampled_keeps_its_length_in_seconds():
+    assert of_array(torch.rand(1, 44_100), 44_100.0).duration == 1.0
+    assert of_array(torch.rand(8_000, 2, requires_grad=True), np.int64(8_000)).duration == 1.0
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_is_taken(kind):
+    samples = torch.rand(4000).to(kind)
+    assert torch.equal(of_array(samples, 16_000).wav, samples.float())
+
+
+def test_the_samples_are_not_those_of_the_caller():
+    samples = sine(0.5).astype(np.float32)
+    recording = of_array(samples, 16_000)
+    samples[:] = 0
+    assert recording.wav.abs().max() > 0.4
+
+
+@pytest.mark.parametrize(
+    ("array", "word"),
+    [
+        (np.zeros((2, 2)), r"shape \(2, 2\)"),
+        (np.zeros((1, 2, 100)), r"shape \(1, 2, 100\)"),
+        (np.float32(1.0), r"shape \(\)"),
+        (np.zeros(0), "no samples"),
+        (np.zeros((0, 2)), "no samples"),
+        (np.zeros(100, np.int64), "int64"),
+        (torch.zeros(100, dtype=torch.bool), "bool"),
+        (np.zeros(100, complex), "complex128"),
+    ],
+)
+def test_an_array_that_is_no_recording_is_refused(array, word):
+    with pytest.raises(UserError, match=word):
+        of_array(array, 16_000)
+
+
+@pytest.mark.parametrize("rate", [0, -16_000, 10, float("nan"), float("inf"), None, "fast"])
+def test_a_rate_that_is_none_is_refused(rate):
+    with pytest.raises(UserError, match="sample rate"):
+        of_array(np.zeros(100), rate)
+
+
+# ---------------------------------------------------------------- blocks
+
+
+@pytest.mark.parametrize("rate", [*RATES, 22_254])
+@pytest.mark.parametrize("seconds", [0.001, 0.3, 1.0, 30.0])
+def test_blocks_together_are_the_whole(tmp_path, rate, seconds):
+    path = written(tmp_path / "a.wav", noise(rate, 3.3, 2), rate, "FLOAT")
+    parts, whole = list(blocks(path, seconds)), read(path).wav
+    assert len(parts) > 3.2 / max(seconds, 0.5)
+    together = torch.cat(parts)
+    assert len(together) == len(whole)
+    assert (together - whole).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "mp3", "flac"])
+def test_blocks_of_a_compressed_file_are_the_whole(tmp_path, suffix):
+    path = written(tmp_path / f"a.{suffix}", noise(44_100), 44_100)
+    together, whole = torch.cat(list(blocks(path, 0.4))), read(path).wav
+    assert len(together) == len(whole)
+    assert (together - whole).abs().max() < 1e-5
+
+
+def test_long_blocks_are_the_whole_but_for_a_last_sample(tmp_path):
+    path = written(tmp_path / "a.wav", noise(44_100, 61.01), 44_100, "FLOAT")
+    together, whole = torch.cat(list(blocks(path, 7.0))), read(path).wav
+    assert abs(len(together) - len(whole)) <= 1
+    assert (together[: len(whole)] - whole[: len(together)]).abs().max() < 1e-5
+
+
+def test_no_more_than_a_block_and_its_surroundings_is_in_hand(tmp_path, monkeypatch):
+    path = written(tmp_path / "a.flac", noise(48_000, 20.0), 48_000)
+    lengths, read_lengths = [], []
+    resample, decoded = torchaudio.functional.resample, recordings._decoded
+    monkeypatch.setattr(
+        torchaudio.functional, "resample", lambda wav, *ratio: lengths.append(len(wav)) or resample(wav, *ratio)
+    )
+    monkeypatch.setattr(recordings, "_decoded", lambda file, count: read_lengths.append(count) or decoded(file, count))
+    sizes = []
+    for number, block in enumerate(blocks(path, 1.0), start=1):
+        assert len(read_lengths) == number  # nothing is read ahead
+        sizes.append(len(block))
+    assert sum(sizes) == 320_000
+    assert max(sizes) <= 16_000 + 7
+    assert max(read_lengths) == 48_000
+    assert max(lengths) <= 48_000 + 2 * 7 * 3

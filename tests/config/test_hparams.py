@@ -1,0 +1,189 @@
+"""Hyperparameters: overrides typed by their defaults, and what differs between two YAMLs."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from paths import REPOSITORY
+
+from local.config.hparams import build, differences, parse_overrides, resolved, scalars
+from local.core.errors import UserError
+
+YAML = """\
+epochs: 30
+lr: 0.5
+head_lr: !ref <lr>
+warm: !ref <epochs> // 2
+freeze: False
+pooling: mean
+device: null
+encoder:
+    layers: 2
+    sizes: [1, 2]
+seed: 1
+n_labels: 4
+n_tokens: 32
+num_workers: 0
+counts: !new:collections.Counter
+    rate: !ref <head_lr>
+    pooling: !ref <pooling>
+"""
+
+ODD = [
+    "03", "1e5", "0x10", "12:30", "2024-01-01", "true", "no", "null", "~", "'", '"', "#", "#x", "[1", "{}", "*x", "&x",
+    "%", "@x", "a: b", "- a", "a b ", "<lr>", "/ż ó/;$(touch x)", "a\\nb",
+]  # fmt: skip
+KNOWN = "epochs lr head_lr warm freeze pooling device encoder num_workers"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "own.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def overridden(file: Path, *words: str) -> dict:
+    """What a YAML builds with these overrides."""
+    return build(resolved(file, parse_overrides(words, file)))
+
+
+def refusal(file: Path, *words: str) -> UserError:
+    with pytest.raises(UserError) as caught:
+        parse_overrides(words, file)
+    return caught.value
+
+
+@pytest.mark.parametrize("word", ["5e-5", "5E-5", "0.00005", "00.00005", "+5e-05", "50e-6"])
+def test_every_way_of_writing_a_number(file, word):
+    assert parse_overrides(["--lr", word], file) == parse_overrides([f"--lr={word}"], file) == {"lr": 5e-5}
+    built = overridden(file, "--lr", word)
+    assert (built["lr"], type(built["lr"])) == (5e-5, float)
+    assert built["counts"] == Counter(rate=5e-5, pooling="mean")  # through two references
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--epochs", "07"], {"epochs": 7}),
+        (["--epochs=-1"], {"epochs": -1}),
+        (["--lr", "3"], {"lr": 3.0}),
+        (["--lr", "-1e3"], {"lr": -1000.0}),
+        (["--freeze", "true"], {"freeze": True}),
+        (["--freeze", "FALSE"], {"freeze": False}),
+        (["--device", "cuda:1"], {"device": "cuda:1"}),
+        (["--device", "null"], {"device": None}),
+        (["--pooling", "null"], {"pooling": "null"}),
+        (["--head-lr", "1", "--num_workers=2"], {"head_lr": 1.0, "num_workers": 2}),
+        (["--head_lr=1", "--head-lr", "2"], {"head_lr": 2.0}),
+        (["--pooling=--odd"], {"pooling": "--odd"}),
+        (["--pooling=a=b"], {"pooling": "a=b"}),
+        ([], {}),
+    ],
+)
+def test_values_have_the_type_of_the_default(file, words, expected):
+    found = parse_overrides(words, file)
+    assert found == expected
+    assert [type(value) for value in found.values()] == [type(value) for value in expected.values()]
+
+
+@pytest.mark.parametrize("word", ODD)
+def test_a_text_stays_the_text_that_it_is(file, word):
+    for key in ("pooling", "encoder", "device"):
+        if (key, word) != ("device", "null"):
+            assert overridden(file, f"--{key}={word}")[key] == word
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lr"], "--lr has no value"),
+        (["--lr", "--epochs", "3"], "--lr has no value"),
+        (["--epochs", "3", "--pooling="], "--pooling has no value"),
+        (["--pooling", ""], "--pooling has no value"),
+        (["lr", "3"], "stray word 'lr'"),
+        (["-lr", "3"], "stray word '-lr'"),
+        (["--lr", "3", "4"], "stray word '4'"),
+        (["--", "--lr", "3"], "stray word '--'"),
+        (["--lr", "fast"], "--lr fast: not a number"),
+        (["--lr", "5e"], "not a number"),
+        (["--epochs", "1.5"], "--epochs 1.5: not a whole number"),
+        (["--epochs", "1e2"], "not a whole number"),
+        (["--freeze", "1"], "not true or false"),
+        (["--freeze", "yes"], "not true or false"),
+    ],
+)
+def test_what_is_refused(file, words, said):
+    assert said in refusal(file, *words).what
+
+
+@pytest.mark.parametrize("key", ["alhpa", "layers", "encoder.layers", "counts", "seed", "n_labels", "n-tokens", "LR"])
+def test_an_unknown_key_is_refused_with_the_known_ones_named(file, key):
+    error = refusal(file, f"--{key}", "1")
+    assert str(file) in error.what and f"'{key.replace('-', '_')}'" in error.what
+    assert error.remedy.endswith(f": {KNOWN}")
+
+
+def test_scalars_resolve_references_and_build_nothing(file):
+    values = scalars(file, {"lr": 0.25, "epochs": 9})
+    assert values["head_lr"] == 0.25 and values["warm"] == 4
+    assert values["encoder"] == {"layers": 2, "sizes": [1, 2]} and values["device"] is None
+    assert "counts" not in values
+    file.write_text("a: 1\nb: !new:no.such.module\nc: !apply:os.abort\nd: !name:x.y\n    e: 1\n")
+    assert scalars(file) == {"a": 1}
+
+
+def test_a_resolved_yaml_loads_by_itself(file):
+    text = resolved(file, {"lr": 1e-5, "seed": 7})
+    assert "!ref" not in text
+    file.unlink()
+    built = build(text)
+    assert (built["head_lr"], built["seed"], built["counts"]["rate"]) == (1e-5, 7, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "cannot be read"),
+        ("a: 1\na: 2\n", "duplicate key"),
+        ("a: !ref <b>\n", '"b" is not valid'),
+        ("a: !PLACEHOLDER\n", "PLACEHOLDER"),
+        ("", "not a list of keys and values"),
+        ("- 1\n- 2\n", "not a list of keys and values"),
+        (b"a: \xff\n", "can't decode"),
+    ],
+)
+def test_a_broken_yaml_is_named_in_one_line(file, text, said):
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError) as caught:
+        scalars(file)
+    assert str(file) in caught.value.what and said in caught.value.what
+    assert "\n" not in caught.value.what + caught.value.remedy
+
+
+def test_an_absent_yaml_and_a_folder(tmp_path):
+    with pytest.raises(UserError, match="there is no YAML"):
+        scalars(tmp_path / "absent.yaml")
+    with pytest.raises(UserError, match="cannot be read"):
+        scalars(tmp_path)
+
+
+def test_differences_name_what_differs_and_leave_out_how_it_runs(file):
+    old = resolved(file, {})
+    assert differences(old, old) == []
+    assert differences(old, resolved(file, {"device": "cpu", "num_workers": 3})) == []
+    assert differences(old, resolved(file, {"lr": 0.25})) == ["lr: 0.5 -> 0.25", "head_lr: 0.5 -> 0.25"]
+    assert differences(old, resolved(file, {"encoder": "folder"})) == [
+        "encoder: {'layers': 2, 'sizes': [1, 2]} -> folder"
+    ]
+    assert differences(old, old + "alpha: 0.1\n") == ["alpha: None -> 0.1"]
+    assert differences("# a comment\n" + old.replace("0.5", "5e-1"), old) == []
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "hparams").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_yaml_of_the_repository_takes_every_override(path):
+    values = scalars(path)
+    assert {"seed", "n_labels", "n_tokens", "token_type", "vocab_size", "epochs", "alpha", "device"} <= set(values)
+    plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    words = [f"--{key}={value}" for key, value in plain.items() if key not in ("seed", "n_labels", "n_tokens")]
+    assert scalars(path, parse_overrides(words, path)) == values

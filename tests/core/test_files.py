@@ -1,0 +1,207 @@
+"""Files that are whole or absent, and digests of contents."""
+
+import errno
+import hashlib
+import os
+import platform
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import unshared
+
+from local.core.errors import UserError, exits
+from local.core.files import atomic, digest
+from local.core.once import make_once, standing
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "a" / "b" / "file.txt"  # folders are made
+    with atomic(path) as file:
+        file.write("old ż\r\n")
+    assert path.read_bytes() == "old ż\r\n".encode()
+    with atomic(path) as file:
+        file.write("new")
+        file.flush()
+        assert path.read_bytes() == "old ż\r\n".encode()
+    assert path.read_text() == "new"
+    assert [each.name for each in path.parent.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize("interruption", [ValueError, KeyboardInterrupt])
+def test_an_interrupted_writing_leaves_the_old_file_and_nothing_else(tmp_path, interruption):
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(interruption), atomic(path, "wb") as file:
+        file.write(b"half")
+        raise interruption
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Killed while writing
+
+WRITE = """
+import os, signal, sys
+from local.core.files import atomic
+with atomic(sys.argv[1], "wb") as file:
+    file.write(b"x" * 1_000_000)
+    print("half", flush=True)
+    sys.stdin.read()
+"""
+
+
+def writing(path: Path) -> subprocess.Popen:
+    """A process that is half-way through a file."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", WRITE, str(path)], env=environment, text=True, **pipes)
+    assert process.stdout.readline() == "half\n"
+    return process
+
+
+def write(path: Path, content: str) -> None:
+    with atomic(path) as file:
+        file.write(content)
+
+
+def test_what_a_killed_process_has_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    path = tmp_path / "file [1].txt"  # a name with a pattern in it
+    path.write_text("old")
+    (tmp_path / f".another.txt.{platform.node()}.1.tmp").touch()  # of a process that runs
+    with writing(path) as dead, writing(path) as alive:
+        dead.kill()
+        assert dead.wait() == -signal.SIGKILL
+        left = {each.name: each for each in tmp_path.iterdir()}
+        assert path.read_text() == "old" and len(left) == 4
+        (tmp_path / f".never written again.txt.{platform.node()}.{dead.pid}.tmp").touch()
+        [of_dead] = [each for name, each in left.items() if f".{dead.pid}." in name]
+        of_another_host = of_dead.with_name(of_dead.name.replace(platform.node(), "elsewhere"))
+        of_another_host.touch()
+        write(path, "new")
+        assert {each.name for each in tmp_path.iterdir()} == {*left, of_another_host.name} - {of_dead.name}
+        alive.stdin.close()
+        assert alive.wait() == 0
+        assert path.stat().st_size == 1_000_000
+
+
+def test_the_contents_are_on_the_disk_before_the_name_and_then_the_name(tmp_path, monkeypatch):
+    done = []
+
+    def fsync(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        done.append("folder" if stat.S_ISDIR(status.st_mode) else f"file of {status.st_size}")
+
+    replace = os.replace
+
+    def rename(old: str, new: str) -> None:
+        done.append("rename")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", rename)  # what Path.replace calls
+    write(tmp_path / "file", "four")
+    assert done == ["file of 4", "rename", "folder"]
+
+
+# A full disk
+
+PAGE = os.sysconf("SC_PAGE_SIZE")  # what a tmpfs gives out, of which the lock has one
+
+
+def told(path: Path, needed: str, free: str) -> str:
+    return f"{path} cannot be written, the disk is full: it needs {needed} bytes, {free} are free"
+
+
+def fill_up(folder: Path) -> None:
+    old, content = folder / "old.txt", "ż" * 400_000
+    write(old, "old")
+    unshared.fill(folder, free=125 * PAGE)
+    for wanted, needed in ((0, f"at least {125 * PAGE:,}"), (3, f"at least {125 * PAGE:,}"), (800_000, "800,000")):
+        for mode, big in (("w", content), ("wb", content.encode())):
+            with pytest.raises(UserError) as error, atomic(old, mode, wanted=wanted) as file:
+                file.write(big)
+            assert error.value.what == told(old, needed, f"{125 * PAGE:,}")
+            assert error.value.remedy == "make room and run again: what was done is kept"
+    assert old.read_text() == "old"
+    assert {path.name for path in folder.iterdir()} == {"old.txt", "ballast"}
+    with pytest.raises(IsADirectoryError), atomic(old):  # another error stays what it is
+        raise IsADirectoryError
+    unshared.fill(folder, free=0)
+    with pytest.raises(UserError) as error:
+        write(old, "seven b")
+    assert error.value.what == told(old, "at least 7", "0")
+    (folder / "ballast").unlink()
+    write(old, "new")
+    assert old.read_text() == "new"
+
+
+def use_up_the_names(folder: Path) -> None:
+    with pytest.raises(OSError):
+        for number in range(1000):
+            (folder / f"{number}").touch()
+    with pytest.raises(UserError) as error:
+        write(folder / "file", "four")
+    assert error.value.what == told(folder / "file", "at least 0", "0 files")
+    assert not (folder / "file").exists()
+
+
+def make_in_vain(folder: Path) -> None:
+    path, content = folder / "audio.i16", b"x" * 400_000
+
+    def make(file) -> dict:
+        file.write(content)
+        return {"n": 1}
+
+    assert make_once(path, "a", 0, make) == {"n": 1}
+    unshared.fill(folder, free=76 * PAGE)
+    with pytest.raises(UserError) as error:
+        make_once(folder / "more.i16", "a", 700_000, make)
+    assert error.value.what == told(folder / "more.i16", "700,000", f"{75 * PAGE:,}")
+    assert {each.name for each in folder.iterdir()} == {"audio.i16", "audio.json", "ballast"}
+    assert standing(path, "a") == {"n": 1} and standing(folder / "more.i16", "a") is None
+    content = b"y" * 800_000
+    with pytest.raises(UserError):
+        make_once(path, "b", 0, make)  # of something else: the old one is worth nothing
+    assert [each.name for each in folder.iterdir()] == ["ballast"]
+    (folder / "ballast").unlink()
+    assert make_once(path, "b", 0, make) == {"n": 1} and path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("act", "options"),
+    [(fill_up, "size=1m"), (use_up_the_names, "size=1m,nr_inodes=50"), (make_in_vain, "size=1m")],
+    ids=["bytes", "names", "once"],
+)
+def test_a_full_disk_is_told_with_file_and_bytes_and_the_old_file_stays(tmp_path, act, options):
+    unshared.on_a_small_disk(act, tmp_path, options)
+
+
+# Digests
+
+
+def test_digest_is_of_contents_with_their_boundaries(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes("ab ż".encode())
+    assert digest(path) == digest("ab ż") == digest("ab ż".encode())
+    lengths = b"\0\0\0\0\0\0\0\1"
+    assert digest("a", b"b") == hashlib.sha256(lengths + b"a" + lengths + b"b").hexdigest()[:16]
+    assert len({digest("ab"), digest("a", "b"), digest("b", "a"), digest("ab", ""), digest()}) == 5
+
+
+def test_a_full_disk_where_nothing_else_tells_is_two_lines_and_any_other_trouble_is_not_hidden(capsys):
+    def failing(number: int) -> None:
+        raise OSError(number, os.strerror(number), "train_log.txt")
+
+    with pytest.raises(SystemExit) as ended:
+        exits(failing)(errno.ENOSPC)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: train_log.txt cannot be written, the disk is full",
+        "  try: make room and run again: what was done is kept",
+    ]
+    with pytest.raises(OSError, match="Input/output error"):
+        exits(failing)(errno.EIO)

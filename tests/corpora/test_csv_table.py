@@ -1,0 +1,323 @@
+"""A user's own table and its audio files, and each way in which they can be broken."""
+
+import csv
+import os
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from local.audio.header import examine
+from local.core.errors import UserError
+from local.corpora.csv_table import read
+from local.corpora.faults import SHOWN, Fault, settle
+from local.corpora.manifest import COLUMNS, resolve
+from local.corpora.manifest import read as read_manifest
+from local.corpora.manifest import write as write_manifest
+
+FOUR = """\
+wav,emo
+a.wav,hap
+b.wav,hap
+c.wav,sad
+d.wav,sad
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four WAV files of 0.1, 0.2, 0.3, 0.4 s, and room for a table beside them."""
+    for number, name in enumerate("abcd", start=1):
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(1600 * number), 16_000)
+    return tmp_path
+
+
+def table(folder, text, name="own.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else textwrap.dedent(text).encode())
+    return path
+
+
+def faults(path):
+    """The fault lines that `read` refuses the table with, which are those that a partial reading reports."""
+    with pytest.raises(UserError) as refusal:
+        read(path)
+    heading, *lines = refusal.value.what.splitlines()
+    assert heading.startswith(f"corpus own: {len(lines)} fault")
+    assert "--partial true" in refusal.value.remedy
+    return [line.strip() for line in lines]
+
+
+def test_the_two_columns_suffice(folder):
+    corpus = read(table(folder, FOUR))
+    assert (corpus.name, corpus.root, corpus.faults) == ("own", folder.resolve(), [])
+    assert tuple(corpus.table.columns) == COLUMNS
+    assert corpus.table["ID"].tolist() == ["a", "b", "c", "d"]
+    assert corpus.table["wav"].tolist() == [f"$data_root/{name}.wav" for name in "abcd"]
+    assert corpus.table["duration"].tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert corpus.table["emo"].tolist() == ["hap", "hap", "sad", "sad"]
+    assert (corpus.table[["spk_id", "gender", "session", "recording", "style", "wrd"]] == "").all(axis=None)
+
+
+def test_all_columns_and_unused_ones(folder):
+    rows = [
+        "age,style,gender,recording,session,spk_id,wrd,ID,emo,wav,mood",
+        '31,impro,Female,show-1.a,Ses 1,ann,"Well, it\'s\n{LG} fine",one,anger-2,a.wav,x',
+        "31,script,M,show-1.b,s2,Zoë_1,źródłem 24,two,anger-2,b.wav,x",
+        "31,,f,,,,,three,ok,c.wav,x",
+        "31,,MALE,,,,,four,ok,d.wav,x",
+    ]
+    path = table(folder, "\n".join(rows).replace("Ses 1", "s1"))
+    corpus = read(path)
+    first, second = corpus.table.to_dict("records")[:2]
+    assert first == {
+        "ID": "one",
+        "duration": 0.1,
+        "wav": "$data_root/a.wav",
+        "spk_id": "ann",
+        "gender": "F",
+        "session": "s1",
+        "recording": "show-1.a",
+        "style": "impro",
+        "emo": "anger-2",
+        "wrd": "WELL IT'S FINE",
+    }
+    assert (second["wrd"], second["spk_id"], second["gender"]) == ("ŹRÓDŁEM 24", "Zoë_1", "M")
+    assert corpus.table["gender"].tolist() == ["F", "M", "F", "M"]
+    assert corpus.source == "own table own.csv (columns not used: age, mood)"
+
+
+def test_the_table_survives_being_written_and_read(folder):
+    corpus = read(table(folder, FOUR))
+    write_manifest(folder / "all.csv", corpus.table)
+    again = read_manifest(folder / "all.csv")
+    assert again.equals(corpus.table)
+    assert [soundfile.info(path).duration for path in resolve(again["wav"], corpus.root)] == [0.1, 0.2, 0.3, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "rates"),
+    [
+        ("wav", "PCM_16", (8_000, 16_000, 24_000, 44_100, 48_000)),
+        ("wav", "PCM_24", (44_100,)),
+        ("wav", "FLOAT", (48_000,)),
+        ("flac", "PCM_24", (8_000, 16_000, 24_000, 44_100, 48_000)),
+        ("ogg", "VORBIS", (8_000, 16_000, 24_000, 44_100, 48_000)),
+    ],
+)
+def test_formats_rates_and_channels(tmp_path, suffix, subtype, rates):
+    rng = np.random.default_rng(0)
+    wavs, expected = [], []
+    for rate in rates:
+        for channels in (1, 2):
+            frames = int(rng.integers(rate // 10, rate))
+            wavs.append(f"{rate}-{channels}.{suffix}")
+            expected.append(round(frames / rate, 6))
+            samples = 0.1 * rng.standard_normal((frames, channels))
+            soundfile.write(tmp_path / wavs[-1], samples, rate, subtype=subtype)
+            header = examine(tmp_path / wavs[-1])
+            assert (header.frames, header.rate, header.channels) == (frames, rate, channels)
+    # Each file twice, by a link of another name, for two emotions of two utterances or more.
+    for wav in list(wavs):
+        os.link(tmp_path / wav, tmp_path / f"sad-{wav}")
+        wavs.append(f"sad-{wav}")
+    text = "wav,emo\n" + "".join(f"{wav},{'sad' if wav.startswith('sad') else 'hap'}\n" for wav in wavs)
+    assert read(table(tmp_path, text)).table["duration"].tolist() == expected * 2
+
+
+@pytest.mark.parametrize("make", [str.encode, lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()])
+def test_spreadsheet_habits(folder, make):
+    """Byte order mark, CR-LF, quotes, blanks after commas, empty rows at the end; against Python's own csv.writer."""
+    text = 'wav, emo, wrd\n"a.wav",hap,"so, ""yes"""\nb.wav , hap,\n\nc.wav,sad,two\nd.wav, sad, "a, b"\n,,\n'
+    corpus = read(table(folder, make(text)))
+    assert corpus.table["wrd"].tolist() == ["SO YES", "", "TWO", "A B"]
+
+
+def test_every_text_that_python_writes_is_read(folder):
+    path = folder / "own.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["wav", "wrd", "emo"])
+        for wav, wrd, emo in zip("abcd", ['x "y" z', "l1\nl2", "c,d\r\ne", "'"], ["p", "p", "q", "q"], strict=True):
+            out.writerow([f"{wav}.wav", wrd, emo])
+    assert read(path).table["wrd"].tolist() == ["X Y Z", "L1 L2", "CD E", ""]
+
+
+def test_paths_absolute_above_and_below(tmp_path):
+    tables, below, above = tmp_path / "deep" / "tables", tmp_path / "deep" / "tables" / "x" / "y", tmp_path / "audio"
+    for place in (below, above):
+        place.mkdir(parents=True)
+        for name in ("1.wav", "2.flac"):
+            soundfile.write(place / name, np.zeros(160), 16_000)
+    text = f"wav,emo\nx/y/1.wav,hap\n./x/../x/y/2.flac,hap\n../../audio/1.wav,sad\n{above}/2.flac,sad\n"
+    corpus = read(table(tables, text))
+    assert corpus.table["wav"].tolist() == [
+        "$data_root/x/y/1.wav",
+        "$data_root/x/y/2.flac",
+        "$data_root/../../audio/1.wav",
+        "$data_root/../../audio/2.flac",
+    ]
+    assert corpus.table["ID"].tolist() == ["x-y-1", "x-y-2", "audio-1", "audio-2"]
+    assert all(map(os.path.isfile, resolve(corpus.table["wav"], corpus.root)))
+
+
+def test_paths_through_a_linked_folder(tmp_path, folder):
+    """`..` leads from where a link points, not from where it stands."""
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    link = tmp_path / "far" / "away" / "link"
+    link.symlink_to(folder)
+    text = "".join(f"{folder}/{name}.wav,{emo}\n" for name, emo in zip("abcd", "pqpq", strict=True))
+    table(folder, "wav,emo\n" + text)
+    corpus = read(link / "own.csv")
+    assert all(map(os.path.isfile, resolve(corpus.table["wav"], corpus.root)))
+
+
+def test_a_relative_table_has_an_absolute_root(folder, monkeypatch):
+    table(folder, FOUR)
+    monkeypatch.chdir(folder)
+    assert read(Path("own.csv")).root == folder.resolve()
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (",ang", "wav is empty"),
+        ("e.wav,", "emo is empty"),
+        ("none.wav,hap", "'none.wav': No such file or directory"),
+        ("sub,hap", "'sub': Is a directory"),
+        ("own.csv,hap", "'own.csv': not audio that libsndfile reads (Format not recognised.)"),
+        ("x.raw,hap", "'x.raw': not audio that libsndfile reads (it has no header)"),
+        ("empty.wav,hap", "'empty.wav': holds no samples"),
+        ("short.flac,hap", "'short.flac': is cut short"),
+        ("e.wav,h p", "emo 'h p' has other characters than letters, digits, _ and -"),
+        ("e.wav,../up", "emo '../up' has other characters than letters, digits, _ and -"),
+        ('"e\n.wav",hap', "wav 'e\\n.wav' has a control character"),
+        ("none.wav,hap,one,two", "4 fields where the header has 2"),
+        ("none.wav", "1 fields where the header has 2"),
+        ('"e"x.wav,hap', "',' expected after '\"'"),
+        ('"none.wav,hap', "unexpected end of data"),
+        ("b.wav,sad", "ID 'b' is in line 3 already"),
+        ("./b.wav,sad", "ID 'b' is in line 3 already"),
+    ],
+)
+def test_a_fault_names_its_line(folder, row, fault):
+    (folder / "sub").mkdir()
+    soundfile.write(folder / "empty.wav", np.zeros(0), 16_000)
+    noise = np.random.default_rng(0).standard_normal(16_000)
+    soundfile.write(folder / "short.flac", noise, 16_000)
+    whole = (folder / "short.flac").read_bytes()
+    (folder / "short.flac").write_bytes(whole[: len(whole) * 9 // 10])
+    (folder / "x.raw").write_bytes(bytes(320))
+    soundfile.write(folder / "e.wav", np.zeros(160), 16_000)
+    path = table(folder, FOUR + row + "\n")
+    found = faults(path)
+    assert found[0] == f"own.csv:6: {fault}"
+    partial = read(path, partial=True)
+    assert [str(fault) for fault in partial.faults] == found
+    assert partial.table["ID"].tolist() == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "fault"),
+    [
+        ("ID", "a\tb", "ID 'a\\tb' has a control character"),
+        ("spk_id", "../ann", "spk_id '../ann' cannot name a folder: up to 63 letters, digits, _ . and - can"),
+        ("session", "-1", "session '-1' cannot name a folder: up to 63 letters, digits, _ . and - can"),
+        ("recording", "show 1", "recording 'show 1' cannot name a folder: up to 63 letters, digits, _ . and - can"),
+        ("gender", "woman", "gender 'woman' is none of f, female, m, male"),
+        ("style", "acted", "style 'acted' is neither impro nor script"),
+    ],
+)
+def test_faults_of_optional_columns(folder, column, value, fault):
+    path = table(folder, f"wav,emo,{column}\na.wav,hap,\nb.wav,hap,\nc.wav,sad,\nd.wav,sad,{value}\n")
+    assert faults(path)[0] == f"own.csv:5: {fault}"
+
+
+def test_duplicates(folder):
+    path = table(folder, "wav,emo,ID\na.wav,hap,x\nb.wav,hap,y\nc.wav,sad,x\nb.wav,sad,z\nd.wav,sad,\n")
+    assert faults(path)[:2] == ["own.csv:4: ID 'x' is in line 2 already", "own.csv:5: wav 'b.wav' is in line 3 already"]
+    soundfile.write(folder / "a.flac", np.zeros(160), 16_000)
+    assert faults(table(folder, FOUR + "a.flac,sad\n")) == ["own.csv:6: ID 'a' is in line 2 already"]
+
+
+def test_all_faults_in_one_go_by_physical_line(folder):
+    text = b'wav,emo,wrd\na.wav,hap,"two\nlines"\ne.wav,ha p,\n\nb.wav,hap,caf\xe9\nb.wav,hap,\0\n'
+    text += b"c.wav,sad,ok,no\nd.wav,sad,\n"
+    lines = faults(table(folder, text))
+    assert [line for line in lines if not line.startswith("own.csv:7: ")] == [
+        "own.csv:6: byte '0xE9' is not UTF-8 text",
+        "own.csv:8: 4 fields where the header has 3",
+        "own.csv:4: emo 'ha p' has other characters than letters, digits, _ and -",
+        "own.csv:4: 'e.wav': No such file or directory",
+        "own.csv:2: 'hap' is the emotion of no other utterance that can be used",
+        "own.csv:9: 'sad' is the emotion of no other utterance that can be used",
+    ]
+    # The csv module of Python 3.10 refuses a zero byte itself, in its own words.
+    assert len(lines) == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (b"", "the header lacks wav and lacks emo (it is empty)"),
+        (b"file;emo\na;b\n", "the header lacks wav and lacks emo (it has file;emo)"),
+        (b"wav,ID\na.wav,a\n", "the header lacks emo (it has wav, ID)"),
+        (b"wav,emo,emo\n", "the header repeats emo (it has wav, emo, emo)"),
+        (FOUR.encode("utf-16"), "byte '0xFF' is not UTF-8"),
+        (b"wav,emo\n", "no utterance that can be used"),
+        (b"wav,emo\n,,\n\n", "no utterance that can be used"),
+        (b"wav,emo\na.wav,hap\nb.wav,hap\n", "only one emotion, 'hap', that can be used"),
+    ],
+)
+def test_tables_that_cannot_be_used(folder, text, what):
+    with pytest.raises(UserError) as refusal:
+        read(table(folder, text))
+    assert what in refusal.value.what
+
+
+def test_an_emotion_with_one_utterance(folder):
+    soundfile.write(folder / "e.wav", np.zeros(160), 16_000)
+    path = table(folder, FOUR + "e.wav,awe\n")
+    assert faults(path) == ["own.csv:6: 'awe' is the emotion of no other utterance that can be used"]
+    assert read(path, partial=True).table["ID"].tolist() == ["a", "b", "c", "d"]
+    with pytest.raises(UserError, match="no utterance"):
+        read(table(folder, "wav,emo\na.wav,hap\nb.wav,sad\n"), partial=True)
+
+
+def test_names_and_places(folder):
+    for name in ("mini.csv", "IEMOCAP.csv", "nemo.csv", "csv.csv", "my table.csv", "-x.csv", ".csv"):
+        with pytest.raises(UserError, match="cannot be the name"):
+            read(table(folder, FOUR, name))
+    assert read(table(folder, FOUR, "my-2.table_x.csv")).name == "my-2.table_x"
+    for absent in (None, folder / "absent.csv", folder):
+        with pytest.raises(UserError) as refusal:
+            read(absent)
+        assert "--data" in refusal.value.remedy
+
+
+def test_many_faults_of_a_kind_are_shortened():
+    lines = [Fault("t.csv", n, f"{n}", f"'{n}.wav': No such file or directory") for n in range(1, SHOWN + 6)]
+    with pytest.raises(UserError) as refusal:
+        settle("own", [*lines, Fault("t.csv", 99, "", "emo is empty")], partial=False)
+    assert refusal.value.what.splitlines() == [
+        f"corpus own: {SHOWN + 6} faults",
+        *(f"  {line}" for line in lines[:SHOWN]),
+        "  ... and 5 more like these",
+        "  t.csv:99: emo is empty",
+    ]
+    settle("own", lines, partial=True)
+    settle("own", [], partial=False)
+
+
+def test_examine_a_streamed_flac(tmp_path):
+    """A FLAC written to a pipe leaves its 36-bit count of samples, from bit 172 of the file on, at zero."""
+    path = tmp_path / "stream.flac"
+    soundfile.write(path, np.zeros(16_000), 16_000)
+    content = bytearray(path.read_bytes())
+    assert int.from_bytes(content[21:26], "big") & (2**36 - 1) == 16_000
+    content[21:26] = (int.from_bytes(content[21:26], "big") & ~(2**36 - 1)).to_bytes(5, "big")
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="does not tell its length"):
+        examine(path)

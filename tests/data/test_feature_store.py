@@ -1,0 +1,232 @@
+"""The frozen CNN's output, kept: what the CNN makes of each utterance, and the same training and decoding with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import tiny_models
+import torch
+from tiny_models import STEADY, padded
+
+from local.config import hparams
+from local.core.errors import UserError
+from local.corpora.manifest import COLUMNS
+from local.data.dataset import Batch, Utterances
+from local.data.feature_store import FeatureStore, inputs
+from local.data.store import AudioStore
+from local.decode import decode
+from local.encoders import Encoder, load_encoder
+from local.experiment.job import Job
+from local.experiment.options import parse
+from local.folds import make_folds
+from local.prepare import prepare
+from local.scoring import predictions
+from local.systems.mtl import MultiTaskSystem
+from local.text.tokenizer import Tokenizer
+from local.text.tokenizer import train as train_tokenizer
+from local.train import train
+from local.training.checkpoints import WholeCheckpointer, best
+
+SAMPLES = {"a": 9000, "b": 300, "c": 5123, "d": 7999, "e": 720}  # b is shorter than a frame
+LABELS = ["ang", "neu"]
+
+
+def write_audio(folder: Path, seed: int = 1) -> AudioStore:
+    """The audio store of five utterances of noise, one of them with silence."""
+    chance = np.random.default_rng(seed)
+    for name, size in SAMPLES.items():
+        wav = 0.05 + chance.uniform(-0.5, 0.5, size)
+        wav[size // 2 :] *= name != "c"
+        soundfile.write(folder / f"{name}.wav", wav, 16_000)
+    return AudioStore.of(folder, table(), folder)
+
+
+def table() -> pd.DataFrame:
+    """Their table; one has no transcript."""
+    rows = pd.DataFrame({"ID": list(SAMPLES), "wrd": ["A CAB", "", "BAC", "ABBA", "C"]})
+    rows["duration"] = [size / 16_000 for size in SAMPLES.values()]
+    rows["emo"] = [LABELS[number % 2] for number in range(5)]
+    rows["wav"] = "$data_root/" + rows["ID"] + ".wav"
+    return rows.reindex(columns=list(COLUMNS), fill_value="")
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory) -> AudioStore:
+    return write_audio(tmp_path_factory.mktemp("corpus"))
+
+
+def encoder_of(folder: Path, family: str = "wav2vec2-group", **changes) -> Encoder:
+    """A tiny encoder whose CNN is frozen."""
+    words = {"do_normalize", "seed"} & changes.keys()
+    saved = tiny_models.save(folder / "encoder", family, **{word: changes.pop(word) for word in words}, **changes)
+    return load_encoder(saved, freeze_cnn=True)
+
+
+def batches(encoder: Encoder, audio: AudioStore, folder: Path) -> tuple[Batch, Batch]:
+    """All utterances as one batch of waveforms, and as one of features."""
+    train_tokenizer(table()["wrd"], folder / "tokenizer.model")
+    tokenizer, stores = Tokenizer(folder / "tokenizer.model"), (audio, inputs(audio, encoder, "cpu"))
+    parts = [Utterances(table(), each, LABELS, tokenizer) for each in stores]
+    plain, cached = (part.collate([part[index] for index in range(5)]) for part in parts)
+    assert plain.wavs.ndim == 2 and cached.wavs.ndim == 3 and cached.wavs.dtype == torch.float16
+    return plain, cached
+
+
+def assert_rounded(found: torch.Tensor, exact: torch.Tensor, slack: float = 0.0) -> None:
+    """Within half a unit of float16's last place, or half its smallest number; and `slack`."""
+    assert ((found.float() - exact).abs() <= exact.abs() * 2**-11 + 2**-25 + slack).all()
+
+
+# ---------------------------------------------------------------- features
+
+
+@pytest.mark.parametrize("do_normalize", [True, False])
+@pytest.mark.parametrize("family", ["wav2vec2-group", "hubert-layer", "wavlm-group", "data2vec-audio"])
+@torch.no_grad()
+def test_features_are_the_cnns_output_rounded_to_16_bits(tmp_path, audio, family, do_normalize):
+    encoder = encoder_of(tmp_path, family, do_normalize=do_normalize).train()
+    store = FeatureStore.of(audio, encoder, "cpu")
+    assert encoder.training
+    assert list(store) == list(SAMPLES)
+    for name in store:
+        exact, n_frames = encoder.features(*padded([audio[name]]))
+        assert store[name].shape == (int(n_frames), 16)
+        assert_rounded(store[name], exact[0])
+    # In a batch the CNN gives the same but for the order of its sums.
+    exact, n_frames = encoder.features(*padded([audio[name] for name in SAMPLES]))
+    for name, row, length in zip(SAMPLES, exact, n_frames, strict=True):
+        assert_rounded(store[name], row[:length], slack=1e-5)
+
+
+def test_what_does_not_fit_16_bits_is_refused(tmp_path, audio):
+    encoder = encoder_of(tmp_path)
+    with torch.no_grad():
+        encoder.model.feature_extractor.conv_layers[-1].conv.weight *= 1e6
+    before = {path.name for path in audio.path.parent.iterdir()}
+    with pytest.raises(UserError, match=r"utterance a: the CNN's output does not fit 16-bit floats") as error:
+        FeatureStore.of(audio, encoder, "cpu")
+    assert "freeze_cnn" in error.value.remedy
+    left = {path.name for path in audio.path.parent.iterdir()} - before
+    assert all(name.endswith(".lock") for name in left)
+
+
+# ---------------------------------------------------------------- one store for what is the same
+
+
+def test_the_same_cnn_and_audio_share_a_store(tmp_path, audio):
+    first, second = encoder_of(tmp_path / "1"), encoder_of(tmp_path / "2")
+    with torch.no_grad():
+        for parameter in second.model.encoder.parameters():  # the transformer may learn
+            parameter += 1.0
+    made = FeatureStore.of(audio, first, "cpu")
+    stat = made.path.stat()
+    again = FeatureStore.of(audio, second, "cpu")
+    assert again.path == made.path and again.path.stat() == stat
+
+
+@pytest.mark.parametrize("change", ["weights", "bias", "normalise", "audio"])
+def test_another_cnn_or_other_audio_has_another_store(tmp_path, change):
+    encoder, audio = encoder_of(tmp_path), write_audio(tmp_path)
+    before = FeatureStore.of(audio, encoder, "cpu")
+    old = before["d"]
+    with torch.no_grad():
+        if change == "weights":
+            encoder.model.feature_extractor.conv_layers[3].conv.weight[0, 0, 0] += 1.0
+        elif change == "bias":
+            encoder.model.feature_extractor.conv_layers[0].layer_norm.bias += 1.0
+        elif change == "normalise":
+            encoder.normalise = False
+        else:
+            audio = write_audio(tmp_path, seed=2)
+    after = FeatureStore.of(audio, encoder, "cpu")
+    assert after.path != before.path and not after["d"].equal(old)
+    assert before["d"].equal(old)  # a job goes on with what it began with
+    assert before.path.exists() == (change != "audio")  # of which nothing is left to others
+
+
+@pytest.mark.parametrize(
+    ("family", "freezing", "cached"),
+    [
+        ("wav2vec2-group", {"freeze_cnn": True}, True),
+        ("wavlm-layer", {"freeze": True}, True),
+        ("wav2vec2-group", {}, False),
+        ("whisper", {"freeze_cnn": True}, False),
+        ("whisper", {"freeze": True}, False),
+        ("w2v-bert", {"freeze": True}, False),
+    ],
+)
+def test_only_a_frozen_cnn_on_waveforms_is_kept(tmp_path, audio, family, freezing, cached):
+    encoder = load_encoder(tiny_models.save(tmp_path, family), **freezing)
+    store = inputs(audio, encoder, "cpu")
+    assert isinstance(store, FeatureStore) if cached else store is audio
+
+
+# ---------------------------------------------------------------- the model
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-group", "hubert-layer", "data2vec-audio"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_losses_and_gradients_are_those_without_it(tmp_path, audio, family, masked):
+    spec_augment = {"mask_time_prob": 0.3, "mask_time_length": 5} if masked else {}
+    encoder = encoder_of(tmp_path, family, **STEADY | spec_augment)
+    plain, cached = batches(encoder, audio, tmp_path)
+    torch.manual_seed(1)
+    system = MultiTaskSystem(encoder, 2, 10, alpha=0.1).train()
+    losses, gradients = [], []
+    for batch in (plain, cached):
+        np.random.seed(7)  # SpecAugment's
+        system.zero_grad()
+        outputs = system(batch.wavs, batch.lengths)
+        found = system.losses(outputs, batch.targets)
+        found.total.backward()
+        losses.append([found.total.item(), found.ce.item(), found.ctc.item()])
+        gradients.append({name: p.grad.clone() for name, p in system.named_parameters() if p.grad is not None})
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert gradients[0].keys() == gradients[1].keys()
+    assert not any("feature_extractor" in name for name in gradients[1])
+    scale = max(gradient.abs().max() for gradient in gradients[0].values())
+    for name, gradient in gradients[0].items():
+        assert (gradients[1][name] - gradient).abs().max() < 1e-2 * scale
+
+
+@torch.no_grad()
+def test_spec_augment_is_drawn_anew_each_epoch(tmp_path, audio):
+    encoder = encoder_of(tmp_path, **STEADY | {"mask_time_prob": 0.3, "mask_time_length": 5})
+    _, cached = batches(encoder, audio, tmp_path)
+
+    def encode(seed: int, training: bool) -> torch.Tensor:
+        np.random.seed(seed)
+        return encoder.train(training)(cached.wavs, cached.lengths)[0][0]
+
+    assert torch.equal(encode(1, training=True), encode(1, training=True))
+    assert not torch.equal(encode(1, training=True), encode(2, training=True))
+    assert torch.equal(encode(1, training=False), encode(2, training=False))
+
+
+def test_a_job_trains_validates_and_decodes_with_one_store(workplace, own_table):
+    words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--name", "n", "--folds"]
+    words += ["1A", "--", "--epochs", "1", "--freeze_cnn", "true", "--device", "cpu"]
+    prepare(parse(words))
+    make_folds(parse(words))
+    job = Job(parse(words), "1A", 1)
+    train(job)
+    decode(job)
+    corpus = job.options.corpus_folder
+    assert len(list(corpus.glob("cnn-*.f16"))) == len(list(corpus.glob("cnn-*.json"))) == 1
+    # The same checkpoint on waveforms.
+    system = hparams.build((job.folder / "hyperparams.yaml").read_text())["system"].eval()
+    WholeCheckpointer(job.folder / "save", {"system": system}).recover_if_possible(importance_key=best)
+    utterances = Utterances.of(
+        job.manifests / "test.csv", AudioStore.of(*job.options.audio()), job.labels, job.tokenizer
+    )
+    batch = utterances.collate([utterances[index] for index in range(len(utterances))])
+    with torch.no_grad():
+        expected = system(batch.wavs, batch.lengths).emotion.softmax(-1).numpy()
+    found = predictions.read(job.folder / "predictions.csv").set_index("ID").loc[batch.ids]
+    posteriors = found[[f"p_{label}" for label in job.labels]].to_numpy(float)
+    np.testing.assert_allclose(posteriors, expected, atol=2e-4)
+    assert np.ptp(expected, axis=0).max() > 5e-3  # one utterance differs from the next by more

@@ -1,0 +1,285 @@
+"""The model card: its front matter through YAML and the hub's own reader, its body through a Markdown parser."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_models
+import torch
+import yaml
+from hand_made_runs import WRONG, predict
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
+
+from local.deploy.card import DATA, render
+from local.encoders import load_encoder
+from local.experiment.options import parse
+from local.folds import make_folds
+from local.inference.ensemble import Ensemble
+from local.inference.model_folder import Model
+from local.prepare import prepare
+from local.score import score
+from local.scoring.scored import Experiment, load
+from local.systems.mtl import MultiTaskSystem
+
+SCORES = ("wa", "ua", "f1", "wer", "cer")
+HOSTILE = '"]}\n---\n<script>alert(1)</script> | ```\n# head **b** [l](http://x) `c` <img src=x>'
+CONTENTS = {
+    "config.json": "read by `local.inference.recognizer`",
+    "emotion": "`AutoModelForAudioClassification`",
+    "ctc": "`AutoModelForCTC`",
+    "model.onnx": "onnxruntime",
+}
+TAGS = ["speech-emotion-recognition", "audio-classification", "automatic-speech-recognition"]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return load_encoder(tiny_models.save(tmp_path_factory.mktemp("encoder"), "wav2vec2-group"))
+
+
+@pytest.fixture
+def scored(workplace, own_table):
+    """Score an experiment with these options, and these wrong and lost in its folds."""
+
+    def run(*asked: str, folds=WRONG, seeds: tuple[int, ...] = (1,), alpha: float = 0.1) -> Experiment:
+        words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--name", "n", *asked]
+        words += ["--", "--alpha", str(alpha)]
+        prepare(parse(words))
+        make_folds(parse(words))
+        for seed in seeds:
+            for rank, fold in enumerate(folds):
+                predict(words, fold, seed, wrong=1 + rank, lost=rank)
+        score(parse(words))
+        return load(parse(words).experiment_folder)
+
+    return run
+
+
+def made(encoder, /, members: int = 1, alpha: float = 0.1, labels=("ang", "hap", "sad"), **origin) -> Model:
+    """A model of 9 tokens; `origin` replaces what its provenance says."""
+    systems = [MultiTaskSystem(encoder, len(labels), 9, alpha) for _ in range(members)]
+    system = systems[0] if members == 1 else Ensemble(systems, torch.zeros(members, 9, dtype=torch.long))
+    given = {"corpus": "own", "protocol": "speaker", "valid": "partner", "name": "n", "seed": 1, "folds": ["1A"]}
+    given |= {"epochs": [7], "averaged": 1, "commit": "0123456789ab", "encoder": "facebook/wav2vec2-base"} | origin
+    return Model(system, list(labels), list("-?▁abcdef"), [9] * members, 12.34, given)
+
+
+def front_matter(card: str) -> dict:
+    assert card.startswith("---\n")
+    return yaml.safe_load(card.split("\n---\n")[0])
+
+
+def body(card: str) -> str:
+    return card.split("\n---\n", 1)[1]
+
+
+def parsed(card: str):
+    """All tokens of the body, those inside of blocks as well."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(body(card))
+    return [inner for token in tokens for inner in (token, *(token.children or ()))]
+
+
+def tables(card: str) -> list[list[list[str]]]:
+    """The text of the cells of every table, line by line."""
+    found = []
+    for token, following in zip(parsed(card), parsed(card)[1:], strict=False):
+        if token.type == "table_open":
+            found.append([])
+        elif token.type == "tr_open":
+            found[-1].append([])
+        elif token.type in ("th_open", "td_open"):
+            inner = following.children or ()
+            found[-1][-1].append("".join(each.content for each in inner))
+    return found
+
+
+def said(card: str) -> str:
+    return " ".join(card.split())
+
+
+def csv_rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def same(cell: str, fraction: str) -> bool:
+    """Whether a cell in per cent with two digits is that fraction."""
+    return len(cell.partition(".")[2]) == 2 and abs(float(cell) - 100 * float(fraction)) < 0.005 + 1e-9
+
+
+# ---------------------------------------------------------------- the front matter
+
+
+def test_the_hub_can_read_the_card(encoder):
+    data = ModelCard(render(made(encoder), None, CONTENTS, [])).data
+    assert (data.pipeline_tag, data.library_name, data.license) == ("audio-classification", "ser-mtl", "other")
+    assert data.tags == TAGS
+    assert data.metrics == ["accuracy", "recall", "f1", "wer", "cer"]
+    assert data.language is None and data.eval_results is None
+
+
+@pytest.mark.parametrize(
+    ("corpus", "language", "licence", "words"),
+    [
+        ("iemocap", "en", "other", "only as your own agreement allows"),
+        ("nemo", "pl", "cc-by-nc-sa-4.0", "no commercial use"),
+        ("mini", "en", "other", "of no use on real speech"),
+        ("own", None, "other", "Whoever owns the recordings"),
+    ],
+)
+def test_a_corpus_brings_its_language_and_licence(encoder, corpus, language, licence, words):
+    card = render(made(encoder, corpus=corpus), None, CONTENTS, [])
+    found = front_matter(card)
+    assert (found.get("language"), found["license"]) == (language, licence)
+    assert ("license_name" in found) == (licence == "other")
+    assert words in said(card)
+    assert all(of.terms not in card for name, of in DATA.items() if name != corpus)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_figures_are_those_of_the_tables(encoder, scored):
+    own = scored(seeds=(1, 2))
+    card = render(made(encoder), own, CONTENTS, [])
+    heads, *lines = tables(card)[0]
+    assert heads[2:9] == ["utterances", "WA, %", "UA, %", "F1, %", "WER, %", "CER, %", "epoch"]
+    folds, summary = csv_rows(own.folder / "folds.csv"), csv_rows(own.folder / "summary.csv")[0]
+    assert len(folds) == 8 and len(lines) == 10
+    for line, row in zip(lines, folds, strict=False):
+        assert [*line[:3], line[8]] == [row["seed"], row["fold"], row["n"], row["epoch"]]
+        assert all(same(cell, row[name]) for cell, name in zip(line[3:8], SCORES, strict=True))
+    pooled, interval = lines[-2:]
+    assert pooled[1:3] == ["pooled, 4/4 folds", "96"]
+    assert all(same(cell, summary[name]) for cell, name in zip(pooled[3:8], SCORES, strict=True))
+    for cell, name in zip(interval[3:8], SCORES, strict=True):
+        low, to, high = cell.split()
+        assert to == "to" and same(low, summary[f"{name}_low"]) and same(high, summary[f"{name}_high"])
+    assert [line[9] for line in lines] == ["this model", *[""] * 9]
+    assert "not of this model alone" in card and "folds of the protocol only" not in card
+
+
+def test_missing_folds_and_intervals_are_said(encoder, scored):
+    own = scored(folds=["1A", "2A"])
+    bounds = {name: float("nan") for name in own.summary.index if name.endswith(("_low", "_high"))}
+    own = replace(own, summary=own.summary.where(~own.summary.index.isin(list(bounds))))
+    card = render(made(encoder), own, CONTENTS, [])
+    assert tables(card)[0][-1][3:8] == ["–"] * 5
+    assert "There is no interval" in card and "Pooled is over 2/4 folds of the protocol only" in card
+
+
+def test_an_experiment_that_was_not_scored_has_no_figures(encoder):
+    card = render(made(encoder), None, CONTENTS, [])
+    assert "the experiment has not been scored" in card and "--stage 3 --stop-stage 4" in card
+    assert "WA" not in card and "%" not in card and not tables(card)
+
+
+def test_a_fold_that_was_not_scored_is_said(encoder, scored):
+    own = scored(folds=["1B"])
+    card = render(made(encoder), own, CONTENTS, [])
+    assert "this model**" not in card and "The fold of this model has not been scored" in said(card)
+
+
+def test_only_the_fold_and_seed_of_the_model_are_marked(encoder, scored):
+    own = scored(folds=["1A", "1B"], seeds=(1, 2))
+    lines = tables(render(made(encoder, seed=2, folds=["1B"], epochs=[8]), own, CONTENTS, []))[0]
+    assert [line[:2] for line in lines if line[9] == "this model"] == [["2", "1B"]]
+
+
+@pytest.mark.parametrize(("origin", "words"), [({"averaged": 3}, "3 latest checkpoints"), ({"epochs": [9]}, "epoch 9")])
+def test_figures_of_other_weights_are_not_passed_for_these(encoder, scored, origin, words):
+    own = scored()
+    card = render(made(encoder, **origin), own, CONTENTS, [])
+    assert [line[9] for line in tables(card)[0][1:3]] == ["its fold, other weights", ""]
+    assert words in said(card) and "the line is of other weights than these" in said(card)
+    assert "the line is of other weights" not in render(made(encoder), own, CONTENTS, [])
+
+
+def test_an_ensemble_has_no_figure_of_its_own(encoder, scored):
+    card = render(made(encoder, members=2, folds=["1A", "2B"], epochs=[7, 7]), scored(), CONTENTS, [])
+    assert [line[9] for line in tables(card)[0][1:]] == ["member", "", "", "member", "", ""]
+    assert "There is no figure of the ensemble itself" in card and "not of this ensemble alone" in card
+    assert "the mean of the posteriors of 2 models, trained on the folds `1A`, `2B`" in card
+    assert [line for line in card.splitlines() if line.startswith("python -m local.rerun")] == [
+        f"python -m local.rerun results/own/speaker/n/seed1/{fold}" for fold in ("1A", "2B")
+    ]
+
+
+def test_alpha_0_promises_no_transcripts(encoder, scored):
+    card = render(made(encoder, alpha=0.0), scored(alpha=0), CONTENTS, [])
+    assert "the CTC head is not trained" in card
+    assert front_matter(card)["tags"] == TAGS[:2]
+    assert not {"wer", "cer"} & set(front_matter(card)["metrics"])
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_protocol_recording_warns_of_shared_speakers(encoder, scored):
+    own = scored("--protocol", "recording", folds=["part0"])
+    origin = {"protocol": "recording", "valid": "recordings", "folds": ["part0"]}
+    card = render(made(encoder, **origin), own, CONTENTS, [])
+    assert "Training and test share their speakers" in card
+    assert "The speaker of 100.00 % of the tested utterances was heard in training" in card
+    assert "share their speakers" not in render(made(encoder), None, CONTENTS, [])
+
+
+def test_text_that_was_held_out_is_told_from_text_that_was_not(encoder, scored):
+    own = scored()
+    assert "No text was held out" in render(made(encoder), own, CONTENTS, [])
+    assert "No text was held out" not in render(made(encoder, protocol="speaker-hold_text"), own, CONTENTS, [])
+
+
+def test_values_of_the_training_are_those_of_the_yaml(encoder, scored):
+    values = {key: value for key, value, _ in tables(render(made(encoder), scored(alpha=0.25), CONTENTS, []))[1][1:]}
+    assert (values["alpha"], values["pooling"], values["lr"]) == ("0.25", "mean", "0.002")
+    assert not {"encoder", "device", "micro_batch_size", "n_labels", "seed"} & values.keys()
+
+
+def test_labels_and_encoder_are_named(encoder):
+    card = render(made(encoder, labels=("ang", "fea", "bored")), None, CONTENTS, [])
+    assert "`ang` anger, `fea` fear, `bored`." in card
+    assert "wav2vec2, pretrained as `facebook/wav2vec2-base`;" in card
+    assert "from random weights;" in render(made(encoder, encoder=None), None, CONTENTS, [])
+
+
+def test_misuse_and_its_law_are_named(encoder):
+    card = render(made(encoder), None, CONTENTS, [])
+    assert "Regulation (EU) 2024/1689, Article 5(1)(f)" in card and "not the state of mind of a person" in card
+
+
+def test_only_what_is_there_is_explained_and_the_code_is_python(encoder):
+    whole = render(made(encoder), None, CONTENTS, ["A padded batch moves posteriors by 1e-3."])
+    bare = render(made(encoder), None, {"config.json": CONTENTS["config.json"]}, [])
+    for word in ("transformers import", "InferenceSession", "posteriors by 1e-3"):
+        assert word in whole and word not in bare
+    blocks = [token.content for token in parsed(whole) if token.type == "fence" and token.info == "python"]
+    assert len(blocks) == 3
+    for block in blocks:
+        compile(block, "card", "exec")
+
+
+def shape(card: str) -> list[str]:
+    """The kinds of all that Markdown makes of a card, but for how text and code alternate."""
+    return [token.type for token in parsed(card) if token.type not in ("text", "code_inline", "softbreak")]
+
+
+def test_hostile_names_are_shown_and_do_nothing(encoder, scored):
+    own = scored()
+    names = {"corpus": HOSTILE, "name": HOSTILE, "folds": [HOSTILE], "commit": HOSTILE, "encoder": HOSTILE}
+    model = made(encoder, labels=(HOSTILE, "hap", "sad"), **names)
+    folds = own.folds.assign(fold=own.folds["fold"].replace("1A", HOSTILE))
+    spoilt = replace(own, folds=folds)
+    vars(spoilt)["values"] = own.values | {"pooling": HOSTILE}
+    card = render(model, spoilt, CONTENTS | {"emotion": HOSTILE, HOSTILE: "x"}, [HOSTILE])
+    tame = render(made(encoder), own, CONTENTS | {"emotion": "x", "y": "x"}, ["x"])
+    assert front_matter(card) == front_matter(tame)
+    assert ModelCard(card).data.pipeline_tag == "audio-classification"
+    assert shape(card) == shape(tame)
+    assert not {"html_block", "html_inline", "link_open"} & set(shape(card))
+    assert [len(line) for line in tables(card)[0]] == [len(line) for line in tables(tame)[0]]
+    assert [token.content for token in parsed(card) if token.content.startswith('"]} --- <script>')]

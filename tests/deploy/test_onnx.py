@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx as reference
+import pytest
+import tiny_models
+import torch
+from scipy.special import softmax
+from tiny_models import padded, waves
+
+from local.deploy import onnx
+from local.encoders import load_encoder
+from local.inference.ensemble import Ensemble
+from local.inference.model_folder import Model
+from local.systems.mtl import MultiTaskSystem
+
+LABELS = ["ang", "hap", "neu", "sad"]
+TOKENS = ["<pad>", "<unk>", "\u2581", *"ABCDEF"]
+EXPORTED = (*tiny_models.WAVEFORM, "whisper")
+SECOND = 16_000
+# None of them is what is traced; the first two are shorter than one window of the CNN.
+BATCHES = {
+    "shorter than a window": (100,),
+    "one shorter than a window": (7, 200),
+    "one frame": (400,),
+    "a twentieth of a second": (800,),
+    "one": (3 * SECOND,),
+    "two alike": (8000, 8000),
+    "eight": (801, 47_000, 1600, 25_123, 12_345, 999, 30_000, 5000),
+}
+LONG = {"long beside short": (20 * SECOND, 800)}
+# All but matrices, as real models are.
+WIDE = {
+    "model_type": "wav2vec2",
+    "hidden_size": 128,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "intermediate_size": 2048,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 16,
+}
+
+
+def system(source: str | dict) -> MultiTaskSystem:
+    torch.manual_seed(2)
+    made = MultiTaskSystem(load_encoder(source), len(LABELS), len(TOKENS), alpha=0.1)
+    return made.eval().requires_grad_(False)
+
+
+def model_of(made: torch.nn.Module) -> Model:
+    return Model(made, LABELS, TOKENS, [len(TOKENS)], 10.0)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[MultiTaskSystem, Path]]:
+    """A system of a family and its ONNX file, each made once. Some normalise waveforms and some do not."""
+    made = {}
+
+    def of(family: str) -> tuple[MultiTaskSystem, Path]:
+        if family not in made:
+            path = tmp_path_factory.mktemp(family) / "model.onnx"
+            multi_task = system(tiny_models.save(path.with_name("encoder"), family, do_normalize="group" in family))
+            limit = ["The ONNX file takes 3 s at most, padding included."] if family == "whisper" else []
+            assert onnx.write(path, model_of(multi_task)) == limit
+            made[family] = multi_task, path
+        return made[family]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("wide") / "model.onnx"
+    assert onnx.write(path, model_of(system(WIDE))) == []
+    return path
+
+
+def assert_same(made: torch.nn.Module, path: Path, sizes: tuple[int, ...]) -> None:
+    wavs, lengths = padded(waves(*sizes, seed=len(sizes)))
+    expected = made(wavs, lengths)
+    given = onnx.Runner(path)(wavs.numpy(), lengths.numpy())
+    assert given["n_frames"].tolist() == expected.n_frames.tolist()
+    np.testing.assert_allclose(given["emotion"], expected.emotion, rtol=0, atol=1e-4)
+    assert given["tokens"].shape == expected.tokens.shape
+    for one, other, length in zip(given["tokens"], expected.tokens, expected.n_frames, strict=True):
+        np.testing.assert_allclose(one[:length], other[:length], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", EXPORTED)
+def test_onnxruntime_says_what_pytorch_says_for_any_batch(exported, family: str) -> None:
+    multi_task, path = exported(family)
+    for sizes in (BATCHES if family == "whisper" else BATCHES | LONG).values():
+        assert_same(multi_task, path, sizes)
+
+
+@pytest.mark.parametrize("family", EXPORTED)
+def test_neither_its_batch_nor_padding_changes_what_the_file_says_of_an_utterance(exported, family: str) -> None:
+    run = onnx.Runner(exported(family)[1])
+    wavs, lengths = (values.numpy() for values in padded(waves(30_000, 800, 47_000, 3333)))
+    together = run(np.pad(wavs, ((0, 0), (0, 777))), lengths)
+    for place, length in enumerate(lengths):
+        alone = run(wavs[place : place + 1, :length], lengths[place : place + 1])
+        np.testing.assert_allclose(alone["emotion"][0], together["emotion"][place], rtol=0, atol=1e-4)
+        n_frames = together["n_frames"][place]
+        assert alone["n_frames"].tolist() == [n_frames] == [alone["tokens"].shape[1]]
+        np.testing.assert_allclose(alone["tokens"][0], together["tokens"][place, :n_frames], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", EXPORTED)
+def test_the_file_is_valid_names_its_sizes_and_nothing_of_this_machine(exported, family: str) -> None:
+    path = exported(family)[1]
+    reference.checker.check_model(path, full_check=True)
+    graph = reference.load(path).graph
+    shapes = {
+        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert shapes == {
+        "wavs": ["batch", "samples"],
+        "lengths": ["batch"],
+        "emotion": ["batch", len(LABELS)],
+        "tokens": ["batch", "frames", len(TOKENS)],
+        "n_frames": ["batch"],
+    }
+    assert str(Path(onnx.__file__).parents[2]).encode() not in path.read_bytes()
+
+
+def test_an_ensemble_is_one_file_too(tmp_path: Path) -> None:
+    members = [system(WIDE), system(WIDE)]
+    # The second has its tokens in another order, and no `F`.
+    members[1].token_head = torch.nn.Linear(128, len(TOKENS) - 1).requires_grad_(False)
+    members[1].emotion_head = torch.nn.Linear(128, len(LABELS)).requires_grad_(False)
+    orders = torch.tensor([[*range(9)], [0, 1, 2, 7, 6, 5, 4, 3, 8]])
+    model = model_of(Ensemble(members, orders).eval())
+    onnx.write(tmp_path / "model.onnx", model)
+    for sizes in BATCHES.values():
+        assert_same(model.system, tmp_path / "model.onnx", sizes)
+
+
+def test_the_file_runs_where_this_project_is_not(exported, tmp_path: Path) -> None:
+    multi_task, path = exported("hubert-group")
+    wavs, lengths = padded(waves(SECOND, 5000))
+    np.savez(tmp_path / "batch.npz", wavs=wavs, lengths=lengths)
+    program = """
+import importlib.util, json, sys
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+emotion, tokens, n_frames = session.run(None, dict(numpy.load(sys.argv[2])))
+said = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+assert importlib.util.find_spec("local") is None and "torch" not in sys.modules
+print(json.dumps({"emotion": emotion.tolist(), "n_frames": n_frames.tolist(), "said": said}))
+"""
+    command = [sys.executable, "-I", "-c", program, path, tmp_path / "batch.npz"]
+    done = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    given = json.loads(done.stdout)
+    assert given["said"] == {"labels": LABELS, "tokens": TOKENS, "sample_rate": 16_000, "seconds_per_frame": 0.02}
+    np.testing.assert_allclose(given["emotion"], multi_task(wavs, lengths).emotion, rtol=0, atol=1e-4)
+    assert given["n_frames"] == [49, 15]
+
+
+def test_whisper_reads_as_long_as_it_says_and_no_longer(exported) -> None:
+    multi_task, path = exported("whisper")
+    assert_same(multi_task, path, (3 * SECOND, 2 * SECOND))
+    with pytest.raises(Exception, match="dimension"):
+        onnx.Runner(path)(np.zeros((1, 4 * SECOND), np.float32), np.array([4 * SECOND]))
+
+
+def test_where_there_can_be_no_file_an_old_one_is_removed_and_the_reason_told(tmp_path: Path) -> None:
+    for name in ("model.onnx", "model.onnx.data"):
+        (tmp_path / name).write_text("old")
+    model = model_of(system(tiny_models.save(tmp_path / "encoder", "w2v-bert")))
+    (note,) = onnx.write(tmp_path / "model.onnx", model)
+    assert "w2v-BERT" in note
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(wide: Path, tmp_path: Path, monkeypatch) -> None:
+    def fill_the_disk(_: Path, temporary: Path, **__: object) -> None:
+        temporary.write_text("half")
+        raise OSError("no space left")
+
+    (tmp_path / "model.onnx").write_text("old")
+    monkeypatch.setattr(onnx, "quantize_dynamic", fill_the_disk)
+    with pytest.raises(OSError, match="no space"):
+        onnx.quantize(wide, tmp_path / "model.onnx")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("model.onnx", "old")]
+
+
+def test_weights_beyond_what_a_file_holds_lie_beside_it(wide: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(torch.onnx.ONNXProgram.save.__globals__, "_LARGE_MODEL_THRESHOLD", 1000)
+    large, small = tmp_path / "model.onnx", tmp_path / "model.int8.onnx"
+    multi_task = system(WIDE)
+    note = "model.onnx needs model.onnx.data beside it, which holds its weights."
+    assert onnx.write(large, model_of(multi_task)) == [note]
+    assert large.stat().st_size < 0.5 * wide.stat().st_size
+    assert_same(multi_task, large, (12_345, 800))
+    onnx.quantize(large, small)
+    names = ["model.int8.onnx", "model.int8.onnx.data", "model.onnx", "model.onnx.data"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    wavs, lengths = (values.numpy() for values in padded(waves(12_345, 800)))
+    said = [softmax(onnx.Runner(path)(wavs, lengths)["emotion"], axis=1) for path in (large, small)]
+    np.testing.assert_allclose(*said, rtol=0, atol=0.02)
+    onnx.quantize(wide, large)  # a file holds this: what lay beside the old one goes
+    assert not (tmp_path / "model.onnx.data").exists()
+
+
+def test_weights_of_eight_bits_are_a_third_of_the_size_and_say_almost_the_same(wide: Path, tmp_path: Path) -> None:
+    small = tmp_path / "model.int8.onnx"
+    onnx.quantize(wide, small)
+    reference.checker.check_model(small)
+    assert small.stat().st_size < 0.4 * wide.stat().st_size
+    exact, quantized = onnx.Runner(wide), onnx.Runner(small)
+    for sizes in (BATCHES | LONG).values():
+        wavs, lengths = (values.numpy() for values in padded(waves(*sizes)))
+        one, other = exact(wavs, lengths), quantized(wavs, lengths)
+        assert (one["n_frames"] == other["n_frames"]).all()
+        difference = np.abs(softmax(one["emotion"], 1) - softmax(other["emotion"], 1)).max()
+        assert 0 < difference < 0.02
+
+
+def test_what_eight_bits_cost_is_counted_over_all_utterances(exported, wide: Path, tmp_path: Path) -> None:
+    small = tmp_path / "model.int8.onnx"
+    onnx.quantize(wide, small)
+    batches = [tuple(values.numpy() for values in padded(waves(*sizes))) for sizes in BATCHES.values()]
+    exact, quantized = (
+        np.concatenate([softmax(onnx.Runner(path)(*batch)["emotion"], 1) for batch in batches])
+        for path in (wide, small)
+    )
+    # The truth is what single precision says, but of the first utterance, which is alone in its class.
+    truth = ["other", *(LABELS[place] for place in exact.argmax(1)[1:])]
+    ends = np.cumsum([len(lengths) for _, lengths in batches])
+    labelled = [(*batch, truth[end - len(batch[1]) : end]) for batch, end in zip(batches, ends, strict=True)]
+    found = onnx.cost(wide, small, iter(labelled), threads=1)
+    classes = len(set(truth))
+    assert found["n"] == len(truth) == 16
+    assert found["ua"] == pytest.approx((classes - 1) / classes)
+    assert found["agreement"] == (exact.argmax(1) == quantized.argmax(1)).mean()
+    assert found["largest_difference"] == pytest.approx(np.abs(exact - quantized).max(), abs=1e-6)
+    assert min(found["speed"], found["speed_int8"]) > 0
+    # Against another model altogether, most is lost.
+    other = onnx.cost(wide, exported("wavlm-group")[1], labelled)
+    assert other["agreement"] < 0.5
+    assert other["ua_int8"] < other["ua"] == found["ua"]

@@ -1,0 +1,216 @@
+"""What is done otherwise on a processor computes the same: against PyTorch's own, in double precision."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import tiny_models
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import Tensor, nn
+from transformers import AutoModel
+
+from local.encoders.cpu import quicken
+from local.encoders.cpu.attention import attention
+from local.encoders.cpu.convolution import WINDOWS, _Convolution, convolve
+from local.encoders.cpu.dropout import Dropout, draw
+from local.encoders.cpu.linear import linear
+
+
+def gradients(out: Tensor, inputs: list[Tensor], weight: Tensor) -> list[Tensor]:
+    return list(torch.autograd.grad((out * weight).sum(), inputs))
+
+
+# ---------------------------------------------------------------- dropout
+
+
+@pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
+def test_elements_are_dropped_at_their_rate_and_each_for_itself(p):
+    torch.manual_seed(1)
+    keep, scale = draw(torch.empty(1000, 1003), p)
+    assert set(keep.unique().tolist()) == {0.0, 1.0} and scale == pytest.approx(1 / (1 - p), rel=1e-4)
+    dropped = int((keep == 0).sum())
+    assert stats.binomtest(dropped, keep.numel(), p).pvalue > 1e-3
+    flat = keep.flatten().double()
+    for lag in (1, 2, 3, 4, 5, 8, 1003):  # four elements share a draw of 64 bits
+        together = int(((flat[:-lag] == 0) & (flat[lag:] == 0)).sum())
+        assert stats.binomtest(together, flat.numel() - lag, p * p).pvalue > 1e-4, lag
+
+
+def test_draws_hang_on_torchs_seed_alone():
+    torch.manual_seed(5)
+    first, second = (draw(torch.empty(77), 0.5)[0] for _ in range(2))
+    torch.manual_seed(5)
+    again = [draw(torch.empty(77), 0.5)[0] for _ in range(2)]
+    assert not torch.equal(first, second) and torch.equal(again[0], first) and torch.equal(again[1], second)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_dropout_keeps_the_mean_and_its_gradient_meets_what_was_kept(dtype):
+    torch.manual_seed(2)
+    x = torch.ones(400, 500, dtype=dtype, requires_grad=True)
+    y = Dropout(0.1)(x)
+    assert y.dtype == dtype and float(y.detach().double().mean()) == pytest.approx(1, abs=0.005)
+    (grad,) = gradients(y, [x], torch.full_like(y, 2.0))
+    assert torch.equal(grad, 2 * y)
+
+
+def test_dropout_is_nothing_in_evaluation_and_at_zero():
+    x = torch.randn(5, 7)
+    assert Dropout(0.3).eval()(x) is x
+    assert torch.equal(Dropout(0.0)(x), x) and torch.equal(Dropout(1.0)(x), torch.zeros(5, 7))
+
+
+# ---------------------------------------------------------------- attention
+
+
+def queries(t: int = 23) -> list[Tensor]:
+    torch.manual_seed(3)
+    return [torch.randn(3, 2, t, 8, dtype=torch.float64).requires_grad_() for _ in range(3)]
+
+
+def padding(t: int = 23) -> Tensor:
+    return (torch.arange(t) < torch.tensor([23, 9, 1])[:, None])[:, None, None]
+
+
+@pytest.mark.parametrize("mask", [None, padding()])
+@pytest.mark.parametrize("scaling", [None, 0.2])
+def test_attention_is_torchs(mask, scaling):
+    q, k, v = queries()
+    ours = attention(nn.Identity(), q, k, v, mask, scaling=scaling)[0]
+    theirs = F.scaled_dot_product_attention(q, k, v, mask, scale=scaling).transpose(1, 2)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    weight = torch.randn_like(ours)
+    for one, other in zip(gradients(ours, [q, k, v], weight), gradients(theirs, [q, k, v], weight), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("mask", [None, padding()])
+def test_attention_with_dropout_is_the_formula(mask):
+    q, k, v = queries()
+    torch.manual_seed(4)
+    ours = attention(nn.Identity(), q, k, v, mask, dropout=0.4)[0]
+    torch.manual_seed(4)
+    keep, scale = draw(torch.empty(3, 2, 23, 23, dtype=torch.float64), 0.4)
+    scores = q @ k.transpose(2, 3) / 8**0.5
+    scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+    theirs = (scores.softmax(-1) * keep * scale @ v).transpose(1, 2)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    weight = torch.randn_like(ours)
+    for one, other in zip(gradients(ours, [q, k, v], weight), gradients(theirs, [q, k, v], weight), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+# ---------------------------------------------------------------- convolution
+
+
+@pytest.mark.parametrize("frames", [1, 40, WINDOWS + 30])
+@pytest.mark.parametrize(("taps", "padding"), [(8, 4), (7, 3), (1, 0)])
+def test_convolution_is_torchs(frames, taps, padding):
+    torch.manual_seed(5)
+    x = torch.randn(2, 12, frames, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(8, 3, taps, dtype=torch.float64, requires_grad=True)
+    ours = _Convolution.apply(x, weight, padding)
+    theirs = F.conv1d(x, weight, padding=padding, groups=4)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    grad = torch.randn_like(ours)
+    for one, other in zip(gradients(ours, [x, weight], grad), gradients(theirs, [x, weight], grad), strict=True):
+        assert torch.allclose(one, other, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 128, "padding": 64, "groups": 4},
+        {"kernel_size": 3, "stride": 2},
+        {"kernel_size": 5, "padding": 2, "dilation": 2, "bias": False},
+    ],
+)
+def test_convolution_in_bfloat16_is_as_near_as_torchs(settings):
+    torch.manual_seed(6)
+    conv = nn.Conv1d(64, 64, **settings)
+    x = torch.randn(2, 64, 90, requires_grad=True)
+
+    def found(function) -> list[Tensor]:
+        y = function(x).float()
+        return [y, *gradients(y, [x, conv.weight], torch.cos(torch.arange(y.numel()).view_as(y).float()))]
+
+    exact = found(conv)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        theirs, ours = found(conv), found(lambda x: convolve(conv, x, conv.weight, conv.bias))
+        assert convolve(conv, x, conv.weight, conv.bias).dtype == torch.bfloat16
+    for one, other, truth in zip(ours, theirs, exact, strict=True):
+        assert one.shape == truth.shape
+        assert (one - truth).abs().mean() < 1.2 * (other - truth).abs().mean()
+    assert torch.equal(convolve(conv, x, conv.weight, conv.bias), exact[0])  # in single precision it is torch's
+
+
+@torch.no_grad()
+def test_convolution_in_single_precision_without_gradient_is_torchs():
+    torch.manual_seed(5)
+    conv, x = nn.Conv1d(16, 24, 3, stride=2), torch.randn(3, 16, 41)
+    found = convolve(conv, x, conv.weight, conv.bias)
+    torch.testing.assert_close(found, conv(x), rtol=1e-5, atol=1e-5)
+    assert found.shape == conv(x).shape and found.is_contiguous() is False  # it did take the other layout
+
+
+# ---------------------------------------------------------------- linear layers
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (2, 3, 7), (0, 7)])
+def test_linear_without_gradient_is_the_formula(shape, bias):
+    torch.manual_seed(6)
+    layer, x = nn.Linear(7, 4, bias=bias), torch.randn(shape)
+    exact = x.double() @ layer.weight.double().T + (layer.bias.double() if bias else 0)
+    with torch.no_grad():
+        torch.testing.assert_close(linear(layer, x).double(), exact, rtol=1e-5, atol=1e-6)
+        strided = torch.randn(*shape, 2)[..., 0].copy_(x)
+        torch.testing.assert_close(linear(layer, strided).double(), exact, rtol=1e-5, atol=1e-6)
+
+
+def test_linear_with_a_gradient_or_in_another_precision_is_torchs():
+    torch.manual_seed(6)
+    layer, x = nn.Linear(7, 4), torch.randn(5, 7)
+    assert torch.equal(linear(layer, x), F.linear(x, layer.weight, layer.bias))
+    (gradient,) = torch.autograd.grad(linear(layer, x).sum(), layer.weight)
+    torch.testing.assert_close(gradient, x.sum(0).expand(4, 7))
+    with torch.no_grad():
+        assert linear(layer.double(), x.double()).dtype == torch.float64
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert linear(layer.float(), x).dtype == torch.bfloat16
+
+
+# ---------------------------------------------------------------- whole models
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_a_quickened_model_computes_and_learns_the_same(family):
+    torch.manual_seed(7)
+    plain = AutoModel.from_config(tiny_models.config(family, **tiny_models.STEADY)).train()
+    plain = (plain.encoder if family == "whisper" else plain).double()
+    quick = copy.deepcopy(plain)
+    quicken(quick)
+    assert list(quick.state_dict()) == list(plain.state_dict())
+    shapes = {"whisper": (1, 80, 2 * tiny_models.WHISPER_SECONDS * 50), "w2v-bert": (1, 50, 160)}
+    inputs = torch.randn(shapes.get(family, (1, 9000)), dtype=torch.float64)
+    outputs = [model(inputs).last_hidden_state for model in (plain, quick)]
+    assert torch.allclose(*outputs, atol=1e-9)
+    weight = torch.randn_like(outputs[0])
+    for output in outputs:
+        (output * weight).sum().backward()
+    grads = [{name: p.grad for name, p in model.named_parameters() if p.grad is not None} for model in (plain, quick)]
+    assert grads[0].keys() == grads[1].keys()
+    for name, grad in grads[0].items():
+        assert torch.allclose(grads[1][name], grad, atol=1e-9 * (1 + float(grad.abs().max()))), name
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-group", "whisper"])
+def test_dropout_and_attention_are_taken(family):
+    model = AutoModel.from_config(tiny_models.config(family))
+    quicken(model)
+    kinds = {type(module) for module in model.modules()}
+    assert nn.Dropout not in kinds and model.config._attn_implementation == "ser_mtl"
+    assert family == "whisper" or Dropout in kinds

@@ -1,0 +1,314 @@
+"""The Slurm backend, on a real Slurm: jobs are sent, queued again, left, come back to, cancelled; and train."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import slurm_cluster
+from paths import ONE_THREAD, REPOSITORY, copy_project
+from tones import tones
+
+from local import status
+from local.core import signals
+from local.core.errors import UserError
+from local.experiment.options import Options, parse
+from local.jobs import slurm
+from local.jobs.process import Run, version
+from local.launch import complaint
+
+pytestmark = pytest.mark.skipif(
+    bool(slurm_cluster.MISSING), reason=f"Slurm is not installed: no {' '.join(slurm_cluster.MISSING)}"
+)
+
+SMALL = "{cpus_per_task: 1, mem_gb: 1}"
+
+# A job that says when it starts, ends as training does on SIGTERM, and else with a code that it waits for.
+PROGRAM = r"""
+import pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+with open(folder / "starts", "a") as starts:
+    print(*sys.argv[2:], file=starts)
+while not (folder / "code").exists():
+    time.sleep(0.02)
+code = int((folder / "code").read_text())
+if code:
+    print("error: it was told so", file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> dict[str, str]:
+    with slurm_cluster.running(4) as environment:
+        yield environment
+
+
+@pytest.fixture
+def jobs(cluster, workplace, monkeypatch) -> Jobs:
+    """A workplace from which the cluster is reached, and four jobs."""
+    for name, value in {**cluster, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(slurm, "POLL", 0.2)
+    return Jobs(workplace)
+
+
+class Jobs:
+    """Four folds of an experiment, and what they are told."""
+
+    def __init__(self, workplace: Path) -> None:
+        self.experiment = Path("results/mini/speaker/n")
+        self.runs = []
+        program = workplace / "program.py"
+        program.write_text(PROGRAM)
+        for fold in "ABCD":
+            folder = self.experiment / "seed1" / fold
+            folder.mkdir(parents=True)
+            command = [sys.executable, "-S", "-E", str(program), str(folder), "a b;c"]
+            self.runs.append(Run(f"seed1/{fold}", command, folder / "train.log"))
+
+    def options(self, *words: str, block: str = SMALL) -> Options:
+        given = ["--hparams", "hparams/mini.yaml", "--name", "n", "--backend", "slurm", *words]
+        return parse([*given, "--", "--device", "cpu", "--slurm", block])
+
+    def tell(self, folds: str, code: int) -> None:
+        for fold in folds:
+            (self.experiment / "seed1" / fold / "code").write_text(str(code))
+
+    def starts(self) -> str:
+        """The folds that have started, each as often as it has."""
+        files = {fold: self.experiment / "seed1" / fold / "starts" for fold in "ABCD"}
+        return "".join(fold * len(file.read_text().splitlines()) for fold, file in files.items() if file.exists())
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        for _ in range(600):
+            if condition():
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"it never came: started {self.starts()}, {slurm.entries('train_n')}")
+
+    def codes(self, fold: str) -> list[str]:
+        """The codes with which it has ended, from its log."""
+        return re.findall(r"^# Ended \(code (-?\d+)\)", self.log(fold), re.MULTILINE)
+
+    def log(self, fold: str) -> str:
+        return (self.experiment / "seed1" / fold / "train.log").read_text()
+
+    def id(self, fold: str) -> str:
+        return slurm.sent(self.experiment, "train")[f"seed1/{fold}"]
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        """What `--status` shows of each."""
+        return {name[-1]: (word, more) for name, word, more in status.rows(self.experiment, set())}
+
+    @contextlib.contextmanager
+    def waited_for(self, folds: str, *words: str) -> Iterator[Future[list[Run]]]:
+        """Let a launcher wait for jobs meanwhile, and in the end until they have ended."""
+        runs = [run for run in self.runs if run.name[-1] in folds]
+        with ThreadPoolExecutor() as pool, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                signals, "deferred", lambda: contextlib.nullcontext(signals.Deferred())
+            )  # for the main thread
+            failed = pool.submit(slurm.run_all, runs, "train", self.options(*words))
+            try:
+                yield failed
+            finally:
+                self.tell(folds, 0)
+
+
+def control(*words: str, environment: dict[str, str] | None = None) -> None:
+    subprocess.run(words, check=True, env=os.environ | (environment or {}))
+
+
+def test_an_array_of_four_of_which_one_fails(jobs, capsys):
+    jobs.tell("ABD", 0)
+    jobs.tell("C", 3)
+    failed = slurm.run_all(jobs.runs, "train", jobs.options())
+    assert [run.name for run in failed] == ["seed1/C"]
+    said = capsys.readouterr().out
+    array = jobs.id("A").removesuffix("_0")
+    assert [jobs.id(fold) for fold in "ABCD"] == [f"{array}_{index}" for index in range(4)]
+    assert f"  4 jobs sent to Slurm, as {array}\n" in said
+    assert f"  seed1/B (job {array}_1): done\n" in said
+    assert f"  seed1/C (job {array}_2): FAILED (code 3), see {failed[0].log}\n" in said
+    assert "error: it was told so" in complaint(failed[0], "train")
+    for fold, code in zip("ABCD", "0030", strict=True):
+        command, started, *_ = jobs.log(fold).splitlines()
+        assert command.startswith(f"# {sys.executable}") and "'a b;c'" in command
+        assert started.startswith("# Started at ") and jobs.codes(fold) == [code]
+    assert jobs.states()["C"] == ("failed", f"code 3: error: it was told so, see {failed[0].log}")
+
+
+def test_one_job_alone_is_sent_again_after_it_failed(jobs):
+    jobs.tell("A", 2)
+    assert slurm.run_all(jobs.runs[:1], "train", jobs.options()) == jobs.runs[:1]
+    first = jobs.id("A")
+    jobs.tell("A", 0)
+    assert slurm.run_all(jobs.runs[:1], "train", jobs.options()) == []
+    assert jobs.id("A") != first and jobs.starts() == "AA" and jobs.codes("A") == ["2", "0"]
+
+
+def test_requeued_jobs_and_those_whose_time_is_up_end_well_and_go_on(jobs, capsys):
+    with jobs.waited_for("ABCD") as failed:
+        jobs.until(lambda: jobs.starts() == "ABCD")
+        control("scontrol", "requeue", jobs.id("A"))
+        control("scancel", "--signal=USR2", jobs.id("B"))  # as Slurm does 90 s before the time limit
+        jobs.until(lambda: [jobs.states()[fold][0] for fold in "ABCD"] == ["queued", "queued", "running", "running"])
+        jobs.until(lambda: jobs.states()["A"] == ("queued", f"job {jobs.id('A')}, BeginTime, no epoch yet"))
+        assert f"job {jobs.id('C')} on localhost, since " in jobs.states()["C"][1]
+    assert failed.result() == []
+    assert jobs.starts() == "AABBCD"
+    # 143: they were asked to end and did. The signal of the time limit itself would be -12.
+    assert [jobs.codes(fold) for fold in "ABCD"] == [["143", "0"], ["143", "0"], ["0"], ["0"]]
+    said = capsys.readouterr().out
+    assert [f"seed1/{fold} (job {jobs.id(fold)}): requeued" in said for fold in "ABCD"] == [True, True, False, False]
+
+
+def test_ctrl_c_leaves_the_jobs_and_the_same_command_comes_back_to_them(jobs, capsys):
+    def interrupt() -> None:
+        jobs.until(lambda: jobs.starts() == "A")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(SystemExit) as left:
+        slurm.run_all(jobs.runs[:3], "train", jobs.options("--jobs", "1"))
+    assert left.value.code == 130
+    array = jobs.id("A").removesuffix("_0")
+    told = capsys.readouterr().err
+    assert "the jobs go on without this command: seed1/A seed1/B seed1/C\n" in told
+    assert "  ./run.sh --status --name n " in told and f"  scancel {array} " in told
+    # --jobs 1: one at a time.
+    assert [jobs.states()[fold][0] for fold in "ABCD"] == ["running", "queued", "queued", "waiting"]
+    jobs.tell("A", 0)
+    jobs.until(lambda: jobs.starts() == "AB")
+    with jobs.waited_for("BCD") as failed:  # A has ended, D is new
+        jobs.until(lambda: jobs.starts() == "ABD")
+    assert failed.result() == [] and jobs.starts() == "ABCD"
+    said = capsys.readouterr().out
+    assert f"  2 jobs are with Slurm already, as {array}\n" in said and "  1 jobs sent to Slurm, as " in said
+
+
+def test_a_cancelled_job_has_failed_whether_it_had_started_or_not(jobs, monkeypatch, capsys):
+    """What has not started is gone from Slurm's memory at once; then the marker would tell that it was done."""
+    monkeypatch.setattr(slurm, "Job", lambda *_: SimpleNamespace(done=lambda step: False))
+    with jobs.waited_for("ABC", "--jobs", "1") as failed:
+        jobs.until(lambda: jobs.starts() == "A")
+        control("scancel", jobs.id("A"), jobs.id("B"))
+    assert sorted(run.name for run in failed.result()) == ["seed1/A", "seed1/B"] and jobs.starts() == "AC"
+    said = capsys.readouterr().out
+    for run, state in zip(jobs.runs[:2], ("cancelled", "gone from the queue"), strict=True):
+        assert f"  {run.name} (job {jobs.id(run.name[-1])}): FAILED ({state}), see {run.log}\n" in said
+        assert f"error: Slurm ended job {jobs.id(run.name[-1])}: {state};" in complaint(run, "train")
+        assert jobs.states()[run.name[-1]][0] == "failed"
+
+
+def test_what_slurm_refuses_is_told_and_nothing_is_recorded(jobs):
+    block = "{cpus_per_task: 1, partition: $(touch pwned)}"
+    with pytest.raises(UserError, match=r"Slurm refuses the jobs: .*nvalid partition"):
+        slurm.run_all(jobs.runs, "train", jobs.options(block=block))
+    assert slurm.sent(jobs.experiment, "train") == {} and not Path("pwned").exists()
+
+
+def test_a_slurm_that_does_not_answer(jobs, tmp_path, monkeypatch, capsys):
+    jobs.tell("A", 0)
+    slurm.run_all(jobs.runs[:1], "train", jobs.options())
+    (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UserError, match="squeue does not answer"):
+        slurm.run_all(jobs.runs, "train", jobs.options())
+    capsys.readouterr()
+    jobs.states()
+    assert capsys.readouterr().err == "squeue does not answer: jobs in its queue are not shown as such\n"
+
+
+def test_a_job_that_is_to_begin_anew_does_so_once(tmp_path):
+    """Queued again, it goes on with what it has begun; but not if it was ended before it had begun."""
+    yaml = tmp_path / "hyperparams.yaml"
+    yaml.write_text("of an earlier training")
+    words = ["python", "-m", "local.train", "--force", "true", "--", "--lr", "1"]
+    log = tmp_path / "train.log"
+    forced, plain = (slurm.Task("A", words, log, force, version(yaml), 1, 1) for force in (True, False))
+    assert forced._words() == plain._words() == words
+    yaml.unlink()
+    yaml.write_text("of this one")
+    assert forced._words() == [*words[:5], "--force", "false", *words[5:]] and plain._words() == words
+
+
+# ---------------------------------------------------------------- real training
+
+
+@pytest.fixture
+def training(tmp_path) -> tuple[Path, list[str], list[str]]:
+    """A copy of the project in a folder of an evil name, options of run.sh for four folds, and overrides."""
+    place = tmp_path / "a house; of $(touch pwned)"
+    place.mkdir()
+    copy_project(place)
+    words = ["--corpus", "csv", "--data", str(tones(tmp_path)), "--hparams", str(place / "hparams/mini.yaml")]
+    sizes = ["--", "--epochs", "8", "--batch-size", "4", "--micro-batch-size", "3"]
+    return place, words, sizes
+
+
+def start(place: Path, environment: dict[str, str], *words: str) -> subprocess.Popen:
+    variables = ONE_THREAD | environment
+    return subprocess.Popen([place / "run.sh", *words], cwd=place, env=variables, stdout=subprocess.PIPE, text=True)
+
+
+def test_four_folds_of_which_one_is_requeued_give_what_they_give_without_slurm(cluster, training):
+    place, words, sizes = training
+    by_slurm = [*words, "--stop-stage", "3", "--name", "by_slurm", "--jobs", "2", "--backend", "slurm"]
+    sizes = [*sizes, "--device", "cpu", "--slurm", SMALL]
+    going = start(place, cluster, *by_slurm, *sizes)
+    experiment = place / "results/tones/speaker/by_slurm"
+    run = experiment / "seed1/A"
+    while not (run / "epochs.csv").exists():
+        assert going.poll() is None, going.stdout.read()
+        time.sleep(0.05)
+    job = slurm.sent(experiment, "train")["seed1/A"]
+    control("scontrol", "requeue", job, environment=cluster)
+    said = going.communicate()[0]
+    assert going.returncode == 0, said
+    assert f"seed1/A (job {job}): requeued" in said
+    log = (run / "train.log").read_text()
+    assert log.count("# Started at ") == 2 and "# Ended (code 143)" in log and "resuming after epoch" in log
+    for step in ("train", "decode"):  # one process for all folds; the local launcher has one for each
+        alone = [sys.executable, "-m", f"local.{step}", *words, "--name", "alone", *sizes]
+        subprocess.run(alone, cwd=place, env=ONE_THREAD | {"PYTHONPATH": str(place)}, check=True, capture_output=True)
+    for fold in "ABCD":
+        ours, theirs = (experiment.with_name(name) / "seed1" / fold for name in ("by_slurm", "alone"))
+        assert (ours / "predictions.csv").read_bytes() == (theirs / "predictions.csv").read_bytes()
+        tables = [pd.read_csv(folder / "epochs.csv").drop(columns="seconds") for folder in (ours, theirs)]
+        assert tables[0]["epoch"].tolist() == list(range(1, 9))
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert not list(place.parent.rglob("pwned"))
+
+
+@pytest.mark.slow
+def test_one_job_on_two_nodes(training):
+    """This machine under two of its addresses, each with a GPU that it says it has; the processes meet over gloo."""
+    place, words, sizes = training
+    words = [*words, "--stop-stage", "2", "--folds", "A", "--processes", "2", "--backend", "slurm", "--name", "two"]
+    block = "{cpus_per_task: 1, mem_gb: 1, gpus_per_node: 1}"
+    with slurm_cluster.running(2, ("127.0.0.1", "127.0.0.2"), gpus=1) as environment:
+        going = start(place, environment, *words, *sizes, "--slurm", block)
+        said = going.communicate()[0]
+    run = place / "results/tones/speaker/two/seed1/A"
+    assert going.returncode == 0, said + (run / "train.log").read_text()
+    assert json.loads((run / "env.json").read_text())["processes"] == 2
+    logs = [(run / name).read_text() for name in ("train.log", "train.node1.log")]
+    assert all("--nnodes 2 --nproc-per-node 1" in log and "# Ended (code 0)" in log for log in logs)
+    assert ["is trained; epoch" in log for log in logs] == [True, False]

@@ -1,0 +1,300 @@
+"""The report without a browser: its figures against hand-worked ones, its words, and what is not on it."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import jiwer
+import pandas as pd
+import pytest
+import report_place
+from paths import REPOSITORY
+from report_place import NASTY_ID, NASTY_WORD, experiment, words
+
+from local.core.errors import UserError
+from local.experiment.options import parse
+from local.pages.mistakes import marked, most_confident
+from local.report import report
+
+OWN = Path("results/talk/speaker/n")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """The corpus of the current folder, in which the experiment n and its siblings stand, n with its report."""
+    folder = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(report_place.workplace(folder))
+        given = report_place.corpus(folder)
+        report_place.family(given)
+        report(parse(words(given, "n", 0.1)))
+        yield given
+
+
+def page(folder: Path = OWN) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def text(markup: str) -> str:
+    """What a reader sees of some HTML."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
+
+
+def section(name: str, folder: Path = OWN) -> str:
+    return re.search(rf'<section aria-labelledby="{name}">.*?</section>', page(folder), re.DOTALL)[0]
+
+
+def rows(name: str, folder: Path = OWN) -> list[list[str]]:
+    """The cells of the table in a section, head and foot included."""
+    lines = re.findall(r"<tr>(.*?)</tr>", section(name, folder), re.DOTALL)
+    return [[text(cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", line, re.DOTALL)] for line in lines]
+
+
+def labels(markup: str) -> list[str]:
+    return [html.unescape(label) for label in re.findall(r'<svg[^>]* role="img" aria-label="([^"]*)"', markup)]
+
+
+# ---------------------------------------------------------------- figures
+# Of 6 utterances of 1A the first is wrong, of 1B the first three. Emotions go ang hap sad ang hap sad, a
+# wrong one is the next of the three. A hypothesis has the posterior 0.8, the others 0.1 each. Two of the 12
+# words of 1A are wrong.
+
+
+def test_results(table):
+    head, first, second, pooled, interval, mean = rows("results")
+    assert head == ["seed", "fold", "n", "WA", "UA", "F1", "weighted F1", "WER", "CER", "ECE", "Brier", "epoch"]
+    assert first[:6] == ["1", "1A", "6", "83.33", "83.33", "82.22"]  # F1: (2/3 + 4/5 + 1) / 3
+    assert first[head.index("WER")] == "16.67" and first[-1] == "7"
+    assert second[:5] == ["1", "1B", "6", "50.00", "50.00"] and second[head.index("WER")] == "0.00"
+    assert pooled[1:6] == ["pooled, 2/4 folds", "12", "66.67", "66.67", "66.27"]  # F1: (4/7 + 6/9 + 6/8) / 3
+    assert pooled[head.index("WER")] == "8.33" and pooled[head.index("ECE")] == "13.33"
+    assert pooled[head.index("Brier")] == "0.527"  # (8 * 0.06 + 4 * 1.46) / 12
+    low, high = map(float, interval[3].split(" to "))
+    assert low < 66.67 < high
+    assert mean[3] == "66.67 ± 23.57"  # sd of 5/6 and 3/6
+
+
+def test_key_figures_and_their_intervals(table):
+    key = re.search(r'<dl class="key">.*?</dl>', page(), re.DOTALL)[0]
+    bounds = dict(zip(rows("results")[0], rows("results")[4], strict=True))
+    shown = [f"{name} {value} % 95 %: {bounds[name]}" for name, value in
+             (("WA", "66.67"), ("UA", "66.67"), ("F1", "66.27"), ("WER", "8.33"))]  # fmt: skip
+    assert text(key) == " ".join(shown)
+
+
+def test_classes_and_parts(table):
+    assert rows("classes")[1:] == [
+        ["ang", "4", "3", "50.00", "66.67", "57.14"],
+        ["hap", "4", "5", "75.00", "60.00", "66.67"],
+        ["sad", "4", "4", "75.00", "75.00", "75.00"],
+    ]
+    parts = {tuple(row[:2]): row[2:] for row in rows("parts")[1:]}
+    assert parts["speaker", "1A"][:3] == ["6", "83.33", "83.33"] and parts["speaker", "1B"][-2:] == ["0.00", "0.00"]
+    assert sum(int(row[0]) for (by, _), row in parts.items() if by == "duration") == 12
+
+
+def test_alt_texts_hold_the_figures(table):
+    counts, shares = labels(section("confusion"))
+    said = "Reference ang: 2 as ang, 2 as hap, 0 as sad. Reference hap: 0 as ang, 3 as hap, 1 as sad."
+    assert said in counts and "Reference sad: 25.00 as ang, 0.00 as hap, 75.00 as sad." in shares
+    (folds,) = labels(section("folds"))
+    assert re.search(r"1A: WA 83\.33 \([\d.]+ to [\d.]+\), UA 83\.33 \([\d.]+ to [\d.]+\)\. 1B: WA 50\.00 ", folds)
+    (calibration,) = labels(section("calibration"))
+    assert "expected calibration error 13.33 %, Brier score 0.527" in calibration
+    assert "12 utterances, mean confidence 80.00, accuracy 66.67" in calibration
+    first, second = labels(section("learning"))
+    assert "Fold 1A" in first and "UA of seed 1: 45.00 at epoch 1, 70.00 at 2, highest 70.00 at 2." in first
+    assert "Fold 1B" in second and " WA of seed 1: 70.00 at epoch 1, 85.00 at 2, highest 85.00 at 2." in second
+    assert "WER of seed 1: 100.00 at epoch 1, 50.00 at 2, lowest 50.00 at 2." in second
+    accuracy, wer = labels(section("alphas"))
+    assert "alpha 0: 50.00 at epoch 1, 75.00 at 2" in accuracy
+    assert "alpha 0.1: 60.00 at epoch 1, 80.00 at 2" in accuracy  # the mean of 50 and 70, of 75 and 85
+    assert "alpha 0.1: 100.00 at epoch 1, 50.00 at 2, lowest" in wer
+    assert len(labels(page())) == page().count("<svg") == 8
+
+
+def test_siblings_are_compared_or_told_why_not(table):
+    compared = rows("comparison")
+    assert [row[:3] for row in compared[1:]] == [
+        [name, valid, score] for name, valid in (("last", "none"), ("zero", "partner")) for score in ("WA", "UA", "WER")
+    ]
+    wa = dict(zip(compared[0], compared[4], strict=True))
+    assert (wa["utterances"], wa["here"], wa["there"], wa["difference"]) == ("12", "66.67", "41.67", "-25.00")
+    # McNemar: three more are wrong there and none less: p = 2 / 2^3; twice for Holm, as the other pair's is higher.
+    assert wa["second p"] == "0.500"
+    below = text(section("comparison"))
+    assert "half : " in below and "tested 6 utterances that" in below and "broken : it is not whole" in below
+    aside = text(section("alphas"))
+    assert "last : its validation is none, not partner." in aside and "half : it lacks the folds 1B." in aside
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+def test_mistakes_of_the_page(table):
+    mistakes = rows("mistakes")
+    assert [row[0] for row in mistakes[1:]] == [NASTY_ID, "u06", "u07", "u08"]
+    assert mistakes[1][1:6] == ["1A", "1A", "ang", "hap", "80.00"]
+    assert mistakes[1][6] == "ang 10.00 hap 80.00 sad 10.00"
+    assert mistakes[1][7] == f"reference WELL THEN hypothesis WELL {NASTY_WORD}"
+    first = section("mistakes")
+    assert "WELL <del>THEN</del>" in first and f"WELL <ins>{html.escape(NASTY_WORD, quote=True)}" in _same(first)
+    uris = re.findall(r'data-src="([^"]*)"', first)
+    paths = [Path(unquote(urlparse(html.unescape(uri)).path)) for uri in uris]
+    assert paths == [table.parent / f"{number} 100%.wav" for number in (0, 6, 7, 8)]
+    assert all(path.exists() for path in paths) and all(uri.startswith("file:///") for uri in uris)
+
+
+def _same(markup: str) -> str:
+    """HTML with its quotes escaped as Python escapes them."""
+    return markup.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
+
+
+def predictions(confidences: dict[str, float], right: str = "") -> pd.DataFrame:
+    table = pd.DataFrame({"ID": list(confidences), "p_b": list(confidences.values())})
+    table = table.assign(p_a=1 - table["p_b"], emo="a", emo_hyp="b", wrd="", wrd_hyp="", seed=1, fold="f", spk_id="s")
+    table.loc[table["ID"] == right, "emo"] = "b"
+    return table.assign(wav="$data_root/" + table["ID"] + "$data_root.wav")
+
+
+def test_the_surest_come_first():
+    table = predictions({"d": 0.7, "c": 0.9, "b": 0.7, "a": 0.6, "right": 0.99}, right="right")
+    found = most_confident(table, Path("/corpus"))
+    assert [(each.id, each.confidence) for each in found] == [("c", 0.9), ("b", 0.7), ("d", 0.7), ("a", 0.6)]
+    assert [each.id for each in most_confident(table, Path("/corpus"), most=2)] == ["c", "b"]
+    assert found[0].audio == "file:///corpus/c%24data_root.wav"
+    assert found[0].posteriors == pytest.approx({"a": 0.1, "b": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [("A B C D", "B C X D"), ("A", "A A A"), ("THE CAT SAT", "A CAT SIT DOWN"), ("A B", ""), ("A A B", "B A A")],
+)
+def test_as_many_words_are_marked_as_the_wer_counts(said, heard):
+    """Substitutions mark a word on either side, deletions one above, insertions one below."""
+    ours, theirs = marked(said, heard)
+    counts = jiwer.process_words(said, heard)
+    assert sum(wrong for _, wrong in ours) == counts.substitutions + counts.deletions
+    assert sum(wrong for _, wrong in theirs) == counts.substitutions + counts.insertions
+    assert [word for word, _ in ours] == said.split() and [word for word, _ in theirs] == heard.split()
+
+
+def test_without_a_reference_no_word_is_wrong():
+    assert marked("", "A B") == ([], [("A", False), ("B", False)])
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_page_says_what_results_md_says(table):
+    lines = (OWN / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    bullets = [re.sub(r"[`*]", "", line[2:]) for line in lines if line.startswith("- ")]
+    shown = [text(item).replace(" ,", ",") for item in re.findall(r"<li[^>]*>(.*?)</li>", page())[: len(bullets)]]
+    tight = [re.sub(r"\s", "", words_) for words_ in (*bullets, *shown)]
+    assert len(bullets) > 3 and tight[: len(bullets)] == tight[len(bullets) :]
+    assert f"<h1>{lines[0][2:]}</h1>" in page()
+    (command,) = re.findall(r'<pre class="command"[^>]*><code>(.*?)</code>', page())
+    assert html.unescape(command) == lines[2].strip()
+    assert next(line for line in lines if line.startswith("Interval: ")) in text(page())
+
+
+def test_what_comes_from_data_is_escaped(table):
+    assert NASTY_ID not in page() and NASTY_WORD not in page()
+    assert page().count("<script>") == page().count("</script>") == 1 and "<b>" not in page()
+
+
+def test_the_same_bytes_twice(table):
+    before = page()
+    report(parse(words(table, "n", 0.1)))
+    assert page() == before
+
+
+def test_nothing_is_asked_of_a_network(table):
+    assert "http:" not in page() and "https:" not in page() and "@import" not in page()
+    named = re.findall(r'(?<!data-)\b(?:src|href|data)=["\']([^"\']*)', page()) + re.findall(r"url\(([^)]*)", page())
+    assert named and all(name.startswith(("#", "data:,")) for name in named)
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(table):
+    ids = Counter(re.findall(r'\bid="([^"]*)"', page()))
+    assert max(ids.values()) == 1
+    wanted = re.findall(r'(?:href="|url\()#([^")]*)', page()) + re.findall(r'aria-labelledby="([^"]*)"', page())
+    assert {*wanted} <= {*ids} and len(wanted) > 20
+
+
+def test_pictures_take_their_colours_and_type_from_the_page(table):
+    pictures = "".join(re.findall(r"<svg.*?</svg>", page(), re.DOTALL))
+    assert "currentColor" in pictures and "var(--series-0)" in pictures
+    assert not re.search(r"#[0-9a-f]{6}|font-family", pictures)
+    known = set(re.findall(r"(--[\w-]+):", (REPOSITORY / "local" / "pages" / "page.css").read_text(encoding="utf-8")))
+    assert {*re.findall(r"var\((--[\w-]+)\)", page())} <= known
+
+
+def test_neither_torch_nor_pyplot_is_loaded(table):
+    code = (
+        "import sys; from local.report import main; main(); assert not {'torch', 'matplotlib.pyplot'} & {*sys.modules}"
+    )
+    shutil.copytree(OWN, OWN.with_name("again"))
+    asked = words(table, "again", 0.1)
+    variables = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run([sys.executable, "-c", code, *asked], env=variables, capture_output=True, text=True)
+    shutil.rmtree(OWN.with_name("again"))
+    assert (ended.returncode, ended.stderr) == (0, ""), shlex.join(asked)
+    folder = "results/talk/speaker/again"
+    assert ended.stdout == f"== stage 5: report {folder}\n\n{folder}/report.html\n"
+
+
+# ---------------------------------------------------------------- what may be missing
+
+
+def test_before_stage_4_there_is_nothing_to_report(table):
+    with pytest.raises(UserError, match=r"no folds\.csv") as caught:
+        report(parse(words(table, "unknown", 0.1)))
+    assert "stage 4" in caught.value.remedy
+
+
+def test_no_transcripts_no_validation_no_siblings(tmp_path, monkeypatch):
+    given = report_place.corpus(tmp_path)
+    alone = pd.read_csv(given, dtype=str).drop(columns=["wrd", "recording"])
+    alone.to_csv(given, index=False)
+    monkeypatch.chdir(report_place.workplace(tmp_path))
+    asked = words(given, "lone", 0.1, "--valid", "none")
+    folder = experiment(asked, {"1A": 0, "1B": 0}, {"1A": 0, "1B": 0})
+    for fold in report_place.FOLDS:
+        (folder / "seed1" / fold / "epochs.csv").write_text(report_place.UNVALIDATED)
+    report(parse(asked))
+    assert not {"WER", "CER"} & {*rows("results", folder)[0], *rows("parts", folder)[0]}
+    assert 'class="key"' in page(folder) and "WER" not in section("learning", folder)
+    assert "Nothing was held out for validation" in text(section("learning", folder))
+    assert labels(section("learning", folder))[0].startswith(
+        "Fold 1A, per cent against epochs. WA, training of seed 1: 50.00 at epoch 1, 100.00 at 2"
+    )
+    assert "No experiment beside this one differs from it in alpha alone." in text(section("alphas", folder))
+    assert "No other experiment of this corpus and protocol has been scored." in text(section("comparison", folder))
+    assert "No hypothesis is wrong." in text(section("mistakes", folder))
+    assert "nan" not in page(folder)
+
+
+def test_two_seeds(table):
+    folder = experiment(words(table, "seeds", 0.1), {"1A": 1, "1B": 3}, {"1A": 0, "1B": 0}, seeds=(1, 2))
+    report(parse(words(table, "seeds", 0.1)))
+    found = rows("results", folder)
+    assert [row[:3] for row in found[1:5]] == [["1", "1A", "6"], ["1", "1B", "6"], ["2", "1A", "6"], ["2", "1B", "6"]]
+    assert found[-1][1:4] == ["mean ± sd over seeds", "", "66.67 ± 0.00"]
+    (first, _) = labels(section("learning", folder))
+    assert "UA of seed 2: 45.00" in first and first.endswith("Epoch chosen: 7 of seed 1; 8 of seed 2.")
+    mistakes = rows("mistakes", folder)
+    at = mistakes[0].index("seed")
+    assert [(row[0], row[at]) for row in mistakes[1:5]] == [
+        (NASTY_ID, "1"), (NASTY_ID, "2"), ("u06", "1"), ("u06", "2")
+    ]  # fmt: skip
+    shutil.rmtree(folder)  # the other tests know the siblings by name

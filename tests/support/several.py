@@ -1,0 +1,81 @@
+"""Trains a tiny system as one of several processes, which torchrun starts, and notes what it did.
+
+python -m local.jobs.torchrun ... tests/support/several.py CORPUS OUT [SETTING=VALUE ...]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import tiny_models
+import torch
+from tiny_training import LABELS, VALUES, Corpus, Recorder
+
+from local.core import logs
+from local.data.batches import Limits, UpdateSampler, sorted_batches
+from local.data.dataset import loader
+from local.encoders import load_encoder
+from local.systems.mtl import MultiTaskSystem
+from local.training import distributed
+from local.training.checkpoints import WholeCheckpointer
+
+
+def build(corpus: Corpus, folder: Path, *, alpha: float = 0.1, ends_at: int = 0, **settings) -> Recorder:
+    """A Brain of one of the processes that there are, which may be the only one; without dropout."""
+    torch.manual_seed(1)
+    encoder = load_encoder(tiny_models.config("wav2vec2-group", **tiny_models.STEADY | settings).to_dict())
+    system = MultiTaskSystem(encoder, len(LABELS), len(corpus.tokenizer), alpha=alpha)
+    training = corpus.utterances()
+    who = distributed.rank(), distributed.world_size()
+    # 16 utterances by 5: of the last update, a single one, one of two processes has nothing.
+    sampler = UpdateSampler(training.durations, 5, Limits(2, 1e9, 1e9), VALUES["seed"], *who)
+    brain = Recorder(system, VALUES, folder, sampler, LABELS, corpus.tokenizer, WholeCheckpointer(folder / "save"))
+    brain.training = training
+    if ends_at and who[0] == who[1] - 1:
+        end_at(brain, ends_at)
+    return brain
+
+
+def end_at(brain: Recorder, update: int) -> None:
+    """Ask this process alone to end in an update."""
+    step = brain.optimizers_step
+
+    def stepping() -> None:
+        step()
+        if brain.optimizer_step == update:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    brain.optimizers_step = stepping
+
+
+def fit(brain: Recorder, corpus: Corpus) -> Recorder:
+    """Train, each process validating its share."""
+    valid = corpus.utterances(corpus.table[::3])
+    batches = sorted_batches(valid.durations, Limits(2, 1e9, 1e9))[distributed.rank() :: distributed.world_size()]
+    brain.has_valid = True
+    train_set = loader(brain.training, brain.train_sampler)
+    brain.fit(brain.epoch_counter, train_set, loader(valid, batches), progressbar=False)
+    return brain
+
+
+def main(place: Path, out: Path, *words: str) -> None:
+    logs.log_to_stderr()
+    distributed.join("cpu")
+    corpus = Corpus(place / f"corpus{distributed.rank()}")
+    brain = build(corpus, out, **{name: json.loads(value) for name, value in (word.split("=") for word in words)})
+    fit(brain, corpus)
+    noted = {
+        "losses": brain.update_losses,
+        "names": [sorted(names) for names in brain.names],
+        "raw": brain.raw,
+        "weights": brain.system.state_dict(),
+    }
+    torch.save(noted, out / f"rank{distributed.rank()}.pt")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]), *sys.argv[3:])

@@ -1,0 +1,77 @@
+"""Experiments as stages 2 to 4 leave them, written by hand, and the tables made of them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from paths import REPOSITORY
+
+from local.config import hparams
+
+SIZES = dict(
+    zip(
+        ["01F", "01M", "02F", "02M", "03F", "03M", "04F", "04M", "05F", "05M"],
+        (507, 578, 505, 518, 536, 615, 553, 478, 644, 597),
+        strict=True,
+    )
+)
+
+
+def write_experiment(
+    results: Path,
+    path: str,
+    valid: str = "recordings",
+    sizes: dict[str, int] = SIZES,
+    seeds: tuple[int, ...] = (1,),
+    scores: tuple[float, float, float] = (0.7, 0.25, 0.3),
+    interval: tuple[float, float] | None = (0.68, 0.72),
+    known: int = 10,
+    n_epochs: int = 0,
+    **values: object,
+) -> Path:
+    """Write what stages 2 to 4 leave of `<corpus>/<protocol>/<name>`, as far as tables of it are made.
+
+    `scores` are WA, pooled WER and the mean of the folds' WERs. In epoch e, seed s has a training WA of
+    e / 200 + s / 1000, and with a validation one of a tenth more and a WER of 1 / e.
+    """
+    corpus, protocol, name = path.split("/")
+    folder = results / path
+    about = {"name": name, "corpus": corpus, "protocol": protocol, "valid": valid}
+    yaml = hparams.resolved(REPOSITORY / "hparams/mtl_wav2vec2.yaml", values)
+    for seed in seeds:
+        for fold in sizes:
+            run = folder / f"seed{seed}" / fold
+            run.mkdir(parents=True)
+            (run / "hyperparams.yaml").write_text(yaml)
+            rows = [{"epoch": epoch, "train_wa": epoch / 200 + seed / 1000} for epoch in range(1, n_epochs + 1)]
+            for row in rows:
+                validated = valid != "none"
+                row["valid_wa"] = row["train_wa"] + 0.1 if validated else math.nan
+                row["valid_wer"] = 1 / row["epoch"] if validated else math.nan
+            pd.DataFrame(rows).to_csv(run / "epochs.csv", index=False)
+    folds = [about | {"seed": seed, "fold": fold, "n": n} for seed in seeds for fold, n in sizes.items()]
+    pd.DataFrame(folds).to_csv(folder / "folds.csv", index=False)
+    low, high = interval or ("", "")
+    wa, wer, wer_mean = scores
+    row = about | {
+        "n": sum(sizes.values()),
+        "wa": wa,
+        "ua": wa,
+        "wer": wer,
+        "wer_mean": wer_mean,
+        "wa_low": low,
+        "speaker_overlap": 0.0,
+        "wa_high": high,
+    }
+    row |= {"seeds": len(seeds), "folds": f"{len(sizes)}/{known}"}
+    pd.DataFrame([row]).to_csv(folder / "summary.csv", index=False)
+    return folder
+
+
+def table_of(text: str) -> list[dict[str, str]]:
+    """The rows of the one Markdown table in a text."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert len({len(line) for line in lines}) == 1
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]

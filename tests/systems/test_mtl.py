@@ -1,0 +1,319 @@
+"""The multi-task system, against transformers on the same weights and against sums over all alignments."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+import torch.nn.functional as F
+from tiny_models import STEADY, padded, waves
+from torch import Tensor
+from transformers import Wav2Vec2ForCTC
+
+from local.core.errors import UserError
+from local.data.dataset import Batch
+from local.encoders import load_encoder
+from local.systems import Losses, Outputs, Targets
+from local.systems.mtl import MultiTaskSystem
+from local.training.epoch_log import Tally
+
+LABELS, TOKENS = 3, 6
+UNEQUAL = (9600, 6400, 4321, 3200, 8000, 5000, 2500, 4000)  # 7 to 29 frames
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, str]:
+    """A wav2vec 2.0 of either norm, without dropout or SpecAugment."""
+    root = tmp_path_factory.mktemp("systems")
+    return {
+        norm: tiny_models.save(root / norm, f"wav2vec2-{norm}", do_normalize=True, **STEADY)
+        for norm in ("group", "layer")
+    }
+
+
+def build(folder: str, alpha: float, pooling: str = "mean") -> MultiTaskSystem:
+    """The system of a seed, whatever its alpha and pooling."""
+    torch.manual_seed(7)
+    return MultiTaskSystem(load_encoder(folder), LABELS, TOKENS, alpha, pooling).train()
+
+
+def targets(*texts: tuple[int, ...], emotion: list[int] | None = None) -> Targets:
+    """Targets of these tokens, padded with 0."""
+    tokens = torch.zeros(len(texts), max(map(len, texts), default=0), dtype=torch.long)
+    for row, text in zip(tokens, texts, strict=True):
+        row[: len(text)] = torch.tensor(text, dtype=torch.long)
+    emotion = emotion or [index % LABELS for index in range(len(texts))]
+    return Targets(torch.tensor(emotion), tokens, torch.tensor([len(text) for text in texts]))
+
+
+TEXTS = targets((1, 2, 2, 3), (5, 4, 3, 2, 1), (1,), (2, 2, 2), (3, 1, 3, 1), (4, 4), (5, 1), (2, 3, 4))
+
+
+def gradients(system: MultiTaskSystem, loss: Tensor) -> dict[str, Tensor | None]:
+    """What each parameter is told by a loss."""
+    system.zero_grad(set_to_none=True)
+    loss.backward()
+    return {name: None if p.grad is None else p.grad.clone() for name, p in system.named_parameters()}
+
+
+def assert_same_gradients(found: dict[str, Tensor | None], expected: dict[str, Tensor | None]) -> None:
+    """Equal to 1e-5 of the largest entry of each parameter's gradient."""
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        if gradient is None:
+            assert found[name] is None, name
+        else:
+            # A key's bias adds the same to all scores of a softmax: its true gradient is 0, and what there is is noise.
+            scale = max(gradient.abs().max().item(), 1e-2)
+            torch.testing.assert_close(
+                found[name], gradient, rtol=0, atol=1e-5 * scale, msg=lambda m, n=name: f"{n} {m}"
+            )
+
+
+# Against transformers
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize(("norm", "samples"), [("layer", UNEQUAL), ("group", (6400,) * 8), ("layer", (6400,) * 8)])
+def test_losses_and_gradients_equal_transformers(folders, norm, samples, alpha):
+    system, wavs = build(folders[norm], alpha), waves(*samples)
+    losses = system.losses(system(*padded(wavs)), TEXTS)
+
+    settings = {"vocab_size": TOKENS, "pad_token_id": 0, "ctc_loss_reduction": "sum", "ctc_zero_infinity": True}
+    model = Wav2Vec2ForCTC.from_pretrained(folders[norm], **settings, final_dropout=0.0).train()
+    model.lm_head.load_state_dict(system.token_head.state_dict())
+    emotion_head = torch.nn.Linear(32, LABELS)
+    emotion_head.load_state_dict(system.emotion_head.state_dict())
+    inputs = tiny_models.extractor(f"wav2vec2-{norm}")(
+        [wav.numpy() for wav in wavs], sampling_rate=16_000, padding=True, return_tensors="pt"
+    )
+    assert "attention_mask" in inputs
+    labels = TEXTS.tokens.masked_fill(TEXTS.tokens == 0, -100)
+    ctc = model(**inputs, labels=labels).loss / len(wavs)
+    frames = model.wav2vec2(**inputs).last_hidden_state
+    lengths = model._get_feat_extract_output_lengths(torch.tensor(samples)).tolist()
+    pooled = torch.stack([row[:length].mean(0) for row, length in zip(frames, lengths, strict=True)])
+    ce = F.nll_loss(F.log_softmax(emotion_head(pooled), -1), TEXTS.emotion)
+    total = ce + alpha * ctc
+
+    for found, expected in [(losses.ce, ce), (losses.ctc, ctc), (losses.total, total)]:
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, check_dtype=False)
+    assert losses.ctc_left_out == 0
+    found = gradients(system, losses.total)
+    total.backward()
+    expected = {f"encoder.model.{name}": p.grad for name, p in model.wav2vec2.named_parameters()}
+    expected |= {f"token_head.{name}": p.grad if alpha else None for name, p in model.lm_head.named_parameters()}
+    expected |= {f"emotion_head.{name}": p.grad for name, p in emotion_head.named_parameters()}
+    assert_same_gradients(found, expected)
+
+
+# CTC
+
+
+def minus_log_likelihood(logits: np.ndarray, text: tuple[int, ...]) -> float:
+    """Sum the probability of every path of [T, V] logits that collapses to a text."""
+    odds = np.exp(logits.astype(np.float64))
+    probabilities = odds / odds.sum(1, keepdims=True)
+    total = 0.0
+    for path in itertools.product(range(logits.shape[1]), repeat=len(logits)):
+        collapsed = tuple(token for token, _ in itertools.groupby(path) if token != 0)
+        if collapsed == text:
+            total += np.prod(probabilities[np.arange(len(path)), path])
+    return -np.log(total)
+
+
+def outputs(n_frames: list[int], vocabulary: int = 3) -> Outputs:
+    """Random logits, those of padding frames too."""
+    generator = np.random.default_rng(5)
+    tokens = generator.normal(size=(len(n_frames), max(n_frames), vocabulary)).astype(np.float32)
+    emotion = generator.normal(size=(len(n_frames), LABELS)).astype(np.float32)
+    return Outputs(
+        torch.from_numpy(emotion).requires_grad_(), torch.from_numpy(tokens).requires_grad_(), torch.tensor(n_frames)
+    )
+
+
+@pytest.fixture(scope="module")
+def system(folders) -> MultiTaskSystem:
+    return build(folders["group"], alpha=0.5)
+
+
+def test_ctc_equals_the_sum_over_all_alignments(system):
+    texts = [(1, 2), (1, 1), (2,), (1, 2, 1)]
+    made = outputs([4, 3, 5, 4])
+    losses = system.losses(made, targets(*texts))
+    logits = made.tokens.detach().numpy()
+    each = [minus_log_likelihood(row[:n], text) for row, n, text in zip(logits, (4, 3, 5, 4), texts, strict=True)]
+    assert losses.ctc.item() == pytest.approx(sum(each) / 4, rel=1e-6)
+    ce = F.cross_entropy(made.emotion, torch.tensor([0, 1, 2, 0])).item()
+    assert losses.ce.item() == pytest.approx(ce, rel=1e-6)
+    assert losses.total.item() == pytest.approx(ce + 0.5 * sum(each) / 4, rel=1e-6)
+
+
+def test_transcripts_that_are_absent_or_do_not_fit_are_left_out_and_counted(system):
+    # Each token needs a frame, and a blank must stand between two alike: (1, 1) needs 3, (1, 2) needs 2.
+    texts = [(), (1, 1), (1, 1), (1, 2), (1, 2, 1), (2, 2, 2)]
+    n_frames = [4, 2, 3, 2, 2, 5]
+    fits = [False, False, True, True, False, True]
+    made = outputs(n_frames)
+    losses = system.losses(made, targets(*texts))
+    assert losses.ctc_left_out == 3
+    cases = zip(made.tokens.detach().numpy(), n_frames, texts, fits, strict=True)
+    each = [minus_log_likelihood(row[:n], text) if fit else 0.0 for row, n, text, fit in cases]
+    assert np.isfinite(each).all()
+    assert losses.ctc.item() == pytest.approx(sum(each) / 6, rel=1e-6)  # mean over all six
+    losses.total.backward()
+    assert made.tokens.grad.abs().sum((1, 2)).gt(0).tolist() == fits
+    assert made.emotion.grad.abs().sum(1).gt(0).all()  # all six train the emotion head
+
+
+@pytest.mark.parametrize("texts", [[(), (), ()], [(1, 1), (), (1, 2, 1)]], ids=str)
+def test_all_left_out_is_finite_and_trains_the_emotions_alone(system, texts):
+    made = outputs([2, 2, 2])
+    losses = system.losses(made, targets(*texts))
+    assert (losses.ctc, losses.ctc_left_out) == (0, 3)
+    assert losses.total == losses.ce
+    losses.total.backward()
+    assert (made.tokens.grad == 0).all()
+    expected = (made.emotion.detach().softmax(-1) - F.one_hot(torch.tensor([0, 1, 2]), LABELS)) / 3
+    torch.testing.assert_close(made.emotion.grad, expected)
+
+
+def test_left_out_utterances_through_the_whole_system(folders):
+    system = build(folders["layer"], alpha=0.1)
+    batch = padded(waves(9600, 1300, 300))  # 29, 3 and 1 frames
+    losses = system.losses(system(*batch), targets((1, 2), (3, 3, 3), (), emotion=[0, 1, 2]))
+    assert losses.ctc_left_out == 2
+    found = gradients(system, losses.total)
+    assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
+
+
+# alpha = 0
+
+
+def test_alpha_0_leaves_the_token_head_alone(folders):
+    batch = padded(waves(*UNEQUAL))
+    system = build(folders["layer"], alpha=0.0)
+    before = {name: p.detach().clone() for name, p in system.named_parameters()}
+    optimizer = torch.optim.AdamW(system.parameters(), lr=0.1, weight_decay=0.5)
+    for _ in range(2):
+        optimizer.zero_grad()
+        losses = system.losses(system(*batch), TEXTS)
+        losses.total.backward()
+        assert all(p.grad is None for p in system.token_head.parameters())
+        optimizer.step()
+    after = dict(system.named_parameters())
+    assert losses.ctc > 0  # for the log
+    assert torch.equal(before["token_head.weight"], after["token_head.weight"])
+    assert torch.equal(before["token_head.bias"], after["token_head.bias"])
+    assert not torch.equal(before["emotion_head.weight"], after["emotion_head.weight"])
+
+
+def test_alpha_0_gives_the_encoder_the_gradient_of_the_emotions_alone(folders):
+    batch = padded(waves(*UNEQUAL))
+    system = build(folders["layer"], alpha=0.0)
+    found = gradients(system, system.losses(system(*batch), TEXTS).total)
+    expected = gradients(system, F.cross_entropy(system(*batch).emotion, TEXTS.emotion))
+    assert found.keys() == expected.keys()
+    assert all(
+        gradient is None if found[name] is None else torch.equal(found[name], gradient)
+        for name, gradient in expected.items()
+    )
+    other = build(folders["layer"], alpha=0.1)
+    other = gradients(other, other.losses(other(*batch), TEXTS).total)
+    name = "encoder.model.feature_projection.projection.weight"
+    assert not torch.allclose(found[name], other[name])
+
+
+# Pooling, micro-batches, settings
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sum"])
+@torch.no_grad()
+def test_pooling_by_hand(folders, pooling):
+    system = build(folders["group"], 0.1, pooling).eval()
+    wavs = waves(9600, 3200, 300)
+    found = system(*padded(wavs))
+    assert found.n_frames.tolist() == [29, 9, 1]
+    for wav, logits in zip(wavs, found.emotion, strict=True):
+        frames, n_frames = system.encoder(wav[None], torch.tensor([len(wav)]))
+        assert frames.shape[1] == n_frames
+        pooled = sum(frames[0]) / (n_frames if pooling == "mean" else 1)
+        expected = system.emotion_head.weight @ pooled + system.emotion_head.bias
+        torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-4)
+
+
+@torch.no_grad()
+def test_sum_is_mean_times_frames(folders):
+    frames, n_frames = torch.randn(3, 9, 32), torch.tensor([9, 4, 1])
+    mean, total = (build(folders["group"], 0.1, pooling).pool(frames, n_frames) for pooling in ("mean", "sum"))
+    torch.testing.assert_close(total, mean * n_frames[:, None])
+    torch.testing.assert_close(mean[1], frames[1, :4].mean(0))
+
+
+def select(values: Targets, start: int, end: int) -> Targets:
+    return Targets(*(value[start:end] for value in values))
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_a_batch_equals_the_weighted_sum_of_its_micro_batches(folders, norm):
+    system, wavs = build(folders[norm], alpha=0.1), waves(*UNEQUAL)
+    texts = TEXTS._replace(n_tokens=TEXTS.n_tokens.clone())
+    texts.n_tokens[4] = 0  # one without a transcript, so that the CTC means are over different sets
+    whole = system.losses(system(*padded(wavs)), texts)
+    expected = gradients(system, whole.total)
+    parts: list[tuple[float, Losses]] = []
+    for start, end in [(0, 3), (3, 6), (6, 8)]:
+        part = system.losses(system(*padded(wavs[start:end])), select(texts, start, end))
+        parts.append(((end - start) / 8, part))
+    found = gradients(system, sum(share * part.total for share, part in parts))
+    assert_same_gradients(found, expected)
+    for name in ("total", "ce", "ctc"):
+        weighted = sum(share * getattr(part, name) for share, part in parts)
+        torch.testing.assert_close(weighted, getattr(whole, name), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"), [({"alpha": -0.1}, "alpha is -0.1"), ({"alpha": 0.1, "pooling": "max"}, "pooling is 'max'")]
+)
+def test_settings_that_mean_nothing(folders, settings, told):
+    with pytest.raises(UserError, match=told):
+        build(folders["group"], **settings)
+
+
+@pytest.mark.parametrize("family", ["w2v-bert", "whisper"])
+def test_any_encoder_carries_the_heads(tmp_path, family):
+    system = build(tiny_models.save(tmp_path, family), alpha=0.1)
+    losses = system.losses(system(*padded(waves(16000, 9000))), targets((1, 2), (3,)))
+    assert losses.ctc_left_out == 0
+    found = gradients(system, losses.total)
+    assert found["token_head.weight"].abs().sum() > 0 and found["emotion_head.weight"].abs().sum() > 0
+
+
+# The device
+
+
+@pytest.mark.parametrize("family", [*tiny_models.WAVEFORM, "whisper"])
+def test_a_step_asks_nothing_of_the_device(tmp_path, family, monkeypatch):
+    """Tensors on `meta` have no values: whatever would wait for one of a GPU's fails here."""
+
+    def ctc_loss(log_probs, tokens, n_frames, n_tokens, **settings):
+        # PyTorch has none without values. Its own for a GPU reads the lengths on the CPU.
+        assert (tokens.device.type, n_frames.device.type, n_tokens.device.type) == ("meta", "cpu", "cpu")
+        return log_probs.sum((0, 2))
+
+    monkeypatch.setattr(F, "ctc_loss", ctc_loss)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # nor has it precisions there
+    settings = {} if family == "whisper" else {"layerdrop": 0.0}
+    folder = tiny_models.save(tmp_path, family, apply_spec_augment=True, mask_time_prob=0.5, **settings)
+    system = build(folder, alpha=0.1).to("meta")
+    wavs, lengths = padded(waves(16000, 9000))
+    batch = Batch(["a", "b"], wavs, lengths, targets((1, 2), (3, 3, 3)), ["", ""]).to("meta")
+    outputs = system(batch.wavs, batch.lengths)
+    losses = system.losses(outputs, batch.targets)
+    losses.total.backward()
+    Tally().add(losses, outputs, batch, counts=torch.isfinite(losses.total.detach()))
+    assert all(parameter.grad.device.type == "meta" for parameter in system.token_head.parameters())

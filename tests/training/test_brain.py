@@ -1,0 +1,429 @@
+"""The Brain at work: a tiny wav2vec 2.0 on sixteen tones and noises."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_training import Corpus, Interruption, Recorder, assert_same, assert_same_runs, build, checkpoints, fit
+
+from local.core.errors import UserError
+from local.data.batches import Limits, UpdateSampler
+from local.data.dataset import Utterances
+from local.systems import Outputs
+from local.training.brain import PATIENCE, greedy
+from local.training.checkpoints import WholeCheckpointer, best
+from local.training.epoch_log import EPOCH_COLUMNS, EpochLog
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Corpus:
+    return Corpus(tmp_path_factory.mktemp("corpus"))
+
+
+# The log
+
+
+@torch.no_grad()
+def direct_means(brain: Recorder, utterances: Utterances) -> list[float]:
+    """CE, CTC and accuracy over utterances that pass through the model as one batch."""
+    batch = utterances.collate([utterances[index] for index in range(len(utterances))])
+    outputs = brain.system(batch.wavs, batch.lengths)
+    losses = brain.system.losses(outputs, batch.targets)
+    correct = outputs.emotion.argmax(1) == batch.targets.emotion
+    return [losses.ce.item(), losses.ctc.item(), correct.double().mean().item()]
+
+
+def test_epochs_csv(corpus, tmp_path):
+    brain = fit(build(corpus, tmp_path, epochs=2), corpus.utterances(corpus.table[:7]))
+    log = pd.read_csv(tmp_path / "epochs.csv")
+    assert tuple(log.columns) == EPOCH_COLUMNS
+    assert log["epoch"].tolist() == [1, 2]
+    assert not log.isna().any(axis=None)
+    assert log["ctc_left_out"].tolist() == [2, 2]  # those without a transcript
+    assert log["skipped_updates"].tolist() == [0, 0]
+    assert log["lr"].iloc[-1] == 0
+    for part in ("train", "valid"):
+        expected = log[f"{part}_ce"] + 0.1 * log[f"{part}_ctc"]
+        np.testing.assert_allclose(log[f"{part}_loss"], expected, rtol=1e-6)
+    assert log["train_loss"].iloc[1] < log["train_loss"].iloc[0]
+    assert len((tmp_path / "train_log.txt").read_text().splitlines()) == 2
+    # The means over batches of 4 and 3 are those over the 7 utterances.
+    brain.modules.eval()
+    expected = direct_means(brain, corpus.utterances(corpus.table[:7]))
+    assert log.iloc[-1][["valid_ce", "valid_ctc", "valid_wa"]].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_means_of_an_epoch_are_those_over_its_utterances(corpus, tmp_path):
+    brain = fit(build(corpus, tmp_path, steady=True, lr=0.0, head_lr=0.0, epochs=1), None)  # 4 + 2, 4 + 2, 4
+    row = pd.read_csv(tmp_path / "epochs.csv").iloc[0]
+    expected = direct_means(brain, brain.training)
+    assert row[["train_ce", "train_ctc", "train_wa"]].tolist() == pytest.approx(expected, rel=1e-5)
+    assert row["ctc_left_out"] == 2
+
+
+def test_epochs_csv_without_validation(corpus, tmp_path):
+    fit(build(corpus, tmp_path, epochs=2), None)
+    log = pd.read_csv(tmp_path / "epochs.csv")
+    assert tuple(log.columns) == EPOCH_COLUMNS and len(log) == 2
+    empty = [name for name in log if log[name].isna().all()]
+    assert empty == [name for name in EPOCH_COLUMNS if name.startswith("valid_")]
+    assert not log.drop(columns=empty).isna().any(axis=None)
+
+
+def shown(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every figure of the event files in a folder, as (step, value) in the order that they were written."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}, purge_orphaned_data=False).Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def expected_of(log: Path) -> dict[str, list[tuple[int, float]]]:
+    """The figures of epochs.csv, in single precision and under the names that TensorBoard shows."""
+    table = pd.read_csv(log).set_index("epoch").astype(np.float32)
+    columns = {name: column.dropna() for name, column in table.items() if column.notna().any()}
+    tags = {name: f"{name[6:]}/{name[:5]}" if name[:6] in ("train_", "valid_") else name for name in columns}
+    return {tags[name]: list(column.items()) for name, column in columns.items()}
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_tensorboard_shows_epochs_csv(corpus, tmp_path, valid):
+    fit(build(corpus, tmp_path, tensorboard=True), corpus.utterances(corpus.table[:7]) if valid else None)
+    found = shown(tmp_path / "tensorboard")
+    assert found == expected_of(tmp_path / "epochs.csv")
+    assert {"loss/train", "lr", "seconds"} <= set(found) and ("wer/valid" in found) == valid
+    assert [step for step, _ in found["loss/train"]] == [1, 2, 3]
+
+
+def test_tensorboard_shows_each_epoch_in_its_place_though_one_lacks_a_figure(tmp_path):
+    log = EpochLog(tmp_path, tensorboard=True)
+    log.begin([{"epoch": 1, "lr": 0.5}, {"epoch": 2, "lr": 0.25, "train_loss": 3.0}])
+    assert shown(tmp_path / "tensorboard") == {"lr": [(1, 0.5), (2, 0.25)], "loss/train": [(2, 3.0)]}
+
+
+def test_without_tensorboard_there_is_no_trace_of_it(corpus, tmp_path):
+    for values in ({}, {"tensorboard": False}):  # a YAML of before had no such key
+        fit(build(corpus, tmp_path, epochs=1, **values), None)
+    assert not (tmp_path / "tensorboard").exists()
+
+
+# The same run again, and in pieces
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["validated", "unvalidated"])
+def uninterrupted(request, corpus, tmp_path_factory) -> Recorder:
+    valid = corpus.utterances(corpus.table[::3]) if request.param else None
+    return fit(build(corpus, tmp_path_factory.mktemp("whole")), valid)
+
+
+def test_the_same_seed_gives_the_same_weights(corpus, tmp_path, uninterrupted):
+    valid = corpus.utterances(corpus.table[::3]) if uninterrupted.has_valid else None
+    assert_same_runs(fit(build(corpus, tmp_path), valid), uninterrupted)
+    other = fit(build(corpus, tmp_path / "other", seed=6), valid)
+    assert not torch.equal(other.system.emotion_head.weight, uninterrupted.system.emotion_head.weight)
+
+
+@pytest.mark.parametrize(
+    "where", [("TRAIN", 2), ("update", 2, 3), ("VALID", 2), ("TRAIN", 3), ("update", 1, 3)], ids=str
+)
+def test_an_interrupted_run_ends_as_the_uninterrupted_does(corpus, tmp_path, uninterrupted, where):
+    valid = corpus.utterances(corpus.table[::3]) if uninterrupted.has_valid else None
+    if where[0] == "VALID" and valid is None:
+        return  # there is no such place in this run
+    first = build(corpus, tmp_path)
+    first.interrupt = where
+    with pytest.raises(Interruption):
+        fit(first, valid)
+    # What the new process makes of its seed does not matter once there is a checkpoint.
+    seed = 1 if where[1] == 1 else 99
+    assert_same_runs(fit(build(corpus, tmp_path, system_seed=seed), valid), uninterrupted)
+
+
+def test_resuming_drops_a_row_whose_checkpoint_is_lost(corpus, tmp_path, uninterrupted):
+    valid = corpus.utterances(corpus.table[::3]) if uninterrupted.has_valid else None
+    first = build(corpus, tmp_path)
+    first.interrupt = ("TRAIN", 2)
+    with pytest.raises(Interruption):
+        fit(first, valid)
+    row = (tmp_path / "epochs.csv").read_text().splitlines()[1]
+    with open(tmp_path / "epochs.csv", "a") as file:
+        file.write("2" + row[1:] + "\n")
+    assert_same_runs(fit(build(corpus, tmp_path, system_seed=99), valid), uninterrupted)
+
+
+class Bomb:
+    """Something among what a checkpoint holds, whose saving is cut off by a power cut in epoch 2."""
+
+    def __init__(self, brain: Recorder) -> None:
+        brain.checkpointer.add_recoverable("bomb", self, custom_save_hook=self.save)
+        self.brain = brain
+
+    def save(self, _, path: Path) -> None:
+        if self.brain.epoch_counter.current == 2:
+            path.write_bytes(b"half of wh")
+            raise Interruption
+        path.touch()
+
+
+def test_a_resumed_run_shows_no_epoch_twice(corpus, tmp_path, uninterrupted):
+    valid = corpus.utterances(corpus.table[::3]) if uninterrupted.has_valid else None
+    first = build(corpus, tmp_path, tensorboard=True)
+    Bomb(first)
+    with pytest.raises(Interruption):
+        fit(first, valid)
+    assert [step for step, _ in shown(tmp_path / "tensorboard")["seconds"]] == [1, 2]
+    # Its second epoch is trained again, in another time. And what shows it changes nothing of a run.
+    assert_same_runs(fit(build(corpus, tmp_path, system_seed=99, tensorboard=True), valid), uninterrupted)
+    assert shown(tmp_path / "tensorboard") == expected_of(tmp_path / "epochs.csv")
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_a_checkpoint_cut_short_is_not_resumed_from(corpus, tmp_path, uninterrupted, order):
+    valid = corpus.utterances(corpus.table[::3]) if uninterrupted.has_valid else None
+    first = build(corpus, tmp_path)
+    held = dict(first.checkpointer.recoverables)
+    if order == "first":
+        first.checkpointer.recoverables.clear()
+    Bomb(first)
+    first.checkpointer.recoverables.update(held)
+    with pytest.raises(Interruption):
+        fit(first, valid)
+    second = fit(build(corpus, tmp_path, system_seed=99), valid)
+    assert_same_runs(second, uninterrupted)
+
+
+def test_a_finished_run_is_left_as_it_is(corpus, tmp_path):
+    first = fit(build(corpus, tmp_path), None)
+    before = (tmp_path / "epochs.csv").read_text()
+    second = fit(build(corpus, tmp_path, system_seed=99), None)
+    assert second.batches == []
+    assert_same(second.system.state_dict(), first.system.state_dict())
+    assert (tmp_path / "epochs.csv").read_text() == before
+
+
+# Updates
+
+
+def test_learning_rates_warm_up_and_decay_to_0(corpus, tmp_path):
+    brain = fit(build(corpus, tmp_path, epochs=4), None)
+    updates, warm = 12, 3  # 16 utterances by 6 are 3 updates an epoch; a quarter of 12
+    scale = [step / warm if step < warm else (updates - step) / (updates - warm) for step in range(updates)]
+    np.testing.assert_allclose(brain.rates, [[2e-3 * s, 1e-2 * s] for s in scale], rtol=1e-12)
+    assert [group["lr"] for group in brain.optimizer.param_groups] == [0, 0]
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "epochs.csv")["lr"], [2e-3, 2e-3 * 2 / 3, 2e-3 / 3, 0])
+
+
+def test_the_optimizer_is_adamw_with_the_heads_in_a_group_of_their_own(corpus, tmp_path):
+    brain = build(corpus, tmp_path)
+    brain.init_optimizers()
+    body, heads = brain.optimizer.param_groups
+    assert type(brain.optimizer) is torch.optim.AdamW
+    for group in (body, heads):
+        assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.9, 0.999), 1e-8, 0.01)
+    names = {id(p): name for name, p in brain.system.named_parameters()}
+    heads = {names[id(p)] for p in heads["params"]}
+    assert heads == {f"{head}_head.{kind}" for head in ("token", "emotion") for kind in ("weight", "bias")}
+    assert len(body["params"]) + len(heads) == len(names)
+
+
+def test_all_parameter_groups_are_clipped_together(corpus, tmp_path):
+    brain = fit(build(corpus, tmp_path, max_grad_norm=0.05), None)
+    assert len(brain.clipped) == 9
+    for raw, clipped in zip(brain.raw, brain.clipped, strict=True):
+        norm = np.sqrt(sum(gradient.double().square().sum().item() for gradient in raw.values()))
+        assert norm > 0.05
+        assert any(name.startswith("emotion_head") for name in raw)
+        for name, gradient in raw.items():
+            torch.testing.assert_close(clipped[name], gradient * (0.05 / norm), rtol=1e-4, atol=1e-9)
+
+
+def test_a_max_grad_norm_of_0_clips_nothing(corpus, tmp_path):
+    brain = fit(build(corpus, tmp_path, max_grad_norm=0, epochs=1), None)
+    assert_same(brain.clipped, brain.raw)
+
+
+def direct_gradients(brain: Recorder, indices: list[int]) -> dict[str, torch.Tensor]:
+    """The gradient of the mean loss over utterances that pass through the model as one batch."""
+    batch = brain.training.collate([brain.training[index] for index in indices])
+    brain.system.zero_grad()
+    brain.system.losses(brain.system(batch.wavs, batch.lengths), batch.targets).total.backward()
+    return {name: p.grad.clone() for name, p in brain.system.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(("size", "seconds"), [(1, 1e9), (3, 1e9), (8, 1e9), (8, 0.7), (3, 0.3)])
+def test_an_update_is_the_mean_over_its_utterances_however_it_is_cut(corpus, tmp_path, size, seconds):
+    # The learning rate is 0, so that every update's gradient is that of the first weights. 16 = 7 + 7 + 2.
+    values = {"lr": 0.0, "head_lr": 0.0, "weight_decay": 0.0, "max_grad_norm": 0.0, "epochs": 1, "batch_size": 7}
+    limits = {"micro_batch_size": size, "micro_batch_seconds": seconds}
+    brain = fit(build(corpus, tmp_path, steady=True, **limits, **values), None)
+    order = np.random.default_rng([5, 1]).permutation(16)
+    updates = [order[:7].tolist(), order[7:14].tolist(), order[14:].tolist()]
+    assert len(brain.clipped) == brain.optimizer_step == 3
+    if seconds == 1e9:
+        assert max(len(batch) for batch in brain.batches) == min(size, 7)
+    longest = [(len(batch), batch.lengths.max() / 16_000) for batch in brain.batches]
+    assert all(n == 1 or n * duration <= seconds for n, duration in longest) and (seconds > 1 or len(longest) > 8)
+    brain.modules.train()
+    for found, indices in zip(brain.clipped, updates, strict=True):
+        expected = direct_gradients(brain, indices)
+        scale = max(gradient.abs().max().item() for gradient in expected.values())
+        assert found.keys() == expected.keys()
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-5 * scale)
+
+
+def test_alpha_0_trains_all_but_the_token_head(corpus, tmp_path):
+    brain = build(corpus, tmp_path, alpha=0.0, epochs=1, weight_decay=0.5)
+    before = {name: value.clone() for name, value in brain.system.state_dict().items()}
+    after = fit(brain, None).system.state_dict()
+    assert all(
+        torch.equal(before[name], after[name]) == name.startswith("token_head") for name in before if "head" in name
+    )
+    assert not any(name.startswith("token_head") for gradients in brain.clipped for name in gradients)
+
+
+def test_the_plan_depends_on_seed_and_epoch_alone_and_not_on_what_was_before():
+    def plan(seed: int, *epochs: int) -> list[list[int]]:
+        sampler = UpdateSampler(np.arange(20.0), 4, Limits(2, 60, 1), seed)
+        for epoch in epochs:
+            np.random.seed(epoch)
+            torch.manual_seed(epoch)
+            sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert plan(1, 3) == plan(1, 1, 2, 3) == plan(1, 7, 3)
+    assert plan(1, 3) != plan(1, 4)
+    assert plan(1, 3) != plan(2, 3)
+    assert plan(1) == plan(1, 1)
+
+
+# What is not finite
+
+
+def test_an_update_that_is_not_finite_is_skipped_whole(corpus, tmp_path, caplog):
+    # Without warm-up, for its first update has a learning rate of 0.
+    brain = build(corpus, tmp_path, table=corpus.spoilt("u05"), epochs=2, warmup=0.0)
+    with caplog.at_level(logging.WARNING):
+        fit(brain, None)
+    spoilt = ["u05" in names for names in brain.names]
+    assert sum(spoilt) == 2 and len(spoilt) == 6
+    assert brain.moved == [not one for one in spoilt]
+    log = pd.read_csv(tmp_path / "epochs.csv")
+    assert log["skipped_updates"].tolist() == [1, 1]
+    assert np.isfinite(log["train_loss"]).all()
+    assert sum("skipped: the loss is nan" in record.getMessage() for record in caplog.records) == 2
+    # A skipped update counts in the schedule.
+    assert brain.optimizer_step == 6
+    np.testing.assert_allclose(log["lr"], [2e-3 / 2, 0])
+    assert all(p.isfinite().all() for p in brain.system.parameters())
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_too(corpus, tmp_path, caplog):
+    brain = build(corpus, tmp_path, epochs=1)
+    # The loss is finite, its gradient is not.
+    brain.system.emotion_head.bias.register_hook(lambda gradient: gradient * torch.inf)
+    before = {name: value.clone() for name, value in brain.system.state_dict().items()}
+    fit(brain, None)
+    assert_same(dict(brain.system.state_dict()), before)
+    assert pd.read_csv(tmp_path / "epochs.csv")["skipped_updates"].tolist() == [3]
+    assert "the gradient's norm is" in caplog.text
+
+
+def test_ten_skipped_in_a_row_end_the_run(corpus, tmp_path):
+    names = [f"u{index:02d}" for index in range(16)]
+    brain = build(corpus, tmp_path, table=corpus.spoilt(*names), batch_size=1, micro_batch_size=1)
+    with pytest.raises(UserError, match="10 updates in a row had to be skipped, the last because the loss is nan"):
+        fit(brain, None)
+    assert len(brain.batches) == PATIENCE == 10
+
+
+def test_skipped_updates_that_are_not_in_a_row_do_not(corpus, tmp_path):
+    order = np.random.default_rng([5, 1]).permutation(16)
+    names = [f"u{index:02d}" for index in order if index != order[8]]  # 8, a good one, 7
+    brain = build(corpus, tmp_path, table=corpus.spoilt(*names), batch_size=1, micro_batch_size=1, epochs=1)
+    fit(brain, None)
+    assert pd.read_csv(tmp_path / "epochs.csv")["skipped_updates"].tolist() == [15]
+
+
+def test_an_epoch_of_skipped_updates_alone_is_logged(corpus, tmp_path):
+    names = [f"u{index:02d}" for index in range(16)]
+    fit(build(corpus, tmp_path, table=corpus.spoilt(*names), epochs=1), corpus.utterances())
+    log = pd.read_csv(tmp_path / "epochs.csv")
+    assert log["skipped_updates"].tolist() == [3]
+    assert log["train_loss"].isna().all() and log["valid_loss"].notna().all()
+
+
+# The choice of a checkpoint
+
+
+@pytest.mark.parametrize(
+    ("scores", "epoch"),
+    [
+        ([(0.5, 0.9), (0.7, 0.9), (0.6, 0.1)], 2),  # best UA
+        ([(0.7, 0.9), (0.7, 0.5), (0.7, 0.8)], 2),  # tie: lower WER
+        ([(0.6, 0.5), (0.7, 0.5), (0.7, 0.5)], 2),  # tie: earliest
+        ([(0.7, None), (0.7, None), (0.6, None)], 1),  # no transcripts
+        ([(None, None), (None, None), (None, None)], 3),  # no validation
+        ([(0.0, 1.0), (0.0, 1.5), (0.0, 1.2)], 1),
+    ],
+)
+def test_the_checkpoint_that_is_chosen(tmp_path, scores, epoch):
+    checkpointer = WholeCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
+    for number, (ua, wer) in enumerate(scores, 1):
+        checkpointer.save_and_keep({"epoch": number, "ua": ua, "wer": wer}, last=1)
+    checkpointer.save_within_epoch(epoch=4, updates=7)  # of which nothing is known yet
+    assert checkpointer.chosen().meta["epoch"] == epoch
+
+
+def test_a_run_keeps_its_latest_two_and_the_best_for_each_of_them(corpus, tmp_path):
+    brain = fit(build(corpus, tmp_path, epochs=5), corpus.utterances(corpus.table[::3]))
+    log = pd.read_csv(tmp_path / "epochs.csv")
+    ranks = log.sort_values(["valid_ua", "valid_wer", "epoch"], ascending=[False, True, True])["epoch"]
+    expected, until_4 = ranks.iloc[0], ranks[ranks < 5].iloc[0]
+    assert {meta["epoch"] for meta in checkpoints(brain)} == {expected, until_4, 4, 5}
+    chosen = brain.checkpointer.find_checkpoint(importance_key=best)
+    assert chosen.meta["epoch"] == expected
+    assert chosen.meta["ua"] == pytest.approx(log["valid_ua"][expected - 1], abs=1e-12)
+
+
+# Transcripts
+
+
+@pytest.mark.parametrize(("alpha", "warnings"), [(0.1, 1), (0.0, 0)])
+def test_blanks_alone_are_warned_of_once(corpus, tmp_path, caplog, alpha, warnings):
+    brain = build(corpus, tmp_path, alpha=alpha, epochs=6, lr=1e-5)
+    with torch.no_grad():
+        brain.system.token_head.bias[0] = 50.0
+    fit(brain, corpus.utterances(corpus.table[:4]))
+    told = [record.getMessage() for record in caplog.records if "all blank" in record.getMessage()]
+    assert len(told) == warnings
+    assert all(message.startswith("epoch 2:") for message in told)  # a third of 6
+
+
+def test_without_transcripts_there_is_nothing_to_warn_of(corpus, tmp_path, caplog):
+    brain = build(corpus, tmp_path, epochs=2)
+    fit(brain, corpus.utterances(corpus.table[corpus.table["wrd"] == ""]))
+    assert "all blank" not in caplog.text
+    assert pd.read_csv(tmp_path / "epochs.csv")["valid_wer"].isna().all()
+
+
+def test_greedy_by_hand(corpus):
+    a, space, b = corpus.tokenizer.encode("A B")
+    paths = [
+        [a, a, 0, a, b, b, 0, 0],  # repeats merge, a blank parts two alike: A A B
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [b, space, space, 0, a, 0, a, a],  # ends after 5: B, a blank between words, A
+        [space, a, 0, space, 0, space, b, space],  # blanks at the edges go, several become one
+        [a, a, a, a, a, a, a, a],
+    ]
+    lengths = [8, 8, 5, 8, 1]
+    logits = torch.full((5, 8, len(corpus.tokenizer)), -1.0)
+    for row, path in zip(logits, paths, strict=True):
+        row[torch.arange(8), torch.tensor(path)] = 2.0
+    outputs = Outputs(torch.zeros(5, 2), logits, torch.tensor(lengths))
+    assert greedy(outputs, corpus.tokenizer) == ["AAB", "", "B A", "A B", "A"]
+    assert greedy(outputs._replace(tokens=None), corpus.tokenizer) == [""] * 5

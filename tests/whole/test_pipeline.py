@@ -1,0 +1,149 @@
+"""The whole pipeline, as a user runs it, on a corpus of seconds in a copy of the house."""
+
+import csv
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from paths import ONE_THREAD, copy_project
+from tones import tones
+
+FOLDS = "name,corpus,protocol,valid,seed,fold,n,wa,ua,f1,wer,cer,epoch,commit,config"
+MANIFEST = "ID,duration,wav,spk_id,gender,session,recording,style,emo,wrd"
+PREDICTIONS = "ID,emo,emo_hyp,p_hi,p_lo,wrd,wrd_hyp"
+
+
+def run(place: Path, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([place / "run.sh", *words], capture_output=True, text=True, cwd=place.parent, env=ONE_THREAD)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The house after stages 0 to 4 on the tones, two folds of four."""
+    place = copy_project(tmp_path_factory.mktemp("house"))
+    table = tones(tmp_path_factory.mktemp("tones"))
+    words = ["--corpus", "csv", "--data", str(table), "--hparams", str(place / "hparams" / "mini.yaml")]
+    words += ["--name", "first", "--folds", "A B", "--jobs", "2"]
+    overrides = [
+        "--",
+        "--alpha",
+        "0.1",
+        "--epochs",
+        "3",
+        "--batch-size",
+        "4",
+        "--micro-batch-size",
+        "3",
+        "--device",
+        "cpu",
+    ]
+    done = run(place, *words, *overrides)
+    assert done.returncode == 0, done.stderr + "".join(p.read_text() for p in place.glob("results/**/*.log"))
+    return place, words, overrides, done
+
+
+def header(path: Path) -> str:
+    return path.read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_manifests(finished):
+    place = finished[0]
+    fold = place / "manifests" / "tones" / "speaker" / "A"
+    assert header(place / "manifests" / "tones" / "all.csv") == MANIFEST
+    parts = {name: pd.read_csv(fold / f"{name}.csv") for name in ("train", "valid", "test")}
+    assert {name: set(part["spk_id"]) for name, part in parts.items()} == {
+        "train": {"C", "D"},
+        "valid": {"B"},
+        "test": {"A"},
+    }
+    assert all(header(fold / f"{name}.csv") == MANIFEST for name in parts)
+    assert parts["test"]["ID"].is_monotonic_increasing
+    assert parts["test"]["wav"].str.startswith("$data_root/").all()
+    assert (fold / "tokenizer.model").exists()
+
+
+def test_run_folder(finished):
+    folder = finished[0] / "results" / "tones" / "speaker" / "first" / "seed1" / "A"
+    log = (folder / "train.log").read_text(encoding="utf-8").splitlines()
+    assert re.match(r"# .*python.* -m local\.train ", log[0])
+    assert log[1].startswith("# Started at ")
+    assert log[-1].startswith("# Ended (code 0) ")
+    assert "\r" not in "".join(log), "a progress bar was drawn into a file"
+    epochs = pd.read_csv(folder / "epochs.csv")
+    assert epochs["epoch"].tolist() == [1, 2, 3]
+    assert epochs[["train_loss", "valid_ua", "valid_wer"]].notna().all(axis=None)
+    assert (folder / "train_log.txt").read_text().count("epoch") == 3
+    environment = json.loads((folder / "env.json").read_text())
+    assert environment["device"] == "cpu"
+    assert environment["packages"]["torch"].startswith("2.11.0")
+    assert "epochs: 3" in (folder / "hyperparams.yaml").read_text()
+    assert list((folder / "save").glob("CKPT*"))
+
+
+def test_predictions_are_of_the_test_part_and_scored_right(finished):
+    experiment = finished[0] / "results" / "tones" / "speaker" / "first"
+    folds = list(csv.DictReader((experiment / "folds.csv").open()))
+    assert header(experiment / "folds.csv") == FOLDS
+    assert [row["fold"] for row in folds] == ["A", "B"]
+    correct = total = 0
+    for row in folds:
+        path = experiment / "seed1" / row["fold"] / "predictions.csv"
+        assert header(path) == PREDICTIONS
+        rows = list(csv.DictReader(path.open()))
+        assert [one["ID"] for one in rows] == [f"{row['fold']}_{emo}{k}" for emo in ("hi", "lo") for k in range(3)]
+        for one in rows:
+            assert float(one["p_hi"]) + float(one["p_lo"]) == pytest.approx(1, abs=1e-7)
+            assert re.fullmatch(r"\d\.\d{6,}", one["p_hi"])
+            assert one["emo_hyp"] == max(("hi", "lo"), key=lambda label: float(one[f"p_{label}"]))
+        hits = sum(one["emo"] == one["emo_hyp"] for one in rows)
+        assert float(row["wa"]) == pytest.approx(hits / 6, abs=1e-12)
+        correct, total = correct + hits, total + 6
+    summary = next(csv.DictReader((experiment / "summary.csv").open()))
+    assert float(summary["wa"]) == pytest.approx(correct / total, abs=1e-12)
+    assert (summary["folds"], summary["seeds"], summary["n"]) == ("2/4", "1", "12")
+
+
+def test_results_page_says_what_made_it(finished):
+    place, _, _, done = finished
+    page = (place / "results" / "tones" / "speaker" / "first" / "RESULTS.md").read_text(encoding="utf-8")
+    assert "./run.sh --corpus csv" in page
+    assert "each fold tests all that one speaker says" in page
+    assert "over 2/4 folds only" in page
+    assert page.strip() in done.stdout
+
+
+def test_again_skips_what_is_done(finished):
+    place, words, overrides, _ = finished
+    watched = [path for kind in ("*.yaml", "*.log", "predictions.csv") for path in place.glob(f"results/**/{kind}")]
+    before = [path.stat().st_mtime_ns for path in watched]
+    again = run(place, *words, *overrides)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("already done") == 4
+    assert "is already made" in again.stdout
+    assert [path.stat().st_mtime_ns for path in watched] == before
+
+
+def test_other_values_are_refused_by_name(finished):
+    place, words, overrides, _ = finished
+    other = run(place, *words, "--stage", "2", *overrides, "--alpha", "0.5")
+    assert other.returncode == 2
+    assert "alpha (0.1 -> 0.5)" in other.stderr
+    assert "--name" in other.stderr and "--force" in other.stderr
+    assert "Traceback" not in other.stderr
+
+
+def test_a_failed_job_stops_nobody_else(finished):
+    place, words, overrides, _ = finished
+    words = ["broken" if word == "first" else word for word in words]
+    begun = place / "results" / "tones" / "speaker" / "broken" / "seed1" / "A"
+    begun.mkdir(parents=True)
+    (begun / "hyperparams.yaml").write_text("# manifests: {}\nlr: 7\n")
+    done = run(place, *words, "--stage", "2", "--stop-stage", "3", *overrides)
+    assert done.returncode == 1
+    assert "seed1/B: done" in done.stdout
+    assert "seed1/A: FAILED" in done.stdout
+    assert "lr: 7" in done.stderr and "train.log" in done.stderr
+    assert "Traceback" not in done.stderr

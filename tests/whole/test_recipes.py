@@ -1,0 +1,261 @@
+"""The recipes: what they ask of run.sh, which a recorder stands in for here, and the tables that they end with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import iemocap_tree
+import pandas as pd
+import pytest
+from paths import copy_project
+from written_experiments import table_of, write_experiment
+
+from local.corpora import manifest
+from local.experiment.options import Options, parse
+
+RECORDER = """\
+#!/usr/bin/env bash
+shopt -s nullglob
+calls=("$(dirname "$0")"/calls/*)
+printf '%s\\n' "$PWD" "$@" >"$(dirname "$0")/calls/${#calls[@]}"
+exit "${RECORDER_CODE:-0}"
+"""
+ALPHAS = ("0", "0.001", "0.01", "0.1", "1")
+RECORDING = "results/iemocap/recording"
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch) -> Path:
+    """A copy of the project whose run.sh writes down what it is asked, and folders for a corpus and an encoder.
+
+    The user stands beside it.
+    """
+    place = tmp_path / "house"
+    place.mkdir()
+    copy_project(place)
+    (place / "run.sh").write_text(RECORDER)
+    (place / "calls").mkdir()
+    for name in ("corpus", "encoder"):
+        (tmp_path / name).mkdir()
+    return place
+
+
+def recipe(house: Path, name: str, *words: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run a recipe from beside the house."""
+    variables = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    command = [house / "recipes" / f"{name}.sh", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=house.parent, env=variables)
+
+
+def asked(house: Path) -> list[list[str]]:
+    """The words of each call of run.sh; it was called from where the user stands."""
+    calls = [path.read_text().splitlines() for path in sorted((house / "calls").iterdir())]
+    assert {call[0] for call in calls} <= {str(house.parent)}
+    return [call[1:] for call in calls]
+
+
+def understood(house: Path, monkeypatch) -> list[Options]:
+    """What the real run.sh and its stages make of each call."""
+    monkeypatch.chdir(house)
+    script = 'caller=$PWD; . local/shell/parse_options.sh; parse_options "$@"; printf "%s\\n" "${options[@]}"'
+    return [
+        parse(
+            subprocess.run(
+                ["bash", "-euc", script, "bash", *words], capture_output=True, text=True, check=True, cwd=house
+            ).stdout.splitlines()
+        )
+        for words in asked(house)
+    ]
+
+
+def test_mtl_wav2vec2_asks_for_both_protocols_and_tells_them_apart(house, monkeypatch):
+    write_experiment(house / "results", "iemocap/recording/mtl_wav2vec2", scores=(0.77, 0.2, 0.2))
+    write_experiment(house / "results", "iemocap/speaker/mtl_wav2vec2", valid="partner", scores=(0.69, 0.2, 0.2))
+    done = recipe(house, "mtl_wav2vec2", "corpus", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    calls = understood(house, monkeypatch)
+    assert [call.protocol for call in calls] == ["recording", "speaker"]
+    for call in calls:
+        assert (call.corpus, call.data, call.name) == ("iemocap", house.parent / "corpus", "mtl_wav2vec2")
+        assert (call.valid, call.jobs, call.overrides) == ("", 2, {})
+        assert call.hparams == Path("hparams/mtl_wav2vec2.yaml")
+    table = (house / "results/iemocap/paper_table3.md").read_text()
+    assert table == done.stdout
+    rows = table_of(table)
+    assert [(row["accuracy"], row["our protocol"], row["our WA"]) for row in rows[7:]] == [
+        ("78.15", "recording", "77.00"),
+        ("–", "speaker", "69.00"),
+    ]
+
+
+def test_mtl_wav2vec2_takes_the_users_protocol_instead(house, monkeypatch):
+    write_experiment(house / "results", "iemocap/session-hold_text/mine")
+    done = recipe(house, "mtl_wav2vec2", "corpus", "--hold_text=true", "--name", "mine", "--protocol=session")
+    assert done.returncode == 0, done.stderr
+    assert [(call.protocol, call.hold_text, call.name) for call in understood(house, monkeypatch)] == [
+        ("session", True, "mine")
+    ]
+    assert "`iemocap/session-hold_text/mine`" in done.stdout
+
+
+def test_ablation_asks_for_every_alpha(house, monkeypatch):
+    names = {alpha: f"mtl_wav2vec2_alpha{alpha}" for alpha in ALPHAS} | {"0.1": "mtl_wav2vec2"}
+    for alpha, name in names.items():
+        rate = 1e-5 if alpha == "0" else 5e-5
+        write_experiment(house / "results", f"iemocap/recording/{name}", n_epochs=2, alpha=float(alpha), lr=rate)
+    done = recipe(house, "ablation_alpha", "corpus", "--seeds", "1 2")
+    assert done.returncode == 0, done.stderr
+    calls = understood(house, monkeypatch)
+    assert [call.overrides for call in calls] == [
+        {"alpha": float(alpha), "lr": 1e-5 if alpha == "0" else 5e-5} for alpha in ALPHAS
+    ]
+    assert [call.name for call in calls] == list(names.values())
+    assert {(call.corpus, call.protocol, call.valid, call.seeds) for call in calls} == {
+        ("iemocap", "recording", "", (1, 2))
+    }
+    rows = table_of((house / "results/iemocap/paper_table4.md").read_text())
+    assert [(row["alpha"], row["our run"].strip("`").split("/")[2]) for row in rows] == list(names.items())
+    assert all("–" not in row.values() for row in rows)
+    rows = table_of((house / "results/iemocap/paper_figure2.md").read_text())
+    assert {row["alpha"] for row in rows} == set(ALPHAS)
+    assert "differs from the paper" not in done.stdout
+
+
+def test_the_users_options_and_overrides_win(house, monkeypatch):
+    """Over those of the recipe, which are repeated by them; paths count from where the user stands."""
+    yaml = house.parent / "mine.yaml"
+    shutil.copy(house / "hparams" / "mtl_wav2vec2.yaml", yaml)
+    user = [
+        "--valid",
+        "recordings",
+        "--protocol",
+        "session",
+        "--folds",
+        "Ses01 Ses02",
+        "--stop-stage",
+        "3",
+        "--name=my",
+    ]
+    user += ["--hparams", str(yaml), "--", "--lr", "0.001", "--epochs=3"]
+    done = recipe(house, "paper_literal", "corpus", *user)
+    assert done.returncode == 0, done.stderr
+    [call] = understood(house, monkeypatch)
+    assert (call.valid, call.protocol, call.folds, call.name) == ("recordings", "session", ("Ses01", "Ses02"), "my")
+    assert call.hparams == yaml
+    assert (call.overrides["lr"], call.overrides["epochs"]) == (0.001, 3)
+    assert call.overrides["micro_batch_size"] == 1
+    # Without stage 4 there is nothing to make a table of.
+    assert "No table" in done.stdout and not (house / "results").exists()
+
+
+def test_a_name_of_the_users_keeps_alphas_apart(house):
+    assert recipe(house, "ablation_alpha", "corpus", "--name", "my", "--stop-stage", "1").returncode == 0
+    names = [words[words.index("--", 1) - 1] for words in asked(house)]
+    assert names == ["my_alpha0", "my_alpha0.001", "my_alpha0.01", "my", "my_alpha1"]
+
+
+def test_paper_literal_asks_for_the_papers_way(house, monkeypatch):
+    folder = write_experiment(house / "results", "iemocap/recording/paper_literal", valid="none", micro_batch_size=1)
+    done = recipe(house, "paper_literal", "corpus")
+    assert done.returncode == 0, done.stderr
+    [call] = understood(house, monkeypatch)
+    assert (call.protocol, call.valid, call.name) == ("recording", "none", folder.name)
+    sizes = {"batch_size": 8, "micro_batch_size": 1, "epochs": 100}
+    assert call.overrides == {"alpha": 0.1, "lr": 5e-5, "warmup": 0.1} | sizes
+    [row] = [row for row in table_of((house / "results/iemocap/paper_literal.md").read_text()) if row["our run"] != "–"]
+    assert (row["accuracy"], row["validation"]) == ("78.15", "none")
+    assert "differs from the paper" not in done.stdout
+
+
+def test_nemo_alpha_asks_for_every_alpha_with_text_held_out(house, monkeypatch):
+    done = recipe(house, "nemo_alpha", "corpus", "encoder", "--folds", "TP0", "--stop-stage=3", "--", "--epochs", "2")
+    assert done.returncode == 0, done.stderr
+    calls = understood(house, monkeypatch)
+    assert [call.name for call in calls] == [f"whisper_alpha{alpha}" for alpha in ("0.1", "0", "0.01", "1")]
+    assert [call.overrides["alpha"] for call in calls] == [0.1, 0, 0.01, 1]
+    for call in calls:
+        assert (call.corpus, call.data) == ("nemo", house.parent / "corpus")
+        assert (call.protocol_name, call.valid, call.folds) == ("speaker-hold_text", "none", ("TP0",))
+        assert call.overrides | {"alpha": 1} == {
+            **{"encoder": str(house.parent / "encoder"), "alpha": 1, "lr": 2e-4, "head_lr": 2e-3, "precision": "bf16"},
+            **{"epochs": 2, "batch_size": 16, "micro_batch_size": 8},
+        }
+    assert "No table of compare" in done.stdout
+
+
+def test_nemo_alpha_compares_what_it_has_made(house):
+    """Four utterances of two actors, tested four times."""
+    utterances = pd.DataFrame({"ID": list("abcd"), "spk_id": list("AABB"), "emo": ["ang", "sad"] * 2})
+    utterances = utterances.assign(duration=1.0, wav="$data_root/a.wav", gender="F", session="", recording="", style="")
+    utterances = utterances.assign(wrd="A B")
+    (house / "manifests/nemo").mkdir(parents=True)
+    utterances[list(manifest.COLUMNS)].to_csv(house / "manifests/nemo/all.csv", index=False)
+    for alpha in ("0.1", "0", "0.01", "1"):
+        path = f"nemo/speaker-hold_text/whisper_alpha{alpha}"
+        folder = write_experiment(house / "results", path, "none", sizes={"A": 2, "B": 2}, known=9, alpha=float(alpha))
+        for fold in "AB":
+            part = utterances[utterances["spk_id"] == fold]
+            table = pd.DataFrame({"ID": part["ID"], "emo": part["emo"], "emo_hyp": "ang", "p_ang": 0.75, "p_sad": 0.25})
+            table.assign(wrd="A B", wrd_hyp="A").to_csv(folder / "seed1" / fold / "predictions.csv", index=False)
+    done = recipe(house, "nemo_alpha", "corpus", "encoder")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(house / "results/nemo/whisper_alpha.csv")) == 6
+    assert len(asked(house)) == 4
+
+
+@pytest.mark.parametrize("name", ["mtl_wav2vec2", "ablation_alpha", "paper_literal", "nemo_alpha"])
+def test_a_corpus_that_is_not_there(house, name):
+    for words in ([], ["nowhere"], ["--folds", "01F"]):
+        done = recipe(house, name, *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        what, remedy = done.stderr.splitlines()
+        assert what.startswith("error: ") and remedy.startswith(f"  try: recipes/{name}.sh ")
+    assert asked(house) == []
+
+
+@pytest.mark.parametrize("name", ["mtl_wav2vec2", "ablation_alpha", "paper_literal", "nemo_alpha"])
+@pytest.mark.parametrize("code", ["1", "2"])
+def test_a_failure_of_run_sh_is_passed_on(house, name, code):
+    done = recipe(house, name, "corpus", "encoder", RECORDER_CODE=code)
+    assert done.returncode == int(code)
+    assert len(asked(house)) == 1
+    assert not (house / "results").exists()
+
+
+def test_help_is_the_header(house):
+    done = recipe(house, "ablation_alpha", "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Table 4 and Figure 2: ") and "What came of it" in done.stdout
+    assert "set -euo" not in done.stdout and asked(house) == []
+
+
+@pytest.mark.slow
+def test_the_ablation_of_a_small_release(tmp_path):
+    """Five alphas, two folds, one epoch each: everything is real but the sizes."""
+    import tiny_models
+
+    place = tmp_path / "house"
+    place.mkdir()
+    copy_project(place)
+    release = iemocap_tree.small_release(tmp_path)
+    tiny_models.save(tmp_path / "tiny", "wav2vec2-group")
+    options = ["--partial", "true", "--valid", "none", "--folds", "03F 05M"]
+    done = recipe(
+        place, "ablation_alpha", str(release), *options, "--", "--encoder", "./tiny", "--epochs", "1", "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr + "".join(path.read_text() for path in place.glob("results/**/*.log"))
+    text = (place / "results/iemocap/paper_table4.md").read_text()
+    ours = [row for row in table_of(text) if row["our run"] != "–"]
+    assert [row["alpha"] for row in ours] == list(ALPHAS)
+    # Two folds of ten, and not the corpus's full size: beside nothing of the paper's.
+    assert {(row["paper's WA"], row["folds"], row["validation"]) for row in ours} == {("–", "2/4", "none")}
+    assert "lr 1e-05" not in text and text.count("epochs 1 (Table 1: 100)") == 5
+    for row in ours:
+        summary = pd.read_csv(place / "results" / row["our run"].strip("`") / "summary.csv").iloc[0]
+        assert row["our WA"] == f"{100 * summary['wa']:.2f}"
+        assert row["our mean of folds' WER"] == f"{100 * summary['wer_mean']:.2f}"
+    # The figure's fold is not among them.
+    assert {row["our run"] for row in table_of((place / "results/iemocap/paper_figure2.md").read_text())} == {"–"}

@@ -1,0 +1,59 @@
+"""Recipes with --backend slurm: their calls of run.sh side by side. A recorder stands in for run.sh."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paths import copy_project
+
+# run.sh, which says what it was asked and, from stage 2 on, waits until all five alphas have come that far.
+RECORDER = """\
+#!/usr/bin/env bash
+cd "$(dirname "$0")"
+echo "$*" >>calls
+trap 'echo ended >>calls; exit 143' TERM
+if [[ $* == *"--stage 2"* ]]; then
+  until [[ $(grep -c -e "--stage 2" calls) == 5 && -e go ]]; do sleep 0.05; done
+  [[ $* != *"--alpha 0.01 "* ]] || exit 1
+fi
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Iterator[subprocess.Popen]:
+    copy_project(tmp_path)
+    (tmp_path / "run.sh").write_text(RECORDER)
+    (tmp_path / "corpus").mkdir()
+    command = ["recipes/ablation_alpha.sh", "corpus", "--backend=slurm", "--stop-stage", "3"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as going:
+        yield going
+
+
+def calls(folder: Path, count: int) -> list[str]:
+    """What run.sh was asked, when it has been called so often."""
+    for _ in range(600):
+        if (folder / "calls").exists() and len(lines := (folder / "calls").read_text().splitlines()) >= count:
+            return lines
+        time.sleep(0.05)
+    raise AssertionError("too few calls")
+
+
+def test_a_recipe_has_all_its_experiments_in_the_queue_at_once(tmp_path, recipe):
+    asked = calls(tmp_path, 10)
+    (tmp_path / "go").touch()
+    assert recipe.wait() == 1  # that of alpha 0.01, after all have ended
+    assert sum("--stop-stage 1 --" in call for call in asked) == 5
+    assert sum("--stage 2 --" in call for call in asked) == 5
+    assert len({call.partition("--name ")[2].split()[0] for call in asked}) == 5
+
+
+def test_a_recipe_that_is_interrupted_ends_its_calls(tmp_path, recipe):
+    calls(tmp_path, 10)
+    recipe.send_signal(signal.SIGINT)
+    assert recipe.wait() == 130
+    assert calls(tmp_path, 15).count("ended") == 5
