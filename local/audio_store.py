@@ -11,19 +11,19 @@ from __future__ import annotations
 import logging
 import time
 
-from local.core.errors import exits
-from local.data.store import AudioStore, refuse
+from local.core.errors import as_command
+from local.data.store import AudioStore, refuse_unsound
 from local.experiment.options import parse
 
 
-@exits
+@as_command
 def main() -> None:
     """Make the audio store of a corpus."""
     logging.basicConfig(format="  %(message)s")
     logging.getLogger("local").setLevel(logging.INFO)
     began = time.monotonic()
     store = AudioStore.of(*parse().audio())
-    refuse(store.path.parent, store.facts["faults"])
+    refuse_unsound(store.path.parent, store.facts["faults"])
     size = store.path.stat().st_size / 1e9
     print(f"  audio store: {len(store)} utterances, {size:.2f} GB (built in {time.monotonic() - began:.0f} s)")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.core.errors import Parser, UserError, exits
+from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
 from local.pages.markdown import p_value, percent, signed, table
 from local.scoring import scored
@@ -40,7 +40,7 @@ def markdown(pairs: pd.DataFrame) -> str:
         lines.append([*cells, p_value(row["p_mcnemar_holm"]), p_value(row["p_matched_pairs_holm"])])
     valid = sorted({*pairs["valid_a"], *pairs["valid_b"]})
     notes = f"Corpus {first['corpus']}, validation {' against '.join(valid)}. In per cent."
-    notes += f" Protocol `{first['protocol']}`: {protocols.in_words(first['protocol'])}."
+    notes += f" Protocol `{first['protocol']}`: {protocols.describe(first['protocol'])}."
     notes += f" Intervals and p: paired bootstrap over {first['clusters']} {PEOPLE[first['cluster']]}."
     if len(pairs) > 1:
         notes += f" All p after Holm, over {len(pairs)} pairs."
@@ -49,7 +49,7 @@ def markdown(pairs: pd.DataFrame) -> str:
     return "\n".join([*table(heads, lines), "", notes]) + "\n"
 
 
-@exits
+@as_command
 def main() -> None:
     """Compare the experiments of the command line."""
     parser = Parser(prog="python -m local.compare", description=__doc__.splitlines()[0])

@@ -19,12 +19,12 @@ from tqdm import tqdm
 from local.config import hparams
 from local.config.trust import refuse_foreign
 from local.core import logs, markers
-from local.core.errors import UserError, exits
-from local.core.lock import alone_or_refused
+from local.core.errors import UserError, as_command
+from local.core.lock import locked_or_refused
 from local.data.batches import sorted_batches
 from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits
-from local.data.feature_store import inputs
+from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.experiment.options import parse
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 @torch.inference_mode()
 def decode(job: Job) -> None:
     """Decode the test part of a job that is trained."""
-    if job.done("decode"):
+    if job.is_done("decode"):
         logger.info("%s is decoded already", job.folder)
         return
     refuse_foreign(job.folder, own=job.yaml)
@@ -57,7 +57,7 @@ def decode(job: Job) -> None:
         )
     checkpointer.load_checkpoint(checkpoint)
     # After the checkpoint is read: what a frozen CNN makes of the audio depends on its weights.
-    store = inputs(AudioStore.of(*job.options.audio()), system.encoder, device)
+    store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, device)
     utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer)
     utterances.refuse_longer_than(system.encoder.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
@@ -75,7 +75,7 @@ def decode(job: Job) -> None:
     logger.info("decoded %d utterances with epoch %d: %s", len(rows), checkpoint.meta["epoch"], path)
 
 
-@exits
+@as_command
 def main() -> None:
     """Decode one job."""
     logs.log_to_stderr()
@@ -83,7 +83,7 @@ def main() -> None:
     for seed in options.seeds:
         for fold in options.chosen_folds():
             job = Job(options, fold, seed)
-            with alone_or_refused(job.folder / ".lock", f"works in {job.folder}"):
+            with locked_or_refused(job.folder / ".lock", f"works in {job.folder}"):
                 decode(job)
 
 

@@ -24,7 +24,7 @@ import soundfile
 
 from local.audio import header
 from local.audio.recordings import FLAGS, REMEDY
-from local.core.errors import Parser, UserError, exits
+from local.core.errors import Parser, UserError, as_command
 from local.corpora import espeak
 from local.corpora.mini import MANNERS, VOICES
 from local.inference import timeline
@@ -74,7 +74,7 @@ def answer(
         It cannot be read, or holds nothing.
     """
     try:
-        duration = header.header(path).duration
+        duration = header.read_header(path).duration
     except OSError as error:
         raise UserError(f"{path}: {error}", REMEDY) from None
     if not over_time and duration <= recognizer.longest:
@@ -224,7 +224,7 @@ def refuse_busy(host: str, port: int) -> None:
         raise UserError(what, "give another --port, or another --host") from None
 
 
-@exits
+@as_command
 def main() -> None:
     """Serve the page until Ctrl-C."""
     parser = Parser(

@@ -18,11 +18,11 @@ import sys
 from pathlib import Path
 
 from local.core import logs  # before anything of SpeechBrain
-from local.core.errors import Parser, UserError, exits
-from local.deploy.folder import export, refuse_standing
+from local.core.errors import Parser, UserError, as_command
+from local.deploy.folder import export, refuse_existing
 
 
-@exits
+@as_command
 def main() -> None:
     """Export what the command line names."""
     logs.log_to_stderr()
@@ -38,7 +38,7 @@ def main() -> None:
     given = parser.parse_args(sys.argv[1:])
     if given.average < 1:
         raise UserError(f"--average {given.average}: no such number of checkpoints", "give 1 or more")
-    refuse_standing(given.out, given.force)
+    refuse_existing(given.out, given.force)
     export(given.run, given.out, given.average, given.ensemble, given.int8)
 
 

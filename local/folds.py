@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from local.core.errors import UserError, exits
+from local.core.errors import UserError, as_command
 from local.core.files import atomic, digest
-from local.core.lock import alone
+from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import manifest
 from local.experiment.options import Options, check, parse
@@ -40,8 +40,8 @@ def make_folds(options: Options) -> None:
     inputs |= {"hold_text": True} if options.hold_text else {}
     marker = Marker(folder / "folds.json", inputs | tokens)
     print(f"== stage 1: folds of protocol {options.protocol_name}")
-    with alone(options.corpus_folder / ".lock", f"makes {folder}"):
-        if marker.done("stage 1", options.force):
+    with locked(options.corpus_folder / ".lock", f"makes {folder}"):
+        if marker.is_done("stage 1", options.force):
             print(f"  {folder} is already made")
         else:
             write_folds(options, table, marker, tokens)
@@ -53,7 +53,7 @@ def write_folds(options: Options, table: pd.DataFrame, marker: Marker, tokens: d
     folds = protocols.test_folds(table, options.protocol, options.recording_fold())
     audit.assert_partition(table, folds)
     refuse_too_many(options.protocol, folds)
-    print(f"  {protocols.in_words(options.protocol_name)}")
+    print(f"  {protocols.describe(options.protocol_name)}")
     print(f"  validation {valid}: {protocols.VALID_WORDS[valid]}")
     if (table["wrd"] == "").all():
         print("  no utterance has a transcript: the CTC task is off, and there is no WER")
@@ -62,8 +62,8 @@ def write_folds(options: Options, table: pd.DataFrame, marker: Marker, tokens: d
         parts = {fold: protocols.hold_text(table, part, rank) for rank, (fold, part) in enumerate(parts.items())}
     leaks = find_leaks(options, table, parts)
     audit.refuse(options.protocol, leaks, options.hold_text)
-    protocols.refuse_unfit(table, parts)
-    for line in audit.in_words(leaks, parts):
+    protocols.refuse_bad_folds(table, parts)
+    for line in audit.describe(leaks, parts):
         print(f"  {line}")
     outputs, sizes, lines = [write_leaks(folder / "leaks.csv", leaks)], {}, manifest.lines(table)
     for fold, part in parts.items():
@@ -131,7 +131,7 @@ def _write_fold(folder: Path, table: pd.DataFrame, lines: np.ndarray, part: pd.S
     return paths
 
 
-@exits
+@as_command
 def main() -> None:
     """Run stage 1."""
     make_folds(parse())

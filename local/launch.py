@@ -13,15 +13,15 @@ import subprocess
 import sys
 
 from local.core import markers
-from local.core.errors import exits
+from local.core.errors import as_command
 from local.core.files import digest
 from local.core.markers import Marker
 from local.data import store
 from local.experiment.job import Job
 from local.experiment.options import Options, parse
-from local.jobs.machine import places, run_all
-from local.jobs.process import Run
-from local.jobs.torchrun import torchrun
+from local.jobs.machine import gpu_slots, run_all
+from local.jobs.process import JobProcess
+from local.jobs.torchrun import torchrun_command
 
 STAGES = {"train": 2, "decode": 3}
 # The file of the run folder that a job writes when it has held all the memory that it needs: in
@@ -30,7 +30,7 @@ PROOFS = {"train": "epochs.csv", "decode": "predictions.csv"}
 SIZES = {"train": "micro_batch_seconds", "decode": "eval_batch_seconds"}  # what bounds that memory
 
 
-def runs(step: str, options: Options, words: list[str]) -> list[Run]:
+def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     """List the jobs that are not done: every fold with every seed.
 
     Raises
@@ -44,17 +44,17 @@ def runs(step: str, options: Options, words: list[str]) -> list[Run]:
     waiting = []
     for job in jobs:
         name = f"seed{job.seed}/{job.fold}"
-        if job.done(step):
+        if job.is_done(step):
             print(f"  {name}: already done")
             continue
         one = ("--folds", job.fold, "--seeds", str(job.seed))
-        start = torchrun(options.processes) if step == "train" else [sys.executable]
+        start = torchrun_command(options.processes) if step == "train" else [sys.executable]
         command = [*start, "-m", f"local.{step}", *words[:at], *one, *words[at:]]
-        waiting.append(Run(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step]))
+        waiting.append(JobProcess(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step]))
     return waiting
 
 
-def decode_audio(options: Options, words: list[str]) -> None:
+def build_audio_store(options: Options, words: list[str]) -> None:
     """Make the audio store before the jobs start, of which all but one would wait for it.
 
     In a process of its own, which alone needs torch. If it fails, so would the jobs: its error is the end.
@@ -66,21 +66,21 @@ def decode_audio(options: Options, words: list[str]) -> None:
             sys.exit(code)
 
 
-def launch(step: str, options: Options, words: list[str]) -> list[Run]:
+def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     """Run all jobs; return those that failed."""
     print(f"== stage {STAGES[step]}: {step} {options.experiment_folder}")
-    waiting = runs(step, options, words)
+    waiting = pending_jobs(step, options, words)
     if not waiting:
         return []
-    decode_audio(options, words)
+    build_audio_store(options, words)
     if options.backend == "slurm":
         from local.jobs import slurm  # submitit takes a second to load
 
         return slurm.run_all(waiting, step, options)
-    return run_all(waiting, places(options, len(waiting)), options.processes if step == "train" else 1)
+    return run_all(waiting, gpu_slots(options, len(waiting)), options.processes if step == "train" else 1)
 
 
-def complaint(run: Run, step: str) -> str:
+def failure_report(run: JobProcess, step: str) -> str:
     """Say that a job failed, with the end of its log, and what to do if memory was short."""
     log = run.log.read_text(encoding="utf-8", errors="replace")
     last = log.rpartition("# Started at ")[2].splitlines()[-10:]  # not of an earlier start
@@ -95,7 +95,7 @@ def export(job: Job) -> None:
     trained, out = job.training().path, job.folder / "model"
     markers.read(trained)
     marker = Marker(job.folder / "model.json", {"training": digest(trained)})
-    if marker.done(f"export of {job.folder}", job.options.force, redo=True):
+    if marker.is_done(f"export of {job.folder}", job.options.force, redo=True):
         print(f"{out} is exported already")
         return
     sys.stdout.flush()
@@ -106,7 +106,7 @@ def export(job: Job) -> None:
     print(out)
 
 
-@exits
+@as_command
 def main() -> None:
     """Run one stage's jobs."""
     step, words = sys.argv[1], sys.argv[2:]
@@ -119,7 +119,7 @@ def main() -> None:
         return
     failed = launch(step, parse(words), words)
     for run in failed:
-        print(complaint(run, step), file=sys.stderr)
+        print(failure_report(run, step), file=sys.stderr)
     if failed:
         sys.exit(1)
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from local.core.errors import Parser, UserError, exits
+from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
 from local.corpora.iemocap import FACTS
 from local.scoring.scored import Experiment, load
@@ -141,7 +141,7 @@ def figure2_points() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["alpha", "epoch", "accuracy", "wer"])
 
 
-def apart(table: str, experiment: Experiment) -> str:
+def mismatch_reason(table: str, experiment: Experiment) -> str:
     """Say why an experiment may not stand beside the paper's figures of a table; empty if it may.
 
     Parameters
@@ -207,7 +207,7 @@ def _parted(table: str, experiments: list[Experiment]) -> tuple[list[Experiment]
     """Part experiments into those that may stand beside the paper's figures, and the others."""
     beside, others = [], []
     for experiment in experiments:
-        (others if apart(table, experiment) else beside).append(experiment)
+        (others if mismatch_reason(table, experiment) else beside).append(experiment)
     return beside, others
 
 
@@ -295,7 +295,7 @@ def _our_curve(experiment: Experiment) -> pd.DataFrame:
 TABLES = {"table3": table3, "table4": table4, "figure2": figure2}
 
 
-def page(which: str, experiments: list[Experiment], command: str) -> str:
+def render_table(which: str, experiments: list[Experiment], command: str) -> str:
     """Set a table into Markdown, with the command that made it and what must be known to read it."""
     table = TABLES[which](experiments)
     rows = [list(table.columns), *([_cell(value) for value in row] for row in table.itertuples(index=False))]
@@ -303,7 +303,7 @@ def page(which: str, experiments: list[Experiment], command: str) -> str:
     lines.insert(1, "|" + "---|" * len(table.columns))
     notes = [*NOTES[which], "Figures in per cent, differences (ours less the paper's) in points."]
     for experiment in experiments:
-        if reason := apart(which, experiment):
+        if reason := mismatch_reason(which, experiment):
             notes.append(f"{label(experiment)} is not beside the paper's figures: {reason}.")
         if found := differences(experiment.values):
             notes.append(f"{label(experiment)} differs from the paper in: {', '.join(found)}.")
@@ -317,7 +317,7 @@ def _cell(value: Any) -> str:
     return f"{100 * value:.2f}" if isinstance(value, float) else str(value)
 
 
-@exits
+@as_command
 def main() -> None:
     """Print a table, and write it."""
     parser = Parser(prog="python -m local.paper", description=__doc__.splitlines()[0])
@@ -326,7 +326,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE")
     given = parser.parse_args()
     command = f"python -m local.paper {shlex.join(sys.argv[1:])}"
-    text = page(given.table, [load(folder) for folder in dict.fromkeys(given.folders)], command)
+    text = render_table(given.table, [load(folder) for folder in dict.fromkeys(given.folders)], command)
     if given.out:
         with atomic(given.out) as file:
             file.write(text)

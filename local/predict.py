@@ -23,14 +23,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from local.core import logs  # before anything of SpeechBrain
-from local.core.errors import Parser, UserError, exits
-from local.inference.analyze import Answer, analyzed
-from local.inference.items import files, whole, windows
+from local.core.errors import Parser, UserError, as_command
+from local.inference.analyze import Answer, analyze_items
+from local.inference.items import files, whole_items, window_items
 from local.inference.lines import FORMATS
 from local.inference.recognizer import EmotionRecognizer, Window
 
 
-def pictured(answers: Iterable[Answer], labels: list[str], folder: Path) -> Iterator[Answer]:
+def draw_each(answers: Iterable[Answer], labels: list[str], folder: Path) -> Iterator[Answer]:
     """Draw each file's emotion over time into a folder on the way, `<stem>.png`."""
     from local.inference.timeline import draw  # matplotlib takes two seconds to load
 
@@ -55,10 +55,10 @@ def predict(given: argparse.Namespace) -> bool:
         given.model, run_opts={"device": given.device, "precision": given.precision}
     )
     found = files(given.audio)
-    items = windows(found, recognizer.window) if given.segments else whole(found, recognizer.longest)
-    answers = analyzed(items, recognizer, given.batch_seconds, words=given.format == "jsonl")
+    items = window_items(found, recognizer.window) if given.segments else whole_items(found, recognizer.longest)
+    answers = analyze_items(items, recognizer, given.batch_seconds, words=given.format == "jsonl")
     if given.plot:
-        answers = pictured(answers, recognizer.labels, given.plot)
+        answers = draw_each(answers, recognizer.labels, given.plot)
     lines = FORMATS[given.format](sys.stdout, recognizer.labels, given.segments)
     bad = 0
     with tqdm(unit=" windows" if given.segments else " files", disable=not sys.stderr.isatty()) as progress:
@@ -71,7 +71,7 @@ def predict(given: argparse.Namespace) -> bool:
     return not bad
 
 
-@exits
+@as_command
 def main() -> None:
     """Read the command line."""
     logs.log_to_stderr()

@@ -13,9 +13,9 @@ import os
 from dataclasses import replace
 
 from local import corpora
-from local.core.errors import UserError, exits
+from local.core.errors import UserError, as_command
 from local.core.files import digest
-from local.core.lock import alone
+from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import Corpus, faults, manifest, unsound
 from local.data import store
@@ -42,11 +42,11 @@ def prepare(options: Options) -> None:
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {table['spk_id'].nunique()} speakers")
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
-    with alone(options.corpus_folder / ".lock", f"makes {path}"):
-        if marker.done("stage 0", options.force):
+    with locked(options.corpus_folder / ".lock", f"makes {path}"):
+        if marker.is_done("stage 0", options.force):
             print(f"  {path} is already made of it")
             return
-        store.discard(options.corpus_folder)
+        store.delete_stores(options.corpus_folder)
         manifest.write(path, table)
         if corpus.faults:
             faults.write(rejected, corpus.faults)
@@ -69,8 +69,8 @@ def examine(options: Options) -> Corpus:
     corpus = corpora.module(options.module_name).read(options.data, options.partial)
     if os.fsencode(corpus.root).decode(errors="replace") != str(corpus.root):
         raise UserError(f"the name of {str(corpus.root)!r} is not UTF-8", "rename the folder")
-    found = unsound.recall(options.corpus_folder, corpus.table, corpus.root)
-    faults.settle(corpus.name, found, options.partial)
+    found = unsound.load(options.corpus_folder, corpus.table, corpus.root)
+    faults.raise_faults(corpus.name, found, options.partial)
     sound = corpus.table[~corpus.table["ID"].isin([fault.ID for fault in found])]
     if sound.empty:
         raise UserError(f"no utterance of {corpus.name} can be used: {found[0]}", "mend its files")
@@ -83,7 +83,7 @@ def _digest(table) -> str:
     return digest(text.getvalue())
 
 
-@exits
+@as_command
 def main() -> None:
     """Run stage 0."""
     prepare(parse())

@@ -8,10 +8,10 @@ Only the corpus's audio is outside, and plays on the machine that has the corpus
 
 from __future__ import annotations
 
-from local.core.errors import exits
+from local.core.errors import as_command
 from local.core.files import atomic
 from local.experiment.options import Options, check, parse
-from local.pages.report import page
+from local.pages.report import render_report
 from local.scoring import scored
 
 PAGE = "report.html"
@@ -21,13 +21,13 @@ def report(options: Options) -> None:
     """Write the report of an experiment."""
     check(options, options.table)
     own = scored.load(options.experiment_folder)
-    text = page(own, options.data_root)
+    text = render_report(own, options.data_root)
     with atomic(own.folder / PAGE) as file:
         file.write(text)
     print(f"== stage 5: report {own.folder}\n\n{own.folder / PAGE}")
 
 
-@exits
+@as_command
 def main() -> None:
     """Run stage 5."""
     report(parse())

@@ -29,14 +29,14 @@ import pandas as pd
 
 from local.config.trust import refuse_foreign
 from local.core import markers
-from local.core.errors import Parser, UserError, exits
+from local.core.errors import Parser, UserError, as_command
 from local.core.files import digest
 from local.corpora import manifest
-from local.experiment.job import Job, option_words, read_environment, refuse_no_run
+from local.experiment.job import Job, options_of_run, read_environment, refuse_not_a_run
 from local.experiment.options import MANIFESTS, parse
 from local.jobs.gpus import gpus
-from local.jobs.process import Run
-from local.jobs.torchrun import torchrun
+from local.jobs.process import JobProcess
+from local.jobs.torchrun import torchrun_command
 from local.pages.markdown import percent, table
 from local.scoring import metrics, predictions
 
@@ -46,7 +46,7 @@ ON_GPU = "on a GPU, CTC's gradient is not deterministic: equal figures are not t
 DIRTY = "a commit ends in -dirty: changes that no commit holds were run, and may have been others"
 
 
-def finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read env.json and decode.json of a run folder.
 
     Raises
@@ -55,7 +55,7 @@ def finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         It is no run folder, its run has not ended, it is of a version that did not tell enough, or its YAML
         would build what is not of this project.
     """
-    refuse_no_run(run)
+    refuse_not_a_run(run)
     refuse_foreign(run)
     for name in ("env.json", "train.json", "decode.json", "predictions.csv"):
         if not (run / name).exists():
@@ -67,20 +67,20 @@ def finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return environment, decoding
 
 
-def words_of(run: Path, environment: dict[str, Any]) -> list[str]:
+def rerun_options(run: Path, environment: dict[str, Any]) -> list[str]:
     """The options that run the job again under another name, with what was settled on the first time."""
     asked = environment["job"]
     settled = [f"--{name}={environment[name]}" for name in ("device", "precision")]
-    return [*option_words(run, asked | {"name": f"{asked['name']}-rerun"}), "--", *settled]
+    return [*options_of_run(run, asked | {"name": f"{asked['name']}-rerun"}), "--", *settled]
 
 
-def begun_with(folder: Path) -> tuple[dict[str, str], str]:
+def read_request(folder: Path) -> tuple[dict[str, str], str]:
     """The digests of the manifests that a run folder was begun with, and its YAML."""
     head, _, yaml = (folder / "hyperparams.yaml").read_text(encoding="utf-8").partition("\n")
     return json.loads(head.removeprefix("# manifests: ")), yaml
 
 
-def prepared(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) -> Job:
+def check_job(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) -> Job:
     """The job to run, when it can be run here.
 
     Raises
@@ -96,8 +96,8 @@ def prepared(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) -
         raise UserError(
             f"{run} was trained on {environment['device']}, and no GPU is here", "run it where there is one"
         )
-    job = Job.asked_for(parse(words_of(run, environment)))
-    then = begun_with(run)[0] | {"test.csv": decoding["inputs"]["test.csv"]}
+    job = Job.asked_for(parse(rerun_options(run, environment)))
+    then = read_request(run)[0] | {"test.csv": decoding["inputs"]["test.csv"]}
     now = {part: digest(job.manifests / part) for part in PARTS if (job.manifests / part).exists()}
     changed = [part for part in PARTS if then.get(part) != now.get(part)]
     if changed:
@@ -121,7 +121,7 @@ def refuse_absent_audio(job: Job) -> None:
         )
 
 
-def repeat(job: Job, words: list[str], threads: dict[str, int], processes: int = 1) -> Run | None:
+def repeat(job: Job, words: list[str], threads: dict[str, int], processes: int = 1) -> JobProcess | None:
     """Train and decode the job, as the launcher would; return the step that failed.
 
     Parameters
@@ -136,11 +136,11 @@ def repeat(job: Job, words: list[str], threads: dict[str, int], processes: int =
     anew, at = must_begin_anew(job), words.index("--")
     for step, count in threads.items():
         force = ["--force=true"] if anew and step == "train" else []
-        if not force and job.done(step):
+        if not force and job.is_done(step):
             continue
-        start = torchrun(processes) if step == "train" else [sys.executable]
+        start = torchrun_command(processes) if step == "train" else [sys.executable]
         command = [*start, "-m", f"local.{step}", *words[:at], *force, *words[at:]]
-        run = Run(step, command, job.folder / f"{step}.log")
+        run = JobProcess(step, command, job.folder / f"{step}.log")
         print(f"  {step}, threads: {count}, log: {run.log}", flush=True)
         run.start(0, os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(count)))
         try:
@@ -159,15 +159,15 @@ def must_begin_anew(job: Job) -> bool:
     if not (job.folder / "hyperparams.yaml").exists():
         return False
     manifests = {name: value for name, value in job.training().inputs.items() if name in PARTS}
-    return begun_with(job.folder) != (manifests, job.yaml) or (job.folder / "decode.json").exists()
+    return read_request(job.folder) != (manifests, job.yaml) or (job.folder / "decode.json").exists()
 
 
 def differences(run: Path, again: Path) -> list[str]:
     """Say what differs between the predictions and the environments of a run and its rerun, which do differ."""
     environments = [read_environment(folder) for folder in (run, again)]
     tables = [predictions.read(folder / "predictions.csv") for folder in (run, again)]
-    unlike = unlike_environments(*environments)
-    lines = [f"different: {unlike_predictions(*tables)}", ""]
+    unlike = environment_rows(*environments)
+    lines = [f"different: {describe_predictions(*tables)}", ""]
     lines += [*table(["", "run", "rerun"], both_scores(*tables) + unlike), ""]
     if not unlike:
         lines.append("the environments are the same, as far as env.json tells")
@@ -180,7 +180,7 @@ def differences(run: Path, again: Path) -> list[str]:
     return lines
 
 
-def unlike_predictions(old: pd.DataFrame, new: pd.DataFrame) -> str:
+def describe_predictions(old: pd.DataFrame, new: pd.DataFrame) -> str:
     """Count what differs between two tables of predictions, and give the largest difference of a posterior."""
     pairs = old.merge(new, on="ID", suffixes=("", "_new"))
     posteriors = [name for name in old if name.startswith(predictions.POSTERIOR) and name in new]
@@ -203,7 +203,7 @@ def both_scores(old: pd.DataFrame, new: pd.DataFrame) -> list[list[object]]:
     return [[name.upper(), *(percent(each[name]) for each in scores)] for name in ("wa", "ua", "wer")]
 
 
-def unlike_environments(old: dict[str, Any], new: dict[str, Any]) -> list[list[object]]:
+def environment_rows(old: dict[str, Any], new: dict[str, Any]) -> list[list[object]]:
     """Rows of what differs between two env.json, packages one by one."""
     flat = [
         {name: value for name, value in each.items() if name not in APART} | each["packages"] for each in (old, new)
@@ -212,18 +212,18 @@ def unlike_environments(old: dict[str, Any], new: dict[str, Any]) -> list[list[o
     return [[name, *(each.get(name, "–") for each in flat)] for name in names]
 
 
-@exits
+@as_command
 def main() -> None:
     """Repeat a run and compare."""
     parser = Parser(prog="python -m local.rerun", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
     run = parser.parse_args().run
-    environment, decoding = finished(run)
-    again = prepared(run, environment, decoding)
+    environment, decoding = read_finished(run)
+    again = check_job(run, environment, decoding)
     print(f"== rerun {run} as {again.folder}")
     # Stage 3 may have been run apart from stage 2.
     threads = {"train": environment["threads"], "decode": decoding["facts"].get("threads", environment["threads"])}
-    failed = repeat(again, words_of(run, environment), threads, environment.get("processes", 1))
+    failed = repeat(again, rerun_options(run, environment), threads, environment.get("processes", 1))
     if failed is not None:
         print(f"error: {failed.name} failed\n  see {failed.log}", file=sys.stderr)
         sys.exit(1)

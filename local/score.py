@@ -19,14 +19,14 @@ import pandas as pd
 
 from local.config import hparams
 from local.core import markers
-from local.core.errors import UserError, exits
+from local.core.errors import UserError, as_command
 from local.core.files import atomic, digest
 from local.experiment.options import Options, check, parse
 from local.pages.markdown import SCORES
-from local.pages.results import Results, page, untested
+from local.pages.results import Results, render_results, untested_label_notes
 from local.scoring import metrics, scored, stats
 from local.scoring.breakdown import breakdown
-from local.scoring.diagnosis import signs
+from local.scoring.diagnosis import warnings
 from local.splits import audit
 
 FOLD_COLUMNS = (
@@ -52,7 +52,7 @@ def score(options: Options) -> None:
     per_run = pd.DataFrame(scores)
     leaks = audit.read_leaks(folds_folder / "leaks.csv")
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
-    values = hparams.plain((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
+    values = hparams.plain_values((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
     corpus = options.corpus_facts
     results = Results(
         folds=folds,
@@ -61,11 +61,11 @@ def score(options: Options) -> None:
         breakdown=breakdown(pooled),
         confusion=metrics.confusion(pooled),
         per_run=per_run,
-        overlap=audit.in_words(leaks, folds["fold"].unique()),
-        signs=signs(pooled, scored.epochs(runs), values),
-        untested=untested(pooled),
+        overlap=audit.describe(leaks, folds["fold"].unique()),
+        warnings=warnings(pooled, scored.epochs(runs), values),
+        untested=untested_label_notes(pooled),
     )
-    text = page(options, command(), corpus, values, results)
+    text = render_results(options, command(), corpus, values, results)
     _write(options.experiment_folder, results, text)
     print(f"== stage 4: score {options.experiment_folder}\n\n{text}")
 
@@ -184,7 +184,7 @@ def _write(folder: Path, results: Results, text: str) -> None:
         file.write(text)
 
 
-@exits
+@as_command
 def main() -> None:
     """Run stage 4."""
     score(parse())

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from local.config import cluster, hparams
 from local.core import lock
-from local.core.errors import exits
+from local.core.errors import as_command
 from local.experiment.options import RESULTS, parse, read
 from local.jobs import slurm
 
@@ -47,30 +47,30 @@ def experiments(words: list[str]) -> dict[Path, set[str]]:
         options.name if given.name else "*",
     )
     pattern = "/".join(part if part == "*" else glob.escape(part) for part in parts)
-    found = {folder: set() for folder in RESULTS.glob(pattern) if any(folder.glob("seed*")) or sent(folder)}
+    found = {folder: set() for folder in RESULTS.glob(pattern) if any(folder.glob("seed*")) or submitted(folder)}
     if options.experiment_folder in found:
         names = {f"seed{seed}/{fold}" for seed in options.seeds for fold in options.chosen_folds()}
         found[options.experiment_folder] = names
     return found
 
 
-def sent(experiment: Path) -> set[str]:
+def submitted(experiment: Path) -> set[str]:
     """The names of the jobs that were ever sent to Slurm."""
-    return {name for step in ("train", "decode") for name in slurm.sent(experiment, step)}
+    return {name for step in ("train", "decode") for name in slurm.submitted_ids(experiment, step)}
 
 
 def rows(experiment: Path, names: Iterable[str]) -> list[tuple[str, str, str]]:
     """Name, state and what else is known, for jobs of an experiment and those that were begun, by seed and fold."""
     begun = {f"{run.parent.name}/{run.name}" for run in experiment.glob("seed*/*") if run.is_dir()}
-    every = sorted({*names, *begun, *sent(experiment)}, key=lambda name: (int(name[4:].split("/")[0]), name))
+    every = sorted({*names, *begun, *submitted(experiment)}, key=lambda name: (int(name[4:].split("/")[0]), name))
     queues = {step: functools.cache(functools.partial(queue, experiment, step)) for step in ("train", "decode")}
     return [(name, *state(experiment / name, queues)) for name in every]
 
 
 def queue(experiment: Path, step: str) -> dict[str, tuple[str, slurm.Entry]]:
     """Of an experiment's jobs those that Slurm has not ended: id and entry, by name."""
-    ids = slurm.sent(experiment, step)
-    known = slurm.entries(cluster.job_name(experiment, step)) if ids else {}
+    ids = slurm.submitted_ids(experiment, step)
+    known = slurm.queue_entries(cluster.job_name(experiment, step)) if ids else {}
     if known is None:
         print("squeue does not answer: jobs in its queue are not shown as such", file=sys.stderr)
         known = {}
@@ -132,7 +132,7 @@ def _last_start(log: Path) -> list[str]:
 def _epochs(run: Path) -> str:
     """How many of its epochs a training has behind it."""
     try:
-        whole = hparams.plain((run / "hyperparams.yaml").read_text(encoding="utf-8"))["epochs"]
+        whole = hparams.plain_values((run / "hyperparams.yaml").read_text(encoding="utf-8"))["epochs"]
         return f"{(run / 'epochs.csv').read_text(encoding='utf-8').count(chr(10)) - 1} of {whole} epochs"
     except FileNotFoundError:
         return "no epoch yet"
@@ -146,7 +146,7 @@ def _holder(path: Path) -> tuple[int, str] | None:
     return held if time.time() - path.stat().st_mtime < BEATS * lock.STALE else None
 
 
-@exits
+@as_command
 def main() -> None:
     """Show where the jobs stand."""
     words = sys.argv[1:]

@@ -22,13 +22,13 @@ from torch.utils.data import DataLoader
 
 from local.config import hparams  # logs before anything of SpeechBrain
 from local.core import logs
-from local.core.errors import UserError, exits
+from local.core.errors import UserError, as_command
 from local.core.files import atomic
-from local.core.lock import alone_or_refused
+from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.dataset import Utterances, loader
-from local.data.device import evaluation_limits, limits, settled_precision
-from local.data.feature_store import inputs
+from local.data.device import evaluation_limits, limits, resolve_precision
+from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.experiment.options import parse
@@ -39,7 +39,7 @@ from local.training.checkpoints import WholeCheckpointer
 logger = logging.getLogger(__name__)
 
 # What a training leaves in its run folder, besides its log and what it began with.
-LEFT = (
+TRAINING_OUTPUTS = (
     *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
     *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
 )
@@ -47,14 +47,14 @@ LEFT = (
 
 def train(job: Job) -> None:
     """Train a job to its end."""
-    if distributed.highest(job.done("train")):
+    if distributed.max_over_processes(job.is_done("train")):
         logger.info("%s is trained already", job.folder)
         return
     run_on_main(begin, (job,))
     seed_everything(job.seed, verbose=False)  # the weights of the heads
     values = hparams.build(job.yaml)
-    values["device"] = distributed.own_device(values["device"])
-    values["precision"] = settled_precision(values)
+    values["device"] = distributed.process_device(values["device"])
+    values["precision"] = resolve_precision(values)
     training, validation = utterances(job, values)
     sampler = UpdateSampler(
         *(training.durations, values["batch_size"], limits(values, values["system"]), job.seed),
@@ -96,7 +96,7 @@ def begin(job: Job) -> None:
     manifests = {name: value for name, value in job.training().inputs.items() if "." in name}
     text = f"# manifests: {json.dumps(manifests)}\n" + job.yaml
     if job.options.force:
-        for path in (job.folder / name for name in LEFT):
+        for path in (job.folder / name for name in TRAINING_OUTPUTS):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     elif begun.exists():
         old = begun.read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def begin(job: Job) -> None:
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
     """The training and the validation part, where there is one, all of them short enough for the encoder."""
     encoder = values["system"].encoder
-    store = inputs(AudioStore.of(*job.options.audio()), encoder, values["device"] or infer_device())
+    store = model_inputs(AudioStore.of(*job.options.audio()), encoder, values["device"] or infer_device())
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)
     validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None
@@ -134,18 +134,18 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
     return loader(validation, batches, values["num_workers"])
 
 
-@exits
+@as_command
 def main() -> None:
     """Run one job."""
     logs.log_to_stderr()
     options = parse()
-    distributed.join(options.values["device"])
+    distributed.join_group(options.values["device"])
     for seed in options.seeds:
         for fold in options.chosen_folds():
             job = Job(options, fold, seed)
             with contextlib.ExitStack() as stack:
                 if distributed.rank() == 0:
-                    stack.enter_context(alone_or_refused(job.folder / ".lock", f"works in {job.folder}"))
+                    stack.enter_context(locked_or_refused(job.folder / ".lock", f"works in {job.folder}"))
                 train(job)
 
 

@@ -20,10 +20,10 @@ from nvidia_smi import StandIn
 from local.core.errors import UserError
 from local.experiment.options import Options, parse
 from local.folds import make_folds
-from local.jobs.machine import places, run_all
-from local.jobs.places import Places
-from local.jobs.process import Run, threads
-from local.launch import complaint, runs
+from local.jobs.machine import gpu_slots, run_all
+from local.jobs.places import GpuSlots
+from local.jobs.process import JobProcess, thread_limits
+from local.launch import failure_report, pending_jobs
 from local.prepare import prepare
 
 STARTED = re.compile(r"# Started at \S.*\S")
@@ -44,7 +44,7 @@ def sections(log: str) -> list[list[str]]:
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_log_begins_with_the_command_and_ends_with_the_code(tmp_path, code):
     program = f"import os, sys; print('out', os.environ['SLOT']); print('err', file=sys.stderr); sys.exit({code})"
-    run = Run("job", [sys.executable, "-c", program], tmp_path / "seed1" / "01F" / "train.log")
+    run = JobProcess("job", [sys.executable, "-c", program], tmp_path / "seed1" / "01F" / "train.log")
     run.start(0, os.environ | {"SLOT": "7"})
     assert run.end() == code
     run.start(0, os.environ | {"SLOT": "8"})  # made again, it is written on
@@ -58,7 +58,7 @@ def test_a_log_begins_with_the_command_and_ends_with_the_code(tmp_path, code):
 
 
 def test_a_job_that_is_killed_has_an_ending_too(tmp_path):
-    run = Run(
+    run = JobProcess(
         "job", [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], tmp_path / "log"
     )
     run.start(0, dict(os.environ))
@@ -79,11 +79,11 @@ def options(*words: str) -> Options:
 def test_threads_are_divided(workplace, monkeypatch, allowed, n_jobs, jobs):
     monkeypatch.setenv("OMP_NUM_THREADS", allowed)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found = places(options(*([] if jobs is None else ["--jobs", str(jobs)])), n_jobs)
+    found = gpu_slots(options(*([] if jobs is None else ["--jobs", str(jobs)])), n_jobs)
     assert (found.names, found.count, found.shared) == ([], min(jobs or 1, n_jobs), False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     available = min(int(allowed), cores)
-    variables = threads(found.count)
+    variables = thread_limits(found.count)
     assert set(variables) == {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} and found.environment(0) == {}
     each = int(variables["OMP_NUM_THREADS"])
     assert each >= 1 and variables["MKL_NUM_THREADS"] == str(each)
@@ -95,7 +95,7 @@ def test_gpus_are_dealt_one_job_each_unless_more_are_asked_for(workplace, monkey
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,GPU-5a")
 
     def found(*words: str, n_jobs: int = 10) -> tuple[list[str], int, bool]:
-        divided = places(options(*words), n_jobs)
+        divided = gpu_slots(options(*words), n_jobs)
         return divided.names, divided.count, divided.shared
 
     assert found() == (["0", "3", "GPU-5a"], 3, False)
@@ -170,8 +170,8 @@ class Launch(threading.Thread):
             folder.mkdir(parents=True, exist_ok=True)
             words = [name, need, folder / "epochs.csv", smi.folder, len(needs)]
             command = [sys.executable, "-S", "-E", "-c", PROGRAM, *map(str, words)]
-            self.jobs.append(Run(name, command, folder / "train.log", folder / "epochs.csv"))
-        self.places = Places(names, count)
+            self.jobs.append(JobProcess(name, command, folder / "train.log", folder / "epochs.csv"))
+        self.places = GpuSlots(names, count)
 
     def run(self) -> None:
         """Launch them."""
@@ -318,17 +318,17 @@ def test_a_job_too_large_for_its_gpu_fails_alone_and_is_told_what_to_do(smi):
     launch.go("all.take", "all.epoch", "all.end")
     launch.join()
     assert launch.failed == ["a", "b"]
-    told = complaint(launch.jobs[0], "train").splitlines()
+    told = failure_report(launch.jobs[0], "train").splitlines()
     assert told[0] == "error: a failed; its log ends:" and "CUDA out of memory" in told[-4]
     assert told[-2:] == [
         f"  see {launch.jobs[0].log}",
         "  try: fewer --jobs, or a smaller --micro_batch_seconds",
     ]
-    assert complaint(launch.jobs[0], "decode").endswith("  try: fewer --jobs, or a smaller --eval_batch_seconds")
-    again = Run("a", [sys.executable, "-c", "import sys; sys.exit('error: something else')"], launch.jobs[0].log)
+    assert failure_report(launch.jobs[0], "decode").endswith("  try: fewer --jobs, or a smaller --eval_batch_seconds")
+    again = JobProcess("a", [sys.executable, "-c", "import sys; sys.exit('error: something else')"], launch.jobs[0].log)
     again.start(0, dict(os.environ))
     assert again.end() == 1
-    assert "try:" not in complaint(again, "train")
+    assert "try:" not in failure_report(again, "train")
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -372,7 +372,7 @@ def words(workplace, own_table) -> list[str]:
 
 def test_every_fold_with_every_seed_is_a_job(words):
     words[words.index("--") : words.index("--")] = ["--seeds", "3 1"]
-    jobs = runs("train", parse(words), words)
+    jobs = pending_jobs("train", parse(words), words)
     assert [run.name for run in jobs] == ["seed3/1A", "seed3/2A", "seed1/1A", "seed1/2A"]
     for run in jobs:
         assert str(run.log) == f"results/own/speaker/n/{run.name}/train.log"
@@ -402,14 +402,14 @@ def test_a_failing_job_stops_nobody_else(words, module, workplace):
         assert (folder / fold / "train.json").exists() == (fold == "2A")
 
     # Started again, only what failed is left; and it cannot be decoded.
-    assert [run.name for run in runs("train", parse(words), words)] == ["seed1/1A"]
+    assert [run.name for run in pending_jobs("train", parse(words), words)] == ["seed1/1A"]
     with pytest.raises(UserError, match=r"seed1/1A/train\.json is missing"):
-        runs("decode", parse(words), words)
+        pending_jobs("decode", parse(words), words)
     decoding = [*words[: words.index("1A 2A")], "2A", *words[words.index("--") :]]
-    (left,) = runs("decode", parse(decoding), decoding)
+    (left,) = pending_jobs("decode", parse(decoding), decoding)
     assert left.name == "seed1/2A" and left.proof.name == "predictions.csv"
 
     # With another value what is trained is not passed for done.
     with pytest.raises(UserError, match=r"seed1/2A was made with other inputs: lr \(0\.002 -> 0\.5\)"):
         changed = [*decoding, "--lr", "0.5"]
-        runs("train", parse(changed), changed)
+        pending_jobs("train", parse(changed), changed)

@@ -31,7 +31,7 @@ FIGURE_2 = """
 
 def made(which: str, *folders: Path) -> tuple[list[dict[str, str]], str]:
     """A table's rows and its whole page."""
-    text = paper.page(which, [load(folder) for folder in folders], "COMMAND")
+    text = paper.render_table(which, [load(folder) for folder in folders], "COMMAND")
     return table_of(text), text
 
 

@@ -20,8 +20,8 @@ from tiny_folders import LABELS, noise
 
 from local.audio import recordings
 from local.core import logs
-from local.inference.analyze import analyzed
-from local.inference.items import AHEAD, Item, files, whole
+from local.inference.analyze import analyze_items
+from local.inference.items import AHEAD, Item, files, whole_items
 from local.inference.recognizer import EmotionRecognizer
 from local.predict import main
 
@@ -349,7 +349,7 @@ class Endless:
 )
 def test_no_more_is_held_than_a_few_batches(recognizer, item):
     items = Endless(item)
-    answers = analyzed(items, recognizer, seconds=2, words=False)
+    answers = analyze_items(items, recognizer, seconds=2, words=False)
     most = 1000 if item.error else 4 * 2 / 0.5
     for given, (back, analysis) in enumerate(itertools.islice(answers, 3000 if item.error else 100)):
         assert back is item and (analysis is None) == bool(item.error)
@@ -360,6 +360,6 @@ def test_no_more_is_held_than_a_few_batches(recognizer, item):
 def test_no_more_files_are_read_ahead_than_a_few(tmp_path):
     write(tmp_path / "a.wav", GOOD)
     found = Endless(Item(str(tmp_path / "a.wav")))
-    for given, item in enumerate(itertools.islice(whole(found, 60), 100)):
+    for given, item in enumerate(itertools.islice(whole_items(found, 60), 100)):
         assert item.recording.duration == 0.5 and found.asked - given <= AHEAD + 1
     assert next(files(itertools.repeat("a.wav"))) == Item("a.wav")

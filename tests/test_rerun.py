@@ -164,12 +164,12 @@ def run(job, words, monkeypatch) -> Path:
 def refused(run: Path) -> UserError:
     """Why a run is not made again."""
     with pytest.raises(UserError) as caught:
-        rerun.prepared(run, *rerun.finished(run))
+        rerun.check_job(run, *rerun.read_finished(run))
     return caught.value
 
 
 def test_the_job_is_the_same_but_for_its_name_and_what_was_settled(run, job):
-    again = rerun.prepared(run, *rerun.finished(run))
+    again = rerun.check_job(run, *rerun.read_finished(run))
     assert str(again.folder) == "results/own/session-hold_text/n-rerun/seed3/s2"
     assert again.manifests == job.manifests
     assert hparams.differences(job.yaml, again.yaml) == ["precision: auto -> fp32"]
@@ -182,8 +182,8 @@ def test_an_encoder_and_the_validation_stay_what_they_were(workplace, own_table,
     monkeypatch.setenv("SER_MTL_CALLER", str(tmp_path / "caller"))
     run = finish(Job(parse([*words, "--encoder", "./encoder"]), "2A", 3)).folder
     monkeypatch.setenv("SER_MTL_CALLER", str(tmp_path))
-    again = rerun.prepared(run, *rerun.finished(run))
-    assert hparams.plain(again.yaml)["encoder"] == str(tmp_path / "caller" / "encoder")
+    again = rerun.check_job(run, *rerun.read_finished(run))
+    assert hparams.plain_values(again.yaml)["encoder"] == str(tmp_path / "caller" / "encoder")
     assert str(again.manifests) == "manifests/own/speaker-valid_recordings/2A"
 
 
@@ -248,7 +248,7 @@ def test_what_is_no_run_folder_is_refused(run, module):
 
 
 def test_a_rerun_goes_on_unless_it_has_ended_or_was_begun_with_other_inputs(run):
-    job = rerun.prepared(run, *rerun.finished(run))
+    job = rerun.check_job(run, *rerun.read_finished(run))
     assert not rerun.must_begin_anew(job)
     finish(job)
     assert rerun.must_begin_anew(job)
@@ -291,4 +291,4 @@ def test_utterances_of_one_table_alone_are_counted():
     old = predictions.frame([("a", "ang", 0.75, 0.25, "", ""), ("b", "neu", 0.5, 0.5, "X", "X")], labels)
     new = predictions.frame([("b", "neu", 0.25, 0.75, "X", "Y"), ("c", "neu", 0.5, 0.5, "", "")], labels)
     expected = "1 of 1 emotions, 1 of 1 transcripts, a posterior by up to 0.25000000 (b), "
-    assert rerun.unlike_predictions(old, new) == expected + "2 utterances in one of them alone"
+    assert rerun.describe_predictions(old, new) == expected + "2 utterances in one of them alone"

@@ -65,7 +65,7 @@ def test_a_job_that_runs_holds_the_lock_of_its_folder(workplace):
     made("1A", train_log=STARTED)
     path = EXPERIMENT / "seed1/1A/.lock"
     since = "since Mon Nov 23 05:01:30 2026 UTC"
-    with lock.alone(path, "works"):
+    with lock.locked(path, "works"):
         process = f"process {os.getpid()} on {platform.node()}"
         assert shown() == {"seed1/1A": ("running", f"no epoch yet, {process}, {since}")}
         elsewhere = path.read_text().replace(platform.node(), "elsewhere")

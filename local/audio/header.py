@@ -36,7 +36,7 @@ class Header:
         return self.frames / self.rate
 
 
-def header(path: Path | str) -> Header:
+def read_header(path: Path | str) -> Header:
     """Read the header of an audio file.
 
     Raises

@@ -58,10 +58,10 @@ import torch
 from local.benchmark import page, plan, rows, stages, synthetic
 from local.benchmark.page import KINDS, USES, WAYS
 from local.benchmark.ways import gemm, make
-from local.core.errors import Parser, UserError, exits
+from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
-from local.jobs.process import threads
-from local.training.environment import processor
+from local.jobs.process import thread_limits
+from local.training.environment import cpu_name
 
 
 class Worker:
@@ -71,7 +71,7 @@ class Worker:
         self.way = way
         command = [sys.executable, "-m", "local.benchmark.ways", way, *words]
         pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
-        self.process = subprocess.Popen(command, env=os.environ | threads(jobs), text=True, **pipes)
+        self.process = subprocess.Popen(command, env=os.environ | thread_limits(jobs), text=True, **pipes)
 
     def __enter__(self) -> Worker:
         return self
@@ -230,10 +230,10 @@ def numbers(option: str, words: str, kind: type) -> list:
 def machine(device: str) -> str:
     """The device in words."""
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.startswith("cuda") else ""
-    return f"{gpu}{processor()}, {torch.get_num_threads()} threads"
+    return f"{gpu}{cpu_name()}, {torch.get_num_threads()} threads"
 
 
-@exits
+@as_command
 def main() -> None:
     """Measure, print and write."""
     given, command = options(), f"python -m local.benchmark {shlex.join(sys.argv[1:])}".rstrip()

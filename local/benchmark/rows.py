@@ -112,7 +112,7 @@ def epoch(*words: str) -> None:
     """Draw the updates of an epoch and the batches of its validation, as for a GPU."""
     job = _job(*words)
     train, valid = (manifest.read(job.manifests / f"{part}.csv")["duration"].to_numpy() for part in PARTS)
-    values, overhead = hparams.scalars(job.options.hparams), OVERHEAD["cuda"]
+    values, overhead = hparams.read_values(job.options.hparams), OVERHEAD["cuda"]
     limits = Limits(values["micro_batch_size"], values["micro_batch_seconds"], overhead)
     UpdateSampler(train, values["batch_size"], limits, seed=1)
     sorted_batches(valid, Limits(sys.maxsize, values["eval_batch_seconds"], overhead))

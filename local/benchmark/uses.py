@@ -18,8 +18,8 @@ from transformers import AutoConfig, pipeline
 from local.deploy import huggingface, onnx
 from local.encoders import load_encoder
 from local.inference import model_folder
-from local.inference.analyze import analyzed
-from local.inference.items import files, whole
+from local.inference.analyze import analyze_items
+from local.inference.items import files, whole_items
 from local.inference.recognizer import EmotionRecognizer
 from local.systems.mtl import MultiTaskSystem
 
@@ -133,8 +133,8 @@ class Predict(Files):
 
     def once(self) -> None:
         """All lines."""
-        items = whole(files([str(wav) for wav in self.wavs]), self.recognizer.longest)
-        for _ in analyzed(items, self.recognizer, seconds=120, words=False):
+        items = whole_items(files([str(wav) for wav in self.wavs]), self.recognizer.longest)
+        for _ in analyze_items(items, self.recognizer, seconds=120, words=False):
             pass
 
 

@@ -33,8 +33,8 @@ from local.config import hparams  # logs before anything of SpeechBrain
 from local.core import logs
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.dataset import Batch, Utterances, loader
-from local.data.device import evaluation_limits, limits, settled_precision
-from local.data.feature_store import inputs
+from local.data.device import evaluation_limits, limits, resolve_precision
+from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.encoders import length_mask, load_encoder
 from local.systems.mtl import MultiTaskSystem
@@ -153,11 +153,11 @@ class Ours(Way):
     """The trainer of this project: the Brain with its sampler and optimizer; what ends an epoch is left out."""
 
     def __init__(self, utterances: Utterances, encoder: str, device: str, freeze_cnn: bool, precision: str) -> None:
-        values = hparams.scalars(YAML) | {"device": device, "freeze_cnn": freeze_cnn, "precision": precision}
-        values["precision"] = settled_precision(values)
+        values = hparams.read_values(YAML) | {"device": device, "freeze_cnn": freeze_cnn, "precision": precision}
+        values["precision"] = resolve_precision(values)
         system = _system(encoder, freeze_cnn)
         self.config, self.cnn_passes = system.encoder.model.config, 0 if freeze_cnn else 3
-        self.features = inputs(utterances.audio, system.encoder, device)
+        self.features = model_inputs(utterances.audio, system.encoder, device)
         tokenizer = Tokenizer(utterances.audio.path.with_name("tokenizer.model"))
         self.sampler = UpdateSampler(utterances.durations, values["batch_size"], limits(values, system), seed=1)
         folder = Path(tempfile.mkdtemp(dir=utterances.audio.path.parent))
@@ -181,7 +181,7 @@ class Inference(Way):
     cnn_passes = None
 
     def __init__(self, utterances: Utterances, encoder: str, device: str, one_by_one: bool) -> None:
-        values = hparams.scalars(YAML) | {"device": device}
+        values = hparams.read_values(YAML) | {"device": device}
         self.system = _system(encoder, False).to(device).eval()
         self.config, self.device = self.system.encoder.model.config, device
         order = [[index] for index in range(len(utterances))]

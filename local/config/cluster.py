@@ -21,7 +21,7 @@ MINUTES = 480  # of a job where the block does not say: submitit's own default i
 LEAST = {"gpus_per_node": 0}  # a cluster without GPUs; of all else at least 1
 
 
-def refuse_unfit(values: dict[str, Any], processes: int) -> None:
+def refuse_without_slurm(values: dict[str, Any], processes: int) -> None:
     """Refuse what no job could be sent with.
 
     Raises
@@ -31,10 +31,10 @@ def refuse_unfit(values: dict[str, Any], processes: int) -> None:
     """
     if shutil.which("sbatch") is None:
         raise UserError("--backend slurm: there is no sbatch on the PATH", "run it on a login node of the cluster")
-    layout(values, processes)
+    nodes_and_gpus(values, processes)
 
 
-def block(values: dict[str, Any]) -> dict[str, Any]:
+def slurm_block(values: dict[str, Any]) -> dict[str, Any]:
     """The block's values, but for those that are null.
 
     Raises
@@ -58,7 +58,7 @@ def block(values: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def layout(values: dict[str, Any], processes: int) -> tuple[int, int, int]:
+def nodes_and_gpus(values: dict[str, Any], processes: int) -> tuple[int, int, int]:
     """Nodes of a training, processes and GPUs on each of them.
 
     Raises
@@ -67,7 +67,7 @@ def layout(values: dict[str, Any], processes: int) -> tuple[int, int, int]:
         The processes cannot be spread evenly.
     """
     on_cpu = str(values["device"] or "").startswith("cpu")
-    at_most = 0 if on_cpu else block(values).get("gpus_per_node", 0)
+    at_most = 0 if on_cpu else slurm_block(values).get("gpus_per_node", 0)
     if not at_most:
         return 1, processes, 0
     nodes = -(-processes // at_most)
@@ -84,14 +84,14 @@ def job_name(experiment: Path, step: str) -> str:
     return f"{step}_{experiment.name}"
 
 
-def request(values: dict[str, Any], processes: int, jobs: int | None, name: str, step: str) -> dict[str, Any]:
+def submit_parameters(values: dict[str, Any], processes: int, jobs: int | None, name: str, step: str) -> dict[str, Any]:
     """The parameters of submitit's AutoExecutor for the jobs of `train` or `decode`, which has one process.
 
     Requeueing is asked for. srun is told of the processors again: since Slurm 22.05 it does not take
     them over from sbatch.
     """
-    given = block(values)
-    nodes, processes, gpus = layout(values, processes)
+    given = slurm_block(values)
+    nodes, processes, gpus = nodes_and_gpus(values, processes)
     if step != "train":
         nodes, processes, gpus = 1, 1, min(1, gpus)
     asked = {f"slurm_{key}": given[key] for key in ("partition", "account", "qos", "constraint") if key in given}

@@ -19,10 +19,10 @@ from local.config.trust import tags
 from local.core.errors import UserError
 
 # Keys that the pipeline sets per job; nobody overrides them by hand.
-GIVEN = ("seed", "n_labels", "n_tokens")
+SET_BY_PIPELINE = ("seed", "n_labels", "n_tokens")
 SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much passes at a time
 # Keys that the stages read themselves, whatever the system.
-NEEDED = (*GIVEN, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
+REQUIRED = (*SET_BY_PIPELINE, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
 RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
 
@@ -36,8 +36,8 @@ def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:
         A stray word, a missing value, an unknown key (the known ones are named), or a value of
         another type than the default's.
     """
-    defaults = scalars(file)
-    known = [key for key in defaults if key not in GIVEN]
+    defaults = read_values(file)
+    known = [key for key in defaults if key not in SET_BY_PIPELINE]
     overrides: dict[str, Any] = {}
     rest = list(words)
     while rest:
@@ -82,7 +82,7 @@ def _typed(key: str, value: str, default: Any) -> Any:
 def _part(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
     """Read some values of a mapping, which stand in place of the default's: `{partition: gpu}`."""
     try:
-        given = None if tags(text) else plain(text)
+        given = None if tags(text) else plain_values(text)
     except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of dates and keys that are none
         given = None
     if given is None:
@@ -92,18 +92,18 @@ def _part(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def scalars(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+def read_values(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
     """Read a YAML's top-level values with references resolved, and nothing built but what `!applyref:` asks for.
 
     Keys whose value is an object to be built (`!new:`, `!apply:`, `!name:`) are left out.
     """
-    values = plain(resolved(file, overrides or {}))
+    values = plain_values(resolve(file, overrides or {}))
     if values is None:
         raise UserError(f"{file} cannot be read: it is not a list of keys and values", "mend it, or take another")
     return values
 
 
-def refuse_lacking(file: Path) -> None:
+def refuse_missing_keys(file: Path) -> None:
     """Refuse a YAML without a key that the stages need.
 
     Raises
@@ -111,8 +111,8 @@ def refuse_lacking(file: Path) -> None:
     UserError
         The keys that it lacks.
     """
-    values = scalars(file)
-    lacking = [key for key in NEEDED if key not in values]
+    values = read_values(file)
+    lacking = [key for key in REQUIRED if key not in values]
     if lacking:
         raise UserError(f"{file} lacks the keys {' '.join(lacking)}", "see hparams/mtl_wav2vec2.yaml for what they are")
 
@@ -124,7 +124,7 @@ class _Values(ruamel.yaml.constructor.SafeConstructor):
 _Values.add_multi_constructor("!", lambda *_: ...)
 
 
-def plain(text: str) -> dict[str, Any] | None:
+def plain_values(text: str) -> dict[str, Any] | None:
     """Top-level values that nothing is built from; None where the YAML is no mapping."""
     reader = ruamel.yaml.YAML(typ="safe", pure=True)
     reader.Constructor = _Values
@@ -132,7 +132,7 @@ def plain(text: str) -> dict[str, Any] | None:
     return {key: value for key, value in values.items() if value is not ...} if isinstance(values, dict) else None
 
 
-def resolved(file: Path, overrides: dict[str, Any]) -> str:
+def resolve(file: Path, overrides: dict[str, Any]) -> str:
     """Return the text of a YAML with overrides applied and references resolved: it loads by itself."""
     try:
         with open(file, encoding="utf-8") as stream:
@@ -166,6 +166,6 @@ def build(text: str) -> dict[str, Any]:
 
 def differences(old: str, new: str) -> list[str]:
     """Name what differs between two resolved YAMLs, runtime keys apart: `alpha: 0.1 -> 0.01`."""
-    before, after = plain(old), plain(new)
+    before, after = plain_values(old), plain_values(new)
     keys = [key for key in {**before, **after} if key not in RUNTIME]
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]

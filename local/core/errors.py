@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message, " ".join(self.format_usage().removeprefix("usage: ").split()))
 
 
-def exits(main: Callable[..., None]) -> Callable[..., None]:
+def as_command(main: Callable[..., None]) -> Callable[..., None]:
     """Let `main` end without a traceback.
 
     A UserError becomes two lines on stderr and exit code 2, Ctrl-C 130, SIGTERM 143, and a reader
@@ -51,7 +51,7 @@ def exits(main: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
         try:
-            with signals.answered():
+            with signals.raise_as_exceptions():
                 main(*args, **kwargs)
         except UserError as error:
             print(f"error: {error.what}", file=sys.stderr)

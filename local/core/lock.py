@@ -32,7 +32,7 @@ SIZE = 1024  # bytes that a lock file may have
 
 
 @contextlib.contextmanager
-def alone(path: Path, doing: str) -> Iterator[None]:
+def locked(path: Path, doing: str) -> Iterator[None]:
     """Hold a lock file; wait as long as another process does, and say for whom.
 
     Parameters
@@ -53,7 +53,7 @@ def alone(path: Path, doing: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone_or_refused(path: Path, doing: str) -> Iterator[None]:
+def locked_or_refused(path: Path, doing: str) -> Iterator[None]:
     """Hold a lock file, or refuse when another process holds it and lives.
 
     Raises

@@ -31,7 +31,7 @@ class Marker:
         self.path = path
         self.inputs = json.loads(json.dumps(inputs))
 
-    def done(self, step: str, force: bool = False, redo: bool = False) -> bool:
+    def is_done(self, step: str, force: bool = False, redo: bool = False) -> bool:
         """Tell whether the step is done with these inputs.
 
         Raises

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from local.core.files import atomic
-from local.core.lock import alone
+from local.core.lock import locked
 
 
 def make_once(path: Path, made_of: str, expected: int, make: Callable[[IO[bytes]], dict[str, Any]]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def make_once(path: Path, made_of: str, expected: int, make: Callable[[IO[bytes]
     """
     if (facts := standing(path, made_of)) is not None:
         return facts
-    with alone(path.with_name(f".{path.name}.lock"), f"makes {path}"):
+    with locked(path.with_name(f".{path.name}.lock"), f"makes {path}"):
         # Another process may have made it while this one waited.
         if (facts := standing(path, made_of)) is not None:
             return facts

@@ -28,7 +28,7 @@ def exit_code(number: int) -> int:
 
 
 @contextlib.contextmanager
-def answered() -> Iterator[None]:
+def raise_as_exceptions() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the process as an exception, so that nothing half done is left; SIGINT too.
 
     A shell starts what it runs in the background with SIGINT ignored; under `nohup` SIGHUP stays so.
@@ -42,7 +42,7 @@ def answered() -> Iterator[None]:
         yield
 
 
-class Deferred:
+class DeferredSignal:
     """What became of the signals that would have ended the process.
 
     Attributes
@@ -55,9 +55,9 @@ class Deferred:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Deferred]:
+def defer() -> Iterator[DeferredSignal]:
     """Take note of the first signal that asks for the end, in place of ending; a second Ctrl-C ends at once."""
-    asked = Deferred()
+    asked = DeferredSignal()
 
     def note(number: int, _) -> None:
         if asked.number and number == signal.SIGINT:
@@ -79,7 +79,7 @@ def _handled(handler, numbers: tuple[int, ...]) -> Iterator[None]:
             signal.signal(number, old)
 
 
-def named_parent() -> dict[str, str]:
+def parent_variable() -> dict[str, str]:
     """The environment variable for processes that shall end with this one."""
     return {PARENT: str(os.getpid())}
 

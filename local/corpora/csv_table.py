@@ -31,7 +31,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.corpora import NAMES, Corpus
-from local.corpora.faults import Fault, settle
+from local.corpora.faults import Fault, raise_faults
 from local.corpora.manifest import COLUMNS
 from local.corpora.rows import Row, gather, rows
 from local.text.normalise import normalise
@@ -65,7 +65,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         for line, each in utterances.items()
         if sizes[each["emo"]] == 1
     ]
-    settle(path.stem, faults, partial)
+    raise_faults(path.stem, faults, partial)
     table = pd.DataFrame([each for each in utterances.values() if sizes[each["emo"]] > 1], columns=list(COLUMNS))
     if table["emo"].nunique() < 2:
         has = f"only one emotion, {table['emo'].iloc[0]!r}," if len(table) else "no utterance"

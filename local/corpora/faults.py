@@ -38,7 +38,7 @@ class Fault:
     reason: str
 
     def __str__(self) -> str:
-        place = shown(self.file) + (f":{self.line}" if self.line else "")
+        place = printable(self.file) + (f":{self.line}" if self.line else "")
         return f"{place}: {self.reason}" if place else self.reason
 
     @property
@@ -51,12 +51,12 @@ class Fault:
         return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "", self.reason)
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """Escape what cannot be printed in the name of a file: newlines, bytes outside UTF-8."""
     return name if name.isprintable() else repr(name)[1:-1]
 
 
-def settle(corpus: str, faults: Sequence[Fault], partial: bool = False, remedy: str = REMEDY) -> None:
+def raise_faults(corpus: str, faults: Sequence[Fault], partial: bool = False, remedy: str = REMEDY) -> None:
     """Refuse a corpus that has faults, naming them; let it pass if it has none, or if `partial`.
 
     Parameters
@@ -91,6 +91,6 @@ def settle(corpus: str, faults: Sequence[Fault], partial: bool = False, remedy: 
 def write(path: Path, faults: Sequence[Fault]) -> None:
     """Write rejected.csv: `file,line,ID,reason`, a row a fault, whole or not at all."""
     table = pd.DataFrame(map(astuple, faults), columns=["file", "line", "ID", "reason"])
-    table[["file", "ID"]] = table[["file", "ID"]].map(shown)
+    table[["file", "ID"]] = table[["file", "ID"]].map(printable)
     with atomic(path) as file:
         table.astype({"line": "Int64"}).to_csv(file, index=False, lineterminator="\n")

@@ -19,7 +19,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.corpora import Corpus
-from local.corpora.faults import Fault, settle
+from local.corpora.faults import Fault, raise_faults
 from local.corpora.iemocap_release import Turn, examine, session_folders
 from local.corpora.manifest import COLUMNS, DATA_ROOT
 from local.text.normalise import ENGLISH, normalise
@@ -137,7 +137,7 @@ def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
     turns, faults = examine(root, facts.sessions)
     faults += _count_faults(turns, facts)
     table = _table(turns)
-    settle(f"{facts.name} in {root}", faults, partial)
+    raise_faults(f"{facts.name} in {root}", faults, partial)
     if table.empty:
         why = "; ".join(map(str, faults[:3])) or "no turn is labelled ang, hap, exc, neu or sad"
         raise UserError(f"no utterance of {root} can be used: {why}", "unpack the release anew")

@@ -22,7 +22,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.corpora import Corpus
-from local.corpora.faults import Fault, settle
+from local.corpora.faults import Fault, raise_faults
 from local.corpora.manifest import COLUMNS
 from local.corpora.rows import Row, gather, rows
 from local.text.normalise import normalise
@@ -57,7 +57,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         raise UserError(f"{data} is not nEMO: it has no file data.tsv", "--data /path/to/nEMO")
     faults: list[Fault] = []
     utterances = gather(path, rows(path, REQUIRED, faults, delimiter="\t", quoting=csv.QUOTE_NONE), _utterance, faults)
-    settle("nemo", faults, partial)
+    raise_faults("nemo", faults, partial)
     if not utterances:
         raise UserError(f"{path} lists no utterance that can be used", "--data /path/to/nEMO, with its samples")
     table = pd.DataFrame(utterances.values(), columns=list(COLUMNS))

@@ -22,12 +22,12 @@ NAME = "unsound.json"
 REMEDY = "mend them, or go on without them (--partial true); then run again from stage 0, with --force true"
 
 
-def faults(reasons: Mapping[str, list[str]]) -> list[Fault]:
+def to_faults(reasons: Mapping[str, list[str]]) -> list[Fault]:
     """Make faults of what the store says: by ID, file and reason."""
     return [Fault(file, None, name, reason) for name, (file, reason) in reasons.items()]
 
 
-def remember(folder: Path, table: pd.DataFrame, data_root: Path, reasons: Mapping[str, list[str]]) -> None:
+def save(folder: Path, table: pd.DataFrame, data_root: Path, reasons: Mapping[str, list[str]]) -> None:
     """Write down what is wrong with the samples of a table's utterances; keep what is known of others."""
     ours = set(table["ID"])
     known = {name: each for name, each in _read(folder).items() if name not in ours}
@@ -41,7 +41,7 @@ def remember(folder: Path, table: pd.DataFrame, data_root: Path, reasons: Mappin
         (folder / NAME).unlink(missing_ok=True)
 
 
-def recall(folder: Path, table: pd.DataFrame, data_root: Path) -> list[Fault]:
+def load(folder: Path, table: pd.DataFrame, data_root: Path) -> list[Fault]:
     """Name the utterances of a table that are known to be unsound, and whose files have not changed since."""
     known = _read(folder)
     relative = table["wav"].str.removeprefix(f"{manifest.DATA_ROOT}/")

@@ -17,7 +17,7 @@ from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.data.store import Store
-from local.encoders.base import padded
+from local.encoders.base import pad_batch
 from local.systems import Targets
 from local.text.tokenizer import Tokenizer
 
@@ -136,7 +136,7 @@ class Utterances(Dataset):
         )
         return Batch(
             ids=[self.ids[index] for index in indices],
-            wavs=padded(wavs),
+            wavs=pad_batch(wavs),
             lengths=torch.tensor([len(wav) for wav in wavs]),
             targets=targets,
             texts=[self.texts[index] for index in indices],

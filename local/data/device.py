@@ -22,7 +22,7 @@ def kind(values: dict[str, Any]) -> str:
     return (values["device"] or infer_device()).split(":")[0]
 
 
-def settled_precision(values: dict[str, Any]) -> str:
+def resolve_precision(values: dict[str, Any]) -> str:
     """Settle `precision: auto`: mixed precision where the device has it.
 
     A processor has it where it multiplies bfloat16 in hardware (AVX-512 BF16, AMX): seen to train

@@ -62,7 +62,7 @@ class FeatureStore(Store):
         return torch.from_numpy(np.array(self.rows(name)))
 
 
-def inputs(audio: AudioStore, encoder: Encoder, device: str | torch.device) -> Store:
+def model_inputs(audio: AudioStore, encoder: Encoder, device: str | torch.device) -> Store:
     """What the utterances of a job's batches are: waveforms, or features where a frozen CNN reads the waveform."""
     if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn:
         return FeatureStore.of(audio, encoder, device)

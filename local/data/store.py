@@ -28,7 +28,7 @@ from local.core.errors import UserError
 from local.core.files import digest
 from local.core.once import make_once, standing
 from local.corpora import manifest, unsound
-from local.corpora.faults import settle
+from local.corpora.faults import raise_faults
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +97,7 @@ class Store(Mapping[str, "Tensor"]):
             All whose samples are unsound, and why; or the first that the corpus has not.
         """
         lacking = dict.fromkeys(name for name in names if name not in self.spans)
-        refuse(self.path.parent, {name: why for name, why in self.facts["faults"].items() if name in lacking})
+        refuse_unsound(self.path.parent, {name: why for name, why in self.facts["faults"].items() if name in lacking})
         if lacking:
             name = next(iter(lacking))
             raise UserError(f"utterance {name} is not in {self.path.parent / 'all.csv'}", "run stages 0 and 1 again")
@@ -128,9 +128,9 @@ class AudioStore(Store):
         expected = round(table["duration"].sum() * SAMPLE_RATE) * 2
 
         def make(file: IO[bytes]) -> dict[str, Any]:
-            discard(folder)  # what was made of the old audio goes with it
+            delete_stores(folder)  # what was made of the old audio goes with it
             facts = _decode_all(table, data_root, file)
-            unsound.remember(folder, table, data_root, facts["faults"])
+            unsound.save(folder, table, data_root, facts["faults"])
             return facts
 
         return cls(path, "<i2", made_of, make_once(path, made_of, expected, make))
@@ -150,16 +150,16 @@ def is_built(folder: Path, table: pd.DataFrame, data_root: Path) -> bool:
         It is, and samples are unsound.
     """
     facts = standing(folder / "audio.i16", fingerprint(table, data_root))
-    refuse(folder, facts["faults"] if facts else {})
+    refuse_unsound(folder, facts["faults"] if facts else {})
     return facts is not None
 
 
-def refuse(folder: Path, reasons: Mapping[str, list[str]]) -> None:
+def refuse_unsound(folder: Path, reasons: Mapping[str, list[str]]) -> None:
     """Refuse utterances of a corpus (its folder of manifests) whose samples are unsound."""
-    settle(folder.name, unsound.faults(reasons), remedy=unsound.REMEDY)
+    raise_faults(folder.name, unsound.to_faults(reasons), remedy=unsound.REMEDY)
 
 
-def discard(folder: Path) -> None:
+def delete_stores(folder: Path) -> None:
     """Remove a corpus's stores; jobs that have them open go on with what they have."""
     for path in (folder / "audio.json", folder / "audio.i16", *folder.glob("cnn-*.json"), *folder.glob("cnn-*.f16")):
         path.unlink(missing_ok=True)

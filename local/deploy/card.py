@@ -49,7 +49,7 @@ UNSAID = {
     "encoder",
     "eval_precision",
     *hparams.RUNTIME,
-    *hparams.GIVEN,
+    *hparams.SET_BY_PIPELINE,
     *hparams.SIZES,
 }  # do not change what is learned
 
@@ -140,7 +140,7 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "members": len(model.members),
         "contents": contents,
         "notes": notes,
-        "protocol": protocols.in_words(origin["protocol"]),
+        "protocol": protocols.describe(origin["protocol"]),
         "text_held": origin["protocol"].endswith(protocols.HOLD_TEXT),
         "valid": protocols.VALID_WORDS[origin["valid"]],
         "runs": _runs(origin),

@@ -14,13 +14,13 @@ from local.core.errors import UserError
 from local.data.dataset import Utterances
 from local.data.store import AudioStore
 from local.deploy import card, huggingface, onnx
-from local.deploy.gather import ensemble, trained
+from local.deploy.gather import load_ensemble, load_trained
 from local.experiment.job import Job
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.scoring import scored
 from local.scoring.scored import Experiment
-from local.training.environment import processor
+from local.training.environment import cpu_name
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def export(run: Path, out: Path, average: int = 1, of_folds: bool = False, int8:
     runs = sorted(path.parent for path in run.glob("*/train.json")) if of_folds else [run]
     if not runs:
         raise UserError(f"{run} holds no trained fold", "give results/<corpus>/<protocol>/<name>/seed<S>")
-    model = ensemble(runs, average) if len(runs) > 1 else trained(runs[0], average)
+    model = load_ensemble(runs, average) if len(runs) > 1 else load_trained(runs[0], average)
     partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         _write(partial, model, runs, int8)
@@ -91,7 +91,7 @@ def _cost_of_int8(folder: Path, runs: list[Path]) -> str:
         f"With 8 bits, {found['n']} utterances of fold {job.fold}'s test part: {found['agreement']:.1%} have the same "
         f"emotion; {ua}a posterior moves by up "
         f"to {found['largest_difference']:.3f}; {found['speed_int8']:.1f} instead of {found['speed']:.1f} s of audio "
-        f"a second, one utterance at a time ({processor()}, {torch.get_num_threads()} threads)."
+        f"a second, one utterance at a time ({cpu_name()}, {torch.get_num_threads()} threads)."
     )
 
 
@@ -110,7 +110,7 @@ def _put_in_place(partial: Path, out: Path) -> None:
         partial.rename(out)
 
 
-def refuse_standing(out: Path, force: bool) -> None:
+def refuse_existing(out: Path, force: bool) -> None:
     """Refuse to write over what stands there, unless it is an export and `force` is given.
 
     Raises

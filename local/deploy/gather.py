@@ -16,7 +16,7 @@ from local.inference.model_folder import Model
 from local.training.checkpoints import WholeCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
 
 
-def trained(run: Path, average: int = 1) -> Model:
+def load_trained(run: Path, average: int = 1) -> Model:
     """The model of a run folder.
 
     Parameters
@@ -68,7 +68,7 @@ def trained(run: Path, average: int = 1) -> Model:
     return Model(system, job.labels, job.tokenizer.pieces, [len(job.tokenizer)], longest, provenance)
 
 
-def ensemble(runs: list[Path], average: int = 1) -> Model:
+def load_ensemble(runs: list[Path], average: int = 1) -> Model:
     """The mean of the models of several folds of one experiment; see `trained` for what is refused.
 
     Raises
@@ -76,7 +76,7 @@ def ensemble(runs: list[Path], average: int = 1) -> Model:
     UserError
         Besides: their tokens are pieces of words, and not the same.
     """
-    models = [trained(run, average) for run in runs]
+    models = [load_trained(run, average) for run in runs]
     first = models[0]
     tokens = first.tokens + sorted({token for model in models for token in model.tokens} - set(first.tokens))
     if any(set(model.tokens) != set(tokens) for model in models) and max(map(len, tokens[2:]), default=0) > 1:

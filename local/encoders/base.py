@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 
 from local.core.errors import UserError
-from local.encoders.cpu import quicken
+from local.encoders.cpu import use_cpu_kernels
 
 # What a batch's length is a multiple of, in samples and in frames: a processor prepares every operation anew for
 # sizes that it has not seen, which took half of the time of a small model.
@@ -24,7 +24,7 @@ def length_mask(lengths: Tensor, size: int, device: torch.device | str = "cpu") 
     return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
 
 
-def padded(items: list[Tensor]) -> Tensor:
+def pad_batch(items: list[Tensor]) -> Tensor:
     """Pad with zeros to the longest, and to a multiple of `GRID`: [N] or [T, c] each -> [B, N'] or [B, T', c]."""
     batch = pad_sequence(items, batch_first=True)
     extra = -batch.shape[1] % GRID[items[0].ndim]
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
 
     def __init__(self, model: PreTrainedModel, cnn: nn.Module | None, freeze: bool, freeze_cnn: bool) -> None:
         super().__init__()
-        quicken(model)
+        use_cpu_kernels(model)
         self.model = model
         self.dim: int = model.config.hidden_size
         self.freeze = freeze

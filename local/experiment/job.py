@@ -42,7 +42,7 @@ class Job:
         self.labels: list[str] = markers.read(folds_folder / "folds.json")["facts"]["labels"]
         self.tokenizer = Tokenizer(self.manifests / "tokenizer.model")
         given = {"seed": seed, "n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
-        self.yaml = hparams.resolved(options.hparams, options.overrides | given)
+        self.yaml = hparams.resolve(options.hparams, options.overrides | given)
 
     @classmethod
     def of_run(cls, run: Path) -> Job:
@@ -54,9 +54,9 @@ class Job:
             It is no run folder, or its run has not ended, or it is of a version that did not tell enough, or its
             YAML would build what is not of this project.
         """
-        refuse_no_run(run)
+        refuse_not_a_run(run)
         refuse_foreign(run)
-        return cls.asked_for(parse(option_words(run, read_environment(run)["job"])))
+        return cls.asked_for(parse(options_of_run(run, read_environment(run)["job"])))
 
     @classmethod
     def asked_for(cls, options: Options) -> Job:
@@ -66,7 +66,9 @@ class Job:
     def training(self) -> Marker:
         """The marker of stage 2: made from the fold's training and validation parts and the YAML's values."""
         values = {
-            key: value for key, value in self.options.values.items() if key not in (*hparams.RUNTIME, *hparams.GIVEN)
+            key: value
+            for key, value in self.options.values.items()
+            if key not in (*hparams.RUNTIME, *hparams.SET_BY_PIPELINE)
         }
         manifests = self._digests("train.csv", "valid.csv", "tokenizer.model")
         return Marker(self.folder / "train.json", {"valid": self.valid} | manifests | values)
@@ -77,7 +79,7 @@ class Job:
             self.folder / "decode.json", {"training": digest(self.training().path)} | self._digests("test.csv")
         )
 
-    def done(self, step: str) -> bool:
+    def is_done(self, step: str) -> bool:
         """Tell whether `train` or `decode` is done.
 
         Raises
@@ -87,24 +89,24 @@ class Job:
             nothing to decode.
         """
         if step == "train":
-            return self.training().done(f"training of {self.folder}", self.options.force)
+            return self.training().is_done(f"training of {self.folder}", self.options.force)
         markers.read(self.training().path)
         # Other inputs can only mean that the job was trained anew: its old predictions are worth nothing.
-        return self.decoding().done(f"decoding of {self.folder}", self.options.force, redo=True)
+        return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)
 
     def _digests(self, *names: str) -> dict[str, str]:
         paths = [self.manifests / name for name in names]
         return {path.name: digest(path) for path in paths if path.exists()}
 
 
-def option_words(run: Path, asked: dict[str, Any]) -> list[str]:
+def options_of_run(run: Path, asked: dict[str, Any]) -> list[str]:
     """The options that ask for the job of a run folder again; `asked` is `job` of its env.json."""
     given = {name: asked[name] for name in ("corpus", "protocol", "valid", "name")}
     given |= {"hold-text": str(asked["hold_text"]).lower(), "folds": asked["fold"], "seeds": asked["seed"]}
     return [f"--{name}={value}" for name, value in {**given, "hparams": run / "hyperparams.yaml"}.items()]
 
 
-def refuse_no_run(run: Path) -> None:
+def refuse_not_a_run(run: Path) -> None:
     """Refuse a folder in which no training was begun.
 
     Raises

@@ -18,7 +18,7 @@ import pandas as pd
 
 from local import corpora
 from local.config import cluster
-from local.config.hparams import parse_overrides, refuse_lacking, scalars
+from local.config.hparams import parse_overrides, read_values, refuse_missing_keys
 from local.core import markers
 from local.core.errors import UserError
 from local.corpora import manifest
@@ -92,7 +92,7 @@ class Options:
     @cached_property
     def values(self) -> dict[str, Any]:
         """The YAML's plain values with the overrides."""
-        return scalars(self.hparams, self.overrides)
+        return read_values(self.hparams, self.overrides)
 
     @cached_property  # as every job and fold asks, and a large table takes seconds to read
     def table(self) -> pd.DataFrame:
@@ -198,7 +198,7 @@ def _typed(raw: argparse.Namespace, overrides: list[str]) -> Options:
         raise UserError(f"unknown corpus '{module_name}'", f"take one of: {' '.join(corpora.NAMES)}")
     module = corpora.module(module_name if module_name in corpora.NAMES else "csv")
     hparams = Path(raw.hparams or getattr(module, "DEFAULT_HPARAMS", "hparams/mtl_wav2vec2.yaml"))
-    refuse_lacking(hparams)
+    refuse_missing_keys(hparams)
     name = raw.name or hparams.stem
     if not SAFE_NAME.fullmatch(name):
         raise UserError(f"--name '{name}' cannot be a folder's name", "use letters, digits and . _ + -")
@@ -279,7 +279,7 @@ def check(options: Options, table: pd.DataFrame | None = None) -> None:
         What the corpus has not, and what it has.
     """
     if options.backend == "slurm":
-        cluster.refuse_unfit(options.values, options.processes)
+        cluster.refuse_without_slurm(options.values, options.processes)
     if table is not None:
         known = protocols.test_folds(table, options.protocol, options.recording_fold()).unique()
     elif facts := getattr(corpora.module(options.module_name), "FACTS", None):

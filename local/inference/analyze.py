@@ -16,7 +16,9 @@ GATHERED = 4  # batches that are gathered, so that each holds like lengths
 Answer = tuple[Item, "Analysis | None"]
 
 
-def analyzed(items: Iterable[Item], recognizer: EmotionRecognizer, seconds: float, words: bool) -> Iterator[Answer]:
+def analyze_items(
+    items: Iterable[Item], recognizer: EmotionRecognizer, seconds: float, words: bool
+) -> Iterator[Answer]:
     """Analyze items in batches of like lengths, of at most so many padded seconds; they come back in their order."""
     limits = Limits(sys.maxsize, seconds, overhead(recognizer.device, recognizer.mods["system"]))
     gathered: list[Item] = []
@@ -25,12 +27,12 @@ def analyzed(items: Iterable[Item], recognizer: EmotionRecognizer, seconds: floa
         gathered.append(item)
         total += item.recording.duration if item.recording else 0.0
         if total >= GATHERED * seconds or len(gathered) == 1000:
-            yield from _analyzed(gathered, recognizer, limits, words)
+            yield from _analyze_gathered(gathered, recognizer, limits, words)
             gathered, total = [], 0.0
-    yield from _analyzed(gathered, recognizer, limits, words)
+    yield from _analyze_gathered(gathered, recognizer, limits, words)
 
 
-def _analyzed(gathered: list[Item], recognizer: EmotionRecognizer, limits: Limits, words: bool) -> list[Answer]:
+def _analyze_gathered(gathered: list[Item], recognizer: EmotionRecognizer, limits: Limits, words: bool) -> list[Answer]:
     durations = {at: item.recording.duration for at, item in enumerate(gathered) if item.recording}
     order = sorted(durations, key=durations.get)
     analyses: dict[int, Analysis] = {}

@@ -58,7 +58,7 @@ def _of_folder(top: str) -> Iterator[Item]:
         yield Item(top, error="a folder without audio")
 
 
-def whole(found: Iterable[Item], longest: float) -> Iterator[Item]:
+def whole_items(found: Iterable[Item], longest: float) -> Iterator[Item]:
     """Read files of at most `longest` seconds, a few ahead of what is asked for."""
 
     def read(item: Item) -> Item:
@@ -77,7 +77,7 @@ def whole(found: Iterable[Item], longest: float) -> Iterator[Item]:
             yield waiting.popleft().result()
 
 
-def windows(found: Iterable[Item], longest: float) -> Iterator[Item]:
+def window_items(found: Iterable[Item], longest: float) -> Iterator[Item]:
     """Cut files into windows of at most `longest` seconds; where nothing is heard, a line says so."""
     for item in found:
         if item.error:

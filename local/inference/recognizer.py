@@ -29,12 +29,12 @@ from local.audio.header import SAMPLE_RATE
 from local.audio.recordings import Recording
 from local.audio.segments import segments
 from local.core.errors import UserError
-from local.encoders.base import padded
+from local.encoders.base import pad_batch
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.systems import Outputs
 from local.text import ctc
-from local.text.ctc import Word, greedy_tokens, spelled
+from local.text.ctc import Word, greedy_tokens, to_text
 
 Audio = str | Path | np.ndarray | Tensor
 LONGEST = 60.0  # seconds that are taken at a time where training saw less: attention grows with their square
@@ -198,7 +198,7 @@ class EmotionRecognizer(Pretrained):
         """Transcribe a batch greedily; parameters as in `forward`. B texts, and B lists of tokens."""
         outputs = self(wavs, wav_lens)
         tokens = greedy_tokens(outputs.tokens, outputs.n_frames)
-        return [spelled(each, self.model.tokens) for each in tokens], tokens
+        return [to_text(each, self.model.tokens) for each in tokens], tokens
 
     def transcribe_file(self, path: str | Path) -> str:
         """Transcribe an audio file of any rate, channels and format greedily."""
@@ -229,14 +229,14 @@ class EmotionRecognizer(Pretrained):
         Without `words` their times are not looked for.
         """
         lengths = torch.tensor([len(recording.wav) for recording in batch])
-        wavs = padded([recording.wav for recording in batch])
+        wavs = pad_batch([recording.wav for recording in batch])
         outputs = self._outputs(wavs, lengths)
         posteriors = outputs.emotion.double().softmax(-1).tolist()
         transcripts = greedy_tokens(outputs.tokens, outputs.n_frames)
         analyses = []
         for index, recording in enumerate(batch):
             probabilities = dict(zip(self.labels, posteriors[index], strict=True))
-            transcript = spelled(transcripts[index], self.model.tokens)
+            transcript = to_text(transcripts[index], self.model.tokens)
             spoken = self._words(outputs, index, transcripts[index], recording.duration) if words else []
             emotion = max(probabilities, key=probabilities.get)
             analyses.append(Analysis(emotion, probabilities, transcript, spoken, recording.duration, recording.flags))

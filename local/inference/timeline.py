@@ -159,7 +159,7 @@ def _edges(windows: Sequence[Window], duration: float) -> np.ndarray:
 def _envelope(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Edges of equal columns of a recording in seconds, [n + 1], and its lowest and highest sample in each, [n]."""
     blocks = recordings.blocks(path)  # first, for it says what is wrong with a file
-    total = max(round(header.header(path).duration * SAMPLE_RATE), 1)
+    total = max(round(header.read_header(path).duration * SAMPLE_RATE), 1)
     columns = min(COLUMNS, total)
     low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
     done = 0

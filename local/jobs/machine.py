@@ -13,13 +13,13 @@ from local.core import signals
 from local.core.errors import UserError
 from local.experiment.options import Options
 from local.jobs.gpus import gpus
-from local.jobs.places import Places
-from local.jobs.process import Run, threads
+from local.jobs.places import GpuSlots
+from local.jobs.process import JobProcess, thread_limits
 
 POLL = 0.2  # seconds between two looks at the jobs
 
 
-def places(options: Options, n_jobs: int) -> Places:
+def gpu_slots(options: Options, n_jobs: int) -> GpuSlots:
     """Divide the machine. Without `--jobs`: one job for each GPU, or `--processes` of them, or one with all threads.
 
     Raises
@@ -38,25 +38,25 @@ def places(options: Options, n_jobs: int) -> Places:
         devices = [",".join(devices[start : start + each]) for start in range(0, len(devices) - each + 1, each)]
         jobs = min(jobs or len(devices), len(devices))
     count = max(1, min(jobs or len(devices) or 1, n_jobs))
-    return Places(devices[:count], count)
+    return GpuSlots(devices[:count], count)
 
 
-def run_all(waiting: list[Run], among: Places, processes: int = 1) -> list[Run]:
+def run_all(waiting: list[JobProcess], among: GpuSlots, processes: int = 1) -> list[JobProcess]:
     """Run jobs of so many processes in their order, each when there is a place; return those that failed."""
-    each = threads(among.count * processes)
+    each = thread_limits(among.count * processes)
     room = f", as memory allows on GPU {', '.join(among.names)}" if among.shared else ""
     print(f"  {len(waiting)} jobs, {among.count} at a time{room}, {each['OMP_NUM_THREADS']} threads each")
     if among.untold:
         print(f"  nvidia-smi does not tell the free memory of GPU {', '.join(among.untold)}: --jobs alone counts there")
-    running: list[Run] = []
-    failed: list[Run] = []
+    running: list[JobProcess] = []
+    failed: list[JobProcess] = []
     with tqdm(total=len(waiting), unit="job", disable=not sys.stderr.isatty()) as bar:
         try:
             while waiting or running:
                 shown = {run.process.pid for run in running if run.has_shown_need()}
                 while waiting and (place := among.choose(shown)) is not None:
                     run = waiting.pop(0)
-                    run.start(place, os.environ | signals.named_parent() | each | among.environment(place))
+                    run.start(place, os.environ | signals.parent_variable() | each | among.environment(place))
                     among.enter(place, run.process.pid)
                     running.append(run)
                 for run in _ended(running):
@@ -74,24 +74,24 @@ def run_all(waiting: list[Run], among: Places, processes: int = 1) -> list[Run]:
     return failed
 
 
-def end_all(running: list[Run]) -> None:
+def end_all(running: list[JobProcess]) -> None:
     """Ask jobs to save and end, and wait until they have."""
     print(f"  ending {len(running)} running jobs; the same command goes on from where they are", flush=True)
-    with signals.deferred():  # a second Ctrl-C leaves at once
+    with signals.defer():  # a second Ctrl-C leaves at once
         for run in running:
             run.process.terminate()
         for run in running:
             run.end()
 
 
-def _ended(running: list[Run]) -> Iterator[Run]:
+def _ended(running: list[JobProcess]) -> Iterator[JobProcess]:
     for run in list(running):
         if run.process.poll() is not None:
             running.remove(run)
             yield run
 
 
-def _last_line(run: Run) -> str:
+def _last_line(run: JobProcess) -> str:
     """The last line of SpeechBrain's training log: epoch and figures."""
     log = run.log.parent / "train_log.txt"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []

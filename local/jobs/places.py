@@ -14,7 +14,7 @@ LOOK = 1.0  # seconds from one look at the memory to the next
 MARGIN = 1.1  # what must be free for one more process, over the most that one was seen to need
 
 
-class Places:
+class GpuSlots:
     """Places for processes: the GPUs, or the processor where there are none.
 
     A GPU's first process may come at once. Another may join it when some process has shown what it

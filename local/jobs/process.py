@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 @dataclass
-class Run:
+class JobProcess:
     """One job: its command, its log, the file that it writes at its need's height and, once started, its process."""
 
     name: str
@@ -26,7 +26,7 @@ class Run:
 
     def start(self, place: int, environment: dict[str, str]) -> None:
         """Start it, its log beginning with the command."""
-        self.place, self.began, self.old_proof = place, time.monotonic(), version(self.proof)
+        self.place, self.began, self.old_proof = place, time.monotonic(), file_version(self.proof)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "a", encoding="utf-8") as log:
             log.write(f"# {shlex.join(self.command)}\n# Started at {datetime.now().astimezone():%c %Z}\n")
@@ -47,10 +47,10 @@ class Run:
 
     def has_shown_need(self) -> bool:
         """Whether it has held all the memory that it needs: a resumed job finds the file of its earlier start."""
-        return version(self.proof) not in (None, self.old_proof)
+        return file_version(self.proof) not in (None, self.old_proof)
 
 
-def version(path: Path | None) -> tuple[int, int] | None:
+def file_version(path: Path | None) -> tuple[int, int] | None:
     """What tells a file from an earlier one of the same name."""
     try:
         status = path.stat() if path else None
@@ -59,7 +59,7 @@ def version(path: Path | None) -> tuple[int, int] | None:
     return status and (status.st_mtime_ns, status.st_ino)
 
 
-def threads(count: int) -> dict[str, str]:
+def thread_limits(count: int) -> dict[str, str]:
     """The environment variables that give each of so many processes its share of the processor."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = os.environ.get("OMP_NUM_THREADS", "")

@@ -27,11 +27,11 @@ from local.config import cluster
 from local.core import signals
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.core.lock import alone
+from local.core.lock import locked
 from local.experiment.job import Job
 from local.experiment.options import Options
-from local.jobs.process import Run, threads, version
-from local.jobs.torchrun import torchrun
+from local.jobs.process import JobProcess, file_version, thread_limits
+from local.jobs.torchrun import torchrun_command
 
 POLL = 5.0  # seconds between two questions to Slurm, each about all jobs
 RESTARTS = 1000  # times that a job may come to its time limit
@@ -78,10 +78,10 @@ class Task:
     def __call__(self) -> None:
         """Run the job; end with its code."""
         node = int(os.environ["SLURM_NODEID"])
-        run = Run(self.name, self._words(), self.log.with_suffix(f".node{node}.log") if node else self.log)
+        run = JobProcess(self.name, self._words(), self.log.with_suffix(f".node{node}.log") if node else self.log)
         os.environ.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_ON_NODE"])
         with _held_back(TIME_IS_UP):  # Slurm signals every process of a job: this one must not reach the training
-            run.start(0, os.environ | threads(self.processes))
+            run.start(0, os.environ | thread_limits(self.processes))
         self.process = run.process
         try:
             run.process.wait()
@@ -102,9 +102,9 @@ class Task:
         if self.nodes > 1:
             host = submitit.JobEnvironment().hostnames[0]
             port = 10_000 + int(os.environ["SLURM_JOB_ID"]) % 20_000
-            start = torchrun(self.processes, self.nodes, int(os.environ["SLURM_NODEID"]), f"{host}:{port}")
+            start = torchrun_command(self.processes, self.nodes, int(os.environ["SLURM_NODEID"]), f"{host}:{port}")
             command[: command.index("local.train") - 1] = start
-        if self.force and version(_yaml(self.log)) != self.begun:
+        if self.force and file_version(_yaml(self.log)) != self.begun:
             # It has been begun anew, by this job before it was queued again.
             at = command.index("--") if "--" in command else len(command)
             command[at:at] = ["--force", "false"]
@@ -125,7 +125,7 @@ def _yaml(log: Path) -> Path:
     return log.with_name("hyperparams.yaml")
 
 
-def entries(name: str) -> dict[str, Entry] | None:
+def queue_entries(name: str) -> dict[str, Entry] | None:
     """The user's jobs of a name as squeue knows them, by their ids.
 
     Returns
@@ -143,7 +143,7 @@ def entries(name: str) -> dict[str, Entry] | None:
     return {job_id: Entry(state, reason, nodes) for job_id, state, reason, nodes in rows}
 
 
-def sent(experiment: Path, step: str) -> dict[str, str]:
+def submitted_ids(experiment: Path, step: str) -> dict[str, str]:
     """The ids under which Slurm knows an experiment's jobs, by their names: `seed1/01F`."""
     try:
         return json.loads((experiment / "slurm" / f"{step}.json").read_text(encoding="utf-8"))
@@ -151,7 +151,7 @@ def sent(experiment: Path, step: str) -> dict[str, str]:
         return {}
 
 
-def run_all(waiting: list[Run], step: str, options: Options) -> list[Run]:
+def run_all(waiting: list[JobProcess], step: str, options: Options) -> list[JobProcess]:
     """Send the jobs that are not with Slurm already, and wait for all of them; return those that failed.
 
     When the waiting is interrupted, the jobs stay.
@@ -162,7 +162,7 @@ def run_all(waiting: list[Run], step: str, options: Options) -> list[Run]:
         Slurm does not answer, or does not take them.
     """
     left = {run.name: run for run in waiting}
-    with signals.deferred() as asked:
+    with signals.defer() as asked:
         _send_missing(waiting, step, options)
         failed = _wait(left, step, options, asked)
     if left:
@@ -172,7 +172,7 @@ def run_all(waiting: list[Run], step: str, options: Options) -> list[Run]:
 
 
 def _tell_how_to_come_back(left: Iterable[str], step: str, options: Options) -> None:
-    ids = sent(options.experiment_folder, step)
+    ids = submitted_ids(options.experiment_folder, step)
     print(
         f"the jobs go on without this command: {' '.join(left)}\n"
         f"  ./run.sh --status --name {options.name}   shows them\n"
@@ -182,15 +182,15 @@ def _tell_how_to_come_back(left: Iterable[str], step: str, options: Options) -> 
     )
 
 
-def _send_missing(waiting: list[Run], step: str, options: Options) -> None:
+def _send_missing(waiting: list[JobProcess], step: str, options: Options) -> None:
     """Send the jobs that are not with Slurm, and take note of them."""
     record = options.experiment_folder / "slurm" / f"{step}.json"
     # Of two commands at once the second waits for the jobs of the first. A Ctrl-C does not reach sbatch.
-    with alone(record.with_name(f".{step}.lock"), "sends jobs"), _held_back(signal.SIGINT):
-        known = entries(cluster.job_name(options.experiment_folder, step))
+    with locked(record.with_name(f".{step}.lock"), "sends jobs"), _held_back(signal.SIGINT):
+        known = queue_entries(cluster.job_name(options.experiment_folder, step))
         if known is None:
             raise UserError("squeue does not answer", "try it by hand; run the same command again when it does")
-        ids = sent(options.experiment_folder, step)
+        ids = submitted_ids(options.experiment_folder, step)
         alive = {job_id for job_id, entry in known.items() if entry.state not in ENDED}
         going = [run for run in waiting if ids.get(run.name) in alive]
         missing = [run for run in waiting if run not in going]
@@ -207,16 +207,16 @@ def _arrays(ids: Iterable[str]) -> str:
     return " ".join(dict.fromkeys(one.split("_")[0] for one in ids))
 
 
-def _send(runs: list[Run], step: str, options: Options) -> dict[str, str]:
+def _send(runs: list[JobProcess], step: str, options: Options) -> dict[str, str]:
     """Send jobs as one array; return their ids by their names."""
     executor = submitit.AutoExecutor(
         options.experiment_folder / "slurm", cluster="slurm", slurm_max_num_timeout=RESTARTS
     )
     name = cluster.job_name(options.experiment_folder, step)
-    executor.update_parameters(**cluster.request(options.values, options.processes, options.jobs, name, step))
-    nodes, processes, _ = cluster.layout(options.values, options.processes) if step == "train" else (1, 1, 0)
+    executor.update_parameters(**cluster.submit_parameters(options.values, options.processes, options.jobs, name, step))
+    nodes, processes, _ = cluster.nodes_and_gpus(options.values, options.processes) if step == "train" else (1, 1, 0)
     tasks = [
-        Task(*(run.name, run.command, run.log), options.force, version(_yaml(run.log)), *(nodes, processes))
+        Task(*(run.name, run.command, run.log), options.force, file_version(_yaml(run.log)), *(nodes, processes))
         for run in runs
     ]
     try:
@@ -228,14 +228,14 @@ def _send(runs: list[Run], step: str, options: Options) -> dict[str, str]:
     return {run.name: job.job_id for run, job in zip(runs, jobs, strict=True)}
 
 
-def _wait(left: dict[str, Run], step: str, options: Options, asked: signals.Deferred) -> list[Run]:
+def _wait(left: dict[str, JobProcess], step: str, options: Options, asked: signals.DeferredSignal) -> list[JobProcess]:
     """Wait until the jobs of `left` have ended and are taken out, or a signal comes; return those that failed."""
-    ids = sent(options.experiment_folder, step)
+    ids = submitted_ids(options.experiment_folder, step)
     states: dict[str, str] = {}
-    failed: list[Run] = []
+    failed: list[JobProcess] = []
     with tqdm(total=len(left), unit="job", disable=not sys.stderr.isatty()) as bar:
         while left and not asked.number:
-            known = entries(cluster.job_name(options.experiment_folder, step))
+            known = queue_entries(cluster.job_name(options.experiment_folder, step))
             for run in list(left.values()) if known is not None else ():
                 entry = known.get(ids[run.name])
                 said = ""
@@ -257,17 +257,17 @@ def _wait(left: dict[str, Run], step: str, options: Options, asked: signals.Defe
     return failed
 
 
-def _is_done(run: Run, entry: Entry | None, step: str, options: Options) -> bool:
+def _is_done(run: JobProcess, entry: Entry | None, step: str, options: Options) -> bool:
     """Whether a job that has ended did what it was for: Slurm's word, or where it has none any more, the marker."""
     if (folder := run.log.parent).is_dir():
         folder.chmod(folder.stat().st_mode)  # lets NFS see what a node has written there
     if entry is not None:
         return entry.state == "COMPLETED"
     seed, fold = run.name.removeprefix("seed").split("/")
-    return Job(replace(options, force=False), fold, int(seed)).done(step)
+    return Job(replace(options, force=False), fold, int(seed)).is_done(step)
 
 
-def _failure(run: Run, job_id: str, entry: Entry | None) -> str:
+def _failure(run: JobProcess, job_id: str, entry: Entry | None) -> str:
     """Say how a job failed; where its log does not tell, because Slurm ended the job, add it there."""
     state = entry.state.replace("_", " ").lower() if entry else "gone from the queue"
     lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines() if run.log.exists() else []

@@ -12,10 +12,10 @@ import os
 import sys
 
 from local.core import signals
-from local.core.errors import exits
+from local.core.errors import as_command
 
 
-def torchrun(processes: int, nodes: int = 1, node: int = 0, rendezvous: str = "") -> list[str]:
+def torchrun_command(processes: int, nodes: int = 1, node: int = 0, rendezvous: str = "") -> list[str]:
     """The words that start a module with so many processes on each of so many machines, in place of the interpreter.
 
     Parameters
@@ -37,14 +37,14 @@ def torchrun(processes: int, nodes: int = 1, node: int = 0, rendezvous: str = ""
     return [sys.executable, "-m", "local.jobs.torchrun", *meeting, *size]
 
 
-@exits
+@as_command
 def main() -> None:
     """Run torchrun, and end as its processes did."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as run
 
-    os.environ |= signals.named_parent()
+    os.environ |= signals.parent_variable()
     try:
         run(sys.argv[1:])
     except ChildFailedError as error:

@@ -65,7 +65,7 @@ def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST)
 
 
 def _mistake(row: pd.Series, names: list[str]) -> Mistake:
-    said, heard = marked(row["wrd"], row["wrd_hyp"])
+    said, heard = mark_differences(row["wrd"], row["wrd_hyp"])
     return Mistake(
         id=row["ID"],
         speaker=row["spk_id"],
@@ -81,7 +81,7 @@ def _mistake(row: pd.Series, names: list[str]) -> Mistake:
     )
 
 
-def marked(reference: str, hypothesis: str) -> tuple[Words, Words]:
+def mark_differences(reference: str, hypothesis: str) -> tuple[Words, Words]:
     """Align two transcripts as the WER does, and tell which words of either are not in the other's place.
 
     >>> marked("A B C", "A X C D")

@@ -22,7 +22,7 @@ from local.scoring.scored import Experiment
 KEY_FIGURES = ("wa", "ua", "f1", "wer")
 
 
-def page(own: Experiment, data_root: Path) -> str:
+def render_report(own: Experiment, data_root: Path) -> str:
     """Write the page; the same experiment and siblings give the same bytes."""
     others, unreadable = siblings(own)
     intervals = stats.intervals(own.predictions)
@@ -45,7 +45,7 @@ def page(own: Experiment, data_root: Path) -> str:
         "unlike": unreadable | unlike,
         "mistakes": most_confident(own.predictions, data_root),
         "wrong": int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),
-        "spoken": bool(tables.spoken(("wer",), own.predictions)),
+        "spoken": bool(tables.scores_present(("wer",), own.predictions)),
     }
     return template().render(content)
 
@@ -104,7 +104,7 @@ def inline(text: str) -> Markup:
 
 def key_figures(own: Experiment, intervals: dict[str, tuple[float, float]]) -> list[tuple[str, str, str]]:
     """Name, value and interval of the scores that stand first."""
-    shown = tables.spoken(KEY_FIGURES, own.predictions)
+    shown = tables.scores_present(KEY_FIGURES, own.predictions)
     return [(HEADS[score], percent(own.summary[score]), tables.span(intervals[score])) for score in shown]
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from local.experiment.options import Options
 from local.pages.markdown import BY_WORDS, HEADS, SCORES, percent, prose, show, table
-from local.scoring.breakdown import readable
+from local.scoring.breakdown import shown_groups
 from local.scoring.predictions import labels
 from local.splits import protocols
 
@@ -31,8 +31,8 @@ class Results:
         All scores of the runs in `folds`, in the same order.
     confusion
         Counts, reference by hypothesis.
-    overlap, signs, untested
-        See `local.splits.audit.in_words`, `local.scoring.diagnosis.signs`, `untested`.
+    overlap, warnings, untested
+        See `local.splits.audit.describe`, `local.scoring.diagnosis.warnings`, `untested_label_notes`.
     """
 
     folds: pd.DataFrame
@@ -42,11 +42,11 @@ class Results:
     confusion: pd.DataFrame
     per_run: pd.DataFrame
     overlap: list[str]
-    signs: list[str]
+    warnings: list[str]
     untested: list[str]
 
 
-def page(options: Options, command: str, corpus: dict, values: dict, results: Results) -> str:
+def render_results(options: Options, command: str, corpus: dict, values: dict, results: Results) -> str:
     """Write the page."""
     sections = [
         [f"# {options.name} on {options.corpus}, protocol {options.protocol_name}", "", f"    {command}"],
@@ -62,7 +62,7 @@ def page(options: Options, command: str, corpus: dict, values: dict, results: Re
 def _facts(options: Options, corpus: dict, values: dict, results: Results) -> list[str]:
     """What a reader must know before the figures, a bullet each."""
     row, valid = results.summary, results.summary["valid"]
-    protocol = protocols.in_words(options.protocol_name)
+    protocol = protocols.describe(options.protocol_name)
     lines = [
         f"- Corpus: {prose(corpus['source'])}.",
         *partial_note(corpus["faults"], results.summary["rejected"]),
@@ -76,10 +76,10 @@ def _facts(options: Options, corpus: dict, values: dict, results: Results) -> li
         lines.append(f"- **Means and pooled figures are over {row['folds']} folds only.**")
     if values.get("alpha") == 0:
         lines.append("- alpha is 0: the CTC head is not trained, and its WER and CER say nothing.")
-    return lines + [f"- **Warning:** {sign}." for sign in (*results.untested, *results.signs)]
+    return lines + [f"- **Warning:** {warning}." for warning in (*results.untested, *results.warnings)]
 
 
-def untested(pooled: pd.DataFrame) -> list[str]:
+def untested_label_notes(pooled: pd.DataFrame) -> list[str]:
     """Say which emotions some folds do not test, for these folds' UA leaves them out.
 
     `pooled` holds the predictions, with `fold`.
@@ -134,7 +134,7 @@ def _classes(results: Results) -> list[str]:
 
 
 def _breakdown(groups: pd.DataFrame) -> list[str]:
-    scores, (few, told) = ("wa", "ua", "f1", "wer", "cer"), readable(groups)
+    scores, (few, told) = ("wa", "ua", "f1", "wer", "cer"), shown_groups(groups)
     lines = [
         [row["by"], row["group"], row["n"], *(percent(row[score]) for score in scores)] for _, row in few.iterrows()
     ]

@@ -12,7 +12,7 @@ import pandas as pd
 from local.config import hparams
 from local.core.errors import UserError
 from local.scoring import scored, stats
-from local.scoring.comparison import TESTS, compare, unlike
+from local.scoring.comparison import TESTS, compare, mismatch_reason
 from local.scoring.scored import Experiment
 
 # What may differ between the lines of one figure: alpha, and the learning rates, as the paper
@@ -45,7 +45,7 @@ def comparison(own: Experiment, others: list[Experiment]) -> tuple[pd.DataFrame,
     -------
     The columns of `local.compare.compare`; and why another cannot be compared, of those that cannot.
     """
-    reasons = {other.name: unlike(own, other) for other in others}
+    reasons = {other.name: mismatch_reason(own, other) for other in others}
     pairs = [compare([own, other]) for other in others if not reasons[other.name]]
     table = pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame()
     corrected = {f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs}

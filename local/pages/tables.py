@@ -8,7 +8,7 @@ import pandas as pd
 
 from local.pages.markdown import HEADS, SCORES, p_value, percent, show, signed
 from local.scoring import metrics
-from local.scoring.breakdown import readable
+from local.scoring.breakdown import shown_groups
 from local.scoring.scored import Experiment
 
 Interval = tuple[float, float]
@@ -41,7 +41,7 @@ class Table:
     totals: list[list[str]] = field(default_factory=list)
 
 
-def spoken(scores: tuple[str, ...], predictions: pd.DataFrame) -> list[str]:
+def scores_present(scores: tuple[str, ...], predictions: pd.DataFrame) -> list[str]:
     """Those of the scores that there are: none of transcripts where no utterance has one."""
     return [score for score in scores if score not in TRANSCRIPT or (predictions["wrd"] != "").any()]
 
@@ -58,7 +58,7 @@ def span(interval: Interval) -> str:
 
 def results(own: Experiment, intervals: dict[str, Interval]) -> Table:
     """A row per fold and seed; below them all folds pooled, with intervals, and means."""
-    shown = spoken(SCORES, own.predictions)
+    shown = scores_present(SCORES, own.predictions)
     runs = own.predictions.groupby(["seed", "fold"])
     rows = []
     for row in own.folds.itertuples():
@@ -92,7 +92,7 @@ def classes(predictions: pd.DataFrame) -> Table:
 
 def breakdown(groups: pd.DataFrame, predictions: pd.DataFrame) -> Table:
     """Scores of parts of what was tested; see `local.scoring.breakdown`."""
-    shown, (few, told) = spoken(GROUP_SCORES, predictions), readable(groups)
+    shown, (few, told) = scores_present(GROUP_SCORES, predictions), shown_groups(groups)
     rows = [
         [row["by"], row["group"], str(row["n"]), *(percent(row[score]) for score in shown)] for _, row in few.iterrows()
     ]
@@ -105,7 +105,7 @@ def comparison(pairs: pd.DataFrame, predictions: pd.DataFrame) -> Table:
     rows = [
         [row["b"], row["valid_b"], HEADS[score], *_difference(row, score)]
         for row in pairs.to_dict("records")
-        for score in spoken(COMPARED, predictions)
+        for score in scores_present(COMPARED, predictions)
     ]
     numbers = ["utterances", "here", "there", "difference", "95 % interval", "p", "second p"]
     caption = "This experiment (here) and others (there), in per cent; difference: there less here."

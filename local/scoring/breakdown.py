@@ -42,7 +42,7 @@ def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["by", "group", "n", *RATES]).astype(dict.fromkeys(RATES, float))
 
 
-def readable(groups: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def shown_groups(groups: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The rows of `breakdown` that a page shows, and a sentence on each kind that has too many groups."""
     sizes = groups["by"].value_counts()
     many = sizes[sizes > MOST_GROUPS]

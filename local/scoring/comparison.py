@@ -15,7 +15,7 @@ SCORES = ("wa", "ua", "wer")
 TESTS = ("p_wa", "p_ua", "p_wer", "p_mcnemar", "p_matched_pairs")
 
 
-def unlike(a: Experiment, b: Experiment) -> str:
+def mismatch_reason(a: Experiment, b: Experiment) -> str:
     """Say why two experiments cannot be compared; empty if they can.
 
     They must be of one corpus and protocol, and have tested the same utterances in the same folds
@@ -61,7 +61,7 @@ def compare(experiments: list[Experiment]) -> pd.DataFrame:
     """
     rows = []
     for a, b in combinations(experiments, 2):
-        if reason := unlike(a, b):
+        if reason := mismatch_reason(a, b):
             raise UserError(
                 f"these cannot be compared: {reason}", "give runs of the same folds, seeds and manifests, stage 4 run"
             )

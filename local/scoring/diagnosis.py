@@ -22,7 +22,7 @@ DIVERGED = 1.05  # a loss that ended this much above its first value
 NEAR_CHANCE = 0.1  # a UA of 1 / classes and less than this is near a guess
 
 
-def signs(predictions: pd.DataFrame, epochs: pd.DataFrame, values: dict[str, Any]) -> list[str]:
+def warnings(predictions: pd.DataFrame, epochs: pd.DataFrame, values: dict[str, Any]) -> list[str]:
     """List what is odd about an experiment, each with the runs where it shows and its usual causes.
 
     Parameters

@@ -119,7 +119,7 @@ class Experiment:
     @cached_property
     def values(self) -> dict[str, Any]:
         """The plain values of the YAML of its first run."""
-        return hparams.plain((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
+        return hparams.plain_values((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
 
 
 def load(folder: Path) -> Experiment:

@@ -209,7 +209,7 @@ def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False) -> None:
         raise UserError("\n".join([f"protocol {protocol} is broken:", *lines[:MOST_LINES], *more]), REMEDY)
 
 
-def in_words(found: pd.DataFrame, folds: Iterable[str]) -> list[str]:
+def describe(found: pd.DataFrame, folds: Iterable[str]) -> list[str]:
     """Say, for RESULTS.md, what the test parts of these folds share with the rest: a line per kind."""
     folds = list(folds)
     lines = []

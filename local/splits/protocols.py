@@ -35,7 +35,7 @@ MOST_RECORDING_FOLDS = 10
 MOST_LINES = 20  # of unfit folds
 
 
-def in_words(name: str) -> str:
+def describe(name: str) -> str:
     """Say what a protocol's folds test; its name is as in paths, with `HOLD_TEXT` behind it or not."""
     protocol = name.removesuffix(HOLD_TEXT)
     return WORDS[protocol] + (f"; {HOLD_TEXT_WORDS}" if name != protocol else "")
@@ -116,7 +116,7 @@ def split(table: pd.DataFrame, folds: pd.Series, fold: str, valid: str) -> pd.Se
     return part
 
 
-def refuse_unfit(table: pd.DataFrame, parts: Mapping[str, pd.Series]) -> None:
+def refuse_bad_folds(table: pd.DataFrame, parts: Mapping[str, pd.Series]) -> None:
     """Refuse folds that cannot teach or choose: all of them, by name.
 
     A test part may lack emotions, or be one utterance: its UA is over the emotions that it has.

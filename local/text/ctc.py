@@ -38,7 +38,7 @@ def greedy_tokens(logits: Tensor | None, n_frames: Tensor) -> list[list[int]]:
     return [tokens[tokens != BLANK].tolist() for tokens in merged]
 
 
-def spelled(tokens: list[int], pieces: list[str]) -> str:
+def to_text(tokens: list[int], pieces: list[str]) -> str:
     """Tokens -> text with single blanks between words, as `local.text.normalise.tokenizer.Tokenizer.decode` has it.
 
     >>> spelled([3, 4, 2, 1, 4], ["<pad>", "<unk>", "\u2581", "A", "B"])

@@ -167,7 +167,7 @@ class EmotionBrain(ResumableBrain):
         learning = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(learning, self.max_grad_norm if self.max_grad_norm > 0 else torch.inf)
-        loss = distributed.summed(self.update_loss.float()) / distributed.world_size()
+        loss = distributed.sum_over_processes(self.update_loss.float()) / distributed.world_size()
         outcome = torch.stack([loss, norm.float()])
         if not self.scaler.is_enabled():
             # The fused optimizer leaves everything as it is where this says so, on the device, without being
@@ -244,7 +244,7 @@ class EmotionBrain(ResumableBrain):
             self.row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"], "skipped_updates": self.skipped}
             self.row |= means(sums, "train")
         else:
-            predictions = frame(distributed.gathered(self.rows), self.labels)
+            predictions = frame(distributed.gather_rows(self.rows), self.labels)
             stats = means(self.tally.total(self.device), "valid")
             stats.pop("ctc_left_out", None)
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}

@@ -19,7 +19,7 @@ from torch.distributed import ReduceOp
 _on_the_host: list[Any] = []  # the group of processes by which numbers on the CPU are compared
 
 
-def join(device: str | None) -> None:
+def join_group(device: str | None) -> None:
     """Join the processes of the job, if torchrun started this one; only the first logs what is no warning."""
     if get_rank() is None or "LOCAL_RANK" not in os.environ:
         return
@@ -30,7 +30,7 @@ def join(device: str | None) -> None:
         logging.getLogger().setLevel(logging.WARNING)
 
 
-def own_device(device: str | None) -> str | None:
+def process_device(device: str | None) -> str | None:
     """The device of this process: of several GPUs its own."""
     if world_size() > 1 and str(device or infer_device()).startswith("cuda"):
         return f"cuda:{os.environ['LOCAL_RANK']}"
@@ -47,7 +47,7 @@ def world_size() -> int:
     return torch.distributed.get_world_size() if is_distributed_initialized() else 1
 
 
-def highest(number: int) -> int:
+def max_over_processes(number: int) -> int:
     """The highest of the processes' numbers; on the CPU, whatever the device of the training."""
     if world_size() == 1:
         return number
@@ -56,12 +56,12 @@ def highest(number: int) -> int:
     return int(numbers)
 
 
-def summed(tensor: torch.Tensor) -> torch.Tensor:
+def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of the processes' tensors."""
     return ddp_all_reduce(tensor.clone(), ReduceOp.SUM)
 
 
-def gathered(rows: list[Any]) -> list[Any]:
+def gather_rows(rows: list[Any]) -> list[Any]:
     """The rows of all processes."""
     if world_size() == 1:
         return rows

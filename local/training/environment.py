@@ -44,7 +44,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "device": device,
         "accelerator": accelerator,
-        "processor": processor(),
+        "processor": cpu_name(),
         "threads": torch.get_num_threads(),
         "precision": precision,
         "host": platform.node(),
@@ -68,7 +68,7 @@ def _asked(job: Job) -> dict[str, Any]:
     }
 
 
-def processor() -> str:
+def cpu_name() -> str:
     """The processor's name as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

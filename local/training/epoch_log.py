@@ -65,7 +65,7 @@ class Tally:
     def total(self, device: str | torch.device) -> list[float]:
         """The sums over all processes."""
         own = torch.zeros(SUMS, dtype=torch.float64, device=device) if self.sums is None else self.sums
-        return distributed.summed(own).tolist()
+        return distributed.sum_over_processes(own).tolist()
 
 
 def means(total: list[float], part: str) -> dict[str, float]:

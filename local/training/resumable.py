@@ -68,7 +68,7 @@ class ResumableBrain(sb.Brain):
         self.log = EpochLog(folder, hparams.get("tensorboard", False))
         self.update = 0
         self.progress: dict[str, Any] | None = None  # of an epoch that has not ended, where a checkpoint is to hold it
-        self.asked_to_end = signals.Deferred()
+        self.asked_to_end = signals.DeferredSignal()
         self.ends_by = 0  # the signal that the processes have agreed to end by
 
     @abstractmethod
@@ -81,7 +81,7 @@ class ResumableBrain(sb.Brain):
 
     def fit(self, *args: Any, **kwargs: Any) -> None:
         """Train to the end, or to the end of the update in which a signal asks for it."""
-        with signals.deferred() as self.asked_to_end:
+        with signals.defer() as self.asked_to_end:
             super().fit(*args, **kwargs)
 
     def on_fit_start(self) -> None:
@@ -128,7 +128,7 @@ class ResumableBrain(sb.Brain):
         self.step, self.avg_train_loss, self.progress = 0, 0.0, None
         meta = {"epoch": row["epoch"], "ua": row.get("valid_ua"), "wer": row.get("valid_wer")}
         self.checkpointer.save_and_keep(meta, getattr(self.hparams, "keep_last", 1))
-        self.ends_by = distributed.highest(self.asked_to_end.number)
+        self.ends_by = distributed.max_over_processes(self.asked_to_end.number)
         self._end_if_asked(f"after epoch {row['epoch']}")
 
     def end_validation_if_asked(self) -> None:
@@ -142,7 +142,7 @@ class ResumableBrain(sb.Brain):
         if not self.train_sampler.plan[self.step - 1].ends_update:
             return False
         due = 0 < self.ckpt_interval_minutes < (time.time() - last_ckpt_time) / 60
-        self.ends_by, due = divmod(distributed.highest(2 * self.asked_to_end.number + due), 2)
+        self.ends_by, due = divmod(distributed.max_over_processes(2 * self.asked_to_end.number + due), 2)
         return bool(self.ends_by or due)
 
     def _save_intra_epoch_ckpt(self) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.config.cluster import job_name, layout, refuse_unfit, request
-from local.config.hparams import differences, resolved
+from local.config.cluster import job_name, nodes_and_gpus, refuse_without_slurm, submit_parameters
+from local.config.hparams import differences, resolve
 from local.core.errors import UserError
 from local.experiment.options import Options, parse
 
@@ -19,7 +19,7 @@ def options(*words: str, block: str = "", device: str = "null") -> Options:
 
 def asked(step: str, *words: str, **given: str) -> dict[str, Any]:
     found = options(*words, **given)
-    return request(found.values, found.processes, found.jobs, job_name(found.experiment_folder, step), step)
+    return submit_parameters(found.values, found.processes, found.jobs, job_name(found.experiment_folder, step), step)
 
 
 def test_the_defaults_ask_for_one_gpu_and_for_requeueing(workplace):
@@ -56,7 +56,7 @@ def test_more_processes_than_gpus_of_a_node_take_several(workplace, processes, g
     given = {"block": f"{{gpus_per_node: {gpus_per_node}}}", "device": device}
     nodes, each, gpus = expected
     asked_for = options(*words, **given)
-    assert layout(asked_for.values, asked_for.processes) == expected and nodes * each == processes
+    assert nodes_and_gpus(asked_for.values, asked_for.processes) == expected and nodes * each == processes
     train, decode = asked("train", *words, **given), asked("decode", *words, **given)
     assert (train["nodes"], train.get("gpus_per_node", 0), train["cpus_per_task"]) == (nodes, gpus, 8 * each)
     assert (decode["nodes"], decode.get("gpus_per_node", 0), decode["cpus_per_task"]) == (1, min(1, gpus), 8)
@@ -83,23 +83,23 @@ def test_more_processes_than_gpus_of_a_node_take_several(workplace, processes, g
 )
 def test_what_is_refused(workplace, block, said):
     with pytest.raises(UserError) as refusal:
-        layout(options(block=block).values, 1)
+        nodes_and_gpus(options(block=block).values, 1)
     assert said in refusal.value.what and "\n" not in refusal.value.what
 
 
 def test_processes_that_cannot_be_spread(workplace):
     with pytest.raises(UserError, match="9 cannot be spread evenly over 2 nodes of 8 GPUs"):
-        layout(options().values, 9)
+        nodes_and_gpus(options().values, 9)
 
 
 def test_without_slurm_nothing_is_begun(workplace, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UserError, match="there is no sbatch"):
-        refuse_unfit(options().values, 1)
+        refuse_without_slurm(options().values, 1)
 
 
 def test_other_resources_are_not_another_experiment(workplace):
-    texts = [resolved(parsed.hparams, parsed.overrides) for parsed in (options(), options(block="{mem_gb: 64}"))]
+    texts = [resolve(parsed.hparams, parsed.overrides) for parsed in (options(), options(block="{mem_gb: 64}"))]
     assert texts[0] != texts[1] and differences(*texts) == []
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from paths import REPOSITORY
 
-from local.config.hparams import build, differences, parse_overrides, resolved, scalars
+from local.config.hparams import build, differences, parse_overrides, read_values, resolve
 from local.core.errors import UserError
 
 YAML = """\
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 def overridden(file: Path, *words: str) -> dict:
     """What a YAML builds with these overrides."""
-    return build(resolved(file, parse_overrides(words, file)))
+    return build(resolve(file, parse_overrides(words, file)))
 
 
 def refusal(file: Path, *words: str) -> UserError:
@@ -125,16 +125,16 @@ def test_an_unknown_key_is_refused_with_the_known_ones_named(file, key):
 
 
 def test_scalars_resolve_references_and_build_nothing(file):
-    values = scalars(file, {"lr": 0.25, "epochs": 9})
+    values = read_values(file, {"lr": 0.25, "epochs": 9})
     assert values["head_lr"] == 0.25 and values["warm"] == 4
     assert values["encoder"] == {"layers": 2, "sizes": [1, 2]} and values["device"] is None
     assert "counts" not in values
     file.write_text("a: 1\nb: !new:no.such.module\nc: !apply:os.abort\nd: !name:x.y\n    e: 1\n")
-    assert scalars(file) == {"a": 1}
+    assert read_values(file) == {"a": 1}
 
 
 def test_a_resolved_yaml_loads_by_itself(file):
-    text = resolved(file, {"lr": 1e-5, "seed": 7})
+    text = resolve(file, {"lr": 1e-5, "seed": 7})
     assert "!ref" not in text
     file.unlink()
     built = build(text)
@@ -156,24 +156,24 @@ def test_a_resolved_yaml_loads_by_itself(file):
 def test_a_broken_yaml_is_named_in_one_line(file, text, said):
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError) as caught:
-        scalars(file)
+        read_values(file)
     assert str(file) in caught.value.what and said in caught.value.what
     assert "\n" not in caught.value.what + caught.value.remedy
 
 
 def test_an_absent_yaml_and_a_folder(tmp_path):
     with pytest.raises(UserError, match="there is no YAML"):
-        scalars(tmp_path / "absent.yaml")
+        read_values(tmp_path / "absent.yaml")
     with pytest.raises(UserError, match="cannot be read"):
-        scalars(tmp_path)
+        read_values(tmp_path)
 
 
 def test_differences_name_what_differs_and_leave_out_how_it_runs(file):
-    old = resolved(file, {})
+    old = resolve(file, {})
     assert differences(old, old) == []
-    assert differences(old, resolved(file, {"device": "cpu", "num_workers": 3})) == []
-    assert differences(old, resolved(file, {"lr": 0.25})) == ["lr: 0.5 -> 0.25", "head_lr: 0.5 -> 0.25"]
-    assert differences(old, resolved(file, {"encoder": "folder"})) == [
+    assert differences(old, resolve(file, {"device": "cpu", "num_workers": 3})) == []
+    assert differences(old, resolve(file, {"lr": 0.25})) == ["lr: 0.5 -> 0.25", "head_lr: 0.5 -> 0.25"]
+    assert differences(old, resolve(file, {"encoder": "folder"})) == [
         "encoder: {'layers': 2, 'sizes': [1, 2]} -> folder"
     ]
     assert differences(old, old + "alpha: 0.1\n") == ["alpha: None -> 0.1"]
@@ -182,8 +182,8 @@ def test_differences_name_what_differs_and_leave_out_how_it_runs(file):
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "hparams").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_yaml_of_the_repository_takes_every_override(path):
-    values = scalars(path)
+    values = read_values(path)
     assert {"seed", "n_labels", "n_tokens", "token_type", "vocab_size", "epochs", "alpha", "device"} <= set(values)
     plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
     words = [f"--{key}={value}" for key, value in plain.items() if key not in ("seed", "n_labels", "n_tokens")]
-    assert scalars(path, parse_overrides(words, path)) == values
+    assert read_values(path, parse_overrides(words, path)) == values

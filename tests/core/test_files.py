@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import unshared
 
-from local.core.errors import UserError, exits
+from local.core.errors import UserError, as_command
 from local.core.files import atomic, digest
 from local.core.once import make_once, standing
 
@@ -197,11 +197,11 @@ def test_a_full_disk_where_nothing_else_tells_is_two_lines_and_any_other_trouble
         raise OSError(number, os.strerror(number), "train_log.txt")
 
     with pytest.raises(SystemExit) as ended:
-        exits(failing)(errno.ENOSPC)
+        as_command(failing)(errno.ENOSPC)
     assert ended.value.code == 2
     assert capsys.readouterr().err.splitlines() == [
         "error: train_log.txt cannot be written, the disk is full",
         "  try: make room and run again: what was done is kept",
     ]
     with pytest.raises(OSError, match="Input/output error"):
-        exits(failing)(errno.EIO)
+        as_command(failing)(errno.EIO)

@@ -94,13 +94,13 @@ def path(tmp_path, monkeypatch) -> Path:
 
 def seconds_to_take(path: Path) -> float:
     began = time.monotonic()
-    with lock.alone_or_refused(path, "works"):
+    with lock.locked_or_refused(path, "works"):
         assert lock.holder(path) == (os.getpid(), platform.node())
         return time.monotonic() - began
 
 
 def assert_refused(path: Path, process: subprocess.Popen, host: str) -> None:
-    with pytest.raises(UserError) as error, lock.alone_or_refused(path, "works in results/x"):
+    with pytest.raises(UserError) as error, lock.locked_or_refused(path, "works in results/x"):
         pass
     assert error.value.what == f"process {process.pid} on {host} works in results/x"
     assert error.value.remedy == "wait until it has ended, or end it"
@@ -111,9 +111,9 @@ def assert_refused(path: Path, process: subprocess.Popen, host: str) -> None:
 
 def test_the_lock_file_goes_with_its_holder(path):
     assert lock.holder(path) is None
-    with lock.alone(path, "works"):
+    with lock.locked(path, "works"):
         assert lock.holder(path) == (os.getpid(), platform.node())
-    with pytest.raises(ValueError), lock.alone_or_refused(path, "works"):
+    with pytest.raises(ValueError), lock.locked_or_refused(path, "works"):
         raise ValueError
     assert list(path.parent.iterdir()) == []
 
@@ -188,7 +188,7 @@ def test_a_holder_on_another_host_is_known_by_its_heartbeat(path):
         process.kill()
         process.wait()
         assert lock.holder(path) == (process.pid, "elsewhere")  # what runs there is not seen
-        with lock.alone_or_refused(path, "works"):
+        with lock.locked_or_refused(path, "works"):
             assert lock.holder(path) == (os.getpid(), platform.node())
 
 
@@ -200,7 +200,7 @@ def test_a_process_of_another_host_is_not_judged_by_its_number(path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\0" * 200, b"filelock/2\npid=1\nho", b"\xff" * 3, b"x" * 5000])
-@pytest.mark.parametrize("held_by", [lock.alone, lock.alone_or_refused])
+@pytest.mark.parametrize("held_by", [lock.locked, lock.locked_or_refused])
 def test_a_damaged_lock_file_frees_it(path, monkeypatch, content, held_by):
     monkeypatch.setattr(_soft, "MALFORMED_LOCK_AGE_THRESHOLD", 0.2)
     path.parent.mkdir()
@@ -212,7 +212,7 @@ def test_a_damaged_lock_file_frees_it(path, monkeypatch, content, held_by):
 
 
 def test_a_holder_that_writes_its_name_late_is_named_still(path):
-    with lock.alone(path, "works"):
+    with lock.locked(path, "works"):
         record = path.read_bytes()
     with open(path, "wb", buffering=0) as file:
         os.utime(path, (0, 0))
@@ -256,13 +256,13 @@ def test_a_process_of_another_container_of_this_host_is_not_judged_by_its_number
 
 def locked_on_a_full_disk(folder: Path) -> None:
     unshared.fill(folder, free=0)
-    for hold in (lock.alone, lock.alone_or_refused):
+    for hold in (lock.locked, lock.locked_or_refused):
         with pytest.raises(UserError) as error, hold(folder / ".lock", "works"):
             pass
         assert error.value.what.startswith(f"{folder / '.lock'} cannot be written, the disk is full: it needs 1,024 b")
         assert not (folder / ".lock").exists()
     (folder / "ballast").unlink()
-    with lock.alone(folder / ".lock", "works"):
+    with lock.locked(folder / ".lock", "works"):
         pass
 
 

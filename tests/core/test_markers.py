@@ -32,14 +32,14 @@ def test_what_stands_in_it(made):
 
 
 def test_done_only_with_a_marker(made):
-    assert Marker(made, INPUTS).done("stage 1")
-    assert not Marker(made.with_name("other.json"), INPUTS).done("stage 1")
-    assert not Marker(made, INPUTS).done("stage 1", force=True)
+    assert Marker(made, INPUTS).is_done("stage 1")
+    assert not Marker(made.with_name("other.json"), INPUTS).is_done("stage 1")
+    assert not Marker(made, INPUTS).is_done("stage 1", force=True)
 
 
 def test_a_moved_folder_is_still_done(made, tmp_path):
     moved = tmp_path.rename(tmp_path.with_name("moved"))
-    assert Marker(moved / made.name, INPUTS).done("stage 1")
+    assert Marker(moved / made.name, INPUTS).is_done("stage 1")
 
 
 @pytest.mark.parametrize("change", ["gone", "cut", "grown", "another of the same length"])
@@ -49,9 +49,9 @@ def test_an_output_that_is_not_whole_is_made_again(made, change):
     path.write_text({"cut": old[:-1], "grown": old + " "}.get(change, "X" + old[1:]))
     if change == "gone":
         path.unlink()
-    assert not Marker(made, INPUTS).done("stage 1")
+    assert not Marker(made, INPUTS).is_done("stage 1")
     path.write_text(old)
-    assert Marker(made, INPUTS).done("stage 1")
+    assert Marker(made, INPUTS).is_done("stage 1")
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_an_output_that_is_not_whole_is_made_again(made, change):
 def test_other_inputs_are_refused_by_name(made, inputs, named, not_named):
     marker = Marker(made, inputs)
     with pytest.raises(UserError) as refusal:
-        marker.done("stage 1")
+        marker.is_done("stage 1")
     assert all(word in refusal.value.what for word in ["stage 1", str(made.parent), *named])
     differences = refusal.value.what.partition("other inputs:")[2]
     assert not any(word in differences for word in not_named)
     assert "--name" in refusal.value.remedy and "--force true" in refusal.value.remedy
-    assert not marker.done("stage 1", force=True)
-    assert not marker.done("stage 1", redo=True)
+    assert not marker.is_done("stage 1", force=True)
+    assert not marker.is_done("stage 1", redo=True)
 
 
 def test_absent_and_damaged_markers_are_told_apart(made):
@@ -80,7 +80,7 @@ def test_absent_and_damaged_markers_are_told_apart(made):
         markers.read(made.with_name("absent.json"))
     made.write_text(made.read_text()[:-9])
     with pytest.raises(UserError, match=r"step\.json is damaged"):
-        Marker(made, INPUTS).done("stage 1")
+        Marker(made, INPUTS).is_done("stage 1")
 
 
 def test_an_output_that_cannot_be_read_leaves_no_marker(tmp_path):

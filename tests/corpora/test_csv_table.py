@@ -12,7 +12,7 @@ import soundfile
 from local.audio.header import examine
 from local.core.errors import UserError
 from local.corpora.csv_table import read
-from local.corpora.faults import SHOWN, Fault, settle
+from local.corpora.faults import SHOWN, Fault, raise_faults
 from local.corpora.manifest import COLUMNS, resolve
 from local.corpora.manifest import read as read_manifest
 from local.corpora.manifest import write as write_manifest
@@ -300,15 +300,15 @@ def test_names_and_places(folder):
 def test_many_faults_of_a_kind_are_shortened():
     lines = [Fault("t.csv", n, f"{n}", f"'{n}.wav': No such file or directory") for n in range(1, SHOWN + 6)]
     with pytest.raises(UserError) as refusal:
-        settle("own", [*lines, Fault("t.csv", 99, "", "emo is empty")], partial=False)
+        raise_faults("own", [*lines, Fault("t.csv", 99, "", "emo is empty")], partial=False)
     assert refusal.value.what.splitlines() == [
         f"corpus own: {SHOWN + 6} faults",
         *(f"  {line}" for line in lines[:SHOWN]),
         "  ... and 5 more like these",
         "  t.csv:99: emo is empty",
     ]
-    settle("own", lines, partial=True)
-    settle("own", [], partial=False)
+    raise_faults("own", lines, partial=True)
+    raise_faults("own", [], partial=False)
 
 
 def test_examine_a_streamed_flac(tmp_path):

@@ -11,17 +11,17 @@ from paths import REPOSITORY
 from local.config import hparams
 from local.data import device
 
-VALUES = hparams.scalars(REPOSITORY / "hparams" / "mtl_wav2vec2.yaml")
+VALUES = hparams.read_values(REPOSITORY / "hparams" / "mtl_wav2vec2.yaml")
 
 
 def test_a_precision_that_is_given_stays():
-    assert device.settled_precision(VALUES | {"precision": "fp16", "device": "cpu"}) == "fp16"
+    assert device.resolve_precision(VALUES | {"precision": "fp16", "device": "cpu"}) == "fp16"
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the system does not list what its processor can do")
 def test_a_processor_trains_in_bf16_where_it_says_that_it_multiplies_it():
     able = "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
-    assert device.settled_precision(VALUES | {"device": "cpu"}) == ("bf16" if able else "fp32")
+    assert device.resolve_precision(VALUES | {"device": "cpu"}) == ("bf16" if able else "fp32")
 
 
 def test_limits_are_the_yamls_and_a_pass_costs_more_on_a_gpu_and_with_a_small_model():

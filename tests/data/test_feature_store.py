@@ -16,7 +16,7 @@ from local.config import hparams
 from local.core.errors import UserError
 from local.corpora.manifest import COLUMNS
 from local.data.dataset import Batch, Utterances
-from local.data.feature_store import FeatureStore, inputs
+from local.data.feature_store import FeatureStore, model_inputs
 from local.data.store import AudioStore
 from local.decode import decode
 from local.encoders import Encoder, load_encoder
@@ -69,7 +69,7 @@ def encoder_of(folder: Path, family: str = "wav2vec2-group", **changes) -> Encod
 def batches(encoder: Encoder, audio: AudioStore, folder: Path) -> tuple[Batch, Batch]:
     """All utterances as one batch of waveforms, and as one of features."""
     train_tokenizer(table()["wrd"], folder / "tokenizer.model")
-    tokenizer, stores = Tokenizer(folder / "tokenizer.model"), (audio, inputs(audio, encoder, "cpu"))
+    tokenizer, stores = Tokenizer(folder / "tokenizer.model"), (audio, model_inputs(audio, encoder, "cpu"))
     parts = [Utterances(table(), each, LABELS, tokenizer) for each in stores]
     plain, cached = (part.collate([part[index] for index in range(5)]) for part in parts)
     assert plain.wavs.ndim == 2 and cached.wavs.ndim == 3 and cached.wavs.dtype == torch.float16
@@ -161,7 +161,7 @@ def test_another_cnn_or_other_audio_has_another_store(tmp_path, change):
 )
 def test_only_a_frozen_cnn_on_waveforms_is_kept(tmp_path, audio, family, freezing, cached):
     encoder = load_encoder(tiny_models.save(tmp_path, family), **freezing)
-    store = inputs(audio, encoder, "cpu")
+    store = model_inputs(audio, encoder, "cpu")
     assert isinstance(store, FeatureStore) if cached else store is audio
 
 

@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader
 
 from local.audio.recordings import load_wav
 from local.core.errors import UserError
-from local.core.lock import alone
+from local.core.lock import locked
 from local.core.once import make_once
 from local.corpora import manifest
 from local.data import store
 from local.data.store import AudioStore
 from local.experiment.options import parse
-from local.launch import decode_audio
+from local.launch import build_audio_store
 from local.prepare import prepare
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
@@ -241,7 +241,7 @@ def child(folder: Path, table: pd.DataFrame, *words: str) -> subprocess.Popen:
 
 def test_of_two_processes_at_once_one_makes_it_and_both_read_it(tmp_path, corpus):
     table, _, samples = corpus
-    with alone(tmp_path / ".audio.i16.lock", "holds it"):
+    with locked(tmp_path / ".audio.i16.lock", "holds it"):
         children = [child(tmp_path, table) for _ in range(2)]
         waits = [one.stdout.readline() for one in children]  # both find no store, and wait
     said = [one.communicate(timeout=60)[0] for one in children]
@@ -306,11 +306,11 @@ def test_the_launcher_makes_it_without_torch_and_says_so_once(workplace, own_tab
     words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--", "--device", "cpu"]
     prepare(parse(words))
     capfd.readouterr()
-    decode_audio(parse(words), words)
+    build_audio_store(parse(words), words)
     said = capfd.readouterr().out
     assert said.startswith("  audio store: 48 utterances, 0.00 GB (built in ") and said.count("\n") == 1
     assert len(AudioStore.of(*parse(words).audio())) == 48
-    decode_audio(parse(words), words)
+    build_audio_store(parse(words), words)
     assert capfd.readouterr() == ("", "")
     program = "import sys, local.launch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT).returncode == 0

@@ -34,7 +34,7 @@ from local.core import logs
 from local.core.errors import UserError
 from local.corpora import espeak, manifest
 from local.deploy import folder, huggingface, onnx
-from local.deploy.gather import ensemble, trained
+from local.deploy.gather import load_ensemble, load_trained
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.folds import make_folds
@@ -97,7 +97,7 @@ def equal(system: torch.nn.Module, expected: dict[str, torch.Tensor]) -> bool:
 
 def test_the_checkpoint_that_was_decoded(runs, workplace):
     ((run, weights),) = runs("1A").items()
-    model = trained(run)
+    model = load_trained(run)
     assert equal(model.system, weights[2]) and not equal(model.system, weights[3])
     assert not model.system.training
     assert model.labels == ["ang", "hap", "sad"]
@@ -115,7 +115,7 @@ def test_the_checkpoint_that_was_decoded(runs, workplace):
 def test_a_mean_of_the_latest_checkpoints(runs, average, epochs):
     ((run, weights),) = runs("1A").items()
     mean = {name: sum(weights[epoch][name] for epoch in epochs) / average for name in weights[1]}
-    assert equal(trained(run, average).system, mean)
+    assert equal(load_trained(run, average).system, mean)
 
 
 def test_an_older_checkpoint_is_none_of_the_latest(runs):
@@ -123,12 +123,12 @@ def test_an_older_checkpoint_is_none_of_the_latest(runs):
     middle = WholeCheckpointer(run / "save").find_checkpoint(ckpt_predicate=lambda each: each.meta["epoch"] == 2)
     shutil.rmtree(middle.path)
     with pytest.raises(UserError, match="holds 1 of the 2 latest checkpoints"):
-        trained(run, 2)
+        load_trained(run, 2)
 
 
 def test_an_ensemble_of_folds_is_the_mean_of_their_posteriors_token_by_token(runs):
     folders = list(runs("1A", "2B"))  # only 2B says a Z, which its own fold does not train on
-    models, together = [trained(run) for run in folders], ensemble(folders)
+    models, together = [load_trained(run) for run in folders], load_ensemble(folders)
     assert "Z" in models[0].tokens and "Z" not in models[1].tokens
     assert set(together.tokens) == set(models[0].tokens) and together.sizes == [len(model.tokens) for model in models]
     wavs, lengths = tiny_models.padded(tiny_models.waves(8000, 5000))
@@ -148,20 +148,20 @@ def test_an_ensemble_of_folds_is_the_mean_of_their_posteriors_token_by_token(run
 def test_pieces_of_words_are_not_averaged_where_they_differ(runs):
     folders = list(runs("1A", "2B", token_type="unigram", vocab_size="25"))
     with pytest.raises(UserError, match="different pieces"):
-        ensemble(folders)
+        load_ensemble(folders)
 
 
 def test_what_is_no_trained_run(runs, tmp_path):
     (run,) = runs("1A")
     with pytest.raises(UserError, match="holds 3 of the 4 latest checkpoints"):
-        trained(run, 4)
+        load_trained(run, 4)
     with pytest.raises(UserError, match="is not there"):
-        trained(tmp_path / "absent")
+        load_trained(tmp_path / "absent")
     with pytest.raises(UserError, match="not a run folder"):
-        trained(run.parent)
+        load_trained(run.parent)
     (run / "train.json").unlink()
     with pytest.raises(UserError, match="not trained to its end"):
-        trained(run)
+        load_trained(run)
 
 
 # ---------------------------------------------------------------- the command
@@ -186,7 +186,7 @@ def export(monkeypatch, capsys):
 
 def test_an_export_is_used_without_its_run(runs, export, workplace, tmp_path):
     (run,) = runs("1A")
-    expected = trained(run)
+    expected = load_trained(run)
     assert export(run, tmp_path / "out") == (0, "")
     shutil.rmtree(workplace / "results")
     shutil.rmtree(workplace / "manifests")

@@ -27,7 +27,7 @@ from local.inference.model_folder import Model
 from local.systems import Outputs
 from local.systems.mtl import MultiTaskSystem
 from local.text import tokenizer
-from local.text.ctc import greedy_tokens, spelled
+from local.text.ctc import greedy_tokens, to_text
 from local.text.tokenizer import Tokenizer
 
 LABELS = ["ang", "fru", "hap", "neu", "sad", "sur"]
@@ -87,7 +87,7 @@ def says(model: Model, wav: np.ndarray) -> Outputs:
 
 
 def transcript(model: Model, outputs: Outputs) -> str:
-    return spelled(greedy_tokens(outputs.tokens, outputs.n_frames)[0], model.tokens)
+    return to_text(greedy_tokens(outputs.tokens, outputs.n_frames)[0], model.tokens)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_any_path_is_decoded_alike_but_for_spaces_in_a_row(kind, tmp_path):
     paths = greedy_tokens(logits, torch.full([400], 12))
     doubled = 0
     for theirs, path in zip(processor.batch_decode(logits.argmax(-1)), paths, strict=True):
-        ours = spelled(path, pieces)
+        ours = to_text(path, pieces)
         if "  " in "".join(pieces[token] for token in path if token > 1).replace("\u2581", " ").strip():
             theirs, doubled = " ".join(theirs.split()), doubled + 1
         assert theirs == ours

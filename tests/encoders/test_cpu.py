@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from local.encoders.cpu import quicken
+from local.encoders.cpu import use_cpu_kernels
 from local.encoders.cpu.attention import attention
 from local.encoders.cpu.convolution import WINDOWS, _Convolution, convolve
 from local.encoders.cpu.dropout import Dropout, draw
@@ -192,7 +192,7 @@ def test_a_quickened_model_computes_and_learns_the_same(family):
     plain = AutoModel.from_config(tiny_models.config(family, **tiny_models.STEADY)).train()
     plain = (plain.encoder if family == "whisper" else plain).double()
     quick = copy.deepcopy(plain)
-    quicken(quick)
+    use_cpu_kernels(quick)
     assert list(quick.state_dict()) == list(plain.state_dict())
     shapes = {"whisper": (1, 80, 2 * tiny_models.WHISPER_SECONDS * 50), "w2v-bert": (1, 50, 160)}
     inputs = torch.randn(shapes.get(family, (1, 9000)), dtype=torch.float64)
@@ -210,7 +210,7 @@ def test_a_quickened_model_computes_and_learns_the_same(family):
 @pytest.mark.parametrize("family", ["wav2vec2-group", "whisper"])
 def test_dropout_and_attention_are_taken(family):
     model = AutoModel.from_config(tiny_models.config(family))
-    quicken(model)
+    use_cpu_kernels(model)
     kinds = {type(module) for module in model.modules()}
     assert nn.Dropout not in kinds and model.config._attn_implementation == "ser_mtl"
     assert family == "whisper" or Dropout in kinds

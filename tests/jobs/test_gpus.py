@@ -8,7 +8,7 @@ import pytest
 from nvidia_smi import StandIn
 
 from local.jobs.gpus import Memory, gpus, memory
-from local.jobs.places import Places
+from local.jobs.places import GpuSlots
 
 
 # Answers each field of a query from state.json, less or more what the files held/<uuid>/<pid> say that processes hold
@@ -109,14 +109,14 @@ def test_a_driver_that_knows_not_all_fields_tells_nothing(smi):
 
 
 def test_a_place_has_the_environment_of_its_gpu(smi):
-    by_index = Places(["0", "1"], 2)
+    by_index = GpuSlots(["0", "1"], 2)
     assert by_index.environment(1) == {"CUDA_VISIBLE_DEVICES": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    assert Places([], 2).environment(0) == {}
+    assert GpuSlots([], 2).environment(0) == {}
 
 
 @pytest.mark.parametrize(("names", "count"), [([], 1), ([], 3), (["0"], 1), (["0", "1", "2"], 2), (["0", "1"], 2)])
 def test_where_no_gpu_is_shared_nothing_is_asked(smi, names, count):
-    places = Places(names, count)
+    places = GpuSlots(names, count)
     taken = []
     while (place := places.choose(set())) is not None:
         places.enter(place, 100 + len(taken))
@@ -131,7 +131,7 @@ def test_what_was_told_and_is_not_now_is_as_it_was(smi, monkeypatch):
     """A driver that hangs for once lets nobody in beyond what it told before, and shuts nobody out."""
     monkeypatch.setattr("local.jobs.places.LOOK", 0)
     smi.add(A, 1000)
-    places = Places(["0"], 5)
+    places = GpuSlots(["0"], 5)
     (held := smi.folder / "held" / A).mkdir(parents=True)
     places.enter(0, 11)
     assert places.choose(set()) is None  # nobody has shown what it needs
@@ -152,7 +152,7 @@ def test_what_was_told_and_is_not_now_is_as_it_was(smi, monkeypatch):
 def test_where_pids_are_shown_another_users_growth_is_nobodys_need(smi, monkeypatch):
     monkeypatch.setattr("local.jobs.places.LOOK", 0)
     smi.add(A, 10_000, 1_000)
-    places = Places(["0"], 5)
+    places = GpuSlots(["0"], 5)
     (held := smi.folder / "held" / A).mkdir(parents=True)
     places.enter(0, 11)
     (held / "11").write_text("300")
@@ -169,7 +169,7 @@ def test_where_they_are_not_it_is_shared_out(smi, monkeypatch):
     monkeypatch.setattr("local.jobs.places.LOOK", 0)
     smi.add(A, 10_000, 1_000)
     smi.write(shows_pids=False)
-    places = Places(["0"], 5)
+    places = GpuSlots(["0"], 5)
     (held := smi.folder / "held" / A).mkdir(parents=True)
     for pid, mib in ((11, 300), (12, 500)):
         places.enter(0, pid)

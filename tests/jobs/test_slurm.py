@@ -27,8 +27,8 @@ from local.core import signals
 from local.core.errors import UserError
 from local.experiment.options import Options, parse
 from local.jobs import slurm
-from local.jobs.process import Run, version
-from local.launch import complaint
+from local.jobs.process import JobProcess, file_version
+from local.launch import failure_report
 
 pytestmark = pytest.mark.skipif(
     bool(slurm_cluster.MISSING), reason=f"Slurm is not installed: no {' '.join(slurm_cluster.MISSING)}"
@@ -79,7 +79,7 @@ class Jobs:
             folder = self.experiment / "seed1" / fold
             folder.mkdir(parents=True)
             command = [sys.executable, "-S", "-E", str(program), str(folder), "a b;c"]
-            self.runs.append(Run(f"seed1/{fold}", command, folder / "train.log"))
+            self.runs.append(JobProcess(f"seed1/{fold}", command, folder / "train.log"))
 
     def options(self, *words: str, block: str = SMALL) -> Options:
         given = ["--hparams", "hparams/mini.yaml", "--name", "n", "--backend", "slurm", *words]
@@ -99,7 +99,7 @@ class Jobs:
             if condition():
                 return
             time.sleep(0.1)
-        raise AssertionError(f"it never came: started {self.starts()}, {slurm.entries('train_n')}")
+        raise AssertionError(f"it never came: started {self.starts()}, {slurm.queue_entries('train_n')}")
 
     def codes(self, fold: str) -> list[str]:
         """The codes with which it has ended, from its log."""
@@ -109,19 +109,19 @@ class Jobs:
         return (self.experiment / "seed1" / fold / "train.log").read_text()
 
     def id(self, fold: str) -> str:
-        return slurm.sent(self.experiment, "train")[f"seed1/{fold}"]
+        return slurm.submitted_ids(self.experiment, "train")[f"seed1/{fold}"]
 
     def states(self) -> dict[str, tuple[str, str]]:
         """What `--status` shows of each."""
         return {name[-1]: (word, more) for name, word, more in status.rows(self.experiment, set())}
 
     @contextlib.contextmanager
-    def waited_for(self, folds: str, *words: str) -> Iterator[Future[list[Run]]]:
+    def waited_for(self, folds: str, *words: str) -> Iterator[Future[list[JobProcess]]]:
         """Let a launcher wait for jobs meanwhile, and in the end until they have ended."""
         runs = [run for run in self.runs if run.name[-1] in folds]
         with ThreadPoolExecutor() as pool, pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                signals, "deferred", lambda: contextlib.nullcontext(signals.Deferred())
+                signals, "deferred", lambda: contextlib.nullcontext(signals.DeferredSignal())
             )  # for the main thread
             failed = pool.submit(slurm.run_all, runs, "train", self.options(*words))
             try:
@@ -145,7 +145,7 @@ def test_an_array_of_four_of_which_one_fails(jobs, capsys):
     assert f"  4 jobs sent to Slurm, as {array}\n" in said
     assert f"  seed1/B (job {array}_1): done\n" in said
     assert f"  seed1/C (job {array}_2): FAILED (code 3), see {failed[0].log}\n" in said
-    assert "error: it was told so" in complaint(failed[0], "train")
+    assert "error: it was told so" in failure_report(failed[0], "train")
     for fold, code in zip("ABCD", "0030", strict=True):
         command, started, *_ = jobs.log(fold).splitlines()
         assert command.startswith(f"# {sys.executable}") and "'a b;c'" in command
@@ -204,7 +204,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_command_comes_back_to_them(jobs, ca
 
 def test_a_cancelled_job_has_failed_whether_it_had_started_or_not(jobs, monkeypatch, capsys):
     """What has not started is gone from Slurm's memory at once; then the marker would tell that it was done."""
-    monkeypatch.setattr(slurm, "Job", lambda *_: SimpleNamespace(done=lambda step: False))
+    monkeypatch.setattr(slurm, "Job", lambda *_: SimpleNamespace(is_done=lambda step: False))
     with jobs.waited_for("ABC", "--jobs", "1") as failed:
         jobs.until(lambda: jobs.starts() == "A")
         control("scancel", jobs.id("A"), jobs.id("B"))
@@ -212,7 +212,7 @@ def test_a_cancelled_job_has_failed_whether_it_had_started_or_not(jobs, monkeypa
     said = capsys.readouterr().out
     for run, state in zip(jobs.runs[:2], ("cancelled", "gone from the queue"), strict=True):
         assert f"  {run.name} (job {jobs.id(run.name[-1])}): FAILED ({state}), see {run.log}\n" in said
-        assert f"error: Slurm ended job {jobs.id(run.name[-1])}: {state};" in complaint(run, "train")
+        assert f"error: Slurm ended job {jobs.id(run.name[-1])}: {state};" in failure_report(run, "train")
         assert jobs.states()[run.name[-1]][0] == "failed"
 
 
@@ -220,7 +220,7 @@ def test_what_slurm_refuses_is_told_and_nothing_is_recorded(jobs):
     block = "{cpus_per_task: 1, partition: $(touch pwned)}"
     with pytest.raises(UserError, match=r"Slurm refuses the jobs: .*nvalid partition"):
         slurm.run_all(jobs.runs, "train", jobs.options(block=block))
-    assert slurm.sent(jobs.experiment, "train") == {} and not Path("pwned").exists()
+    assert slurm.submitted_ids(jobs.experiment, "train") == {} and not Path("pwned").exists()
 
 
 def test_a_slurm_that_does_not_answer(jobs, tmp_path, monkeypatch, capsys):
@@ -242,7 +242,7 @@ def test_a_job_that_is_to_begin_anew_does_so_once(tmp_path):
     yaml.write_text("of an earlier training")
     words = ["python", "-m", "local.train", "--force", "true", "--", "--lr", "1"]
     log = tmp_path / "train.log"
-    forced, plain = (slurm.Task("A", words, log, force, version(yaml), 1, 1) for force in (True, False))
+    forced, plain = (slurm.Task("A", words, log, force, file_version(yaml), 1, 1) for force in (True, False))
     assert forced._words() == plain._words() == words
     yaml.unlink()
     yaml.write_text("of this one")
@@ -278,7 +278,7 @@ def test_four_folds_of_which_one_is_requeued_give_what_they_give_without_slurm(c
     while not (run / "epochs.csv").exists():
         assert going.poll() is None, going.stdout.read()
         time.sleep(0.05)
-    job = slurm.sent(experiment, "train")["seed1/A"]
+    job = slurm.submitted_ids(experiment, "train")["seed1/A"]
     control("scontrol", "requeue", job, environment=cluster)
     said = going.communicate()[0]
     assert going.returncode == 0, said

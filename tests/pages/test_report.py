@@ -22,7 +22,7 @@ from report_place import NASTY_ID, NASTY_WORD, experiment, words
 
 from local.core.errors import UserError
 from local.experiment.options import parse
-from local.pages.mistakes import marked, most_confident
+from local.pages.mistakes import mark_differences, most_confident
 from local.report import report
 
 OWN = Path("results/talk/speaker/n")
@@ -181,7 +181,7 @@ def test_the_surest_come_first():
 )
 def test_as_many_words_are_marked_as_the_wer_counts(said, heard):
     """Substitutions mark a word on either side, deletions one above, insertions one below."""
-    ours, theirs = marked(said, heard)
+    ours, theirs = mark_differences(said, heard)
     counts = jiwer.process_words(said, heard)
     assert sum(wrong for _, wrong in ours) == counts.substitutions + counts.deletions
     assert sum(wrong for _, wrong in theirs) == counts.substitutions + counts.insertions
@@ -189,7 +189,7 @@ def test_as_many_words_are_marked_as_the_wer_counts(said, heard):
 
 
 def test_without_a_reference_no_word_is_wrong():
-    assert marked("", "A B") == ([], [("A", False), ("B", False)])
+    assert mark_differences("", "A B") == ([], [("A", False), ("B", False)])
 
 
 # ---------------------------------------------------------------- the page

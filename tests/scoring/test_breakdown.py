@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from random_predictions import predicted
 
-from local.scoring.breakdown import MOST_GROUPS, breakdown, readable
+from local.scoring.breakdown import MOST_GROUPS, breakdown, shown_groups
 from local.scoring.metrics import scores
 
 
@@ -57,10 +57,10 @@ def test_quarters_that_round_to_the_same_figures_stay_apart(table):
 
 def test_a_page_shows_no_more_groups_than_can_be_read(table):
     every = breakdown(table)
-    few, told = readable(every)
+    few, told = shown_groups(every)
     assert few.equals(every) and told == []
     columns = {"duration": 1.0, "fold": "f", "session": "", "style": "", "gender": ["F", "M"] * (MOST_GROUPS + 1)}
     many = predicted(MOST_GROUPS + 1, 2, 3).assign(**columns)
-    few, told = readable(breakdown(many))
+    few, told = shown_groups(breakdown(many))
     assert few["by"].tolist() == ["gender", "gender"]
     assert told == ["By speaker there are 101 groups: see `breakdown.csv`."]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from random_predictions import LABELS, predicted
 
-from local.scoring.diagnosis import signs
+from local.scoring.diagnosis import warnings
 
 
 def table(accuracy: float = 0.7) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def log(**last: float) -> pd.DataFrame:
 
 
 def test_a_sound_run_has_no_sign():
-    assert signs(table(), log(), {"alpha": 0.1}) == []
+    assert warnings(table(), log(), {"alpha": 0.1}) == []
 
 
 @pytest.mark.parametrize(
@@ -43,28 +43,28 @@ def test_a_sound_run_has_no_sign():
     ],
 )
 def test_each_sign(predictions, epochs, said):
-    found = signs(predictions, epochs, {"alpha": 0.1})
+    found = warnings(predictions, epochs, {"alpha": 0.1})
     assert any(said in sign for sign in found), found
     assert all("Usual causes: " in sign and sign.startswith("seed 1 fold 01F: ") for sign in found)
 
 
 def test_alpha_0_may_have_any_wer():
-    assert signs(table().assign(wrd_hyp=""), log(), {"alpha": 0}) == []
+    assert warnings(table().assign(wrd_hyp=""), log(), {"alpha": 0}) == []
 
 
 def test_without_transcripts_the_wer_is_not_missed():
-    assert signs(table().assign(wrd="", wrd_hyp=""), log(), {"alpha": 0.1}) == []
+    assert warnings(table().assign(wrd="", wrd_hyp=""), log(), {"alpha": 0.1}) == []
 
 
 def test_a_few_wrong_of_a_few_are_not_chance():
     few = table(0.7)[:12]
     few = few.assign(emo_hyp=[few["emo"].iloc[i] if i < 6 else LABELS[i % 4] for i in range(12)])
-    assert not any("chance" in sign for sign in signs(few, log(), {"alpha": 0.1}))
+    assert not any("chance" in sign for sign in warnings(few, log(), {"alpha": 0.1}))
 
 
 def test_the_runs_with_a_sign_are_named():
     both = pd.concat([table(), table(0.25).assign(fold="02M")])
     logs = pd.concat([log(), log().assign(fold="02M")])
-    assert [sign.partition(":")[0] for sign in signs(both, logs, {"alpha": 0.1})] == ["seed 1 fold 02M"]
-    every = signs(both.assign(emo_hyp="sad"), logs, {"alpha": 0.1})
+    assert [sign.partition(":")[0] for sign in warnings(both, logs, {"alpha": 0.1})] == ["seed 1 fold 02M"]
+    every = warnings(both.assign(emo_hyp="sad"), logs, {"alpha": 0.1})
     assert len(every) == 1 and every[0].startswith("in every run: every utterance")

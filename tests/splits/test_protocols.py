@@ -277,12 +277,12 @@ def test_leaks_worked_by_hand():
     ]
     with pytest.raises(UserError, match="1 utterances share their audio across train-test: v"):
         audit.refuse("speaker", found)
-    assert audit.in_words(found, ["A", "B"]) == [
+    assert audit.describe(found, ["A", "B"]) == [
         "in 1 of 2 folds, 50 % of the tested utterances share their recording with training",
         "in 1 of 2 folds, 100 % of the tested utterances share their session with training",
         "in 1 of 2 folds, 50 % of the tested utterances share their transcript with training",
     ]
-    assert audit.in_words(found, ["B"]) == [
+    assert audit.describe(found, ["B"]) == [
         "no tested utterance shares speaker, recording, session or transcript with training"
     ]
 

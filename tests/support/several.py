@@ -64,7 +64,7 @@ def fit(brain: Recorder, corpus: Corpus) -> Recorder:
 
 def main(place: Path, out: Path, *words: str) -> None:
     logs.log_to_stderr()
-    distributed.join("cpu")
+    distributed.join_group("cpu")
     corpus = Corpus(place / f"corpus{distributed.rank()}")
     brain = build(corpus, out, **{name: json.loads(value) for name, value in (word.split("=") for word in words)})
     fit(brain, corpus)

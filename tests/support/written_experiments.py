@@ -39,7 +39,7 @@ def write_experiment(
     corpus, protocol, name = path.split("/")
     folder = results / path
     about = {"name": name, "corpus": corpus, "protocol": protocol, "valid": valid}
-    yaml = hparams.resolved(REPOSITORY / "hparams/mtl_wav2vec2.yaml", values)
+    yaml = hparams.resolve(REPOSITORY / "hparams/mtl_wav2vec2.yaml", values)
     for seed in seeds:
         for fold in sizes:
             run = folder / f"seed{seed}" / fold

@@ -16,8 +16,8 @@ from tiny_training import Corpus, Recorder
 
 from local.core.errors import UserError
 from local.experiment.options import parse
-from local.jobs.machine import places
-from local.jobs.torchrun import torchrun
+from local.jobs.machine import gpu_slots
+from local.jobs.torchrun import torchrun_command
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def corpus(place) -> Corpus:
 def two(place: Path, out: Path, *settings: str) -> subprocess.CompletedProcess:
     """Train as two processes."""
     out.mkdir(exist_ok=True)
-    command = [*torchrun(2), REPOSITORY / "tests" / "support" / "several.py", place, out, *settings]
+    command = [*torchrun_command(2), REPOSITORY / "tests" / "support" / "several.py", place, out, *settings]
     path = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests' / 'support'}"
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
@@ -116,7 +116,7 @@ def test_a_process_that_is_killed_takes_the_other_along(place, tmp_path):
     program = tmp_path / "program.py"
     program.write_text("import os, time\nos.kill(os.getpid(), 9) if os.environ['RANK'] == '1' else time.sleep(99)\n")
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    ended = subprocess.run([*torchrun(2), program], env=environment, capture_output=True, text=True)
+    ended = subprocess.run([*torchrun_command(2), program], env=environment, capture_output=True, text=True)
     assert ended.returncode == 128 + signal.SIGKILL
 
 
@@ -153,10 +153,10 @@ def test_a_mistake_is_told_without_a_traceback(workplace, own_table, module):
 def test_gpus_are_given_to_jobs_in_groups(monkeypatch, workplace, own_table):
     monkeypatch.setattr("local.jobs.machine.gpus", lambda: ["0", "1", "2", "3", "4"])
     given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--processes"]
-    two_each = places(parse([*given, "2"]), n_jobs=9)
+    two_each = gpu_slots(parse([*given, "2"]), n_jobs=9)
     assert two_each.names == ["0,1", "2,3"] and two_each.count == 2
-    assert places(parse([*given, "2", "--jobs", "1"]), n_jobs=9).names == ["0,1"]
+    assert gpu_slots(parse([*given, "2", "--jobs", "1"]), n_jobs=9).names == ["0,1"]
     with pytest.raises(UserError, match=r"--processes 6: this machine has 5 GPUs"):
-        places(parse([*given, "6"]), n_jobs=9)
+        gpu_slots(parse([*given, "6"]), n_jobs=9)
     monkeypatch.setattr("local.jobs.machine.gpus", list)
-    assert places(parse([*given, "6", "--jobs", "3"]), n_jobs=9).count == 3
+    assert gpu_slots(parse([*given, "6", "--jobs", "3"]), n_jobs=9).count == 3

@@ -30,7 +30,7 @@ from local.core.errors import UserError
 from local.corpora import csv_table, iemocap, manifest, nemo, unsound
 from local.data import store
 from local.experiment.options import parse
-from local.pages.results import untested
+from local.pages.results import untested_label_notes
 from local.score import score
 from local.splits import protocols
 
@@ -565,13 +565,13 @@ def test_folds_that_cannot_teach_or_choose_are_named_all_of_them():
         "C": table["spk_id"].map({"A": "train", "B": "valid", "C": "test", "D": "train"}),
     }
     with pytest.raises(UserError) as refusal:
-        protocols.refuse_unfit(table, parts)
+        protocols.refuse_bad_folds(table, parts)
     assert [line.strip() for line in refusal.value.what.splitlines()] == [
         "fold A: no sad in the training part",
         "fold A: nothing but sad in the validation part",
         "fold B: no hap in the training part",
     ]
-    protocols.refuse_unfit(table, {"C": parts["C"]})
+    protocols.refuse_bad_folds(table, {"C": parts["C"]})
 
 
 def test_folds_whose_training_part_lacks_an_emotion_are_refused_by_stage_1(words, own_table, ran):
@@ -608,7 +608,9 @@ def test_a_fold_of_one_utterance_is_tested_and_its_table_says_so(words, own_tabl
 
 def test_an_emotion_that_no_fold_tests_is_told():
     pooled = pd.DataFrame({"emo": ["ang", "ang"], "fold": ["1", "2"], "p_ang": 0.5, "p_sad": 0.5})
-    assert untested(pooled) == ["`sad` is tested in 0 of 2 folds; the UA of a fold is over the emotions that it tests"]
+    assert untested_label_notes(pooled) == [
+        "`sad` is tested in 0 of 2 folds; the UA of a fold is over the emotions that it tests"
+    ]
 
 
 # ---------------------------------------------------------------- as a user runs it

@@ -297,7 +297,7 @@ def test_a_marker_is_done_with_what_it_was_written_with(tmp_path, inputs, facts)
     assume("nan" not in repr((inputs, facts)))
     marker = markers.Marker(tmp_path / "all.json", inputs)
     marker.write([], **facts)
-    assert marker.done("stage 0") and markers.read(tmp_path / "all.json")["facts"] == facts
+    assert marker.is_done("stage 0") and markers.read(tmp_path / "all.json")["facts"] == facts
 
 
 KINDS = {

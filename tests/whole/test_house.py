@@ -30,7 +30,7 @@ ALLOWED = {  # wing: the wings that its files may import, besides its own
     "deploy": "core audio text config corpora splits encoders systems scoring experiment data training pages inference",
 }
 WINGS = sorted(ALLOWED)
-COMMANDS = sorted({path.stem for path in LOCAL.glob("*.py")} - {"__init__"}) + ["benchmark"]
+COMMANDS = [*sorted({path.stem for path in LOCAL.glob("*.py")} - {"__init__"}), "benchmark"]
 ENCODERS_CPU = "local.encoders.cpu"
 
 

@@ -34,7 +34,7 @@ from local.config import hparams
 from local.config.trust import refuse_foreign
 from local.core.errors import UserError
 from local.decode import decode
-from local.deploy.gather import trained
+from local.deploy.gather import load_trained
 from local.encoders import load_encoder
 from local.experiment.job import Job
 from local.experiment.options import parse
@@ -44,7 +44,7 @@ from local.inference.recognizer import EmotionRecognizer
 from local.pages import plots
 from local.prepare import prepare
 from local.report import report
-from local.rerun import finished, prepared
+from local.rerun import check_job, read_finished
 from local.score import score
 from local.scoring import predictions
 from local.training import environment
@@ -204,7 +204,7 @@ def test_an_override_is_a_value_and_never_a_tag(paper, trap, form, tag):
 
 @pytest.mark.parametrize("value", ["a (b)", "<lr>", "{a: !apply:os.getpid []}", "a # b", "&a", "*a", "[a", "%", "a: b"])
 def test_an_override_comes_through_the_yaml_as_it_is(paper, value):
-    text = hparams.resolved(paper, hparams.parse_overrides([f"--encoder={value}"], paper))
+    text = hparams.resolve(paper, hparams.parse_overrides([f"--encoder={value}"], paper))
     assert hparams.build(text.partition("\nsystem:")[0])["encoder"] == value
 
 
@@ -255,7 +255,7 @@ def test_the_tags_of_these_tests_are_traps(run, trap, evil, tag):
     file.write_text(evil(tag))
 
     def build() -> None:
-        made = hparams.build(hparams.resolved(file, {}))["evil"]
+        made = hparams.build(hparams.resolve(file, {}))["evil"]
         if tag.startswith("!new"):
             made.wait()
         if tag.startswith("!name"):
@@ -267,7 +267,11 @@ def test_the_tags_of_these_tests_are_traps(run, trap, evil, tag):
 @pytest.mark.parametrize("tag", TAGS)
 def test_a_run_folders_yaml_builds_nothing_foreign(job, run, trap, evil, tag):
     add(run, evil(tag))
-    uses = [lambda: finished(run), lambda: trained(run), lambda: (run / "decode.json").unlink() or decode(job)]
+    uses = [
+        lambda: read_finished(run),
+        lambda: load_trained(run),
+        lambda: (run / "decode.json").unlink() or decode(job),
+    ]
     for use in uses:
         with pytest.raises(UserError, match="is no system or encoder of this project"):
             use()
@@ -276,7 +280,7 @@ def test_a_run_folders_yaml_builds_nothing_foreign(job, run, trap, evil, tag):
 
 def test_a_sound_run_folder_is_read(run):
     assert Job.of_run(run).fold == "1A"
-    assert finished(run)[0]["job"]["fold"] == "1A"
+    assert read_finished(run)[0]["job"]["fold"] == "1A"
 
 
 @pytest.mark.parametrize("fold", ["../../../../elsewhere", "/elsewhere", "1A/../1A", "$(touch sprung)"])
@@ -284,7 +288,7 @@ def test_a_run_folder_does_not_say_where_to_write(run, fold):
     told = json.loads((run / "env.json").read_text())
     told["job"]["fold"] = fold
     (run / "env.json").write_text(json.dumps(told))
-    for use in (lambda: Job.of_run(run), lambda: prepared(run, *finished(run))):
+    for use in (lambda: Job.of_run(run), lambda: check_job(run, *read_finished(run))):
         with pytest.raises(UserError, match="has no fold"):
             use()
 
@@ -318,7 +322,7 @@ def test_a_checkpoints_pickle_runs_nothing(job, run, trap):
     (weights,) = (run / "save").glob("*/system.ckpt")
     springs(trap, lambda: torch.load(weights, weights_only=False))
     (run / "decode.json").unlink()
-    for use in (lambda: trained(run), lambda: decode(job)):
+    for use in (lambda: load_trained(run), lambda: decode(job)):
         with pytest.raises(UserError, match="holds more than values"):
             use()
         assert not trap.exists()

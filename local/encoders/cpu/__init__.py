@@ -17,13 +17,13 @@ from local.encoders.cpu.dropout import Dropout
 from local.encoders.cpu.linear import linear
 
 
-def quicken(model: PreTrainedModel) -> None:
+def use_cpu_kernels(model: PreTrainedModel) -> None:
     """Let a model of transformers take these."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, Dropout(child.p))
-        if isinstance(module, nn.Conv1d) and _is_quicker(module):
+        if isinstance(module, nn.Conv1d) and _has_faster_kernel(module):
             module._conv_forward = MethodType(convolve, module)
         if type(module) is nn.Linear:
             module.forward = MethodType(linear, module)
@@ -31,7 +31,7 @@ def quicken(model: PreTrainedModel) -> None:
         model.set_attn_implementation(NAME)
 
 
-def _is_quicker(conv: nn.Conv1d) -> bool:
+def _has_faster_kernel(conv: nn.Conv1d) -> bool:
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return False
     if conv.groups == 1:
