@@ -17,8 +17,6 @@ gives the same bytes.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
 import os
 import shutil
@@ -33,6 +31,8 @@ import soundfile
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.core.files import digest
+from local.core.lock import locked
+from local.core.markers import Marker
 from local.corpora import Corpus, espeak, iemocap
 from local.text.normalise import NOISE_TAG
 
@@ -41,9 +41,9 @@ DEFAULT_HPARAMS = "hparams/mini.yaml"
 recording_fold = iemocap.recording_fold
 
 RELEASE = "IEMOCAP_mini_release"
-STAMP = "VERSION"  # in the release: what made it
+MARKER, EARLIER_MARKER = "mini.json", "VERSION"  # in the release: what it was made from
 SENTENCES = Path(__file__).with_name("mini_sentences.txt")
-DEFAULT_PLACE = Path(__file__).parents[2] / ".cache" / "mini"
+DEFAULT_FOLDER = Path(__file__).parents[2] / ".cache" / "mini"
 
 VOICES = {  # of each actor, by session and gender
     "01F": "en-us+f3", "01M": "en-us+m3",
@@ -117,85 +117,68 @@ class Turn:
 
 
 def read(data: Path | None, partial: bool = False) -> Corpus:
-    """Examine the mini corpus in the folder `data`, after making it if it is absent or out of date.
+    """Examine the mini corpus in the folder `data`, after making it if it is missing or out of date.
 
     Parameters
     ----------
     data
         The folder that holds the release, or the release itself; None: `.cache/mini` of this repository.
     partial
-        Go on with what is sound, as for IEMOCAP.
+        Go on without what is missing or broken, as for IEMOCAP.
 
     Raises
     ------
     UserError
         The corpus cannot be made there, or what is there is broken.
     """
-    data = DEFAULT_PLACE if data is None else Path(data).expanduser()
-    folder = data.parent if os.path.isfile(data / STAMP) else data
-    return iemocap.read_release(make(folder), FACTS, partial)
+    data = DEFAULT_FOLDER if data is None else Path(data).expanduser()
+    return iemocap.read_release(make(data.parent if _is_mini(data) else data), FACTS, partial)
 
 
 def make(folder: Path, seed: int = 1) -> Path:
     """Make the release `folder/IEMOCAP_mini_release`, whole or not at all, and return it.
 
-    One that the same code made from the same seed is left as it is; any other mini corpus is replaced.
-    A second process that makes the same waits for the first, and finds it done.
+    A release made by the same code from the same seed is kept; any other mini corpus is replaced.
 
     Raises
     ------
     UserError
         libespeak-ng is missing, the folder cannot be written, or something else has that name.
     """
-    folder = Path(folder)
-    release, stamp = folder / RELEASE, _stamp(seed)
+    release, unfinished = folder / RELEASE, folder / f".{RELEASE}.unfinished"
+    code = digest(Path(__file__), Path(espeak.__file__), SENTENCES)
+    inputs = {"made by": __name__, "code": code, "espeak-ng": espeak.version(), "seed": seed}
     try:
-        if _is_made(release, stamp):
+        if _is_made(release, inputs):
             return release
-        with _workshop(folder) as workshop:
-            if not _is_made(release, stamp):
+        with locked(folder / f".{RELEASE}.lock", f"makes {release}"):
+            if _is_made(release, inputs):  # by another process, while this one waited
+                return release
+            shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
+            try:
                 for dialogue, turns in _dialogues(seed).items():
-                    _write_dialogue(workshop / "new", dialogue, turns, seed)
-                (workshop / "new" / STAMP).write_text(stamp, encoding="utf-8")
+                    _write_dialogue(unfinished / "new", dialogue, turns, seed)
+                Marker(unfinished / "new" / MARKER, inputs).write([])
                 if release.exists():
-                    release.rename(workshop / "old")
-                (workshop / "new").rename(release)
+                    release.rename(unfinished / "old")
+                (unfinished / "new").rename(release)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise UserError(f"cannot make the mini corpus in {folder}: {error}", "name another folder: --data") from None
     return release
 
 
-def _stamp(seed: int) -> str:
-    """Name all that decides the bytes of the release, and tell whoever finds the folder what it is."""
-    origin = digest(Path(__file__), Path(espeak.__file__), SENTENCES, espeak.version(), str(seed))
-    return f"{origin}\nSynthetic voices in the shape of IEMOCAP, made by {__name__} from seed {seed}.\n"
+def _is_mini(release: Path) -> bool:
+    """Tell whether a folder is a mini corpus, of any version."""
+    return any(os.path.isfile(release / name) for name in (MARKER, EARLIER_MARKER))
 
 
-def _is_made(release: Path, stamp: str) -> bool:
-    """Tell whether the release is there and as `stamp` says; refuse what is no mini corpus at all."""
-    if (release / STAMP).is_file():
-        return (release / STAMP).read_text(encoding="utf-8") == stamp
-    if release.exists():
+def _is_made(release: Path, inputs: dict[str, str | int]) -> bool:
+    """Tell whether the release is there, made from these inputs; refuse what is not a mini corpus."""
+    if release.exists() and not _is_mini(release):
         raise UserError(f"{release} is not a mini corpus", "move it away, or name another folder: --data")
-    return False
-
-
-@contextlib.contextmanager
-def _workshop(folder: Path) -> Iterator[Path]:
-    """Lend an empty folder inside `folder`, which is made if need be, to one process at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    workshop = folder / f".{RELEASE}.unfinished"
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        shutil.rmtree(workshop, ignore_errors=True)  # of a process that was killed
-        workshop.mkdir()
-        try:
-            yield workshop
-        finally:
-            shutil.rmtree(workshop, ignore_errors=True)
-    finally:
-        os.close(lock)  # which also unlocks it
+    return Marker(release / MARKER, inputs).is_done("the mini corpus", redo=True)
 
 
 def _recordings(session: int) -> list[str]:
