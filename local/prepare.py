@@ -8,32 +8,28 @@ partial also `rejected.csv`: a row for each fault, with file, line, utterance an
 
 from __future__ import annotations
 
-import io
-import os
-from dataclasses import replace
-
 from local import corpora
-from local.core.errors import UserError, as_command
+from local.core.errors import as_command
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
-from local.corpora import Corpus, faults, manifest, unsound
+from local.corpora import faults, manifest, unsound
 from local.data import store
 from local.experiment.options import Options, check, parse
 
-REJECTED = "rejected.csv"
-
 
 def prepare(options: Options) -> None:
-    """Examine the corpus anew, every time; write its table unless it stands there already."""
+    """Examine the corpus, every time; write its table unless the same one is there already."""
     check(options)
-    corpus = examine(options)
+    folder = options.corpus_folder
+    corpus = corpora.read(options.module_name, options.data, options.partial)
+    corpus = unsound.leave_out(corpus, folder, options.partial)
     check(options, corpus.table)
     table = corpus.table.sort_values("ID", ignore_index=True)
-    path, rejected = options.corpus_folder / "all.csv", options.corpus_folder / REJECTED
-    inputs = {"data": str(corpus.root), "partial": options.partial, "utterances": _digest(table)}
+    path, rejected = folder / "all.csv", folder / "rejected.csv"
+    inputs = {"data": str(corpus.root), "partial": options.partial, "utterances": digest(table.to_csv(index=False))}
     inputs |= {"faults": digest("\n".join(map(str, corpus.faults)))} if corpus.faults else {}
-    marker = Marker(options.corpus_folder / "all.json", inputs)
+    marker = Marker(folder / "all.json", inputs)
     print(f"== stage 0: corpus {corpus.name}\n  {corpus.source}")
     for fault in corpus.faults:
         print(f"  partial: {fault}")
@@ -42,45 +38,20 @@ def prepare(options: Options) -> None:
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {table['spk_id'].nunique()} speakers")
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
-    with locked(options.corpus_folder / ".lock", f"makes {path}"):
+    with locked(folder / ".lock", f"makes {path}"):
         if marker.is_done("stage 0", options.force):
-            print(f"  {path} is already made of it")
+            print(f"  {path} is already made")
             return
-        store.delete_stores(options.corpus_folder)
+        store.delete_stores(folder)
         manifest.write(path, table)
         if corpus.faults:
             faults.write(rejected, corpus.faults)
         else:
             rejected.unlink(missing_ok=True)
         facts = {"source": corpus.source, "root": str(corpus.root), "rejected": corpus.rejected}
-        outputs = [path, *([rejected] if corpus.faults else [])]
-        marker.write(outputs, **facts, faults=[str(each) for each in corpus.faults])
+        outputs = [path, rejected] if corpus.faults else [path]
+        marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults])
     print(f"  wrote {path}")
-
-
-def examine(options: Options) -> Corpus:
-    """Read the corpus, and set aside what an earlier run found unsound when it read all samples.
-
-    Raises
-    ------
-    UserError
-        Anything is missing or broken, unless `options.partial`; or nothing is left.
-    """
-    corpus = corpora.module(options.module_name).read(options.data, options.partial)
-    if os.fsencode(corpus.root).decode(errors="replace") != str(corpus.root):
-        raise UserError(f"the name of {str(corpus.root)!r} is not UTF-8", "rename the folder")
-    found = unsound.load(options.corpus_folder, corpus.table, corpus.root)
-    faults.raise_faults(corpus.name, found, options.partial)
-    sound = corpus.table[~corpus.table["ID"].isin([fault.ID for fault in found])]
-    if sound.empty:
-        raise UserError(f"no utterance of {corpus.name} can be used: {found[0]}", "mend its files")
-    return replace(corpus, table=sound, faults=corpus.faults + found, rejected=corpus.rejected + len(found))
-
-
-def _digest(table) -> str:
-    text = io.StringIO()
-    table.to_csv(text, index=False)
-    return digest(text.getvalue())
 
 
 @as_command

@@ -18,7 +18,10 @@ import soundfile
 from iemocap_tree import full_release
 from paths import REPOSITORY
 
-from local.corpora import iemocap
+from local.corpora import Corpus, iemocap
+from local.experiment.options import parse
+from local.folds import make_folds
+from local.prepare import prepare
 
 LONG = tuple(f"test_{name}.py" for name in ("slurm", "survival", "distributed", "pipeline", "rerun", "launch"))
 Run = Callable[..., subprocess.CompletedProcess]
@@ -40,9 +43,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def iemocap_table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """The 5,531 utterances of a release of full size, in the corpus's true counts."""
-    return iemocap.read(full_release(tmp_path_factory.mktemp("iemocap"))).table.sort_values("ID", ignore_index=True)
+def iemocap_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A release of full size, in the corpus's true counts."""
+    return iemocap.read(full_release(tmp_path_factory.mktemp("iemocap")))
+
+
+@pytest.fixture(scope="session")
+def iemocap_table(iemocap_corpus: Corpus) -> pd.DataFrame:
+    """The 5,531 utterances of a release of full size, sorted."""
+    return iemocap_corpus.table.sort_values("ID", ignore_index=True)
 
 
 @pytest.fixture
@@ -54,12 +63,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def own_table(tmp_path: Path) -> Path:
-    """The table own.csv of 48 utterances: two sessions of 6 dialogues, in each of which both of the
-    session's two speakers say two. Only speaker 2B says a word with a Z.
-    """
-    folder = tmp_path / "data"
+@pytest.fixture(scope="session")
+def own_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with own.csv and its audio (see `own_table`), not to be changed."""
+    folder = tmp_path_factory.mktemp("own") / "data"
     (folder / "wav").mkdir(parents=True)
     words = ("well then", "not at all", "so be it", "how odd")
     with open(folder / "own.csv", "w", newline="", encoding="utf-8") as file:
@@ -72,7 +79,40 @@ def own_table(tmp_path: Path) -> Path:
             soundfile.write(folder / "wav" / f"{name}.wav", 0.1 * np.sin(np.arange(2000 + 20 * number) / 9), 16_000)
             emotion = ("ang", "hap", "sad")[number % 3]
             rows.writerow([name, f"wav/{name}.wav", emotion, text, f"{session}{speaker}", f"s{session}", name[:2]])
-    return folder / "own.csv"
+    return folder
+
+
+@pytest.fixture
+def own_table(tmp_path: Path, own_data: Path) -> Path:
+    """The table own.csv of 48 utterances: two sessions of 6 dialogues, in each of which both of the
+    session's two speakers say two. Only speaker 2B says a word with a Z.
+    """
+    shutil.copytree(own_data, tmp_path / "data")
+    return tmp_path / "data" / "own.csv"
+
+
+@pytest.fixture(scope="session")
+def own_manifests(tmp_path_factory: pytest.TempPathFactory, own_data: Path) -> Path:
+    """The folder manifests that stages 0 and 1 make of own.csv with the YAML of the mini corpus, not to be changed."""
+    folder = tmp_path_factory.mktemp("own_manifests")
+    shutil.copytree(REPOSITORY / "hparams", folder / "hparams")
+    options = parse(
+        ["--corpus", "csv", "--data", str(own_data / "own.csv"), "--hparams", f"{folder}/hparams/mini.yaml"]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        prepare(options)
+        make_folds(options)
+    return folder / "manifests"
+
+
+@pytest.fixture
+def own_corpus(workplace: Path, own_table: Path, own_data: Path, own_manifests: Path) -> list[str]:
+    """The options of own.csv in the workplace, where stages 0 and 1 are done (protocol `speaker`)."""
+    shutil.copytree(own_manifests, workplace / "manifests")
+    marker = workplace / "manifests" / "own" / "all.json"
+    marker.write_text(marker.read_text().replace(str(own_data.resolve()), str(own_table.parent.resolve())))
+    return ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]
 
 
 @pytest.fixture

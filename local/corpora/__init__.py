@@ -1,29 +1,34 @@
-"""Corpora: one module each, from the release as its owners ship it to one table of utterances.
+"""Corpora: one file each, from the release as its owners ship it to one table of utterances.
 
-A corpus module offers
+Only `NAMES` has to name a new corpus besides. Its file offers
 
 `read(data, partial)` -> `Corpus`
-    Examine the release at `data` (a folder or a file; None: the corpus's own default place) and
-    return its utterances. Whatever is broken is named, file by file; unless `partial`, it ends in
-    a `UserError`.
+    Examine the release at `data` (a folder or a file; None: the corpus's own default folder) and
+    return its utterances. A `UserError` names whatever is missing or broken, file by file, unless
+    `partial`.
 `recording_fold(recording)` -> str, optional
     The fold of protocol `recording` in which a recording is tested. Without it, each recording is
-    a fold where there are at most ten of them, and else they are dealt to ten folds.
+    a fold where there are at most ten of them, and otherwise they are dealt to ten folds.
 `DEFAULT_FOLDS`, optional
     What `./run.sh` runs when `--folds` is not given; without it, all folds.
 `DEFAULT_HPARAMS`, optional
     The YAML that `./run.sh` takes when `--hparams` is not given.
+`FACTS`, optional
+    With `sessions` and `speakers`, the names of the folds, so that a wrong one is refused before
+    the corpus is examined.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 
+from local.core.errors import UserError
 from local.corpora.faults import Fault
 
 NAMES = ("mini", "iemocap", "nemo", "csv")
@@ -31,33 +36,25 @@ NAMES = ("mini", "iemocap", "nemo", "csv")
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus that has been examined.
+    """A corpus that has been examined."""
 
-    Attributes
-    ----------
-    name
-        Stands in every path and on every table.
-    root
-        What `$data_root` stands for in the table's `wav` column.
-    table
-        The utterances (see `local.corpora.manifest`), unsorted.
-    source
-        One line on what it is, printed by stage 0 and on the results.
-    faults
-        What is missing or broken; only a corpus read with `partial` has any.
-    rejected
-        How many utterances the corpus has, or should have, besides those of the table.
-    """
-
-    name: str
-    root: Path
-    table: pd.DataFrame
-    source: str
-    faults: list[Fault] = field(default_factory=list)
-    rejected: int = 0
+    name: str  # in every path and on every table
+    root: Path  # what `$data_root` in the table's `wav` column means
+    table: pd.DataFrame  # the utterances (see `local.corpora.manifest`), unsorted
+    source: str  # one line on what it is, printed by stage 0 and on the results
+    faults: list[Fault] = field(default_factory=list)  # what is missing or broken; empty unless read with `partial`
+    rejected: int = 0  # utterances that the corpus has, or should have, besides those of the table
 
 
 def module(name: str) -> ModuleType:
     """Import the module of a corpus by its name (one of `NAMES`)."""
-    # `csv` would shadow nothing here, but a module of that name invites confusion with Python's own.
+    # A file of ours named csv.py would be confused with Python's own module.
     return importlib.import_module(f"local.corpora.{'csv_table' if name == 'csv' else name}")
+
+
+def read(name: str, data: Path | None, partial: bool) -> Corpus:
+    """Examine the corpus of a module (one of `NAMES`) at `data`, and refuse a root that a manifest cannot hold."""
+    corpus = module(name).read(data, partial)
+    if os.fsencode(corpus.root).decode(errors="replace") != str(corpus.root):
+        raise UserError(f"the name of {str(corpus.root)!r} is not UTF-8", "rename the folder")
+    return corpus

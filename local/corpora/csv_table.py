@@ -1,23 +1,23 @@
-"""A table of one's own: `--corpus csv --data /path/to/table.csv`, one utterance a row.
+"""Your own table: `--corpus csv --data /path/to/table.csv`, one utterance a row.
 
 ========== ==================================================================================
-wav        audio file, absolute or counted from the folder of the table; any rate, number of
+wav        audio file, absolute or relative to the folder of the table; any rate, number of
            channels and format that libsndfile reads
 emo        emotion: letters, digits, `_` and `-`
-ID         name of the utterance; by default the path of `wav`, with `-` for `/`, less its suffix
+ID         name of the utterance; by default the path of `wav` without suffix, with `-` for `/`
 wrd        transcript, in any language and case
-spk_id     who speaks; like the next two of letters, digits, `_`, `.` and `-`, as folds and
-           so folders are named after it
+spk_id     who speaks; like the next two, of letters, digits, `_`, `.` and `-`, as folders are
+           named after it
 session    in which session
 recording  from which recording (dialogue, broadcast) the utterance was cut
 gender     `f`, `female`, `m` or `male`, in any case
 style      `impro` or `script`
 ========== ==================================================================================
 
-`wav` and `emo` must be there, the others may be absent or empty, further columns are not used.
-UTF-8, with commas, quoted as spreadsheets do. The labels are those in the table, each with at
-least two utterances. No two names may differ in case alone: a disk of a Mac or of Windows would
-make them one. The corpus bears the name of the file, less its suffix.
+`wav` and `emo` are required, the others may be missing or empty, further columns are not used.
+UTF-8, with commas, quoted as by spreadsheets. The labels are those in the table, each with at
+least two utterances. No two names may differ in case alone: to a disk of a Mac or of Windows they
+are one. The name of the corpus is that of the file without suffix.
 """
 
 from __future__ import annotations
@@ -42,60 +42,52 @@ GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
 STYLES = ("", "impro", "script")
 LABEL = re.compile(r"[\w-]+")
 FOLDER = re.compile(r"\w[\w.-]{0,62}")  # in UTF-8 a letter may take four bytes, and a folder's name has 255 at most
-TAKEN = ("folds.json", "leaks.csv")  # what stands beside the folders of folds
+TAKEN = ("folds.json", "leaks.csv")  # files beside the folders of folds
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def read(data: Path | None, partial: bool = False) -> Corpus:
-    """Examine the table `data` and the audio files that it lists.
-
-    Raises
-    ------
-    UserError
-        There is no such table, it lacks a column or has fewer than two emotions, the file's name
-        cannot be a corpus's; or, unless `partial`, anything in it is broken, with every fault named.
-    """
+    """Examine the table `data` and the audio files that it lists; see `local.corpora`."""
     path = _locate(data)
     faults: list[Fault] = []
-    found = rows(path, REQUIRED, faults, skipinitialspace=True)
-    utterances = gather(path, found, _utterance, faults)
+    records = rows(path, REQUIRED, faults, skipinitialspace=True)
+    utterances = gather(path, records, _utterance, faults)
     sizes = Counter(utterance["emo"] for utterance in utterances.values())
-    faults += [
-        Fault(path.name, line, each["ID"], f"{each['emo']!r} is the emotion of no other utterance that can be used")
-        for line, each in utterances.items()
-        if sizes[each["emo"]] == 1
-    ]
+    for line, utterance in list(utterances.items()):
+        if sizes[utterance["emo"]] == 1:
+            del utterances[line]
+            reason = f"no other utterance that can be used has the emotion {utterance['emo']!r}"
+            faults.append(Fault(path.name, line, utterance["ID"], reason))
     raise_faults(path.stem, faults, partial)
-    table = pd.DataFrame([each for each in utterances.values() if sizes[each["emo"]] > 1], columns=list(COLUMNS))
+    table = pd.DataFrame(utterances.values(), columns=list(COLUMNS))
     if table["emo"].nunique() < 2:
         has = f"only one emotion, {table['emo'].iloc[0]!r}," if len(table) else "no utterance"
         raise UserError(
-            f"{path} has {has} that can be used",
-            "give a table with two emotions or more, each with at least two utterances",
+            f"{path} has {has} that can be used", "give two emotions or more, each of two utterances or more"
         )
-    unused = sorted({column for _, row in found for column in row if column} - {*REQUIRED, *OPTIONAL})
+    unused = sorted({column for _, row in records for column in row if column} - {*REQUIRED, *OPTIONAL})
     source = f"own table {path.name}" + (f" (columns not used: {', '.join(unused)})" if unused else "")
     return Corpus(path.stem, path.parent, table, source, faults, rejected=len({fault.line for fault in faults}))
 
 
 def _locate(data: Path | None) -> Path:
-    """Find the table and see that its name can stand in paths."""
+    """The absolute path of the table, whose name can be used in paths."""
     if data is None:
-        raise UserError("corpus csv: no table is given", "--data /path/to/table.csv")
+        raise UserError("corpus csv needs a table", "--data /path/to/table.csv")
     path = Path(data).absolute()
-    path = path.parent.resolve() / path.name  # a `..` in a relative path must lead where the system sees it lead
+    path = path.parent.resolve() / path.name  # a `..` behind a link leads out of the link's target
     if not os.path.isfile(path):  # Path.is_file raises where it may not look
         raise UserError(f"there is no table {data}", "--data /path/to/table.csv")
     if path.stem.lower() in NAMES or not FOLDER.fullmatch(path.stem):
         raise UserError(
             f"{data}: {path.stem!r} cannot be the name of a corpus of your own",
-            "rename the file: letters, digits, _ . and -, and none of " + ", ".join(NAMES),
+            f"rename the file: letters, digits, _ . and -, and none of {', '.join(NAMES)}",
         )
     return path
 
 
 def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
-    """Bring a row into the form of `local.corpora.manifest`, and say what is wrong with it."""
+    """The columns of `local.corpora.manifest` of a row, and what is wrong with it."""
     row = dict.fromkeys(OPTIONAL, "") | row
     wav = os.path.relpath(root / row["wav"], root) if row["wav"] else ""
     name = "-".join(part for part in os.path.splitext(wav)[0].split("/") if part != "..")
@@ -104,10 +96,10 @@ def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
         f"{column} {row[column]!r} has a control character" for column in ("ID", "wav") if CONTROL.search(row[column])
     ]
     if row["emo"] and not LABEL.fullmatch(row["emo"]):
-        wrong.append(f"emo {row['emo']!r} has other characters than letters, digits, _ and -")
+        wrong.append(f"emo {row['emo']!r} has characters other than letters, digits, _ and -")
     for column in ("spk_id", "session", "recording"):
         if row[column] and (not FOLDER.fullmatch(row[column]) or row[column].lower() in TAKEN):
-            wrong.append(f"{column} {row[column]!r} cannot name a folder: up to 63 letters, digits, _ . and - can")
+            wrong.append(f"{column} {row[column]!r} cannot name a folder: give up to 63 letters, digits, _ . and -")
     if row["gender"].lower() not in GENDERS:
         wrong.append(f"gender {row['gender']!r} is none of f, female, m, male")
     if row["style"] not in STYLES:

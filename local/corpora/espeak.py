@@ -1,11 +1,11 @@
-"""Speech from text by libespeak-ng, the formant synthesiser that the package espeakng-loader brings along.
+"""Speech from text by libespeak-ng, the formant synthesiser in the package espeakng-loader.
 
-A binding of the few functions that a corpus needs, and one promise on top of them: the samples
-depend on the arguments alone. By itself the library sees to it that no two utterances are alike:
+A binding of the few functions that a corpus needs, whose samples depend on the arguments alone. By
+itself the library makes no two utterances alike:
 
 - The noise of breathy voices comes from a generator that is seeded by the clock; here it has one seed.
-- The flutter (a small wobble of F0) goes on where the utterance before left it, and neither a new voice
-  nor `espeak_Terminate` winds it back; so the library is loaded anew for each utterance, in some 2 ms.
+- The flutter (a small wobble of F0) continues from the utterance before, and neither a new voice nor
+  `espeak_Terminate` resets it; so the library is loaded again for each utterance, in some 2 ms.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local.core.errors import UserError
 
 # From espeak-ng's speak_lib.h.
 SYNCHRONOUS = 2  # espeak_Synth returns when the callback has had all samples; no thread, no sound card
-DONT_EXIT = 0x8000  # an absent data folder is an error code rather than the end of the process
+DONT_EXIT = 0x8000  # a missing data folder is an error code rather than the end of the process
 UTF8 = 1
 RATE, PITCH, RANGE = 1, 3, 4
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -48,9 +48,9 @@ def speak(text: str, voice: str, rate: int, pitch: int, pitch_range: int) -> tup
     Parameters
     ----------
     text
-        Running text with its punctuation, which shapes the intonation.
+        Text with its punctuation, which shapes the intonation.
     voice
-        Language and variant, such as `en-us+f3`. The library passes over a variant that it does not know.
+        Language and variant, such as `en-us+f3`. The library ignores a variant that it does not know.
     rate
         Words per minute, 80 to 450; 175 is espeak's usual.
     pitch
@@ -96,7 +96,7 @@ def speak(text: str, voice: str, rate: int, pitch: int, pitch_range: int) -> tup
 
 @contextlib.contextmanager
 def _library() -> Iterator[ctypes.CDLL]:
-    """Load the library, and unload it at the end, so that the next load begins with fresh variables."""
+    """Load the library, and unload it at the end, so that the next load begins with new variables."""
     try:
         import espeakng_loader
 
@@ -111,7 +111,7 @@ def _library() -> Iterator[ctypes.CDLL]:
 
 
 def _initialise(library: ctypes.CDLL) -> int:
-    """Point the library to the voices of its own package, and return its sampling rate in Hz."""
+    """Point the library to the voices of its package, and return its sampling rate in Hz."""
     import espeakng_loader
 
     try:

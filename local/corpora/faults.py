@@ -1,4 +1,4 @@
-"""What is broken in a corpus, told in one go, and what is set aside, written down."""
+"""Faults of a corpus: all named in one message, or written to rejected.csv."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from local.core.errors import UserError
 from local.core.files import atomic
 
 SHOWN = 20  # of a kind: enough to see the pattern, few enough to see the other kinds
-REMEDY = "mend them, or go on without them: --partial true"
+REMEDY = "fix them, or go on without them: --partial true"
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Fault:
     Attributes
     ----------
     file
-        Where: a path counted from the corpus's root; empty where no file is at fault (a count).
+        Path relative to the corpus's root; empty for a wrong count.
     line
-        In that file, from 1; None where the whole file is meant.
+        In that file, from 1; None for the whole file.
     ID
-        The utterance that it is about; empty where that is several, none, or not known.
+        The utterance; empty for several, none, or an unknown one.
     reason
         What is wrong, in a few words. Reasons that differ only in numbers and quoted words are of one kind.
     """
@@ -43,7 +43,7 @@ class Fault:
 
     @property
     def kind(self) -> str:
-        """What is wrong, less quoted words and numbers.
+        """The reason without quoted words and numbers.
 
         >>> Fault("data.tsv", 7, "", "emotion 'joy' is unknown").kind
         'emotion  is unknown'
@@ -52,28 +52,17 @@ class Fault:
 
 
 def printable(name: str) -> str:
-    """Escape what cannot be printed in the name of a file: newlines, bytes outside UTF-8."""
+    """Escape what cannot be printed in a file's name: newlines, bytes outside UTF-8."""
     return name if name.isprintable() else repr(name)[1:-1]
 
 
 def raise_faults(corpus: str, faults: Sequence[Fault], partial: bool = False, remedy: str = REMEDY) -> None:
-    """Refuse a corpus that has faults, naming them; let it pass if it has none, or if `partial`.
-
-    Parameters
-    ----------
-    corpus
-        Name of the corpus, for the heading.
-    faults
-        All that were found.
-    partial
-        The user wants to go on without what is broken.
-    remedy
-        What to do about them.
+    """Refuse the corpus of a name if it has faults, unless `partial`.
 
     Raises
     ------
     UserError
-        There are faults. Kinds stand in the order of their first fault, with at most `SHOWN` of each.
+        There are faults: it lists the kinds in the order of their first fault, with at most `SHOWN` of each.
     """
     if not faults or partial:
         return
@@ -81,10 +70,10 @@ def raise_faults(corpus: str, faults: Sequence[Fault], partial: bool = False, re
     for fault in faults:
         kinds.setdefault(fault.kind, []).append(fault)
     lines = [f"corpus {corpus}: {len(faults)} fault{'s' if len(faults) > 1 else ''}"]
-    for alike in kinds.values():
-        lines += [f"  {fault}" for fault in alike[:SHOWN]]
-        if len(alike) > SHOWN:
-            lines.append(f"  ... and {len(alike) - SHOWN} more like these")
+    for same_kind in kinds.values():
+        lines += [f"  {fault}" for fault in same_kind[:SHOWN]]
+        if len(same_kind) > SHOWN:
+            lines.append(f"  ... and {len(same_kind) - SHOWN} more like these")
     raise UserError("\n".join(lines), remedy)
 
 

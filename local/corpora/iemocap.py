@@ -1,10 +1,10 @@
 """IEMOCAP: ten actors in five sessions of two, improvising and playing scenes.
 
 Busso et al.: IEMOCAP: interactive emotional dyadic motion capture database. Language Resources and
-Evaluation 42 (2008). To be asked for at https://sail.usc.edu/iemocap/; the folder is IEMOCAP_full_release.
+Evaluation 42 (2008). Request it at https://sail.usc.edu/iemocap/; the folder is IEMOCAP_full_release.
 
-Used are the 5,531 of its 10,039 turns that are labelled angry, happy, excited (merged into happy),
-neutral or sad. How the release is laid out, and its traps, stands in `local.corpora.iemocap_release`.
+Of its 10,039 turns the 5,531 are used that are labelled angry, happy, excited (merged into happy),
+neutral or sad. See `local.corpora.iemocap_release` for the layout of the release and its traps.
 """
 
 from __future__ import annotations
@@ -20,42 +20,25 @@ import pandas as pd
 from local.core.errors import UserError
 from local.corpora import Corpus
 from local.corpora.faults import Fault, raise_faults
-from local.corpora.iemocap_release import Turn, examine, session_folders
+from local.corpora.iemocap_release import EMOTION, Turn, examine, session_folders
 from local.corpora.manifest import COLUMNS, DATA_ROOT
 from local.text.normalise import ENGLISH, normalise
 
 
 @dataclass(frozen=True)
 class Facts:
-    """How many turns a sound release has; what is None or empty is not compared.
-
-    Attributes
-    ----------
-    name
-        Name of the corpus.
-    source
-        One line on what it is.
-    n_turns
-        All turns, whatever their label.
-    emotions, sessions, speakers, styles, folds
-        Turns used, by emotion (`hap` includes `exc`), session (`Ses01`), speaker (`01F`), style
-        (`impro`, `script`) and fold of the protocol `recording` (`01F`).
-    merged
-        Turns by label before merging: `hap` and `exc`.
-    emotion_styles
-        Turns used, by emotion and style: `ang impro`.
-    """
+    """How many turns a whole release has; None or an empty mapping is not compared."""
 
     name: str
-    source: str
-    n_turns: int | None = None
-    emotions: Mapping[str, int] = field(default_factory=dict)
-    sessions: Mapping[str, int] = field(default_factory=dict)
-    speakers: Mapping[str, int] = field(default_factory=dict)
-    styles: Mapping[str, int] = field(default_factory=dict)
-    folds: Mapping[str, int] = field(default_factory=dict)
-    merged: Mapping[str, int] = field(default_factory=dict)
-    emotion_styles: Mapping[str, int] = field(default_factory=dict)
+    source: str  # one line on what the corpus is
+    n_turns: int | None = None  # of any label; the others count the turns that are used
+    emotions: Mapping[str, int] = field(default_factory=dict)  # by emotion; `hap` includes `exc`
+    sessions: Mapping[str, int] = field(default_factory=dict)  # `Ses01`
+    speakers: Mapping[str, int] = field(default_factory=dict)  # `01F`
+    styles: Mapping[str, int] = field(default_factory=dict)  # `impro`, `script`
+    folds: Mapping[str, int] = field(default_factory=dict)  # of protocol `recording`: `01F`
+    merged: Mapping[str, int] = field(default_factory=dict)  # by label before merging: `hap`, `exc`
+    emotion_styles: Mapping[str, int] = field(default_factory=dict)  # `ang impro`
 
 
 ACTORS = ("01F", "01M", "02F", "02M", "03F", "03M", "04F", "04M", "05F", "05M")
@@ -81,38 +64,22 @@ FACTS = Facts(
     },
 )
 
-IN_WORDS = {"ang": "angry", "hap": "happy", "neu": "neutral", "sad": "sad", "impro": "improvised", "script": "scripted"}
 GIVE_ROOT = "give the folder that holds Session1 to Session5: --data /path/to/IEMOCAP_full_release"
 
 
 def read(data: Path | None, partial: bool = False) -> Corpus:
-    """Examine IEMOCAP_full_release and return its utterances.
-
-    Parameters
-    ----------
-    data
-        The release folder; None takes the environment variable IEMOCAP.
-    partial
-        Go on with what is there if the release is not whole, and say so in `Corpus.faults`.
-
-    Raises
-    ------
-    UserError
-        There is no release at `data`, or, unless `partial`, it is not whole and sound.
-    """
-    where = data or os.environ.get("IEMOCAP")
-    if not where:
+    """Examine IEMOCAP_full_release at `data`, or where the environment variable IEMOCAP says; see `read_release`."""
+    root = data or os.environ.get("IEMOCAP")
+    if not root:
         raise UserError(
-            "it is not known where IEMOCAP is",
-            f"{GIVE_ROOT}, or set it once for all: export IEMOCAP=/path/to/IEMOCAP_full_release",
+            "corpus iemocap needs its folder",
+            f"{GIVE_ROOT}, or set it once: export IEMOCAP=/path/to/IEMOCAP_full_release",
         )
-    return read_release(Path(where), FACTS, partial)
+    return read_release(Path(root), FACTS, partial)
 
 
 def recording_fold(recording: str) -> str:
-    """Name the fold in which a dialogue is tested: that of the actor who wears the markers.
-
-    That actor is not the one speaker of the dialogue; both speak in it.
+    """Name the fold in which a dialogue is tested: that of the actor who wears the markers; both actors speak in it.
 
     >>> recording_fold("Ses03M_impro05a")
     '03M'
@@ -123,37 +90,39 @@ def recording_fold(recording: str) -> str:
 def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
     """Examine a release in IEMOCAP's shape, compare it with the facts, and return its utterances.
 
-    With `partial`, utterances without sound audio are left out, and those without a transcript line
-    have an empty one.
+    With `partial`, utterances whose audio is missing or broken are left out, and those without a
+    transcript line have an empty one.
 
     Raises
     ------
     UserError
         `root` is not a release or has no utterance at all; or, unless `partial`, anything is missing,
-        broken or other than the facts say. The message names all of it.
+        broken or not as in the facts: each fault is named.
     """
     root = Path(os.path.abspath(root.expanduser()))
     _expect_release(root)
     turns, faults = examine(root, facts.sessions)
-    faults += _count_faults(turns, facts)
-    table = _table(turns)
+    utterances = _utterances(turns)
+    faults += _count_faults(utterances, facts)
+    used = utterances[utterances["emo"] != ""]
+    table = used.loc[used["duration"].notna(), list(COLUMNS)].reset_index(drop=True)
     raise_faults(f"{facts.name} in {root}", faults, partial)
     if table.empty:
         why = "; ".join(map(str, faults[:3])) or "no turn is labelled ang, hap, exc, neu or sad"
-        raise UserError(f"no utterance of {root} can be used: {why}", "unpack the release anew")
-    whole = sum(facts.emotions.values()) or sum(turn.emotion is not None for turn in turns)
-    return Corpus(facts.name, root, table, facts.source, faults, rejected=max(0, whole - len(table)))
+        raise UserError(f"no utterance of {root} can be used: {why}", "unpack the release again")
+    expected = sum(facts.emotions.values()) or len(used)
+    return Corpus(facts.name, root, table, facts.source, faults, rejected=max(0, expected - len(table)))
 
 
 def _expect_release(root: Path) -> None:
-    """Raise a UserError, with the likely right folder in its remedy, unless `root` holds sessions."""
+    """Raise a UserError, which suggests the right folder if it is near, unless `root` holds sessions."""
     try:
         if root.is_file():
             raise UserError(f"{root} is a file, not the folder of the release", f"unpack it, and {GIVE_ROOT}")
         if session_folders(root):
             return
         near = [*root.parents, *sorted(entry for entry in root.iterdir() if entry.is_dir())]
-    except OSError as error:  # absent, or not to be read
+    except OSError as error:
         raise UserError(f"{root}: {error.strerror}", GIVE_ROOT) from None
     likely = next((folder for folder in near if os.access(folder, os.R_OK) and session_folders(folder)), None)
     raise UserError(
@@ -162,53 +131,49 @@ def _expect_release(root: Path) -> None:
     )
 
 
-def _count_faults(turns: list[Turn], facts: Facts) -> list[Fault]:
+def _utterances(turns: list[Turn]) -> pd.DataFrame:
+    """The columns of `local.corpora.manifest` of all turns, and `label`; `emo` is empty for turns that are not used."""
+    rows = []
+    for turn in turns:
+        recording, _, place = turn.name.rpartition("_")
+        rows.append(
+            {
+                "ID": turn.name,
+                "duration": turn.duration and round(turn.duration, 6),
+                "wav": f"{DATA_ROOT}/{turn.wav}",
+                "spk_id": recording[3:5] + place[0],
+                "gender": place[0],
+                "session": recording[:5],
+                "recording": recording,
+                "style": "impro" if "_impro" in recording else "script",
+                "emo": EMOTION.get(turn.label, ""),
+                "wrd": normalise(turn.text, ENGLISH),
+                "label": turn.label,
+            }
+        )
+    return pd.DataFrame(rows, columns=[*COLUMNS, "label"])
+
+
+def _count_faults(utterances: pd.DataFrame, facts: Facts) -> list[Fault]:
     """Name every count that differs from the facts.
 
-    Turns are counted as they are labelled, with or without audio: a wav that is missing is named once,
-    as that, and not again in every count that it would enter.
+    Turns are counted by label, with or without audio: a missing wav is one fault, not one in every count.
     """
-    used = [turn for turn in turns if turn.emotion]
-    folds = (recording_fold(turn.dialogue) for turn in used)
+    used = utterances[utterances["emo"] != ""]
     counts = (
-        ("all labels", Counter({"": len(turns)}), {} if facts.n_turns is None else {"": facts.n_turns}),
-        ("", Counter(turn.emotion for turn in used), facts.emotions),
-        ("label ", Counter(turn.label for turn in used if turn.label in facts.merged), facts.merged),
-        ("session ", Counter(turn.session for turn in used), facts.sessions),
-        ("speaker ", Counter(turn.speaker for turn in used), facts.speakers),
-        ("recordings of ", Counter(folds), facts.folds),
-        ("", Counter(turn.style for turn in used), facts.styles),
-        ("", Counter(f"{turn.emotion} {turn.style}" for turn in used), facts.emotion_styles),
+        ("all labels", [""] * len(utterances), {} if facts.n_turns is None else {"": facts.n_turns}),
+        ("emotion ", used["emo"], facts.emotions),
+        ("label ", used["label"][used["label"].isin(facts.merged.keys())], facts.merged),
+        ("session ", used["session"], facts.sessions),
+        ("speaker ", used["spk_id"], facts.speakers),
+        ("recordings of ", used["recording"].map(recording_fold), facts.folds),
+        ("style ", used["style"], facts.styles),
+        ("emotion and style ", used["emo"] + " " + used["style"], facts.emotion_styles),
     )
-    return [
-        Fault("", None, "", f"{what}{_in_words(key)}: {found[key]} turns, the release has {expected.get(key, 0)}")
-        for what, found, expected in counts
-        for key in sorted({*found, *expected} if expected else ())
-        if found[key] != expected.get(key, 0)
-    ]
-
-
-def _in_words(key: str) -> str:
-    """Spell emotion and style out: `ang impro` is angry improvised."""
-    return " ".join(IN_WORDS.get(part, part) for part in key.split())
-
-
-def _table(turns: list[Turn]) -> pd.DataFrame:
-    """Make the table of utterances of the turns that are used and have sound audio."""
-    rows = [
-        (
-            turn.name,
-            round(turn.duration, 6),
-            f"{DATA_ROOT}/{turn.wav}",
-            turn.speaker,
-            turn.gender,
-            turn.session,
-            turn.dialogue,
-            turn.style,
-            turn.emotion,
-            normalise(turn.text, ENGLISH),
-        )
-        for turn in turns
-        if turn.emotion and turn.duration is not None
-    ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    faults = []
+    for what, values, expected in counts:
+        found = Counter(values)
+        for key in sorted({*found, *expected} if expected else ()):
+            if found[key] != expected.get(key, 0):
+                faults.append(Fault("", None, "", f"{what}{key}: {found[key]} turns, {expected.get(key, 0)} expected"))
+    return faults

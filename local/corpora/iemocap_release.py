@@ -1,16 +1,16 @@
 """Reading a release in IEMOCAP's shape, and naming everything in it that is missing or broken.
 
 SessionN/dialog/EmoEvaluation/<dialogue>.txt
-    One line a turn, `[start - end] TAB turn TAB label TAB [valence, activation, dominance]`, seconds.
-    Its header begins with %; the raters' lines below each turn, and the sub-folders, are passed over.
+    One line a turn, `[start - end] TAB turn TAB label TAB [valence, activation, dominance]`, in seconds.
+    Its header begins with %; the raters' lines below each turn, and the sub-folders, are skipped.
 SessionN/dialog/transcriptions/<dialogue>.txt
     One line a turn, `turn [start-end]: text`. It also holds turns `_FXX0`, `_MXX1` that nobody rated,
     and lines that belong to no turn.
 SessionN/sentences/wav/<dialogue>/<turn>.wav
     16 kHz, one channel.
 
-Between them lie AppleDouble files (`._Ses01F_impro01.txt`, `._Ses01F_impro01_F000.wav`), which no name
-below matches. Nothing here stops at the first fault: whoever has to mend a release wants the whole list.
+AppleDouble files lie between them (`._Ses01F_impro01.txt`, `._Ses01F_impro01_F000.wav`), which no name
+below matches. Reading goes on after a fault, so that a user sees all of them at once.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.audio import header
+from local.audio.header import SAMPLE_RATE
+from local.audio.header import examine as examine_audio
 from local.corpora.faults import Fault
 from local.text.normalise import ENGLISH, normalise
 
-# What the turns are labelled, and as which emotion they are used, if at all.
+# The labels of turns, and the emotion as which they are used, if at all.
 EMOTION = {"ang": "ang", "hap": "hap", "exc": "hap", "neu": "neu", "sad": "sad"}
 LABELS = (*EMOTION, "fru", "xxx", "sur", "fea", "oth", "dis")
 
@@ -48,7 +49,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a dialogue, as the raters labelled it.
+    """One turn of a dialogue.
 
     Attributes
     ----------
@@ -56,13 +57,13 @@ class Turn:
         For instance `Ses01F_impro01_M003`. The F before the first underscore is who wears the markers
         in that recording; the M after the last one is who speaks.
     label
-        One of `LABELS`, in a sound release.
+        What the raters agreed on: one of `LABELS`, unless the release has a fault.
     wav
         Path of the audio file, relative to the release.
     duration
         Seconds; None where the audio is missing or broken.
     text
-        The transcript as it stands in the release; empty where there is none.
+        The transcript as in the release; empty where there is none.
     """
 
     name: str
@@ -71,39 +72,9 @@ class Turn:
     duration: float | None
     text: str
 
-    @property
-    def dialogue(self) -> str:
-        """The recording: `Ses01F_impro01`."""
-        return self.name.rpartition("_")[0]
-
-    @property
-    def session(self) -> str:
-        """`Ses01`."""
-        return self.name[:5]
-
-    @property
-    def gender(self) -> str:
-        """`F` or `M`, of who speaks."""
-        return self.name.rpartition("_")[2][0]
-
-    @property
-    def speaker(self) -> str:
-        """Session and gender: `01M`."""
-        return self.session[3:] + self.gender
-
-    @property
-    def style(self) -> str:
-        """`impro` or `script`."""
-        return "impro" if "_impro" in self.name else "script"
-
-    @property
-    def emotion(self) -> str | None:
-        """What the turn is used as; None where it is not used."""
-        return EMOTION.get(self.label)
-
 
 def session_folders(root: Path) -> dict[str, str]:
-    """Find the folders of a release by the session's name in the corpus: {"Ses01": "Session1", ...}."""
+    """The folders of a release, by the session's name in the corpus: {"Ses01": "Session1", ...}."""
     matches = (SESSION.fullmatch(name) for name in sorted(os.listdir(root)) if os.path.isdir(root / name))
     return {f"Ses{int(match['number']):02d}": match[0] for match in matches if match}
 
@@ -116,21 +87,21 @@ def examine(root: Path, sessions: Iterable[str]) -> tuple[list[Turn], list[Fault
     root
         The folder that holds `Session1`, `Session2` and so on.
     sessions
-        The sessions that must be there (`Ses01`, ...); others are read too.
+        The sessions that are required (`Ses01`, ...); others are read too.
     """
-    doctor = _Doctor(root)
+    reader = _Reader(root)
     folders = session_folders(root)
     for session in sorted(set(sessions) - set(folders)):
-        doctor.fault(f"Session{int(session[3:])}", "folder of the session missing")
-    turns = [turn for session in sorted(folders) for turn in doctor.session(session, folders[session])]
-    return turns, doctor.faults
+        reader.fault(f"Session{int(session[3:])}", "folder of the session is missing")
+    turns = [turn for session in sorted(folders) for turn in reader.session(session, folders[session])]
+    return turns, reader.faults
 
 
-class _Doctor:
-    """Examines the parts of one release; paths are relative to its root, as they stand in the faults.
+class _Reader:
+    """Reads one release and collects its faults; paths are relative to its root, as in the faults.
 
-    A part that cannot be used at all is named once and comes back as None, so that one missing file
-    does not bring a line for each turn in it.
+    A file or folder that cannot be read at all is one fault and becomes None, so that a missing file
+    is not a fault of each turn in it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -141,26 +112,32 @@ class _Doctor:
         self.faults.append(Fault(file, line, ID, reason))
 
     def session(self, session: str, folder: str) -> list[Turn]:
-        found = {part: self._dialogues(session, f"{folder}/{place}", suffix) for part, (place, suffix) in PARTS.items()}
-        if found["evaluation file"] is None:
+        listed = {
+            part: self._dialogues(session, f"{folder}/{place}", suffix) for part, (place, suffix) in PARTS.items()
+        }
+        if listed["evaluation file"] is None:
             return []
         turns = []
-        for dialogue in sorted(set().union(*(names or () for names in found.values()))):
-            for part, names in found.items():
+        for dialogue in sorted(set().union(*(names or () for names in listed.values()))):
+            for part, names in listed.items():
                 if names is not None and dialogue not in names:
                     place, suffix = PARTS[part]
-                    self.fault(f"{folder}/{place}/{dialogue}{suffix}", f"dialogue without its {part}")
-            turns += self._dialogue(
-                dialogue, folder, {part for part, names in found.items() if dialogue in (names or ())}
-            )
+                    self.fault(f"{folder}/{place}/{dialogue}{suffix}", f"{part} of the dialogue is missing")
+            present = {part for part, names in listed.items() if dialogue in (names or ())}
+            turns += self._dialogue(dialogue, folder, present)
         return turns
 
-    def _dialogues(self, session: str, folder: str, suffix: str) -> set[str] | None:
-        """List the dialogues that have a file (or, with no suffix, a folder) in `folder`."""
+    def _list(self, folder: str) -> list[str] | None:
         try:
-            names = sorted(os.listdir(self.root / folder))
+            return sorted(os.listdir(self.root / folder))
         except OSError as error:
-            self.fault(folder, f"folder missing or unreadable ({error.strerror})")
+            self.fault(folder, f"folder is missing or cannot be read ({error.strerror})")
+            return None
+
+    def _dialogues(self, session: str, folder: str, suffix: str) -> set[str] | None:
+        """The dialogues that have a file (or, without a suffix, a folder) in `folder`."""
+        names = self._list(folder)
+        if names is None:
             return None
         dialogues = set()
         for name in names:
@@ -184,12 +161,12 @@ class _Doctor:
             if texts is not None and name not in texts:
                 self.fault(transcription, f"turn '{name}' has no line", ID=name)
             if files is not None and name not in files:
-                self.fault(wav, "turn without its wav", ID=name)
+                self.fault(wav, "wav of the turn is missing", ID=name)
             elif files is not None:
                 duration = self._duration(wav, name)
             turns.append(Turn(name, label, wav, duration, (texts or {}).get(name, "")))
         for name in sorted((files or set()) - set(labels)):
-            self.fault(f"{wavs}/{name}.wav", "wav of no turn in the evaluation", ID=name)
+            self.fault(f"{wavs}/{name}.wav", "wav of a turn that is not in the evaluation file", ID=name)
         return turns
 
     def _lines(self, path: str) -> list[str] | None:
@@ -198,10 +175,10 @@ class _Doctor:
             # Not splitlines(): it also breaks at characters that are no line ends to an editor.
             return [line.strip() for line in content.decode("utf-8-sig").split("\n")]
         except OSError as error:
-            self.fault(path, f"text file unreadable ({error.strerror})")
+            self.fault(path, f"text file cannot be read ({error.strerror})")
         except UnicodeDecodeError as error:
             number = content.count(b"\n", 0, error.start) + 1
-            self.fault(path, "text file not in UTF-8", number)
+            self.fault(path, "text file is not UTF-8", number)
         return None
 
     def _evaluation(self, path: str, dialogue: str) -> dict[str, str] | None:
@@ -209,7 +186,7 @@ class _Doctor:
         labels: dict[str, str] = {}
         lines = self._lines(path)
         for number, line in enumerate(lines or [], 1):
-            # A line that names a turn is a turn's line, even if its bracket is lost.
+            # A line that names a turn is a turn's line, even without its bracket.
             if line.startswith("%") or not (line.startswith("[") or TURN.search(line)):
                 continue
             match = EVALUATION_LINE.fullmatch(line)
@@ -222,21 +199,21 @@ class _Doctor:
                 self.fault(path, f"turn '{name}' of another dialogue", number, name)
                 continue
             if name in labels:
-                self.fault(path, f"turn '{name}' evaluated twice", number, name)
+                self.fault(path, f"turn '{name}' is evaluated twice", number, name)
                 continue
             labels[name] = label
             if label not in LABELS:
                 self.fault(path, f"turn '{name}' has the unknown label {label!r}", number, name)
-            # From turn to turn times may well run backwards: the file is in the order of the names.
+            # Times may run backwards from turn to turn, as the file is in the order of the names.
             if float(match["end"]) < float(match["start"]):
                 times = f"ends at {match['end']} s, before it starts at {match['start']} s"
                 self.fault(path, f"turn '{name}' {times}", number, name)
         if lines is not None and not labels:
-            self.fault(path, "evaluation file without a turn")
+            self.fault(path, "evaluation file has no turn")
         return labels or None
 
     def _transcription(self, path: str) -> dict[str, str] | None:
-        """Read the text of each turn as it stands; lines that carry no rated turn are passed over."""
+        """Read the text of each turn; lines of no turn are skipped."""
         lines = self._lines(path)
         texts: dict[str, str] = {}
         for number, line in enumerate(lines or [], 1):
@@ -245,31 +222,28 @@ class _Doctor:
                 name, text = match["turn"], match["text"]
                 first = texts.setdefault(name, text)
                 if text != first and normalise(text, ENGLISH) != normalise(first, ENGLISH):
-                    self.fault(path, f"turn '{name}' has another transcript above", number, name)
+                    self.fault(path, f"turn '{name}' has a different transcript above", number, name)
             elif not match and TURN.search(line):
                 self.fault(path, f"malformed transcript line {line[:80]!r}", number)
         return None if lines is None else texts
 
     def _wavs(self, folder: str) -> set[str] | None:
-        try:
-            names = os.listdir(self.root / folder)
-        except OSError as error:
-            self.fault(folder, f"folder missing or unreadable ({error.strerror})")
+        names = self._list(folder)
+        if names is None:
             return None
         return {name[: -len(".wav")] for name in names if name.endswith(".wav") and not name.startswith("._")}
 
     def _duration(self, wav: str, name: str) -> float | None:
-        """Measure a sound wav, in seconds; of a broken one, name everything that is wrong with it."""
-        try:
-            found = header.examine(self.root / wav)
-        except OSError as error:
-            self.fault(wav, str(error), ID=name)
-            return None
+        """Seconds of a wav; None for one with faults."""
         wrong = []
-        if found.rate != header.SAMPLE_RATE:
-            wrong.append(f"wav at {found.rate} Hz, not {header.SAMPLE_RATE}")
-        if found.channels != 1:
-            wrong.append(f"wav of {found.channels} channels, not 1")
+        try:
+            header = examine_audio(self.root / wav)
+            if header.rate != SAMPLE_RATE:
+                wrong.append(f"wav at {header.rate} Hz, not {SAMPLE_RATE}")
+            if header.channels != 1:
+                wrong.append(f"wav with {header.channels} channels, not 1")
+        except OSError as error:
+            wrong.append(str(error))
         for reason in wrong:
             self.fault(wav, reason, ID=name)
-        return None if wrong else found.duration
+        return None if wrong else header.duration

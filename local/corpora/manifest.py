@@ -1,4 +1,4 @@
-"""Tables of utterances: the one form in which a corpus enters the pipeline.
+"""Tables of utterances: the one form in which every corpus enters the pipeline.
 
 A table is a pandas DataFrame whose columns are all text but `duration`; on disk it is a CSV in
 SpeechBrain's column style, sorted by ID.
@@ -7,7 +7,7 @@ SpeechBrain's column style, sorted by ID.
 ID         name of the utterance, unique in the corpus
 duration   seconds
 wav        path of the audio file, beginning with `$data_root`
-spk_id     the person who speaks; empty where the corpus does not say
+spk_id     the person who speaks, or empty
 gender     `F`, `M` or empty
 session    recording session, or empty
 recording  the recording (dialogue) that the utterance was cut from, or empty
@@ -39,13 +39,13 @@ def write(path: Path, table: pd.DataFrame) -> None:
 
 
 def lines(table: pd.DataFrame) -> np.ndarray:
-    """[n] the lines that `write` would write of n utterances, in their order: text that many manifests share."""
+    """[n] the lines that `write` would write for n utterances, in their order: once for many manifests."""
     text = table.loc[:, list(COLUMNS)].to_csv(index=False, header=False, lineterminator="\n")
     return np.array(text.split("\n")[:-1], object)
 
 
 def write_lines(path: Path, some: Iterable[str]) -> None:
-    """Write a table of utterances of some of their `lines`, whole or not at all."""
+    """Write a table of utterances from some of their `lines`, whole or not at all."""
     with atomic(path) as file:
         file.writelines(f"{line}\n" for line in (",".join(COLUMNS), *some))
 
@@ -56,28 +56,21 @@ def read(path: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        The file is absent, or not a table of utterances.
+        The file is missing, or not a table of utterances.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)
+        if tuple(table.columns) != COLUMNS:
+            raise ValueError(f"it has the columns {','.join(table.columns)}, not {','.join(COLUMNS)}")
+        table = table.astype({"duration": float})
+        if not table["duration"].between(0, float("inf"), inclusive="neither").all():
+            raise ValueError("a duration is not above 0")
     except FileNotFoundError:
         raise UserError(f"there is no manifest {path}", "run the stages before this one: ./run.sh --stage 0") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise _broken(path, error) from None
-    if tuple(table.columns) != COLUMNS:
-        raise _broken(path, f"it has the columns {','.join(table.columns)}, not {','.join(COLUMNS)}")
-    try:
-        table = table.astype({"duration": float})
-    except ValueError as error:
-        raise _broken(path, error) from None
-    if not table["duration"].between(0, float("inf"), inclusive="neither").all():
-        raise _broken(path, "it has a duration that is not above 0")
+    except ValueError as error:  # of pandas, too, which ends its messages with a newline
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not a table of utterances: {reason}", "run --stage 0 --force true") from None
     return table
-
-
-def _broken(path: Path, reason: Exception | str) -> UserError:
-    reason = " ".join(str(reason).split())  # pandas ends its messages with a newline
-    return UserError(f"{path} is not a table of utterances: {reason}", "make it anew with --stage 0 --force true")
 
 
 def labels(table: pd.DataFrame) -> list[str]:

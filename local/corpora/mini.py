@@ -1,18 +1,18 @@
 """The mini corpus: ten synthetic actors in the exact shape of the IEMOCAP release, made in seconds.
 
-It is there to run the pipeline from end to end without a licence, a download or a GPU. The voices are
-libespeak-ng's, the sentences our own, and an emotion is a matter of rate, pitch, pitch range and loudness,
-so its figures say nothing of real speech.
+It runs the pipeline from end to end without a licence, a download or a GPU. The voices are libespeak-ng's,
+the sentences our own, and emotions differ in rate, pitch, pitch range and loudness alone, so its figures
+say nothing of real speech.
 
 The release has what the real one has, traps included: improvised and scripted dialogues in which both
 actors speak, `exc` beside `hap`, turns labelled `fru`, `xxx` and so on, dialogues with a suffix
-(`Ses03M_impro05a`), evaluations in the order of names and transcripts in that of time, `_FXX0` turns that
-only the transcripts know, AppleDouble files, sub-folders with single ratings, noise tags, and one turn that
+(`Ses03M_impro05a`), evaluations in the order of names and transcripts in that of time, `_FXX0` turns in
+the transcripts alone, AppleDouble files, sub-folders with single ratings, noise tags, and one turn that
 is a laugh without a word. Each actor says 12 turns of each of the four classes and 8 others. The lines of a
-script are the same in every session; the emotions are not, so that words do not tell the emotion.
+script are the same in every session, and their emotions differ, so that words do not reveal the emotion.
 
-Chance comes from generators seeded by the seed and a name (of an actor, a dialogue, a turn): the same seed
-gives the same bytes.
+Random numbers are seeded by the seed and a name (of an actor, a dialogue, a turn): the same seed gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Manner:
     pitch: float  # 0 to 100; 50 is the voice's own
     pitch_range: float  # 0 to 100; 50 is the voice's own
     level: float  # RMS of the speech, dB of full scale
-    brightness: float  # -1 to 1, see `_brighten`
+    brightness: float  # -1 to 1, see `_say`
 
 
 MANNERS = {
@@ -78,7 +78,7 @@ MANNERS = {
     "oth": Manner(185, 50, 50, -26, 0.00),
     "xxx": Manner(190, 55, 60, -25, 0.00),  # the raters did not agree
 }
-JITTER = Manner(14, 6, 12, 1.5, 0.10)  # standard deviations from turn to turn; without them it were too easy
+JITTER = Manner(14, 6, 12, 1.5, 0.10)  # standard deviations from turn to turn, lest the task be too easy
 PEAK = 0.95  # of full scale, at most
 MARGIN = 0.05  # seconds of silence on either side of the speech
 
@@ -117,19 +117,9 @@ class Turn:
 
 
 def read(data: Path | None, partial: bool = False) -> Corpus:
-    """Examine the mini corpus in the folder `data`, after making it if it is missing or out of date.
+    """Examine the mini corpus after making it, if it is missing or out of date; see `local.corpora`.
 
-    Parameters
-    ----------
-    data
-        The folder that holds the release, or the release itself; None: `.cache/mini` of this repository.
-    partial
-        Go on without what is missing or broken, as for IEMOCAP.
-
-    Raises
-    ------
-    UserError
-        The corpus cannot be made there, or what is there is broken.
+    `data` is the folder that holds the release, or the release itself; None: `.cache/mini` of this repository.
     """
     data = DEFAULT_FOLDER if data is None else Path(data).expanduser()
     return iemocap.read_release(make(data.parent if _is_mini(data) else data), FACTS, partial)
@@ -264,7 +254,7 @@ def _write_dialogue(root: Path, dialogue: str, turns: list[Turn], seed: int) -> 
 
 def _say(turn: Turn, rng: Random) -> np.ndarray:
     """Speak a turn in a manner near its label's: samples [frames], int16, 16 kHz."""
-    from scipy.signal import resample_poly  # here, for it takes longer to import than to read a corpus that is made
+    from scipy.signal import resample_poly  # here, as its import takes longer than reading an existing corpus
 
     means, deviations = astuple(MANNERS[turn.label]), astuple(JITTER)
     manner = Manner(*(rng.gauss(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)))
@@ -277,18 +267,11 @@ def _say(turn: Turn, rng: Random) -> np.ndarray:
     )
     common = math.gcd(rate, SAMPLE_RATE)
     speech = resample_poly(samples / 32768, SAMPLE_RATE // common, rate // common)
-    speech = _brighten(speech, manner.brightness)
-    heard = np.flatnonzero(np.abs(speech) > 0.01 * np.abs(speech).max())
-    speech = speech[heard[0] : heard[-1] + 1]
+    # y[n] = x[n] - brightness * x[n - 1] tilts the spectrum as vocal effort does: a loud voice has more of the high
+    # frequencies. So loudness reaches an encoder that normalises the level of each utterance.
+    speech = speech - manner.brightness * np.concatenate(([0.0], speech[:-1]))
+    audible = np.flatnonzero(np.abs(speech) > 0.01 * np.abs(speech).max())
+    speech = speech[audible[0] : audible[-1] + 1]
     gain = 10 ** (manner.level / 20) / np.sqrt(np.mean(speech**2))
     speech *= min(gain, PEAK / np.abs(speech).max())
     return np.pad((speech * 32768).round().astype(np.int16), round(MARGIN * SAMPLE_RATE))
-
-
-def _brighten(speech: np.ndarray, brightness: float) -> np.ndarray:
-    """Tilt the spectrum as vocal effort does: y[n] = x[n] - brightness * x[n - 1].
-
-    A loud voice is not only stronger but has more of the high frequencies, a soft one less. That is how
-    loudness reaches an encoder that normalises the level of each utterance.
-    """
-    return speech - brightness * np.concatenate(([0.0], speech[:-1]))

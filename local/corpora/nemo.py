@@ -7,9 +7,9 @@ The release (github.com/amu-cai/nEMO) is a folder with
 - `samples/<file_id>`: mono WAV at 24 kHz, named `<speaker>_<emotion>_<sentence>.wav`.
 
 9 actors speak 90 sentences in anger, fear, happiness, neutral, sadness and surprise: 4,481
-utterances, as some actors are incomplete. A selection of emotions, or another audio format named
-in file_id, is read just as well. Every actor speaks every sentence, so folds by speaker share
-their text: word error rates of a model trained on the other actors are those of known sentences.
+utterances, as some actors are incomplete. A selection of emotions, or another audio format in
+file_id, is read as well. Every actor speaks every sentence, so in folds by speaker the sentences
+of the test set are also in the training set, and word error rates are those of known sentences.
 """
 
 from __future__ import annotations
@@ -41,22 +41,16 @@ GENDERS = {"female": "F", "male": "M"}
 
 
 def read(data: Path | None, partial: bool = False) -> Corpus:
-    """Examine nEMO in the folder `data`.
-
-    Raises
-    ------
-    UserError
-        `data` is not nEMO; or, unless `partial`, anything in it is missing or broken, with every
-        fault named.
-    """
+    """Examine nEMO in the folder `data`; see `local.corpora`."""
     if data is None:
-        raise UserError("corpus nemo: its folder is not given", "--data /path/to/nEMO")
+        raise UserError("corpus nemo needs its folder", "--data /path/to/nEMO")
     root = Path(data).resolve()
     path = root / "data.tsv"
     if not os.path.isfile(path):  # Path.is_file raises where it may not look
         raise UserError(f"{data} is not nEMO: it has no file data.tsv", "--data /path/to/nEMO")
     faults: list[Fault] = []
-    utterances = gather(path, rows(path, REQUIRED, faults, delimiter="\t", quoting=csv.QUOTE_NONE), _utterance, faults)
+    records = rows(path, REQUIRED, faults, delimiter="\t", quoting=csv.QUOTE_NONE)
+    utterances = gather(path, records, _utterance, faults)
     raise_faults("nemo", faults, partial)
     if not utterances:
         raise UserError(f"{path} lists no utterance that can be used", "--data /path/to/nEMO, with its samples")
@@ -65,7 +59,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
 
 
 def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
-    """Bring a row into the form of `local.corpora.manifest`, and say what is wrong with it."""
+    """The columns of `local.corpora.manifest` of a row, and what is wrong with it."""
     wrong = [f"{column} is empty" for column in ("file_id", "speaker_id") if not row[column]]
     if row["emotion"] not in EMOTIONS:
         wrong.append(f"emotion {row['emotion']!r} is none of {', '.join(EMOTIONS)}")

@@ -1,4 +1,4 @@
-"""Tables with a row an utterance: reading them with every fault named, and making utterances of the rows."""
+"""Tables of a corpus with a row an utterance: read with every fault named, and made into utterances."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from local.corpora.manifest import DATA_ROOT
 
 NOT_TEXT = re.compile("[\0\udc80-\udcff]")  # a zero byte, and what surrogateescape makes of bytes outside UTF-8
 
-# Of these no two values may be one to a disk that knows no case (of a Mac, of Windows): folds and so folders are named
-# after the first three, and `Ann` beside `ann` is one person, or one emotion, spelled in two ways.
+# No two values of these may differ in case alone: folders are named after the first three, and disks of a Mac or of
+# Windows ignore case; and `Ann` beside `ann` is one person, or one emotion, spelled in two ways.
 SPELLED = ("spk_id", "session", "recording", "emo", "ID", "wav")
 UNIQUE = ("ID", "wav")
 
@@ -28,70 +28,70 @@ Row = dict[str, str]
 def rows(path: Path, required: Iterable[str], faults: list[Fault], **dialect) -> list[tuple[int, Row]]:
     """Read a table with a header: the line in which each row begins, and its fields by column.
 
-    Fields are stripped of blanks around them; empty rows are passed over.
+    Fields lose the blanks around them; empty rows are skipped.
 
     Parameters
     ----------
     path
         A text file in UTF-8, with or without byte order mark.
     required
-        Columns that must be there.
+        Columns that the table must have.
     faults
-        Empty; takes one for each row that is left out: not UTF-8, a zero byte, wrong quotes or
+        Empty; receives one for each row that is left out: not UTF-8, a zero byte, wrong quotes or
         number of fields.
     dialect
-        What Python's csv.reader takes.
+        Options of Python's csv.reader.
 
     Raises
     ------
     UserError
-        The header is absent, broken, or lacks a column or has it twice.
+        The header is missing, broken, or lacks a column or has it twice.
     """
     records = _records(path, faults, **dialect)
     line, header = next(records, (1, []))
     if faults:  # the true header is among them
-        raise UserError(f"the header of the table cannot be read: {faults[0]}", "save the table anew, as UTF-8")
+        raise UserError(f"the header of the table cannot be read: {faults[0]}", "save the table again, as UTF-8")
     wrong = [f"lacks {column}" for column in required if column not in header]
     wrong += [f"repeats {column}" for column, n in Counter(filter(None, header)).items() if n > 1]
     if wrong:
         has = f"it has {', '.join(header)}" if header else "it is empty"
         raise UserError(f"{path}:{line}: the header {' and '.join(wrong)} ({has})", "name each column once in line 1")
-    found = []
+    good = []
     for line, fields in records:
         if len(fields) == len(header):
-            found.append((line, dict(zip(header, fields, strict=True))))
+            good.append((line, dict(zip(header, fields, strict=True))))
         else:
             faults.append(Fault(path.name, line, "", f"{len(fields)} fields where the header has {len(header)}"))
-    return found
+    return good
 
 
 def gather(
     path: Path,
-    found: Iterable[tuple[int, Row]],
+    records: Iterable[tuple[int, Row]],
     utterance: Callable[[Path, Row], tuple[Row, list[str]]],
     faults: list[Fault],
 ) -> dict[int, dict]:
-    """Make utterances of rows: durations from the audio files, IDs and files unique, no name spelled in two ways.
+    """Make utterances of rows: with durations from the audio files, unique IDs and files, names spelled in one way.
 
     Parameters
     ----------
     path
         The table; its folder becomes `$data_root`.
-    found
-        What `rows` returned.
+    records
+        As from `rows`.
     utterance
-        Turns (folder, row) into the columns of `local.corpora.manifest` but `duration`, with `wav`
-        relative to the folder, and says what is wrong with the row.
+        Turns (folder, row) into the columns of `local.corpora.manifest` except `duration`, with `wav`
+        relative to the folder, and a list of what is wrong with the row.
     faults
-        Takes every fault of every row.
+        Receives every fault of every row.
 
     Returns
     -------
     dict
-        The utterances that have no fault, by line, in the order of the table.
+        The utterances without a fault, by line, in the order of the table.
     """
     good, first = {}, {}
-    for line, row in found:
+    for line, row in records:
         columns, wrong = utterance(path.parent, row)
         wrong += _clashes(columns, line, first)
         wav = columns["wav"]
@@ -110,31 +110,29 @@ def gather(
 
 
 def _clashes(columns: Row, line: int, first: dict[tuple[str, str], tuple[str, int]]) -> list[str]:
-    """Say which values of a row stand above already; `first` takes the value and line where each came first."""
+    """Say which values of a row are those of an earlier one; `first` receives each value and its first line."""
     wrong = []
     for column in SPELLED:
         value = columns[column]
-        if not value:
-            continue
         folded = unicodedata.normalize("NFC", value).casefold()
-        above, where = first.setdefault((column, folded), (value, line))
-        if above != value:
-            wrong.append(f"{column} {value!r} is {above!r} of line {where} in another spelling")
-        elif column in UNIQUE and where != line:
+        earlier, where = first.setdefault((column, folded), (value, line))
+        if value and earlier != value:
+            wrong.append(f"{column} {value!r} is {earlier!r} of line {where} in another spelling")
+        elif value and column in UNIQUE and where != line:
             wrong.append(f"{column} {value!r} is in line {where} already")
-            break  # two rows of one file have one ID, too, unless they give others
+            break  # two rows of one file have the same default ID, too
     return wrong
 
 
 def _records(path: Path, faults: list[Fault], **dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line and the fields of each record that is not empty; unreadable ones become faults."""
+    """Yield the line and the fields of each record that is not empty; what cannot be read becomes a fault."""
     try:
         text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}", "see to its permissions") from None
+        raise UserError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, **dialect)
     while True:
-        line = reader.line_num + 1  # a quoted field may hold newlines: the record begins here and ends further down
+        line = reader.line_num + 1  # where the record begins: a quoted field may have newlines
         try:
             fields = [field.strip() for field in next(reader)]
         except StopIteration:

@@ -1,8 +1,8 @@
-"""What only the samples of audio files tell, told once and remembered: NaN, silence, what cannot be decoded.
+"""Faults that only the samples of audio files show: NaN, silence, what cannot be decoded.
 
-Stage 0 reads headers. The audio store (see `local.data.store`) is the first to read all samples; what it
-finds goes to `manifests/<corpus>/unsound.json`, and stage 0, run again, counts it among the faults of
-the corpus as long as the files are the same by size and time.
+Stage 0 reads headers. The audio store (see `local.data.store`), which reads all samples, writes such
+faults to `manifests/<corpus>/unsound.json`; stage 0 counts them among the faults of the corpus as long
+as the files have the same size and time.
 """
 
 from __future__ import annotations
@@ -10,29 +10,31 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from local.core.errors import UserError
 from local.core.files import atomic
-from local.corpora import manifest
-from local.corpora.faults import Fault
+from local.corpora import Corpus, manifest
+from local.corpora.faults import Fault, raise_faults
 
 NAME = "unsound.json"
-REMEDY = "mend them, or go on without them (--partial true); then run again from stage 0, with --force true"
+REMEDY = "fix them, or go on without them (--partial true); then run again from stage 0, with --force true"
 
 
 def to_faults(reasons: Mapping[str, list[str]]) -> list[Fault]:
-    """Make faults of what the store says: by ID, file and reason."""
+    """Make faults of the store's: by ID, file and reason."""
     return [Fault(file, None, name, reason) for name, (file, reason) in reasons.items()]
 
 
 def save(folder: Path, table: pd.DataFrame, data_root: Path, reasons: Mapping[str, list[str]]) -> None:
-    """Write down what is wrong with the samples of a table's utterances; keep what is known of others."""
+    """Write what is wrong with the samples of a table's utterances; keep what is known of others."""
     ours = set(table["ID"])
-    known = {name: each for name, each in _read(folder).items() if name not in ours}
-    for name, (file, reason) in reasons.items():
-        known[name] = {"file": file, "reason": reason, "seen": _seen(data_root / file)}
+    known = {name: fault for name, fault in _read(folder).items() if name not in ours}
+    for name, (wav, reason) in reasons.items():
+        known[name] = {"file": wav, "reason": reason, "seen": _size_and_time(data_root / wav)}
     if known:
         with atomic(folder / NAME) as file:
             json.dump(known, file, indent=1, ensure_ascii=False)
@@ -42,25 +44,41 @@ def save(folder: Path, table: pd.DataFrame, data_root: Path, reasons: Mapping[st
 
 
 def load(folder: Path, table: pd.DataFrame, data_root: Path) -> list[Fault]:
-    """Name the utterances of a table that are known to be unsound, and whose files have not changed since."""
+    """The known faults of a table's utterances whose files have not changed since."""
     known = _read(folder)
-    relative = table["wav"].str.removeprefix(f"{manifest.DATA_ROOT}/")
+    files = table["wav"].str.removeprefix(f"{manifest.DATA_ROOT}/")
     return [
         Fault(file, None, name, known[name]["reason"])
-        for name, file in zip(table["ID"], relative, strict=True)
-        if name in known and known[name]["file"] == file and known[name]["seen"] == _seen(data_root / file)
+        for name, file in zip(table["ID"], files, strict=True)
+        if name in known and known[name]["file"] == file and known[name]["seen"] == _size_and_time(data_root / file)
     ]
+
+
+def leave_out(corpus: Corpus, folder: Path, partial: bool) -> Corpus:
+    """Leave out the utterances that `folder` knows to have unsound samples.
+
+    Raises
+    ------
+    UserError
+        There are any, unless `partial`; or no other is left.
+    """
+    faults = load(folder, corpus.table, corpus.root)
+    raise_faults(corpus.name, faults, partial)
+    sound = corpus.table[~corpus.table["ID"].isin([fault.ID for fault in faults])]
+    if sound.empty:
+        raise UserError(f"no utterance of {corpus.name} can be used: {faults[0]}", "replace its audio files")
+    return replace(corpus, table=sound, faults=corpus.faults + faults, rejected=corpus.rejected + len(faults))
 
 
 def _read(folder: Path) -> dict[str, dict]:
     try:
         return json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # absent or damaged: the store will find them again
+    except (FileNotFoundError, ValueError):  # missing or damaged: the store will find the faults again
         return {}
 
 
-def _seen(path: Path) -> list[int]:
-    """Size and time of change of a file; nothing of one that is gone."""
+def _size_and_time(path: Path) -> list[int]:
+    """Size and time of change of a file; nothing of one that is missing."""
     try:
         stat = os.stat(path)
     except OSError:

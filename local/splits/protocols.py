@@ -1,7 +1,7 @@
-"""Protocols: which utterances are tested together, which validate, which train.
+"""Protocols: which utterances are tested together, which are for validation, which for training.
 
-A protocol names every utterance's test fold; a validation names, within a fold, what is held out
-of the rest to choose the epoch. Both are functions of the table of utterances alone.
+A protocol names the fold in which an utterance is tested; a validation names, within a fold, which
+of the other utterances choose the epoch. Both depend on the table of utterances alone.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from local.core.errors import UserError
 RecordingFold = Callable[[str], str]
 
 WORDS = {
-    "recording": "each fold tests whole recordings; the speakers heard in them also train",
-    "speaker": "each fold tests all that one speaker says; that speaker is heard nowhere else",
-    "session": "each fold tests a whole session; its speakers are heard nowhere else",
+    "recording": "each fold tests whole recordings, whose speakers are also in the training set",
+    "speaker": "each fold tests all utterances of one speaker, who is not in the training or validation set",
+    "session": "each fold tests a whole session, whose speakers are not in the training or validation set",
 }
 VALID_WORDS = {
     "partner": "another speaker (of the same session, where there are sessions) chooses the epoch",
-    "recordings": "whole recordings held out of the training part, about 10 % of it, choose the epoch",
+    "recordings": "whole recordings held out of the training set, about 10 % of it, choose the epoch",
     "none": "nothing is held out: the last epoch is taken",
 }
 HOLD_TEXT = "-hold_text"  # behind the name of a protocol whose folds hold text out
-HOLD_TEXT_WORDS = "of its turns a third is tested, by sentence; these sentences are heard nowhere else"
-TEXT_SHARES = 3  # every how manyth sentence a fold holds out
-LEFT_OUT = "left out"  # the part of an utterance that neither trains nor tests
+HOLD_TEXT_WORDS = "only a third of the sentences is tested, and these are in no other set"
+TEXT_SHARES = 3  # a fold holds out one sentence of so many
+SETS = ("train", "valid", "test")
+LEFT_OUT = "left out"  # in place of a set, where text is held out
 COLUMN = {"recording": "recording", "speaker": "spk_id", "session": "session"}
-HELD_OUT = 0.1  # share of the training part that `recordings` holds out
+HELD_OUT = 0.1  # share of the training set that `recordings` holds out
 MOST_RECORDING_FOLDS = 10
-MOST_LINES = 20  # of unfit folds
+MOST_MANIFEST_LINES = 100_000_000  # of all folds: some 15 GB
+MOST_LINES = 20  # of a message
+FIX = "correct the corpus or its columns, or take another --protocol"
 
 
 def describe(name: str) -> str:
@@ -48,6 +51,27 @@ def default_valid(protocol: str, table: pd.DataFrame) -> str:
     return "recordings" if (table["recording"] != "").all() else "none"
 
 
+def split_all(
+    table: pd.DataFrame, protocol: str, valid: str, text_held: bool = False, recording_fold: RecordingFold | None = None
+) -> dict[str, pd.Series]:
+    """Name the set of every utterance, by fold; see `test_folds`, `split` and `hold_text`.
+
+    Raises
+    ------
+    UserError
+        The corpus does not serve the protocol or the validation, or would have too many folds.
+    """
+    folds = test_folds(table, protocol, recording_fold)
+    assert_partition(table, folds)
+    refuse_too_many(protocol, folds)
+    splits = {fold: split(table, folds, fold, valid) for fold in sorted(folds.unique())}
+    if text_held:
+        splits = {fold: hold_text(table, sets, rank) for rank, (fold, sets) in enumerate(splits.items())}
+    for fold, sets in splits.items():
+        assert_sets(fold, sets)
+    return splits
+
+
 def test_folds(table: pd.DataFrame, protocol: str, recording_fold: RecordingFold | None = None) -> pd.Series:
     """Name the fold that tests each utterance.
 
@@ -58,13 +82,13 @@ def test_folds(table: pd.DataFrame, protocol: str, recording_fold: RecordingFold
     protocol
         One of `WORDS`.
     recording_fold
-        The fold of a recording, where the corpus says (see `local.corpora`); otherwise recordings
-        are folds themselves, or are dealt in their order to ten.
+        The fold of a recording, where the corpus says (see `local.corpora`); otherwise each recording
+        is a fold, or more than ten of them are dealt in their order to ten.
 
     Raises
     ------
     UserError
-        The corpus cannot serve the protocol.
+        The corpus does not serve the protocol.
     """
     if protocol not in WORDS:
         raise UserError(f"unknown protocol '{protocol}'", f"take one of: {' '.join(WORDS)}")
@@ -73,93 +97,74 @@ def test_folds(table: pd.DataFrame, protocol: str, recording_fold: RecordingFold
         lacking = int((column == "").sum())
         reason = f"{lacking} of its {len(column)} utterances have no {column.name}" if lacking else "there is only one"
         others = [name for name in WORDS if serves(table, name)]
-        remedy = f"it can serve: {' '.join(others)}" if others else "add a column spk_id, session or recording to it"
+        remedy = f"take one of: {' '.join(others)}" if others else "add a column spk_id, session or recording to it"
         raise UserError(f"this corpus cannot serve protocol '{protocol}' (column {column.name}): {reason}", remedy)
     if protocol != "recording":
         return column
     names = sorted(column.unique())
     if recording_fold is None:
-        recording_fold = {
-            name: name if len(names) <= MOST_RECORDING_FOLDS else f"part{rank % MOST_RECORDING_FOLDS}"
-            for rank, name in enumerate(names)
-        }.__getitem__
+        if len(names) <= MOST_RECORDING_FOLDS:
+            return column
+        recording_fold = {name: f"part{rank % MOST_RECORDING_FOLDS}" for rank, name in enumerate(names)}.__getitem__
     return column.map({name: recording_fold(name) for name in names})
 
 
 def serves(table: pd.DataFrame, protocol: str) -> bool:
-    """Tell whether the table says enough for a protocol."""
+    """Tell whether every utterance has what a protocol divides by, and there are two folds or more."""
     column = table[COLUMN[protocol]]
     return bool((column != "").all()) and column.nunique() > 1
 
 
-def split(table: pd.DataFrame, folds: pd.Series, fold: str, valid: str) -> pd.Series:
-    """Name the part (`train`, `valid`, `test`) of every utterance in one fold.
-
-    Parameters
-    ----------
-    table, folds
-        The utterances and their test folds, as from `test_folds`.
-    fold
-        The fold whose parts are wanted.
-    valid
-        One of `VALID_WORDS`.
-    """
-    if valid not in VALID_WORDS:
-        raise UserError(f"unknown validation '{valid}'", f"take one of: {' '.join(VALID_WORDS)}")
-    part = pd.Series("train", index=table.index)
-    part[folds == fold] = "test"
-    if valid == "partner":
-        part[table["spk_id"] == _partner(table, table["spk_id"][part == "test"])] = "valid"
-    elif valid == "recordings":
-        held_out = _recordings(table["recording"][part == "train"], seed=f"recordings of fold {fold}")
-        part[table["recording"].isin(held_out) & (part == "train")] = "valid"
-    return part
+def assert_partition(table: pd.DataFrame, folds: pd.Series) -> None:
+    """Refuse a corpus with an ID twice, or with an utterance that no fold tests; a `UserError` names the first."""
+    repeated = table["ID"].duplicated()
+    if repeated.any():
+        raise UserError(f"utterance {table['ID'][repeated].iloc[0]} is twice in the corpus", FIX)
+    untested = folds.isna() | (folds == "")
+    if untested.any():
+        raise UserError(f"utterance {table['ID'][untested].iloc[0]} is tested in no fold", FIX)
 
 
-def refuse_bad_folds(table: pd.DataFrame, parts: Mapping[str, pd.Series]) -> None:
-    """Refuse folds that cannot teach or choose: all of them, by name.
-
-    A test part may lack emotions, or be one utterance: its UA is over the emotions that it has.
-
-    Parameters
-    ----------
-    table
-        The utterances.
-    parts
-        By fold, the part of each utterance.
+def refuse_too_many(protocol: str, folds: pd.Series) -> None:
+    """Refuse folds whose manifests, a line in each fold for every utterance, would fill a disk.
 
     Raises
     ------
     UserError
-        A training part lacks an emotion that the corpus has; or a validation part has a single
-        one, of which a model that knows nothing else has a UA of 1.
+        There would be more than `MOST_MANIFEST_LINES`.
     """
-    labels, wrong = sorted(table["emo"].unique()), []
-    for fold, part in parts.items():
-        absent = set(labels) - set(table["emo"][part == "train"].unique())
-        wrong += [f"fold {fold}: no {label} in the training part" for label in labels if label in absent]
-        chosen_by = table["emo"][part == "valid"].unique()
-        wrong += [f"fold {fold}: nothing but {chosen_by[0]} in the validation part"] if len(chosen_by) == 1 else []
-    if wrong:
-        more = [f"... and {len(wrong) - MOST_LINES} more"] if len(wrong) > MOST_LINES else []
-        raise UserError("\n  ".join([*wrong[:MOST_LINES], *more]), "take another --protocol or --valid, or more data")
+    count = folds.nunique()
+    if count * len(folds) > MOST_MANIFEST_LINES:
+        raise UserError(
+            f"protocol {protocol} has {count:,} folds of {len(folds):,} utterances here: "
+            f"their manifests would have {count * len(folds):,} lines, more than {MOST_MANIFEST_LINES:,}",
+            "put the speakers into ten groups by a column session, and take --protocol session",
+        )
 
 
-def hold_text(table: pd.DataFrame, part: pd.Series, rank: int) -> pd.Series:
+def split(table: pd.DataFrame, folds: pd.Series, fold: str, valid: str) -> pd.Series:
+    """Name the set (of `SETS`) of every utterance in one fold.
+
+    `folds` are the utterances' test folds, as from `test_folds`, and `valid` is one of `VALID_WORDS`.
+    """
+    if valid not in VALID_WORDS:
+        raise UserError(f"unknown validation '{valid}'", f"take one of: {' '.join(VALID_WORDS)}")
+    sets = pd.Series("train", index=table.index)
+    sets[folds == fold] = "test"
+    if valid == "partner":
+        sets[table["spk_id"] == _partner(table, table["spk_id"][sets == "test"])] = "valid"
+    elif valid == "recordings":
+        held_out = _recordings(table["recording"][sets == "train"], seed=f"recordings of fold {fold}")
+        sets[table["recording"].isin(held_out) & (sets == "train")] = "valid"
+    return sets
+
+
+def hold_text(table: pd.DataFrame, sets: pd.Series, rank: int) -> pd.Series:
     """Hold every third sentence out of training and validation, and test nothing else.
 
     Of the distinct transcripts in their order, the fold of `rank` tests those at positions
     `rank`, `rank` + 3, ... (modulo 3): three folds in a row test every sentence. Utterances
-    without a transcript keep their part.
-
-    Parameters
-    ----------
-    table
-        The utterances.
-    part
-        Their parts, as from `split`.
-    rank
-        The place of the fold among the protocol's, from 0.
+    without a transcript keep their set. `sets` are as from `split`, ranks count from 0.
 
     Raises
     ------
@@ -172,11 +177,43 @@ def hold_text(table: pd.DataFrame, part: pd.Series, rank: int) -> pd.Series:
             f"no text can be held out: the corpus has {len(sentences)} different transcripts", "leave out --hold-text"
         )
     held = set(sentences[rank % TEXT_SHARES :: TEXT_SHARES])
-    keep = table["wrd"].isin(held) == (part == "test")
-    kept = part.where(keep | (table["wrd"] == ""), LEFT_OUT)
+    keep = table["wrd"].isin(held) == (sets == "test")
+    kept = sets.where(keep | (table["wrd"] == ""), LEFT_OUT)
     if not (kept == "test").any():
         raise UserError("a fold tests none of the sentences that it holds out", "leave out --hold-text")
     return kept
+
+
+def assert_sets(fold: str, sets: pd.Series) -> None:
+    """Refuse an empty training or test set, or an utterance in a set of another name, with a `UserError`."""
+    if not sets.isin((*SETS, LEFT_OUT)).all():
+        raise UserError(f"fold {fold}: an utterance is in no set", FIX)
+    for name, words in (("train", "training"), ("test", "test")):
+        if not (sets == name).any():
+            raise UserError(f"fold {fold}: the {words} set is empty", FIX)
+
+
+def refuse_bad_folds(table: pd.DataFrame, splits: Mapping[str, pd.Series]) -> None:
+    """Refuse folds that cannot teach every emotion, or cannot choose an epoch: all of them, by name.
+
+    A test set may lack emotions, or be one utterance: its UA is over the emotions that it has.
+    `splits` are as from `split_all`.
+
+    Raises
+    ------
+    UserError
+        A training set lacks an emotion of the corpus; or a validation set has only one, for which a
+        model that always says it has a UA of 1.
+    """
+    labels, faults = sorted(table["emo"].unique()), []
+    for fold, sets in splits.items():
+        trained = set(table["emo"][sets == "train"])
+        faults += [f"fold {fold}: no {label} in the training set" for label in labels if label not in trained]
+        validated = table["emo"][sets == "valid"].unique()
+        faults += [f"fold {fold}: only {validated[0]} in the validation set"] if len(validated) == 1 else []
+    if faults:
+        more = [f"... and {len(faults) - MOST_LINES} more"] if len(faults) > MOST_LINES else []
+        raise UserError("\n  ".join([*faults[:MOST_LINES], *more]), "take another --protocol or --valid, or more data")
 
 
 def _partner(table: pd.DataFrame, tested: pd.Series) -> str:
@@ -211,6 +248,6 @@ def _recordings(recordings: pd.Series, seed: str) -> set[str]:
         held += sizes[name]
     if not drawn or len(drawn) == len(order):
         raise UserError(
-            f"no validation part can be held out of {len(order)} recordings", "take --valid none, or --valid partner"
+            f"no validation set can be held out of {len(order)} recordings", "take --valid none, or --valid partner"
         )
     return drawn

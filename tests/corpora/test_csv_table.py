@@ -164,7 +164,7 @@ def test_paths_absolute_above_and_below(tmp_path):
 
 
 def test_paths_through_a_linked_folder(tmp_path, folder):
-    """`..` leads from where a link points, not from where it stands."""
+    """`..` leads from where a link points, not from where the link is."""
     (tmp_path / "far" / "away").mkdir(parents=True)
     link = tmp_path / "far" / "away" / "link"
     link.symlink_to(folder)
@@ -191,8 +191,8 @@ def test_a_relative_table_has_an_absolute_root(folder, monkeypatch):
         ("x.raw,hap", "'x.raw': not audio that libsndfile reads (it has no header)"),
         ("empty.wav,hap", "'empty.wav': holds no samples"),
         ("short.flac,hap", "'short.flac': is cut short"),
-        ("e.wav,h p", "emo 'h p' has other characters than letters, digits, _ and -"),
-        ("e.wav,../up", "emo '../up' has other characters than letters, digits, _ and -"),
+        ("e.wav,h p", "emo 'h p' has characters other than letters, digits, _ and -"),
+        ("e.wav,../up", "emo '../up' has characters other than letters, digits, _ and -"),
         ('"e\n.wav",hap', "wav 'e\\n.wav' has a control character"),
         ("none.wav,hap,one,two", "4 fields where the header has 2"),
         ("none.wav", "1 fields where the header has 2"),
@@ -223,9 +223,9 @@ def test_a_fault_names_its_line(folder, row, fault):
     ("column", "value", "fault"),
     [
         ("ID", "a\tb", "ID 'a\\tb' has a control character"),
-        ("spk_id", "../ann", "spk_id '../ann' cannot name a folder: up to 63 letters, digits, _ . and - can"),
-        ("session", "-1", "session '-1' cannot name a folder: up to 63 letters, digits, _ . and - can"),
-        ("recording", "show 1", "recording 'show 1' cannot name a folder: up to 63 letters, digits, _ . and - can"),
+        ("spk_id", "../ann", "spk_id '../ann' cannot name a folder: give up to 63 letters, digits, _ . and -"),
+        ("session", "-1", "session '-1' cannot name a folder: give up to 63 letters, digits, _ . and -"),
+        ("recording", "show 1", "recording 'show 1' cannot name a folder: give up to 63 letters, digits, _ . and -"),
         ("gender", "woman", "gender 'woman' is none of f, female, m, male"),
         ("style", "acted", "style 'acted' is neither impro nor script"),
     ],
@@ -249,10 +249,10 @@ def test_all_faults_in_one_go_by_physical_line(folder):
     assert [line for line in lines if not line.startswith("own.csv:7: ")] == [
         "own.csv:6: byte '0xE9' is not UTF-8 text",
         "own.csv:8: 4 fields where the header has 3",
-        "own.csv:4: emo 'ha p' has other characters than letters, digits, _ and -",
+        "own.csv:4: emo 'ha p' has characters other than letters, digits, _ and -",
         "own.csv:4: 'e.wav': No such file or directory",
-        "own.csv:2: 'hap' is the emotion of no other utterance that can be used",
-        "own.csv:9: 'sad' is the emotion of no other utterance that can be used",
+        "own.csv:2: no other utterance that can be used has the emotion 'hap'",
+        "own.csv:9: no other utterance that can be used has the emotion 'sad'",
     ]
     # The csv module of Python 3.10 refuses a zero byte itself, in its own words.
     assert len(lines) == 7
@@ -280,7 +280,7 @@ def test_tables_that_cannot_be_used(folder, text, what):
 def test_an_emotion_with_one_utterance(folder):
     soundfile.write(folder / "e.wav", np.zeros(160), 16_000)
     path = table(folder, FOUR + "e.wav,awe\n")
-    assert faults(path) == ["own.csv:6: 'awe' is the emotion of no other utterance that can be used"]
+    assert faults(path) == ["own.csv:6: no other utterance that can be used has the emotion 'awe'"]
     assert read(path, partial=True).table["ID"].tolist() == ["a", "b", "c", "d"]
     with pytest.raises(UserError, match="no utterance"):
         read(table(folder, "wav,emo\na.wav,hap\nb.wav,sad\n"), partial=True)

@@ -24,18 +24,18 @@ def release():
 
 
 def test_release_against_its_table(release):
-    told = pd.read_csv(RELEASE / "data.tsv", sep="\t", quoting=3)
-    told = told.assign(ID=told["file_id"].str[:-4], emo=told["emotion"].str[:3]).sort_values("ID", ignore_index=True)
+    rows = pd.read_csv(RELEASE / "data.tsv", sep="\t", quoting=3)
+    rows = rows.assign(ID=rows["file_id"].str[:-4], emo=rows["emotion"].str[:3]).sort_values("ID", ignore_index=True)
     table = release.table.sort_values("ID", ignore_index=True)
     assert (release.name, release.root, release.faults) == ("nemo", RELEASE.resolve(), [])
     assert tuple(table.columns) == COLUMNS
     assert len(table) == 3076
-    assert table["ID"].equals(told["ID"]) and table["ID"].is_unique
-    assert table["emo"].equals(told["emo"])
-    assert table["spk_id"].equals(told["speaker_id"])
-    assert table["gender"].equals(told["gender"].str[0].str.upper())
+    assert table["ID"].equals(rows["ID"]) and table["ID"].is_unique
+    assert table["emo"].equals(rows["emo"])
+    assert table["spk_id"].equals(rows["speaker_id"])
+    assert table["gender"].equals(rows["gender"].str[0].str.upper())
     assert (table[["session", "recording", "style"]] == "").all(axis=None)
-    assert (table["wav"] == "$data_root/samples/" + told["file_id"]).all()
+    assert (table["wav"] == "$data_root/samples/" + rows["file_id"]).all()
 
 
 def test_release_counts(release):

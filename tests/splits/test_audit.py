@@ -1,22 +1,25 @@
-"""Which files have the same bytes, against digests of all that they hold."""
+"""The leak audit: leaks made by hand, and files of the same bytes against digests of their whole contents."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from small_tables import TEST_SIZES, spoken, toy
 
 from local.core.errors import UserError
-from local.splits import audit
+from local.corpora import iemocap
+from local.splits import audit, protocols
 
-SIZE = 3 * audit.AMID
+SIZE = 3 * audit.MIDDLE
 
 
-def keys(folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
+def audio_keys(folder: Path, contents: dict[str, bytes]) -> dict[str, str]:
     """Write files; return the audit's key of each."""
     for name, content in contents.items():
         (folder / name).write_bytes(content)
@@ -32,19 +35,19 @@ def with_byte(content: bytes, place: int) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("size", [1, 44, audit.AMID - 1, audit.AMID, audit.AMID + 1, SIZE])
-def test_one_byte_makes_another_file_wherever_it_stands(tmp_path, size):
+@pytest.mark.parametrize("size", [1, 44, audit.MIDDLE - 1, audit.MIDDLE, audit.MIDDLE + 1, SIZE])
+def test_one_byte_makes_another_file_at_any_place(tmp_path, size):
     content = np.random.default_rng(1).bytes(size)
     others = {f"at {place}": with_byte(content, place) for place in {0, size // 2, size - 1}}
-    found = keys(tmp_path, {"one": content, "same": content, **others})
+    found = audio_keys(tmp_path, {"one": content, "same": content, **others})
     assert found.pop("one") == found.pop("same") == hashlib.blake2b(content, digest_size=16).hexdigest()
     assert set(found.values()) == {""}
 
 
-def test_files_that_agree_amid_are_told_apart_by_the_rest(tmp_path):
+def test_files_of_equal_middle_differ_by_the_rest(tmp_path):
     silence = bytes(SIZE)
     begins, ends = with_byte(silence, 0), with_byte(silence, SIZE - 1)
-    found = keys(
+    found = audio_keys(
         tmp_path, {"begins": begins, "ends": ends, "silent": silence, "ends too": ends, "longer": silence + b"0"}
     )
     assert (
@@ -58,13 +61,13 @@ def test_all_that_is_equal_is_found_among_many(tmp_path):
     chance = np.random.default_rng(2)
     contents: dict[str, bytes] = {}
     for number in range(600):
-        content = chance.bytes(int(chance.choice([100, audit.AMID, SIZE])))
+        content = chance.bytes(int(chance.choice([100, audit.MIDDLE, SIZE])))
         if contents and chance.random() < 0.3:
             content = contents[f"f{chance.integers(number)}"]
         if chance.random() < 0.3:
             content = with_byte(content, int(chance.integers(len(content))))
         contents[f"f{number}"] = content
-    found = pd.Series(keys(tmp_path, contents))
+    found = pd.Series(audio_keys(tmp_path, contents))
     digests = pd.Series(
         {name: hashlib.blake2b(content, digest_size=16).hexdigest() for name, content in contents.items()}
     )
@@ -72,12 +75,12 @@ def test_all_that_is_equal_is_found_among_many(tmp_path):
     assert 50 < alike.sum() < 550 and found.tolist() == digests.where(alike, "").tolist()
 
 
-def test_files_of_sizes_of_their_own_are_not_opened(tmp_path, monkeypatch):
-    monkeypatch.setattr(audit, "_amid", lambda path: pytest.fail(f"{path} was opened"))
-    assert set(keys(tmp_path, {f"f{size}": bytes(size) for size in range(1, 9)}).values()) == {""}
+def test_files_of_unique_size_are_not_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit, "_digest_middle", lambda path: pytest.fail(f"{path} was opened"))
+    assert set(audio_keys(tmp_path, {f"f{size}": bytes(size) for size in range(1, 9)}).values()) == {""}
 
 
-def test_a_file_that_is_gone_or_closed_is_named(tmp_path):
+def test_a_file_that_is_missing_or_closed_is_named(tmp_path):
     with pytest.raises(UserError, match=r"absent.wav: No such file.*"):
         audit._equal_files(pd.Series([str(tmp_path / "absent.wav")]))
     if os.geteuid():  # the superuser opens everything
@@ -86,3 +89,111 @@ def test_a_file_that_is_gone_or_closed_is_named(tmp_path):
         (tmp_path / "b").chmod(0)
         with pytest.raises(UserError, match="b: Permission denied"):
             audit._equal_files(pd.Series([str(tmp_path / name) for name in "ab"]))
+
+
+# ---------------------------------------------------------------- leaks
+
+
+def audio_less(table: pd.DataFrame) -> pd.DataFrame:
+    """The keys of the audit, each utterance with audio of its own."""
+    columns = {"utterance": "ID", "audio": "wav", "speaker": "spk_id", "recording": "recording", "session": "session"}
+    return pd.DataFrame({kind: table[column] for kind, column in {**columns, "transcript": "wrd"}.items()}).astype(
+        "category"
+    )
+
+
+@pytest.mark.parametrize(("protocol", "valid"), [("speaker", "partner"), *product(TEST_SIZES, ["recordings", "none"])])
+def test_the_audit_passes_all_folds(iemocap_table, protocol, valid):
+    folds = protocols.test_folds(iemocap_table, protocol, iemocap.recording_fold)
+    protocols.assert_partition(iemocap_table, folds)
+    keys = audio_less(iemocap_table)
+    for fold in TEST_SIZES[protocol]:
+        sets = protocols.split(iemocap_table, folds, fold, valid)
+        protocols.assert_sets(fold, sets)
+        found = audit.leaks(fold, keys, sets)
+        audit.refuse(protocol, found)
+        speakers = found[(found["kind"] == "speaker") & (found["parts"] == "train-test")]
+        if protocol == "recording":  # both actors of every tested recording also train
+            assert speakers["share"].tolist() == [1.0] and speakers["count"].tolist() == [TEST_SIZES[protocol][fold]]
+        else:
+            assert speakers.empty
+
+
+@pytest.mark.parametrize("leaks_to", ["train", "valid"])
+@pytest.mark.parametrize(
+    ("protocol", "kind", "column", "fold"),
+    [
+        ("speaker", "speaker", "spk_id", "03F"),
+        ("session", "session", "session", "Ses03"),
+        ("recording", "recording", "recording", "03F"),
+    ],
+)
+def test_one_leaked_utterance_is_found(iemocap_table, protocol, kind, column, fold, leaks_to):
+    folds = protocols.test_folds(iemocap_table, protocol, iemocap.recording_fold)
+    sets = protocols.split(iemocap_table, folds, fold, "none")
+    leak = sets.index[sets == "test"][100]
+    sets[leak] = leaks_to
+    found = audit.leaks(fold, audio_less(iemocap_table), sets)
+    with pytest.raises(UserError) as refusal:
+        audit.refuse(protocol, found)
+    named = iemocap_table[column][leak]
+    shared = int((iemocap_table[column][sets == "test"] == named).sum())
+    message = f"fold {fold}: {shared} utterances share their {kind} across {leaks_to}-test: {named}"
+    assert message in refusal.value.what and f"protocol {protocol}" in refusal.value.what
+
+
+def test_leaks_worked_by_hand():
+    table = toy(spk_id="AABBC", session="11122").assign(
+        recording=list("rsrtu"), wrd=["YES", "NO", "YES", "", ""], wav=list("vwvxy")
+    )
+    sets = pd.Series(["test", "test", "train", "train", "valid"])
+    found = audit.leaks("A", audio_less(table), sets)
+    assert list(found.itertuples(index=False, name=None)) == [
+        ("A", "train-test", "audio", 1, 0.5, "v"),
+        ("A", "train-test", "recording", 1, 0.5, "r"),
+        ("A", "train-test", "session", 2, 1.0, "1"),
+        ("A", "train-valid", "session", 1, 1.0, "2"),
+        ("A", "train-test", "transcript", 1, 0.5, "YES"),
+    ]
+    with pytest.raises(UserError, match="1 utterances share their audio across train-test: v"):
+        audit.refuse("speaker", found)
+    assert audit.describe(found, ["A", "B"]) == [
+        "in 1 of 2 folds, 50 % of the tested utterances share their recording with the training set",
+        "in 1 of 2 folds, 100 % of the tested utterances share their session with the training set",
+        "in 1 of 2 folds, 50 % of the tested utterances share their transcript with the training set",
+    ]
+    assert audit.describe(found, ["B"]) == [
+        "no tested utterance shares its speaker, recording, session or transcript with the training set"
+    ]
+
+
+def test_the_same_audio_under_two_names_is_found_by_its_bytes(tmp_path):
+    for name, content in (("a", b"one"), ("b", b"two"), ("c", b"one")):
+        (tmp_path / name).write_bytes(content)
+    table = toy(spk_id="ABC").assign(wav=["$data_root/a", "$data_root/b", "$data_root/c"], wrd="")
+    keys = audit.keys(table, tmp_path)
+    assert keys["audio"][0] == keys["audio"][2] != keys["audio"][1]
+    found = audit.leaks("A", keys, pd.Series(["test", "train", "valid"]))
+    with pytest.raises(UserError, match="share their audio across valid-test"):
+        audit.refuse("speaker", found)
+    (tmp_path / "b").unlink()
+    with pytest.raises(UserError, match="No such file"):
+        audit.keys(table, tmp_path)
+
+
+def test_an_actor_of_two_sessions_is_a_leak():
+    table = toy(spk_id="ABBC", session="1122").assign(wav=list("wxyz"), wrd="")
+    sets = protocols.split(table, table["session"], "1", "none")
+    with pytest.raises(UserError, match="share their speaker across train-test: B"):
+        audit.refuse("session", audit.leaks("1", audio_less(table), sets))
+
+
+def test_shared_text_stops_a_protocol_that_holds_it_out():
+    table = spoken("ABCDEF")
+    sets = protocols.hold_text(table, protocols.split(table, table["spk_id"], "A", "none"), 0)
+    sets.iloc[6] = "train"  # B says A's first sentence
+    keys = pd.DataFrame({"speaker": table["spk_id"], "transcript": table["wrd"]}).astype("category")
+    found = audit.leaks("A", keys, sets)
+    audit.refuse("speaker", found)
+    with pytest.raises(UserError, match=r"fold A: 1 utterances share their transcript across train-test: A"):
+        audit.refuse("speaker", found, text_held=True)

@@ -1,4 +1,4 @@
-"""Releases in IEMOCAP's shape, broken in one way each: how, what is said of it, and what is lost."""
+"""Releases in IEMOCAP's shape, broken in one way each: how, its faults, and the utterances that are lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAVS = "Session3/sentences/wav/Ses03F_impro01"
 F000, F001, M001 = (f"Ses03F_impro01_{place}" for place in ("F000", "F001", "M001"))
 OF_DIALOGUE = {F000, F001, M001}
 OF_SESSION = OF_DIALOGUE | {f"Ses03M_impro05a_{place}" for place in ("M000", "F000", "M001")}
-ABSENT = "folder missing or unreadable (No such file or directory)"
+ABSENT = "folder is missing or cannot be read (No such file or directory)"
 
 OTHER_EVALUATION = "Session3/dialog/EmoEvaluation/Ses03M_impro05a.txt"
 
@@ -56,11 +56,11 @@ LOST_BRACKET = F000_LINE.removeprefix("[")
 LOST_LABEL = F000_LINE.replace("\tneu", "")
 OTHER_TURN = F000_LINE.replace("Ses03F_impro01", "Ses03M_impro05a")
 M000_OF_OTHER = "[6.2901 - 6.4901]\tSes03M_impro05a_M000\texc\t[2.5000, 2.5000, 2.5000]"
-F000_WAV = f"{WAVS}/{F000}.wav: wav of no turn in the evaluation"
+F000_WAV = f"{WAVS}/{F000}.wav: wav of a turn that is not in the evaluation file"
 
 # What breaks it, the faults besides differing counts, and the utterances that `partial` goes on without.
 BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
-    "session": (remove("Session3"), ["Session3: folder of the session missing"], OF_SESSION),
+    "session": (remove("Session3"), ["Session3: folder of the session is missing"], OF_SESSION),
     "evaluations": (
         remove("Session3/dialog/EmoEvaluation"),
         [f"Session3/dialog/EmoEvaluation: {ABSENT}"],
@@ -72,31 +72,35 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
         set(),
     ),
     "wavs": (remove("Session3/sentences"), [f"Session3/sentences/wav: {ABSENT}"], OF_SESSION),
-    "evaluation": (remove(EVALUATION), [f"{EVALUATION}: dialogue without its evaluation file"], OF_DIALOGUE),
-    "transcription": (remove(TRANSCRIPTION), [f"{TRANSCRIPTION}: dialogue without its transcription file"], set()),
-    "wavs of a dialogue": (remove(WAVS), [f"{WAVS}: dialogue without its folder of wavs"], OF_DIALOGUE),
+    "evaluation": (remove(EVALUATION), [f"{EVALUATION}: evaluation file of the dialogue is missing"], OF_DIALOGUE),
+    "transcription": (
+        remove(TRANSCRIPTION),
+        [f"{TRANSCRIPTION}: transcription file of the dialogue is missing"],
+        set(),
+    ),
+    "wavs of a dialogue": (remove(WAVS), [f"{WAVS}: folder of wavs of the dialogue is missing"], OF_DIALOGUE),
     "evaluation elsewhere": (
         relocate,
         [
-            f"{EVALUATION}: dialogue without its evaluation file",
+            f"{EVALUATION}: evaluation file of the dialogue is missing",
             f"{EVALUATION.replace('Session3', 'Session5')}: dialogue in the folder of another session",
         ],
         OF_DIALOGUE,
     ),
-    "evaluation empty": (write(EVALUATION, b""), [f"{EVALUATION}: evaluation file without a turn"], OF_DIALOGUE),
+    "evaluation empty": (write(EVALUATION, b""), [f"{EVALUATION}: evaluation file has no turn"], OF_DIALOGUE),
     "evaluation not UTF-8": (
         edit(EVALUATION, F001_LINE, F001_LINE + " caf\xe9"),
-        [f"{EVALUATION}:8: text file not in UTF-8"],
+        [f"{EVALUATION}:8: text file is not UTF-8"],
         OF_DIALOGUE,
     ),
     "transcription not UTF-8": (
         edit(TRANSCRIPTION, "an hour", "a caf\xe9"),
-        [f"{TRANSCRIPTION}:4: text file not in UTF-8"],
+        [f"{TRANSCRIPTION}:4: text file is not UTF-8"],
         set(),
     ),
     "evaluation a folder": (
         lambda root: (remove(EVALUATION)(root), (root / EVALUATION).mkdir()),
-        [f"{EVALUATION}: text file unreadable (Is a directory)"],
+        [f"{EVALUATION}: text file cannot be read (Is a directory)"],
         OF_DIALOGUE,
     ),
     "lost bracket": (
@@ -121,7 +125,7 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
     ),
     "turn twice": (
         edit(EVALUATION, F001_LINE, F001_LINE + "\n" + F001_LINE.replace("neu", "sad")),
-        [f"{EVALUATION}:9: turn '{F001}' evaluated twice"],
+        [f"{EVALUATION}:9: turn '{F001}' is evaluated twice"],
         set(),
     ),
     "time backwards": (
@@ -136,7 +140,7 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
     ),
     "two transcripts": (
         edit(TRANSCRIPTION, M000_LINE, M000_LINE + "\n" + M000_LINE.replace("Is it?", "It is!")),
-        [f"{TRANSCRIPTION}:5: turn 'Ses03F_impro01_M000' has another transcript above"],
+        [f"{TRANSCRIPTION}:5: turn 'Ses03F_impro01_M000' has a different transcript above"],
         set(),
     ),
     "malformed transcript": (
@@ -147,15 +151,15 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
         ],
         set(),
     ),
-    "wav missing": (remove(f"{WAVS}/{F000}.wav"), [f"{WAVS}/{F000}.wav: turn without its wav"], {F000}),
+    "wav missing": (remove(f"{WAVS}/{F000}.wav"), [f"{WAVS}/{F000}.wav: wav of the turn is missing"], {F000}),
     "wav of an unused turn missing": (
         remove(f"{WAVS}/Ses03F_impro01_M002.wav"),
-        [f"{WAVS}/Ses03F_impro01_M002.wav: turn without its wav"],
+        [f"{WAVS}/Ses03F_impro01_M002.wav: wav of the turn is missing"],
         set(),
     ),
     "wav of no turn": (
         write(f"{WAVS}/Ses03F_impro01_F009.wav", wav_bytes()),
-        [f"{WAVS}/Ses03F_impro01_F009.wav: wav of no turn in the evaluation"],
+        [f"{WAVS}/Ses03F_impro01_F009.wav: wav of a turn that is not in the evaluation file"],
         set(),
     ),
     "wav of 0 bytes": (cut(f"{WAVS}/{F000}.wav", 0), [f"{WAVS}/{F000}.wav: not audio, the file is empty"], {F000}),
@@ -176,7 +180,7 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
     ),
     "wav of two channels at 8 kHz": (
         write(f"{WAVS}/{F000}.wav", wav_bytes(rate=8000, channels=2)),
-        [f"{WAVS}/{F000}.wav: wav at 8000 Hz, not 16000", f"{WAVS}/{F000}.wav: wav of 2 channels, not 1"],
+        [f"{WAVS}/{F000}.wav: wav at 8000 Hz, not 16000", f"{WAVS}/{F000}.wav: wav with 2 channels, not 1"],
         {F000},
     ),
     "turn in two dialogues": (
@@ -186,17 +190,17 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
     ),
     "session a link to itself": (
         lambda root: (remove("Session3")(root), (root / "Session3").symlink_to("Session3")),
-        ["Session3: folder of the session missing"],
+        ["Session3: folder of the session is missing"],
         OF_SESSION,
     ),
     "session of another case": (
         lambda root: (root / "Session3").rename(root / "session3"),
-        ["Session3: folder of the session missing"],
+        ["Session3: folder of the session is missing"],
         OF_SESSION,
     ),
     "wavs of a dialogue a link to itself": (
         lambda root: (remove(WAVS)(root), (root / WAVS).symlink_to(root / WAVS)),
-        [f"{WAVS}: folder missing or unreadable (Too many levels of symbolic links)"],
+        [f"{WAVS}: folder is missing or cannot be read (Too many levels of symbolic links)"],
         OF_DIALOGUE,
     ),
     "wav a link to itself": (
@@ -206,7 +210,7 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
     ),
     "wav of another case": (
         lambda root: (root / WAVS / f"{F000}.wav").rename(root / WAVS / f"{F000}.WAV"),
-        [f"{WAVS}/{F000}.wav: turn without its wav"],
+        [f"{WAVS}/{F000}.wav: wav of the turn is missing"],
         {F000},
     ),
 }

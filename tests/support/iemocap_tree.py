@@ -125,6 +125,10 @@ SMALL_FACTS = Facts(
     styles={"impro": 6, "script": 8},
     folds={"03F": 3, "03M": 3, "05F": 4, "05M": 4},
     merged={"hap": 2, "exc": 2},
+    emotion_styles={
+        **{"ang impro": 1, "hap impro": 2, "neu impro": 2, "sad impro": 1},
+        **{"ang script": 2, "hap script": 2, "neu script": 2, "sad script": 2},
+    },
 )
 
 

@@ -1,7 +1,7 @@
 """Corpora broken in one way each, as a user's stages 0 to 2 meet them: refused with file, line and reason, all faults
-in one go and nothing written; or, with `--partial true`, set aside in rejected.csv and counted.
+in one go and nothing written; or, with `--partial true`, left out, listed in rejected.csv and counted.
 
-Releases of IEMOCAP's shape are broken in `broken_releases`, which the doctor's own test shares.
+Releases of IEMOCAP's shape are broken in `broken_releases`, which tests/corpora/test_iemocap_release.py shares.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from broken_releases import BROKEN, F000
 from hand_made_runs import predict
 from iemocap_tree import SMALL_FACTS, small_release, wav_bytes
 
-from local import folds, prepare
+from local import audio_store, folds, prepare
 from local.core.errors import UserError
 from local.corpora import csv_table, iemocap, manifest, nemo, unsound
 from local.data import store
@@ -50,9 +50,9 @@ def ran(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
             module.main()
         except SystemExit as end:
             code = end.code
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return code, said.out, said.err
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return code, printed.out, printed.err
 
     return run
 
@@ -67,7 +67,7 @@ def rejected(path: Path = REJECTED) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-# ---------------------------------------------------------------- one's own table
+# ---------------------------------------------------------------- your own table
 
 
 Breaker = Callable[[Path], object]
@@ -85,7 +85,7 @@ def edit(old: str, new: str, encoding: str = "utf-8") -> Breaker:
 
 
 def everywhere(*changes: str) -> Breaker:
-    """Change the table wherever each text stands; as Python writes it, its lines end in CR-LF."""
+    """Change every occurrence of each text in the table; as Python writes it, its lines end in CR-LF."""
 
     def apply(folder: Path) -> None:
         text = (folder / "own.csv").read_bytes().decode()
@@ -154,7 +154,7 @@ TABLES: dict[str, tuple[Breaker, str]] = {
     ),
     "link to nothing": (link("gone.wav"), f"2: '{WAV}': No such file or directory"),
     "name too long": (edit(WAV, f"wav/{'x' * 300}.wav"), "2: 'wav/xxx"),
-    # Names that stand twice, or that a disk without case would make one.
+    # Names that occur twice, or that are one to a disk that ignores case.
     "ID twice": (edit("10A1,wav", "10A0,wav"), "3: ID '10A0' is in line 2 already"),
     "file twice": (edit("wav/10A1.wav", WAV), f"3: wav '{WAV}' is in line 2 already"),
     "file twice by two paths": (edit("wav/10A1.wav", f"./wav/../{WAV}"), f"3: wav '{WAV}' is in line 2 already"),
@@ -175,8 +175,11 @@ TABLES: dict[str, tuple[Breaker, str]] = {
     # Fields.
     "no file given": (edit(f"10A0,{WAV}", "10A0,"), "2: wav is empty"),
     "no emotion": (edit(f"{WAV},ang", f"{WAV},"), "2: emo is empty"),
-    "emotion of two words": (edit(f"{WAV},ang", f"{WAV},very angry"), "2: emo 'very angry' has other characters"),
-    "emotion of one utterance": (edit(f"{WAV},ang", f"{WAV},awe"), "2: 'awe' is the emotion of no other utterance"),
+    "emotion of two words": (edit(f"{WAV},ang", f"{WAV},very angry"), "2: emo 'very angry' has characters other"),
+    "emotion of one utterance": (
+        edit(f"{WAV},ang", f"{WAV},awe"),
+        "2: no other utterance that can be used has the emotion 'awe'",
+    ),
     "control character in ID": (edit("10A0,wav", "10\tA0,wav"), "2: ID '10\\tA0' has a control character"),
     "newline in a path": (edit(WAV, '"wav/10A0\n.wav"'), "2: wav 'wav/10A0\\n.wav' has a control character"),
     "speaker that leads elsewhere": (
@@ -207,8 +210,8 @@ TABLES: dict[str, tuple[Breaker, str]] = {
 def test_a_broken_table_is_refused_by_stage_0(kind, words, own_table, ran):
     breaker, reason = TABLES[kind]
     breaker(own_table.parent)
-    code, said, errors = ran(prepare, words)
-    assert code == 2 and said == "" and not Path("manifests").exists()
+    code, printed, errors = ran(prepare, words)
+    assert code == 2 and printed == "" and not Path("manifests").exists()
     assert f"own.csv:{reason}" in errors if reason[0].isdigit() else reason in errors
     assert errors.startswith("error: ") and "\n  try: " in errors
 
@@ -233,7 +236,7 @@ def test_a_harmless_habit_changes_nothing(kind, own_table):
     assert csv_table.read(own_table).table.equals(clean)
 
 
-def test_an_extra_column_is_told_and_not_used(own_table):
+def test_an_extra_column_is_named_and_not_used(own_table):
     clean = csv_table.read(own_table).table
     own_table.write_text("".join(f"{line},x{n}\n" for n, line in enumerate(own_table.read_text().splitlines())))
     corpus = csv_table.read(own_table)
@@ -244,7 +247,7 @@ def test_an_extra_column_is_told_and_not_used(own_table):
     ("name", "how"),
     [
         *product(["my own corpus", "Żółw и 龜", "a;b & $(c) 'd'", "-x"], ["relative", "absolute", "outside", "linked"]),
-        ("a\nb", "relative"),  # elsewhere the newline would stand in the table, and be refused
+        ("a\nb", "relative"),  # elsewhere the newline would be in the table, and refused
     ],
 )
 def test_files_may_lie_in_any_folder_of_any_name(tmp_path, own_table, name, how, workplace, words, ran):
@@ -261,7 +264,7 @@ def test_files_may_lie_in_any_folder_of_any_name(tmp_path, own_table, name, how,
     with open(tables / "own.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([name, wav.replace("wav/", f"{place}/"), *more] for name, wav, *more in rows)
     words[3] = str(tables / "own.csv")
-    for module in (prepare, folds, store):
+    for module in (prepare, folds, audio_store):
         assert ran(module, words)[0] == 0, module.__name__
     assert len(manifest.read(ALL)) == 48
 
@@ -278,7 +281,7 @@ def test_what_cannot_be_the_table_is_refused(data, words, own_table, ran):
     assert code == 2 and words[3] in errors and not Path("manifests").exists()
 
 
-def test_ten_faults_of_ten_kinds_are_told_in_one_go(words, own_table, ran):
+def test_ten_faults_of_ten_kinds_are_named_in_one_message(words, own_table, ran):
     folder, lines = own_table.parent, own_table.read_text().splitlines()
     put(b"", "wav/10A0.wav")(folder)
     put(wav_bytes()[:2000], "wav/10A1.wav")(folder)
@@ -292,31 +295,33 @@ def test_ten_faults_of_ten_kinds_are_told_in_one_go(words, own_table, ran):
     lines[10] = lines[10].replace("12A1,", "10A0,")
     own_table.write_text("\n".join(lines))
     code, _, errors = ran(prepare, words)
-    told = [line.strip() for line in errors.splitlines()[1:-1]]
-    assert code == 2 and errors.startswith("error: corpus own: 10 faults\n") and len(told) == 10
-    assert sorted(line.split(": ")[0] for line in told) == sorted(f"own.csv:{number}" for number in range(2, 12))
+    lines_of_faults = [line.strip() for line in errors.splitlines()[1:-1]]
+    assert code == 2 and errors.startswith("error: corpus own: 10 faults\n") and len(lines_of_faults) == 10
+    assert sorted(line.split(": ")[0] for line in lines_of_faults) == sorted(
+        f"own.csv:{number}" for number in range(2, 12)
+    )
 
 
 # ---------------------------------------------------------------- a release like IEMOCAP
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_release_is_refused_by_stage_0_or_set_aside(kind, tmp_path, workplace, monkeypatch, ran):
-    """The facts are those of a small release; what differs from them is told as well."""
+def test_a_broken_release_is_refused_by_stage_0_or_read_in_part(kind, tmp_path, workplace, monkeypatch, ran):
+    """The facts are those of a small release; counts that differ from them are faults, too."""
     monkeypatch.setattr(iemocap, "FACTS", SMALL_FACTS)
     root = small_release(tmp_path)
     breaker, reasons, lost = BROKEN[kind]
     breaker(root)
     words = ["--corpus", "iemocap", "--data", str(root)]
-    code, said, errors = ran(prepare, words)
-    assert code == 2 and said == "" and not Path("manifests").exists()
+    code, printed, errors = ran(prepare, words)
+    assert code == 2 and printed == "" and not Path("manifests").exists()
     assert all(f"  {reason}\n" in errors for reason in reasons)
 
-    code, said, errors = ran(prepare, words, "--partial", "true")
-    assert code == 0 and errors == "" and f"{len(lost)} utterances rejected" in said
+    code, printed, errors = ran(prepare, words, "--partial", "true")
+    assert code == 0 and errors == "" and f"{len(lost)} utterances rejected" in printed
     rows = rejected(Path("manifests/iemocap/rejected.csv"))
     places = [f"{row['file']}{':' if row['line'] else ''}{row['line']}: {row['reason']}" for row in rows]
-    assert [place for place in places if "the release has" not in place] == reasons
+    assert [place for place in places if not place.endswith(" expected")] == reasons
     assert {row["ID"] for row in rows if row["ID"]} >= (lost if kind.startswith("wav ") else set())
 
 
@@ -365,10 +370,10 @@ def test_a_table_that_may_not_be_read(own_table, public, forbidden, reason):
 @pytest.mark.parametrize(
     ("forbidden", "reason"),
     [
-        ("Session3/dialog/EmoEvaluation/Ses03F_impro01.txt", ": text file unreadable (Permission denied)"),
-        ("Session3/sentences/wav", ": folder missing or unreadable (Permission denied)"),
+        ("Session3/dialog/EmoEvaluation/Ses03F_impro01.txt", ": text file cannot be read (Permission denied)"),
+        ("Session3/sentences/wav", ": folder is missing or cannot be read (Permission denied)"),
         (f"Session3/sentences/wav/Ses03F_impro01/{F000}.wav", ": Permission denied"),
-        ("Session3", "/dialog/EmoEvaluation: folder missing or unreadable (Permission denied)"),
+        ("Session3", "/dialog/EmoEvaluation: folder is missing or cannot be read (Permission denied)"),
     ],
 )
 def test_a_release_that_may_not_be_read(public, forbidden, reason):
@@ -388,7 +393,7 @@ def test_a_folder_that_may_not_be_entered(public, read):
     assert str(public / "data" / "below") in refusal.value.what
 
 
-# ---------------------------------------------------------------- what only the samples tell
+# ---------------------------------------------------------------- what only the samples show
 
 
 def noise(path: Path, *odd: float) -> None:
@@ -423,22 +428,22 @@ AFTER_STAGE_0 = ("gone since stage 0", "cut since stage 0")
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
-def test_samples_are_refused_before_training_and_then_set_aside(kind, words, own_table, ran):
+def test_unsound_samples_are_refused_before_training_and_then_left_out(kind, words, own_table, ran):
     spoiler, reason = SAMPLES[kind]
     if kind not in AFTER_STAGE_0:
         spoiler(own_table.parent / WAV)
     assert ran(prepare, words)[0] == 0
     if kind in AFTER_STAGE_0:
         spoiler(own_table.parent / WAV)
-    for _ in range(2):  # when the store is made, and when it stands
-        code, _, errors = ran(store, words)
+    for _ in range(2):  # when the store is made, and when it is there
+        code, _, errors = ran(audio_store, words)
         assert code == 2 and f"corpus own: 1 fault\n  {WAV}: {reason}" in errors and "--partial true" in errors
         with pytest.raises(UserError, match=WAV):
             store.is_built(*parse(words).audio())
     assert ran(prepare, words)[0] == 2  # now stage 0 knows
     assert ran(prepare, words, "--partial", "true", "--force", "true")[0] == 0
     assert ran(folds, words, "--partial", "true", "--force", "true")[0] == 0
-    assert ran(store, words)[0] == 0 and store.is_built(*parse(words).audio())
+    assert ran(audio_store, words)[0] == 0 and store.is_built(*parse(words).audio())
     assert "10A0" not in set(manifest.read(ALL)["ID"]) and len(manifest.read(ALL)) == 47
     row = rejected()[0]
     if kind in AFTER_STAGE_0:  # stage 0 finds these by itself, and tells the line
@@ -447,12 +452,12 @@ def test_samples_are_refused_before_training_and_then_set_aside(kind, words, own
         assert (row["file"], row["line"], row["ID"]) == (WAV, "", "10A0") and reason in row["reason"]
 
 
-def test_all_unsound_samples_are_told_in_one_go(words, own_table, ran):
+def test_all_unsound_samples_are_named_in_one_message(words, own_table, ran):
     paths = sorted((own_table.parent / "wav").iterdir())[:5]
     for path, (spoiler, _) in zip(paths, SAMPLES.values(), strict=False):
         spoiler(path)
     assert ran(prepare, words)[0] == 0
-    code, _, errors = ran(store, words)
+    code, _, errors = ran(audio_store, words)
     assert code == 2 and "corpus own: 5 faults\n" in errors
     for path, (_, reason) in zip(paths, SAMPLES.values(), strict=False):
         assert f"  wav/{path.name}: {reason}" in errors
@@ -463,31 +468,31 @@ def test_what_is_mended_is_taken_in_again(words, own_table, ran):
     sound = path.read_bytes()
     noise(path, np.nan)
     ran(prepare, words)
-    ran(store, words)
+    ran(audio_store, words)
     ran(prepare, words, "--partial", "true", "--force", "true")
-    ran(store, words, "--partial", "true")
-    assert len(rejected()) == 1  # although the store that stands now knows nothing of it
+    ran(audio_store, words, "--partial", "true")
+    assert len(rejected()) == 1  # although the store of today knows nothing of it
     assert ran(prepare, words, "--partial", "true")[0] == 0 and len(rejected()) == 1
     path.write_bytes(sound)
-    code, said, _ = ran(prepare, words, "--force", "true")
-    assert code == 0 and len(manifest.read(ALL)) == 48 and not REJECTED.exists() and "rejected" not in said
+    code, printed, _ = ran(prepare, words, "--force", "true")
+    assert code == 0 and len(manifest.read(ALL)) == 48 and not REJECTED.exists() and "rejected" not in printed
 
 
 def test_a_store_that_jobs_open_names_all_that_they_lack(words, own_table):
     for name in ("10A0", "10B1"):
         noise(own_table.parent / "wav" / f"{name}.wav", np.nan)
     prepare.prepare(parse(words))
-    audio_store = store.AudioStore.of(*parse(words).audio())
-    audio_store.refuse_lacking(["10A1", "11A0"])
+    samples = store.AudioStore.of(*parse(words).audio())
+    samples.refuse_lacking(["10A1", "11A0"])
     with pytest.raises(UserError, match="2 faults") as refusal:
-        audio_store.refuse_lacking(["10A0", "10A1", "10B1"])
+        samples.refuse_lacking(["10A0", "10A1", "10B1"])
     assert refusal.value.remedy == unsound.REMEDY
 
 
-# ---------------------------------------------------------------- set aside, and counted
+# ---------------------------------------------------------------- left out, and counted
 
 
-def test_what_is_set_aside_stands_in_rejected_csv_and_on_every_table(words, own_table, ran):
+def test_what_is_left_out_is_in_rejected_csv_and_on_every_table(words, own_table, ran):
     folder = own_table.parent
     put(b"", WAV)(folder)
     edit("10A1.wav,hap,not at all", "10A1.wav,h p,not at all")(folder)
@@ -525,7 +530,7 @@ def test_a_corpus_of_which_nothing_is_left(words, own_table, ran):
     for path in (own_table.parent / "wav").iterdir():
         soundfile.write(path, np.zeros(1000), 16_000)
     ran(prepare, words)
-    assert ran(store, words)[2].count("is silent") == 20
+    assert ran(audio_store, words)[2].count("is silent") == 20
     code, _, errors = ran(prepare, words, "--partial", "true", "--force", "true")
     assert code == 2 and "no utterance of own can be used: wav/10A0.wav: is silent" in errors
 
@@ -557,31 +562,29 @@ def test_a_fold_of_an_unknown_speaker_is_refused_by_stage_0(folds_given, unknown
 
 def test_folds_that_cannot_teach_or_choose_are_named_all_of_them():
     emotions = {"A": "ang hap sad", "B": "ang hap", "C": "ang ang", "D": "sad"}
-    rows = [(speaker, emotion) for speaker, said in emotions.items() for emotion in said.split()]
+    rows = [(speaker, emotion) for speaker, spoken in emotions.items() for emotion in spoken.split()]
     table = pd.DataFrame(rows, columns=["spk_id", "emo"])
-    parts = {
+    splits = {
         "A": table["spk_id"].map({"A": "test", "B": "train", "C": "train", "D": "valid"}),
         "B": table["spk_id"].map({"A": "valid", "B": "test", "C": "train", "D": "train"}),
         "C": table["spk_id"].map({"A": "train", "B": "valid", "C": "test", "D": "train"}),
     }
     with pytest.raises(UserError) as refusal:
-        protocols.refuse_bad_folds(table, parts)
+        protocols.refuse_bad_folds(table, splits)
     assert [line.strip() for line in refusal.value.what.splitlines()] == [
-        "fold A: no sad in the training part",
-        "fold A: nothing but sad in the validation part",
-        "fold B: no hap in the training part",
+        "fold A: no sad in the training set",
+        "fold A: only sad in the validation set",
+        "fold B: no hap in the training set",
     ]
-    protocols.refuse_bad_folds(table, {"C": parts["C"]})
+    protocols.refuse_bad_folds(table, {"C": splits["C"]})
 
 
-def test_folds_whose_training_part_lacks_an_emotion_are_refused_by_stage_1(words, own_table, ran):
+def test_folds_whose_training_set_lacks_an_emotion_are_refused_by_stage_1(words, own_table, ran):
     rows = own_table.read_text().splitlines()
     own_table.write_text("\n".join(row if ",1A," in row else row.replace(",sad,", ",hap,") for row in rows))
     assert ran(prepare, words)[0] == 0
     code, _, errors = ran(folds, words)  # 1A validates 1B: neither teaches what is sad
-    assert (
-        code == 2 and "error: fold 1A: no sad in the training part\n  fold 1B: no sad in the training part\n" in errors
-    )
+    assert code == 2 and "error: fold 1A: no sad in the training set\n  fold 1B: no sad in the training set\n" in errors
     assert not Path("manifests/own/speaker").exists()
 
 
@@ -591,7 +594,7 @@ def test_a_fold_of_one_utterance_is_tested_and_its_table_says_so(words, own_tabl
     own_table.write_text("\n".join([rows[0], rows[1], *(row for row in rows[2:] if ",1A," not in row)]))
     assert ran(prepare, words)[0] == 0
     code, _, errors = ran(folds, words)  # 1A validates 1B
-    assert code == 2 and "error: fold 1B: nothing but ang in the validation part\n" in errors
+    assert code == 2 and "error: fold 1B: only ang in the validation set\n" in errors
     words += ["--valid", "none"]
     assert ran(folds, words)[0] == 0
     assert len(manifest.read(Path("manifests/own/speaker-valid_none/1A/test.csv"))) == 1
@@ -606,7 +609,7 @@ def test_a_fold_of_one_utterance_is_tested_and_its_table_says_so(words, own_tabl
     assert tested["n"]["1A"] == 1 and tested["ua"]["1A"] == 1.0
 
 
-def test_an_emotion_that_no_fold_tests_is_told():
+def test_an_emotion_that_no_fold_tests_is_named():
     pooled = pd.DataFrame({"emo": ["ang", "ang"], "fold": ["1", "2"], "p_ang": 0.5, "p_sad": 0.5})
     assert untested_label_notes(pooled) == [
         "`sad` is tested in 0 of 2 folds; the UA of a fold is over the emotions that it tests"
@@ -625,5 +628,5 @@ def test_no_traceback_and_exit_code_2(module, words, own_table):
         "error: corpus own: 2 faults",
         f"  own.csv:2: '{WAV}': not audio, the file is empty",
         "  own.csv:3: ID '10a0' is '10A0' of line 2 in another spelling",
-        "  try: mend them, or go on without them: --partial true",
+        "  try: fix them, or go on without them: --partial true",
     ]
