@@ -15,7 +15,6 @@ from local import compare
 from local.core.errors import UserError
 from local.experiment.options import parse
 from local.folds import make_folds
-from local.prepare import prepare
 from local.score import score
 from local.scoring import scored, stats
 
@@ -23,12 +22,9 @@ RESULTS = Path("results/own/speaker")
 
 
 @pytest.fixture
-def words(workplace, own_table) -> list[str]:
+def words(own_corpus) -> list[str]:
     """The options of experiments on own.csv, with stages 0 and 1 done."""
-    given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]
-    prepare(parse(given))
-    make_folds(parse(given))
-    return given
+    return own_corpus
 
 
 def run(words: list[str], name: str, extra: int = 0, seeds: tuple[int, ...] = (1,), folds=tuple(WRONG)) -> Path:

@@ -19,12 +19,10 @@ from nvidia_smi import StandIn
 
 from local.core.errors import UserError
 from local.experiment.options import Options, parse
-from local.folds import make_folds
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.places import GpuSlots
 from local.jobs.process import JobProcess, thread_limits
 from local.launch import failure_report, pending_jobs
-from local.prepare import prepare
 
 STARTED = re.compile(r"# Started at \S.*\S")
 ENDED = re.compile(r"# Ended \(code (-?\d+)\) at \S.*, elapsed time \d+ seconds")
@@ -361,13 +359,10 @@ def test_no_job_is_lost_run_twice_or_started_into_memory_that_is_not_there(smi, 
 
 
 @pytest.fixture
-def words(workplace, own_table) -> list[str]:
+def words(own_corpus) -> list[str]:
     """Two folds of own.csv, after stages 0 and 1, to be trained for an epoch of one update."""
-    given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]
-    prepare(parse(given))
-    make_folds(parse(given))
     overrides = ["--epochs", "1", "--batch-size", "24", "--micro-batch-size", "24", "--device", "cpu"]
-    return [*given, "--name", "n", "--folds", "1A 2A", "--", *overrides]
+    return [*own_corpus, "--name", "n", "--folds", "1A 2A", "--", *overrides]
 
 
 def test_every_fold_with_every_seed_is_a_job(words):

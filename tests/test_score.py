@@ -38,12 +38,9 @@ EXPERIMENT = Path("results/own/speaker/n")
 
 
 @pytest.fixture
-def words(workplace, own_table) -> list[str]:
+def words(own_corpus) -> list[str]:
     """The options of an experiment on own.csv, with stages 0 and 1 done."""
-    given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--name", "n"]
-    prepare(parse(given))
-    make_folds(parse(given))
-    return given
+    return [*own_corpus, "--name", "n"]
 
 
 def scored(words: list[str]) -> tuple[list[dict[str, str]], dict[str, str], str]:
@@ -207,7 +204,11 @@ def test_the_page_tells_corpus_protocol_and_command(words, monkeypatch):
     monkeypatch.setenv("SER_MTL_COMMAND", "./run.sh --corpus csv --data 'a b.csv'")
     page = scored(words)[2]
     assert page.startswith("# n on own, protocol speaker\n\n    ./run.sh --corpus csv --data 'a b.csv'\n")
-    assert "own table own.csv" in page and "all that one speaker says" in page and "Validation `partner`" in page
+    assert (
+        "own table own.csv" in page
+        and "each fold tests all utterances of one speaker" in page
+        and "Validation `partner`" in page
+    )
     assert "| 1 | 1A | 12 | 91.67 |" in page
 
 

@@ -15,9 +15,6 @@ from paths import REPOSITORY
 
 from local import status
 from local.core import lock
-from local.experiment.options import parse
-from local.folds import make_folds
-from local.prepare import prepare
 
 EXPERIMENT = Path("results/own/speaker/n")
 STARTED = "# python -m local.train\n# Started at Mon Nov 23 05:01:30 2026 UTC\n"
@@ -77,11 +74,8 @@ def test_a_job_that_runs_holds_the_lock_of_its_folder(workplace):
 
 
 @pytest.fixture
-def words(workplace, own_table) -> list[str]:
-    given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]
-    prepare(parse(given))
-    make_folds(parse(given))
-    return given
+def words(own_corpus) -> list[str]:
+    return own_corpus
 
 
 def test_which_experiments_are_shown(words):

@@ -22,8 +22,6 @@ from local.decode import decode
 from local.encoders import Encoder, load_encoder
 from local.experiment.job import Job
 from local.experiment.options import parse
-from local.folds import make_folds
-from local.prepare import prepare
 from local.scoring import predictions
 from local.systems.mtl import MultiTaskSystem
 from local.text.tokenizer import Tokenizer
@@ -207,11 +205,9 @@ def test_spec_augment_is_drawn_anew_each_epoch(tmp_path, audio):
     assert torch.equal(encode(1, training=False), encode(2, training=False))
 
 
-def test_a_job_trains_validates_and_decodes_with_one_store(workplace, own_table):
-    words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--name", "n", "--folds"]
-    words += ["1A", "--", "--epochs", "1", "--freeze_cnn", "true", "--device", "cpu"]
-    prepare(parse(words))
-    make_folds(parse(words))
+def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus):
+    words = [*own_corpus, "--name", "n", "--folds", "1A", "--", "--epochs", "1", "--freeze_cnn", "true"]
+    words += ["--device", "cpu"]
     job = Job(parse(words), "1A", 1)
     train(job)
     decode(job)

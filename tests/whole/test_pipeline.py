@@ -110,7 +110,7 @@ def test_results_page_says_what_made_it(finished):
     place, _, _, done = finished
     page = (place / "results" / "tones" / "speaker" / "first" / "RESULTS.md").read_text(encoding="utf-8")
     assert "./run.sh --corpus csv" in page
-    assert "each fold tests all that one speaker says" in page
+    assert "each fold tests all utterances of one speaker" in page
     assert "over 2/4 folds only" in page
     assert page.strip() in done.stdout
 

@@ -218,12 +218,9 @@ def test_a_tuple_holds_plain_values(trap):
 
 
 @pytest.fixture
-def job(workplace, own_table) -> Job:
+def job(own_corpus) -> Job:
     """One whose run folder looks as if it had been trained and decoded."""
-    given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--name", "n"]
-    prepare(parse(given))
-    make_folds(parse(given))
-    job = hand_made_runs.predict(given, "1A")
+    job = hand_made_runs.predict([*own_corpus, "--name", "n"], "1A")
     (job.folder / "env.json").write_text(json.dumps(environment.describe(job, "cpu", "fp32")))
     return job
 
