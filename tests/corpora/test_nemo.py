@@ -150,5 +150,5 @@ def test_folders_that_are_not_nemo(tmp_path):
         read(tmp_path, partial=True)
 
 
-def test_found_by_name():
+def test_it_is_imported_by_its_name():
     assert module("nemo").read is read
