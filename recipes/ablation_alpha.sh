@@ -4,10 +4,10 @@
 #   recipes/ablation_alpha.sh IEMOCAP [options of run.sh] [-- overrides of the YAML]
 #
 # IEMOCAP is the folder IEMOCAP_full_release. Changes against mtl_wav2vec2.yaml: alpha 0, 0.001, 0.01, 0.1 and 1,
-# with lr 1e-5 at alpha 0 as in the paper (where it diverges otherwise) and 5e-5 elsewhere. Protocol recording, whose
-# folds are the paper's; its default validation. Fifty trainings: --folds "04M" is Figure 2 alone.
+# with lr 1e-5 at alpha 0 as in the paper (which says that it diverges otherwise) and 5e-5 elsewhere. Protocol
+# recording, whose folds are the paper's, with its default validation. Fifty trainings: --folds "04M" is Figure 2 alone.
 # The experiment of alpha 0.1 is mtl_wav2vec2, that of recipes/mtl_wav2vec2.sh, and is not trained twice; the others
-# are mtl_wav2vec2_alpha<A>. A user's --name takes the place of mtl_wav2vec2 in all of them.
+# are mtl_wav2vec2_alpha<A>. Your --name replaces mtl_wav2vec2 in all of them.
 #
 # The tables: results/iemocap/paper_table4.md and paper_figure2.md
 #

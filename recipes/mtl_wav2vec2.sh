@@ -3,12 +3,12 @@
 #
 #   recipes/mtl_wav2vec2.sh IEMOCAP [options of run.sh] [-- overrides of the YAML]
 #
-# IEMOCAP is the folder IEMOCAP_full_release. Nothing of mtl_wav2vec2.yaml is changed (alpha 0.1). Two experiments:
-#   protocol recording   the paper's folds, in which the tested speakers are heard in training: its figure
-#                        (78.15 %) stands beside ours in the table
-#   protocol speaker     no tested speaker is heard in training: what we believe in, in a row of its own
-# A user's --protocol P takes the place of both. Each has its protocol's default validation, and the test
-# part does not choose the epoch, as it may have in the paper, which has no validation list.
+# IEMOCAP is the folder IEMOCAP_full_release. The values are those of mtl_wav2vec2.yaml (alpha 0.1). Two experiments:
+#   protocol recording   the paper's folds, whose tested speakers are in the training set too: the paper's figure
+#                        (78.15 %) is beside ours in the table
+#   protocol speaker     no tested speaker is in the training set: our own figure, in a row of its own
+# Your --protocol P replaces both. Each has its protocol's default validation. The test set does not choose the epoch;
+# in the paper it may have, since the paper has no validation list.
 #
 # The table: results/iemocap/paper_table3.md
 #

@@ -1,21 +1,20 @@
 #!/usr/bin/env bash
-# Does the CTC task help emotion on real speech, of speakers and sentences heard nowhere in training?
+# Does the CTC task help emotion on real speech, of speakers and sentences that are not in the training set?
 #
 #   recipes/nemo_alpha.sh NEMO ENCODER [options of run.sh] [-- overrides of the YAML]
 #
 # NEMO is the nEMO corpus (data.tsv, samples/), ENCODER a Whisper encoder as a Hugging Face folder. Protocol
-# speaker with --hold-text true: every actor of nEMO says the same sentences, and otherwise text could be learnt by
-# heart. --valid none: all other actors train, and the last epoch is taken.
+# speaker with --hold-text true: every actor of nEMO says the same sentences, and a model could otherwise memorise
+# them. --valid none: all other actors train, and the last epoch is taken.
 # Changes against mtl_wav2vec2.yaml: the encoder; alpha 0.1, 0, 0.01, 1; encoder lr 2e-4, heads 10 times that;
-# 8 epochs of 16 utterances per update; bf16. The experiments are whisper_alpha<A>; a user's --name takes
-# the place of whisper.
+# 8 epochs of 16 utterances per update; bf16. The experiments are whisper_alpha<A>; your --name replaces whisper.
 #
-# The comparison of every pair: printed, and results/nemo/whisper_alpha.csv
+# The comparison of every pair is printed, and written to results/nemo/whisper_alpha.csv
 #
 # What came of it: --folds "EB0 KD0 TP0" (3/9 folds, 360 utterances, 1,811 train), one seed, encoder Whisper tiny.en,
 # one thread of an AMD EPYC, 2026-11-22, some 95 s an epoch, commit 8218506a3d4b, by run.sh with the values below.
-# Per cent, pooled, 95 % interval; the
-# folds apart, as they differ far more than the alphas:
+# Per cent; WA is pooled, with its 95 %
+# interval, and given for each fold, because the folds differ far more than the alphas:
 #
 #   alpha   WA                       EB0    KD0    TP0     WER      CER
 #   0       67.22 (62.22 to 72.22)   60.00  49.17  92.50   101.08   97.07   (its CTC head is not trained)
@@ -24,16 +23,16 @@
 #   1       69.17 (64.44 to 73.89)   70.00  55.00  82.50    89.21   29.65
 #
 # Alpha 0.1 less alpha 0: +6.94 points (+3.33 to +10.56; p < 0.001 by the bootstrap, 0.001 by McNemar's test, both
-# after Holm over 6 pairs); alpha 1 less alpha 0.1: -5.00 (-8.33 to -1.94; p 0.009). The other WA pairs do not differ
-# for sure (p > 0.1). So the CTC task helps here, most at the paper's alpha, and too much of it harms; but not with
-# every actor: TP0, already at 92.50 without it, gains nothing. With three actors the intervals draw utterances and
-# say nothing of other actors. On sentences never heard, 9 words of 10 are wrong at any alpha while 3 characters of 10
-# are: the task helps emotion long before it transcribes.
+# after Holm over 6 pairs); alpha 1 less alpha 0.1: -5.00 (-8.33 to -1.94; p 0.009). The other pairs do not differ
+# clearly in WA (p > 0.1). So the CTC task helps here, most at the paper's alpha, and too much of it harms; but not
+# with every actor: TP0, already at 92.50 without it, gains nothing. With three actors the intervals draw utterances,
+# and do not tell how other actors would differ. On sentences that are not in the training set, 9 words of 10 are
+# wrong at any alpha, but only 3 characters of 10: the task helps emotion long before it transcribes.
 #
 # Before text was held out (recipes/nemo_transfer.sh then): fold TP0 alone (1/9 folds, 360 utterances), one seed,
-# Whisper tiny.en, 6 epochs, 2026-11-22; its WER is one on sentences that were heard in training.
+# Whisper tiny.en, 6 epochs, 2026-11-22; its WER is on sentences of the training set.
 #   --valid none:      alpha 0.1 WA 96.11 WER 37.23, alpha 0 WA 87.78 (WER 111.15, its CTC head is not trained)
-#   --valid partner:   alpha 0.1 WA 72.78 (epoch 3), alpha 0 WA 79.72 (epoch 4): the other way round
+#   --valid partner:   alpha 0.1 WA 72.78 (epoch 3), alpha 0 WA 79.72 (epoch 4): the opposite order
 # One fold and one seed prove nothing.
 set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh

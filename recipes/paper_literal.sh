@@ -5,10 +5,10 @@
 #
 # IEMOCAP is the folder IEMOCAP_full_release. Protocol recording; --valid none, so that all the rest trains and the
 # last epoch is taken; Table 1's values: 100 epochs, lr 5e-5, warm-up over a tenth of the updates, 8 utterances per
-# update, one at a time. Changes against mtl_wav2vec2.yaml: one utterance at a time (micro-batch 1) alone, so
-# that nothing is ever padded; the rest is written out because it is the question.
-# What we do not know: in which precision the paper's two TitanX computed, so that `precision` is left to the YAML
-# (-- --precision fp32 is the safe guess); and whether its figures are the last epoch's or the best's.
+# update, one at a time. The only change against mtl_wav2vec2.yaml is one utterance at a time (micro-batch 1), so that
+# nothing is padded; the other values are repeated here because they are the question.
+# What we do not know: the precision in which the paper's two TitanX computed, so `precision` is left to the YAML
+# (-- --precision fp32 is the safe guess); and whether the paper's figures are of the last or of the best epoch.
 #
 # The table: results/iemocap/paper_literal.md
 #
