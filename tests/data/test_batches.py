@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from local.data.batches import Limits, UpdateSampler, cut, even_shares, padded_share, sorted_batches
+from local.data.batches import Limits, UpdateSampler, cut, even_shares, sorted_batches
 
 WIDE = Limits(8, 60, 1)
 
@@ -137,6 +137,12 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert orders(1) != orders(2)
     first, second, third = orders(1)
     assert first != second != third != first
+
+
+def padded_share(durations: np.ndarray, batches: list[list[int]]) -> float:
+    """The share of padding among all seconds that pass, over batches of utterances."""
+    padded = sum(len(batch) * durations[batch].max() for batch in batches)
+    return float(1 - sum(durations[batch].sum() for batch in batches) / padded)
 
 
 def test_little_of_an_update_is_padding_where_a_pass_costs_little():

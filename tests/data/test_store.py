@@ -69,7 +69,7 @@ def test_16_bit_samples_are_kept_to_the_last_bit(tmp_path, corpus):
     audio = opened(tmp_path, corpus)
     assert list(audio) == list(samples) and len(audio) == 4
     for name, wanted in samples.items():
-        assert (audio.rows(name) == wanted).all() and audio.samples(name) == len(wanted)
+        assert (audio.rows(name) == wanted).all()
         read, _ = soundfile.read(root / f"{name}.wav", dtype="float32")
         assert (audio[name].numpy() == read).all() and audio[name].dtype.is_floating_point
         assert audio[name].equal(load_wav(root / f"{name}.wav"))
@@ -122,10 +122,10 @@ def test_a_file_that_cannot_be_read_is_refused_by_those_who_need_it(tmp_path, co
     elif kind == "not finite":
         soundfile.write(path, [0.0, np.nan], 16_000, subtype="FLOAT")
     audio = opened(tmp_path, corpus)
-    audio.refuse_lacking(["a", "b", "1e5"])
+    audio.refuse_missing(["a", "b", "1e5"])
     assert all((audio.rows(name) == samples[name]).all() for name in ("a", "b", "1e5"))
     with pytest.raises(UserError, match=r"NA\.wav") as error:
-        opened(tmp_path, corpus).refuse_lacking(["a", "NA"])  # as it was noted
+        opened(tmp_path, corpus).refuse_missing(["a", "NA"])  # as it was noted
     assert "stage 0" in error.value.remedy
     path.write_bytes(sound)
     assert (opened(tmp_path, corpus).rows("NA") == samples["NA"]).all()
@@ -133,14 +133,14 @@ def test_a_file_that_cannot_be_read_is_refused_by_those_who_need_it(tmp_path, co
 
 def test_an_utterance_that_the_corpus_has_not(tmp_path, corpus):
     with pytest.raises(UserError, match=r"utterance zz is not in .*all\.csv"):
-        opened(tmp_path, corpus).refuse_lacking(["a", "zz"])
+        opened(tmp_path, corpus).refuse_missing(["a", "zz"])
 
 
 def test_a_corpus_none_of_which_can_be_read(tmp_path):
     audio = AudioStore.of(tmp_path, table_of("u"), tmp_path)
     assert len(audio) == 0
     with pytest.raises(UserError, match=r"u\.wav"):
-        audio.refuse_lacking(["u"])
+        audio.refuse_missing(["u"])
 
 
 def test_a_full_disk_is_told_with_what_is_needed(tmp_path):

@@ -432,12 +432,12 @@ def test_a_file_that_is_none(folder, name, make):
     (folder / name).unlink()
     if make is not Path.unlink:
         make(folder / name)
-    with pytest.raises(UserError, match=f"{folder} is no model folder: it has no {name}"):
+    with pytest.raises(UserError, match=f"{folder} is no model folder: {name} is missing"):
         model_folder.read(folder)
 
 
 def test_no_folder(folder, tmp_path):
-    with pytest.raises(UserError, match="absent is not there"):
+    with pytest.raises(UserError, match="absent is missing"):
         model_folder.read(tmp_path / "absent")
     with pytest.raises(UserError, match=r"config\.json is no model folder"):
         model_folder.read(folder / "config.json")

@@ -25,7 +25,7 @@ from broken_releases import BROKEN, F000
 from hand_made_runs import predict
 from iemocap_tree import SMALL_FACTS, small_release, wav_bytes
 
-from local import folds, prepare
+from local import audio_store, folds, prepare
 from local.core.errors import UserError
 from local.corpora import csv_table, iemocap, manifest, nemo, unsound
 from local.data import store
@@ -130,12 +130,12 @@ TABLES: dict[str, tuple[Breaker, str]] = {
     "0 bytes": (put(b""), f"2: '{WAV}': not audio, the file is empty"),
     "header without samples": (put(wav_bytes(0)), f"2: '{WAV}': holds no samples"),
     "header cut": (put(wav_bytes()[:30]), f"2: '{WAV}': {NO_AUDIO} (Error in WAV file. No 'data' chunk marker.)"),
-    "wav cut": (put(wav_bytes()[:2000]), f"2: '{WAV}': is cut short: its header tells of 3244 bytes, it has 2000"),
-    "header promises more": (put(LIE), f"2: '{WAV}': is cut short: its header tells of 10043 bytes, it has 3244"),
+    "wav cut": (put(wav_bytes()[:2000]), f"2: '{WAV}': is cut short: its header promises 3244 bytes, it has 2000"),
+    "header promises more": (put(LIE), f"2: '{WAV}': is cut short: its header promises 10043 bytes, it has 3244"),
     "flac cut": (audio("flac", 0.5), "2: 'wav/x.flac': is cut short"),
     "mp3 cut": (audio("mp3", 0.5), "2: 'wav/x.mp3': is cut short"),
-    "rate that no recording has": (audio("wav", rate=16_001), "2: 'wav/x.wav': its rate of 16001 Hz cannot be brought"),
-    "rate of 10 Hz": (audio("wav", rate=10), "2: 'wav/x.wav': its rate of 10 Hz cannot be brought to 16000"),
+    "rate that no recording has": (audio("wav", rate=16_001), "2: 'wav/x.wav': its sample rate of 16001 Hz cannot be"),
+    "rate of 10 Hz": (audio("wav", rate=10), "2: 'wav/x.wav': its sample rate of 10 Hz cannot be converted to 16000"),
     "text for audio": (put(b"no audio, " * 99), f"2: '{WAV}': {NO_AUDIO} (Format not recognised.)"),
     "folder for audio": (edit(WAV, "wav"), "2: 'wav': Is a directory"),
     "pipe for audio": (
@@ -261,7 +261,7 @@ def test_files_may_lie_in_any_folder_of_any_name(tmp_path, own_table, name, how,
     with open(tables / "own.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([name, wav.replace("wav/", f"{place}/"), *more] for name, wav, *more in rows)
     words[3] = str(tables / "own.csv")
-    for module in (prepare, folds, store):
+    for module in (prepare, folds, audio_store):
         assert ran(module, words)[0] == 0, module.__name__
     assert len(manifest.read(ALL)) == 48
 
@@ -412,11 +412,11 @@ SAMPLES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: soundfile.write(path, np.full(16_000, 1e-9), 16_000, subtype="FLOAT"),
         "is silent: all samples are zero",
     ),
-    "frames that cannot be decoded": (spoil, "Failed to load audio"),
+    "frames that cannot be decoded": (spoil, "cannot be decoded"),
     "gone since stage 0": (lambda path: path.unlink(), "No such file or directory"),
     "cut since stage 0": (
         lambda path: os.truncate(path, 99),
-        "is cut short: its header tells of 4044 bytes, ",
+        "is cut short: its header promises 4044 bytes, ",
     ),
 }
 AFTER_STAGE_0 = ("gone since stage 0", "cut since stage 0")
@@ -431,14 +431,14 @@ def test_samples_are_refused_before_training_and_then_set_aside(kind, words, own
     if kind in AFTER_STAGE_0:
         spoiler(own_table.parent / WAV)
     for _ in range(2):  # when the store is made, and when it stands
-        code, _, errors = ran(store, words)
+        code, _, errors = ran(audio_store, words)
         assert code == 2 and f"corpus own: 1 fault\n  {WAV}: {reason}" in errors and "--partial true" in errors
         with pytest.raises(UserError, match=WAV):
             store.is_built(*parse(words).audio())
     assert ran(prepare, words)[0] == 2  # now stage 0 knows
     assert ran(prepare, words, "--partial", "true", "--force", "true")[0] == 0
     assert ran(folds, words, "--partial", "true", "--force", "true")[0] == 0
-    assert ran(store, words)[0] == 0 and store.is_built(*parse(words).audio())
+    assert ran(audio_store, words)[0] == 0 and store.is_built(*parse(words).audio())
     assert "10A0" not in set(manifest.read(ALL)["ID"]) and len(manifest.read(ALL)) == 47
     row = rejected()[0]
     if kind in AFTER_STAGE_0:  # stage 0 finds these by itself, and tells the line
@@ -452,7 +452,7 @@ def test_all_unsound_samples_are_told_in_one_go(words, own_table, ran):
     for path, (spoiler, _) in zip(paths, SAMPLES.values(), strict=False):
         spoiler(path)
     assert ran(prepare, words)[0] == 0
-    code, _, errors = ran(store, words)
+    code, _, errors = ran(audio_store, words)
     assert code == 2 and "corpus own: 5 faults\n" in errors
     for path, (_, reason) in zip(paths, SAMPLES.values(), strict=False):
         assert f"  wav/{path.name}: {reason}" in errors
@@ -463,9 +463,9 @@ def test_what_is_mended_is_taken_in_again(words, own_table, ran):
     sound = path.read_bytes()
     noise(path, np.nan)
     ran(prepare, words)
-    ran(store, words)
+    ran(audio_store, words)
     ran(prepare, words, "--partial", "true", "--force", "true")
-    ran(store, words, "--partial", "true")
+    ran(audio_store, words, "--partial", "true")
     assert len(rejected()) == 1  # although the store that stands now knows nothing of it
     assert ran(prepare, words, "--partial", "true")[0] == 0 and len(rejected()) == 1
     path.write_bytes(sound)
@@ -477,10 +477,10 @@ def test_a_store_that_jobs_open_names_all_that_they_lack(words, own_table):
     for name in ("10A0", "10B1"):
         noise(own_table.parent / "wav" / f"{name}.wav", np.nan)
     prepare.prepare(parse(words))
-    audio_store = store.AudioStore.of(*parse(words).audio())
-    audio_store.refuse_lacking(["10A1", "11A0"])
+    opened = store.AudioStore.of(*parse(words).audio())
+    opened.refuse_missing(["10A1", "11A0"])
     with pytest.raises(UserError, match="2 faults") as refusal:
-        audio_store.refuse_lacking(["10A0", "10A1", "10B1"])
+        opened.refuse_missing(["10A0", "10A1", "10B1"])
     assert refusal.value.remedy == unsound.REMEDY
 
 
@@ -525,7 +525,7 @@ def test_a_corpus_of_which_nothing_is_left(words, own_table, ran):
     for path in (own_table.parent / "wav").iterdir():
         soundfile.write(path, np.zeros(1000), 16_000)
     ran(prepare, words)
-    assert ran(store, words)[2].count("is silent") == 20
+    assert ran(audio_store, words)[2].count("is silent") == 20
     code, _, errors = ran(prepare, words, "--partial", "true", "--force", "true")
     assert code == 2 and "no utterance of own can be used: wav/10A0.wav: is silent" in errors
 
