@@ -60,7 +60,7 @@ def unheard(share: float) -> None:
 
 
 def test_a_short_recording_is_told_at_once(recognizer, files):
-    found, expected = demo.answer(recognizer, str(files["short"]), False, unheard), recognizer.analyze(files["short"])
+    found, expected = demo.analyze(recognizer, str(files["short"]), False, unheard), recognizer.analyze(files["short"])
     assert found["posteriors"] == expected.posteriors and found["transcript"] == expected.transcript
     assert [row[0] for row in found["words"]] == expected.transcript.split() != []
     assert [[float(cell) for cell in row[1:]] for row in found["words"]] == [
@@ -73,7 +73,7 @@ def test_a_short_recording_is_told_at_once(recognizer, files):
 def test_a_long_recording_is_followed_when_asked_or_when_it_must_be(recognizer, files, monkeypatch, longest):
     monkeypatch.setattr(recognizer, "longest", longest)
     shares: list[float] = []
-    found = demo.answer(recognizer, str(files["long"]), longest == 60, shares.append)
+    found = demo.analyze(recognizer, str(files["long"]), longest == 60, shares.append)
     windows = list(recognizer.follow(files["long"]))
     assert shares == pytest.approx([window.end / 7.5 for window in windows]) and len(windows) > 1
     assert [row[2] for row in found["windows"]] == [window.analysis.emotion for window in windows]
@@ -86,8 +86,8 @@ def test_a_long_recording_is_followed_when_asked_or_when_it_must_be(recognizer, 
 
 
 def test_silence_is_told(recognizer, files):
-    assert demo.answer(recognizer, str(files["silent"]), False, unheard)["remarks"].startswith("- silent: ")
-    found = demo.answer(recognizer, str(files["silent"]), True, unheard)
+    assert demo.analyze(recognizer, str(files["silent"]), False, unheard)["remarks"].startswith("- silent: ")
+    found = demo.analyze(recognizer, str(files["silent"]), True, unheard)
     assert found["windows"] == [] and "silent" in found["remarks"]
 
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_read_is_a_user_error(recognizer, files, name, over_time)
     folder = files["short"].parent
     soundfile.write(folder / "empty.wav", np.zeros(0), 16_000)
     with pytest.raises(UserError):
-        demo.answer(recognizer, str(folder / name), over_time, unheard)
+        demo.analyze(recognizer, str(folder / name), over_time, unheard)
 
 
 def test_the_panel_says_where_the_model_comes_from_and_lets_no_markup_in(recognizer):
@@ -270,7 +270,7 @@ def test_emotion_over_time_is_a_picture_and_a_table(page, server, recognizer, fi
 
 def test_a_broken_file_is_a_message_on_the_page(page, server, files):
     click(page, "Analyze")
-    page.wait("document.body.innerText.includes('Upload a recording or speak first.')")
+    page.wait("document.body.innerText.includes('Upload or record speech first.')")
     analyze(page, files["broken <b>"])
     told = page.wait(
         "((toast) => toast && toast.includes('ffmpeg') && toast)(document.querySelector('.toast-wrap')?.innerText)"

@@ -20,8 +20,7 @@ from tiny_folders import LABELS, noise
 
 from local.audio import recordings
 from local.core import logs
-from local.inference.analyze import analyze_items
-from local.inference.items import AHEAD, Item, files, whole_items
+from local.inference.items import AHEAD, Item, analyze_items, files, whole_items
 from local.inference.recognizer import EmotionRecognizer
 from local.predict import main
 
@@ -192,7 +191,7 @@ def test_every_file_has_its_line_whatever_it_is(predict):
         else:
             assert reasons[each["file"]] in each["error"] and "\n" not in each["error"]
             assert not each["file"] or each["file"] not in each["error"]
-    assert code == 1 and f"{len(reasons)} of the lines" in err
+    assert code == 1 and f"error in {len(reasons)} of the lines" in err
     shown = [name.encode(errors="backslashreplace").decode() for name in names]
     assert [row["file"] for row in rows(predict("--format", "csv", "--", *names)[1])] == shown
     lines = predict("--", *names)[1].split("\n")
