@@ -39,7 +39,7 @@ EXAMPLES = {  # sentence, voice and manner of the mini corpus
     "even": ("The train to the harbour leaves at half past nine.", VOICES["02F"], MANNERS["neu"]),
     "slow": ("There was nobody left at the house when we came back.", VOICES["03M"], MANNERS["sad"]),
 }
-KEPT = 3600  # seconds; a file is deleted when it is that old, at the next of such intervals
+KEPT = 3600  # seconds; recordings of that age are deleted, once in as many seconds
 MAX_UPLOAD = "2gb"
 WORDS = ["word", "from (s)", "to (s)", "score"]
 WINDOWS = ["from (s)", "to (s)", "emotion", "probability", "transcript", "remarks"]
@@ -179,12 +179,11 @@ def build(recognizer: EmotionRecognizer, examples: list[Path]) -> gr.Blocks:
             if path is None:
                 raise gr.Error("Upload or record speech first.", print_exception=False)
             try:
-                return update(
-                    analyze(recognizer, path, over_time, lambda share: progress(min(share, 1.0), "listening"))
-                )
+                contents = analyze(recognizer, path, over_time, lambda share: progress(min(share, 1.0), "analyzing"))
             except UserError as error:
                 message = escape(f"{error.what.replace(path, Path(path).name)}; {error.remedy}")
                 raise gr.Error(message, duration=None, print_exception=False) from None
+            return update(contents)
 
         outputs = list(parts.values())
         recording.change(lambda: update({}), None, outputs, show_progress="hidden", api_visibility="private")

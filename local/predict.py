@@ -4,10 +4,10 @@
     find calls -name '*.flac' | python -m local.predict --model MODEL --format jsonl - > calls.jsonl
     python -m local.predict --model MODEL --segments --plot pictures --format csv meeting.mp3
 
-MODEL is a folder that `python -m local.export` wrote. Of a folder all audio files are read, also in its subfolders; `-`
-reads file names from stdin, one a line. Every file has its line, in the given order; the line of a file that cannot
-be read gives the reason. With --segments a recording of any length is cut at its pauses into windows, one line each; without
-it, a recording that is longer than a minute and than the longest utterance of training is refused.
+MODEL is a folder that `python -m local.export` wrote. Of a FOLDER all audio files are read, also in its subfolders;
+`-` reads file names from stdin, one a line. Every file has its line, in the given order; the line of a file that
+cannot be read gives the reason. With --segments a recording of any length is cut at its pauses into windows, one line
+each; without it, one that is longer than a minute and than the longest utterance of training is refused.
 
 Exit codes: 0 every file was read; 1 some were not; 2 an error in the command or the model.
 """
