@@ -40,11 +40,8 @@ class Header:
 def open_audio(path: Path | str) -> Iterator[soundfile.SoundFile]:
     """Open an audio file.
 
-    Raises
-    ------
-    OSError
-        It is absent, not readable, not audio, or, while it is read, damaged. `str` of the error says which in a few
-        words, without the path.
+    An OSError says in a few words, without the path, if it is missing, not readable, not audio or, while samples
+    are read, damaged.
     """
     try:
         status = os.stat(path)
@@ -80,10 +77,7 @@ def examine(path: Path | str) -> Header:
     Truncation is detected in WAV, FLAC and MP3; of others, such as Ogg, libsndfile counts the
     frames that are left, which is what every later reading will give. Sample values are not checked.
 
-    Raises
-    ------
-    OSError
-        As of `open_audio`, or the file is empty or cut short.
+    Errors are those of `open_audio`; the file may be empty or cut short, too.
     """
     with open_audio(path) as audio, open(path, "rb") as file:
         header = Header(audio.frames, audio.samplerate, audio.channels)
@@ -100,26 +94,14 @@ def examine(path: Path | str) -> Header:
 
 
 def rate_ratio(rate: float) -> Fraction:
-    """`rate` (Hz) over 16 kHz, or the nearest fraction that a filter of `MAX_PHASES` can resample by.
-
-    Raises
-    ------
-    OSError
-        `rate` is outside `RATES`.
-    """
+    """`rate` (Hz) over 16 kHz, or the nearest ratio for a filter of `MAX_PHASES`; OSError outside `RATES`."""
     if not RATES[0] <= rate <= RATES[1]:
         raise _unusable(rate)
     return (Fraction(rate) / SAMPLE_RATE).limit_denominator(MAX_PHASES)
 
 
 def refuse_rate(rate: int) -> None:
-    """Refuse a rate (Hz) that no recording has, which would not be resampled exactly: a header with an error.
-
-    Raises
-    ------
-    OSError
-        `rate` is outside `RATES` or its `rate_ratio` is not exact.
-    """
+    """Raise an OSError for a rate (Hz) that cannot be resampled exactly: no recording has it, the header is wrong."""
     if rate_ratio(rate) * SAMPLE_RATE != rate:
         raise _unusable(rate)
 

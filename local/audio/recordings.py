@@ -61,15 +61,7 @@ def load_wav(path: Path | str) -> Tensor:
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording.
-
-    Attributes
-    ----------
-    wav
-        [N] float32 samples at 16 kHz, full scale being 1.
-    flags
-        Those of `FLAGS` that hold.
-    """
+    """[N] float32 samples at 16 kHz with full scale at 1, and the flags (of `FLAGS`) that apply to them."""
 
     wav: Tensor
     flags: tuple[str, ...]
@@ -93,13 +85,7 @@ def read(path: Path | str, longest: float = math.inf) -> Recording:
 
 
 def refuse_longer(what: Path | str, duration: float, longest: float) -> None:
-    """Refuse a recording that is too long to be analyzed at once; `what` names it.
-
-    Raises
-    ------
-    UserError
-        It lasts more than `longest` seconds.
-    """
+    """Raise a UserError if a recording, named `what`, is longer than `longest` seconds."""
     if duration > longest:
         raise UserError(
             f"{what}: lasts {duration:.1f} s, longer than the {longest:.0f} s that fit without --segments",
@@ -108,7 +94,7 @@ def refuse_longer(what: Path | str, duration: float, longest: float) -> None:
 
 
 def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
-    """Take samples from memory.
+    """Make a recording of samples in memory.
 
     Parameters
     ----------
@@ -121,7 +107,7 @@ def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
     Raises
     ------
     UserError
-        Another shape or type, no samples, or a rate out of range.
+        The shape, type or rate is another, or there are no samples.
     """
     try:
         ratio = header.rate_ratio(float(sample_rate))
@@ -135,12 +121,12 @@ def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
         array = (array.float() if array.is_floating_point() else array).numpy()  # NumPy has no bfloat16
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[0] == array.shape[1]):
         raise UserError(
-            f"array has the shape {tuple(array.shape)}: which axis is time?",
+            f"array has the shape {tuple(array.shape)}, which does not show its time axis",
             "give one recording, [N], [channels, N] or [N, channels] with fewer channels than samples",
         )
     kind = array.dtype.name
     if kind not in SCALES:
-        raise UserError(f"array holds {kind}: its full scale is not known", f"convert it to one of {', '.join(SCALES)}")
+        raise UserError(f"array holds {kind}, whose full scale is not known", f"convert it to {', '.join(SCALES)}")
     if array.size == 0:
         raise UserError("array holds no samples", "give one sample or more")
     zero, one = SCALES[kind]
@@ -172,9 +158,9 @@ def blocks(path: Path | str, seconds: float = 30.0) -> Iterator[Tensor]:
 
 
 def _blocks(path: Path | str, left: int, ratio: Fraction, size: int) -> Iterator[Tensor]:
-    """Resample each block with what the filter reaches to on both sides, and yield what has both."""
+    """Resample each block with the filter's reach on both sides, and yield the samples that have both."""
     before, after = ratio.numerator, ratio.denominator  # samples in a period of the ratio
-    held, done = torch.zeros(0), 0  # periods of what is held that have been given out
+    held, done = torch.zeros(0), 0  # samples that are kept, and the periods of them that have been yielded
     with _naming(path), header.open_audio(path) as file:
         file.seek(0)  # see `_decode`
         while left:
@@ -216,7 +202,7 @@ def _next_samples(file: soundfile.SoundFile, count: int) -> Tensor:
 
 
 def _mono(samples: Tensor) -> Tensor:
-    """[n, channels] -> [n], the mean of the channels; what is not finite counts as 0."""
+    """[n, channels] -> [n], the mean of the channels; samples that are not finite count as 0."""
     return samples.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).mean(1)
 
 
@@ -227,17 +213,17 @@ def _resample(wav: Tensor, ratio: Fraction) -> Tensor:
 def _recording(samples: Tensor, ratio: Fraction) -> Recording:
     """[n, channels] at any rate -> the recording."""
     wav = _resample(_mono(samples), ratio)
-    holds = {
+    applies = {
         "silent": (wav - wav.mean()).abs().max() < SILENT,
         "clipped": _clipped(samples) >= CLIPPED,
         "short": len(wav) < SHORT * SAMPLE_RATE,
         "not finite": not samples.isfinite().all(),
     }
-    return Recording(wav, tuple(flag for flag in FLAGS if holds[flag]))
+    return Recording(wav, tuple(flag for flag in FLAGS if applies[flag]))
 
 
 def _clipped(samples: Tensor) -> float:
-    """The largest share, of all channels, of samples at full scale that equal the two before them."""
+    """Share of samples at full scale that equal the two before them, in the channel with most."""
     last, middle, first = samples[2:], samples[1:-1], samples[:-2]
     stuck = (last == middle) & (middle == first) & (last.abs() >= FULL_SCALE)
     return stuck.sum(0).max().item() / len(samples)

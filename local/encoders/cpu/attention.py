@@ -1,8 +1,8 @@
-"""Attention with dropout on a processor.
+"""Attention with dropout on a CPU.
 
-PyTorch has no fused kernel for it there, and computes it step by step in single precision. Here it
-stays in the precision that it is given, a third of the time in bfloat16; without dropout, two thirds.
-What needs no gradient in single precision, and other devices, PyTorch's own does.
+PyTorch has no fused kernel for it there, and computes it step by step in single precision. This one keeps the
+precision of its input; in bfloat16 it takes a third of the time, without dropout two thirds.
+Without a gradient in single precision, and on other devices, PyTorch's own is used.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from local.encoders.cpu.dropout import draw
 
-NAME = "ser_mtl"  # what transformers knows `attention` by
+NAME = "ser_mtl"  # of `attention`, for transformers
 
 
 class _Attention(torch.autograd.Function):
-    """softmax(q k^T + bias), dropout, times v, where q is scaled already: [B, h, T, d] each."""
+    """softmax(q k^T + bias), dropout, times v, with q scaled already: [B, h, T, d] each."""
 
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float) -> Tensor:
@@ -54,7 +54,7 @@ def attention(
     position_bias: Tensor | None = None,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
-    """Attend to all frames that are no padding, as transformers asks its attention functions to.
+    """Attend to all frames but padding; an attention function of transformers.
 
     Parameters
     ----------
@@ -63,15 +63,15 @@ def attention(
     query, key, value
         [B, h, T, d].
     attention_mask
-        [B, 1, 1, T] bool, true for the frames that are no padding; or None.
+        [B, 1, 1, T] bool, false for padding; or None.
     dropout
         Probability that a weight is dropped.
     scaling
-        Of the products; 1 / sqrt(d) where it is None.
+        Of the products; 1 / sqrt(d) if it is None.
     position_bias
-        [B, h, T, T] float, which may learn: then, too, PyTorch's own attention is taken.
+        [B, h, T, T] float, perhaps trained: with it, PyTorch's own attention is used.
     kwargs
-        What else transformers has to say to it.
+        Further arguments of transformers.
 
     Returns
     -------
@@ -89,10 +89,10 @@ def attention(
 
 
 def padding_mask(*_: object, attention_mask: Tensor | None, **__: object) -> Tensor | None:
-    """Mask keys that are padding, for every query alike: [B, T] bool -> [B, 1, 1, T], or None where none is."""
+    """Mask keys that are padding, the same for every query: [B, T] bool -> [B, 1, 1, T], or None without padding."""
     if attention_mask is None:
         return None
-    # What a graph does that is exported cannot hang on the values of a mask.
+    # An exported graph cannot branch on the values of a mask.
     if attention_mask.device.type == "cpu" and not torch.compiler.is_exporting() and bool(attention_mask.all()):
         return None
     return attention_mask[:, None, None, :].bool()
