@@ -17,37 +17,25 @@ from torch.utils.data import Sampler
 class MicroBatch(NamedTuple):
     """Utterances that pass through the model together, as part of one update.
 
-    indices
-        Of the utterances.
-    share
-        Weight of its mean loss in the update's gradient; times the number of processes where several average
-        their gradients. 0 where a process has no utterance of the update and takes one of another's to keep step.
-    ends_update
-        Whether the optimizer steps after this one.
-    update
-        Number of the update in the epoch, from 1.
+    `share` is the weight of its mean loss in the update's gradient; times the number of processes where several average
+    their gradients. It is 0 where a process has no utterance of the update and takes one of another's to keep step.
     """
 
-    indices: list[int]
+    indices: list[int]  # of the utterances
     share: float
-    ends_update: bool
-    update: int
+    ends_update: bool  # whether the optimizer steps after this one
+    update: int  # number of the update in the epoch, from 1
 
 
 class Limits(NamedTuple):
     """The largest micro-batch, and what a pass costs besides its seconds.
 
-    size
-        Utterances at most.
-    seconds
-        Padded seconds at most: utterances x the longest of them. A longer utterance passes alone.
-    overhead
-        What a pass costs however short it is, in seconds of audio that the device computes in the same time:
-        a fraction of one on a CPU, tens on a GPU.
+    `overhead` is the cost of a pass however short it is, in seconds of audio that the device computes in the same time:
+    a fraction of one on a CPU, tens on a GPU.
     """
 
-    size: int
-    seconds: float
+    size: int  # utterances at most
+    seconds: float  # padded seconds at most: utterances x the longest of them; a longer utterance passes alone
     overhead: float
 
 
@@ -74,19 +62,19 @@ def cut(durations: np.ndarray, limits: Limits) -> list[slice]:
 class UpdateSampler(Sampler[list[int]]):
     """Every utterance once an epoch, shuffled into updates, each cut into micro-batches of similar lengths.
 
-    The order depends on seed and epoch alone. The last update of an epoch takes what is left. Several processes
-    (DDP) have the same updates, and divide the utterances of each so that their seconds are even.
+    The order depends on seed and epoch alone. Several processes (DDP) have the same updates, and divide the utterances
+    of each so that their seconds are even.
 
     Parameters
     ----------
     durations
         [n] seconds per utterance.
     batch_size
-        Utterances per update.
+        Utterances per update; the last update of an epoch takes what is left.
     limits
         Of a micro-batch.
     seed
-        Of the experiment.
+        Of the run.
     rank, world_size
         Of this process, and the number of processes.
 

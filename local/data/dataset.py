@@ -23,27 +23,13 @@ from local.text.tokenizer import Tokenizer
 
 @dataclass
 class Batch:
-    """Utterances padded to the longest of them, and to a multiple of `local.encoders.base.GRID`.
-
-    Attributes
-    ----------
-    ids
-        B names of utterances.
-    wavs
-        [B, N] float samples, or [B, T, c] features of a frozen CNN; zero beyond each utterance's end.
-    lengths
-        [B] int, true samples, or frames; like the tokens, always on the CPU (see `local.systems`).
-    targets
-        Class and token indices.
-    texts
-        B normalised transcripts.
-    """
+    """B utterances padded to the longest of them, and to a multiple of `local.encoders.base.GRID`."""
 
     ids: list[str]
-    wavs: Tensor
-    lengths: Tensor
+    wavs: Tensor  # [B, N] float samples, or [B, T, c] features of a frozen CNN; zero beyond each utterance's end
+    lengths: Tensor  # [B] int, true samples, or frames; like the tokens, always on the CPU (see `local.systems`)
     targets: Targets
-    texts: list[str]
+    texts: list[str]  # normalised transcripts
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,18 +46,9 @@ class Batch:
 
 
 class Utterances(Dataset):
-    """The utterances of a table.
+    """The utterances of a table, with classes as indices of `labels`.
 
-    Parameters
-    ----------
-    table
-        Table of utterances.
-    audio
-        By ID: [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN.
-    labels
-        The emotions, in the order of the model's classes.
-    tokenizer
-        Of the transcripts.
+    `audio` holds, by ID, [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN.
     """
 
     def __init__(

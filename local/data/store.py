@@ -73,13 +73,9 @@ class Store(Mapping[str, "Tensor"]):
     def __len__(self) -> int:
         return len(self.spans)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the map out: another process maps the file for itself."""
-        return {name: value for name, value in self.__dict__.items() if name != "_map"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map = self._open_map()
+    def __reduce__(self) -> tuple:
+        """Pickle without the map: another process maps the file for itself."""
+        return type(self), (self.path, self.fingerprint, self.facts)
 
     def _open_map(self) -> np.ndarray:
         if not self.spans:  # an empty file cannot be mapped
@@ -115,19 +111,8 @@ class AudioStore(Store):
     def of(cls, folder: Path, table: pd.DataFrame, data_root: Path) -> Self:
         """Open the store of a corpus; build it first if there is none, or its audio files have changed.
 
-        Parameters
-        ----------
-        folder
-            The corpus's folder of manifests.
-        table
-            All of its utterances.
-        data_root
-            The folder that `$data_root` means.
-
-        Raises
-        ------
-        UserError
-            The disk is full. A file whose samples are unsound is an error only where it is used.
+        `folder` is that of the corpus's manifests, `table` has all of its utterances, `data_root` is the folder that
+        `$data_root` means. A file whose samples are unsound is an error only where it is used.
         """
 
         def write(file: IO[bytes]) -> dict[str, Any]:

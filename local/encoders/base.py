@@ -32,29 +32,18 @@ def pad_batch(items: list[Tensor]) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Base of the families: freezing, SpecAugment, and the contract of `forward`.
+    """Base of the families: freezing, SpecAugment, and the contract of `forward`."""
 
-    Attributes
-    ----------
-    dim
-        Size d of a frame.
-    max_samples
-        Longest input in samples, or None if there is no limit.
-    preprocessor
-        The settings of its feature extractor that are used here.
-    seconds_per_frame
-        From one frame to the next.
-    """
-
-    max_samples: int | None = None
-    preprocessor: dict[str, Any]
-    seconds_per_frame = 0.02
+    dim: int  # size d of a frame
+    max_samples: int | None = None  # longest input in samples, or None if there is no limit
+    preprocessor: dict[str, Any]  # the settings of its feature extractor that are used here
+    seconds_per_frame = 0.02  # from one frame to the next
 
     def __init__(self, model: PreTrainedModel, cnn: nn.Module | None, freeze: bool, freeze_cnn: bool) -> None:
         super().__init__()
         use_cpu_kernels(model)
         self.model = model
-        self.dim: int = model.config.hidden_size
+        self.dim = model.config.hidden_size
         self.freeze = freeze
         self.freeze_cnn = freeze or freeze_cnn
         if freeze_cnn and cnn is None:

@@ -28,23 +28,19 @@ class _Family(NamedTuple):
     encoder: type[Encoder]
 
 
-def _waveform_family(name: str) -> _Family:
-    config, model = getattr(transformers, f"{name}Config"), getattr(transformers, f"{name}Model")
-    return _Family(config, model, transformers.Wav2Vec2FeatureExtractor, WaveformEncoder)
+def _family(name: str, encoder: type, extractor: type = transformers.Wav2Vec2FeatureExtractor) -> _Family:
+    """The classes of transformers whose names begin with `name`."""
+    model = getattr(transformers, f"{name}Model") if encoder is not WhisperEncoder else WhisperModel
+    return _Family(getattr(transformers, f"{name}Config"), model, extractor, encoder)
 
 
 _FAMILIES = {
-    "wav2vec2": _waveform_family("Wav2Vec2"),
-    "hubert": _waveform_family("Hubert"),
-    "wavlm": _waveform_family("WavLM"),
-    "data2vec-audio": _waveform_family("Data2VecAudio"),
-    "wav2vec2-bert": _Family(
-        transformers.Wav2Vec2BertConfig,
-        transformers.Wav2Vec2BertModel,
-        transformers.SeamlessM4TFeatureExtractor,
-        FilterbankEncoder,
-    ),
-    "whisper": _Family(transformers.WhisperConfig, WhisperModel, transformers.WhisperFeatureExtractor, WhisperEncoder),
+    "wav2vec2": _family("Wav2Vec2", WaveformEncoder),
+    "hubert": _family("Hubert", WaveformEncoder),
+    "wavlm": _family("WavLM", WaveformEncoder),
+    "data2vec-audio": _family("Data2VecAudio", WaveformEncoder),
+    "wav2vec2-bert": _family("Wav2Vec2Bert", FilterbankEncoder, transformers.SeamlessM4TFeatureExtractor),
+    "whisper": _family("Whisper", WhisperEncoder, transformers.WhisperFeatureExtractor),
 }
 KNOWN = tuple(_FAMILIES)
 
@@ -57,10 +53,8 @@ def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = Fa
     source
         A Hugging Face folder or hub name; or a mapping, the configuration of an encoder with random weights:
         transformers' `model_type` and its keys, and `do_normalize`.
-    freeze
-        Do not train the encoder.
-    freeze_cnn
-        Do not train its CNN.
+    freeze, freeze_cnn
+        Do not train the encoder, or its CNN.
 
     Raises
     ------
@@ -88,14 +82,8 @@ def build_encoder(
 ) -> Encoder:
     """Build an encoder with random weights.
 
-    Parameters
-    ----------
-    config
-        Transformers' `model_type`, and any of the keys of its configuration.
-    preprocessor
-        Any of the keys of its feature extractor, as in the encoder's `preprocessor`.
-    freeze, freeze_cnn
-        As in `load_encoder`.
+    `config` has transformers' `model_type` and any of the keys of its configuration, `preprocessor` any of the keys of
+    its feature extractor, as in the encoder's `preprocessor`; the rest as in `load_encoder`.
 
     Raises
     ------

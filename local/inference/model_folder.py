@@ -56,30 +56,14 @@ TYPES = {torch.float32: "F32", torch.int64: "I64"}  # their names in safetensors
 
 @dataclass(frozen=True)
 class Model:
-    """A model and the meaning of its outputs.
+    """A model and the meaning of its outputs."""
 
-    Attributes
-    ----------
-    system
-        A system (see `local.systems`) or an `Ensemble` of them.
-    labels
-        The emotions, in the order of the classes.
-    tokens
-        The text of each token, as SentencePiece writes it: U+2581 is the space between words.
-    sizes
-        Number of tokens of each member.
-    max_seconds
-        The longest utterance of training.
-    provenance
-        Corpus, protocol, folds and so on: plain values by name, for information.
-    """
-
-    system: nn.Module
-    labels: list[str]
-    tokens: list[str]
-    sizes: list[int]
-    max_seconds: float
-    provenance: dict[str, Any] = field(default_factory=dict)
+    system: nn.Module  # a system (see `local.systems`) or an `Ensemble` of them
+    labels: list[str]  # the emotions, in the order of the classes
+    tokens: list[str]  # the text of each token, as SentencePiece writes it: U+2581 is the space between words
+    sizes: list[int]  # number of tokens of each member
+    max_seconds: float  # the longest utterance of training
+    provenance: dict[str, Any] = field(default_factory=dict)  # corpus, folds and so on: plain values, for information
 
     @property
     def members(self) -> list[nn.Module]:

@@ -42,30 +42,14 @@ LONGEST = 60.0  # seconds that are analyzed at once, or the longest of training:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The output of a model for a recording.
+    """The output of a model for a recording."""
 
-    Attributes
-    ----------
-    emotion
-        The most probable label.
-    posteriors
-        Probability of each label, in the model's order; they add up to 1.
-    transcript
-        Greedy CTC text, normalised as in training; empty if the model has no CTC head.
-    words
-        The words of the transcript with their times in seconds.
-    duration
-        Seconds.
-    flags
-        Warnings about the recording (see `local.audio.recordings.FLAGS`).
-    """
-
-    emotion: str
-    posteriors: dict[str, float]
-    transcript: str
-    words: list[Word]
-    duration: float
-    flags: tuple[str, ...] = ()
+    emotion: str  # the most probable label
+    posteriors: dict[str, float]  # probability of each label, in the model's order; they add up to 1
+    transcript: str  # greedy CTC text, normalised as in training; empty without a CTC head
+    words: list[Word]  # of the transcript, with their times in seconds
+    duration: float  # seconds
+    flags: tuple[str, ...] = ()  # warnings about the recording, see `local.audio.recordings.FLAGS`
 
     def later(self, seconds: float) -> Analysis:
         """The same with the words' times shifted: those in the recording, of a window that starts at `seconds`."""
@@ -153,14 +137,9 @@ class EmotionRecognizer(Pretrained):
     # SpeechBrain's methods
 
     def forward(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Outputs:
-        """Logits of a batch.
+        """Logits of a batch: [B, N] float samples at 16 kHz, zero beyond each utterance's end.
 
-        Parameters
-        ----------
-        wavs
-            [B, N] float samples at 16 kHz, zero beyond each utterance's end.
-        wav_lens
-            [B] float, true lengths relative to N; by default all are N long.
+        `wav_lens` are [B] true lengths relative to N; by default all are N long.
         """
         relative = torch.ones(len(wavs)) if wav_lens is None else wav_lens.cpu()
         return self._outputs(wavs, (relative * wavs.shape[1]).round().long())
@@ -175,10 +154,7 @@ class EmotionRecognizer(Pretrained):
     def classify_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, list[str]]:
         """Classify a batch; parameters as in `forward`.
 
-        Returns
-        -------
-        posteriors, score, index, labels
-            [B, C] probabilities; [B] the highest of them; [B] its class; B names of the class.
+        Returns [B, C] probabilities; [B] the highest of them; [B] the index of its class; B names of the class.
         """
         posteriors = self(wavs, wav_lens).emotion.softmax(-1)
         score, index = posteriors.max(-1)
@@ -203,12 +179,8 @@ class EmotionRecognizer(Pretrained):
     def analyze(self, audio: Audio, sample_rate: int | None = None) -> Analysis:
         """Find emotion, posteriors, transcript and word times of a recording.
 
-        Parameters
-        ----------
-        audio
-            The path of an audio file; or samples, numpy or torch, [N], [channels, N] or [N, channels].
-        sample_rate
-            Of samples, in Hz.
+        `audio` is the path of an audio file; or samples, numpy or torch, [N], [channels, N] or [N, channels], at
+        `sample_rate` Hz.
 
         Raises
         ------

@@ -46,18 +46,9 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
 
 
 def draw(windows: Sequence[Window], labels: list[str], path: Path, title: str = "") -> None:
-    """Draw emotion over time to a file.
+    """Draw emotion over time to a file whose name ends with `.png` or `.svg`.
 
-    Parameters
-    ----------
-    windows
-        One or more, in their order, without overlap.
-    labels
-        The model's, in the order in which they are drawn.
-    path
-        Ends with `.png` or `.svg`.
-    title
-        The title of the figure.
+    `windows` are one or more, in their order, without overlap; the `labels` are drawn in their order.
     """
     picture = _Picture(windows, labels, windows[-1].end, title)
     shares = picture.lanes()
@@ -72,14 +63,13 @@ def draw(windows: Sequence[Window], labels: list[str], path: Path, title: str = 
 def waveform(path: Path | str, windows: Sequence[Window], labels: list[str]) -> Figure:
     """Draw the envelope of a recording in the colours of the most probable labels, above the posteriors.
 
-    Parameters
-    ----------
-    path
-        The audio file, of any length: it is read in blocks. A UserError if it cannot be read.
-    windows
-        Of it, in their order, without overlap; the rest is grey.
-    labels
-        The model's, in the order in which they are drawn.
+    The audio file can be of any length: it is read in blocks. `windows` are in their order, without overlap; the rest
+    is grey. The `labels` are drawn in their order.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read.
     """
     edges, low, high = _envelope(path)
     picture = _Picture(windows, labels, edges[-1])

@@ -28,54 +28,31 @@ from local.core.errors import UserError
 
 
 class Outputs(NamedTuple):
-    """The output of a system for a batch.
+    """The output of a system for a batch."""
 
-    emotion
-        [B, C] logits.
-    tokens
-        [B, T, V] logits per frame, or None without a CTC head.
-    n_frames
-        [B] true frames; on the CPU.
-    """
-
-    emotion: Tensor
-    tokens: Tensor | None
-    n_frames: Tensor
+    emotion: Tensor  # [B, C] logits
+    tokens: Tensor | None  # [B, T, V] logits per frame, or None without a CTC head
+    n_frames: Tensor  # [B] true frames; on the CPU
 
 
 class Targets(NamedTuple):
-    """The labels of a batch.
+    """The labels of a batch."""
 
-    emotion
-        [B] class indices, on the device.
-    tokens
-        [B, L] token indices, padded with 0; on the CPU.
-    n_tokens
-        [B] true tokens, 0 without a transcript; on the CPU.
-    """
-
-    emotion: Tensor
-    tokens: Tensor
-    n_tokens: Tensor
+    emotion: Tensor  # [B] class indices; on the device
+    tokens: Tensor  # [B, L] token indices, padded with 0; on the CPU
+    n_tokens: Tensor  # [B] true tokens, 0 without a transcript; on the CPU
 
 
 class Losses(NamedTuple):
     """The loss of a batch and its parts, scalars, each a mean over the batch's utterances.
 
-    total
-        The loss to minimise.
-    ce
-        Cross-entropy of the emotions.
-    ctc
-        CTC loss, summed over each transcript; 0 for an utterance without a CTC term.
-    ctc_left_out
-        Number of utterances without a CTC term, whose transcript is missing or needs more frames than there are;
-        on the CPU.
+    `ctc_left_out` is the number of utterances without a CTC term, whose transcript is missing or needs more frames
+    than there are; on the CPU.
     """
 
-    total: Tensor
-    ce: Tensor
-    ctc: Tensor
+    total: Tensor  # the loss to minimise
+    ce: Tensor  # cross-entropy of the emotions
+    ctc: Tensor  # CTC loss, summed over each transcript; 0 for an utterance without a CTC term
     ctc_left_out: Tensor
 
 

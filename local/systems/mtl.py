@@ -21,18 +21,8 @@ from local.text.tokenizer import BLANK
 class MultiTaskSystem(nn.Module):
     """Shared encoder, one linear layer per task.
 
-    Parameters
-    ----------
-    encoder
-        See `local.encoders`.
-    n_labels
-        C, the number of emotions.
-    n_tokens
-        V, the size of the token vocabulary; token 0 is the blank.
-    alpha
-        Weight of the CTC task.
-    pooling
-        `mean` (the paper's code) or `sum` (the paper's text) over the true frames.
+    `n_labels` is C, `n_tokens` V (token 0 is the blank), `alpha` the weight of the CTC task; `pooling` over the true
+    frames is `mean` (the paper's code) or `sum` (the paper's text).
     """
 
     def __init__(self, encoder: Encoder, n_labels: int, n_tokens: int, alpha: float, pooling: str = "mean") -> None:

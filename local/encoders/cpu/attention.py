@@ -58,8 +58,8 @@ def attention(
 
     Parameters
     ----------
-    module
-        The layer.
+    module, kwargs
+        The layer, and further arguments of transformers; for PyTorch's own attention.
     query, key, value
         [B, h, T, d].
     attention_mask
@@ -70,8 +70,6 @@ def attention(
         Of the products; 1 / sqrt(d) if it is None.
     position_bias
         [B, h, T, T] float, perhaps trained: with it, PyTorch's own attention is used.
-    kwargs
-        Further arguments of transformers.
 
     Returns
     -------
