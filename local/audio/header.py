@@ -1,4 +1,4 @@
-"""Audio files: what their headers say, and their samples at 16 kHz mono."""
+"""Open audio files and read their headers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_CHUNKS = 1000  # before the samples of a WAV
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an audio file says."""
+    """The header of an audio file."""
 
     frames: int
     rate: int
@@ -40,8 +40,11 @@ class Header:
 def open_audio(path: Path | str) -> Iterator[soundfile.SoundFile]:
     """Open an audio file.
 
-    An OSError says in a few words, without the path, if it is missing, not readable, not audio or, while samples
-    are read, damaged.
+    Raises
+    ------
+    OSError
+        It is missing, not readable, not audio or, while samples are read, damaged; `str` of the error says which,
+        without the path.
     """
     try:
         status = os.stat(path)
@@ -49,13 +52,13 @@ def open_audio(path: Path | str) -> Iterator[soundfile.SoundFile]:
             raise OSError("is no file but a pipe or a device")  # which would be waited for
         if status.st_size == 0:
             raise OSError("not audio, the file is empty")
-        with open(path, "rb"):  # libsndfile does not say whether a file is absent or forbidden
+        with open(path, "rb"):  # libsndfile gives one error for missing and forbidden files
             pass
         try:
             audio = soundfile.SoundFile(os.fsencode(path))
         except soundfile.LibsndfileError as error:
             raise OSError(f"not audio that libsndfile reads ({error.error_string})") from None
-        except TypeError:  # soundfile takes the suffix .raw for samples without a header
+        except TypeError:  # for the suffix .raw, samples without a header
             raise OSError("not audio that libsndfile reads (it has no header)") from None
         with audio:
             yield audio

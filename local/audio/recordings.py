@@ -1,7 +1,7 @@
 """Read recordings of any format, rate and channels as 16 kHz mono, for training and for use.
 
 Samples are the mean of the channels, resampled with torchaudio's default filter. A rate whose ratio to 16 kHz has no
-denominator up to 1000, such as the 22,254 Hz of old computers, is taken to be the nearest one that has: within
+denominator up to 1000, such as the 22,254 Hz of old computers, is replaced by the nearest one that has: within
 0.05 %, a hundredth of a semitone. The filter for the exact ratio would take gigabytes.
 
 libsndfile guesses the length of an MP3 of variable bit rate that lacks its Xing header: such a file is read too short,
@@ -53,7 +53,7 @@ def load_wav(path: Path | str) -> Tensor:
     Raises
     ------
     OSError
-        It is absent, not audio, without samples or damaged; `str` of the error says which, without the path.
+        It is missing, not audio, without samples or damaged; `str` of the error says which, without the path.
     """
     samples, ratio = _decode(path)
     return _resample(samples.mean(1), ratio)
@@ -185,7 +185,7 @@ def _naming(path: Path | str) -> Iterator[None]:
 
 def _decode(path: Path | str, longest: float = math.inf) -> tuple[Tensor, Fraction]:
     """[n, channels] samples as they are in a file, and the ratio of its rate to 16 kHz."""
-    found = header.examine(path)  # libsndfile takes a file cut short for a shorter one
+    found = header.examine(path)  # libsndfile reads a file cut short without an error
     refuse_longer(path, found.duration, longest)
     ratio = header.rate_ratio(found.rate)
     with header.open_audio(path) as file:

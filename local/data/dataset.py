@@ -86,7 +86,7 @@ class Utterances(Dataset):
             if max_samples is not None and duration * SAMPLE_RATE > max_samples:
                 raise UserError(
                     f"utterance {name} lasts {duration:.1f} s: the encoder reads {max_samples / SAMPLE_RATE:.0f} s",
-                    "take another --encoder, or cut the utterance",
+                    "use another --encoder, or cut the utterance",
                 )
 
     def __len__(self) -> int:

@@ -91,7 +91,7 @@ def _compute_all(audio: AudioStore, encoder: WaveformEncoder, file: IO[bytes]) -
             if not (features.abs() < LARGEST).all():
                 raise UserError(
                     f"utterance {name}: the CNN's output does not fit 16-bit floats, in which it is stored",
-                    "set freeze_cnn and freeze to False, or take another --encoder",
+                    "set freeze_cnn and freeze to False, or use another --encoder",
                 )
             file.write(features[0].half().cpu().numpy().astype("<f2", copy=False).tobytes())
             rows[name] = features.shape[1]

@@ -196,7 +196,7 @@ def _decode(path: str) -> tuple[np.ndarray, bool]:
     Raises
     ------
     OSError
-        It cannot be read any more; or its samples are not all finite, or all zero: there is no emotion to learn.
+        It cannot be read; or its samples are not all finite, or all zero: no emotion can be learnt from them.
     """
     from local.audio.recordings import load_wav  # and torch with it
 

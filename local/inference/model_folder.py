@@ -231,4 +231,4 @@ def _file_of(folder: Path, name: str) -> Path:
 
 
 def _error(path: Path, reason: str) -> UserError:
-    return UserError(f"{path}: {reason}", "export the model again, and take models from people you trust")
+    return UserError(f"{path}: {reason}", "export the model again, and use only models from people you trust")

@@ -91,7 +91,7 @@ class EmotionRecognizer(Pretrained):
             ) from None
         for module in model.system.modules():
             if isinstance(module, torch.nn.Linear):
-                # Autocast would cast its weights anew for every batch, to the same.
+                # Autocast would cast its weights again for every batch.
                 module.to(AMPConfig.from_name(self.precision).dtype)
         self.model = model
         self.labels = model.labels

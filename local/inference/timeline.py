@@ -55,7 +55,7 @@ def draw(windows: Sequence[Window], labels: list[str], path: Path, title: str = 
     height = np.where(np.isnan(shares[:, 0]), np.nan, 1.0)
     picture.fill_top(shares, picture.edges, np.zeros(len(shares)), height)
     picture.top.set_ylim(0, 1)
-    _name(picture.top, "likeliest")
+    _name(picture.top, "top label")
     with atomic(path, "wb") as file:
         picture.figure.savefig(file, format=path.suffix[1:])
 
@@ -114,9 +114,9 @@ class _Picture:
 
     def fill_top(self, shares: np.ndarray, edges: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
         """Fill `top` from `low` to `high` in the colour of the label with the largest share."""
-        likeliest = np.where(np.isnan(shares[:, 0]), -1, shares.argmax(1))
-        for place, label in enumerate(self.labels):
-            values = np.where(likeliest == place, high, np.nan)
+        best = np.where(np.isnan(shares[:, 0]), -1, shares.argmax(1))
+        for index, label in enumerate(self.labels):
+            values = np.where(best == index, high, np.nan)
             self.top.stairs(values, edges / self.unit, baseline=low, fill=True, color=self.colours[label])
 
 

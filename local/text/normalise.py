@@ -1,4 +1,4 @@
-"""Transcripts as the CTC head learns them and as WER and CER compare them."""
+"""Normalise transcripts for training and scoring."""
 
 from __future__ import annotations
 

@@ -69,13 +69,13 @@ def test_resampling_against_scipys(tmp_path, rate, up, down):
     wanted = scipy.signal.lfilter(low, 1, chance.normal(size=rate))
     wanted *= 0.5 / np.abs(wanted).max()
     soundfile.write(tmp_path / "a.wav", wanted, rate, subtype="FLOAT")
-    found = load_wav(tmp_path / "a.wav").numpy()
+    result = load_wav(tmp_path / "a.wav").numpy()
     expected = scipy.signal.resample_poly(wanted, up, down)
-    assert len(found) == len(expected) == 16_000
-    assert np.abs(found - expected)[200:-200].max() < 0.005
+    assert len(result) == len(expected) == 16_000
+    assert np.abs(result - expected)[200:-200].max() < 0.005
 
 
-def test_what_a_narrower_band_cannot_hold_is_filtered_out(tmp_path):
+def test_frequencies_above_8_khz_are_filtered_out(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(48_000, hertz=15_000), 48_000)
     assert load_wav(tmp_path / "a.wav").abs()[200:-200].max() < 0.01  # and does not come back at 1 kHz
 
@@ -98,13 +98,13 @@ def test_what_a_narrower_band_cannot_hold_is_filtered_out(tmp_path):
 def test_every_format_gives_the_samples_that_were_written(tmp_path, name, subtype, tolerance):
     wanted = tone(16_000)
     soundfile.write(tmp_path / name, wanted, 16_000, subtype=subtype)
-    found = load_wav(tmp_path / name).numpy()
+    result = load_wav(tmp_path / name).numpy()
     read, _ = soundfile.read(tmp_path / name)
-    assert len(found) == len(read)
-    assert np.abs(found - read).max() < 1e-6
-    if len(found) == len(wanted):  # MP3 has frames of its own
-        assert np.abs(found - wanted).max() < tolerance
-    assert abs(loudest(found) - 440) <= 1
+    assert len(result) == len(read)
+    assert np.abs(result - read).max() < 1e-6
+    if len(result) == len(wanted):  # MP3 has frames of its own
+        assert np.abs(result - wanted).max() < tolerance
+    assert abs(loudest(result) - 440) <= 1
 
 
 def test_integers_against_scipys_and_pythons_own_readers(tmp_path):
@@ -124,9 +124,9 @@ def test_channels_are_averaged(tmp_path, channels):
     chance = np.random.default_rng(3)
     wanted = chance.uniform(-0.5, 0.5, size=(800, channels))
     soundfile.write(tmp_path / "a.wav", wanted, 16_000, subtype="FLOAT")
-    found = load_wav(tmp_path / "a.wav")
-    assert found.shape == (800,)
-    assert np.abs(found.numpy() - wanted.mean(1)).max() < 1e-7
+    result = load_wav(tmp_path / "a.wav")
+    assert result.shape == (800,)
+    assert np.abs(result.numpy() - wanted.mean(1)).max() < 1e-7
 
 
 # ---------------------------------------------------------------- files
@@ -181,7 +181,7 @@ def test_an_odd_rate_keeps_the_pitch_and_the_length(tmp_path, rate):
     assert recording.duration == pytest.approx(2, rel=5e-4)
 
 
-def test_what_is_too_long_is_refused_before_it_is_decoded(tmp_path):
+def test_a_file_that_is_too_long_is_refused_before_it_is_decoded(tmp_path):
     path = written(tmp_path / "a.wav", noise(16_000))
     assert len(read(path, longest=3.3).wav) == 52_800
     with pytest.raises(UserError, match=r"lasts 3\.3 s, longer than the 3 s") as error:
@@ -240,7 +240,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("function", [read, blocks])
 @pytest.mark.parametrize("make", BROKEN)
-def test_what_cannot_be_read_is_named_at_once(tmp_path, make, function):
+def test_an_unreadable_file_is_named_at_once(tmp_path, make, function):
     path = make(tmp_path)
     with pytest.raises(UserError) as error:
         function(path)
@@ -325,7 +325,7 @@ def test_a_single_sample_is_a_recording():
     assert flags(np.full(1, 0.5)) == ("silent", "short")
 
 
-def test_what_is_not_finite_becomes_0_in_its_channel_only(tmp_path):
+def test_a_sample_that_is_not_finite_becomes_0_in_its_channel_only(tmp_path):
     samples = np.stack([sine(0.5), sine(0.5)], 1).astype(np.float32)
     samples[100, 0], samples[200], samples[300, 1] = np.nan, np.inf, -np.inf
     recording = read(written(tmp_path / "a.wav", samples, subtype="FLOAT"))
@@ -349,7 +349,7 @@ def test_flags_come_in_the_order_of_their_list():
 
 @pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "float32", "float64"])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_an_array_is_worth_what_the_file_of_the_same_samples_is(tmp_path, kind, channels):
+def test_an_array_and_a_file_of_the_same_samples_give_the_same(tmp_path, kind, channels):
     samples = noise(22_050, 0.5, channels)
     if kind == "uint8":
         samples = np.round(samples * 100 + 128)
@@ -407,7 +407,7 @@ def test_an_array_that_is_no_recording_is_refused(array, word):
 
 
 @pytest.mark.parametrize("rate", [0, -16_000, 10, float("nan"), float("inf"), None, "fast"])
-def test_a_rate_that_is_none_is_refused(rate):
+def test_an_impossible_rate_is_refused(rate):
     with pytest.raises(UserError, match="sample rate"):
         of_array(np.zeros(100), rate)
 

@@ -77,8 +77,8 @@ def attention(
     """
     faster = query.requires_grad or query.dtype == torch.bfloat16
     if query.device.type != "cpu" or not faster or position_bias is not None:
-        given = kwargs | {"is_causal": False, "position_bias": position_bias}
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **given)
+        settings = kwargs | {"is_causal": False, "position_bias": position_bias}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **settings)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     bias = None
     if attention_mask is not None:

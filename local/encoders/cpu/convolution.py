@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WINDOWS = 256  # at a time, which bounds the memory: 50 MB in bfloat16 for a wav2vec 2.0 of base size
+WINDOWS = 256  # in one product, which bounds the memory: 50 MB in bfloat16 for a wav2vec 2.0 of base size
 
 
 def _windows(x: Tensor, taps: int) -> Iterator[tuple[slice, Tensor]]:
-    """Yield the windows of [G, B, c, T], some at a time: a slice of their starts, and [G, B n, c taps]."""
+    """Yield the windows of [G, B, c, T], at most `WINDOWS` at once: a slice of their starts, and [G, B n, c taps]."""
     batch, frames = x.shape[1], x.shape[3]
     step = max(1, WINDOWS // batch)
     for start in range(0, frames - taps + 1, step):
