@@ -2,8 +2,7 @@
 
     python -m local.audio_store OPTIONS
 
-writes the store that `local.data.store` describes. It ends in an error that names every file whose
-samples are unsound.
+writes the store that `local.data.store` describes. An error at its end names every file whose samples are unsound.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from local.experiment.options import parse
 
 @as_command
 def main() -> None:
-    """Make the audio store of a corpus."""
+    """Build the audio store of a corpus."""
     logging.basicConfig(format="  %(message)s")
     logging.getLogger("local").setLevel(logging.INFO)
     began = time.monotonic()

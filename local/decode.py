@@ -1,8 +1,8 @@
-"""Stage 3, one job: emotion posteriors and greedy transcripts of the test part.
+"""Stage 3, one job: emotion posteriors and greedy transcripts of the test set.
 
     python -m local.decode OPTIONS --folds FOLD --seeds SEED [-- OVERRIDES]
 
-takes the checkpoint of the best validation UA, or of the last epoch where nothing validates, and
+takes the checkpoint of the best validation UA, or of the last epoch if there is no validation set, and
 writes `predictions.csv`. The model is the one that the run folder's hyperparams.yaml describes.
 """
 
@@ -37,13 +37,13 @@ logger = logging.getLogger(__name__)
 
 @torch.inference_mode()
 def decode(job: Job) -> None:
-    """Decode the test part of a job that is trained."""
+    """Decode the test set of a trained job."""
     if job.is_done("decode"):
         logger.info("%s is decoded already", job.folder)
         return
     refuse_foreign(job.folder, own=job.yaml)
     values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
-    running = job.options.values  # where and how to run is today's choice
+    running = job.options.values  # device and batch sizes are those of this call, not of training
     device = running["device"] or infer_device()
     system = values["system"].to(device).eval()
     checkpointer = WholeCheckpointer(job.folder / "save", {"system": system})
@@ -52,11 +52,11 @@ def decode(job: Job) -> None:
     epoch = markers.read(trained)["facts"]["epoch"]
     if checkpoint is None or checkpoint.meta["epoch"] != epoch:
         raise UserError(
-            f"{job.folder / 'save'} does not hold the checkpoint of epoch {epoch}, which was chosen",
-            f"remove {trained} and run stage 2: it goes on from what is there",
+            f"{job.folder / 'save'} lacks the checkpoint of epoch {epoch}, which was chosen",
+            f"remove {trained} and run stage 2: it resumes from the checkpoints that are there",
         )
     checkpointer.load_checkpoint(checkpoint)
-    # After the checkpoint is read: what a frozen CNN makes of the audio depends on its weights.
+    # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
     store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, device)
     utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer)
     utterances.refuse_longer_than(system.encoder.max_samples)

@@ -1,10 +1,10 @@
-"""A page that tells the emotion and the words of a recording, in a browser.
+"""A web page that shows the emotion and the words of a recording.
 
     python -m local.demo --model MODEL [--host 127.0.0.1] [--port 7860] [--device cuda]
 
-MODEL is what `python -m local.export` wrote. The page is served to this machine alone, unless --host says
-otherwise, and asks nothing of any other: recordings are kept in a temporary folder for up to two hours, and none
-of them outlives the server.
+MODEL is a folder that `python -m local.export` wrote. The page is served to this machine alone, unless --host says
+otherwise, and loads nothing from elsewhere. Recordings are kept in a temporary folder for up to two hours; it is
+deleted when the server ends.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ from local.inference.recognizer import Analysis, EmotionRecognizer, Window
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import
 import gradio as gr
 
-EXAMPLES = {  # a sentence, a voice and a manner of the mini corpus
+EXAMPLES = {  # sentence, voice and manner of the mini corpus
     "fast": ("I told you twice already, and you never listen to me!", VOICES["01M"], MANNERS["ang"]),
     "even": ("The train to the harbour leaves at half past nine.", VOICES["02F"], MANNERS["neu"]),
     "slow": ("There was nobody left at the house when we came back.", VOICES["03M"], MANNERS["sad"]),
 }
-KEPT = 3600  # seconds
-LARGEST = "2gb"  # of an upload
+KEPT = 3600  # seconds; recordings of that age are deleted, once in as many seconds
+MAX_UPLOAD = "2gb"
 WORDS = ["word", "from (s)", "to (s)", "score"]
 WINDOWS = ["from (s)", "to (s)", "emotion", "probability", "transcript", "remarks"]
 WIDTHS = [95, 95, 120, 120, 380, 120]  # of those columns, in pixels; a narrow window scrolls
-ORIGIN = ("corpus", "protocol", "folds", "encoder")  # what is shown of a model's provenance
+ORIGIN = ("corpus", "protocol", "folds", "encoder")  # the keys of a model's provenance that are shown
 CAUTION = (
     "Emotion labels are categories that somebody acted or that listeners perceived. They are not a person's state of "
-    "mind, and a probability says how sure the model is, not that it is right. Do not decide about people by them."
+    "mind, and a probability says how sure the model is, not that it is right. Do not make decisions about people "
+    "from them."
 )
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 LEGIBLE = {"body_text_color_subdued": "*neutral_600", "block_info_text_color": "*neutral_600"}
@@ -61,34 +62,34 @@ STYLE = """
 """
 
 
-def answer(
+def analyze(
     recognizer: EmotionRecognizer, path: str, over_time: bool, progress: Callable[[float], None]
 ) -> dict[str, Any]:
-    """Tell what the page shows of a recording, by the names of its parts; `progress` is told the share that is done.
+    """Analyze a recording: the contents of the page's parts, by their names; calls `progress` with the share done.
 
-    A recording that is too long to be taken at once is followed over time in any case.
+    A recording that is too long to be analyzed at once is always shown over time.
 
     Raises
     ------
     UserError
-        It cannot be read, or holds nothing.
+        It cannot be read or holds no samples.
     """
     try:
         duration = header.read_header(path).duration
     except OSError as error:
         raise UserError(f"{path}: {error}", REMEDY) from None
     if not over_time and duration <= recognizer.longest:
-        found = recognizer.analyze(path)
-        transcript = found.transcript or "(no words)"
-        parts = {"posteriors": found.posteriors, "transcript": transcript, "words": word_rows(found)}
-        return parts | {"remarks": remarks([found])}
+        analysis = recognizer.analyze(path)
+        transcript = analysis.transcript or "(no words)"
+        parts = {"posteriors": analysis.posteriors, "transcript": transcript, "words": word_rows(analysis)}
+        return parts | {"remarks": remarks([analysis])}
     windows = []
     for window in recognizer.follow(path):
         windows.append(window)
         progress(window.end / duration)
     picture = timeline.waveform(path, windows, recognizer.labels)
-    said = remarks([window.analysis for window in windows]) if windows else "- silent throughout: nothing is heard"
-    return {"picture": picture, "windows": window_rows(windows), "remarks": said}
+    notes = remarks([window.analysis for window in windows]) if windows else "- silent throughout: no speech found"
+    return {"picture": picture, "windows": window_rows(windows), "remarks": notes}
 
 
 def word_rows(analysis: Analysis) -> list[list[str]]:
@@ -99,31 +100,32 @@ def word_rows(analysis: Analysis) -> list[list[str]]:
 def window_rows(windows: Iterable[Window]) -> list[list[str]]:
     """Rows of `WINDOWS`."""
     rows = []
-    for start, end, found in windows:
-        share = f"{found.posteriors[found.emotion]:.0%}"
-        rows.append([f"{start:.2f}", f"{end:.2f}", found.emotion, share, found.transcript, ", ".join(found.flags)])
+    for start, end, analysis in windows:
+        emotion, flags = analysis.emotion, ", ".join(analysis.flags)
+        share = f"{analysis.posteriors[emotion]:.0%}"
+        rows.append([f"{start:.2f}", f"{end:.2f}", emotion, share, analysis.transcript, flags])
     return rows
 
 
 def remarks(analyses: Iterable[Analysis]) -> str:
-    """What is to be known of a recording, a line for each of its flags."""
-    found = {flag for analysis in analyses for flag in analysis.flags}
-    return "\n".join(f"- {flag}: {FLAGS[flag]}" for flag in FLAGS if flag in found)
+    """The flags of a recording and their meanings, a line each."""
+    flags = {flag for analysis in analyses for flag in analysis.flags}
+    return "\n".join(f"- {flag}: {meaning}" for flag, meaning in FLAGS.items() if flag in flags)
 
 
 def about(model: Model) -> str:
-    """What a model was trained on and what its labels are, as HTML."""
+    """The training data and the labels of a model, as HTML."""
     facts = {name: model.provenance[name] for name in ORIGIN if model.provenance.get(name)}
     facts |= {"labels": model.labels, "longest utterance": f"{model.max_seconds:.1f} s"}
     lines = "".join(
         f"<dt>{name}</dt><dd>{escape(', '.join(map(str, fact)) if isinstance(fact, list) else str(fact))}</dd>"
         for name, fact in facts.items()
     )
-    return f"<h2>What this model learned from</h2><dl>{lines}</dl><p>{CAUTION}</p>"
+    return f"<h2>This model was trained on</h2><dl>{lines}</dl><p>{CAUTION}</p>"
 
 
 def speak_examples(folder: Path) -> list[Path]:
-    """Say each of `EXAMPLES` with a synthetic voice into a file."""
+    """Write each of `EXAMPLES`, spoken by a synthetic voice, to a file."""
     paths = []
     for name, (text, voice, manner) in EXAMPLES.items():
         wav, rate = espeak.speak(text, voice, round(manner.rate), round(manner.pitch), round(manner.pitch_range))
@@ -133,17 +135,9 @@ def speak_examples(folder: Path) -> list[Path]:
 
 
 def build(recognizer: EmotionRecognizer, examples: list[Path]) -> gr.Blocks:
-    """Make the page.
-
-    Parameters
-    ----------
-    recognizer
-        What listens.
-    examples
-        Audio files to begin with, in the folder for temporary files; their stems are shown.
-    """
+    """Build the page; `examples` are audio files in gradio's temporary folder, shown by their stems."""
     with gr.Blocks(title="ser-mtl", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
-        gr.Markdown("# Emotion and words of speech\nUpload a recording or speak, and let the model listen.")
+        gr.Markdown("# Emotion and words of speech\nUpload or record speech, then press Analyze.")
         with gr.Row():
             with gr.Column():
                 recording = gr.Audio(
@@ -151,19 +145,19 @@ def build(recognizer: EmotionRecognizer, examples: list[Path]) -> gr.Blocks:
                     type="filepath",
                     label="Recording",
                     buttons=[],
-                    # The drawn one decodes the whole file in the browser.
+                    # Drawing it would decode the whole file in the browser.
                     waveform_options=gr.WaveformOptions(show_recording_waveform=False),
                 )
                 gr.Examples(
                     [[str(path)] for path in examples],
                     recording,
-                    label="Examples, said by a synthetic voice",
+                    label="Examples, spoken by a synthetic voice",
                     example_labels=[path.stem for path in examples],
                     api_visibility="private",
                     preload=False,
                 )
                 over_time = gr.Checkbox(
-                    label="Emotion over time", info=f"Always so where it is longer than {recognizer.longest:.0f} s."
+                    label="Emotion over time", info=f"Always on for more than {recognizer.longest:.0f} s."
                 )
                 button = gr.Button("Analyze", variant="primary")
             with gr.Column():
@@ -177,50 +171,42 @@ def build(recognizer: EmotionRecognizer, examples: list[Path]) -> gr.Blocks:
         parts["windows"] = _table("Windows", WINDOWS, wrap=True, column_widths=WIDTHS)
         gr.HTML(about(recognizer.model), elem_classes="about", container=True, padding=True)
 
-        def look(found: dict[str, Any]) -> dict:
-            values = {part: found.get(name) for name, part in parts.items()}
+        def update(contents: dict[str, Any]) -> dict:
+            values = {part: contents.get(name) for name, part in parts.items()}
             return {part: gr.update(value=value, visible=bool(value)) for part, value in values.items()}
 
-        def shown(path: str | None, over_time: bool, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
+        def show(path: str | None, over_time: bool, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
             if path is None:
-                raise gr.Error("Upload a recording or speak first.", print_exception=False)
+                raise gr.Error("Upload or record speech first.", print_exception=False)
             try:
-                found = answer(recognizer, path, over_time, lambda share: progress(min(share, 1.0), desc="listening"))
+                contents = analyze(recognizer, path, over_time, lambda share: progress(min(share, 1.0), "analyzing"))
             except UserError as error:
-                what = error.what.replace(path, Path(path).name)
-                message = escape(f"{what}; {error.remedy}")
+                message = escape(f"{error.what.replace(path, Path(path).name)}; {error.remedy}")
                 raise gr.Error(message, duration=None, print_exception=False) from None
-            return look(found)
+            return update(contents)
 
-        recording.change(lambda: look({}), None, list(parts.values()), show_progress="hidden", api_visibility="private")
-        button.click(
-            shown, [recording, over_time], list(parts.values()), show_progress_on=recording, api_visibility="private"
-        )
+        outputs = list(parts.values())
+        recording.change(lambda: update({}), None, outputs, show_progress="hidden", api_visibility="private")
+        button.click(show, [recording, over_time], outputs, show_progress_on=recording, api_visibility="private")
     return page
 
 
-def _table(label: str, headers: list[str], **look: Any) -> gr.Dataframe:
-    calm = {"interactive": False, "visible": False, "max_height": 360, "buttons": []}
-    return gr.Dataframe(label=label, headers=headers, datatype="str", **calm, **look)
+def _table(label: str, headers: list[str], **settings: Any) -> gr.Dataframe:
+    settings |= {"interactive": False, "visible": False, "max_height": 360, "buttons": []}
+    return gr.Dataframe(label=label, headers=headers, datatype="str", **settings)
 
 
 def refuse_busy(host: str, port: int) -> None:
-    """Refuse an address at which nothing can be served.
-
-    Raises
-    ------
-    UserError
-        Which, and why.
-    """
+    """Raise a UserError if no server can listen at an address."""
     if not 1 <= port <= 65_535:
-        raise UserError(f"--port {port}: there is no such port", "give one from 1 to 65535")
+        raise UserError(f"--port {port} is not a port", "give one from 1 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
     except OSError as error:
-        what = f"nothing can be served at {host}, port {port}: {error.strerror}"
+        what = f"no server can listen at {host}, port {port}: {error.strerror}"
         raise UserError(what, "give another --port, or another --host") from None
 
 
@@ -231,30 +217,30 @@ def main() -> None:
         prog="python -m local.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", required=True, help="a folder that python -m local.export wrote")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default 127.0.0.1)")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 serves other machines too (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="default 7860")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ...; default a GPU if there is one")
-    given = parser.parse_args(sys.argv[1:])
-    refuse_busy(given.host, given.port)
-    recognizer = EmotionRecognizer.from_hparams(given.model, run_opts={"device": given.device})
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder goes
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default a GPU if there is one)")
+    options = parser.parse_args(sys.argv[1:])
+    refuse_busy(options.host, options.port)
+    recognizer = EmotionRecognizer.from_hparams(options.model, run_opts={"device": options.device})
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the temporary folder is deleted
     with tempfile.TemporaryDirectory(prefix="ser-mtl-demo-") as folder:
-        os.environ |= {"GRADIO_TEMP_DIR": folder, "no_proxy": "*"}  # gradio asks its own server whether it is there
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "no_proxy": "*"}  # gradio sends a request to its own server
         page = build(recognizer, speak_examples(Path(folder)))
         _, url, _ = page.launch(
-            server_name=f"[{given.host}]" if ":" in given.host else given.host,
-            server_port=given.port,
+            server_name=f"[{options.host}]" if ":" in options.host else options.host,
+            server_port=options.port,
             share=False,
             prevent_thread_lock=True,
             quiet=True,
             footer_links=[],
             run_history=False,
             ssr_mode=False,
-            max_file_size=LARGEST,
+            max_file_size=MAX_UPLOAD,
             theme=gr.themes.Default(primary_hue="blue", font=FONT, font_mono=FONT).set(**LEGIBLE),
             css=STYLE,
         )
-        print(f"serving at {url}; Ctrl-C ends it", flush=True)
+        print(f"serving at {url}; Ctrl-C ends the server", flush=True)
         signal.pause()
 
 

@@ -20,8 +20,7 @@ from tiny_folders import LABELS, noise
 
 from local.audio import recordings
 from local.core import logs
-from local.inference.analyze import analyze_items
-from local.inference.items import AHEAD, Item, files, whole_items
+from local.inference.items import AHEAD, Item, analyze_items, files, whole_items
 from local.inference.recognizer import EmotionRecognizer
 from local.predict import main
 
@@ -74,16 +73,16 @@ def holding(count: int = len(SECONDS)) -> list[str]:
     return [f"{at}.wav" for at in range(count)]
 
 
-def alike(found: dict, analysis) -> bool:
+def is_same(result: dict, analysis) -> bool:
     """Whether an object of the output is an analysis."""
     words = [word._asdict() for word in analysis.words]
     return (
-        (found["emotion"], found["transcript"]) == (analysis.emotion, analysis.transcript)
-        and found["duration"] == analysis.duration
-        and tuple(found["flags"]) == analysis.flags
-        and found["posteriors"] == pytest.approx(analysis.posteriors, abs=1e-4)
-        and [tuple(word) for word in found["words"]] == [tuple(word) for word in words]
-        and [word["start"] for word in found["words"]] == pytest.approx([word["start"] for word in words])
+        (result["emotion"], result["transcript"]) == (analysis.emotion, analysis.transcript)
+        and result["duration"] == analysis.duration
+        and tuple(result["flags"]) == analysis.flags
+        and result["posteriors"] == pytest.approx(analysis.posteriors, abs=1e-4)
+        and [tuple(word) for word in result["words"]] == [tuple(word) for word in words]
+        and [word["start"] for word in result["words"]] == pytest.approx([word["start"] for word in words])
     )
 
 
@@ -104,13 +103,13 @@ def test_figures_are_those_of_one_by_one(predict, recognizer, monkeypatch, batch
     code, out, _ = predict(*names, "--format", "jsonl", "--batch-seconds", batch_seconds)
     assert all(len(batch) == 1 or len(batch) * max(batch) <= batch_seconds for batch in batches)
     assert max(map(len, batches)) == {0.01: 1, 0.7: 2, 120: len(names)}[batch_seconds]
-    found = objects(out)
-    assert code == 0 and [each["file"] for each in found] == names
-    assert all(alike(each, recognizer.analyze(name)) for each, name in zip(found, names, strict=True))
-    assert any(each["words"] for each in found)
+    result = objects(out)
+    assert code == 0 and [each["file"] for each in result] == names
+    assert all(is_same(each, recognizer.analyze(name)) for each, name in zip(result, names, strict=True))
+    assert any(each["words"] for each in result)
 
 
-def test_the_three_formats_say_the_same(predict):
+def test_the_three_formats_hold_the_same(predict):
     names = [*holding(3), "absent.wav"]
     of_jsonl = objects(predict(*names, "--format", "jsonl")[1])
     of_csv = rows(predict(*names, "--format", "csv")[1])
@@ -119,17 +118,21 @@ def test_the_three_formats_say_the_same(predict):
         "file", "emotion", "p_ang", "p_hap", "p_neu", "transcript", "duration", "flags", "error",
     ]  # fmt: skip
     assert head.split() == ["emotion", "prob.", "seconds", "file:", "transcript"]
-    for told, row, line in zip(of_jsonl[:3], of_csv[:3], lines[:3], strict=True):
-        assert (row["file"], row["error"]) == (told["file"], "")
-        assert (row["emotion"], row["transcript"]) == (told["emotion"], told["transcript"])
+    for entry, row, line in zip(of_jsonl[:3], of_csv[:3], lines[:3], strict=True):
+        assert (row["file"], row["error"]) == (entry["file"], "")
+        assert (row["emotion"], row["transcript"]) == (entry["emotion"], entry["transcript"])
         assert [float(row[f"p_{label}"]) for label in LABELS] == pytest.approx(
-            list(told["posteriors"].values()), abs=1e-6
+            list(entry["posteriors"].values()), abs=1e-6
         )
-        assert float(row["duration"]) == pytest.approx(told["duration"], abs=1e-3)
+        assert float(row["duration"]) == pytest.approx(entry["duration"], abs=1e-3)
         emotion, share, seconds, name, transcript = line.split(maxsplit=4)
-        assert (emotion, name, transcript) == (told["emotion"], f"{told['file']}:", told["transcript"])
-        assert float(share.rstrip("%")) == pytest.approx(100 * told["posteriors"][emotion], abs=0.06)
-        assert float(seconds) == pytest.approx(told["duration"], abs=0.01)
+        assert (emotion, name, transcript) == (
+            entry["emotion"],
+            f"{entry['file']}:",
+            entry["transcript"],
+        )
+        assert float(share.rstrip("%")) == pytest.approx(100 * entry["posteriors"][emotion], abs=0.06)
+        assert float(seconds) == pytest.approx(entry["duration"], abs=0.01)
     assert of_jsonl[3] == {"file": "absent.wav", "error": "No such file or directory"}
     assert of_csv[3]["error"] == of_jsonl[3]["error"] and not of_csv[3]["emotion"] + of_csv[3]["p_ang"]
     assert lines[3].endswith("absent.wav: error: No such file or directory")
@@ -178,21 +181,21 @@ def taken() -> dict[str, list[str]]:
     return flags | {f"{flag}.wav": [flag] for flag in SPOILT} | {name: [] for name in odd}
 
 
-def test_every_file_has_its_line_whatever_it_is(predict):
+def test_every_file_has_its_line(predict):
     reasons, flags = refused(), taken()
-    # By turns, so that a bad file stands between good ones.
+    # By turns, so that bad files come between good ones.
     pairs = itertools.zip_longest(reasons, flags)
     names = [name for pair in pairs for name in pair if name is not None]
     code, out, err = predict("--format", "jsonl", "--", *names)
-    found = objects(out)
-    assert [each["file"] for each in found] == names
-    for each in found:
+    result = objects(out)
+    assert [each["file"] for each in result] == names
+    for each in result:
         if each["file"] in flags:
             assert each["flags"] == flags[each["file"]] and each["emotion"] in LABELS
         else:
             assert reasons[each["file"]] in each["error"] and "\n" not in each["error"]
             assert not each["file"] or each["file"] not in each["error"]
-    assert code == 1 and f"{len(reasons)} of the lines" in err
+    assert code == 1 and f"error in {len(reasons)} of the lines" in err
     shown = [name.encode(errors="backslashreplace").decode() for name in names]
     assert [row["file"] for row in rows(predict("--format", "csv", "--", *names)[1])] == shown
     lines = predict("--", *names)[1].split("\n")
@@ -231,36 +234,36 @@ def conversation(seconds: float = 12.0) -> np.ndarray:
     return np.concatenate(turns)[: round(seconds * 16_000)].astype(np.float32)
 
 
-def test_windows_cover_what_is_heard(predict, recognizer):
+def test_windows_cover_all_speech(predict, recognizer):
     samples = conversation()
     write("long.wav", samples)
     code, out, _ = predict("--segments", "long.wav", "--format", "jsonl", "--batch-seconds", 5)
-    found = objects(out)
-    assert code == 0 and len(found) > 5
+    result = objects(out)
+    assert code == 0 and len(result) > 5
     silent = np.ones(len(samples), bool)
-    for each in found:
+    for each in result:
         assert each["file"] == "long.wav" and 0 < each["end"] - each["start"] <= 2.5
         silent[round(each["start"] * 16_000) : round(each["end"] * 16_000)] = False
     # Half a second of samples that are next to nothing, at the turns' own beginnings and ends, may be left out.
     assert np.abs(samples[silent]).max() < 0.02
-    for each, window in zip(found, recognizer.follow("long.wav"), strict=True):
+    for each, window in zip(result, recognizer.follow("long.wav"), strict=True):
         assert (each.pop("start"), each.pop("end")) == window[:2]
-        assert alike(each, window.analysis)
+        assert is_same(each, window.analysis)
     of_csv = rows(predict("--segments", "long.wav", "--format", "csv")[1])
     assert [float(row["start"]) for row in of_csv] == sorted(float(row["start"]) for row in of_csv)
-    assert [row["transcript"] for row in of_csv] == [each["transcript"] for each in found]
-    assert len(predict("--segments", "long.wav")[1].splitlines()) == 1 + len(found)
+    assert [row["transcript"] for row in of_csv] == [each["transcript"] for each in result]
+    assert len(predict("--segments", "long.wav")[1].splitlines()) == 1 + len(result)
 
 
-def test_windows_of_what_cannot_be_taken(predict):
+def test_windows_of_unreadable_and_silent_files(predict):
     reasons, _ = refused(), taken()
     reasons["long.wav"] = reasons["silent.wav"] = "silent throughout"
     names = [*reasons, "two\nlines.wav"]
     code, out, _ = predict("--segments", "--format", "jsonl", "--", *names)
-    found = objects(out)
-    assert code == 1 and [each["file"] for each in found] == names
-    assert all(reason in each["error"] for each, reason in zip(found, reasons.values(), strict=False))
-    assert found[-1]["emotion"] in LABELS
+    result = objects(out)
+    assert code == 1 and [each["file"] for each in result] == names
+    assert all(reason in each["error"] for each, reason in zip(result, reasons.values(), strict=False))
+    assert result[-1]["emotion"] in LABELS
 
 
 def test_each_file_has_its_picture(predict):
@@ -312,7 +315,7 @@ def run_module(model: Path, *words: str, **settings) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, text=True, **pipes, **settings)
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(model):
+def test_it_ends_quietly_when_its_output_is_closed(model):
     with run_module(model, *(f"{'absent' * 20}-{at}.wav" for at in range(1000))) as process:
         assert process.stdout.readline().startswith("emotion")
         process.stdout.close()
@@ -359,7 +362,7 @@ def test_no_more_is_held_than_a_few_batches(recognizer, item):
 
 def test_no_more_files_are_read_ahead_than_a_few(tmp_path):
     write(tmp_path / "a.wav", GOOD)
-    found = Endless(Item(str(tmp_path / "a.wav")))
-    for given, item in enumerate(itertools.islice(whole_items(found, 60), 100)):
-        assert item.recording.duration == 0.5 and found.asked - given <= AHEAD + 1
+    result = Endless(Item(str(tmp_path / "a.wav")))
+    for given, item in enumerate(itertools.islice(whole_items(result, 60), 100)):
+        assert item.recording.duration == 0.5 and result.asked - given <= AHEAD + 1
     assert next(files(itertools.repeat("a.wav"))) == Item("a.wav")

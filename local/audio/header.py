@@ -1,30 +1,30 @@
-"""Audio files: what their headers say, and their samples at 16 kHz mono."""
+"""Open audio files and read their headers."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
 import soundfile
 
 SAMPLE_RATE = 16_000
-UNTOLD = 2**63 - 1  # frames that libsndfile gives where a header leaves its length open (a streamed FLAC)
-STREAMED = 0x7FFFF000  # bytes from which on a WAV leaves its length open: so much, or 0xFFFFFFFF, sox and ffmpeg write
-MOST_CHUNKS = 1000  # before the samples of a WAV
-RATES = (1000, 1_000_000)  # Hz, the lowest and the highest
-MOST_PHASES = 1000  # of the filter that resamples: more would need gigabytes
+RATES = (1000, 1_000_000)  # Hz, the lowest and the highest that are read
+MAX_PHASES = 1000  # of the filter that resamples: it would take gigabytes for more
+UNKNOWN_LENGTH = 2**63 - 1  # frames that libsndfile gives where a header leaves its length open (a streamed FLAC)
+STREAMED = 0x7FFFF000  # bytes from which on a WAV leaves its length open: sox writes this number, ffmpeg 0xFFFFFFFF
+MAX_CHUNKS = 1000  # before the samples of a WAV
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of an audio file says."""
+    """The header of an audio file."""
 
     frames: int
     rate: int
@@ -36,87 +36,91 @@ class Header:
         return self.frames / self.rate
 
 
-def read_header(path: Path | str) -> Header:
-    """Read the header of an audio file.
+@contextlib.contextmanager
+def open_audio(path: Path | str) -> Iterator[soundfile.SoundFile]:
+    """Open an audio file.
 
     Raises
     ------
     OSError
-        The file is absent, not readable or not audio that libsndfile knows; the message says which.
+        It is missing, not readable, not audio or, while samples are read, damaged; `str` of the error says which,
+        without the path.
     """
-    with _opened(path) as audio:
+    try:
+        status = os.stat(path)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise OSError("is no file but a pipe or a device")  # which would be waited for
+        if status.st_size == 0:
+            raise OSError("not audio, the file is empty")
+        with open(path, "rb"):  # libsndfile gives one error for missing and forbidden files
+            pass
+        try:
+            audio = soundfile.SoundFile(os.fsencode(path))
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"not audio that libsndfile reads ({error.error_string})") from None
+        except TypeError:  # for the suffix .raw, samples without a header
+            raise OSError("not audio that libsndfile reads (it has no header)") from None
+        with audio:
+            yield audio
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"cannot be decoded ({error.error_string})") from None
+    except OSError as error:
+        raise OSError(error.strerror or str(error)) from None
+
+
+def read_header(path: Path | str) -> Header:
+    """Read the header of an audio file; errors are those of `open_audio`."""
+    with open_audio(path) as audio:
         return Header(audio.frames, audio.samplerate, audio.channels)
 
 
 def examine(path: Path | str) -> Header:
-    """Read the header of an audio file, and its last sample to see that all the header promises is there.
+    """Read the header of an audio file, and its last sample to check that all the header promises is there.
 
-    A file cut short is found out if it is WAV, FLAC or MP3; of others, such as Ogg, libsndfile counts the
-    frames that are left, which is what every later reading will see. Sample values are not looked at.
+    Truncation is detected in WAV, FLAC and MP3; of others, such as Ogg, libsndfile counts the
+    frames that are left, which is what every later reading will give. Sample values are not checked.
 
-    Raises
-    ------
-    OSError
-        The file is absent, not readable, not audio, empty or cut short. `str` of the error says
-        which in a few words, without the path.
+    Errors are those of `open_audio`; the file may be empty or cut short, too.
     """
-    try:
-        with _opened(path) as audio:
-            found = Header(audio.frames, audio.samplerate, audio.channels)
-            if found.frames == 0:
-                raise OSError("holds no samples")
-            if found.frames == UNTOLD:
-                raise OSError("its header does not tell its length")
-            if not _reaches(audio, found.frames - 1):
-                raise OSError("is cut short")
-        with open(path, "rb") as file:
-            size, end = os.fstat(file.fileno()).st_size, _end_of_samples(file)
-            if end is not None and end > size:
-                raise OSError(f"is cut short: its header tells of {end} bytes, it has {size}")
-    except OSError as error:
-        raise OSError(error.strerror or str(error)) from None
-    return found
+    with open_audio(path) as audio, open(path, "rb") as file:
+        header = Header(audio.frames, audio.samplerate, audio.channels)
+        if header.frames == 0:
+            raise OSError("holds no samples")
+        if header.frames == UNKNOWN_LENGTH:
+            raise OSError("its header does not give its length")
+        if not _reaches(audio, header.frames - 1):
+            raise OSError("is cut short")
+        size, end = os.fstat(file.fileno()).st_size, _end_of_samples(file)
+        if end is not None and end > size:
+            raise OSError(f"is cut short: its header promises {end} bytes, it has {size}")
+    return header
+
+
+def rate_ratio(rate: float) -> Fraction:
+    """`rate` (Hz) over 16 kHz, or the nearest ratio for a filter of `MAX_PHASES`; OSError outside `RATES`."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise _unusable(rate)
+    return (Fraction(rate) / SAMPLE_RATE).limit_denominator(MAX_PHASES)
 
 
 def refuse_rate(rate: int) -> None:
-    """Refuse a rate that no recording has, and that it would take gigabytes to resample: a header's lie.
-
-    Raises
-    ------
-    OSError
-        `rate` (Hz) is outside `RATES`, or its ratio to 16 kHz has a denominator above `MOST_PHASES`.
-    """
-    if not RATES[0] <= rate <= RATES[1] or SAMPLE_RATE // math.gcd(SAMPLE_RATE, rate) > MOST_PHASES:
-        raise OSError(f"its rate of {rate} Hz cannot be brought to {SAMPLE_RATE}")
+    """Raise an OSError for a rate (Hz) that cannot be resampled exactly: no recording has it, the header is wrong."""
+    if rate_ratio(rate) * SAMPLE_RATE != rate:
+        raise _unusable(rate)
 
 
-@contextlib.contextmanager
-def _opened(path: Path | str) -> Iterator[soundfile.SoundFile]:
-    status = os.stat(path)
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise OSError("is no file but a pipe or a device")  # which would be waited for
-    if status.st_size == 0:
-        raise OSError("not audio, the file is empty")
-    with open(path, "rb"):  # tells absent and forbidden apart, which libsndfile does not
-        pass
-    try:
-        audio = soundfile.SoundFile(os.fsencode(path))
-    except soundfile.LibsndfileError as error:
-        raise OSError(f"not audio that libsndfile reads ({error.error_string})") from None
-    except TypeError:  # soundfile takes the suffix .raw for samples without a header
-        raise OSError("not audio that libsndfile reads (it has no header)") from None
-    with audio:
-        yield audio
+def _unusable(rate: float) -> OSError:
+    return OSError(f"its sample rate of {rate} Hz cannot be converted to {SAMPLE_RATE}")
 
 
 def _end_of_samples(file: BinaryIO) -> int | None:
-    """Find the byte at which a WAV's samples end by its own account; None if it is no such file, or does not say.
+    """The byte at which a WAV's samples end by its header; None of another format, or where the length is open.
 
-    libsndfile quietly shortens a truncated file to what is there, hence this look at the chunks.
+    libsndfile gives a truncated WAV the length of what is there, hence this look at its chunks.
     """
     if file.read(12)[:4] != b"RIFF":
         return None
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         head = file.read(8)
         if len(head) < 8:
             break

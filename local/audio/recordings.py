@@ -1,9 +1,8 @@
-"""Recordings of any kind, from a file or an array, as 16 kHz mono; and what is wrong with them.
+"""Read recordings of any format, rate and channels as 16 kHz mono, for training and for use.
 
-The samples are those that training saw: the mean of the channels, resampled with torchaudio's default filter
-(see `load_wav`). A rate whose ratio to 16 kHz has no denominator up to 1000, such as the 22,254 Hz of
-old computers, is taken to be the nearest one that has: within 0.05 %, a hundredth of a semitone. The filter for the
-exact ratio would take gigabytes.
+Samples are the mean of the channels, resampled with torchaudio's default filter. A rate whose ratio to 16 kHz has no
+denominator up to 1000, such as the 22,254 Hz of old computers, is replaced by the nearest one that has: within
+0.05 %, a hundredth of a semitone. The filter for the exact ratio would take gigabytes.
 
 libsndfile guesses the length of an MP3 of variable bit rate that lacks its Xing header: such a file is read too short,
 or refused as cut short.
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,7 +21,6 @@ import numpy as np
 import soundfile
 import torch
 import torchaudio
-from speechbrain.dataio import audio_io
 from torch import Tensor
 
 from local.audio import header
@@ -44,43 +41,27 @@ FLAGS = {
 
 FLOATS = ("float16", "float32", "float64")
 SCALES = {"uint8": (2**7, 2**7), "int16": (0, 2**15), "int32": (0, 2**31)} | dict.fromkeys(FLOATS, (0, 1))  # zero, one
-RATES = (1_000, 1_000_000)  # Hz, the lowest and the highest
-MOST = 1000  # denominator of a rate's ratio to 16 kHz
 # The resampling filter reaches 6 zero crossings of a low pass at 0.99 of the lower rate, that is no more than
 # ceil(6 / 0.99) periods of the reduced ratio, to either side.
 REACH = 7
 REMEDY = "give a recording that can be played; `ffmpeg -i IN OUT.wav` converts most formats"
 
 
-def load_wav(path: str | Path) -> Tensor:
-    """Read an audio file of any rate and channel count: [N] float samples at 16 kHz, the mean of its channels.
+def load_wav(path: Path | str) -> Tensor:
+    """Read a file for training: [N] float32 samples at 16 kHz, NaN and infinite ones too.
 
     Raises
     ------
-    UserError
-        It is absent or cannot be decoded.
+    OSError
+        It is missing, not audio, without samples or damaged; `str` of the error says which, without the path.
     """
-    try:
-        wav, rate = audio_io.load(str(path), dtype=torch.float32)
-    except RuntimeError as error:
-        raise UserError(str(error), "mend or remove the file, then run stage 0 again") from None
-    if wav.shape[1] == 0:
-        raise UserError(f"{path} holds no samples", "mend or remove the file, then run stage 0 again")
-    wav = wav.mean(0)
-    return wav if rate == SAMPLE_RATE else torchaudio.functional.resample(wav, rate, SAMPLE_RATE)
+    samples, ratio = _decode(path)
+    return _resample(samples.mean(1), ratio)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording.
-
-    Attributes
-    ----------
-    wav
-        [N] float32 samples at 16 kHz, full scale being 1.
-    flags
-        Those of `FLAGS` that hold.
-    """
+    """[N] float32 samples at 16 kHz with full scale at 1, and the flags (of `FLAGS`) that apply to them."""
 
     wav: Tensor
     flags: tuple[str, ...]
@@ -92,36 +73,28 @@ class Recording:
 
 
 def read(path: Path | str, longest: float = math.inf) -> Recording:
-    """Read a file.
+    """Read a file for use: the samples of `load_wav`, but for those that are NaN or infinite, which are set to 0.
 
     Raises
     ------
     UserError
-        It is absent, not audio, without samples or damaged, or lasts more than `longest` seconds.
+        As `load_wav`, or it lasts more than `longest` seconds.
     """
-    found = _examined(path)
-    refuse_longer(path, found.duration, longest)
-    with _opened(path) as file:
-        return _recording(_decoded(file, found.frames), _ratio(found.rate, path))
+    with _naming(path):
+        return _recording(*_decode(path, longest))
 
 
 def refuse_longer(what: Path | str, duration: float, longest: float) -> None:
-    """Refuse a recording that is too long to be taken at once; `what` names it.
-
-    Raises
-    ------
-    UserError
-        It lasts more than `longest` seconds.
-    """
+    """Raise a UserError if a recording, named `what`, is longer than `longest` seconds."""
     if duration > longest:
         raise UserError(
-            f"{what}: lasts {duration:.1f} s, longer than the {longest:.0f} s taken at once without --segments",
-            "take it in windows: --segments, or EmotionRecognizer.follow",
+            f"{what}: lasts {duration:.1f} s, longer than the {longest:.0f} s that fit without --segments",
+            "cut it into windows: --segments, or EmotionRecognizer.follow",
         )
 
 
 def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
-    """Take samples from memory.
+    """Make a recording of samples in memory.
 
     Parameters
     ----------
@@ -134,20 +107,26 @@ def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
     Raises
     ------
     UserError
-        Another shape or type, no samples, or a rate out of range.
+        The shape, type or rate is another, or there are no samples.
     """
-    ratio = _ratio(sample_rate, "array")
+    try:
+        ratio = header.rate_ratio(float(sample_rate))
+    except (TypeError, ValueError, OSError):
+        least, most = header.RATES
+        raise UserError(
+            f"array: the sample rate is {sample_rate}", f"give it in Hz, from {least:,} to {most:,}"
+        ) from None
     if isinstance(array, Tensor):
         array = array.detach().cpu()
         array = (array.float() if array.is_floating_point() else array).numpy()  # NumPy has no bfloat16
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[0] == array.shape[1]):
         raise UserError(
-            f"array has the shape {tuple(array.shape)}: which axis is time?",
+            f"array has the shape {tuple(array.shape)}, which does not show its time axis",
             "give one recording, [N], [channels, N] or [N, channels] with fewer channels than samples",
         )
     kind = array.dtype.name
     if kind not in SCALES:
-        raise UserError(f"array holds {kind}: its full scale is not known", f"convert it to one of {', '.join(SCALES)}")
+        raise UserError(f"array holds {kind}, whose full scale is not known", f"convert it to {', '.join(SCALES)}")
     if array.size == 0:
         raise UserError("array holds no samples", "give one sample or more")
     zero, one = SCALES[kind]
@@ -171,86 +150,80 @@ def blocks(path: Path | str, seconds: float = 30.0) -> Iterator[Tensor]:
         As `read`, at once; but for damage within the file when decoding comes to it. (Of Ogg, libsndfile may pass
         over it.)
     """
-    found = _examined(path)
-    ratio = _ratio(found.rate, path)
+    with _naming(path):
+        found = header.examine(path)
+        ratio = header.rate_ratio(found.rate)
     periods = max(round(seconds * found.rate / ratio.numerator), REACH + 1)
     return _blocks(path, found.frames, ratio, periods * ratio.numerator)
 
 
 def _blocks(path: Path | str, left: int, ratio: Fraction, size: int) -> Iterator[Tensor]:
-    """Resample each block with what the filter reaches to on both sides, and yield what has both."""
+    """Resample each block with the filter's reach on both sides, and yield the samples that have both."""
     before, after = ratio.numerator, ratio.denominator  # samples in a period of the ratio
-    held, done = torch.zeros(0), 0  # periods of what is held that have been given out
-    with _opened(path) as file:
+    held, done = torch.zeros(0), 0  # samples that are kept, and the periods of them that have been yielded
+    with _naming(path), header.open_audio(path) as file:
+        file.seek(0)  # see `_decode`
         while left:
-            new = _decoded(file, min(size, left))
+            new = _next_samples(file, min(size, left))
             left -= len(new)
             held = torch.cat([held, _mono(new)])
-            resampled = _resampled(held, ratio)
+            resampled = _resample(held, ratio)
             ready = len(held) // before - REACH
             yield resampled[done * after : ready * after if left else None]
             kept = min(REACH, ready)
             held, done = held[(ready - kept) * before :], kept
 
 
-def _examined(path: Path | str) -> header.Header:
+@contextlib.contextmanager
+def _naming(path: Path | str) -> Iterator[None]:
+    """Turn an OSError about a file into a UserError that names it."""
     try:
-        return header.examine(path)
+        yield
     except OSError as error:
         raise UserError(f"{path}: {error}", REMEDY) from None
 
 
-@contextlib.contextmanager
-def _opened(path: Path | str) -> Iterator[soundfile.SoundFile]:
-    try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            yield file
-    except soundfile.SoundFileError as error:
-        raise UserError(f"{path}: {error}", REMEDY) from None
+def _decode(path: Path | str, longest: float = math.inf) -> tuple[Tensor, Fraction]:
+    """[n, channels] samples as they are in a file, and the ratio of its rate to 16 kHz."""
+    found = header.examine(path)  # libsndfile reads a file cut short without an error
+    refuse_longer(path, found.duration, longest)
+    ratio = header.rate_ratio(found.rate)
+    with header.open_audio(path) as file:
+        file.seek(0)  # as `soundfile.read` does: without it the samples of some MP3 differ in their last bit
+        return _next_samples(file, found.frames), ratio
 
 
-def _decoded(file: soundfile.SoundFile, count: int) -> Tensor:
-    """[count, channels] samples from where the file stands."""
+def _next_samples(file: soundfile.SoundFile, count: int) -> Tensor:
+    """Read the next [count, channels] samples of a file."""
     samples = file.read(count, "float32", always_2d=True)
     if len(samples) < count:
-        raise UserError(f"{os.fsdecode(file.name)}: {count - len(samples)} samples of it cannot be decoded", REMEDY)
+        raise OSError(f"{count - len(samples)} of its samples cannot be decoded")
     return torch.from_numpy(samples)
 
 
-def _ratio(rate: float, where: Path | str) -> Fraction:
-    """The rate over 16 kHz; samples in numerator and denominator last equally long."""
-    try:
-        known = RATES[0] <= float(rate) <= RATES[1]
-    except (TypeError, ValueError):
-        known = False
-    if not known:
-        raise UserError(f"{where}: the sample rate is {rate}", f"give it in Hz, from {RATES[0]:,} to {RATES[1]:,}")
-    return (Fraction(float(rate)) / SAMPLE_RATE).limit_denominator(MOST)
-
-
 def _mono(samples: Tensor) -> Tensor:
-    """[n, channels] -> [n], the mean of the channels; what is not finite counts as 0."""
+    """[n, channels] -> [n], the mean of the channels; samples that are not finite count as 0."""
     return samples.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).mean(1)
 
 
-def _resampled(wav: Tensor, ratio: Fraction) -> Tensor:
+def _resample(wav: Tensor, ratio: Fraction) -> Tensor:
     return torchaudio.functional.resample(wav, ratio.numerator, ratio.denominator)
 
 
 def _recording(samples: Tensor, ratio: Fraction) -> Recording:
     """[n, channels] at any rate -> the recording."""
-    wav = _resampled(_mono(samples), ratio)
-    holds = {
+    wav = _resample(_mono(samples), ratio)
+    applies = {
         "silent": (wav - wav.mean()).abs().max() < SILENT,
         "clipped": _clipped(samples) >= CLIPPED,
         "short": len(wav) < SHORT * SAMPLE_RATE,
         "not finite": not samples.isfinite().all(),
     }
-    return Recording(wav, tuple(flag for flag in FLAGS if holds[flag]))
+    return Recording(wav, tuple(flag for flag in FLAGS if applies[flag]))
 
 
 def _clipped(samples: Tensor) -> float:
-    """The largest share, of all channels, of samples at full scale that equal the two before them."""
+    """Share of samples at full scale that equal the two before them, in the channel with most."""
     last, middle, first = samples[2:], samples[1:-1], samples[:-2]
     stuck = (last == middle) & (middle == first) & (last.abs() >= FULL_SCALE)
     return stuck.sum(0).max().item() / len(samples)

@@ -18,8 +18,7 @@ from transformers import AutoConfig, pipeline
 from local.deploy import huggingface, onnx
 from local.encoders import load_encoder
 from local.inference import model_folder
-from local.inference.analyze import analyze_items
-from local.inference.items import files, whole_items
+from local.inference.items import analyze_items, files, whole_items
 from local.inference.recognizer import EmotionRecognizer
 from local.systems.mtl import MultiTaskSystem
 

@@ -8,6 +8,7 @@ answers with a line of JSON: seconds, seconds of audio, operations asked for, by
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import json
 import os
@@ -166,7 +167,9 @@ class Ours(Way):
         )
         self.brain.on_fit_start()
         self.brain.has_valid = True  # what ends an epoch is left to a validation that does not come
-        self.batches = loader(utterances.over(self.features), self.sampler)
+        utterances = copy.copy(utterances)
+        utterances.audio = self.features
+        self.batches = loader(utterances, self.sampler)
         self.epoch = 0
 
     def once(self) -> None:

@@ -1,8 +1,8 @@
 """Which utterances pass through the model together.
 
-An update is a random set of utterances; what passes at a time, a micro-batch, is chosen for speed
-and memory alone: like lengths together, so that little is padding, and no more padded seconds
-than the memory bears. The update is the same however it is cut.
+An update (optimizer step) takes a random set of utterances. It is cut into micro-batches for speed and memory
+alone: similar lengths together, so that there is little padding, and no more padded seconds than fit
+into memory. The gradient of the update does not depend on the cut.
 """
 
 from __future__ import annotations
@@ -15,59 +15,35 @@ from torch.utils.data import Sampler
 
 
 class MicroBatch(NamedTuple):
-    """Utterances that pass through the model together, on the way to one update.
+    """Utterances that pass through the model together, as part of one update.
 
-    indices
-        Of the utterances.
-    share
-        Of the update: what its mean loss counts for in the gradient. Where several processes average
-        their gradients, as many times more; 0 where a process is left without an utterance of the
-        update, and takes one of another's to keep step.
-    ends_update
-        Whether the optimizer steps after this one.
-    update
-        Which of the epoch's updates it is a part of, from 1.
+    `share` is the weight of its mean loss in the update's gradient; times the number of processes where several average
+    their gradients. It is 0 where a process has no utterance of the update and takes one of another's to keep step.
     """
 
-    indices: list[int]
+    indices: list[int]  # of the utterances
     share: float
-    ends_update: bool
-    update: int
+    ends_update: bool  # whether the optimizer steps after this one
+    update: int  # number of the update in the epoch, from 1
 
 
 class Limits(NamedTuple):
-    """What may pass at a time, and what a pass costs besides its seconds.
+    """The largest micro-batch, and what a pass costs besides its seconds.
 
-    size
-        Utterances at most.
-    seconds
-        Padded seconds at most: utterances x the longest of them. A longer utterance passes alone.
-    overhead
-        What a pass costs however short it is, in seconds of audio that the device would get through
-        in the same time: a fraction of one on a processor, tens on a GPU.
+    `overhead` is the cost of a pass however short it is, in seconds of audio that the device computes in the same time:
+    a fraction of one on a CPU, tens on a GPU.
     """
 
-    size: int
-    seconds: float
+    size: int  # utterances at most
+    seconds: float  # padded seconds at most: utterances x the longest of them; a longer utterance passes alone
     overhead: float
 
 
 def cut(durations: np.ndarray, limits: Limits) -> list[slice]:
-    """Cut utterances in order of length into micro-batches at the least total cost.
+    """Cut utterances in order of length into micro-batches at the least total cost: padded seconds and overhead.
 
-    The cost of a micro-batch is its padded seconds and the overhead; the best cut of the first n
-    is the best of those whose last micro-batch begins at any place that the limits allow.
-
-    Parameters
-    ----------
-    durations
-        [n] seconds, ascending.
-    limits
-        See `Limits`.
-
-    Returns
-    -------
-    Slices of the n utterances, in order.
+    By dynamic programming: the best cut of the first n is the best of those whose last micro-batch begins at any
+    place that the limits allow. `durations` are [n] seconds, ascending; returns slices of them, in order.
     """
     best, begins = [0.0], [0]
     for end, longest in enumerate(durations.tolist(), start=1):
@@ -84,30 +60,30 @@ def cut(durations: np.ndarray, limits: Limits) -> list[slice]:
 
 
 class UpdateSampler(Sampler[list[int]]):
-    """Every utterance once an epoch, shuffled into updates, each cut into micro-batches of like lengths.
+    """Every utterance once an epoch, shuffled into updates, each cut into micro-batches of similar lengths.
 
-    The order depends on seed and epoch alone. The last update of an epoch has what is left. Several
-    processes (DDP) have the same updates, whose utterances they share out so that their seconds are even.
+    The order depends on seed and epoch alone. Several processes (DDP) have the same updates, and divide the utterances
+    of each so that their seconds are even.
 
     Parameters
     ----------
     durations
         [n] seconds per utterance.
     batch_size
-        Utterances per update.
+        Utterances per update; the last update of an epoch takes what is left.
     limits
         Of a micro-batch.
     seed
-        Of the experiment.
+        Of the run.
     rank, world_size
-        Which of how many processes this is.
+        Of this process, and the number of processes.
 
     Attributes
     ----------
     plan
         The epoch's micro-batches in order.
     done
-        How many of the epoch's updates were done already: iterating begins with the next.
+        Number of the epoch's updates that are done already: iterating begins with the next.
     """
 
     def __init__(
@@ -123,7 +99,7 @@ class UpdateSampler(Sampler[list[int]]):
 
     @property
     def updates_per_epoch(self) -> int:
-        """How many times the optimizer steps in an epoch."""
+        """Optimizer steps in an epoch."""
         return -(-len(self.durations) // self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
@@ -139,9 +115,8 @@ class UpdateSampler(Sampler[list[int]]):
                 mine = update[shares[(self.rank + number) % self.world_size]]  # each has the longest in its turn
             share = self.world_size / len(update) if len(mine) else 0.0
             mine = mine if len(mine) else update[:1]
-            slices = cut(self.durations[mine], self.limits)
-            micro_batches = (mine[part].tolist() for part in slices)
-            self.plan += [MicroBatch(some, share * len(some), False, number) for some in micro_batches]
+            micro_batches = (mine[part].tolist() for part in cut(self.durations[mine], self.limits))
+            self.plan += [MicroBatch(indices, share * len(indices), False, number) for indices in micro_batches]
             self.plan[-1] = self.plan[-1]._replace(ends_update=True)
 
     def __len__(self) -> int:
@@ -149,7 +124,7 @@ class UpdateSampler(Sampler[list[int]]):
 
     @property
     def first(self) -> int:
-        """Which of the plan's micro-batches is the first that is not done."""
+        """Index of the plan's first micro-batch that is not done."""
         return sum(micro_batch.update <= self.done for micro_batch in self.plan)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -157,21 +132,13 @@ class UpdateSampler(Sampler[list[int]]):
 
 
 def even_shares(durations: np.ndarray, count: int) -> list[list[int]]:
-    """Share utterances out so that the seconds of each share come out even.
+    """Divide utterances into `count` shares of about equally many seconds.
 
     From the longest on, each goes to the share with the fewest seconds so far (Graham: Bounds on
     multiprocessing timing anomalies. SIAM Journal on Applied Mathematics 17, 1969).
 
-    Parameters
-    ----------
-    durations
-        [n] seconds, ascending.
-    count
-        Shares.
-
-    Returns
-    -------
-    The indices of each share, ascending; no share is empty where n is at least `count`.
+    `durations` are [n] seconds, ascending; returns the indices of each share, ascending. No share is empty
+    if n is at least `count`.
     """
     shares: list[list[int]] = [[] for _ in range(count)]
     seconds = np.zeros(count)
@@ -183,12 +150,6 @@ def even_shares(durations: np.ndarray, count: int) -> list[list[int]]:
 
 
 def sorted_batches(durations: np.ndarray, limits: Limits) -> list[list[int]]:
-    """Batches of like lengths for evaluation, every utterance once, longest first: what does not fit fails at once."""
+    """Batches of similar lengths for evaluation, longest first: if memory is too small, it shows at once."""
     order = np.argsort(durations, kind="stable")
     return [order[part].tolist() for part in cut(np.asarray(durations, float)[order], limits)][::-1]
-
-
-def padded_share(durations: np.ndarray, batches: list[list[int]]) -> float:
-    """The share of padding among all seconds that pass, over batches of utterances."""
-    padded = sum(len(batch) * durations[batch].max() for batch in batches)
-    return float(1 - sum(durations[batch].sum() for batch in batches) / padded)

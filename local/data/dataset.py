@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,33 +23,19 @@ from local.text.tokenizer import Tokenizer
 
 @dataclass
 class Batch:
-    """Utterances padded to the longest of them, and to a multiple of `GRID`.
-
-    Attributes
-    ----------
-    ids
-        B names of utterances.
-    wavs
-        [B, N] float samples, or [B, T, c] features of a frozen CNN; zero beyond each utterance's end.
-    lengths
-        [B] int, true samples, or frames; they and the tokens stay on the CPU (see `local.systems`).
-    targets
-        Class and token indices.
-    texts
-        B normalised transcripts.
-    """
+    """B utterances padded to the longest of them, and to a multiple of `local.encoders.base.GRID`."""
 
     ids: list[str]
-    wavs: Tensor
-    lengths: Tensor
+    wavs: Tensor  # [B, N] float samples, or [B, T, c] features of a frozen CNN; zero beyond each utterance's end
+    lengths: Tensor  # [B] int, true samples, or frames; like the tokens, always on the CPU (see `local.systems`)
     targets: Targets
-    texts: list[str]
+    texts: list[str]  # normalised transcripts
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: str | torch.device) -> Batch:
-        """Move what a device computes with to it."""
+        """Move the waveforms and the classes to a device."""
         targets = self.targets._replace(emotion=self.targets.emotion.to(device, non_blocking=True))
         return replace(self, wavs=self.wavs.to(device, non_blocking=True), targets=targets)
 
@@ -61,18 +46,9 @@ class Batch:
 
 
 class Utterances(Dataset):
-    """The utterances of a manifest.
+    """The utterances of a table, with classes as indices of `labels`.
 
-    Parameters
-    ----------
-    table
-        Table of utterances.
-    audio
-        By ID: [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN.
-    labels
-        The emotions, in the order of the model's classes.
-    tokenizer
-        Turns transcripts into tokens.
+    `audio` holds, by ID, [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN.
     """
 
     def __init__(
@@ -87,19 +63,19 @@ class Utterances(Dataset):
 
     @classmethod
     def of(cls, path: Path, store: Store, labels: list[str], tokenizer: Tokenizer) -> Utterances:
-        """The utterances of a manifest, whose audio the store holds.
+        """Read the utterances of a manifest.
 
         Raises
         ------
         UserError
-            The store lacks some of them, as their audio could not be used.
+            The store lacks the audio of some.
         """
         table = manifest.read(path)
-        store.refuse_lacking(table["ID"])
+        store.refuse_missing(table["ID"])
         return cls(table, store, labels, tokenizer)
 
     def refuse_longer_than(self, max_samples: int | None) -> None:
-        """Refuse, before the first step, utterances that an encoder cannot read whole.
+        """Refuse utterances that an encoder cannot read whole, before the first step.
 
         Raises
         ------
@@ -110,14 +86,8 @@ class Utterances(Dataset):
             if max_samples is not None and duration * SAMPLE_RATE > max_samples:
                 raise UserError(
                     f"utterance {name} lasts {duration:.1f} s: the encoder reads {max_samples / SAMPLE_RATE:.0f} s",
-                    "take another --encoder, or cut the utterance",
+                    "use another --encoder, or cut the utterance",
                 )
-
-    def over(self, audio: Mapping[str, Tensor]) -> Utterances:
-        """The same utterances over other input: features in place of waveforms."""
-        other = copy.copy(self)
-        other.audio = audio
-        return other
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -144,7 +114,7 @@ class Utterances(Dataset):
 
 
 def loader(utterances: Utterances, batch_sampler, num_workers: int = 0) -> DataLoader:
-    """Read the batches that a sampler names."""
+    """Read the batches whose indices a sampler gives."""
     return DataLoader(
         utterances,
         batch_sampler=batch_sampler,

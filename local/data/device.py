@@ -1,4 +1,4 @@
-"""What a device is good at: the precision that it trains in, and how much may pass at a time."""
+"""Precision and batch limits by device."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from torch import nn
 from local.data.batches import Limits
 
 # What a pass of a few utterances costs besides their seconds, in seconds of audio for a model of base
-# size: a processor only begins and ends its operations; a GPU waits for hundreds of kernels to be launched.
+# size: little on a CPU; on a GPU hundreds of kernels must be launched.
 OVERHEAD = {"cpu": 1.0, "cuda": 30.0}
 BASE_PARAMETERS = 95e6
 
 
 def kind(values: dict[str, Any]) -> str:
-    """`cpu` or `cuda`: of the YAML's `device`, or, where it says nothing, of what there is."""
+    """`cpu` or `cuda`: the YAML's `device`, or by default a GPU if there is one."""
     return (values["device"] or infer_device()).split(":")[0]
 
 
 def resolve_precision(values: dict[str, Any]) -> str:
-    """Settle `precision: auto`: mixed precision where the device has it.
+    """The YAML's `precision`; `auto` is mixed precision where the device has it in hardware.
 
-    A processor has it where it multiplies bfloat16 in hardware (AVX-512 BF16, AMX): seen to train
-    twice as fast there.
+    A CPU has it with AVX-512 BF16 or AMX, where training was measured to be twice as fast.
     """
     if values["precision"] != "auto":
         return values["precision"]
@@ -36,16 +35,16 @@ def resolve_precision(values: dict[str, Any]) -> str:
 
 
 def limits(values: dict[str, Any], system: nn.Module) -> Limits:
-    """What may pass at a time in training."""
+    """Limits of a micro-batch in training."""
     return Limits(values["micro_batch_size"], values["micro_batch_seconds"], overhead(kind(values), system))
 
 
 def evaluation_limits(values: dict[str, Any], system: nn.Module) -> Limits:
-    """What may pass at a time in validation and decoding."""
+    """Limits of a batch in validation and decoding."""
     return Limits(sys.maxsize, values["eval_batch_seconds"], overhead(kind(values), system))
 
 
 def overhead(device: str, system: nn.Module) -> float:
-    """What a pass costs a device besides its seconds, in seconds of audio; the smaller the model, the more of them."""
+    """What a pass costs besides its seconds, in seconds of audio: the more, the smaller the model."""
     parameters = sum(p.numel() for p in system.parameters())
     return OVERHEAD["cpu" if device == "cpu" else "cuda"] * BASE_PARAMETERS / parameters

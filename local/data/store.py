@@ -1,10 +1,10 @@
 """The corpus's audio, decoded once: one memory-mapped file that every fold, seed and job shares.
 
 `AudioStore.of` writes `manifests/<corpus>/audio.i16`, 16-bit little-endian samples at 16 kHz mono, utterance after
-utterance in the order of all.csv; and, last, `audio.json`: what it was made of, and how long each
-utterance is. It ends in an error that names every file whose samples are unsound (see `local.corpora.unsound`).
+utterance in the order of all.csv; and, last, `audio.json`: the fingerprint of its sources, the length of each
+utterance, and every file whose samples are unsound (see `local.corpora.unsound`).
 16-bit audio at 16 kHz mono is kept as it is; other audio is resampled, rounded to the nearest 16-bit
-number and clipped. Without torch until a file is decoded or a tensor is asked for.
+number and clipped. torch is imported only when a file is decoded or a tensor is read.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from local.audio import header
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.core.files import digest
@@ -35,34 +34,38 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # of what the file holds: a store of another version is made anew
+VERSION = 2  # of the file's contents: a store of another version is rebuilt
 SCALE = 2**15  # a sample of 1.0
 
 
 class Store(Mapping[str, "Tensor"]):
-    """What stands for each utterance of a corpus, by its ID, read from one memory-mapped file.
+    """The model's input for each utterance of a corpus, by its ID, read from one memory-mapped file.
 
     Parameters
     ----------
     path
-        The file: rows of numbers, utterance after utterance.
-    dtype
-        Of a number.
+        The file: rows of numbers of type `dtype`, utterance after utterance.
     fingerprint
-        What the file was made of, in 16 hex digits.
+        Of its sources, 16 hex digits.
     facts
-        `rows`, how many each utterance has, in order; `faults`, of those whose samples are unsound,
-        file and reason; `width`, numbers in a row, where rows are not single numbers.
+        `rows`, the number of rows of each utterance, in order; `faults`, file and reason of those whose samples
+        are unsound; `width`, numbers in a row, where rows are not single numbers.
     """
 
-    def __init__(self, path: Path, dtype: str, fingerprint: str, facts: dict[str, Any]) -> None:
+    dtype: str
+
+    def __init__(self, path: Path, fingerprint: str, facts: dict[str, Any]) -> None:
         self.path = path
-        self.dtype = np.dtype(dtype)
         self.fingerprint = fingerprint
         self.facts = facts
         ends = np.cumsum([0, *facts["rows"].values()]).tolist()
         self.spans = {name: slice(*ends[i : i + 2]) for i, name in enumerate(facts["rows"])}
-        self._map = self._opened()
+        self._map = self._open_map()
+
+    @classmethod
+    def make(cls, path: Path, fingerprint: str, expected: int, write: Callable[[IO[bytes]], dict[str, Any]]) -> Self:
+        """Open a store, which `write` fills first where there is none of these sources; see `make_once`."""
+        return cls(path, fingerprint, make_once(path, fingerprint, expected, write))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.spans)
@@ -70,70 +73,56 @@ class Store(Mapping[str, "Tensor"]):
     def __len__(self) -> int:
         return len(self.spans)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """All but the map: another process maps the file for itself."""
-        return {name: value for name, value in self.__dict__.items() if name != "_map"}
+    def __reduce__(self) -> tuple:
+        """Pickle without the map: another process maps the file for itself."""
+        return type(self), (self.path, self.fingerprint, self.facts)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map = self._opened()
-
-    def _opened(self) -> np.ndarray:
+    def _open_map(self) -> np.ndarray:
         if not self.spans:  # an empty file cannot be mapped
             return np.empty(0, self.dtype)
         flat = np.memmap(self.path, self.dtype, mode="r")
         return flat.reshape(-1, self.facts["width"]) if "width" in self.facts else flat
 
     def rows(self, name: str) -> np.ndarray:
-        """The utterance's rows as they are stored: [N], or [N, width]."""
+        """The rows of an utterance as they are stored: [N], or [N, width]."""
         return self._map[self.spans[name]]
 
-    def refuse_lacking(self, names: Iterable[str]) -> None:
-        """Refuse, before the first step, utterances that are not in the store.
+    def refuse_missing(self, names: Iterable[str]) -> None:
+        """Refuse utterances that are not in the store.
 
         Raises
         ------
         UserError
-            All whose samples are unsound, and why; or the first that the corpus has not.
+            All whose samples are unsound, with the reasons; or the first that is not in the corpus.
         """
-        lacking = dict.fromkeys(name for name in names if name not in self.spans)
-        refuse_unsound(self.path.parent, {name: why for name, why in self.facts["faults"].items() if name in lacking})
-        if lacking:
-            name = next(iter(lacking))
+        missing = dict.fromkeys(name for name in names if name not in self.spans)
+        refuse_unsound(self.path.parent, {name: why for name, why in self.facts["faults"].items() if name in missing})
+        if missing:
+            name = next(iter(missing))
             raise UserError(f"utterance {name} is not in {self.path.parent / 'all.csv'}", "run stages 0 and 1 again")
 
 
 class AudioStore(Store):
     """The samples of a corpus's utterances: `store[ID]`, [N] float at 16 kHz."""
 
+    dtype = "<i2"
+
     @classmethod
-    def of(cls, folder: Path, table: pd.DataFrame, data_root: Path) -> AudioStore:
-        """Open the store of a corpus; make it first where it is absent or made of other files.
+    def of(cls, folder: Path, table: pd.DataFrame, data_root: Path) -> Self:
+        """Open the store of a corpus; build it first if there is none, or its audio files have changed.
 
-        Parameters
-        ----------
-        folder
-            The corpus's folder of manifests.
-        table
-            All of its utterances.
-        data_root
-            What `$data_root` stands for.
-
-        Raises
-        ------
-        UserError
-            The disk is full. A file whose samples are unsound is noted in the store, and refused where it is needed.
+        `folder` is that of the corpus's manifests, `table` has all of its utterances, `data_root` is the folder that
+        `$data_root` means. A file whose samples are unsound is an error only where it is used.
         """
-        path, made_of = folder / "audio.i16", fingerprint(table, data_root)
-        expected = round(table["duration"].sum() * SAMPLE_RATE) * 2
 
-        def make(file: IO[bytes]) -> dict[str, Any]:
-            delete_stores(folder)  # what was made of the old audio goes with it
+        def write(file: IO[bytes]) -> dict[str, Any]:
+            delete_stores(folder)  # the features of the old audio, too
             facts = _decode_all(table, data_root, file)
             unsound.save(folder, table, data_root, facts["faults"])
             return facts
 
-        return cls(path, "<i2", made_of, make_once(path, made_of, expected, make))
+        expected = round(table["duration"].sum() * SAMPLE_RATE) * 2
+        return cls.make(folder / "audio.i16", fingerprint(table, data_root), expected, write)
 
     def __getitem__(self, name: str) -> Tensor:
         import torch
@@ -142,12 +131,12 @@ class AudioStore(Store):
 
 
 def is_built(folder: Path, table: pd.DataFrame, data_root: Path) -> bool:
-    """Tell, without torch, whether the audio store of a corpus is made; parameters as of `AudioStore.of`.
+    """Whether the audio store of a corpus is complete; parameters as of `AudioStore.of`.
 
     Raises
     ------
     UserError
-        It is, and samples are unsound.
+        It is, and some samples are unsound.
     """
     facts = standing(folder / "audio.i16", fingerprint(table, data_root))
     refuse_unsound(folder, facts["faults"] if facts else {})
@@ -155,18 +144,18 @@ def is_built(folder: Path, table: pd.DataFrame, data_root: Path) -> bool:
 
 
 def refuse_unsound(folder: Path, reasons: Mapping[str, list[str]]) -> None:
-    """Refuse utterances of a corpus (its folder of manifests) whose samples are unsound."""
+    """Raise a UserError that names the utterances of a corpus (its folder of manifests) that are unsound."""
     raise_faults(folder.name, unsound.to_faults(reasons), remedy=unsound.REMEDY)
 
 
 def delete_stores(folder: Path) -> None:
-    """Remove a corpus's stores; jobs that have them open go on with what they have."""
+    """Remove a corpus's stores; jobs that have them open can still read them."""
     for path in (folder / "audio.json", folder / "audio.i16", *folder.glob("cnn-*.json"), *folder.glob("cnn-*.f16")):
         path.unlink(missing_ok=True)
 
 
 def fingerprint(table: pd.DataFrame, data_root: Path) -> str:
-    """Hash what a store is made of: which utterances are in which files, and each file's size and time of change.
+    """Hash the sources of a store: the file of each utterance, and its size and time of change.
 
     The contents are not read: ten thousand files take a tenth of a second.
     """
@@ -174,15 +163,15 @@ def fingerprint(table: pd.DataFrame, data_root: Path) -> str:
     for name, wav, path in zip(table["ID"], table["wav"], manifest.resolve(table["wav"], data_root), strict=True):
         try:
             stat = os.stat(path)
-            found = f"{stat.st_size}\t{stat.st_mtime_ns}\t{os.access(path, os.R_OK)}"
+            state = f"{stat.st_size}\t{stat.st_mtime_ns}\t{os.access(path, os.R_OK)}"
         except OSError as error:
-            found = str(error.errno)
-        lines.append(f"{name}\t{wav}\t{found}")
+            state = str(error.errno)
+        lines.append(f"{name}\t{wav}\t{state}")
     return digest("\n".join(lines))
 
 
 def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[str, Any]:
-    """Write the samples of all utterances; return their lengths, which are clipped, and which are unsound."""
+    """Write the samples of all utterances; return the facts: `rows`, the IDs of `clipped` ones, and `faults`."""
     rows, clipped, faults = {}, [], {}
     files = table["wav"].str.removeprefix(f"{manifest.DATA_ROOT}/")
     reading = _in_order(_decode, manifest.resolve(table["wav"], data_root))
@@ -190,8 +179,8 @@ def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[s
     for name, file_name, future in zip(bar, files, reading, strict=True):
         try:
             samples, is_clipped = future.result()
-        except UserError as error:
-            faults[name] = [file_name, error.what]
+        except OSError as error:
+            faults[name] = [file_name, str(error)]
             continue
         file.write(samples.tobytes())
         rows[name] = len(samples)
@@ -202,31 +191,26 @@ def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[s
 
 
 def _decode(path: str) -> tuple[np.ndarray, bool]:
-    """Read a file: its samples at 16 kHz mono, [N] 16-bit, and whether some were clipped.
+    """[N] 16-bit samples of a file at 16 kHz mono, and whether some were clipped.
 
     Raises
     ------
-    UserError
-        It has changed for the worse since stage 0, or its samples are unsound: not finite; or all zero, in
-        which there is no emotion to learn.
+    OSError
+        It cannot be read; or its samples are not all finite, or all zero: no emotion can be learnt from them.
     """
     from local.audio.recordings import load_wav  # and torch with it
 
-    try:
-        header.examine(path)  # a decoder takes a file cut short for a shorter one
-    except OSError as error:
-        raise UserError(str(error), unsound.REMEDY) from None
     scaled = (load_wav(path) * SCALE).round()
     if not scaled.isfinite().all():
-        raise UserError("holds samples that are not finite", unsound.REMEDY)
+        raise OSError("holds samples that are not finite")
     if not scaled.any():
-        raise UserError("is silent: all samples are zero", unsound.REMEDY)
+        raise OSError("is silent: all samples are zero")
     samples = scaled.clamp(-SCALE, SCALE - 1)
     return samples.short().numpy().astype("<i2", copy=False), bool((samples != scaled).any())
 
 
 def _in_order(function: Callable[[str], Any], items: Iterable[str]) -> Iterator[Future]:
-    """Call a function on items, in as many threads as torch would take, and only a few items ahead."""
+    """Call a function on items in torch's number of threads, only a few items ahead."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""What all families of encoders share: freezing, SpecAugment, the contract of `forward`."""
+"""The base class of encoders; masks and padding."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 from local.core.errors import UserError
 from local.encoders.cpu import use_cpu_kernels
 
-# What a batch's length is a multiple of, in samples and in frames: a processor prepares every operation anew for
-# sizes that it has not seen, which took half of the time of a small model.
+# A batch's length is a multiple of this, in samples and in frames: on a CPU every operation is prepared again for each
+# new size, which took half of the time of a small model.
 GRID = {1: 640, 2: 2}
 
 
 def length_mask(lengths: Tensor, size: int, device: torch.device | str = "cpu") -> Tensor:
-    """Mark what is not padding: [B] lengths -> [B, size] bool on a device, which is not waited for."""
+    """Mark what is not padding: [B] lengths -> [B, size] bool on a device, without a wait for it."""
     return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
 
 
@@ -32,35 +32,24 @@ def pad_batch(items: list[Tensor]) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Base of the families: freezing, SpecAugment, and the contract of `forward`.
+    """Base of the families: freezing, SpecAugment, and the contract of `forward`."""
 
-    Attributes
-    ----------
-    dim
-        Size d of a frame.
-    max_samples
-        Longest input in samples, or None where there is no limit.
-    preprocessor
-        What rebuilds its feature extractor, as far as it is used here.
-    seconds_per_frame
-        How far apart frames are.
-    """
-
-    max_samples: int | None = None
-    preprocessor: dict[str, Any]
-    seconds_per_frame = 0.02
+    dim: int  # size d of a frame
+    max_samples: int | None = None  # longest input in samples, or None if there is no limit
+    preprocessor: dict[str, Any]  # the settings of its feature extractor that are used here
+    seconds_per_frame = 0.02  # from one frame to the next
 
     def __init__(self, model: PreTrainedModel, cnn: nn.Module | None, freeze: bool, freeze_cnn: bool) -> None:
         super().__init__()
         use_cpu_kernels(model)
         self.model = model
-        self.dim: int = model.config.hidden_size
+        self.dim = model.config.hidden_size
         self.freeze = freeze
         self.freeze_cnn = freeze or freeze_cnn
         if freeze_cnn and cnn is None:
             raise UserError(f"freeze_cnn: a {model.config.model_type} encoder has no CNN", "set freeze_cnn to False")
         if getattr(model.config, "add_adapter", False):
-            raise UserError("this encoder shortens its output with an adapter (add_adapter)", "take another checkpoint")
+            raise UserError("this encoder shortens its output with an adapter (add_adapter)", "use another checkpoint")
         if freeze:
             model.requires_grad_(False)
         elif freeze_cnn:
@@ -72,16 +61,16 @@ class Encoder(nn.Module):
         Parameters
         ----------
         wavs
-            [B, N] float, 16 kHz, zero beyond each utterance's end. Waveform encoders take in their place
-            what their CNN has made of them (see `local.data.feature_store`): [B, T, c] features of any type.
+            [B, N] float, 16 kHz, zero beyond each utterance's end. Waveform encoders also take the output of
+            their CNN (see `local.data.feature_store`): [B, T, c] features of any type.
         lengths
-            [B] int, true samples, or frames, per utterance; on the CPU whatever the device, which would
-            have to be waited for to learn them.
+            [B] int, true samples, or frames, per utterance; always on the CPU, since reading them from a GPU
+            would wait for it.
 
         Returns
         -------
         frames
-            [B, T, d]; what lies beyond an utterance's last true frame is undefined.
+            [B, T, d], undefined beyond an utterance's last true frame.
         n_frames
             [B] int, true frames per utterance, at least 1; on the CPU.
         """
@@ -89,7 +78,7 @@ class Encoder(nn.Module):
             return self.encode(wavs, lengths)
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What a family does behind `forward`; same shapes."""
+        """Implement `forward` for a family; same shapes."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> Encoder:
@@ -97,10 +86,10 @@ class Encoder(nn.Module):
         return super().train(mode and not self.freeze)
 
     def _spec_augment_mask(self, n_frames: Tensor, size: int) -> Tensor | None:
-        """Draw the frames that SpecAugment hides, inside each utterance's true length: [B, size] bool, on the CPU.
+        """Draw the frames that SpecAugment masks, inside each utterance's true length: [B, size] bool, on the CPU.
 
-        The checkpoint's own rate and span, drawn by transformers (from numpy's generator); given
-        explicitly because HuBERT's own draw ignores padding and all of them refuse short batches.
+        With the checkpoint's rate and span, by transformers (from numpy's generator); but not inside the
+        models: HuBERT's own draw ignores padding, and all of them fail on short batches.
         """
         config = self.model.config
         if not (self.training and getattr(config, "apply_spec_augment", True) and config.mask_time_prob > 0):
@@ -114,5 +103,5 @@ class Encoder(nn.Module):
             attention_mask=length_mask(n_frames, size).long(),
             min_masks=config.mask_time_min_masks,
         )
-        # Where an utterance is too short for a span, transformers marks the batch's last frame.
+        # If an utterance is too short for a span, transformers marks the batch's last frame.
         return torch.from_numpy(mask) & length_mask(n_frames, size)

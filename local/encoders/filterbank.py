@@ -11,7 +11,7 @@ from local.encoders.base import Encoder, length_mask
 
 
 class FilterbankEncoder(Encoder):
-    """w2v-BERT 2.0: one frame per 20 ms, from filter banks that its own feature extractor makes."""
+    """w2v-BERT 2.0: one frame per 20 ms, from the filter banks of its own feature extractor."""
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, None, freeze, freeze_cnn)
@@ -20,15 +20,15 @@ class FilterbankEncoder(Encoder):
         self.min_samples = 720  # two windows of 25 ms, 10 ms apart (and 10 ms over): one frame
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Filter banks per utterance, on the CPU, then the conformer."""
+        """Compute filter banks per utterance, on the CPU; run the conformer."""
         lengths = lengths.clamp(min=self.min_samples)
         wavs = F.pad(wavs, (0, max(0, self.min_samples - wavs.shape[1])))
         waves = [wav[:length].numpy() for wav, length in zip(wavs.detach().float().cpu(), lengths, strict=True)]
         inputs = self.extractor(waves, sampling_rate=SAMPLE_RATE, return_tensors="pt", padding=True)
         features = inputs["input_features"].to(wavs.device)
         n_frames = inputs["attention_mask"].sum(1)
-        hide = self._spec_augment_mask(n_frames, features.shape[1])
-        hide = None if hide is None else hide.to(wavs.device)
+        masked = self._spec_augment_mask(n_frames, features.shape[1])
+        masked = None if masked is None else masked.to(wavs.device)
         mask = length_mask(n_frames, features.shape[1], wavs.device)
-        hidden = self.model(features, attention_mask=mask, mask_time_indices=hide).last_hidden_state
+        hidden = self.model(features, attention_mask=mask, mask_time_indices=masked).last_hidden_state
         return hidden, n_frames

@@ -1,4 +1,4 @@
-"""Encoders from the Hugging Face hub, from a folder, or from a description alone."""
+"""Load encoders from the Hugging Face hub or a folder, or build them from a configuration."""
 
 from __future__ import annotations
 
@@ -8,27 +8,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoModel,
-    Data2VecAudioConfig,
-    Data2VecAudioModel,
-    HubertConfig,
-    HubertModel,
-    PreTrainedConfig,
-    SeamlessM4TFeatureExtractor,
-    SequenceFeatureExtractor,
-    Wav2Vec2BertConfig,
-    Wav2Vec2BertModel,
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Model,
-    WavLMConfig,
-    WavLMModel,
-    WhisperConfig,
-    WhisperFeatureExtractor,
-)
+import transformers
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedConfig, SequenceFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperModel
 
 from local.core.errors import UserError
@@ -47,34 +28,38 @@ class _Family(NamedTuple):
     encoder: type[Encoder]
 
 
+def _family(name: str, encoder: type, extractor: type = transformers.Wav2Vec2FeatureExtractor) -> _Family:
+    """The classes of transformers whose names begin with `name`."""
+    model = getattr(transformers, f"{name}Model") if encoder is not WhisperEncoder else WhisperModel
+    return _Family(getattr(transformers, f"{name}Config"), model, extractor, encoder)
+
+
 _FAMILIES = {
-    "wav2vec2": _Family(Wav2Vec2Config, Wav2Vec2Model, Wav2Vec2FeatureExtractor, WaveformEncoder),
-    "hubert": _Family(HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, WaveformEncoder),
-    "wavlm": _Family(WavLMConfig, WavLMModel, Wav2Vec2FeatureExtractor, WaveformEncoder),
-    "data2vec-audio": _Family(Data2VecAudioConfig, Data2VecAudioModel, Wav2Vec2FeatureExtractor, WaveformEncoder),
-    "wav2vec2-bert": _Family(Wav2Vec2BertConfig, Wav2Vec2BertModel, SeamlessM4TFeatureExtractor, FilterbankEncoder),
-    "whisper": _Family(WhisperConfig, WhisperModel, WhisperFeatureExtractor, WhisperEncoder),
+    "wav2vec2": _family("Wav2Vec2", WaveformEncoder),
+    "hubert": _family("Hubert", WaveformEncoder),
+    "wavlm": _family("WavLM", WaveformEncoder),
+    "data2vec-audio": _family("Data2VecAudio", WaveformEncoder),
+    "wav2vec2-bert": _family("Wav2Vec2Bert", FilterbankEncoder, transformers.SeamlessM4TFeatureExtractor),
+    "whisper": _family("Whisper", WhisperEncoder, transformers.WhisperFeatureExtractor),
 }
 KNOWN = tuple(_FAMILIES)
 
 
 def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = False) -> Encoder:
-    """Load a pretrained encoder, or make one with random weights.
+    """Load a pretrained encoder, or build one with random weights.
 
     Parameters
     ----------
     source
-        A Hugging Face folder or hub name; or a mapping, the configuration of an encoder to be made
-        with random weights: transformers' `model_type` and its keys, and `do_normalize`.
-    freeze
-        Nothing of the encoder learns.
-    freeze_cnn
-        Its CNN does not learn.
+        A Hugging Face folder or hub name; or a mapping, the configuration of an encoder with random weights:
+        transformers' `model_type` and its keys, and `do_normalize`.
+    freeze, freeze_cnn
+        Do not train the encoder, or its CNN.
 
     Raises
     ------
     UserError
-        There is no such encoder, it cannot be read, or its architecture is not one of the known.
+        There is no such encoder, it cannot be read, or its architecture is not supported.
     """
     if isinstance(source, dict):
         config = dict(source)
@@ -83,8 +68,8 @@ def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = Fa
     kind = _read(AutoConfig, source).model_type
     if kind not in KNOWN:
         raise UserError(
-            f"encoder {source}: '{kind}' is not an architecture known here",
-            f"take a checkpoint of one of: {' '.join(KNOWN)}",
+            f"encoder {source}: the architecture '{kind}' is not supported",
+            f"use a checkpoint of one of: {' '.join(KNOWN)}",
         )
     extractor = _read_extractor(source, kind)
     model = _read(AutoModel, source)
@@ -95,21 +80,15 @@ def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = Fa
 def build_encoder(
     config: dict[str, Any], preprocessor: dict[str, Any], freeze: bool = False, freeze_cnn: bool = False
 ) -> Encoder:
-    """Make an encoder with random weights.
+    """Build an encoder with random weights.
 
-    Parameters
-    ----------
-    config
-        Transformers' `model_type`, and any of the keys of its configuration of that type.
-    preprocessor
-        Any of the keys of the type's feature extractor, as in the encoder's `preprocessor`.
-    freeze, freeze_cnn
-        As in `load_encoder`.
+    `config` has transformers' `model_type` and any of the keys of its configuration, `preprocessor` any of the keys of
+    its feature extractor, as in the encoder's `preprocessor`; the rest as in `load_encoder`.
 
     Raises
     ------
     UserError
-        The type is not known, or the values make no encoder.
+        The type is not supported, or the values are wrong.
     """
     kind = config.get("model_type")
     if kind not in KNOWN:
@@ -119,13 +98,13 @@ def build_encoder(
     try:
         model = family.model(family.config(**settings))
         extractor = family.extractor(**preprocessor)
-    except Exception as error:  # transformers checks little, and fails in as many ways as there are mistakes
-        raise UserError(f"encoder: no {kind} can be made of these values: {error}", "mend the values") from None
+    except Exception as error:  # transformers checks little: wrong values raise errors of any class
+        raise UserError(f"encoder: no {kind} can be built with these values: {error}", "correct the values") from None
     return family.encoder(model, extractor, freeze, freeze_cnn)
 
 
 def description(encoder: Encoder) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The `config` and the `preprocessor` from which `build_encoder` makes an encoder of this shape."""
+    """The `config` and the `preprocessor` with which `build_encoder` builds an encoder of this shape."""
     config = encoder.model.config
     names = _declared(_FAMILIES[config.model_type].config)
     values = {name: value for name, value in config.to_dict().items() if name in names}
@@ -133,13 +112,7 @@ def description(encoder: Encoder) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def refuse_undeclared(config: dict[str, Any], preprocessor: dict[str, Any]) -> None:
-    """Refuse keys that a known `model_type` does not declare: transformers would keep them, and act on some.
-
-    Raises
-    ------
-    UserError
-        They are named.
-    """
+    """Raise a UserError for keys that the `model_type` does not declare: transformers would accept and use some."""
     family = _FAMILIES[config["model_type"]]
     for keys, known in ((config, _declared(family.config)), (preprocessor, _declared(family.extractor))):
         unknown = sorted(set(keys) - known - {"model_type"})
@@ -150,31 +123,31 @@ def refuse_undeclared(config: dict[str, Any], preprocessor: dict[str, Any]) -> N
 
 
 def _declared(kind: type) -> set[str]:
-    """The keys that a configuration or a feature extractor takes, without those that any configuration takes."""
+    """The parameters of a configuration or a feature extractor, without those that all configurations have."""
     names = {name for name, key in inspect.signature(kind).parameters.items() if key.kind is not key.VAR_KEYWORD}
     return names - set(inspect.signature(PreTrainedConfig).parameters)
 
 
 def _read(auto: type, source: str):
-    """Load a part of a checkpoint, which brings no code: transformers would ask whether to run what it finds."""
+    """Load a part of a checkpoint, without running code of its own: transformers would ask for permission."""
     try:
         return auto.from_pretrained(source, trust_remote_code=False)
     except UnpicklingError:
         raise UserError(
-            f"encoder {source}: its weights are a pickle of more than weights, and so of code",
-            "take a checkpoint with model.safetensors",
+            f"encoder {source}: its weights are a pickle that holds more than weights, perhaps code",
+            "use a checkpoint with model.safetensors",
         ) from None
-    except Exception as error:  # transformers fails in as many ways as there are mistakes in a folder
+    except Exception as error:  # a broken folder raises errors of any class
         raise UserError(
             f"encoder {source}: cannot be loaded ({str(error).partition(chr(10))[0]})",
-            "give a folder with config.json and weights, or a hub name when there is a network",
+            "give a folder with config.json and weights, or, with a network, a name of the hub",
         ) from None
 
 
 def _read_extractor(source: str, kind: str) -> SequenceFeatureExtractor:
-    """Load the checkpoint's preprocessor; a waveform encoder without one gets transformers' default."""
-    unsaid = Path(source).is_dir() and not (Path(source) / "preprocessor_config.json").exists()
-    if unsaid and _FAMILIES[kind].encoder is WaveformEncoder:
+    """Load the checkpoint's feature extractor; a waveform encoder without one gets transformers' default."""
+    missing = Path(source).is_dir() and not (Path(source) / "preprocessor_config.json").exists()
+    if missing and _FAMILIES[kind].encoder is WaveformEncoder:
         logger.warning("encoder %s has no preprocessor_config.json: waveforms will be normalised", source)
-        return Wav2Vec2FeatureExtractor(do_normalize=True)
+        return transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
     return _read(AutoFeatureExtractor, source)

@@ -29,16 +29,16 @@ class WaveformEncoder(Encoder):
             self.min_samples = (self.min_samples - 1) * stride + kernel
         if getattr(config, "conv_pos_batch_norm", False):
             raise UserError(
-                "this encoder has a batch norm over padded frames (conv_pos_batch_norm)", "take another checkpoint"
+                "this encoder has a batch norm over padded frames (conv_pos_batch_norm)", "use another checkpoint"
             )
-        # data2vec-audio stacks several positional convolutions, each of which would smear the padding
-        # into the utterance's end; in the others there is one, and its input is masked already.
+        # data2vec-audio has several positional convolutions in sequence, each of which would mix padding into
+        # the utterance's end; the others have one, whose input is masked already.
         self._mask: Tensor | None = None
         for layer in getattr(model.encoder.pos_conv_embed, "layers", ()):
             layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].masked_fill(~self._mask[:, None], 0.0),))
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """CNN, unless the input is its output already, then transformer."""
+        """Run the CNN, unless the input is its output already, and the transformer."""
         features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
         return self.context(features, n_frames), n_frames
 
@@ -59,14 +59,14 @@ class WaveformEncoder(Encoder):
         return hidden.transpose(1, 2), n_frames
 
     def context(self, features: Tensor, n_frames: Tensor) -> Tensor:
-        """Project the CNN's features, hide some (SpecAugment), run the transformer: [B, T, c] -> [B, T, d]."""
+        """Project the CNN's features, mask some (SpecAugment), run the transformer: [B, T, c] -> [B, T, d]."""
         hidden = self.model.feature_projection(features)
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-        hide = self._spec_augment_mask(n_frames, hidden.shape[1])
-        if hide is not None:
-            # Indices in place of a mask: to find out what a mask on a GPU selects, it would be waited for.
-            hide = tuple(indices.to(hidden.device, non_blocking=True) for indices in hide.nonzero(as_tuple=True))
-        hidden = self.model._mask_hidden_states(hidden, mask_time_indices=hide)
+        masked = self._spec_augment_mask(n_frames, hidden.shape[1])
+        if masked is not None:
+            # Indices, not a mask: indexing by a mask would wait for the GPU.
+            masked = tuple(indices.to(hidden.device, non_blocking=True) for indices in masked.nonzero(as_tuple=True))
+        hidden = self.model._mask_hidden_states(hidden, mask_time_indices=masked)
         self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)
         return self.model.encoder(hidden, attention_mask=self._mask).last_hidden_state
 
@@ -84,17 +84,17 @@ def _standardise(wavs: Tensor, lengths: Tensor) -> Tensor:
 
 def _group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
     """Group norm with one channel a group, over each utterance's true frames only: [B, c, T] -> [B, c, T]."""
-    # A graph that is exported must fit any number of utterances.
+    # An exported graph must work for any number of utterances.
     if hidden.device.type != "cpu" or torch.compiler.is_exporting():
         return _masked_group_norm(hidden, norm, n_frames)
-    # A processor is faster utterance by utterance.
+    # On a CPU, utterance by utterance is faster.
     size, settings = hidden.shape[2], (norm.num_groups, norm.weight, norm.bias, norm.eps)
     true = [(one[None, :, :length], size - length) for one, length in zip(hidden, n_frames.tolist(), strict=True)]
     return torch.cat([F.pad(torch.group_norm(frames, *settings), (0, beyond)) for frames, beyond in true])
 
 
 def _masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
-    """The same in one go."""
+    """The same for the whole batch at once."""
     mask = length_mask(n_frames, hidden.shape[2], hidden.device)[:, None]
     count = mask.sum(2, keepdim=True)
     values = hidden.float()

@@ -17,7 +17,7 @@ class WhisperEncoder(Encoder):
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, nn.ModuleList([model.conv1, model.conv2]), freeze, freeze_cnn)
-        model.embed_positions.requires_grad_(False)  # fixed sinusoids; transformers forgets so on loading
+        model.embed_positions.requires_grad_(False)  # fixed sinusoids; transformers forgets that on loading
         self.preprocessor = {name: getattr(extractor, name) for name in ("feature_size", "hop_length", "n_fft")}
         self.n_fft, self.hop = extractor.n_fft, extractor.hop_length
         self.max_samples = model.config.max_source_positions * 2 * self.hop
@@ -26,14 +26,14 @@ class WhisperEncoder(Encoder):
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Spectra, two convolutions, then transformer."""
+        """Compute spectra, run the two convolutions and the transformer."""
         spectra, n_spectra = self.spectra(wavs, lengths)
-        hide = self._spec_augment_mask(n_spectra, spectra.shape[2])
-        if hide is not None:
-            spectra = spectra.masked_fill(hide.to(spectra.device, non_blocking=True)[:, None], 0.0)
+        masked = self._spec_augment_mask(n_spectra, spectra.shape[2])
+        if masked is not None:
+            spectra = spectra.masked_fill(masked.to(spectra.device, non_blocking=True)[:, None], 0.0)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_cnn):
             hidden = F.gelu(self.model.conv1(spectra))
-            # What the second convolution sees beyond the end must be what it would see alone: zeros.
+            # Beyond its end, an utterance alone is padded with zeros by the second convolution.
             hidden = hidden.masked_fill(~length_mask(n_spectra, hidden.shape[2], hidden.device)[:, None], 0.0)
             hidden = F.gelu(self.model.conv2(hidden)).transpose(1, 2)
         n_frames = (n_spectra - 1) // 2 + 1
@@ -56,12 +56,12 @@ class WhisperEncoder(Encoder):
         return model.layer_norm(hidden)
 
     def spectra(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-mel spectra as Whisper's feature extractor makes them, each over its own true length.
+        """Log-mel spectra as of Whisper's feature extractor, each over its own true length.
 
         [B, N] waveforms, [B] samples -> [B, mels, M] spectra, zero beyond the end, and [B] spectra.
         Clamped 8 decades below the utterance's own maximum, then (x + 4) / 4.
         """
-        # A graph that is exported must fit any lengths: there, padding counts.
+        # An exported graph must work for any lengths: there, N counts.
         longest = wavs.shape[1] if torch.compiler.is_exporting() else int(lengths.max())
         if longest > self.max_samples:
             raise ValueError(
@@ -69,7 +69,7 @@ class WhisperEncoder(Encoder):
             )
         n_spectra = lengths.clamp(min=self.hop) // self.hop
         with torch.autocast(wavs.device.type, enabled=False):
-            # Half a window of zeros on the right, then reflected: no utterance sees what follows it.
+            # Zeros on the right, more than half a window, are reflected: an utterance does not depend on the next one.
             wavs = F.pad(wavs.float(), (0, self.n_fft + self.hop))
             power = torch.stft(wavs, self.n_fft, self.hop, window=self.window, return_complex=True).abs() ** 2
             mel = (self.mel @ power).clamp(min=1e-10).log10()[..., : max(longest, self.hop) // self.hop]

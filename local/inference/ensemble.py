@@ -1,4 +1,4 @@
-"""Several systems of one kind as one: the mean of their posteriors."""
+"""Several systems as one: the mean of their posteriors."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from local.systems import Outputs
 
 
 class Ensemble(nn.Module):
-    """Averages the posteriors of systems whose frames are alike.
+    """Averages the posteriors of systems that have encoders of one shape.
 
     Parameters
     ----------
     members
         M systems.
     orders
-        [M, V] int: which of a member's own tokens each token of the ensemble is; one beyond its last where it
-        has no such token, which is then as unlikely as can be.
+        [M, V] int: for each token of the ensemble the index of the member's token, or one beyond its last if it has
+        no such token, whose posterior is then 0.
     """
 
     def __init__(self, members: list[nn.Module], orders: Tensor) -> None:
@@ -28,7 +28,7 @@ class Ensemble(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        """The first member's encoder: all are of one shape."""
+        """The first member's encoder."""
         return self.members[0].encoder
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
@@ -41,5 +41,5 @@ class Ensemble(nn.Module):
             F.pad(output.tokens.softmax(-1), (0, 1))[..., order]
             for output, order in zip(outputs, self.orders, strict=True)
         ]
-        least = torch.finfo(torch.float32).tiny  # rather than a logarithm of 0
+        least = torch.finfo(torch.float32).tiny  # to avoid the logarithm of 0
         return Outputs(emotion, torch.stack(tokens).mean(0).clamp(min=least).log(), outputs[0].n_frames)

@@ -1,4 +1,4 @@
-"""Lines of output: for people, for tables, for programs."""
+"""Lines of output: a table to read, CSV, JSON lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.scoring.predictions import POSTERIOR
 
 
 class Table:
-    """For people: widths of a terminal."""
+    """A table to read, in columns."""
 
     def __init__(self, out: TextIO, labels: list[str], in_windows: bool) -> None:
         self.out, self.in_windows = out, in_windows
@@ -34,7 +34,7 @@ class Table:
 
 
 class CommaSeparated:
-    """For tables: posteriors with 6 digits, times in seconds with 3."""
+    """CSV: posteriors with 6 digits, times in seconds with 3."""
 
     def __init__(self, out: TextIO, labels: list[str], in_windows: bool) -> None:
         times = ["start", "end"] if in_windows else []
@@ -57,21 +57,21 @@ class CommaSeparated:
 
 
 class JsonLines:
-    """For programs: all that is known, word times too."""
+    """One JSON object a line: everything, with the times of words."""
 
     def __init__(self, out: TextIO, labels: list[str], in_windows: bool) -> None:
         self.out = out
 
     def write(self, item: Item, analysis: Analysis | None) -> None:
         """Write the object of a file or a window."""
-        found: dict = {"file": item.file}
+        line: dict = {"file": item.file}
         if item.start is not None:
-            found |= {"start": item.start, "end": item.end}
+            line |= {"start": item.start, "end": item.end}
         if analysis is None:
-            found["error"] = item.error
+            line["error"] = item.error
         else:
-            found |= vars(analysis) | {"words": [word._asdict() for word in analysis.later(item.start or 0.0).words]}
-        print(json.dumps(found, ensure_ascii=False), file=self.out)
+            line |= vars(analysis) | {"words": [word._asdict() for word in analysis.later(item.start or 0.0).words]}
+        print(json.dumps(line, ensure_ascii=False), file=self.out)
 
 
 FORMATS = {"table": Table, "csv": CommaSeparated, "jsonl": JsonLines}

@@ -1,10 +1,10 @@
-"""A model folder: what `local.export` writes of a trained fold, and how it is read again.
+"""The model folder that `local.export` writes for a trained fold: writing and reading it.
 
-    config.json         what the model is: a closed list of keys (see `KEYS`), plain values
+    config.json         the description of the model: a closed list of keys (see `KEYS`), plain values
     model.safetensors   its weights, named as in the system's `state_dict`
 
 Reading one builds nothing but the encoders and systems of this project, and runs no code that comes with the
-folder: no YAML, no pickle. A folder from anywhere can be read, or is refused with a reason.
+folder: no YAML, no pickle. A folder of any origin is safe to read: it loads, or an error says why not.
 """
 
 from __future__ import annotations
@@ -33,56 +33,41 @@ from local.systems import system_class
 
 FORMAT = "ser-mtl 1"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-# The keys of config.json, all of them, and what each is.
-KEYS = {
+OF_MODEL = {  # the keys of config.json that are attributes of `Model`, and their types
+    "labels": list,
+    "tokens": list,
+    "sizes": list,
+    "max_seconds": float,
+    "provenance": dict,
+}
+KEYS = {  # all of its keys
     "format": str,  # FORMAT
     "system": str,  # a file of local/systems
-    "settings": dict,  # what makes another of it
+    "settings": dict,  # the system's `settings()`
     "encoder": dict,  # transformers' model_type and the keys of its configuration
     "preprocessor": dict,  # keys of its feature extractor
-    "labels": list,  # the emotions, in the order of the classes
-    "tokens": list,  # what each token stands for; U+2581 is the blank between words
-    "sizes": list,  # tokens of each member: one, or several of an ensemble
-    "max_seconds": float,  # the longest utterance of training
-    "provenance": dict,  # where it comes from, for the reader
-}
+} | OF_MODEL
 MAX_BYTES = 1_000_000  # of config.json
-MOST_PARAMETERS = 50_000  # tensors; an ensemble of ten large encoders has ten thousand
-# Of what an encoder takes memory for without having weights of that size; vocabularies reach 60,000.
-LARGEST = {"encoder": 100_000, "preprocessor": 4096}
-TYPES = {torch.float32: "F32", torch.int64: "I64"}  # as safetensors has them
+MAX_PARAMETERS = 50_000  # tensors; an ensemble of ten large encoders has ten thousand
+# Limits of numbers for which an encoder may take memory without having weights of that size; vocabularies reach 60,000.
+MAX_ENCODER, MAX_PREPROCESSOR = 100_000, 4096
+TYPES = {torch.float32: "F32", torch.int64: "I64"}  # their names in safetensors
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model and what its outputs mean.
+    """A model and the meaning of its outputs."""
 
-    Attributes
-    ----------
-    system
-        A system (see `local.systems`) or an `Ensemble` of them.
-    labels
-        The emotions, in the order of the classes.
-    tokens
-        What each token stands for, as SentencePiece writes it: U+2581 is the blank between words.
-    sizes
-        Tokens of each member.
-    max_seconds
-        The longest utterance of training.
-    provenance
-        Where it comes from: plain values by name, for the reader.
-    """
-
-    system: nn.Module
-    labels: list[str]
-    tokens: list[str]
-    sizes: list[int]
-    max_seconds: float
-    provenance: dict[str, Any] = field(default_factory=dict)
+    system: nn.Module  # a system (see `local.systems`) or an `Ensemble` of them
+    labels: list[str]  # the emotions, in the order of the classes
+    tokens: list[str]  # the text of each token, as SentencePiece writes it: U+2581 is the space between words
+    sizes: list[int]  # number of tokens of each member
+    max_seconds: float  # the longest utterance of training
+    provenance: dict[str, Any] = field(default_factory=dict)  # corpus, folds and so on: plain values, for information
 
     @property
     def members(self) -> list[nn.Module]:
-        """The systems, one or several."""
+        """The systems: one, or those of an ensemble."""
         return list(self.system.members) if isinstance(self.system, Ensemble) else [self.system]
 
 
@@ -96,12 +81,7 @@ def write(folder: Path, model: Model) -> None:
         "settings": members[0].settings(),
         "encoder": encoder,
         "preprocessor": preprocessor,
-        "labels": model.labels,
-        "tokens": model.tokens,
-        "sizes": model.sizes,
-        "max_seconds": model.max_seconds,
-        "provenance": model.provenance,
-    }
+    } | {name: getattr(model, name) for name in OF_MODEL}
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.system.state_dict().items()}
     with atomic(folder / WEIGHTS, "wb") as file:
@@ -117,67 +97,60 @@ def read(folder: Path | str) -> Model:
     Raises
     ------
     UserError
-        It is absent, broken, or not what `write` could have written; the message says where.
+        It is missing, broken, or not as `write` writes it; the message says where.
     """
     folder = Path(folder)
-    config = _config(folder)
-    weights = _inside(folder, WEIGHTS)
+    config = _read_config(folder)
+    weights = _file_of(folder, WEIGHTS)
     try:
         with safe_open(weights, "pt") as file:
-            stored = {name: _kind_of(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
+            stored = {name: _shape_and_type(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise _refused(weights, str(error)) from None
+        raise _error(weights, str(error)) from None
     try:
-        # Sizes are compared before memory is taken for them.
-        with torch.device("meta"), _parameters_at_most(min(2 * len(stored), MOST_PARAMETERS)):
-            expected = {name: _kind_of(tensor) for name, tensor in _system(config).state_dict().items()}
+        # Sizes are compared before memory is allocated for them.
+        with torch.device("meta"), _limit_parameters(min(2 * len(stored), MAX_PARAMETERS)):
+            expected = {name: _shape_and_type(tensor) for name, tensor in _build(config).state_dict().items()}
         if differing := sorted(set(expected.items()) ^ set(stored.items())):
             raise ValueError(f"{differing[0][0]} of {WEIGHTS} is not of the shape and type that it describes")
-        system = _system(config)
+        system = _build(config)
         _load(system, load_file(weights), config["sizes"])
-    except Exception as error:  # there are as many ways to fail as there are values
-        raise _refused(folder / CONFIG, str(error)) from None
-    return Model(
-        system,
-        config["labels"],
-        config["tokens"],
-        config["sizes"],
-        float(config["max_seconds"]),
-        config["provenance"],
-    )
+    except Exception as error:  # wrong values raise errors of any class
+        raise _error(folder / CONFIG, str(error)) from None
+    return Model(system, **{name: config[name] for name in OF_MODEL})
 
 
-def _kind_of(tensor: Any) -> tuple[tuple[int, ...], str]:
-    """Shape and type of a tensor, or of one in a file of safetensors."""
+def _shape_and_type(tensor: Any) -> tuple[tuple[int, ...], str]:
+    """Of a tensor, or of one in a file of safetensors."""
     if isinstance(tensor, Tensor):
         return tuple(tensor.shape), TYPES[tensor.dtype]
     return tuple(tensor.get_shape()), tensor.get_dtype()
 
 
 @contextlib.contextmanager
-def _parameters_at_most(count: int) -> Iterator[None]:
-    """Stop whoever makes modules of more parameters: a thousand million layers take long even without memory."""
-    made = itertools.count(1)
+def _limit_parameters(count: int) -> Iterator[None]:
+    """Raise an error when modules of more parameters are made: a billion layers take long even without memory."""
+    numbers = itertools.count(1)
 
-    def counted(*_) -> None:
-        if next(made) > count:
+    def check(*_) -> None:
+        if next(numbers) > count:
             raise ValueError(f"it describes more weights than {WEIGHTS} holds")
 
-    hook = register_module_parameter_registration_hook(counted)
+    hook = register_module_parameter_registration_hook(check)
     try:
         yield
     finally:
         hook.remove()
 
 
-def _system(config: dict[str, Any]) -> nn.Module:
-    """Make the system that config.json describes, with random weights."""
+def _build(config: dict[str, Any]) -> nn.Module:
+    """Build the system that config.json describes, with random weights."""
     refuse_undeclared(config["encoder"], config["preprocessor"])
-    kind = system_class(config["system"])
     members = []
     for size in config["sizes"]:
         encoder = build_encoder(config["encoder"], config["preprocessor"])
-        members.append(kind(encoder, n_labels=len(config["labels"]), n_tokens=size, **config["settings"]))
+        system = system_class(config["system"])
+        members.append(system(encoder, n_labels=len(config["labels"]), n_tokens=size, **config["settings"]))
     if encoder.preprocessor != config["preprocessor"] or not 0.005 <= encoder.seconds_per_frame <= 1:
         raise ValueError("the preprocessor is not the encoder's, or its frames are not 5 ms to 1 s apart")
     if len(members) == 1:
@@ -186,76 +159,76 @@ def _system(config: dict[str, Any]) -> nn.Module:
 
 
 def _load(system: nn.Module, weights: dict[str, Tensor], sizes: list[int]) -> None:
-    """Give a system its weights, and try whether it can be used."""
+    """Load the weights into a system, and run it once."""
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError(f"{WEIGHTS} holds numbers that are not finite")
     system.load_state_dict(weights)
     if isinstance(system, Ensemble):
         for order, size in zip(system.orders, sizes, strict=True):
             if order.min() < 0 or order.max() > size:
-                raise ValueError(f"orders of {WEIGHTS} names tokens that there are not")
+                raise ValueError(f"orders of {WEIGHTS} has the index of a token that does not exist")
     system.eval().requires_grad_(False)
     samples = SAMPLE_RATE // 10
     system(torch.zeros(1, samples), torch.tensor([samples]))
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    """Read config.json and look whether it has all its keys, and no others."""
-    path = _inside(folder, CONFIG)
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Read config.json; an error if a key is missing or unknown, or has a value of a wrong type or out of range."""
+    path = _file_of(folder, CONFIG)
     if path.stat().st_size > MAX_BYTES:
-        raise _refused(path, f"it is larger than {MAX_BYTES} bytes")
+        raise _error(path, f"it is larger than {MAX_BYTES} bytes")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError, OSError) as error:
-        raise _refused(path, f"it cannot be read as JSON ({error})") from None
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise _refused(path, f'its "format" is not "{FORMAT}"')
-    for key in sorted(KEYS.keys() ^ config.keys()):
-        raise _refused(path, f'it has {"no" if key in KEYS else "a key of its own,"} "{key}"')
-    for key, kind in KEYS.items():
-        if type(config[key]) not in ((int, float) if kind is float else (kind,)):
-            raise _refused(path, f'"{key}" is not a {kind.__name__}')
-    for key, kind in (("labels", str), ("tokens", str), ("sizes", int)):
-        if not config[key] or not all(type(value) is kind for value in config[key]):
-            raise _refused(path, f'"{key}" is not a list of {kind.__name__}')
-    if why := _wrong(config):
-        raise _refused(path, why)
-    return config
+        raise _error(path, f"it cannot be read as JSON ({error})") from None
+    if reason := _fault(config):
+        raise _error(path, reason)
+    return config | {"max_seconds": float(config["max_seconds"])}
 
 
-def _no_number(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _wrong(config: dict[str, Any]) -> str:
-    """What is wrong with values whose types are right; empty where nothing is."""
+def _fault(config: Any) -> str:
+    """The first fault of the keys, types and values of config.json; empty if there is none."""
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        return f'its "format" is not "{FORMAT}"'
+    for key in sorted(KEYS.keys() ^ config.keys()):
+        return f'"{key}" is missing' if key in KEYS else f'"{key}" is not a known key'
+    for key, kind in KEYS.items():
+        if type(config[key]) not in ((int, float) if kind is float else (kind,)):
+            return f'"{key}" is not a {kind.__name__}'
+    for key, kind in (("labels", str), ("tokens", str), ("sizes", int)):
+        if not config[key] or not all(type(value) is kind for value in config[key]):
+            return f'"{key}" is not a list of {kind.__name__}'
     encoder, preprocessor = config["encoder"], config["preprocessor"]
     numbers = [value for key in encoder.values() for value in (key if isinstance(key, list) else [key])]
     if encoder.get("model_type") not in KNOWN:
         return f'the "model_type" of "encoder" is not one of: {" ".join(KNOWN)}'
-    if not all(0 <= number <= LARGEST["encoder"] for number in numbers if isinstance(number, int | float)):
-        return f'"encoder" has a number that is not from 0 to {LARGEST["encoder"]}'
-    if not all(type(value) in (int, bool) and 0 <= value <= LARGEST["preprocessor"] for value in preprocessor.values()):
-        return f'"preprocessor" has a value that is not from 0 to {LARGEST["preprocessor"]}'
+    if not all(0 <= number <= MAX_ENCODER for number in numbers if isinstance(number, int | float)):
+        return f'"encoder" has a number that is not from 0 to {MAX_ENCODER}'
+    if not all(type(value) in (int, bool) and 0 <= value <= MAX_PREPROCESSOR for value in preprocessor.values()):
+        return f'"preprocessor" has a value that is not from 0 to {MAX_PREPROCESSOR}'
     if len(set(config["labels"])) < len(config["labels"]):
-        return '"labels" has one twice'
+        return '"labels" has a label twice'
     if len(config["sizes"]) == 1 and config["sizes"] != [len(config["tokens"])]:
         return '"sizes" is not the number of "tokens"'
     if not 0 < config["max_seconds"] < 1e6:
-        return '"max_seconds" is not a length'
+        return '"max_seconds" is not a length in seconds'
     return ""
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """The path of a file of a model folder, which no link may lead out of it."""
+def _file_of(folder: Path, name: str) -> Path:
+    """The path of a file of a model folder; an error if it is missing or a link out of the folder."""
     path = folder / name
-    if not os.path.isfile(path):  # Path.is_file raises where it may not look
-        what = "is not there" if not os.path.exists(folder) else f"is no model folder: it has no {name}"
-        raise UserError(f"{folder} {what}", "give a folder that python -m local.export wrote")
+    if not os.path.isfile(path):  # Path.is_file raises an error without permission to look
+        fault = f"is no model folder: {name} is missing" if os.path.exists(folder) else "is missing"
+        raise UserError(f"{folder} {fault}", "give a folder that python -m local.export wrote")
     if folder.resolve() not in path.resolve().parents:
-        raise _refused(path, "it is a link that leads out of the folder")
+        raise _error(path, "it is a link that leads out of the folder")
     return path
 
 
-def _refused(path: Path, why: str) -> UserError:
-    return UserError(f"{path}: {why}", "export the model again, and take models from people you trust")
+def _error(path: Path, reason: str) -> UserError:
+    return UserError(f"{path}: {reason}", "export the model again, and use only models from people you trust")

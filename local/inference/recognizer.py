@@ -5,8 +5,8 @@
     recognizer = EmotionRecognizer.from_hparams(source="MODEL")   # what python -m local.export wrote
     recognizer.analyze("any.flac")
 
-`EmotionRecognizer` is one of SpeechBrain's `Pretrained` interfaces, and has their methods; but what it is made of
-is a model folder (see `local.inference.recognizer.model_folder`), so that no code of the folder is run.
+`EmotionRecognizer` is one of SpeechBrain's `Pretrained` interfaces, with their methods; but it is loaded from a model
+folder (see `local.inference.model_folder`), so that no code of the folder is run.
 """
 
 from __future__ import annotations
@@ -37,44 +37,28 @@ from local.text import ctc
 from local.text.ctc import Word, greedy_tokens, to_text
 
 Audio = str | Path | np.ndarray | Tensor
-LONGEST = 60.0  # seconds that are taken at a time where training saw less: attention grows with their square
+LONGEST = 60.0  # seconds that are analyzed at once, or the longest of training: attention grows with their square
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a model says of a recording.
+    """The output of a model for a recording."""
 
-    Attributes
-    ----------
-    emotion
-        The likeliest label.
-    posteriors
-        Probability of each label, in the model's order; they add up to 1.
-    transcript
-        Greedy CTC text, normalised as in training; empty where the model has no CTC head.
-    words
-        The transcript's words and when they were said, in seconds.
-    duration
-        Seconds.
-    flags
-        What is to be known of the recording (see `local.audio.recordings.FLAGS`).
-    """
-
-    emotion: str
-    posteriors: dict[str, float]
-    transcript: str
-    words: list[Word]
-    duration: float
-    flags: tuple[str, ...] = ()
+    emotion: str  # the most probable label
+    posteriors: dict[str, float]  # probability of each label, in the model's order; they add up to 1
+    transcript: str  # greedy CTC text, normalised as in training; empty without a CTC head
+    words: list[Word]  # of the transcript, with their times in seconds
+    duration: float  # seconds
+    flags: tuple[str, ...] = ()  # warnings about the recording, see `local.audio.recordings.FLAGS`
 
     def later(self, seconds: float) -> Analysis:
-        """The same with the words' times so much later: those of the recording that this is a part of."""
+        """The same with the words' times shifted: those in the recording, of a window that starts at `seconds`."""
         words = [word._replace(start=word.start + seconds, end=word.end + seconds) for word in self.words]
         return replace(self, words=words)
 
 
 class Window(NamedTuple):
-    """A part of a long recording, `start` and `end` in seconds, and what a model says of it."""
+    """A part of a long recording, `start` and `end` in seconds, with its analysis."""
 
     start: float
     end: float
@@ -82,14 +66,14 @@ class Window(NamedTuple):
 
 
 class EmotionRecognizer(Pretrained):
-    """Says of recordings which emotion is heard and what is spoken.
+    """Recognizes emotion and words in recordings.
 
     Parameters
     ----------
     model
-        What `local.inference.recognizer.model_folder.read` gives; it is taken over, to the device and the precision.
+        The result of `local.inference.model_folder.read`; it is changed, to the device and the precision.
     run_opts
-        SpeechBrain's run options: `device`, `precision` (fp32; bf16 and fp16 are faster where the device has them).
+        SpeechBrain's run options: `device`, and `precision` (fp32; bf16 and fp16 are faster if the device has them).
 
     Raises
     ------
@@ -103,17 +87,17 @@ class EmotionRecognizer(Pretrained):
         except (ValueError, RuntimeError, AssertionError) as error:  # of SpeechBrain or torch
             raise UserError(
                 f"the model cannot be used with {run_opts}: {str(error).partition(chr(10))[0]}",
-                "give a device that torch has, such as cpu or cuda, and fp32, bf16 or fp16",
+                "give a device of torch, such as cpu or cuda, and fp32, bf16 or fp16",
             ) from None
         for module in model.system.modules():
             if isinstance(module, torch.nn.Linear):
-                # Autocast would cast its weights anew for every batch, to the same.
+                # Autocast would cast its weights again for every batch.
                 module.to(AMPConfig.from_name(self.precision).dtype)
         self.model = model
         self.labels = model.labels
         limit = model.system.encoder.max_samples
         self.longest = min(max(LONGEST, model.max_seconds), limit / SAMPLE_RATE if limit else np.inf)
-        # What `follow` takes at a time: no more than training saw, but a second of speech at least.
+        # Of `follow`, in seconds: no more than the longest utterance of training, but at least a second.
         self.window = min(max(1.0, model.max_seconds), self.longest)
 
     @classmethod
@@ -129,38 +113,33 @@ class EmotionRecognizer(Pretrained):
         Parameters
         ----------
         source
-            The folder, or the name of a repository of the Hugging Face hub that holds one.
+            The folder, or the name of a model on the Hugging Face hub.
         hparams_file
-            `config.json`; there for SpeechBrain's sake.
+            `config.json`; SpeechBrain has this parameter.
         savedir
-            Where the files of a repository of the hub are put; without it, a folder below `~/.cache/ser-mtl`.
+            Folder for the files from the hub; by default one below `~/.cache/ser-mtl`.
         run_opts
             See `EmotionRecognizer`.
 
         Raises
         ------
         UserError
-            There is no such folder, or it is broken, or would run code of its own.
+            There is no such folder, it is broken, or it could run code.
         """
         if hparams_file != model_folder.CONFIG:
             raise UserError(
-                f"{hparams_file} is not read: a YAML can run any code", f"leave hparams_file {model_folder.CONFIG}"
+                f"{hparams_file} is not read: a YAML can run any code", f"leave hparams_file at {model_folder.CONFIG}"
             )
         if not os.path.exists(source):
-            source = _downloaded(str(source), savedir)
+            source = _download(str(source), savedir)
         return cls(model_folder.read(source), run_opts)
 
     # SpeechBrain's methods
 
     def forward(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Outputs:
-        """Logits of a batch.
+        """Logits of a batch: [B, N] float samples at 16 kHz, zero beyond each utterance's end.
 
-        Parameters
-        ----------
-        wavs
-            [B, N] float samples at 16 kHz, zero beyond each utterance's end.
-        wav_lens
-            [B] float, true lengths relative to N; without it all are N long.
+        `wav_lens` are [B] true lengths relative to N; by default all are N long.
         """
         relative = torch.ones(len(wavs)) if wav_lens is None else wav_lens.cpu()
         return self._outputs(wavs, (relative * wavs.shape[1]).round().long())
@@ -175,16 +154,7 @@ class EmotionRecognizer(Pretrained):
     def classify_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, list[str]]:
         """Classify a batch; parameters as in `forward`.
 
-        Returns
-        -------
-        posteriors
-            [B, C] probabilities.
-        score
-            [B] the highest of them.
-        index
-            [B] of its class.
-        labels
-            B names of it.
+        Returns [B, C] probabilities; [B] the highest of them; [B] the index of its class; B names of the class.
         """
         posteriors = self(wavs, wav_lens).emotion.softmax(-1)
         score, index = posteriors.max(-1)
@@ -192,7 +162,7 @@ class EmotionRecognizer(Pretrained):
 
     def classify_file(self, path: str | Path) -> tuple[Tensor, Tensor, Tensor, list[str]]:
         """Classify an audio file of any rate, channels and format; returns as `classify_batch` does, B = 1."""
-        return self.classify_batch(self._taken(path).wav[None])
+        return self.classify_batch(self._read(path).wav[None])
 
     def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> tuple[list[str], list[list[int]]]:
         """Transcribe a batch greedily; parameters as in `forward`. B texts, and B lists of tokens."""
@@ -202,32 +172,25 @@ class EmotionRecognizer(Pretrained):
 
     def transcribe_file(self, path: str | Path) -> str:
         """Transcribe an audio file of any rate, channels and format greedily."""
-        return self.transcribe_batch(self._taken(path).wav[None])[0][0]
+        return self.transcribe_batch(self._read(path).wav[None])[0][0]
 
-    # All at once
+    # Emotion and words together
 
     def analyze(self, audio: Audio, sample_rate: int | None = None) -> Analysis:
-        """Tell emotion, posteriors, transcript and word times of a recording.
+        """Find emotion, posteriors, transcript and word times of a recording.
 
-        Parameters
-        ----------
-        audio
-            The path of an audio file; or samples, numpy or torch, [N], [channels, N] or [N, channels].
-        sample_rate
-            Of samples, in Hz.
+        `audio` is the path of an audio file; or samples, numpy or torch, [N], [channels, N] or [N, channels], at
+        `sample_rate` Hz.
 
         Raises
         ------
         UserError
-            It cannot be read, holds nothing, or is longer than `longest` seconds: `follow` takes those.
+            It cannot be read, has no samples, or is longer than `longest` seconds: for those see `follow`.
         """
-        return self.analyze_batch([self._taken(audio, sample_rate)])[0]
+        return self.analyze_batch([self._read(audio, sample_rate)])[0]
 
     def analyze_batch(self, batch: Sequence[Recording], words: bool = True) -> list[Analysis]:
-        """Analyze recordings together, each as if alone; none may be longer than `longest` seconds.
-
-        Without `words` their times are not looked for.
-        """
+        """Analyze recordings of at most `longest` seconds in a batch, each as if alone; `words`: with their times."""
         lengths = torch.tensor([len(recording.wav) for recording in batch])
         wavs = pad_batch([recording.wav for recording in batch])
         outputs = self._outputs(wavs, lengths)
@@ -243,10 +206,10 @@ class EmotionRecognizer(Pretrained):
         return analyses
 
     def follow(self, audio: Audio, sample_rate: int | None = None) -> Iterator[Window]:
-        """Tell emotion and transcript over a long recording, window by window, in bounded memory.
+        """Find emotion and transcript over a long recording, window by window, in bounded memory.
 
-        Windows are cut where it is quiet (see `local.audio.segments`), none longer than training's longest utterance;
-        silence between them is left out. Words' times are of the recording.
+        Windows are cut at pauses (see `local.audio.segments`), none longer than the longest utterance of training;
+        silence between them is left out. The times of words are those in the recording.
         """
         if isinstance(audio, str | Path):
             blocks = recordings.blocks(audio)
@@ -263,8 +226,7 @@ class EmotionRecognizer(Pretrained):
         seconds = self.model.system.encoder.seconds_per_frame
         return ctc.words(log_probs, tokens, self.model.tokens, seconds, duration)
 
-    def _taken(self, audio: Audio, sample_rate: int | None = None) -> Recording:
-        """Read what can be taken at once."""
+    def _read(self, audio: Audio, sample_rate: int | None = None) -> Recording:
         if isinstance(audio, str | Path):
             return recordings.read(audio, longest=self.longest)
         recording = recordings.of_array(audio, sample_rate)
@@ -272,12 +234,12 @@ class EmotionRecognizer(Pretrained):
         return recording
 
 
-def _downloaded(name: str, savedir: str | Path | None) -> str:
-    """Bring a model folder from the hub: the two files that are read, and nothing else."""
+def _download(name: str, savedir: str | Path | None) -> str:
+    """Download a model folder from the hub: the two files that are read, and nothing else."""
     try:
-        # A folder of its own: the hub's cache is made of links.
+        # Not into the hub's cache, which consists of links: these are refused.
         savedir = savedir or Path.home() / ".cache" / "ser-mtl" / name
         return snapshot_download(name, local_dir=savedir, allow_patterns=[model_folder.CONFIG, model_folder.WEIGHTS])
-    except Exception as error:  # of the name, the hub, the network or the disk, each in classes of its own
+    except Exception as error:  # wrong name, hub, network and disk each raise their own classes
         what = f"{name} is neither a folder nor a model of the hub ({str(error).partition(chr(10))[0]})"
         raise UserError(what, "give a folder that python -m local.export wrote") from None

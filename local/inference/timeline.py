@@ -1,11 +1,12 @@
-"""Emotion over time as a picture: the posteriors of each label, over the likeliest label or the recording's waveform.
+"""Pictures of emotion over time: the most probable label or the waveform above, the posteriors of each label below.
 
-Up to `COLUMNS` edges of windows stand where they are; where there are more, each column shows the mean over the
-windows in it, by their time. What lies in no window stays empty.
+Up to `COLUMNS` edges of windows are drawn exactly; with more, each column shows the mean over the windows in it,
+weighted by time. Time outside of windows stays empty.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from local.audio.header import SAMPLE_RATE
 from local.core.files import atomic
 from local.inference.recognizer import Window
 
-# Okabe and Ito's colours, which colour-blind eyes tell apart, at a depth that white bears. An emotion's name is known
-# by its first three letters: ang, anger.
+# Okabe and Ito's colours for colour-blind readers, darkened for a white background, by the first three letters of an
+# emotion: ang, anger.
 COLOURS = {
     "ang": "#d55e00", "hap": "#e0a100", "neu": "#7d868e", "sad": "#0072b2", "fea": "#b4568d", "sur": "#56b4e9",
     "dis": "#008a66", "exc": "#8c6100", "fru": "#4b3fa0",
@@ -29,56 +30,41 @@ INK, MUTED, RULE, NOTHING = "#1c2024", "#5b636b", "#dcdfe1", "#c9cdd0"
 WIDTH, LANE = 7.5, 0.62  # inches
 COLUMNS = 900
 LONGEST_NAME = 18
-UNITS = (("s", 1, 120), ("min", 60, 2 * 3600), ("h", 3600, np.inf))  # name, seconds, up to so many of them
+UNITS = (("s", 1, 120), ("min", 60, 2 * 3600), ("h", 3600, np.inf))  # name, seconds, longest recording in seconds
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
-    """The colour of each label: the emotion's own, else one that no other label has, while there are any."""
-    found: dict[str, str] = {}
+    """The colour of each label: that of its emotion, or a free one; colours repeat when all are taken."""
+    by_label: dict[str, str] = {}
     for label in labels:
-        own = COLOURS.get(label[:3].lower())
-        if own and own not in found.values():
-            found[label] = own
-    free = [colour for colour in COLOURS.values() if colour not in found.values()] or list(COLOURS.values())
-    others = (label for label in labels if label not in found)
-    return found | {label: free[place % len(free)] for place, label in enumerate(others)}
+        colour = COLOURS.get(label[:3].lower())
+        if colour and colour not in by_label.values():
+            by_label[label] = colour
+    free = [colour for colour in COLOURS.values() if colour not in by_label.values()] or list(COLOURS.values())
+    others = (label for label in labels if label not in by_label)
+    return by_label | dict(zip(others, itertools.cycle(free), strict=False))
 
 
 def draw(windows: Sequence[Window], labels: list[str], path: Path, title: str = "") -> None:
-    """Draw emotion over time into a file.
+    """Draw emotion over time to a file whose name ends with `.png` or `.svg`.
 
-    Parameters
-    ----------
-    windows
-        One or more, in their order, without overlap.
-    labels
-        The model's, in the order in which they are to be shown.
-    path
-        Ends with `.png` or `.svg`.
-    title
-        Stands above.
+    `windows` are one or more, in their order, without overlap; the `labels` are drawn in their order.
     """
     picture = _Picture(windows, labels, windows[-1].end, title)
     shares = picture.lanes()
     height = np.where(np.isnan(shares[:, 0]), np.nan, 1.0)
-    picture.coloured(shares, picture.edges, np.zeros(len(shares)), height)
+    picture.fill_top(shares, picture.edges, np.zeros(len(shares)), height)
     picture.top.set_ylim(0, 1)
-    _name(picture.top, "likeliest")
+    _name(picture.top, "top label")
     with atomic(path, "wb") as file:
         picture.figure.savefig(file, format=path.suffix[1:])
 
 
 def waveform(path: Path | str, windows: Sequence[Window], labels: list[str]) -> Figure:
-    """Draw the envelope of a recording, in the colours of the likeliest labels, above the posteriors.
+    """Draw the envelope of a recording in the colours of the most probable labels, above the posteriors.
 
-    Parameters
-    ----------
-    path
-        The audio file, of any length: it is read in blocks.
-    windows
-        Of it, in their order, without overlap; what lies in none is grey.
-    labels
-        The model's, in the order in which they are to be shown.
+    The audio file can be of any length: it is read in blocks. `windows` are in their order, without overlap; the rest
+    is grey. The `labels` are drawn in their order.
 
     Raises
     ------
@@ -89,7 +75,7 @@ def waveform(path: Path | str, windows: Sequence[Window], labels: list[str]) -> 
     picture = _Picture(windows, labels, edges[-1])
     picture.lanes()
     picture.top.stairs(high, edges / picture.unit, baseline=low, fill=True, color=NOTHING)
-    picture.coloured(_means(windows, labels, edges), edges, low, high)
+    picture.fill_top(_means(windows, labels, edges), edges, low, high)
     reach = max(np.abs([low, high]).max(), 1e-4) * 1.05
     picture.top.set_ylim(-reach, reach)
     _name(picture.top, "waveform")
@@ -97,13 +83,13 @@ def waveform(path: Path | str, windows: Sequence[Window], labels: list[str]) -> 
 
 
 class _Picture:
-    """A figure with `top`, on which a caller draws, and a lane below for each label. Times are drawn in `unit`."""
+    """A figure with `top`, for the caller to draw on, and a lane below for each label. The time axis is in `unit`s."""
 
     def __init__(self, windows: Sequence[Window], labels: list[str], duration: float, title: str = "") -> None:
         self.windows, self.labels, self.colours = windows, labels, colours(labels)
         self.edges = _edges(windows, duration)
         name, self.unit = next((name, unit) for name, unit, most in UNITS if duration <= most)
-        # Made without pyplot and its settings, which threads would share.
+        # Without pyplot, whose state is shared by threads.
         self.figure = Figure(figsize=(WIDTH, 1.0 + LANE * (1 + len(labels))), layout="constrained", dpi=200)
         self.figure.get_layout_engine().set(h_pad=0.03, hspace=0.06)
         self.top, *self.below = self.figure.subplots(1 + len(labels), sharex=True)
@@ -113,11 +99,11 @@ class _Picture:
         bottom.set_xlabel(f"time ({name})", color=INK)
         bottom.set_xlim(0, duration / self.unit)
         bottom.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-        # A file's name may hold what no text can be made of.
+        # A file name may have bytes that are not UTF-8.
         self.figure.suptitle(title.encode(errors="backslashreplace").decode(), color=INK, fontsize=11, parse_math=False)
 
     def lanes(self) -> np.ndarray:
-        """Draw the lanes; return what they show, [edges - 1, labels]."""
+        """Draw the posteriors in the lanes; return them, [edges - 1, labels]."""
         shares = _means(self.windows, self.labels, self.edges)
         for axes, label, values in zip(self.below, self.labels, shares.T, strict=True):
             axes.stairs(values, self.edges / self.unit, fill=True, color=self.colours[label])
@@ -126,16 +112,16 @@ class _Picture:
             axes.set_yticks([0, 0.5, 1], ["0", "", "100 %"])
         return shares
 
-    def coloured(self, shares: np.ndarray, edges: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-        """Fill `top` from `low` to `high` in the colour of the label that has the largest share."""
-        likeliest = np.where(np.isnan(shares[:, 0]), -1, shares.argmax(1))
-        for place, label in enumerate(self.labels):
-            values = np.where(likeliest == place, high, np.nan)
+    def fill_top(self, shares: np.ndarray, edges: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        """Fill `top` from `low` to `high` in the colour of the label with the largest share."""
+        best = np.where(np.isnan(shares[:, 0]), -1, shares.argmax(1))
+        for index, label in enumerate(self.labels):
+            values = np.where(best == index, high, np.nan)
             self.top.stairs(values, edges / self.unit, baseline=low, fill=True, color=self.colours[label])
 
 
 def _plain(axes: Axes) -> None:
-    """Only what is needed: a line at the bottom, faint ones across, figures on the right."""
+    """Reduce axes to a line at the bottom, faint grid lines and numbers on the right."""
     axes.spines[["top", "left", "right"]].set_visible(False)
     axes.spines["bottom"].set_color(MUTED)
     axes.yaxis.tick_right()
@@ -151,14 +137,14 @@ def _name(axes: Axes, name: str) -> None:
 
 
 def _edges(windows: Sequence[Window], duration: float) -> np.ndarray:
-    """Where the windows begin and end, in seconds, or the edges of `COLUMNS` equal columns."""
+    """Starts and ends of the windows in seconds, or the edges of `COLUMNS` equal columns if there are more."""
     edges = np.unique([time for window in windows for time in window[:2]])
     return edges if 2 <= len(edges) <= COLUMNS else np.linspace(0, duration, COLUMNS + 1)
 
 
 def _envelope(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Edges of equal columns of a recording in seconds, [n + 1], and its lowest and highest sample in each, [n]."""
-    blocks = recordings.blocks(path)  # first, for it says what is wrong with a file
+    blocks = recordings.blocks(path)  # first: its errors name the file
     total = max(round(header.read_header(path).duration * SAMPLE_RATE), 1)
     columns = min(COLUMNS, total)
     low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
@@ -174,9 +160,9 @@ def _envelope(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _means(windows: Sequence[Window], labels: list[str], edges: np.ndarray) -> np.ndarray:
-    """Mean posteriors between each two edges over the time that windows cover, [edges - 1, labels]; else NaN.
+    """Mean posteriors between edges over the time in windows, [edges - 1, labels]; NaN where there is none.
 
-    Integrals of the posteriors and of the time covered are straight lines between edges of windows.
+    The integrals of the posteriors and of the time in windows are linear between the edges of windows.
     """
     times = np.array([[window.start, window.end] for window in windows]).reshape(-1, 2)
     values = [[window.analysis.posteriors[label] for label in labels] + [1.0] for window in windows]

@@ -3,17 +3,16 @@
 The trainer asks two things of a system, an `nn.Module`:
 
 `forward(wavs, lengths)` -> `Outputs`
-    [B, N] waveforms and [B] true lengths in samples to emotion logits and, where the system has
-    a CTC head, logits over tokens per frame. Where the encoder's CNN is frozen, it gets what the CNN
-    has made of them, [B, T, c], and [B] frames: a system passes both on to its encoder unseen.
+    [B, N] waveforms and [B] true lengths in samples to emotion logits and, with a CTC head, logits over tokens per
+    frame. If the encoder's CNN is frozen, the inputs are its output, [B, T, c], and [B] frames: a system passes both
+    on to its encoder as they are.
 `losses(outputs, targets)` -> `Losses`
-    What to descend on, and its parts for the log; every one a mean over the batch's utterances,
-    so that the mean over micro-batches, weighted by their sizes, is that of the whole batch.
+    The loss, and its parts for the log; each a mean over the batch's utterances, so that the mean over
+    micro-batches, weighted by their sizes, is that of the whole batch.
 
-Where parameters need a learning rate of their own, `heads()` lists the modules that learn at
-`head_lr`; the rest learns at `lr`.
+`heads()`, where a system has it, lists the modules that are trained at `head_lr`; the rest is trained at `lr`.
 
-To be exported, a file names its class `SYSTEM`, and `settings()` gives what makes another of it besides
+For the export, a file names its class `SYSTEM`, and `settings()` returns the arguments of its constructor besides
 `encoder`, `n_labels` and `n_tokens`, as plain values.
 """
 
@@ -29,65 +28,36 @@ from local.core.errors import UserError
 
 
 class Outputs(NamedTuple):
-    """What a system says of a batch.
+    """The output of a system for a batch."""
 
-    emotion
-        [B, C] logits.
-    tokens
-        [B, T, V] logits per frame, or None where the system has no CTC head.
-    n_frames
-        [B] true frames; on the CPU.
-    """
-
-    emotion: Tensor
-    tokens: Tensor | None
-    n_frames: Tensor
+    emotion: Tensor  # [B, C] logits
+    tokens: Tensor | None  # [B, T, V] logits per frame, or None without a CTC head
+    n_frames: Tensor  # [B] true frames; on the CPU
 
 
 class Targets(NamedTuple):
-    """What is true of a batch.
+    """The labels of a batch."""
 
-    emotion
-        [B] class indices, on the device.
-    tokens
-        [B, L] token indices, padded with 0; on the CPU.
-    n_tokens
-        [B] true tokens; 0 where there is no transcript; on the CPU.
-    """
-
-    emotion: Tensor
-    tokens: Tensor
-    n_tokens: Tensor
+    emotion: Tensor  # [B] class indices; on the device
+    tokens: Tensor  # [B, L] token indices, padded with 0; on the CPU
+    n_tokens: Tensor  # [B] true tokens, 0 without a transcript; on the CPU
 
 
 class Losses(NamedTuple):
     """The loss of a batch and its parts, scalars, each a mean over the batch's utterances.
 
-    total
-        What is descended on.
-    ce
-        Cross-entropy of the emotions.
-    ctc
-        CTC loss, summed over each transcript; 0 for an utterance that it is left out of.
-    ctc_left_out
-        How many utterances the CTC term is left out of: no transcript, or one that needs more
-        frames than there are; on the CPU.
+    `ctc_left_out` is the number of utterances without a CTC term, whose transcript is missing or needs more frames
+    than there are; on the CPU.
     """
 
-    total: Tensor
-    ce: Tensor
-    ctc: Tensor
+    total: Tensor  # the loss to minimise
+    ce: Tensor  # cross-entropy of the emotions
+    ctc: Tensor  # CTC loss, summed over each transcript; 0 for an utterance without a CTC term
     ctc_left_out: Tensor
 
 
 def system_class(name: str) -> type[nn.Module]:
-    """The system that a file here defines.
-
-    Raises
-    ------
-    UserError
-        There is no such file.
-    """
+    """The system of a file here, by its name; a UserError if there is none."""
     known = sorted(module.name for module in pkgutil.iter_modules(__path__))
     if name not in known:
         raise UserError(f"system '{name}' is not known", f"known are: {' '.join(known)}")

@@ -21,18 +21,8 @@ from local.text.tokenizer import BLANK
 class MultiTaskSystem(nn.Module):
     """Shared encoder, one linear layer per task.
 
-    Parameters
-    ----------
-    encoder
-        See `local.encoders`.
-    n_labels
-        C, the number of emotions.
-    n_tokens
-        V, the size of the token vocabulary; token 0 is the blank.
-    alpha
-        Weight of the CTC task.
-    pooling
-        `mean` (the paper's code) or `sum` (the paper's text) over the true frames.
+    `n_labels` is C, `n_tokens` V (token 0 is the blank), `alpha` the weight of the CTC task; `pooling` over the true
+    frames is `mean` (the paper's code) or `sum` (the paper's text).
     """
 
     def __init__(self, encoder: Encoder, n_labels: int, n_tokens: int, alpha: float, pooling: str = "mean") -> None:
@@ -61,40 +51,34 @@ class MultiTaskSystem(nn.Module):
     def losses(self, outputs: Outputs, targets: Targets) -> Losses:
         """L = CE + alpha * CTC, and its parts, in single precision."""
         ce = F.cross_entropy(outputs.emotion.float(), targets.emotion)
-        # With alpha = 0 no gradient may reach the CTC head, not even one of zeros: the optimizer
-        # would still count it as seen. Its loss is computed for the log alone.
+        # With alpha = 0 no gradient may reach the CTC head, not even zeros: AdamW would still decay its weights.
+        # Its loss is computed for the log only.
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.alpha > 0):
             ctc, left_out = ctc_batchmean(outputs, targets)
         total = ce + self.alpha * ctc if self.alpha > 0 else ce
         return Losses(total, ce.detach(), ctc.detach(), left_out)
 
     def settings(self) -> dict[str, float | str]:
-        """What makes another of it, besides the encoder and the sizes of the heads."""
+        """The arguments of the constructor besides the encoder and the sizes of the heads."""
         return {"alpha": self.alpha, "pooling": self.pooling}
 
     def heads(self) -> list[nn.Module]:
-        """The modules that learn at `head_lr`."""
+        """The modules that are trained at `head_lr`."""
         return [self.token_head, self.emotion_head]
 
 
 def ctc_batchmean(outputs: Outputs, targets: Targets) -> tuple[Tensor, Tensor]:
     """CTC loss, summed over each transcript, mean over the batch's utterances.
 
-    An utterance without a transcript, or whose transcript needs more frames than it has (one per
-    token and one more between two alike), adds nothing.
-
-    Returns
-    -------
-    loss
-        Scalar.
-    left_out
-        Scalar int, utterances that added nothing; on the CPU.
+    An utterance without a transcript, or whose transcript needs more frames than it has (one per token and one
+    more between two equal ones), is left out: it adds 0. Returns the loss, a scalar, and the number of utterances
+    that are left out, a scalar int on the CPU.
     """
     tokens, n_tokens, n_frames = targets.tokens, targets.n_tokens, outputs.n_frames
     pair = length_mask(n_tokens - 1, tokens.shape[1] - 1) if tokens.shape[1] > 1 else tokens[:, :0].bool()
     repeats = ((tokens[:, 1:] == tokens[:, :-1]) & pair).sum(1)
     fits = (n_tokens > 0) & (n_tokens + repeats <= n_frames)
-    # Those that do not fit count as empty, and then not at all: to pick out the others, a GPU would be waited for.
+    # Those that do not fit get an empty transcript and then loss 0: selecting the others would wait for the GPU.
     log_probs = outputs.tokens.float().log_softmax(-1).transpose(0, 1)
     tokens = tokens.to(log_probs.device, non_blocking=True)
     losses = F.ctc_loss(log_probs, tokens, n_frames, n_tokens.where(fits, 0), blank=BLANK, reduction="none")

@@ -1,8 +1,8 @@
-"""What a CTC head says: the greedy path as tokens, tokens as text, and when each word was said.
+"""Decode the output of a CTC head: greedy tokens, their text, and the times of words.
 
-The times are those of the likeliest path through the posteriors that spells the transcript. A CTC
-head learns the order of the tokens, not how long they last. A trained one often says a token in a
-frame or two and blanks until the next, so that a word's end comes early rather than late.
+The times are those of the most probable path through the posteriors that spells the transcript. CTC learns the
+order of the tokens, not their length: a trained head often emits a token for a frame or two and blanks until the
+next, so that the end of a word tends to be early.
 """
 
 from __future__ import annotations
@@ -21,27 +21,21 @@ SPACE = "\u2581"  # what SentencePiece writes for a space
 
 
 def greedy_tokens(logits: Tensor | None, n_frames: Tensor) -> list[list[int]]:
-    """The likeliest token of each true frame, repeats and blanks removed.
+    """The most probable token of each true frame, without repeats and blanks: [B, T, V], [B] frames -> B lists.
 
-    Parameters
-    ----------
-    logits
-        [B, T, V] of any scale; None of a system without a CTC head, whose utterances have no tokens.
-    n_frames
-        [B] int, true frames.
+    `logits` is None for a system without a CTC head: the lists are empty.
     """
     if logits is None:
         return [[] for _ in n_frames]
-    likeliest = logits.argmax(-1).cpu()
-    paths = [tokens[:length] for tokens, length in zip(likeliest, n_frames.tolist(), strict=True)]
-    merged = [torch.unique_consecutive(path) for path in paths]
+    best = logits.argmax(-1).cpu()
+    merged = [torch.unique_consecutive(path[:n]) for path, n in zip(best, n_frames.tolist(), strict=True)]
     return [tokens[tokens != BLANK].tolist() for tokens in merged]
 
 
 def to_text(tokens: list[int], pieces: list[str]) -> str:
-    """Tokens -> text with single blanks between words, as `local.text.normalise.tokenizer.Tokenizer.decode` has it.
+    """Tokens -> text with single spaces between words, as `local.text.tokenizer.Tokenizer.decode` makes it.
 
-    >>> spelled([3, 4, 2, 1, 4], ["<pad>", "<unk>", "\u2581", "A", "B"])
+    >>> to_text([3, 4, 2, 1, 4], ["<pad>", "<unk>", "\u2581", "A", "B"])
     'AB B'
     """
     text = "".join(pieces[token] for token in tokens if token not in (BLANK, UNKNOWN))
@@ -49,17 +43,7 @@ def to_text(tokens: list[int], pieces: list[str]) -> str:
 
 
 class Word(NamedTuple):
-    """A word and when it was said.
-
-    Parameters
-    ----------
-    text
-        Its characters.
-    start, end
-        Seconds from the start of the utterance.
-    score
-        Mean posterior of its tokens over the frames that they take, between 0 and 1.
-    """
+    """A word, its times in seconds, and the mean posterior of its tokens over their frames, between 0 and 1."""
 
     text: str
     start: float
@@ -70,25 +54,23 @@ class Word(NamedTuple):
 def words(
     log_probs: Tensor, tokens: list[int], pieces: list[str], seconds_per_frame: float, duration: float
 ) -> list[Word]:
-    """Find when each word of a transcript was said.
+    """Find the times of the words of a transcript, in order and without overlap.
 
     Frame t covers the time from t to t + 1 times `seconds_per_frame`. A word begins with the first
-    frame of its first token and ends with the last frame of its last. The words are those of
-    the decoded text, in its order, and do not overlap.
+    frame of its first token and ends with the last frame of its last.
 
     Parameters
     ----------
     log_probs
         Log posteriors of the true frames, [T, V], finite; of any type and on any device.
     tokens
-        The transcript without CTC's blanks. A greedy path's own tokens always fit their `log_probs`.
+        The transcript without CTC's blanks; greedy tokens always fit their `log_probs`.
     pieces
-        What each of the V tokens stands for, as SentencePiece has it: U+2581 is a space. The
-        unknown symbol stands for nothing.
+        The text of each of the V tokens, as in SentencePiece: U+2581 is a space. The unknown symbol has no text.
     seconds_per_frame
         Seconds from one frame to the next.
     duration
-        Seconds that the utterance lasts; no word ends after it.
+        Seconds of the utterance; no word ends after it.
 
     Raises
     ------
@@ -101,7 +83,7 @@ def words(
         if span.token != UNKNOWN
         for character in pieces[span.token].replace(SPACE, " ")
     ]
-    found = []
+    result = []
     for between_words, word in itertools.groupby(characters, lambda pair: pair[0].isspace()):
         if between_words:
             continue
@@ -109,19 +91,20 @@ def words(
         start, end = (min(frame * seconds_per_frame, duration) for frame in (spans[0].start, spans[-1].end))
         spans = {span.start: span for span in spans}.values()  # each once, however many characters it has
         score = sum(span.score * len(span) for span in spans) / sum(len(span) for span in spans)
-        found.append(Word("".join(text), start, end, score))
-    return found
+        result.append(Word("".join(text), start, end, score))
+    return result
 
 
 def _spans(log_probs: Tensor, tokens: list[int]) -> list[TokenSpan]:
-    """Frames of each token on the likeliest path, and their mean posterior."""
+    """Frames and mean posterior of each token on the most probable path."""
     if not tokens:
         return []
-    needed = len(tokens) + sum(one == other for one, other in itertools.pairwise(tokens))  # a blank parts two alike
+    # Equal neighbours need a blank between them.
+    needed = len(tokens) + sum(one == other for one, other in itertools.pairwise(tokens))
     if needed > len(log_probs):
         raise UserError(
-            f"a transcript of {len(tokens)} tokens needs {needed} frames: the utterance has {len(log_probs)}",
-            "give the transcript of this very utterance",
+            f"a transcript of {len(tokens)} tokens needs {needed} frames, the utterance has {len(log_probs)}",
+            "give the transcript of this utterance",
         )
     path, scores = forced_align(log_probs.float().cpu().contiguous()[None], tensor([tokens]), blank=BLANK)
     return merge_tokens(path[0], scores[0].exp(), blank=BLANK)

@@ -1,29 +1,28 @@
-"""Transcripts as the CTC head learns them and as WER and CER compare them."""
+"""Normalise transcripts for training and scoring."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# {LG}, [BREATHING], <noise>, (laughs): what transcribers write for sounds that are not words.
+# {LG}, [BREATHING], <noise>, (laughs): tags of transcribers for sounds that are not words.
 NOISE_TAG = re.compile(r"\{[^{}]*\}|\[[^\[\]]*\]|<[^<>]*>|\([^()]*\)")
 APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\uff07": "'"})
 ENGLISH = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
 
 
 def normalise(text: str, alphabet: str | None = None) -> str:
-    """Bring a transcript to the one form in which it is trained on and scored.
+    """Normalise a transcript for training and scoring.
 
-    Unicode NFC, noise tags out, upper case, every character outside the alphabet deleted (as the
-    paper does, so that WELL-KNOWN becomes WELLKNOWN), blanks collapsed. An apostrophe is kept
-    inside and at the edge of a word, and dropped where it stands alone.
+    Unicode NFC, no noise tags, upper case, characters outside the alphabet deleted (as in the paper: WELL-KNOWN
+    becomes WELLKNOWN), single spaces. An apostrophe is kept inside and at the edge of a word, but not alone.
 
     Parameters
     ----------
     text
-        A transcript as the corpus gives it.
+        A transcript of the corpus.
     alphabet
-        The upper-case characters that are kept besides the blank; None keeps every Unicode
+        The upper-case characters that are kept besides the space; None keeps every Unicode
         letter, combining mark and digit, and the apostrophe.
 
     Examples

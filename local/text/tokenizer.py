@@ -1,4 +1,4 @@
-"""Tokens of the CTC head: SentencePiece, characters or unigrams, learnt from one fold's training text."""
+"""Tokens of the CTC head: SentencePiece, characters or unigrams, trained on one fold's training text."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ BLANK, UNKNOWN = 0, 1
 
 
 def train(texts: Iterable[str], path: Path, kind: str = "char", size: int = 200) -> None:
-    """Learn a tokenizer from normalised transcripts and write its model.
+    """Train a tokenizer on normalised transcripts and write its model.
 
     Token 0 is CTC's blank (SentencePiece's padding), token 1 an unknown symbol. With `char` the
-    vocabulary is every character that occurs, the blank between words (U+2581) among them; with
-    `unigram` it has `size` pieces, or fewer where the text does not bear so many.
+    vocabulary is every character that occurs, including the space (U+2581); with
+    `unigram` it has `size` pieces, or fewer if the text is too short for so many.
 
     Raises
     ------
     UserError
-        The kind is not known, or the text has more characters than `size` leaves room for.
+        The kind is not known, or `size` is too small for the characters of the text.
     """
     if kind not in KINDS:
         raise UserError(f"token_type is '{kind}'", f"set token_type to one of: {' '.join(KINDS)}")
@@ -45,7 +45,7 @@ def train(texts: Iterable[str], path: Path, kind: str = "char", size: int = 200)
         hard_vocab_limit=False,
         use_all_vocab=kind == "char",
         character_coverage=1.0,
-        # The text is normalised already, and a word boundary stands between words, not before the first.
+        # The text is normalised already, and word boundaries are between words, not before the first.
         normalization_rule_name="identity",
         add_dummy_prefix=False,
         pad_id=BLANK,
@@ -53,8 +53,8 @@ def train(texts: Iterable[str], path: Path, kind: str = "char", size: int = 200)
         bos_id=-1,
         eos_id=-1,
         unk_surface="",
-        # By default longer lines are dropped without a word, and threads could change the outcome.
-        max_sentence_length=max(longest + 1, 10),  # it takes no less than 10
+        # By default longer lines are dropped silently, and threads could change the result.
+        max_sentence_length=max(longest + 1, 10),  # 10 is its minimum
         num_threads=1,
         minloglevel=2,
     )
@@ -68,8 +68,8 @@ class Tokenizer:
     Parameters
     ----------
     path
-        A model that `train` wrote. Where there is none, because no training text has a
-        transcript, the vocabulary is the blank alone and every text is empty.
+        A model that `train` wrote. If there is none, because the training set has no
+        transcripts, the vocabulary is the blank alone and every text is empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,7 +82,7 @@ class Tokenizer:
 
     @property
     def pieces(self) -> list[str]:
-        """What each token stands for; U+2581 is the blank between words."""
+        """The text of each token; U+2581 is the space between words."""
         return [self._pieces.id_to_piece(token) for token in range(len(self))] if self._pieces else ["<pad>"]
 
     def encode(self, text: str) -> list[int]:
@@ -90,6 +90,6 @@ class Tokenizer:
         return self._pieces.encode(text) if self._pieces else []
 
     def decode(self, tokens: list[int]) -> str:
-        """Tokens, blanks left out, -> text with single blanks between words."""
+        """Tokens without CTC's blanks -> text with single spaces between words."""
         text = self._pieces.decode(tokens) if self._pieces else ""
         return " ".join(text.split())

@@ -319,5 +319,5 @@ def test_examine_a_streamed_flac(tmp_path):
     assert int.from_bytes(content[21:26], "big") & (2**36 - 1) == 16_000
     content[21:26] = (int.from_bytes(content[21:26], "big") & ~(2**36 - 1)).to_bytes(5, "big")
     path.write_bytes(content)
-    with pytest.raises(OSError, match="does not tell its length"):
+    with pytest.raises(OSError, match="does not give its length"):
         examine(path)

@@ -152,7 +152,7 @@ def test_a_chunk_before_the_samples_is_read_over(small: Path) -> None:
     table = read_release(small, SMALL_FACTS, partial=False).table.set_index("ID")
     assert table["duration"]["Ses03F_impro01_F000"] == 0.1
     path.write_bytes(path.read_bytes()[:-1])
-    fault = "is cut short: its header tells of 3258 bytes, it has 3257"
+    fault = "is cut short: its header promises 3258 bytes, it has 3257"
     assert read_release(small, SMALL_FACTS, partial=True).faults[0].reason == fault
 
 

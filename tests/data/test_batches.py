@@ -7,14 +7,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from local.data.batches import Limits, UpdateSampler, cut, even_shares, padded_share, sorted_batches
+from local.data.batches import Limits, UpdateSampler, cut, even_shares, sorted_batches
 
 WIDE = Limits(8, 60, 1)
 
 
 def ways(n: int) -> list[list[int]]:
     """All ways to cut n things in order: the sizes of the pieces."""
-    found = []
+    result = []
     for breaks in product((False, True), repeat=n - 1):
         sizes, size = [], 1
         for broken in breaks:
@@ -22,8 +22,8 @@ def ways(n: int) -> list[list[int]]:
                 sizes.append(size)
                 size = 0
             size += 1
-        found.append([*sizes, size])
-    return found
+        result.append([*sizes, size])
+    return result
 
 
 def cost(durations: np.ndarray, sizes: list[int], limits: Limits) -> float:
@@ -50,9 +50,9 @@ def test_no_cut_is_cheaper(seed, limits):
 
 def test_cuts_worked_by_hand():
     durations = np.array([1.0, 1.0, 1.0, 10.0])
-    # Together 4 x 10 + 1 = 41; the long one apart 3 + 10 + 2 = 15.
+    # Together 4 x 10 + 1 = 41; the long one alone 3 + 10 + 2 = 15.
     assert cut(durations, Limits(8, 100, 1)) == [slice(0, 3), slice(3, 4)]
-    # A pass that costs 30 s: together 70, apart 73.
+    # A pass that costs 30 s: together 70, separately 73.
     assert cut(durations, Limits(8, 100, 30)) == [slice(0, 4)]
     # No more than 2 s at a time; the long one alone, as it must pass somehow.
     sizes = [part.stop - part.start for part in cut(durations, Limits(8, 2, 30))]
@@ -110,18 +110,18 @@ def test_several_processes_share_the_updates_of_one(n, batch_size, world_size):
 
 def updates(sampler: UpdateSampler) -> list[dict[int, float]]:
     """The updates of a plan: what each utterance counts for, by index."""
-    found: list[dict[int, float]] = [{}]
+    result: list[dict[int, float]] = [{}]
     for part in sampler.plan:
-        found[-1] |= dict.fromkeys(part.indices, part.share / len(part.indices))
-        found += [{}] if part.ends_update else []
-    assert found.pop() == {}
-    return found
+        result[-1] |= dict.fromkeys(part.indices, part.share / len(part.indices))
+        result += [{}] if part.ends_update else []
+    assert result.pop() == {}
+    return result
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
     def orders(seed: int, limits: Limits = WIDE) -> list[list[frozenset[int]]]:
         sampler = UpdateSampler(np.arange(40.0), 4, limits, seed)
-        found = []
+        result = []
         for epoch in (1, 2, 3):
             sampler.set_epoch(epoch)
             together, update = [], []
@@ -130,13 +130,19 @@ def test_the_order_depends_on_seed_and_epoch_alone():
                 if part.ends_update:
                     together.append(frozenset(update))
                     update = []
-            found.append(together)
-        return found
+            result.append(together)
+        return result
 
     assert orders(1) == orders(1) == orders(1, Limits(1, 60, 1)) == orders(1, Limits(8, 9, 30))
     assert orders(1) != orders(2)
     first, second, third = orders(1)
     assert first != second != third != first
+
+
+def padded_share(durations: np.ndarray, batches: list[list[int]]) -> float:
+    """The share of padding among all seconds that pass, over batches of utterances."""
+    padded = sum(len(batch) * durations[batch].max() for batch in batches)
+    return float(1 - sum(durations[batch].sum() for batch in batches) / padded)
 
 
 def test_little_of_an_update_is_padding_where_a_pass_costs_little():

@@ -1,19 +1,15 @@
-"""Audio of every kind at 16 kHz mono, and utterances as batches."""
+"""Utterances as batches: padded, with their true lengths, classes and tokens."""
 
 from __future__ import annotations
 
-import wave
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.io.wavfile
-import scipy.signal
 import soundfile
 import torch
 
-from local.audio.recordings import load_wav
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.data.dataset import Utterances
@@ -22,115 +18,6 @@ from local.text import tokenizer
 from local.text.tokenizer import Tokenizer
 
 LABELS = ["ang", "hap", "sad"]
-
-
-def sine(rate: int, hertz: float = 440.0, seconds: float = 0.5, extra: int = 0) -> np.ndarray:
-    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds) + extra) / rate)
-
-
-def loudest(wav: np.ndarray) -> float:
-    """The frequency in Hz at which a 16 kHz signal has its peak, to about 1 Hz."""
-    spectrum = np.abs(np.fft.rfft(wav * np.hanning(len(wav)), n=16_000))
-    return float(spectrum.argmax())
-
-
-# ---------------------------------------------------------------- audio
-
-
-@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000])
-@pytest.mark.parametrize("extra", [0, 1, 37])
-def test_a_sine_keeps_its_frequency_length_and_level(tmp_path, rate, extra):
-    soundfile.write(tmp_path / "a.wav", sine(rate, extra=extra), rate)
-    wav = load_wav(tmp_path / "a.wav")
-    assert wav.dtype == torch.float32 and wav.ndim == 1
-    assert abs(len(wav) - (rate // 2 + extra) * 16_000 / rate) < 1
-    assert abs(loudest(wav.numpy()) - 440) <= 1
-    assert wav[800:-800].std() == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
-
-
-@pytest.mark.parametrize(("rate", "up", "down"), [(8_000, 2, 1), (44_100, 160, 441), (48_000, 1, 3)])
-def test_resampling_against_scipys(tmp_path, rate, up, down):
-    chance = np.random.default_rng(1)
-    low = scipy.signal.firwin(255, 3000, fs=rate)  # far below the edge of either band
-    wanted = scipy.signal.lfilter(low, 1, chance.normal(size=rate))
-    wanted *= 0.5 / np.abs(wanted).max()
-    soundfile.write(tmp_path / "a.wav", wanted, rate, subtype="FLOAT")
-    found = load_wav(tmp_path / "a.wav").numpy()
-    expected = scipy.signal.resample_poly(wanted, up, down)
-    assert len(found) == len(expected) == 16_000
-    assert np.abs(found - expected)[200:-200].max() < 0.005
-
-
-def test_what_a_narrower_band_cannot_hold_is_filtered_out(tmp_path):
-    soundfile.write(tmp_path / "a.wav", sine(48_000, hertz=15_000), 48_000)
-    assert load_wav(tmp_path / "a.wav").abs()[200:-200].max() < 0.01  # and does not come back at 1 kHz
-
-
-@pytest.mark.parametrize(
-    ("name", "subtype", "tolerance"),
-    [
-        ("a.wav", "PCM_U8", 1 / 100),
-        ("a.wav", "PCM_16", 1e-4),
-        ("a.wav", "PCM_24", 1e-6),
-        ("a.wav", "PCM_32", 1e-7),
-        ("a.wav", "FLOAT", 1e-7),
-        ("a.wav", "ULAW", 0.02),
-        ("a.flac", "PCM_16", 1e-4),
-        ("a.flac", "PCM_24", 1e-6),
-        ("a.ogg", "VORBIS", 0.05),
-        ("a.mp3", "MPEG_LAYER_III", 0.05),
-    ],
-)
-def test_every_format_gives_the_samples_that_were_written(tmp_path, name, subtype, tolerance):
-    wanted = sine(16_000)
-    soundfile.write(tmp_path / name, wanted, 16_000, subtype=subtype)
-    found = load_wav(tmp_path / name).numpy()
-    read, _ = soundfile.read(tmp_path / name)
-    assert len(found) == len(read)
-    assert np.abs(found - read).max() < 1e-6
-    if len(found) == len(wanted):  # MP3 has frames of its own
-        assert np.abs(found - wanted).max() < tolerance
-    assert abs(loudest(found) - 440) <= 1
-
-
-def test_integers_against_scipys_and_pythons_own_readers(tmp_path):
-    chance = np.random.default_rng(2)
-    samples = chance.integers(-(2**15), 2**15, size=999, dtype=np.int16)
-    scipy.io.wavfile.write(tmp_path / "16.wav", 16_000, samples)
-    assert (load_wav(tmp_path / "16.wav").double().numpy() == samples / 2**15).all()
-    samples = chance.integers(-(2**23), 2**23, size=999)
-    with wave.open(str(tmp_path / "24.wav"), "wb") as out:
-        out.setparams((1, 3, 16_000, 999, "NONE", ""))
-        out.writeframes(b"".join(int(sample).to_bytes(3, "little", signed=True) for sample in samples))
-    assert (load_wav(tmp_path / "24.wav").double().numpy() == samples / 2**23).all()
-
-
-@pytest.mark.parametrize("channels", [2, 6])
-def test_channels_are_averaged(tmp_path, channels):
-    chance = np.random.default_rng(3)
-    wanted = chance.uniform(-0.5, 0.5, size=(800, channels))
-    soundfile.write(tmp_path / "a.wav", wanted, 16_000, subtype="FLOAT")
-    found = load_wav(tmp_path / "a.wav")
-    assert found.shape == (800,)
-    assert np.abs(found.numpy() - wanted.mean(1)).max() < 1e-7
-
-
-@pytest.mark.parametrize("kind", ["absent", "a folder", "empty", "text", "cut short"])
-def test_what_cannot_be_decoded_is_named(tmp_path, kind):
-    path = tmp_path / "a.flac"
-    if kind == "a folder":
-        path.mkdir()
-    elif kind == "cut short":
-        soundfile.write(path, np.random.default_rng(4).uniform(-1, 1, 16_000), 16_000)
-        path.write_bytes(path.read_bytes()[:10_000])
-    elif kind != "absent":
-        path.write_text("" if kind == "empty" else "not audio at all, " * 99)
-    with pytest.raises(UserError) as refusal:
-        load_wav(path)
-    assert str(path) in refusal.value.what and "\n" not in refusal.value.what
-
-
-# ---------------------------------------------------------------- batches
 
 
 @pytest.fixture

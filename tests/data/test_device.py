@@ -18,8 +18,8 @@ def test_a_precision_that_is_given_stays():
     assert device.resolve_precision(VALUES | {"precision": "fp16", "device": "cpu"}) == "fp16"
 
 
-@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the system does not list what its processor can do")
-def test_a_processor_trains_in_bf16_where_it_says_that_it_multiplies_it():
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the system does not list the features of its CPU")
+def test_a_cpu_trains_in_bf16_if_it_multiplies_it_in_hardware():
     able = "avx512_bf16" in Path("/proc/cpuinfo").read_text().split()
     assert device.resolve_precision(VALUES | {"device": "cpu"}) == ("bf16" if able else "fp32")
 

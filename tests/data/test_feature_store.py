@@ -74,9 +74,9 @@ def batches(encoder: Encoder, audio: AudioStore, folder: Path) -> tuple[Batch, B
     return plain, cached
 
 
-def assert_rounded(found: torch.Tensor, exact: torch.Tensor, slack: float = 0.0) -> None:
+def assert_rounded(result: torch.Tensor, exact: torch.Tensor, slack: float = 0.0) -> None:
     """Within half a unit of float16's last place, or half its smallest number; and `slack`."""
-    assert ((found.float() - exact).abs() <= exact.abs() * 2**-11 + 2**-25 + slack).all()
+    assert ((result.float() - exact).abs() <= exact.abs() * 2**-11 + 2**-25 + slack).all()
 
 
 # ---------------------------------------------------------------- features
@@ -100,7 +100,7 @@ def test_features_are_the_cnns_output_rounded_to_16_bits(tmp_path, audio, family
         assert_rounded(store[name], row[:length], slack=1e-5)
 
 
-def test_what_does_not_fit_16_bits_is_refused(tmp_path, audio):
+def test_features_that_do_not_fit_16_bits_are_refused(tmp_path, audio):
     encoder = encoder_of(tmp_path)
     with torch.no_grad():
         encoder.model.feature_extractor.conv_layers[-1].conv.weight *= 1e6
@@ -179,9 +179,9 @@ def test_losses_and_gradients_are_those_without_it(tmp_path, audio, family, mask
         np.random.seed(7)  # SpecAugment's
         system.zero_grad()
         outputs = system(batch.wavs, batch.lengths)
-        found = system.losses(outputs, batch.targets)
-        found.total.backward()
-        losses.append([found.total.item(), found.ce.item(), found.ctc.item()])
+        result = system.losses(outputs, batch.targets)
+        result.total.backward()
+        losses.append([result.total.item(), result.ce.item(), result.ctc.item()])
         gradients.append({name: p.grad.clone() for name, p in system.named_parameters() if p.grad is not None})
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert gradients[0].keys() == gradients[1].keys()
@@ -192,7 +192,7 @@ def test_losses_and_gradients_are_those_without_it(tmp_path, audio, family, mask
 
 
 @torch.no_grad()
-def test_spec_augment_is_drawn_anew_each_epoch(tmp_path, audio):
+def test_spec_augment_differs_from_epoch_to_epoch(tmp_path, audio):
     encoder = encoder_of(tmp_path, **STEADY | {"mask_time_prob": 0.3, "mask_time_length": 5})
     _, cached = batches(encoder, audio, tmp_path)
 
@@ -222,7 +222,7 @@ def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus):
     batch = utterances.collate([utterances[index] for index in range(len(utterances))])
     with torch.no_grad():
         expected = system(batch.wavs, batch.lengths).emotion.softmax(-1).numpy()
-    found = predictions.read(job.folder / "predictions.csv").set_index("ID").loc[batch.ids]
-    posteriors = found[[f"p_{label}" for label in job.labels]].to_numpy(float)
+    result = predictions.read(job.folder / "predictions.csv").set_index("ID").loc[batch.ids]
+    posteriors = result[[f"p_{label}" for label in job.labels]].to_numpy(float)
     np.testing.assert_allclose(posteriors, expected, atol=2e-4)
     assert np.ptp(expected, axis=0).max() > 5e-3  # one utterance differs from the next by more

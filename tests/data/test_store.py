@@ -1,4 +1,4 @@
-"""The audio store: every sample as it is in its file, made once, made anew when a file changes."""
+"""The audio store: every sample as in its file; built once, rebuilt when a file changes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_16_bit_samples_are_kept_to_the_last_bit(tmp_path, corpus):
     audio = opened(tmp_path, corpus)
     assert list(audio) == list(samples) and len(audio) == 4
     for name, wanted in samples.items():
-        assert (audio.rows(name) == wanted).all() and audio.samples(name) == len(wanted)
+        assert (audio.rows(name) == wanted).all()
         read, _ = soundfile.read(root / f"{name}.wav", dtype="float32")
         assert (audio[name].numpy() == read).all() and audio[name].dtype.is_floating_point
         assert audio[name].equal(load_wav(root / f"{name}.wav"))
@@ -98,7 +98,7 @@ def test_other_audio_is_rounded_to_the_nearest_16_bit_number(tmp_path, suffix, s
     assert audio.facts["clipped"] == []
 
 
-def test_what_is_too_loud_is_clipped_and_told(tmp_path, caplog):
+def test_loud_samples_are_clipped_with_a_warning(tmp_path, caplog):
     wav = np.array([0.25, 1.5, -1.5, -1.0, 32767 / 32768])
     soundfile.write(tmp_path / "loud.wav", wav, 16_000, subtype="FLOAT")
     soundfile.write(tmp_path / "full.wav", wav[3:], 16_000, subtype="FLOAT")
@@ -122,28 +122,28 @@ def test_a_file_that_cannot_be_read_is_refused_by_those_who_need_it(tmp_path, co
     elif kind == "not finite":
         soundfile.write(path, [0.0, np.nan], 16_000, subtype="FLOAT")
     audio = opened(tmp_path, corpus)
-    audio.refuse_lacking(["a", "b", "1e5"])
+    audio.refuse_missing(["a", "b", "1e5"])
     assert all((audio.rows(name) == samples[name]).all() for name in ("a", "b", "1e5"))
     with pytest.raises(UserError, match=r"NA\.wav") as error:
-        opened(tmp_path, corpus).refuse_lacking(["a", "NA"])  # as it was noted
+        opened(tmp_path, corpus).refuse_missing(["a", "NA"])  # as it was noted
     assert "stage 0" in error.value.remedy
     path.write_bytes(sound)
     assert (opened(tmp_path, corpus).rows("NA") == samples["NA"]).all()
 
 
-def test_an_utterance_that_the_corpus_has_not(tmp_path, corpus):
+def test_an_utterance_that_is_not_in_the_corpus(tmp_path, corpus):
     with pytest.raises(UserError, match=r"utterance zz is not in .*all\.csv"):
-        opened(tmp_path, corpus).refuse_lacking(["a", "zz"])
+        opened(tmp_path, corpus).refuse_missing(["a", "zz"])
 
 
 def test_a_corpus_none_of_which_can_be_read(tmp_path):
     audio = AudioStore.of(tmp_path, table_of("u"), tmp_path)
     assert len(audio) == 0
     with pytest.raises(UserError, match=r"u\.wav"):
-        audio.refuse_lacking(["u"])
+        audio.refuse_missing(["u"])
 
 
-def test_a_full_disk_is_told_with_what_is_needed(tmp_path):
+def test_a_full_disk_is_an_error_with_the_bytes_needed(tmp_path):
     def make(_) -> dict:
         with open("/dev/full", "wb") as full:
             full.write(b"x")
@@ -156,10 +156,10 @@ def test_a_full_disk_is_told_with_what_is_needed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ---------------------------------------------------------------- made once, and anew
+# ---------------------------------------------------------------- built once, and rebuilt
 
 
-def test_what_stands_is_opened(tmp_path, corpus):
+def test_a_complete_store_is_opened(tmp_path, corpus):
     first = opened(tmp_path, corpus)
     before = made(tmp_path)
     again = opened(tmp_path, corpus)
@@ -168,7 +168,7 @@ def test_what_stands_is_opened(tmp_path, corpus):
 
 
 @pytest.mark.parametrize("change", ["size", "time", "one more", "one less", "order", "root", "name"])
-def test_another_corpus_makes_it_anew(tmp_path, corpus, change):
+def test_it_is_rebuilt_for_another_corpus(tmp_path, corpus, change):
     table, root, samples = corpus
     before = opened(tmp_path, corpus)
     old = before["a"].clone()
@@ -200,7 +200,7 @@ def test_another_corpus_makes_it_anew(tmp_path, corpus, change):
 
 
 @pytest.mark.parametrize("damage", ["no samples", "no marker", "samples cut short", "marker cut short"])
-def test_half_a_store_is_made_anew(tmp_path, corpus, damage):
+def test_half_a_store_is_rebuilt(tmp_path, corpus, damage):
     opened(tmp_path, corpus)
     path = tmp_path / ("audio.i16" if "samples" in damage else "audio.json")
     content = path.read_bytes()
@@ -233,7 +233,7 @@ print("sum", sum(int(audio.rows(name).sum()) for name in audio))
 
 
 def child(folder: Path, table: pd.DataFrame, *words: str) -> subprocess.Popen:
-    """A process that opens the store of a corpus in `folder`; told `stays`, it is not done when all is written."""
+    """A process that opens the store of a corpus in `folder`; with `stays`, it is not done when all is written."""
     table.to_pickle(folder / "table.pkl")
     command = [sys.executable, "-c", CHILD, str(folder), *words]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
@@ -244,11 +244,11 @@ def test_of_two_processes_at_once_one_makes_it_and_both_read_it(tmp_path, corpus
     with locked(tmp_path / ".audio.i16.lock", "holds it"):
         children = [child(tmp_path, table) for _ in range(2)]
         waits = [one.stdout.readline() for one in children]  # both find no store, and wait
-    said = [one.communicate(timeout=60)[0] for one in children]
+    outputs = [one.communicate()[0] for one in children]
     assert all(line.startswith(f"waiting for process {os.getpid()} on ") and "which makes" in line for line in waits)
-    assert sum(text.count("makes it") for text in said) == 1
+    assert sum(text.count("makes it") for text in outputs) == 1
     total = sum(int(each.sum()) for each in samples.values())
-    assert [text.splitlines()[-1] for text in said] == [f"sum {total}"] * 2
+    assert [text.splitlines()[-1] for text in outputs] == [f"sum {total}"] * 2
 
 
 def test_a_process_that_is_killed_leaves_no_half_store(tmp_path, corpus):
@@ -278,7 +278,7 @@ def test_a_worker_reads_what_this_process_reads(tmp_path, corpus):
     audio = opened(tmp_path, corpus)
     names = ["NA", "a", "1e5", "b"]
     reader = DataLoader(audio, sampler=names, batch_size=None, num_workers=1, multiprocessing_context="spawn")
-    assert all(found.equal(audio[name]) for name, found in zip(names, reader, strict=True))
+    assert all(result.equal(audio[name]) for name, result in zip(names, reader, strict=True))
 
 
 def test_pickled_it_has_no_samples(tmp_path):
@@ -301,14 +301,14 @@ def test_stage_0_by_force_discards_it(workplace, own_table):
     assert sorted(path.name for path in audio.path.parent.iterdir()) == ["all.csv", "all.json"]
 
 
-def test_the_launcher_makes_it_without_torch_and_says_so_once(workplace, own_table, monkeypatch, capfd):
+def test_the_launcher_builds_it_without_torch_and_prints_one_line(workplace, own_table, monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--", "--device", "cpu"]
     prepare(parse(words))
     capfd.readouterr()
     build_audio_store(parse(words), words)
-    said = capfd.readouterr().out
-    assert said.startswith("  audio store: 48 utterances, 0.00 GB (built in ") and said.count("\n") == 1
+    outputs = capfd.readouterr().out
+    assert outputs.startswith("  audio store: 48 utterances, 0.00 GB (built in ") and outputs.count("\n") == 1
     assert len(AudioStore.of(*parse(words).audio())) == 48
     build_audio_store(parse(words), words)
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""What is done otherwise on a processor computes the same: against PyTorch's own, in double precision."""
+"""The kernels for CPUs compute the same as PyTorch's own, in double precision."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_draws_hang_on_torchs_seed_alone():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_dropout_keeps_the_mean_and_its_gradient_meets_what_was_kept(dtype):
+def test_dropout_keeps_the_mean_and_its_gradient_has_the_same_mask(dtype):
     torch.manual_seed(2)
     x = torch.ones(400, 500, dtype=dtype, requires_grad=True)
     y = Dropout(0.1)(x)
@@ -133,13 +133,13 @@ def test_convolution_in_bfloat16_is_as_near_as_torchs(settings):
     conv = nn.Conv1d(64, 64, **settings)
     x = torch.randn(2, 64, 90, requires_grad=True)
 
-    def found(function) -> list[Tensor]:
+    def result(function) -> list[Tensor]:
         y = function(x).float()
         return [y, *gradients(y, [x, conv.weight], torch.cos(torch.arange(y.numel()).view_as(y).float()))]
 
-    exact = found(conv)
+    exact = result(conv)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        theirs, ours = found(conv), found(lambda x: convolve(conv, x, conv.weight, conv.bias))
+        theirs, ours = result(conv), result(lambda x: convolve(conv, x, conv.weight, conv.bias))
         assert convolve(conv, x, conv.weight, conv.bias).dtype == torch.bfloat16
     for one, other, truth in zip(ours, theirs, exact, strict=True):
         assert one.shape == truth.shape
@@ -151,9 +151,9 @@ def test_convolution_in_bfloat16_is_as_near_as_torchs(settings):
 def test_convolution_in_single_precision_without_gradient_is_torchs():
     torch.manual_seed(5)
     conv, x = nn.Conv1d(16, 24, 3, stride=2), torch.randn(3, 16, 41)
-    found = convolve(conv, x, conv.weight, conv.bias)
-    torch.testing.assert_close(found, conv(x), rtol=1e-5, atol=1e-5)
-    assert found.shape == conv(x).shape and found.is_contiguous() is False  # it did take the other layout
+    result = convolve(conv, x, conv.weight, conv.bias)
+    torch.testing.assert_close(result, conv(x), rtol=1e-5, atol=1e-5)
+    assert result.shape == conv(x).shape and result.is_contiguous() is False  # it did take the other layout
 
 
 # ---------------------------------------------------------------- linear layers

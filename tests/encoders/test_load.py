@@ -91,7 +91,7 @@ def test_silence_is_finite_and_disturbs_nobody(encoders, family):
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "whisper"])
 @torch.no_grad()
-def test_what_lies_beyond_the_end_is_never_read(encoders, family):
+def test_samples_beyond_the_end_are_never_read(encoders, family):
     # More than `forward` promises (zeros there), and true of these families for all but utterances under one frame.
     # Whisper's last window looks up to 40 samples beyond the end, so for it the zeros are a condition.
     encoder = encoders[family]
@@ -204,7 +204,7 @@ def test_whisper_over_the_true_length_equals_its_layers_by_hand(encoders, folder
         torch.testing.assert_close(alone(encoders["whisper"], wav), model.layer_norm(hidden)[0], rtol=0, atol=1e-4)
 
 
-def test_whisper_refuses_what_it_cannot_read_whole(encoders):
+def test_whisper_refuses_more_than_it_can_read(encoders):
     assert encoders["whisper"].max_samples == SAMPLE_RATE * WHISPER_SECONDS
     with pytest.raises(ValueError, match=r"3\.1 s of audio: this encoder reads 3 s"):
         encoders["whisper"](*padded(waves(int(3.1 * SAMPLE_RATE))))
@@ -243,13 +243,13 @@ def test_spec_augment_is_drawn_from_numpy_and_in_training_only(tmp_path, family)
 
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "wav2vec2-layer", "wavlm-group", "data2vec-audio"])
-def test_spec_augment_hides_what_transformers_hides(tmp_path, family):
+def test_spec_augment_masks_the_frames_that_transformers_masks(tmp_path, family):
     folder = tiny_models.save(tmp_path, family, **STEADY_BUT_MASKED)
     encoder, model = load_encoder(folder).train(), AutoModel.from_pretrained(folder).train()
     (wav,) = waves(16000)
     inputs = AutoFeatureExtractor.from_pretrained(folder)(wav.numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
     np.random.seed(3)
-    # transformers draws anew where it is given no mask; without padding the draws are the same.
+    # Without a mask transformers draws one; without padding the draws are the same.
     expected = model(inputs["input_values"], attention_mask=torch.ones(1, 16000).long()).last_hidden_state[0]
     np.random.seed(3)
     torch.testing.assert_close(alone(encoder, wav), expected, rtol=0, atol=1e-5)
@@ -365,7 +365,7 @@ def test_weights_absent_or_cut_short(tmp_path, damage):
         load_encoder(folder)
 
 
-def test_without_a_preprocessor_waveforms_are_normalised_and_the_log_says_so(tmp_path, caplog):
+def test_without_a_preprocessor_waveforms_are_normalised_with_a_warning(tmp_path, caplog):
     folder = tiny_models.save(tmp_path, "wav2vec2-group", do_normalize=False)
     (tmp_path / "preprocessor_config.json").unlink()
     assert load_encoder(folder).normalise
@@ -390,7 +390,7 @@ def test_architectures_that_would_break_the_contract(tmp_path, family, key):
 
 
 def test_group_norm_in_one_go_is_that_by_utterance():
-    """A GPU takes the first, a processor the second: same values, same gradients, whatever stands in the padding."""
+    """A GPU uses the first, a CPU the second: same values, same gradients, whatever the padding holds."""
     torch.manual_seed(3)
     norm = torch.nn.GroupNorm(6, 6).double()
     torch.nn.init.normal_(norm.weight)

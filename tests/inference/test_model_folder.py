@@ -84,7 +84,7 @@ def refusal(folder: Path, names: str) -> str:
 
 
 @pytest.mark.parametrize("family", tiny_models.FAMILIES)
-def test_what_is_written_is_read(tmp_path, family):
+def test_a_written_folder_is_read_back(tmp_path, family):
     written = model(system(tmp_path, family, pooling="sum", alpha=0.25))
     model_folder.write(tmp_path / "model", written)
     read = model_folder.read(str(tmp_path / "model"))
@@ -95,9 +95,9 @@ def test_what_is_written_is_read(tmp_path, family):
     before, after = written.system.state_dict(), read.system.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     with torch.no_grad():
-        expected, found = written.system(*batch()), read.system(*batch())
-    torch.testing.assert_close(found.emotion, expected.emotion, **ALIKE)
-    torch.testing.assert_close(of_true_frames(found), of_true_frames(expected), **ALIKE)
+        expected, result = written.system(*batch()), read.system(*batch())
+    torch.testing.assert_close(result.emotion, expected.emotion, **ALIKE)
+    torch.testing.assert_close(of_true_frames(result), of_true_frames(expected), **ALIKE)
 
 
 def test_an_ensemble_is_the_mean_of_its_members_posteriors(tmp_path):
@@ -110,9 +110,9 @@ def test_an_ensemble_is_the_mean_of_its_members_posteriors(tmp_path):
     assert len(read.members) == 2 and read.sizes == [5, 6]
     with torch.no_grad():
         outputs = [member(*batch()) for member in members]
-        found = read.system(*batch())
+        result = read.system(*batch())
     emotion = sum(output.emotion.softmax(-1) for output in outputs) / 2
-    torch.testing.assert_close(found.emotion.softmax(-1), emotion, **ALIKE)
+    torch.testing.assert_close(result.emotion.softmax(-1), emotion, **ALIKE)
     for column, token in enumerate(tokens):
         shares = [
             output.tokens.softmax(-1)[..., own.index(token)]
@@ -120,8 +120,8 @@ def test_an_ensemble_is_the_mean_of_its_members_posteriors(tmp_path):
             else torch.zeros_like(output.tokens[..., 0])
             for output, own in zip(outputs, vocabularies, strict=True)
         ]
-        torch.testing.assert_close(found.tokens.softmax(-1)[..., column], sum(shares) / 2, **ALIKE)
-    assert torch.equal(found.n_frames, outputs[0].n_frames)
+        torch.testing.assert_close(result.tokens.softmax(-1)[..., column], sum(shares) / 2, **ALIKE)
+    assert torch.equal(result.n_frames, outputs[0].n_frames)
 
 
 WITHOUT_THIS_PROJECT = """
@@ -186,7 +186,7 @@ def test_a_folder_is_read_with_torch_and_transformers_alone(tmp_path):
     ],
     ids=lambda content: content[:12].decode("latin-1").encode("unicode_escape").decode(),
 )
-def test_a_config_that_is_none(folder, content):
+def test_a_broken_config(folder, content):
     (folder / "config.json").write_bytes(content)
     refusal(folder, "config.json")
 
@@ -404,7 +404,7 @@ def test_an_ensemble_whose_orders_name_no_tokens(tmp_path):
 # ---------------------------------------------------------------- what lies in a folder, and what does not
 
 
-def test_what_lies_beside_is_not_read(folder, tmp_path):
+def test_other_files_of_the_folder_are_not_read(folder, tmp_path):
     trap = tmp_path / "sprung"
     (folder / "hyperparams.yaml").write_text(f"x: !apply:os.system ['touch {trap}']\n")
     (folder / "preprocessor_config.json").write_text("{")
@@ -428,16 +428,16 @@ def test_a_link_to_a_folder_is(folder, tmp_path):
 
 @pytest.mark.parametrize("make", [Path.unlink, Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_file_that_is_none(folder, name, make):
+def test_a_file_that_is_missing_or_not_regular(folder, name, make):
     (folder / name).unlink()
     if make is not Path.unlink:
         make(folder / name)
-    with pytest.raises(UserError, match=f"{folder} is no model folder: it has no {name}"):
+    with pytest.raises(UserError, match=f"{folder} is no model folder: {name} is missing"):
         model_folder.read(folder)
 
 
 def test_no_folder(folder, tmp_path):
-    with pytest.raises(UserError, match="absent is not there"):
+    with pytest.raises(UserError, match="absent is missing"):
         model_folder.read(tmp_path / "absent")
     with pytest.raises(UserError, match=r"config\.json is no model folder"):
         model_folder.read(folder / "config.json")

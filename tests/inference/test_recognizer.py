@@ -63,7 +63,7 @@ def close(analysis: Analysis, other: Analysis, atol: float = 1e-4) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_is_what_the_system_says_of_each_alone(recognizers, kind):
+def test_a_batch_gives_the_output_of_the_system_for_each_alone(recognizers, kind):
     recognizer = recognizers[kind]
     waves, wavs, wav_lens = batch()
     posteriors, score, index, labels = recognizer.classify_batch(wavs, wav_lens)
@@ -73,8 +73,8 @@ def test_a_batch_is_what_the_system_says_of_each_alone(recognizers, kind):
         torch.testing.assert_close(posteriors[at], outputs.emotion[0].softmax(-1), rtol=0, atol=1e-4)
         assert index[at] == outputs.emotion[0].argmax() and labels[at] == LABELS[index[at]]
         assert score[at] == posteriors[at].max()
-        likeliest = outputs.tokens[0, : outputs.n_frames[0]].argmax(-1).tolist()
-        assert tokens[at] == [token for token, _ in groupby(likeliest) if token != 0]
+        best = outputs.tokens[0, : outputs.n_frames[0]].argmax(-1).tolist()
+        assert tokens[at] == [token for token, _ in groupby(best) if token != 0]
         spelling = "".join(TOKENS[token] for token in tokens[at] if token != 1)
         assert texts[at] == " ".join(spelling.replace("\u2581", " ").split())
     assert len(set(texts)) == len(texts)
@@ -145,7 +145,7 @@ def test_a_recording_is_taken_in_any_form(recognizer, tmp_path, rate, channels, 
         assert analysis.flags == () and analysis.duration == pytest.approx(1.2)
 
 
-def test_an_analysis_tells_what_is_wrong_with_the_recording(recognizer):
+def test_an_analysis_has_the_flags_of_the_recording(recognizer):
     spoilt = noise(0.05)
     spoilt[:100] = 1
     spoilt[200] = np.nan
@@ -162,7 +162,7 @@ def test_samples_need_a_rate(recognizer):
 # ---------------------------------------------------------------- long recordings
 
 
-def test_what_is_too_long_is_refused(recognizers, tmp_path):
+def test_a_recording_that_is_too_long_is_refused(recognizers, tmp_path):
     soundfile.write(tmp_path / "long.wav", np.zeros(8_000 * 61), 8_000)
     soundfile.write(tmp_path / "longish.wav", np.zeros(8_000 * 4), 8_000)
     recognizer, whisper = recognizers["wav2vec2-group"], recognizers["whisper"]
@@ -234,10 +234,10 @@ def test_it_is_one_of_speechbrains_interfaces(recognizers, folders):
 def test_half_precision_is_close(folders, recognizers, kind):
     half = EmotionRecognizer.from_hparams(folders[kind], run_opts={"device": "cpu", "precision": "bf16"})
     _, wavs, wav_lens = batch()
-    single, found = (each(wavs, wav_lens) for each in (recognizers[kind], half))
-    assert found.emotion.dtype == found.tokens.dtype == torch.float32
-    assert not torch.equal(found.emotion, single.emotion)
-    torch.testing.assert_close(found.emotion.softmax(-1), single.emotion.softmax(-1), rtol=0, atol=0.05)
+    single, result = (each(wavs, wav_lens) for each in (recognizers[kind], half))
+    assert result.emotion.dtype == result.tokens.dtype == torch.float32
+    assert not torch.equal(result.emotion, single.emotion)
+    torch.testing.assert_close(result.emotion.softmax(-1), single.emotion.softmax(-1), rtol=0, atol=0.05)
 
 
 # ---------------------------------------------------------------- where a model comes from
@@ -279,7 +279,7 @@ def test_a_model_that_the_hub_does_not_give(monkeypatch, error):
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "../absent", "a\0b", "x" * 5000, ""])
-def test_what_can_be_no_name_of_the_hub_is_not_asked_for(name):
+def test_an_impossible_name_is_not_requested_from_the_hub(name):
     with pytest.raises(UserError):
         EmotionRecognizer.from_hparams(name)
 

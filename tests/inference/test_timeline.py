@@ -73,7 +73,7 @@ def test_each_lane_shows_the_posteriors_of_its_label_and_gaps_stay_empty(figure_
         assert np.isnan([at(patch, time) for time in (0.5, 0.99, 4.51, 5, 5.99)]).all()
 
 
-def test_the_strip_has_the_likeliest_labels_colour_and_nothing_in_gaps(figure_of):
+def test_the_strip_has_the_colour_of_the_most_probable_label_and_is_empty_in_gaps(figure_of):
     top = figure_of(CALL).axes[0]
     shapes = {label: steps(top)[colour] for label, colour in timeline.colours(LABELS).items()}
     for time, label in ((2, "ang"), (4, "sad"), (5, None), (7, "hap")):
@@ -182,7 +182,7 @@ def test_a_waveform_without_windows_is_grey(tmp_path, samples):
     assert not np.isnan(values[0]).any() and np.isnan(values[1:]).all()
 
 
-def test_what_is_no_recording_is_a_user_error(tmp_path):
+def test_a_file_without_audio_is_a_user_error(tmp_path):
     (tmp_path / "text.wav").write_text("no audio")
     with pytest.raises(UserError):
         timeline.waveform(tmp_path / "text.wav", CALL, LABELS)

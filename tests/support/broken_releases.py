@@ -170,7 +170,7 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
     ),
     "wav cut in its samples": (
         cut(f"{WAVS}/{F000}.wav", 2000),
-        [f"{WAVS}/{F000}.wav: is cut short: its header tells of 3244 bytes, it has 2000"],
+        [f"{WAVS}/{F000}.wav: is cut short: its header promises 3244 bytes, it has 2000"],
         {F000},
     ),
     "wav of 44.1 kHz": (

@@ -26,7 +26,7 @@ def noise(seconds: float, seed: int = 1, rate: int = 16_000) -> np.ndarray:
 
 
 def system(folder: Path, family: str = "wav2vec2-group", seed: int = 1) -> MultiTaskSystem:
-    """A system whose likeliest tokens vary from frame to frame, as of one that was trained."""
+    """A system whose best tokens vary from frame to frame, as of one that was trained."""
     encoder = load_encoder(tiny_models.save(folder, family, seed=seed))
     made = MultiTaskSystem(encoder, len(LABELS), len(TOKENS), alpha=0.1).eval().requires_grad_(False)
     for head in (made.token_head, made.emotion_head):

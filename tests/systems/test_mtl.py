@@ -54,23 +54,23 @@ TEXTS = targets((1, 2, 2, 3), (5, 4, 3, 2, 1), (1,), (2, 2, 2), (3, 1, 3, 1), (4
 
 
 def gradients(system: MultiTaskSystem, loss: Tensor) -> dict[str, Tensor | None]:
-    """What each parameter is told by a loss."""
+    """The gradient of a loss by parameter."""
     system.zero_grad(set_to_none=True)
     loss.backward()
     return {name: None if p.grad is None else p.grad.clone() for name, p in system.named_parameters()}
 
 
-def assert_same_gradients(found: dict[str, Tensor | None], expected: dict[str, Tensor | None]) -> None:
+def assert_same_gradients(result: dict[str, Tensor | None], expected: dict[str, Tensor | None]) -> None:
     """Equal to 1e-5 of the largest entry of each parameter's gradient."""
-    assert found.keys() == expected.keys()
+    assert result.keys() == expected.keys()
     for name, gradient in expected.items():
         if gradient is None:
-            assert found[name] is None, name
+            assert result[name] is None, name
         else:
             # A key's bias adds the same to all scores of a softmax: its true gradient is 0, and what there is is noise.
             scale = max(gradient.abs().max().item(), 1e-2)
             torch.testing.assert_close(
-                found[name], gradient, rtol=0, atol=1e-5 * scale, msg=lambda m, n=name: f"{n} {m}"
+                result[name], gradient, rtol=0, atol=1e-5 * scale, msg=lambda m, n=name: f"{n} {m}"
             )
 
 
@@ -100,15 +100,15 @@ def test_losses_and_gradients_equal_transformers(folders, norm, samples, alpha):
     ce = F.nll_loss(F.log_softmax(emotion_head(pooled), -1), TEXTS.emotion)
     total = ce + alpha * ctc
 
-    for found, expected in [(losses.ce, ce), (losses.ctc, ctc), (losses.total, total)]:
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, check_dtype=False)
+    for result, expected in [(losses.ce, ce), (losses.ctc, ctc), (losses.total, total)]:
+        torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5, check_dtype=False)
     assert losses.ctc_left_out == 0
-    found = gradients(system, losses.total)
+    result = gradients(system, losses.total)
     total.backward()
     expected = {f"encoder.model.{name}": p.grad for name, p in model.wav2vec2.named_parameters()}
     expected |= {f"token_head.{name}": p.grad if alpha else None for name, p in model.lm_head.named_parameters()}
     expected |= {f"emotion_head.{name}": p.grad for name, p in emotion_head.named_parameters()}
-    assert_same_gradients(found, expected)
+    assert_same_gradients(result, expected)
 
 
 # CTC
@@ -154,7 +154,7 @@ def test_ctc_equals_the_sum_over_all_alignments(system):
 
 
 def test_transcripts_that_are_absent_or_do_not_fit_are_left_out_and_counted(system):
-    # Each token needs a frame, and a blank must stand between two alike: (1, 1) needs 3, (1, 2) needs 2.
+    # Each token needs a frame, and a blank between two equal ones: (1, 1) needs 3, (1, 2) needs 2.
     texts = [(), (1, 1), (1, 1), (1, 2), (1, 2, 1), (2, 2, 2)]
     n_frames = [4, 2, 3, 2, 2, 5]
     fits = [False, False, True, True, False, True]
@@ -187,8 +187,8 @@ def test_left_out_utterances_through_the_whole_system(folders):
     batch = padded(waves(9600, 1300, 300))  # 29, 3 and 1 frames
     losses = system.losses(system(*batch), targets((1, 2), (3, 3, 3), (), emotion=[0, 1, 2]))
     assert losses.ctc_left_out == 2
-    found = gradients(system, losses.total)
-    assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
+    result = gradients(system, losses.total)
+    assert all(gradient.isfinite().all() for gradient in result.values() if gradient is not None)
 
 
 # alpha = 0
@@ -215,17 +215,17 @@ def test_alpha_0_leaves_the_token_head_alone(folders):
 def test_alpha_0_gives_the_encoder_the_gradient_of_the_emotions_alone(folders):
     batch = padded(waves(*UNEQUAL))
     system = build(folders["layer"], alpha=0.0)
-    found = gradients(system, system.losses(system(*batch), TEXTS).total)
+    result = gradients(system, system.losses(system(*batch), TEXTS).total)
     expected = gradients(system, F.cross_entropy(system(*batch).emotion, TEXTS.emotion))
-    assert found.keys() == expected.keys()
+    assert result.keys() == expected.keys()
     assert all(
-        gradient is None if found[name] is None else torch.equal(found[name], gradient)
+        gradient is None if result[name] is None else torch.equal(result[name], gradient)
         for name, gradient in expected.items()
     )
     other = build(folders["layer"], alpha=0.1)
     other = gradients(other, other.losses(other(*batch), TEXTS).total)
     name = "encoder.model.feature_projection.projection.weight"
-    assert not torch.allclose(found[name], other[name])
+    assert not torch.allclose(result[name], other[name])
 
 
 # Pooling, micro-batches, settings
@@ -236,9 +236,9 @@ def test_alpha_0_gives_the_encoder_the_gradient_of_the_emotions_alone(folders):
 def test_pooling_by_hand(folders, pooling):
     system = build(folders["group"], 0.1, pooling).eval()
     wavs = waves(9600, 3200, 300)
-    found = system(*padded(wavs))
-    assert found.n_frames.tolist() == [29, 9, 1]
-    for wav, logits in zip(wavs, found.emotion, strict=True):
+    result = system(*padded(wavs))
+    assert result.n_frames.tolist() == [29, 9, 1]
+    for wav, logits in zip(wavs, result.emotion, strict=True):
         frames, n_frames = system.encoder(wav[None], torch.tensor([len(wav)]))
         assert frames.shape[1] == n_frames
         pooled = sum(frames[0]) / (n_frames if pooling == "mean" else 1)
@@ -269,18 +269,19 @@ def test_a_batch_equals_the_weighted_sum_of_its_micro_batches(folders, norm):
     for start, end in [(0, 3), (3, 6), (6, 8)]:
         part = system.losses(system(*padded(wavs[start:end])), select(texts, start, end))
         parts.append(((end - start) / 8, part))
-    found = gradients(system, sum(share * part.total for share, part in parts))
-    assert_same_gradients(found, expected)
+    result = gradients(system, sum(share * part.total for share, part in parts))
+    assert_same_gradients(result, expected)
     for name in ("total", "ce", "ctc"):
         weighted = sum(share * getattr(part, name) for share, part in parts)
         torch.testing.assert_close(weighted, getattr(whole, name), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"), [({"alpha": -0.1}, "alpha is -0.1"), ({"alpha": 0.1, "pooling": "max"}, "pooling is 'max'")]
+    ("settings", "message"),
+    [({"alpha": -0.1}, "alpha is -0.1"), ({"alpha": 0.1, "pooling": "max"}, "pooling is 'max'")],
 )
-def test_settings_that_mean_nothing(folders, settings, told):
-    with pytest.raises(UserError, match=told):
+def test_invalid_settings(folders, settings, message):
+    with pytest.raises(UserError, match=message):
         build(folders["group"], **settings)
 
 
@@ -289,8 +290,8 @@ def test_any_encoder_carries_the_heads(tmp_path, family):
     system = build(tiny_models.save(tmp_path, family), alpha=0.1)
     losses = system.losses(system(*padded(waves(16000, 9000))), targets((1, 2), (3,)))
     assert losses.ctc_left_out == 0
-    found = gradients(system, losses.total)
-    assert found["token_head.weight"].abs().sum() > 0 and found["emotion_head.weight"].abs().sum() > 0
+    result = gradients(system, losses.total)
+    assert result["token_head.weight"].abs().sum() > 0 and result["emotion_head.weight"].abs().sum() > 0
 
 
 # The device

@@ -26,7 +26,7 @@ def learn(path: Path, texts: list[str], kind: str = "char", size: int = 200) -> 
 
 
 def vocabulary(path: Path) -> list[str]:
-    """The pieces of a model, read with SentencePiece itself; U+2581 stands for the blank between words."""
+    """The pieces of a model, read with SentencePiece itself; U+2581 is the space between words."""
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
     return [pieces.id_to_piece(index) for index in range(pieces.get_piece_size())]
 
@@ -38,10 +38,10 @@ def model(tmp_path: Path) -> Path:
 
 def test_the_vocabulary_is_the_characters_that_occur(model):
     learned = learn(model, TEXTS)
-    found = vocabulary(model)
-    assert found[:2] == ["<pad>", "<unk>"] and tokenizer.BLANK == 0
-    assert sorted(found[2:]) == sorted(set("".join(TEXTS).replace(" ", "\u2581")))
-    assert len(learned) == len(found)
+    result = vocabulary(model)
+    assert result[:2] == ["<pad>", "<unk>"] and tokenizer.BLANK == 0
+    assert sorted(result[2:]) == sorted(set("".join(TEXTS).replace(" ", "\u2581")))
+    assert len(learned) == len(result)
 
 
 @pytest.mark.parametrize(("kind", "size"), [("char", 200), ("unigram", 40), ("unigram", 45)])
@@ -68,9 +68,9 @@ def test_odd_texts_and_tokens(model):
 
 def test_unigrams_join_characters_that_come_together(model):
     learned = learn(model, ["THE FOX", "THE BOX", "THE OX"] * 20, "unigram", 12)
-    found = vocabulary(model)
-    assert len(learned) <= 12 and found[:2] == ["<pad>", "<unk>"]
-    assert set("THEFOXB\u2581") < set(found) and any("OX" in piece for piece in found)
+    result = vocabulary(model)
+    assert len(learned) <= 12 and result[:2] == ["<pad>", "<unk>"]
+    assert set("THEFOXB\u2581") < set(result) and any("OX" in piece for piece in result)
     assert len(learned.encode("THE FOX")) < len("THE FOX")
 
 
@@ -96,7 +96,7 @@ def test_no_line_is_too_long_too_short_or_too_rare(model):
         assert "Q" in vocabulary(model)
 
 
-def test_what_is_refused(model):
+def test_invalid_settings(model):
     with pytest.raises(UserError, match="token_type is 'bpe'"):
         learn(model, TEXTS, "bpe")
     least = len(set("".join(TEXTS))) + 2

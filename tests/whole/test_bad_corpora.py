@@ -130,12 +130,12 @@ TABLES: dict[str, tuple[Breaker, str]] = {
     "0 bytes": (put(b""), f"2: '{WAV}': not audio, the file is empty"),
     "header without samples": (put(wav_bytes(0)), f"2: '{WAV}': holds no samples"),
     "header cut": (put(wav_bytes()[:30]), f"2: '{WAV}': {NO_AUDIO} (Error in WAV file. No 'data' chunk marker.)"),
-    "wav cut": (put(wav_bytes()[:2000]), f"2: '{WAV}': is cut short: its header tells of 3244 bytes, it has 2000"),
-    "header promises more": (put(LIE), f"2: '{WAV}': is cut short: its header tells of 10043 bytes, it has 3244"),
+    "wav cut": (put(wav_bytes()[:2000]), f"2: '{WAV}': is cut short: its header promises 3244 bytes, it has 2000"),
+    "header promises more": (put(LIE), f"2: '{WAV}': is cut short: its header promises 10043 bytes, it has 3244"),
     "flac cut": (audio("flac", 0.5), "2: 'wav/x.flac': is cut short"),
     "mp3 cut": (audio("mp3", 0.5), "2: 'wav/x.mp3': is cut short"),
-    "rate that no recording has": (audio("wav", rate=16_001), "2: 'wav/x.wav': its rate of 16001 Hz cannot be brought"),
-    "rate of 10 Hz": (audio("wav", rate=10), "2: 'wav/x.wav': its rate of 10 Hz cannot be brought to 16000"),
+    "rate that no recording has": (audio("wav", rate=16_001), "2: 'wav/x.wav': its sample rate of 16001 Hz cannot be"),
+    "rate of 10 Hz": (audio("wav", rate=10), "2: 'wav/x.wav': its sample rate of 10 Hz cannot be converted to 16000"),
     "text for audio": (put(b"no audio, " * 99), f"2: '{WAV}': {NO_AUDIO} (Format not recognised.)"),
     "folder for audio": (edit(WAV, "wav"), "2: 'wav': Is a directory"),
     "pipe for audio": (
@@ -417,11 +417,11 @@ SAMPLES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: soundfile.write(path, np.full(16_000, 1e-9), 16_000, subtype="FLOAT"),
         "is silent: all samples are zero",
     ),
-    "frames that cannot be decoded": (spoil, "Failed to load audio"),
+    "frames that cannot be decoded": (spoil, "cannot be decoded"),
     "gone since stage 0": (lambda path: path.unlink(), "No such file or directory"),
     "cut since stage 0": (
         lambda path: os.truncate(path, 99),
-        "is cut short: its header tells of 4044 bytes, ",
+        "is cut short: its header promises 4044 bytes, ",
     ),
 }
 AFTER_STAGE_0 = ("gone since stage 0", "cut since stage 0")
@@ -482,10 +482,10 @@ def test_a_store_that_jobs_open_names_all_that_they_lack(words, own_table):
     for name in ("10A0", "10B1"):
         noise(own_table.parent / "wav" / f"{name}.wav", np.nan)
     prepare.prepare(parse(words))
-    samples = store.AudioStore.of(*parse(words).audio())
-    samples.refuse_lacking(["10A1", "11A0"])
+    opened = store.AudioStore.of(*parse(words).audio())
+    opened.refuse_missing(["10A1", "11A0"])
     with pytest.raises(UserError, match="2 faults") as refusal:
-        samples.refuse_lacking(["10A0", "10A1", "10B1"])
+        opened.refuse_missing(["10A0", "10A1", "10B1"])
     assert refusal.value.remedy == unsound.REMEDY
 
 

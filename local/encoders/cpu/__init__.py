@@ -1,7 +1,7 @@
-"""What PyTorch is slow at on a processor, done otherwise there: dropout, attention, convolution, linear layers.
+"""Faster kernels for CPUs: dropout, attention, convolution, linear layers.
 
-Together the first three took more than half of an update. They compute the same, and leave other devices alone.
-`torch.compile` was measured and gains nothing: neither over these nor, for short utterances, over PyTorch's own.
+They compute the same as PyTorch's, of which the first three took more than half of an update; other devices use
+PyTorch's. `torch.compile` was measured: it is not faster than these, nor, for short utterances, than PyTorch's own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from local.encoders.cpu.linear import linear
 
 
 def use_cpu_kernels(model: PreTrainedModel) -> None:
-    """Let a model of transformers take these."""
+    """Use them in a model of transformers."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
@@ -35,5 +35,5 @@ def _has_faster_kernel(conv: nn.Conv1d) -> bool:
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return False
     if conv.groups == 1:
-        return conv.in_channels > 1  # to lay one channel otherwise is no gain
+        return conv.in_channels > 1  # another memory layout of one channel is no gain
     return conv.groups < conv.in_channels and (conv.stride, conv.dilation) == ((1,), (1,))

@@ -1,8 +1,8 @@
-"""Attention with dropout on a processor.
+"""Attention with dropout on a CPU.
 
-PyTorch has no fused kernel for it there, and computes it step by step in single precision. Here it
-stays in the precision that it is given, a third of the time in bfloat16; without dropout, two thirds.
-What needs no gradient in single precision, and other devices, PyTorch's own does.
+PyTorch has no fused kernel for it there, and computes it step by step in single precision. This one keeps the
+precision of its input; in bfloat16 it takes a third of the time, without dropout two thirds.
+Without a gradient in single precision, and on other devices, PyTorch's own is used.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from local.encoders.cpu.dropout import draw
 
-NAME = "ser_mtl"  # what transformers knows `attention` by
+NAME = "ser_mtl"  # of `attention`, for transformers
 
 
 class _Attention(torch.autograd.Function):
-    """softmax(q k^T + bias), dropout, times v, where q is scaled already: [B, h, T, d] each."""
+    """softmax(q k^T + bias), dropout, times v, with q scaled already: [B, h, T, d] each."""
 
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float) -> Tensor:
@@ -54,24 +54,22 @@ def attention(
     position_bias: Tensor | None = None,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
-    """Attend to all frames that are no padding, as transformers asks its attention functions to.
+    """Attend to all frames but padding; an attention function of transformers.
 
     Parameters
     ----------
-    module
-        The layer.
+    module, kwargs
+        The layer, and further arguments of transformers; for PyTorch's own attention.
     query, key, value
         [B, h, T, d].
     attention_mask
-        [B, 1, 1, T] bool, true for the frames that are no padding; or None.
+        [B, 1, 1, T] bool, false for padding; or None.
     dropout
         Probability that a weight is dropped.
     scaling
-        Of the products; 1 / sqrt(d) where it is None.
+        Of the products; 1 / sqrt(d) if it is None.
     position_bias
-        [B, h, T, T] float, which may learn: then, too, PyTorch's own attention is taken.
-    kwargs
-        What else transformers has to say to it.
+        [B, h, T, T] float, perhaps trained: with it, PyTorch's own attention is used.
 
     Returns
     -------
@@ -79,8 +77,8 @@ def attention(
     """
     faster = query.requires_grad or query.dtype == torch.bfloat16
     if query.device.type != "cpu" or not faster or position_bias is not None:
-        given = kwargs | {"is_causal": False, "position_bias": position_bias}
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **given)
+        settings = kwargs | {"is_causal": False, "position_bias": position_bias}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **settings)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     bias = None
     if attention_mask is not None:
@@ -89,10 +87,10 @@ def attention(
 
 
 def padding_mask(*_: object, attention_mask: Tensor | None, **__: object) -> Tensor | None:
-    """Mask keys that are padding, for every query alike: [B, T] bool -> [B, 1, 1, T], or None where none is."""
+    """Mask keys that are padding, the same for every query: [B, T] bool -> [B, 1, 1, T], or None without padding."""
     if attention_mask is None:
         return None
-    # What a graph does that is exported cannot hang on the values of a mask.
+    # An exported graph cannot branch on the values of a mask.
     if attention_mask.device.type == "cpu" and not torch.compiler.is_exporting() and bool(attention_mask.all()):
         return None
     return attention_mask[:, None, None, :].bool()

@@ -1,37 +1,23 @@
-"""Dropout on a processor.
-
-PyTorch draws 0.2 G decisions a second there. Here 64 random bits make four.
-"""
+"""Dropout on a CPU: four elements per 64 random bits; PyTorch draws for 0.2 billion elements a second there."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-LEVELS = 2**16  # of the 16 bits that decide on an element: a probability is met to 1 / 131072
+LEVELS = 2**16  # of the 16 bits for an element: a probability is accurate to 1 / 131072
 
 
 def draw(like: Tensor, p: float) -> tuple[Tensor, float]:
-    """Draw what dropout keeps, from torch's generator.
+    """Draw a dropout mask from torch's generator, of the shape and type of `like`.
 
-    Parameters
-    ----------
-    like
-        Gives shape and type.
-    p
-        Probability that an element is dropped, below 1.
-
-    Returns
-    -------
-    keep
-        1 where an element is kept, 0 where it is dropped.
-    scale
-        1 / (1 - p), for the p that 16 bits allow.
+    Returns 1 where an element is kept, 0 where it is dropped (with probability `p` below 1); and the scale
+    1 / (1 - p), for the p that 16 bits allow.
     """
     dropped = round(p * LEVELS)
     bits = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
     bits = bits[: like.numel()].view(like.shape)
-    # Written in the type of what it multiplies: a product of unlike types is eight times slower.
+    # In the type of the product: a product of different types is eight times slower.
     keep = torch.ge(bits, dropped - LEVELS // 2, out=torch.empty(like.shape, dtype=like.dtype))
     return keep, LEVELS / (LEVELS - dropped)
 
@@ -52,7 +38,7 @@ class _Dropout(torch.autograd.Function):
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout`, faster on a processor."""
+    """`torch.nn.Dropout`, faster on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop elements in training: any shape -> the same."""

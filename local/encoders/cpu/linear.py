@@ -1,6 +1,6 @@
-"""Linear layers in single precision, where no gradient is asked for: oneDNN in place of MKL.
+"""Linear layers in single precision without a gradient: oneDNN in place of MKL.
 
-On an AMD processor MKL leaves AVX-512 unused: oneDNN was seen to multiply twice as fast there.
+On AMD's CPUs MKL does not use AVX-512: oneDNN was measured to be twice as fast there.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-TAKEN = torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64")
+AVAILABLE = torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64")
 
 
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """Compute as `torch.nn.Linear` does: [..., in] -> [..., out]."""
     kinds = {x.dtype, layer.weight.dtype}
     single = kinds == {torch.float32} and not torch.is_autocast_enabled("cpu")
-    # The operation has neither a gradient nor a place in a graph that is exported.
-    if not (TAKEN and single) or x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_exporting():
+    # The operation has no gradient and cannot be exported.
+    if not (AVAILABLE and single) or x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_exporting():
         return F.linear(x, layer.weight, layer.bias)
     return torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "none", [], "")
