@@ -18,6 +18,7 @@ from local.folds import make_folds
 from local.prepare import prepare
 from local.score import score
 from local.scoring import scored, stats
+from local.scoring.comparison import TESTS
 
 RESULTS = Path("results/own/speaker")
 
@@ -72,14 +73,14 @@ def test_a_pair_against_hand_counts_and_scipy(words):
     assert row["p_mcnemar"] == binomtest(alone[0], sum(alone)).pvalue
     assert row["p_matched_pairs"] == ttest_rel(lost_a, lost_b).pvalue
     assert row["wer_diff"] == pytest.approx((lost_b.sum() - lost_a.sum()) / 144, rel=0.2) and row["wer_diff"] < 0
-    assert {test: row[f"{test}_holm"] for test in compare.TESTS} == {test: row[test] for test in compare.TESTS}
+    assert {test: row[f"{test}_holm"] for test in TESTS} == {test: row[test] for test in TESTS}
 
 
 def test_all_pairs_are_compared_and_corrected(words):
     folders = [run(words, name, extra) for name, extra in (("a", 0), ("b", 1), ("c", 3))]
     found = table(*folders)
     assert list(zip(found["a"], found["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
-    for test in compare.TESTS:
+    for test in TESTS:
         assert found[f"{test}_holm"].tolist() == stats.holm(found[test]).tolist()
         assert (found[f"{test}_holm"] >= found[test]).all()
     assert (found["p_mcnemar_holm"] > found["p_mcnemar"]).any()
@@ -90,7 +91,7 @@ def test_seeds_are_averaged_and_mcnemar_is_left_out(words):
     (row,) = table(a, b).to_dict("records")
     assert (row["n"], row["wa_a"]) == (48, 34 / 48) and row["wa_diff"] == pytest.approx(-4 / 48)
     assert np.isnan(row["p_mcnemar"]) and 0 < row["p_wa"] < 1 and 0 < row["p_matched_pairs"] < 1
-    assert "| – |" in compare.markdown(table(a, b))
+    assert "| – |" in compare.render_pairs(table(a, b))
 
 
 def test_a_run_against_itself_differs_in_nothing(words):
@@ -154,13 +155,17 @@ def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
     done = module("compare", a, b, "--csv", tmp_path / "pairs.csv")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("| A | B | n | WA A |")
-    assert lines[2].startswith("| a | b | 48 | 54.17 | 70.83 | +16.67 [")
-    assert (
-        "validation partner" in lines[-1]
-        and "Protocol `speaker`: each fold tests all" in lines[-1]
-        and "12 recordings" in lines[-1]
-    )
+    heads = "A | B | score | utterances | of A | of B | difference | 95 % interval | p | second p"
+    assert lines[0] == f"| {heads} |"
+    assert lines[2].startswith("| a | b | WA | 48 | 54.17 | 70.83 | +16.67 | ")
+    assert [line.split(" | ")[2] for line in lines[2:5]] == ["WA", "UA", "WER"]
+    for words_ in (
+        "validation partner",
+        "Protocol `speaker`: each fold tests all",
+        "12 recordings",
+        "difference: B - A",
+    ):
+        assert words_ in lines[-1]
     written = pd.read_csv(tmp_path / "pairs.csv")
     pd.testing.assert_frame_equal(written, table(a, b), check_dtype=False)
 

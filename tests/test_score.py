@@ -180,7 +180,7 @@ def test_seeds_have_a_mean_and_a_deviation_of_their_own(words):
     of_seed = [(24 - 2 * seed - 1) / 24 for seed in (1, 2, 4)]
     assert float(row["wa_seeds_mean"]) == pytest.approx(statistics.mean(of_seed), abs=1e-15)
     assert float(row["wa_seeds_sd"]) == pytest.approx(statistics.stdev(of_seed), abs=1e-15)
-    assert f"| mean ± sd over seeds |  | {100 * statistics.mean(of_seed):.2f} ± " in page
+    assert f"| **mean ± sd over seeds** |  | {100 * statistics.mean(of_seed):.2f} ± " in page
 
 
 def test_classes_and_parts_have_tables(words):
@@ -236,14 +236,14 @@ def test_the_interval_is_over_recordings_where_speakers_are_few(words):
     assert all(
         float(row[f"{name}_low"]) < float(row[name]) < float(row[f"{name}_high"]) for name in ("wa", "ua", "wer")
     )
-    assert "draws from 12 whole recordings, as there are too few speakers" in page
+    assert "resampling 12 recordings, because there are too few speakers" in page
 
 
 def test_scoring_again_gives_the_same_bytes(words):
     for fold in WRONG:
         predict(words, fold)
     scored(words)
-    names = ("folds.csv", "summary.csv", "classes.csv", "breakdown.csv", "RESULTS.md")
+    names = ("folds.csv", "summary.csv", "classes.csv", "breakdown.csv", "RESULTS.md", "RESULTS.json")
     before = [(EXPERIMENT / name).read_bytes() for name in names]
     scored(words)
     assert [(EXPERIMENT / name).read_bytes() for name in names] == before
@@ -268,7 +268,10 @@ def refusal(words: list[str]) -> UserError:
 
 @pytest.mark.parametrize(
     ("fold", "said"),
-    [("1B", "seed1/1B holds predictions of another test part"), ("1A", "seed1/1A was trained on another part")],
+    [
+        ("1B", "seed1/1B holds predictions of another test set"),
+        ("1A", "seed1/1A was trained with another training set"),
+    ],
 )
 def test_parts_that_have_changed_since(words, own_table, fold, said):
     predict(words, fold)
@@ -284,7 +287,7 @@ def test_predictions_of_an_earlier_training(words):
     job = predict(words, "1A")
     (job.folder / "epochs.csv").write_text(EPOCHS + EPOCHS.splitlines()[-1])
     job.training().write([job.folder / "epochs.csv"], config="mini.yaml", epoch=9)
-    assert "seed1/1A was trained anew after its predictions were made" in refusal(words).what
+    assert "seed1/1A was trained again after its predictions were made" in refusal(words).what
 
 
 def test_another_validation_than_it_was_trained_with(words):
@@ -300,7 +303,7 @@ def test_a_fold_that_the_protocol_has_no_more(words, own_table):
     forced = parse([*words, "--force", "true"])
     prepare(forced)
     make_folds(forced)
-    assert "seed1/2B holds predictions of another test part" in refusal(words).what
+    assert "seed1/2B holds predictions of another test set" in refusal(words).what
 
 
 def test_an_experiment_without_predictions(words):

@@ -9,6 +9,8 @@ A corpus module offers
 `recording_fold(recording)` -> str, optional
     The fold of protocol `recording` in which a recording is tested. Without it, each recording is
     a fold where there are at most ten of them, and else they are dealt to ten folds.
+`ABOUT` -> `About`
+    What a model card says of it: language, licence, terms.
 `DEFAULT_FOLDS`, optional
     What `./run.sh` runs when `--folds` is not given; without it, all folds.
 `DEFAULT_HPARAMS`, optional
@@ -18,6 +20,7 @@ A corpus module offers
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -55,6 +58,39 @@ class Corpus:
     source: str
     faults: list[Fault] = field(default_factory=list)
     rejected: int = 0
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model card says of a corpus.
+
+    Attributes
+    ----------
+    source
+        One line on what it is.
+    language
+        Its code of ISO 639-1; None where it is not known.
+    licence
+        As the Hugging Face hub names it (`cc-by-nc-sa-4.0`), or a name of our own.
+    facts
+        Who speaks, and how it was labelled: Markdown.
+    terms
+        What may be done with a model trained on it.
+    labels
+        A word for each label.
+    """
+
+    source: str
+    language: str | None
+    licence: str
+    facts: str
+    terms: str
+    labels: Mapping[str, str]
+
+
+def about(name: str) -> About:
+    """What a model card says of the corpus of that name in paths; a user's own tables share one."""
+    return module(name if name in NAMES else "csv").ABOUT
 
 
 def module(name: str) -> ModuleType:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.corpora import Corpus
+from local.corpora import About, Corpus
 from local.corpora.faults import Fault, raise_faults
 from local.corpora.iemocap_release import Turn, examine, session_folders
 from local.corpora.manifest import COLUMNS, DATA_ROOT
@@ -79,6 +79,16 @@ FACTS = Facts(
         "sad impro": 608,
         "sad script": 476,
     },
+)
+ABOUT = About(
+    source=FACTS.source,
+    language="en",
+    licence="iemocap-release-agreement",
+    facts="Ten actors in five sessions, in English, improvising and playing scenes; labels are a vote of listeners, "
+    "and `exc` (excitement) counts as `hap`.",
+    terms="IEMOCAP is given for research, under an agreement with its owners (https://sail.usc.edu/iemocap/). These "
+    "weights are derived from it: use them and pass them on only as your own agreement allows.",
+    labels={"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"},
 )
 
 IN_WORDS = {"ang": "angry", "hap": "happy", "neu": "neutral", "sad": "sad", "impro": "improvised", "script": "scripted"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import jiwer
 import pandas as pd
+from rapidfuzz.distance import Levenshtein
 
 from local.corpora import manifest
 from local.scoring.predictions import POSTERIOR, labels
@@ -82,17 +82,16 @@ def _mistake(row: pd.Series, names: list[str]) -> Mistake:
 
 
 def mark_differences(reference: str, hypothesis: str) -> tuple[Words, Words]:
-    """Align two transcripts as the WER does, and tell which words of either are not in the other's place.
+    """Align two transcripts as the WER does, and mark the words of either that the other does not have there.
 
-    >>> marked("A B C", "A X C D")
+    >>> mark_differences("A B C", "A X C D")
     ([('A', False), ('B', True), ('C', False)], [('A', False), ('X', True), ('C', False), ('D', True)])
     """
     said, heard = reference.split(), hypothesis.split()
-    if not said or not heard:
-        return [(word, bool(reference)) for word in said], [(word, bool(reference)) for word in heard]
+    if not said:  # there is no reference to differ from
+        return [], [(word, False) for word in heard]
     ours, theirs = [True] * len(said), [True] * len(heard)
-    for chunk in jiwer.process_words(reference, hypothesis).alignments[0]:
-        if chunk.type == "equal":
-            ours[chunk.ref_start_idx : chunk.ref_end_idx] = [False] * (chunk.ref_end_idx - chunk.ref_start_idx)
-            theirs[chunk.hyp_start_idx : chunk.hyp_end_idx] = [False] * (chunk.hyp_end_idx - chunk.hyp_start_idx)
+    for block in Levenshtein.opcodes(said, heard).as_matching_blocks():
+        ours[block.a : block.a + block.size] = [False] * block.size
+        theirs[block.b : block.b + block.size] = [False] * block.size
     return list(zip(said, ours, strict=True)), list(zip(heard, theirs, strict=True))

@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from local.scoring.predictions import POSTERIOR, labels
 
 BINS = 15  # of confidence, as Guo et al. (2017) take
+SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
 EDITS = ["word_edits", "words", "char_edits", "chars"]
 
 

@@ -111,6 +111,13 @@ class Experiment:
         """The predictions of all runs; see `pooled_predictions`."""
         return pooled_predictions(self.runs, manifest.read(MANIFESTS / self.corpus / "all.csv"))
 
+    @property
+    def scored_folds(self) -> pd.DataFrame:
+        """Its folds.csv with all scores of `local.scoring.metrics.scores`."""
+        of_runs = self.predictions.groupby(["seed", "fold"])
+        scores = [metrics.scores(of_runs.get_group((row.seed, row.fold))) for row in self.folds.itertuples()]
+        return self.folds.assign(**pd.DataFrame(scores, index=self.folds.index))
+
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """The epochs.csv of all runs; see `epochs`."""

@@ -97,7 +97,7 @@ def test_classes_and_parts(table):
         ["hap", "4", "5", "75.00", "60.00", "66.67"],
         ["sad", "4", "4", "75.00", "75.00", "75.00"],
     ]
-    parts = {tuple(row[:2]): row[2:] for row in rows("parts")[1:]}
+    parts = {tuple(row[:2]): row[2:] for row in rows("breakdown")[1:]}
     assert parts["speaker", "1A"][:3] == ["6", "83.33", "83.33"] and parts["speaker", "1B"][-2:] == ["0.00", "0.00"]
     assert sum(int(row[0]) for (by, _), row in parts.items() if by == "duration") == 12
 
@@ -207,6 +207,17 @@ def test_the_page_says_what_results_md_says(table):
     assert next(line for line in lines if line.startswith("Interval: ")) in text(page())
 
 
+def test_the_page_shows_the_figures_of_results_md(table):
+    lines = (OWN / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    cells = [re.sub(r"[*]", "", line).strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    shown = [[cell.strip() for cell in row] for row in cells]
+    scores = rows("results")
+    assert shown[:1] + shown[2 : 1 + len(scores)] == scores
+    assert all([name, *figures] in shown for name, *figures in rows("breakdown"))
+    for row in rows("classes"):
+        assert any(row == line[: len(row)] for line in shown)
+
+
 def test_what_comes_from_data_is_escaped(table):
     assert NASTY_ID not in page() and NASTY_WORD not in page()
     assert page().count("<script>") == page().count("</script>") == 1 and "<b>" not in page()
@@ -262,6 +273,18 @@ def test_before_stage_4_there_is_nothing_to_report(table):
     assert "stage 4" in caught.value.remedy
 
 
+@pytest.mark.parametrize(("damage", "message"), [(None, "RESULTS.json is missing"), ("[", "RESULTS.json is damaged")])
+def test_without_the_words_of_stage_4_there_is_nothing_to_report(table, damage, message):
+    folder = shutil.copytree(OWN, OWN.with_name("wordless"))
+    (folder / "RESULTS.json").unlink()
+    if damage:
+        (folder / "RESULTS.json").write_text(damage)
+    with pytest.raises(UserError, match=message) as caught:
+        report(parse(words(table, "wordless", 0.1)))
+    assert "run stage 4" in caught.value.remedy
+    shutil.rmtree(folder)
+
+
 def test_no_transcripts_no_validation_no_siblings(tmp_path, monkeypatch):
     given = report_place.corpus(tmp_path)
     alone = pd.read_csv(given, dtype=str).drop(columns=["wrd", "recording"])
@@ -272,13 +295,15 @@ def test_no_transcripts_no_validation_no_siblings(tmp_path, monkeypatch):
     for fold in report_place.FOLDS:
         (folder / "seed1" / fold / "epochs.csv").write_text(report_place.UNVALIDATED)
     report(parse(asked))
-    assert not {"WER", "CER"} & {*rows("results", folder)[0], *rows("parts", folder)[0]}
+    assert not {"WER", "CER"} & {*rows("results", folder)[0], *rows("breakdown", folder)[0]}
     assert 'class="key"' in page(folder) and "WER" not in section("learning", folder)
     assert "Nothing was held out for validation" in text(section("learning", folder))
     assert labels(section("learning", folder))[0].startswith(
         "Fold 1A, per cent against epochs. WA, training of seed 1: 50.00 at epoch 1, 100.00 at 2"
     )
-    assert "No experiment beside this one differs from it in alpha alone." in text(section("alphas", folder))
+    assert "No other experiment of this corpus and protocol differs from this one in alpha only." in text(
+        section("alphas", folder)
+    )
     assert "No other experiment of this corpus and protocol has been scored." in text(section("comparison", folder))
     assert "No hypothesis is wrong." in text(section("mistakes", folder))
     assert "nan" not in page(folder)
