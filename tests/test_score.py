@@ -270,7 +270,7 @@ def refusal(words: list[str]) -> UserError:
     ("fold", "said"),
     [
         ("1B", "seed1/1B holds predictions of another test set"),
-        ("1A", "seed1/1A was trained with another training set"),
+        ("1A", "seed1/1A was trained with another validation set"),
     ],
 )
 def test_parts_that_have_changed_since(words, own_table, fold, said):

@@ -129,7 +129,7 @@ def test_the_hub_can_read_the_card(encoder):
         ("iemocap", "en", "other", "only as your own agreement allows"),
         ("nemo", "pl", "cc-by-nc-sa-4.0", "no commercial use"),
         ("mini", "en", "other", "of no use on real speech"),
-        ("own", None, "other", "Whoever owns the recordings"),
+        ("own", None, "other", "The owner of the recordings"),
     ],
 )
 def test_a_corpus_brings_its_language_and_licence(encoder, corpus, language, licence, words):
