@@ -78,12 +78,12 @@ def test_a_pair_against_hand_counts_and_scipy(words):
 
 def test_all_pairs_are_compared_and_corrected(words):
     folders = [run(words, name, extra) for name, extra in (("a", 0), ("b", 1), ("c", 3))]
-    found = table(*folders)
-    assert list(zip(found["a"], found["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    pairs = table(*folders)
+    assert list(zip(pairs["a"], pairs["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
     for test in TESTS:
-        assert found[f"{test}_holm"].tolist() == stats.holm(found[test]).tolist()
-        assert (found[f"{test}_holm"] >= found[test]).all()
-    assert (found["p_mcnemar_holm"] > found["p_mcnemar"]).any()
+        assert pairs[f"{test}_holm"].tolist() == stats.holm(pairs[test]).tolist()
+        assert (pairs[f"{test}_holm"] >= pairs[test]).all()
+    assert (pairs["p_mcnemar_holm"] > pairs["p_mcnemar"]).any()
 
 
 def test_seeds_are_averaged_and_mcnemar_is_left_out(words):
@@ -113,8 +113,8 @@ def refusal(*folders: Path) -> str:
 
 def test_other_folds_are_refused_and_an_utterance_is_named(words):
     a, b = run(words, "a"), run(words, "b", folds=("1A", "2B"))
-    said = refusal(a, b)
-    assert f"{a} tested 24 utterances that {b} did not: " in said and "of fold 1B" in said
+    message = refusal(a, b)
+    assert f"{a} tested 24 utterances that {b} did not: " in message and "of fold 1B" in message
     assert f"{a} tested 24 utterances that {b} did not: " in refusal(b, a)
 
 
@@ -171,7 +171,7 @@ def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ([], "required"),
         (["results/own/speaker/a"], "one run is not a comparison"),
@@ -179,7 +179,7 @@ def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
         (["a", "b", "--cvs", "x"], "unrecognized arguments"),
     ],
 )
-def test_mistakes_are_told_in_two_lines(module, given, said):
+def test_user_errors_are_two_lines(module, given, message):
     done = module("compare", *given)
-    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+    assert (done.returncode, done.stdout) == (2, "") and message in done.stderr
     assert [line.split(":")[0].strip() for line in done.stderr.splitlines()] == ["error", "try"]

@@ -116,7 +116,7 @@ def test_others_never_share_a_row_with_the_paper(tmp_path, which, path, more, re
     assert len(rows) == {"table3": 9, "table4": 6}[which]
 
 
-def test_a_seed_that_lacks_a_fold_stands_apart(tmp_path):
+def test_a_seed_that_lacks_a_fold_gets_its_own_row(tmp_path):
     folder = write_experiment(tmp_path, "iemocap/recording/x", seeds=(1, 2))
     assert made("table4", folder)[0][3]["paper's WA"] == "78.15"
     with open(folder / "folds.csv", newline="") as file:

@@ -1,6 +1,6 @@
-"""The experiments that stand beside one: same corpus, same protocol, another name.
+"""The other experiments of the same corpus and protocol.
 
-They are compared with it pair by pair, and those that differ in alpha alone draw the paper's Figure 2.
+Each is compared with the report's own; those that differ in alpha only are drawn as in the paper's Figure 2.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from local.scoring import scored, stats
 from local.scoring.comparison import TESTS, compare, mismatch_reason
 from local.scoring.scored import Experiment
 
-# What may differ between the lines of one figure: alpha, and the learning rates, as the paper
-# takes a smaller one at alpha 0.
+# What may differ between the lines of one figure: alpha, and the learning rates, smaller at alpha 0 in the paper.
 FREE = ("alpha", "lr", "head_lr", "seed", *hparams.RUNTIME)
 
 
 def siblings(own: Experiment) -> tuple[list[Experiment], dict[str, str]]:
-    """Read the scored experiments beside `own`, by name; and why one cannot be read, of those that cannot."""
-    found, unreadable = [], {}
+    """Read the other scored experiments, sorted by name; and by name why one cannot be read."""
+    readable, unreadable = [], {}
     for folder in sorted(own.folder.parent.iterdir()):
         if folder.name == own.folder.name or not (folder / "folds.csv").exists():
             continue
@@ -32,10 +31,10 @@ def siblings(own: Experiment) -> tuple[list[Experiment], dict[str, str]]:
         except UserError as error:
             unreadable[folder.name] = error.what
         except OSError as error:
-            unreadable[folder.name] = f"it is not whole: {error}"
+            unreadable[folder.name] = f"a file is missing or damaged: {error}"
         else:
-            found.append(other)
-    return found, unreadable
+            readable.append(other)
+    return readable, unreadable
 
 
 def comparison(own: Experiment, others: list[Experiment]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -43,7 +42,7 @@ def comparison(own: Experiment, others: list[Experiment]) -> tuple[pd.DataFrame,
 
     Returns
     -------
-    The columns of `local.compare.compare`; and why another cannot be compared, of those that cannot.
+    The columns of `local.scoring.comparison.compare`; and by name why another cannot be compared.
     """
     reasons = {other.name: mismatch_reason(own, other) for other in others}
     pairs = [compare([own, other]) for other in others if not reasons[other.name]]
@@ -58,13 +57,13 @@ class AlphaCurves:
 
     Attributes
     ----------
-    accuracy, wer
-        Label of a line -> fractions, indexed by epoch; of validation where there is one. Without
-        validation the accuracy is that of training, and there is no WER.
     folds
-        The folds that every line is the mean of.
+        Every line is the mean over these.
+    accuracy, wer
+        Label of a line -> fractions by epoch, on the validation set; without one, accuracy is on the training
+        set, and there is no WER.
     left_out
-        Names of experiments with another alpha that do not belong in the figure, and why.
+        Experiments with another alpha that differ in more, and why, by name.
     """
 
     folds: list[str]
@@ -74,7 +73,7 @@ class AlphaCurves:
 
 
 def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
-    """Draw together the learning curves of `own` and of those others that differ from it in alpha."""
+    """Gather the learning curves of `own` and of those others that differ from it in alpha only."""
     curves = AlphaCurves(sorted(own.folds["fold"].unique()))
     if "alpha" not in own.values:  # another system may have no such weight
         return curves
@@ -82,7 +81,7 @@ def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
     for other in others:
         if other.values.get("alpha", own.values["alpha"]) == own.values["alpha"]:
             continue
-        if reason := _another_question(own, other, curves.folds):
+        if reason := _other_differences(own, other, curves.folds):
             curves.left_out[other.name] = reason
         else:
             lines.append(other)
@@ -104,8 +103,8 @@ def mean_over_folds(epochs: pd.DataFrame, folds: list[str], columns: list[str]) 
     return of_folds.groupby("epoch").mean()
 
 
-def _another_question(own: Experiment, other: Experiment, folds: list[str]) -> str:
-    """Say why a line of `other` would not show what alpha does; empty if it would."""
+def _other_differences(own: Experiment, other: Experiment, folds: list[str]) -> str:
+    """Say what else than alpha differs; empty if nothing does."""
     if other.valid != own.valid:
         return f"its validation is {other.valid}, not {own.valid}"
     differing = [

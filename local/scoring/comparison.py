@@ -18,8 +18,7 @@ TESTS = ("p_wa", "p_ua", "p_wer", "p_mcnemar", "p_matched_pairs")
 def mismatch_reason(a: Experiment, b: Experiment) -> str:
     """Say why two experiments cannot be compared; empty if they can.
 
-    They must be of one corpus and protocol, and have tested the same utterances in the same folds
-    against the same references, every seed all of them.
+    They must have the same corpus, protocol, folds, test utterances and references, in every seed.
     """
     for what in ("corpus", "protocol"):
         one, other = getattr(a, what), getattr(b, what)
@@ -57,7 +56,7 @@ def compare(experiments: list[Experiment]) -> pd.DataFrame:
     Raises
     ------
     UserError
-        Two of them are unlike.
+        Two of them cannot be compared.
     """
     rows = []
     for a, b in combinations(experiments, 2):
@@ -74,9 +73,9 @@ def _row(a: Experiment, b: Experiment) -> dict:
     cluster, kind = stats.clusters(a.predictions)
     row = {"a": a.name, "b": b.name, "corpus": a.corpus, "protocol": a.protocol, "valid_a": a.valid, "valid_b": b.valid}
     row |= {"n": a.predictions["ID"].nunique(), "cluster": kind, "clusters": cluster.nunique()}
-    found = stats.differences(a.predictions, b.predictions)
+    differences = stats.differences(a.predictions, b.predictions)
     for score in SCORES:
-        difference = found[score]
+        difference = differences[score]
         row |= {f"{score}_a": a.summary[score], f"{score}_b": b.summary[score], f"{score}_diff": difference.estimate}
         row |= {f"{score}_diff_low": difference.low, f"{score}_diff_high": difference.high, f"p_{score}": difference.p}
     (right_a, errors_a), (right_b, errors_b) = _per_utterance(a), _per_utterance(b)

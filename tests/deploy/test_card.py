@@ -86,19 +86,19 @@ def parsed(card: str):
 
 def tables(card: str) -> list[list[list[str]]]:
     """The text of the cells of every table, line by line."""
-    found = []
+    tables_read = []
     for token, following in zip(parsed(card), parsed(card)[1:], strict=False):
         if token.type == "table_open":
-            found.append([])
+            tables_read.append([])
         elif token.type == "tr_open":
-            found[-1].append([])
+            tables_read[-1].append([])
         elif token.type in ("th_open", "td_open"):
             inner = following.children or ()
-            found[-1][-1].append("".join(each.content for each in inner))
-    return found
+            tables_read[-1][-1].append("".join(each.content for each in inner))
+    return tables_read
 
 
-def said(card: str) -> str:
+def unwrapped(card: str) -> str:
     return " ".join(card.split())
 
 
@@ -134,13 +134,13 @@ def test_the_hub_can_read_the_card(encoder):
 )
 def test_a_corpus_brings_its_language_and_licence(encoder, corpus, language, licence, words):
     card = render(made(encoder, corpus=corpus), None, CONTENTS, [])
-    found = front_matter(card)
-    assert (found.get("language"), found["license"]) == (language, licence)
-    assert ("license_name" in found) == (licence == "other")
-    assert words in said(card)
+    header = front_matter(card)
+    assert (header.get("language"), header["license"]) == (language, licence)
+    assert ("license_name" in header) == (licence == "other")
+    assert words in unwrapped(card)
     others = {*corpora.NAMES} - {corpus if corpus in corpora.NAMES else "csv"}
-    assert all(corpora.about(name).terms not in said(card) for name in others)
-    assert corpora.about(corpus).terms in said(card)
+    assert all(corpora.about(name).terms not in unwrapped(card) for name in others)
+    assert corpora.about(corpus).terms in unwrapped(card)
 
 
 # ---------------------------------------------------------------- figures
@@ -170,7 +170,7 @@ def test_figures_are_those_of_the_tables(encoder, scored):
     assert "not of this model alone" in card and "folds of the protocol only" not in card
 
 
-def test_missing_folds_and_intervals_are_said(encoder, scored):
+def test_missing_folds_and_intervals_are_mentioned(encoder, scored):
     own = scored(folds=["1A", "2A"])
     bounds = {name: float("nan") for name in own.summary.index if name.endswith(("_low", "_high"))}
     own = replace(own, summary=own.summary.where(~own.summary.index.isin(list(bounds))))
@@ -185,10 +185,10 @@ def test_an_experiment_that_was_not_scored_has_no_figures(encoder):
     assert "WA" not in card and "%" not in card and not tables(card)
 
 
-def test_a_fold_that_was_not_scored_is_said(encoder, scored):
+def test_a_fold_that_was_not_scored_is_mentioned(encoder, scored):
     own = scored(folds=["1B"])
     card = render(made(encoder), own, CONTENTS, [])
-    assert "this model**" not in card and "The fold of this model has not been scored" in said(card)
+    assert "this model**" not in card and "The fold of this model has not been scored" in unwrapped(card)
 
 
 def test_only_the_fold_and_seed_of_the_model_are_marked(encoder, scored):
@@ -202,7 +202,7 @@ def test_figures_of_other_weights_are_not_passed_for_these(encoder, scored, orig
     own = scored()
     card = render(made(encoder, **origin), own, CONTENTS, [])
     assert [line[9] for line in tables(card)[0][1:3]] == ["its fold, other weights", ""]
-    assert words in said(card) and "the line is not of the weights in this folder" in said(card)
+    assert words in unwrapped(card) and "the line is not of the weights in this folder" in unwrapped(card)
     assert "the line is not of the weights" not in render(made(encoder), own, CONTENTS, [])
 
 
@@ -235,7 +235,7 @@ def test_protocol_recording_warns_of_shared_speakers(encoder, scored):
     assert "share their speakers" not in render(made(encoder), None, CONTENTS, [])
 
 
-def test_text_that_was_held_out_is_told_from_text_that_was_not(encoder, scored):
+def test_text_that_was_held_out_is_distinguished(encoder, scored):
     own = scored()
     assert "No text was held out" in render(made(encoder), own, CONTENTS, [])
     assert "No text was held out" not in render(made(encoder, protocol="speaker-hold_text"), own, CONTENTS, [])
