@@ -102,7 +102,7 @@ ABOUT = About(
     source=FACTS.source.removeprefix("mini: "),
     language="en",
     licence="synthetic-mini-corpus",
-    facts="Nobody speaks here: espeak-ng's voices vary rate, pitch and loudness. **The model shows that the pipeline "
+    facts="No human speaks: espeak-ng's voices vary rate, pitch and loudness. **The model shows that the pipeline "
     "works, and is of no use on real speech.**",
     terms="The sentences are this project's, under its licence (Apache 2.0), and the voices espeak-ng's, a program "
     "under GPL-3.0.",

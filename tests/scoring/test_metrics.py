@@ -53,8 +53,8 @@ def edits(reference: list[str] | str, hypothesis: list[str] | str) -> int:
     row = list(range(len(hypothesis) + 1))
     for i, wanted in enumerate(reference, start=1):
         above, row = row, [i]
-        for j, scored in enumerate(hypothesis, start=1):
-            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (wanted != scored)))
+        for j, word in enumerate(hypothesis, start=1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (wanted != word)))
     return row[-1]
 
 
