@@ -11,8 +11,8 @@ import pandas as pd
 
 from local.config import hparams
 from local.core.errors import UserError
-from local.scoring import scored, stats
-from local.scoring.comparison import TESTS, compare, mismatch_reason
+from local.scoring import scored
+from local.scoring.comparison import compare_pairs, mismatch_reason
 from local.scoring.scored import Experiment
 
 # What may differ between the lines of one figure: alpha, and the learning rates, smaller at alpha 0 in the paper.
@@ -42,13 +42,11 @@ def comparison(own: Experiment, others: list[Experiment]) -> tuple[pd.DataFrame,
 
     Returns
     -------
-    The columns of `local.scoring.comparison.compare`; and by name why another cannot be compared.
+    See `local.scoring.comparison.compare_pairs`; and by name why another cannot be compared.
     """
     reasons = {other.name: mismatch_reason(own, other) for other in others}
-    pairs = [compare([own, other]) for other in others if not reasons[other.name]]
-    table = pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame()
-    corrected = {f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs}
-    return table.assign(**corrected), {name: reason for name, reason in reasons.items() if reason}
+    pairs = compare_pairs([(own, other) for other in others if not reasons[other.name]])
+    return pairs, {name: reason for name, reason in reasons.items() if reason}
 
 
 @dataclass
@@ -90,17 +88,13 @@ def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
         label = f"alpha {line.values['alpha']:g}"
         if label in curves.accuracy:
             label += f" ({line.name})"
-        mean = mean_over_folds(line.epochs, curves.folds, [accuracy, "valid_wer"])
+        epochs = line.epochs[line.epochs["fold"].isin(curves.folds)]
+        of_folds = epochs.groupby(["fold", "epoch"])[[accuracy, "valid_wer"]].mean()  # over seeds
+        mean = of_folds.groupby("epoch").mean()
         curves.accuracy[label] = mean[accuracy]
         if mean["valid_wer"].notna().any():
             curves.wer[label] = mean["valid_wer"]
     return curves
-
-
-def mean_over_folds(epochs: pd.DataFrame, folds: list[str], columns: list[str]) -> pd.DataFrame:
-    """Mean over folds, each the mean of its seeds: `columns` by epoch."""
-    of_folds = epochs[epochs["fold"].isin(folds)].groupby(["fold", "epoch"])[columns].mean()
-    return of_folds.groupby("epoch").mean()
 
 
 def _other_differences(own: Experiment, other: Experiment, folds: list[str]) -> str:

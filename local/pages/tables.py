@@ -151,7 +151,7 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
     Parameters
     ----------
     pairs
-        See `local.scoring.comparison.compare`; p values after Holm.
+        See `local.scoring.comparison.compare_pairs`; p values after Holm.
     own
         A is the experiment whose report shows the table.
     """

@@ -44,7 +44,24 @@ def mismatch_reason(a: Experiment, b: Experiment) -> str:
 
 
 def compare(experiments: list[Experiment]) -> pd.DataFrame:
-    """Compare all pairs.
+    """Compare all pairs; see `compare_pairs`.
+
+    Raises
+    ------
+    UserError
+        Two of them cannot be compared.
+    """
+    pairs = list(combinations(experiments, 2))
+    for a, b in pairs:
+        if reason := mismatch_reason(a, b):
+            raise UserError(
+                f"these cannot be compared: {reason}", "give runs of the same folds, seeds and manifests, stage 4 run"
+            )
+    return compare_pairs(pairs)
+
+
+def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
+    """Compare pairs that `mismatch_reason` allows.
 
     Returns
     -------
@@ -52,21 +69,9 @@ def compare(experiments: list[Experiment]) -> pd.DataFrame:
     `cluster`, `clusters`; for each of `SCORES` the values of both, the difference B - A with its
     interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
     on either side: with more its p is missing. Without transcripts, all of WER is.
-
-    Raises
-    ------
-    UserError
-        Two of them cannot be compared.
     """
-    rows = []
-    for a, b in combinations(experiments, 2):
-        if reason := mismatch_reason(a, b):
-            raise UserError(
-                f"these cannot be compared: {reason}", "give runs of the same folds, seeds and manifests, stage 4 run"
-            )
-        rows.append(_row(a, b))
-    table = pd.DataFrame(rows)
-    return table.assign(**{f"{test}_holm": stats.holm(table[test]) for test in TESTS})
+    table = pd.DataFrame([_row(a, b) for a, b in pairs])
+    return table.assign(**{f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs})
 
 
 def _row(a: Experiment, b: Experiment) -> dict:
