@@ -9,10 +9,10 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
+import browser
 import pytest
 import report_place
 from report_place import words
@@ -20,7 +20,6 @@ from report_place import words
 from local.experiment.options import parse
 from local.report import report
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--mute-audio", "--autoplay-policy=no-user-gesture-required")
 FLAGS += ("--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom")
@@ -90,8 +89,7 @@ FRAME = """
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """The browser."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    return found or pytest.skip(f"chromium is not installed: none of {', '.join(NAMES)} is on the PATH")
+    return browser.chromium()
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +113,7 @@ def look(chromium: str, page: str, folder: Path, width: int) -> dict:
     )
     (folder / "frame.html").write_text(FRAME.replace("WIDTH", str(width)))
     command = [chromium, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=1500,1000"]
-    ended = subprocess.run([*command, (folder / "frame.html").as_uri()], capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([*command, (folder / "frame.html").as_uri()], capture_output=True, text=True)
     seen = re.search(r"<pre>(.+?)</pre>", ended.stdout, re.DOTALL)
     assert seen, f"the checks did not run: {ended.stderr}"
     console = [line for line in ended.stderr.splitlines() if "CONSOLE" in line]
