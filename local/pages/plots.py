@@ -132,10 +132,7 @@ def learning(name: str, fold: str, epochs: pd.DataFrame, chosen: dict[int, int])
                 axes.plot(one["epoch"], 100 * one[column], color=colour, linestyle=dashes, label=label)
             label = "epoch chosen" if first else None
             axes.axvline(chosen[seed], color=INK, linewidth=0.8, label=label, zorder=1)
-        axes.set(xlabel="epoch", ylabel="per cent")
-        axes.set_ylim(0, _top(epochs[known]))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _legend(axes, columns=3)
+        _by_epoch(axes, epochs[known], "per cent")
     return drawn.svg
 
 
@@ -150,10 +147,7 @@ def lines(name: str, curves: dict[str, pd.Series], what: str) -> str:
             style = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
             marks = {"marker": MARKERS[place % len(MARKERS)], "markevery": max(1, len(curve) // 8)}
             axes.plot(curve.index, 100 * curve, label=label, **style, **marks)
-        axes.set(xlabel="epoch", ylabel=f"{what} (%)")
-        axes.set_ylim(0, _top(pd.DataFrame(curves)))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _legend(axes, columns=3)
+        _by_epoch(axes, pd.DataFrame(curves), f"{what} (%)")
     return drawn.svg
 
 
@@ -162,9 +156,12 @@ def _legend(axes: Axes, columns: int = 4) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)
 
 
-def _top(rates: pd.DataFrame) -> float:
-    """Where an axis in per cent ends: at 100, or higher for a WER above it."""
-    return 100 * min(max(1.0, float(rates.max().max())), HIGHEST_WER) + 2
+def _by_epoch(axes: Axes, rates: pd.DataFrame, what: str) -> None:
+    """Label the axes of curves by epoch; they end at 100 per cent, or higher for a WER above it."""
+    top = 100 * min(max(1.0, float(rates.max().max())), HIGHEST_WER) + 2
+    axes.set(xlabel="epoch", ylabel=what, ylim=(0, top))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _legend(axes, columns=3)
 
 
 def _short(label: str) -> str:
