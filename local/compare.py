@@ -4,7 +4,7 @@
 
 The runs are experiment folders, `results/<corpus>/<protocol>/<name>`. Prints a Markdown table of
 every pair: differences are B - A with 95 % intervals and p values of a paired bootstrap over
-speakers (see `local.scoring.stats`), McNemar's test for accuracy, the matched-pairs test for word errors;
+speakers (see `local.scoring.stats`); a second test is McNemar's for WA and the matched-pairs test for WER;
 p values are corrected by Holm for the number of pairs. `--csv` writes all of it, uncorrected too.
 """
 
@@ -16,37 +16,25 @@ import pandas as pd
 
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
-from local.pages.markdown import p_value, percent, signed, table
+from local.pages.tables import comparison_table, interval_source
 from local.scoring import scored
-from local.scoring.comparison import SCORES, compare
+from local.scoring.comparison import compare
 from local.splits import protocols
 
-PEOPLE = {"speaker": "speakers", "recording": "recordings", "utterance": "utterances"}
 
-
-def markdown(pairs: pd.DataFrame) -> str:
-    """Show a comparison as Markdown: per cent, differences with intervals, p values after Holm."""
+def render_pairs(pairs: pd.DataFrame) -> str:
+    """Show a comparison as Markdown: the table, and what must be known to read it."""
     first = pairs.iloc[0]
-    heads = ["A", "B", "n"]
-    heads += [head for score in SCORES for head in (f"{score.upper()} A", "B", "B - A [95 %]", "p")]
-    heads += ["McNemar p", "matched pairs p"]
-    lines = []
-    for row in pairs.to_dict("records"):
-        cells = [row["a"], row["b"], row["n"]]
-        for score in SCORES:
-            span = f"[{signed(row[f'{score}_diff_low'])}, {signed(row[f'{score}_diff_high'])}]"
-            cells += [percent(row[f"{score}_a"]), percent(row[f"{score}_b"])]
-            cells += [f"{signed(row[f'{score}_diff'])} {span}", p_value(row[f"p_{score}_holm"])]
-        lines.append([*cells, p_value(row["p_mcnemar_holm"]), p_value(row["p_matched_pairs_holm"])])
     valid = sorted({*pairs["valid_a"], *pairs["valid_b"]})
-    notes = f"Corpus {first['corpus']}, validation {' against '.join(valid)}. In per cent."
-    notes += f" Protocol `{first['protocol']}`: {protocols.describe(first['protocol'])}."
-    notes += f" Intervals and p: paired bootstrap over {first['clusters']} {PEOPLE[first['cluster']]}."
+    notes = [
+        f"Corpus {first['corpus']}, validation {' against '.join(valid)}. In per cent; difference: B - A.",
+        f"Protocol `{first['protocol']}`: {protocols.describe(first['protocol'])}.",
+        f"Interval and p: paired bootstrap, {interval_source(first)}.",
+        "Second p: McNemar's test for WA (one seed only), the matched-pairs test for WER.",
+    ]
     if len(pairs) > 1:
-        notes += f" All p after Holm, over {len(pairs)} pairs."
-    if first["cluster"] != "speaker":
-        notes += " There are too few speakers to draw from: it says nothing of others."
-    return "\n".join([*table(heads, lines), "", notes]) + "\n"
+        notes.append(f"All p after Holm's correction for {len(pairs)} pairs.")
+    return "\n".join([*comparison_table(pairs).markdown(), "", " ".join(notes)]) + "\n"
 
 
 @as_command
@@ -62,7 +50,7 @@ def main() -> None:
     if given.csv:
         with atomic(given.csv) as file:
             pairs.to_csv(file, index=False, lineterminator="\n")
-    print(markdown(pairs), end="")
+    print(render_pairs(pairs), end="")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@
 RUN_DIR is `results/<corpus>/<protocol>/<name>/seed<S>/<fold>`. OUT holds, whole or not at all,
 
     config.json, model.safetensors   the model as `local.inference.recognizer.EmotionRecognizer` and plain torch read it
-    emotion/, ctc/                   the same for plain transformers, where its classes can say the same
+    emotion/, ctc/                   the same for plain transformers, where it has such a model
     model.onnx                       the same for onnxruntime; model.int8.onnx with --int8
-    README.md                        the model card: data, protocol, figures, licence, use and misuse
+    README.md                        the model card: data, protocol, scores, licence, use and misuse
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--average", type=int, default=1, metavar="K", help="the mean of the K latest checkpoints")
     parser.add_argument("--ensemble", action="store_true", help="the mean of the folds' posteriors")
-    parser.add_argument("--int8", action="store_true", help="an ONNX file of 8 bits as well, and what it costs")
-    parser.add_argument("--force", action="store_true", help="write over an earlier export")
+    parser.add_argument(
+        "--int8", action="store_true", help="also write an ONNX file with 8-bit weights, and measure its cost"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an earlier export")
     given = parser.parse_args(sys.argv[1:])
     if given.average < 1:
-        raise UserError(f"--average {given.average}: no such number of checkpoints", "give 1 or more")
+        raise UserError(f"--average {given.average} is not a number of checkpoints", "give 1 or more")
     refuse_existing(given.out, given.force)
     export(given.run, given.out, given.average, given.ensemble, given.int8)
 

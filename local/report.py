@@ -1,9 +1,9 @@
-"""Stage 5: one page with everything that stage 4 found, and pictures of it: `report.html`.
+"""Stage 5: `report.html`, one page with all results of stage 4 and plots of them.
 
     python -m local.report OPTIONS
 
-The page stands alone: styles, script and pictures are in it, and nothing is asked of a network.
-Only the corpus's audio is outside, and plays on the machine that has the corpus.
+Styles, script and plots are in the page; it loads nothing from a network. Only the audio is outside: it
+plays on the machine that has the corpus.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from local.core.errors import as_command
 from local.core.files import atomic
 from local.experiment.options import Options, check, parse
 from local.pages.report import render_report
+from local.pages.results import Notes
 from local.scoring import scored
-
-PAGE = "report.html"
 
 
 def report(options: Options) -> None:
     """Write the report of an experiment."""
     check(options, options.table)
     own = scored.load(options.experiment_folder)
-    text = render_report(own, options.data_root)
-    with atomic(own.folder / PAGE) as file:
+    text = render_report(own, Notes.read(own.folder), options.data_root)
+    path = own.folder / "report.html"
+    with atomic(path) as file:
         file.write(text)
-    print(f"== stage 5: report {own.folder}\n\n{own.folder / PAGE}")
+    print(f"== stage 5: report {own.folder}\n\n{path}")
 
 
 @as_command

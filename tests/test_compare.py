@@ -17,6 +17,7 @@ from local.experiment.options import parse
 from local.folds import make_folds
 from local.score import score
 from local.scoring import scored, stats
+from local.scoring.comparison import TESTS
 
 RESULTS = Path("results/own/speaker")
 
@@ -68,17 +69,17 @@ def test_a_pair_against_hand_counts_and_scipy(words):
     assert row["p_mcnemar"] == binomtest(alone[0], sum(alone)).pvalue
     assert row["p_matched_pairs"] == ttest_rel(lost_a, lost_b).pvalue
     assert row["wer_diff"] == pytest.approx((lost_b.sum() - lost_a.sum()) / 144, rel=0.2) and row["wer_diff"] < 0
-    assert {test: row[f"{test}_holm"] for test in compare.TESTS} == {test: row[test] for test in compare.TESTS}
+    assert {test: row[f"{test}_holm"] for test in TESTS} == {test: row[test] for test in TESTS}
 
 
 def test_all_pairs_are_compared_and_corrected(words):
     folders = [run(words, name, extra) for name, extra in (("a", 0), ("b", 1), ("c", 3))]
-    found = table(*folders)
-    assert list(zip(found["a"], found["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
-    for test in compare.TESTS:
-        assert found[f"{test}_holm"].tolist() == stats.holm(found[test]).tolist()
-        assert (found[f"{test}_holm"] >= found[test]).all()
-    assert (found["p_mcnemar_holm"] > found["p_mcnemar"]).any()
+    pairs = table(*folders)
+    assert list(zip(pairs["a"], pairs["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    for test in TESTS:
+        assert pairs[f"{test}_holm"].tolist() == stats.holm(pairs[test]).tolist()
+        assert (pairs[f"{test}_holm"] >= pairs[test]).all()
+    assert (pairs["p_mcnemar_holm"] > pairs["p_mcnemar"]).any()
 
 
 def test_seeds_are_averaged_and_mcnemar_is_left_out(words):
@@ -86,7 +87,7 @@ def test_seeds_are_averaged_and_mcnemar_is_left_out(words):
     (row,) = table(a, b).to_dict("records")
     assert (row["n"], row["wa_a"]) == (48, 34 / 48) and row["wa_diff"] == pytest.approx(-4 / 48)
     assert np.isnan(row["p_mcnemar"]) and 0 < row["p_wa"] < 1 and 0 < row["p_matched_pairs"] < 1
-    assert "| – |" in compare.markdown(table(a, b))
+    assert "| – |" in compare.render_pairs(table(a, b))
 
 
 def test_a_run_against_itself_differs_in_nothing(words):
@@ -108,8 +109,8 @@ def refusal(*folders: Path) -> str:
 
 def test_other_folds_are_refused_and_an_utterance_is_named(words):
     a, b = run(words, "a"), run(words, "b", folds=("1A", "2B"))
-    said = refusal(a, b)
-    assert f"{a} tested 24 utterances that {b} did not: " in said and "of fold 1B" in said
+    message = refusal(a, b)
+    assert f"{a} tested 24 utterances that {b} did not: " in message and "of fold 1B" in message
     assert f"{a} tested 24 utterances that {b} did not: " in refusal(b, a)
 
 
@@ -150,19 +151,23 @@ def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
     done = module("compare", a, b, "--csv", tmp_path / "pairs.csv")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("| A | B | n | WA A |")
-    assert lines[2].startswith("| a | b | 48 | 54.17 | 70.83 | +16.67 [")
-    assert (
-        "validation partner" in lines[-1]
-        and "Protocol `speaker`: each fold tests all" in lines[-1]
-        and "12 recordings" in lines[-1]
-    )
+    heads = "A | B | score | utterances | of A | of B | difference | 95 % interval | p | second p"
+    assert lines[0] == f"| {heads} |"
+    assert lines[2].startswith("| a | b | WA | 48 | 54.17 | 70.83 | +16.67 | ")
+    assert [line.split(" | ")[2] for line in lines[2:5]] == ["WA", "UA", "WER"]
+    for words_ in (
+        "validation partner",
+        "Protocol `speaker`: each fold tests all",
+        "12 recordings",
+        "difference: B - A",
+    ):
+        assert words_ in lines[-1]
     written = pd.read_csv(tmp_path / "pairs.csv")
     pd.testing.assert_frame_equal(written, table(a, b), check_dtype=False)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ([], "required"),
         (["results/own/speaker/a"], "one run is not a comparison"),
@@ -170,7 +175,7 @@ def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
         (["a", "b", "--cvs", "x"], "unrecognized arguments"),
     ],
 )
-def test_mistakes_are_told_in_two_lines(module, given, said):
+def test_user_errors_are_two_lines(module, given, message):
     done = module("compare", *given)
-    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+    assert (done.returncode, done.stdout) == (2, "") and message in done.stderr
     assert [line.split(":")[0].strip() for line in done.stderr.splitlines()] == ["error", "try"]

@@ -77,18 +77,20 @@ def test_folds_csv(words):
     assert [row["fold"] for row in rows] == ["1A", "1B", "2A", "2B"]
     for row in rows:
         fold, predicted = row["fold"], rows_of(row["fold"])
-        told = [row[name] for name in ("name", "corpus", "protocol", "valid", "seed", "n", "epoch", "commit", "config")]
-        assert told == ["n", "own", "speaker", "partner", "1", "12", "7", "0123456789ab-dirty", "mini.yaml"]
+        columns = [
+            row[name] for name in ("name", "corpus", "protocol", "valid", "seed", "n", "epoch", "commit", "config")
+        ]
+        assert columns == ["n", "own", "speaker", "partner", "1", "12", "7", "0123456789ab-dirty", "mini.yaml"]
         assert float(row["wa"]) == (12 - WRONG[fold]) / 12  # every digit
         assert float(row["ua"]) == pytest.approx(accuracies(predicted)[1], abs=1e-15)
         assert float(row["wer"]) == LOST[fold] / sum(len(each["wrd"].split()) for each in predicted)
         lost = sum(len(each["wrd"]) - len(each["wrd_hyp"]) for each in predicted)
         assert float(row["cer"]) == lost / sum(len(each["wrd"]) for each in predicted)
-        found = json.loads((EXPERIMENT / "seed1" / fold / "scores.json").read_text())
-        assert list(found) == ["n", *SCORES, "classes", "confusion"]
-        assert all(float(row[name]) == found[name] for name in found if name in row)
-        correct = sum(found["confusion"][label][label] for label in LABELS)
-        assert correct == 12 - WRONG[fold] == sum(found["classes"][label]["recall"] * 4 for label in LABELS)
+        scores = json.loads((EXPERIMENT / "seed1" / fold / "scores.json").read_text())
+        assert list(scores) == ["n", *SCORES, "classes", "confusion"]
+        assert all(float(row[name]) == scores[name] for name in scores if name in row)
+        correct = sum(scores["confusion"][label][label] for label in LABELS)
+        assert correct == 12 - WRONG[fold] == sum(scores["classes"][label]["recall"] * 4 for label in LABELS)
 
 
 def test_summary_csv(words):
@@ -96,8 +98,8 @@ def test_summary_csv(words):
         predict(words, fold)
     _, row, page = scored(words)
     assert ",".join(row) == SUMMARY_HEADER
-    told = [row[name] for name in ("name", "corpus", "protocol", "valid", "n", "seeds", "folds")]
-    assert told == ["n", "own", "speaker", "partner", "48", "1", "4/4"]
+    columns = [row[name] for name in ("name", "corpus", "protocol", "valid", "n", "seeds", "folds")]
+    assert columns == ["n", "own", "speaker", "partner", "48", "1", "4/4"]
     assert float(row["speaker_overlap"]) == 0
     pooled = [each for fold in WRONG for each in rows_of(fold)]
     assert float(row["wa"]) == 34 / 48 == accuracies(pooled)[0]
@@ -154,7 +156,7 @@ def test_all_that_was_decoded_is_scored_whatever_this_run_asked_for(words):
     assert [each["fold"] for each in rows] == ["1B", "2A", "2B"] and row["folds"] == "3/4"
 
 
-def test_missing_folds_are_told(words):
+def test_missing_folds_are_named(words):
     predict(words, "1A")
     predict(words, "2A")
     _, row, page = scored(words)
@@ -177,7 +179,7 @@ def test_seeds_have_a_mean_and_a_deviation_of_their_own(words):
     of_seed = [(24 - 2 * seed - 1) / 24 for seed in (1, 2, 4)]
     assert float(row["wa_seeds_mean"]) == pytest.approx(statistics.mean(of_seed), abs=1e-15)
     assert float(row["wa_seeds_sd"]) == pytest.approx(statistics.stdev(of_seed), abs=1e-15)
-    assert f"| mean ± sd over seeds |  | {100 * statistics.mean(of_seed):.2f} ± " in page
+    assert f"| **mean ± sd over seeds** |  | {100 * statistics.mean(of_seed):.2f} ± " in page
 
 
 def test_classes_and_parts_have_tables(words):
@@ -187,11 +189,11 @@ def test_classes_and_parts_have_tables(words):
     classes = pd.read_csv(EXPERIMENT / "classes.csv").set_index("label")
     pooled = [each for fold in WRONG for each in rows_of(fold)]
     for label in LABELS:
-        said = [each for each in pooled if each["emo_hyp"] == label]
-        right = sum(each["emo"] == label for each in said)
-        assert classes.loc[label, "n"] == 16 and classes.loc[label, "predicted"] == len(said)
+        predicted = [each for each in pooled if each["emo_hyp"] == label]
+        right = sum(each["emo"] == label for each in predicted)
+        assert classes.loc[label, "n"] == 16 and classes.loc[label, "predicted"] == len(predicted)
         assert classes.loc[label, "recall"] == right / 16
-        assert classes.loc[label, "precision"] == pytest.approx(right / len(said), abs=1e-15)
+        assert classes.loc[label, "precision"] == pytest.approx(right / len(predicted), abs=1e-15)
     groups = pd.read_csv(EXPERIMENT / "breakdown.csv").set_index(["by", "group"])
     assert set(groups.index.get_level_values("by")) == {"session", "speaker", "duration"}  # no style, no gender
     assert groups.loc[("session", "s1"), "wa"] == (24 - 4) / 24
@@ -199,7 +201,7 @@ def test_classes_and_parts_have_tables(words):
     assert "## Classes" in page and "| speaker | 2A | 12 | 50.00 |" in page
 
 
-def test_the_page_tells_corpus_protocol_and_command(words, monkeypatch):
+def test_the_page_names_corpus_protocol_and_command(words, monkeypatch):
     predict(words, "1A")
     monkeypatch.setenv("SER_MTL_COMMAND", "./run.sh --corpus csv --data 'a b.csv'")
     page = scored(words)[2]
@@ -237,14 +239,14 @@ def test_the_interval_is_over_recordings_where_speakers_are_few(words):
     assert all(
         float(row[f"{name}_low"]) < float(row[name]) < float(row[f"{name}_high"]) for name in ("wa", "ua", "wer")
     )
-    assert "draws from 12 whole recordings, as there are too few speakers" in page
+    assert "resampling 12 recordings, because there are too few speakers" in page
 
 
 def test_scoring_again_gives_the_same_bytes(words):
     for fold in WRONG:
         predict(words, fold)
     scored(words)
-    names = ("folds.csv", "summary.csv", "classes.csv", "breakdown.csv", "RESULTS.md")
+    names = ("folds.csv", "summary.csv", "classes.csv", "breakdown.csv", "RESULTS.md", "RESULTS.json")
     before = [(EXPERIMENT / name).read_bytes() for name in names]
     scored(words)
     assert [(EXPERIMENT / name).read_bytes() for name in names] == before
@@ -268,24 +270,27 @@ def refusal(words: list[str]) -> UserError:
 
 
 @pytest.mark.parametrize(
-    ("fold", "said"),
-    [("1B", "seed1/1B holds predictions of another test part"), ("1A", "seed1/1A was trained on another part")],
+    ("fold", "message"),
+    [
+        ("1B", "seed1/1B holds predictions of another test set"),
+        ("1A", "seed1/1A was trained with another validation set"),
+    ],
 )
-def test_parts_that_have_changed_since(words, own_table, fold, said):
+def test_sets_that_have_changed_since(words, own_table, fold, message):
     predict(words, fold)
     own_table.write_text(own_table.read_text().replace("so be it,1B", "so it be,1B"))
     forced = parse([*words, "--force", "true"])
     prepare(forced)
     make_folds(forced)
     error = refusal(words)
-    assert said in error.what and "--force true" in error.remedy
+    assert message in error.what and "--force true" in error.remedy
 
 
 def test_predictions_of_an_earlier_training(words):
     job = predict(words, "1A")
     (job.folder / "epochs.csv").write_text(EPOCHS + EPOCHS.splitlines()[-1])
     job.training().write([job.folder / "epochs.csv"], config="mini.yaml", epoch=9)
-    assert "seed1/1A was trained anew after its predictions were made" in refusal(words).what
+    assert "seed1/1A was trained again after its predictions were made" in refusal(words).what
 
 
 def test_another_validation_than_it_was_trained_with(words):
@@ -301,7 +306,7 @@ def test_a_fold_that_the_protocol_has_no_more(words, own_table):
     forced = parse([*words, "--force", "true"])
     prepare(forced)
     make_folds(forced)
-    assert "seed1/2B holds predictions of another test part" in refusal(words).what
+    assert "seed1/2B holds predictions of another test set" in refusal(words).what
 
 
 def test_an_experiment_without_predictions(words):
@@ -327,9 +332,9 @@ def test_predictions_on_disk(tmp_path):
         "NA,ang,ang,0.33333333,0.33333333,0.33333333,,1E5",
         "null,sad,hap,0.20000000,0.70000000,0.10000000,A,",
     ]
-    found = predictions.read(tmp_path / "predictions.csv")
-    assert predictions.labels(found) == LABELS
-    pd.testing.assert_frame_equal(found, table, check_dtype=False, atol=5e-9)
+    table_read = predictions.read(tmp_path / "predictions.csv")
+    assert predictions.labels(table_read) == LABELS
+    pd.testing.assert_frame_equal(table_read, table, check_dtype=False, atol=5e-9)
 
 
 # ---------------------------------------------------------------- by itself
@@ -348,7 +353,7 @@ def test_stages_0_1_and_4_need_no_torch(workplace, words):
     assert ended.stdout.endswith("\n\n" + (EXPERIMENT / "RESULTS.md").read_text() + "\n")
 
 
-def test_a_mistake_is_told_in_two_lines(words, monkeypatch, capsys):
+def test_a_user_error_is_two_lines(words, monkeypatch, capsys):
     capsys.readouterr()
     monkeypatch.setattr("sys.argv", ["score", *words, "--name", "other"])
     with pytest.raises(SystemExit) as ended:

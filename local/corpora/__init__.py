@@ -9,6 +9,8 @@ Only `NAMES` has to name a new corpus besides. Its file offers
 `recording_fold(recording)` -> str, optional
     The fold of protocol `recording` in which a recording is tested. Without it, each recording is
     a fold where there are at most ten of them, and otherwise they are dealt to ten folds.
+`ABOUT` -> `About`
+    What a model card says of it: language, licence, terms.
 `DEFAULT_FOLDS`, optional
     What `./run.sh` runs when `--folds` is not given; without it, all folds.
 `DEFAULT_HPARAMS`, optional
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -44,6 +47,39 @@ class Corpus:
     source: str  # one line on what it is, printed by stage 0 and on the results
     faults: list[Fault] = field(default_factory=list)  # what is missing or broken; empty unless read with `partial`
     rejected: int = 0  # utterances that the corpus has, or should have, besides those of the table
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model card says of a corpus.
+
+    Attributes
+    ----------
+    source
+        One line on what it is.
+    language
+        Its code of ISO 639-1; None where it is not known.
+    licence
+        As the Hugging Face hub names it (`cc-by-nc-sa-4.0`), or a name of our own.
+    facts
+        Who speaks, and how it was labelled: Markdown.
+    terms
+        What may be done with a model trained on it.
+    labels
+        A word for each label.
+    """
+
+    source: str
+    language: str | None
+    licence: str
+    facts: str
+    terms: str
+    labels: Mapping[str, str]
+
+
+def about(name: str) -> About:
+    """What a model card says of the corpus of that name in paths; a user's own tables share one."""
+    return module(name if name in NAMES else "csv").ABOUT
 
 
 def module(name: str) -> ModuleType:

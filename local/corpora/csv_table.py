@@ -30,7 +30,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.corpora import NAMES, Corpus
+from local.corpora import NAMES, About, Corpus
 from local.corpora.faults import Fault, raise_faults
 from local.corpora.manifest import COLUMNS
 from local.corpora.rows import Row, gather, rows
@@ -44,6 +44,18 @@ LABEL = re.compile(r"[\w-]+")
 FOLDER = re.compile(r"\w[\w.-]{0,62}")  # in UTF-8 a letter may take four bytes, and a folder's name has 255 at most
 TAKEN = ("folds.json", "leaks.csv")  # files beside the folders of folds
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+ABOUT = About(
+    source="a table of the user's own",
+    language=None,
+    licence="of-the-data-owner",
+    facts="Only who made the table knows what it holds: describe it here before you pass the model on.",
+    terms="The owner of the recordings and the people who speak in them decide what may be done with a model that was "
+    "trained on them. Ask before you pass the model on.",
+    labels={  # where a table uses these names
+        **{"ang": "anger", "dis": "disgust", "exc": "excitement", "fea": "fear", "fru": "frustration"},
+        **{"hap": "happiness", "neu": "neutral", "sad": "sadness", "sur": "surprise"},
+    },
+)
 
 
 def read(data: Path | None, partial: bool = False) -> Corpus:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.corpora import Corpus
+from local.corpora import About, Corpus
 from local.corpora.faults import Fault, raise_faults
 from local.corpora.iemocap_release import EMOTION, Turn, examine, session_folders
 from local.corpora.manifest import COLUMNS, DATA_ROOT
@@ -62,6 +62,16 @@ FACTS = Facts(
         "sad impro": 608,
         "sad script": 476,
     },
+)
+ABOUT = About(
+    source=FACTS.source,
+    language="en",
+    licence="iemocap-release-agreement",
+    facts="Ten actors in five sessions, in English, improvising and playing scenes; labels are a vote of listeners, "
+    "and `exc` (excitement) counts as `hap`.",
+    terms="IEMOCAP is given for research, under an agreement with its owners (https://sail.usc.edu/iemocap/). These "
+    "weights are derived from it: use them and pass them on only as your own agreement allows.",
+    labels={"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"},
 )
 
 GIVE_ROOT = "give the folder that holds Session1 to Session5: --data /path/to/IEMOCAP_full_release"

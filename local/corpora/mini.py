@@ -33,7 +33,7 @@ from local.core.errors import UserError
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
-from local.corpora import Corpus, espeak, iemocap
+from local.corpora import About, Corpus, espeak, iemocap
 from local.text.normalise import NOISE_TAG
 
 DEFAULT_FOLDS = ("01F", "02M")
@@ -97,6 +97,16 @@ FACTS = iemocap.Facts(
     styles={"impro": 240, "script": 240},
     folds=dict.fromkeys(VOICES, 48),
     merged={"hap": 70, "exc": 50},
+)
+ABOUT = About(
+    source=FACTS.source.removeprefix("mini: "),
+    language="en",
+    licence="synthetic-mini-corpus",
+    facts="No human speaks: espeak-ng's voices vary rate, pitch and loudness. **The model shows that the pipeline "
+    "works, and is of no use on real speech.**",
+    terms="The sentences are this project's, under its licence (Apache 2.0), and the voices espeak-ng's, a program "
+    "under GPL-3.0.",
+    labels=iemocap.ABOUT.labels,
 )
 
 NOISES = ("{LG}", "{BR}", "[BREATHING]")

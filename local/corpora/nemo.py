@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.corpora import Corpus
+from local.corpora import About, Corpus
 from local.corpora.faults import Fault, raise_faults
 from local.corpora.manifest import COLUMNS
 from local.corpora.rows import Row, gather, rows
@@ -38,6 +38,15 @@ EMOTIONS = {
     "surprised": "sur",
 }
 GENDERS = {"female": "F", "male": "M"}
+ABOUT = About(
+    source=SOURCE,
+    language="pl",
+    licence="cc-by-nc-sa-4.0",
+    facts="Nine actors in Polish; each speaks the same 90 sentences, in an emotion that was asked for.",
+    terms="nEMO is under CC BY-NC-SA 4.0: name its author, no commercial use, share under the same terms. Whether "
+    "weights are an adaptation of recordings is not settled; here they are treated as one.",
+    labels={label: word for word, label in EMOTIONS.items()} | {"sur": "surprise"},
+)
 
 
 def read(data: Path | None, partial: bool = False) -> Corpus:

@@ -1,7 +1,7 @@
 """The model card: README.md of an exported model, as the Hugging Face hub shows it.
 
-No score stands on it that is not in the experiment's folds.csv or summary.csv. Names come from anywhere: all
-that is put into the template is escaped, unless it is `Markup`, which was made here.
+All its scores are in the experiment's folds.csv or summary.csv. Names come from anywhere: whatever enters the
+template is escaped, unless it is `Markup`, which was made here.
 """
 
 from __future__ import annotations
@@ -9,99 +9,41 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 import pandas as pd
 from huggingface_hub import ModelCardData
 from markupsafe import Markup
 
+from local import corpora
 from local.config import hparams
-from local.corpora import iemocap, mini, nemo
+from local.corpora import About
 from local.encoders import description
 from local.inference.model_folder import Model
-from local.pages.markdown import BY_WORDS, HEADS, code, percent, prose
-from local.pages.markdown import table as table_lines
+from local.pages.markdown import code, percent, prose
+from local.pages.tables import Table, columns, interval_source, score_table
 from local.scoring.scored import Experiment
+from local.scoring.stats import RATES
 from local.splits import protocols
 
-SCORES = {"wa": "accuracy", "ua": "recall", "f1": "f1", "wer": "wer", "cer": "cer"}  # and the hub's names of them
-OF_TEXT = ("wer", "cer")
-EMOTIONS = {
-    **{"ang": "anger", "dis": "disgust", "exc": "excitement", "fea": "fear", "fru": "frustration"},
-    **{"hap": "happiness", "neu": "neutral", "sad": "sadness", "sur": "surprise"},
-}
-VALUES = {  # what the values of a training mean; others stand without words
-    "freeze": "True: nothing of the encoder learned",
-    "freeze_cnn": "True: its CNN did not learn",
+HUB_METRICS = {"accuracy": True, "recall": True, "f1": True, "wer": False, "cer": False}  # and whether of emotions
+VALUES = {  # what the values of a training mean; the others explain themselves
+    "freeze": "True: the encoder was not trained",
+    "freeze_cnn": "True: its CNN was not trained",
     "pooling": "over the frames of an utterance",
     "alpha": "weight of the CTC task",
-    "token_type": "what the CTC head spells with",
-    "vocab_size": "pieces, where it spells with unigrams",
-    "epochs": "passes over the training part",
+    "token_type": "the CTC head's tokens",
+    "vocab_size": "number of tokens, if they are unigrams",
+    "epochs": "passes over the training set",
     "batch_size": "utterances per update",
     "lr": "highest learning rate",
     "head_lr": "that of the two heads",
     "warmup": "share of the updates",
     "max_grad_norm": "at which gradients are clipped",
 }
-UNSAID = {
-    "encoder",
-    "eval_precision",
-    *hparams.RUNTIME,
-    *hparams.SET_BY_PIPELINE,
-    *hparams.SIZES,
-}  # do not change what is learned
-
-
-class _Data(NamedTuple):
-    """What a card says of a corpus; `licence` as the hub names it, or a name of our own."""
-
-    source: str
-    language: str | None
-    licence: str
-    facts: str
-    terms: str
-
-
-OWN = _Data(
-    "a table of the user's own",
-    None,
-    "of-the-data-owner",
-    "What it holds is known to who made the table; it is to be described here before the model is passed on.",
-    "Whoever owns the recordings, and those who speak in them, say what may be done with weights made of them. "
-    "Ask before the model is passed on.",
-)
-DATA = {
-    "iemocap": _Data(
-        iemocap.FACTS.source,
-        "en",
-        "iemocap-release-agreement",
-        "Ten actors in five sessions, in English, improvising and playing scenes; labels are a vote of listeners, and "
-        "`exc` (excitement) counts as `hap`.",
-        "IEMOCAP is given for research, under an agreement with its owners (https://sail.usc.edu/iemocap/). These "
-        "weights are derived from it: use them and pass them on only as your own agreement allows.",
-    ),
-    "nemo": _Data(
-        nemo.SOURCE,
-        "pl",
-        "cc-by-nc-sa-4.0",
-        "Nine actors in Polish; each speaks the same 90 sentences, in an emotion that was asked for.",
-        "nEMO is under CC BY-NC-SA 4.0: name its author, no commercial use, share under the same terms. Whether "
-        "weights are an adaptation of recordings is not settled; here they are treated as one.",
-    ),
-    "mini": _Data(
-        mini.FACTS.source.removeprefix("mini: "),
-        "en",
-        "synthetic-mini-corpus",
-        Markup(
-            "Nobody speaks here: espeak-ng's voices vary rate, pitch and loudness. **The model shows that the pipeline "
-            "works, and is of no use on real speech.**"
-        ),
-        "The sentences are this project's, under its licence (Apache 2.0), and the voices espeak-ng's, a program under "
-        "GPL-3.0.",
-    ),
-}
+# These do not change what is learned, or are said elsewhere on the card.
+HIDDEN = {"encoder", "eval_precision", *hparams.RUNTIME, *hparams.SET_BY_PIPELINE, *hparams.SIZES}
 
 
 def render(model: Model, experiment: Experiment | None, contents: dict[str, str], notes: list[str]) -> str:
@@ -123,19 +65,19 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
     Markdown behind a YAML front matter.
     """
     origin, member = model.provenance, model.members[0]
-    data = DATA.get(origin["corpus"], OWN)
+    about = corpora.about(origin["corpus"])
     alpha = member.settings().get("alpha")
     spelled = alpha != 0
     content = {
-        "front_matter": Markup(_front_matter(data, spelled)),
+        "front_matter": Markup(_front_matter(about, spelled)),
         "origin": origin,
-        "data": data,
+        "about": about,
         "alpha": alpha,
         "spelled": spelled,
         "system": sys.modules[type(member).__module__].__doc__.splitlines()[0],
         "encoder": description(member.encoder)[0]["model_type"],
         "parameters": f"{sum(weight.numel() for weight in model.system.parameters()):,}",
-        "labels": {label: EMOTIONS.get(label) for label in model.labels},
+        "labels": {label: about.labels.get(label) for label in model.labels},
         "max_seconds": f"{model.max_seconds:.1f}",
         "members": len(model.members),
         "contents": contents,
@@ -146,8 +88,7 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "runs": _runs(origin),
         "experiment": experiment,
         "figures": _figures(origin, experiment) if experiment else None,
-        "by_words": BY_WORDS,
-        "training": _training(experiment.values) if experiment else None,
+        "training": _training(experiment.values).markdown() if experiment else None,
     }
     return _template().render(content)
 
@@ -162,68 +103,54 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"code": code, "percent": percent}
+    environment.filters |= {"code": code, "percent": percent, "lines": lambda lines: Markup("\n".join(lines))}
     return environment.get_template("card.md.j2")
 
 
-def _front_matter(data: _Data, spelled: bool) -> str:
-    known = data.licence.startswith("cc-")
+def _front_matter(about: About, spelled: bool) -> str:
+    known = about.licence.startswith("cc-")
     tags = ["speech-emotion-recognition", "audio-classification", "automatic-speech-recognition"]
     return ModelCardData(
-        language=data.language,
+        language=about.language,
         library_name="ser-mtl",
-        license=data.licence if known else "other",
-        license_name=None if known else data.licence,
+        license=about.licence if known else "other",
+        license_name=None if known else about.licence,
         pipeline_tag="audio-classification",
         tags=tags if spelled else tags[:-1],
-        metrics=[metric for score, metric in SCORES.items() if spelled or score not in OF_TEXT],
+        metrics=[metric for metric, of_emotions in HUB_METRICS.items() if spelled or of_emotions],
     ).to_yaml()
 
 
 def _runs(origin: dict[str, Any]) -> list[dict[str, Any]]:
-    """Fold, epoch and folder of each run that the model was made of, the last as a word of a shell."""
-    place = f"results/{origin['corpus']}/{origin['protocol']}/{origin['name']}/seed{origin['seed']}"
+    """Fold, epoch and folder of each run that the model was made of, the last quoted for a shell."""
+    seed = f"results/{origin['corpus']}/{origin['protocol']}/{origin['name']}/seed{origin['seed']}"
     return [
-        {"fold": fold, "epoch": epoch, "folder": Markup(" ".join(shlex.quote(f"{place}/{fold}").split()))}
+        {"fold": fold, "epoch": epoch, "folder": Markup(" ".join(shlex.quote(f"{seed}/{fold}").split()))}
         for fold, epoch in zip(origin["folds"], origin["epochs"], strict=True)
     ]
 
 
 def _figures(origin: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
-    """The table of the experiment's scores, and what of the model itself stands in it."""
+    """The table of the experiment's scores, and whether the model itself is in it."""
     summary, epochs = experiment.summary, dict(zip(origin["folds"], origin["epochs"], strict=True))
-    lines, own = [], []
+    weights, same = [], []
     for row in experiment.folds.to_dict("records"):
-        mark = ""
+        weights.append("")
         if row["seed"] == origin["seed"] and row["fold"] in epochs:
-            same = origin["averaged"] == 1 and row["epoch"] == epochs[row["fold"]]
-            mark = ("member" if len(epochs) > 1 else "**this model**") if same else "its fold, other weights"
-            own.append(same)
-        scores = (percent(row[score]) for score in SCORES)
-        lines.append([row["seed"], code(row["fold"]), row["n"], *scores, row["epoch"], mark])
-    pooled = (percent(summary[score]) for score in SCORES)
-    bounds = [[percent(summary[f"{score}_{end}"]) for end in ("low", "high")] for score in SCORES]
-    spans = ("–" if bound == ["–", "–"] else " to ".join(bound) for bound in bounds)
-    lines.append(["", f"**pooled, {summary['folds']} folds**", summary["n"], *pooled, "", ""])
-    lines.append(["", "95 % interval", "", *spans, "", ""])
-    heads = ["seed", "fold", "utterances", *(f"{HEADS[score]}, %" for score in SCORES), "epoch", "weights"]
+            same.append(origin["averaged"] == 1 and row["epoch"] == epochs[row["fold"]])
+            this = "member" if len(epochs) > 1 else Markup("**this model**")
+            weights[-1] = this if same[-1] else "its fold, other weights"
     present, known = summary["folds"].split("/")
     return {
-        "table": _table(heads, lines),
+        "table": score_table(experiment.folds, summary, RATES, weights).markdown(),
         "partial": present != known,
-        "tested": len(own) == len(epochs),
-        "same": all(own),
+        "tested": len(same) == len(epochs),
+        "same": all(same),
         "summary": summary,
-        "interval": pd.notna(summary["wa_low"]),
+        "interval": interval_source(summary) if pd.notna(summary["wa_low"]) else None,
     }
 
 
-def _training(values: dict[str, Any]) -> Markup:
-    shown = {key: value for key, value in values.items() if key not in UNSAID}
-    return _table(
-        ["key", "value", "what"], [[code(key), code(value), VALUES.get(key, "")] for key, value in shown.items()]
-    )
-
-
-def _table(heads: list[str], rows: list[list[Any]]) -> Markup:
-    return Markup("\n".join(table_lines(heads, [[str(cell).replace("|", r"\|") for cell in row] for row in rows])))
+def _training(values: dict[str, Any]) -> Table:
+    rows = [[code(key), code(value), VALUES.get(key, "")] for key, value in values.items() if key not in HIDDEN]
+    return Table("The values of the training.", columns(["key", "value", "meaning"], []), rows)

@@ -1,4 +1,4 @@
-"""A trained fold, or the folds of a seed as an ensemble, written as one folder that loads in four ways."""
+"""Write a trained fold, or the folds of a seed as an ensemble, as one folder that loads in four ways."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from local.experiment.job import Job
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.scoring import scored
-from local.scoring.scored import Experiment
 from local.training.environment import cpu_name
 
 logger = logging.getLogger(__name__)
 
-MEASURED = 100  # utterances on which the cost of 8 bits is measured
+MEASURED = 100  # utterances to measure the cost of 8 bits on
 CONTENTS = {
     "config.json": "what the model is; with `model.safetensors` read by `local.inference.recognizer.EmotionRecognizer`",
     "model.safetensors": "its weights, for anything that reads safetensors",
     "emotion": "`transformers.AutoModelForAudioClassification`",
     "ctc": "`transformers.AutoModelForCTC`",
     "model.onnx": "onnxruntime: `wavs` and `lengths` in, `emotion`, `tokens` and `n_frames` out",
-    "model.onnx.data": "weights of `model.onnx`, which are too many for one file",
-    "model.int8.onnx": "the same as `model.onnx` with weights of 8 bits",
+    "model.onnx.data": "weights of `model.onnx`, too large for one file",
+    "model.int8.onnx": "`model.onnx` with weights of 8 bits",
     "model.int8.onnx.data": "weights of `model.int8.onnx`",
 }
 
@@ -59,22 +58,23 @@ def export(run: Path, out: Path, average: int = 1, of_folds: bool = False, int8:
 
 
 def _write(folder: Path, model: Model, runs: list[Path], int8: bool) -> None:
-    """Write all that an export holds."""
     model_folder.write(folder, model)
-    model_folder.read(folder)  # what would be refused later is refused now
+    model_folder.read(folder)  # refuse now what would be refused later
     notes = huggingface.write(folder, model) + onnx.write(folder / "model.onnx", model)
     if int8 and (folder / "model.onnx").exists():
         onnx.quantize(folder / "model.onnx", folder / "model.int8.onnx")
         notes.append(_cost_of_int8(folder, runs))
     contents = {name: line for name, line in CONTENTS.items() if (folder / name).exists()}
-    text = card.render(model, _scored(runs[0].parents[1]), contents, notes)
+    experiment = runs[0].parents[1]
+    scored_experiment = scored.load(experiment) if (experiment / "summary.csv").exists() else None
+    text = card.render(model, scored_experiment, contents, notes)
     (folder / "README.md").write_text(text, encoding="utf-8")
     for note in notes:
         logger.info(note)
 
 
 def _cost_of_int8(folder: Path, runs: list[Path]) -> str:
-    """Measure on utterances of the first fold's test part what 8 bits cost and gain."""
+    """Measure on utterances of the first fold's test set what 8 bits cost and gain."""
     job = Job.of_run(runs[0])
     utterances = Utterances.of(
         job.manifests / "test.csv", AudioStore.of(*job.options.audio()), job.labels, job.tokenizer
@@ -84,43 +84,30 @@ def _cost_of_int8(folder: Path, runs: list[Path]) -> str:
     for index, wav in (utterances[index] for index in chosen):
         batches.append((wav[None].numpy(), np.array([len(wav)]), [job.labels[utterances.emotions[index]]]))
     files = (folder / name for name in ("model.onnx", "model.int8.onnx"))
-    found = onnx.cost(*files, batches, threads=torch.get_num_threads())
+    cost = onnx.cost(*files, batches, threads=torch.get_num_threads())
     # The other members of an ensemble were trained on these utterances: their UA would mislead.
-    ua = f"UA is {100 * found['ua_int8']:.2f} % instead of {100 * found['ua']:.2f} %; " if len(runs) == 1 else ""
+    ua = f"UA is {100 * cost['ua_int8']:.2f} % instead of {100 * cost['ua']:.2f} %; " if len(runs) == 1 else ""
     return (
-        f"With 8 bits, {found['n']} utterances of fold {job.fold}'s test part: {found['agreement']:.1%} have the same "
-        f"emotion; {ua}a posterior moves by up "
-        f"to {found['largest_difference']:.3f}; {found['speed_int8']:.1f} instead of {found['speed']:.1f} s of audio "
-        f"a second, one utterance at a time ({cpu_name()}, {torch.get_num_threads()} threads)."
+        f"With 8 bits, on {cost['n']} utterances of fold {job.fold}'s test set: {cost['agreement']:.1%} get the same "
+        f"emotion; {ua}a posterior changes by up to {cost['largest_difference']:.3f}; the speed is "
+        f"{cost['speed_int8']:.1f} instead of {cost['speed']:.1f} s of audio per second, one utterance at a time "
+        f"({cpu_name()}, {torch.get_num_threads()} threads)."
     )
 
 
-def _scored(folder: Path) -> Experiment | None:
-    """The experiment that a run belongs to, if stage 4 has scored it."""
-    return scored.load(folder) if (folder / "summary.csv").exists() else None
-
-
 def _put_in_place(partial: Path, out: Path) -> None:
+    old = partial.with_suffix(".old")
     if out.exists():
-        old = partial.with_suffix(".old")
         out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old)
-    else:
-        partial.rename(out)
+    partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def refuse_existing(out: Path, force: bool) -> None:
-    """Refuse to write over what stands there, unless it is an export and `force` is given.
-
-    Raises
-    ------
-    UserError
-        What stands there.
-    """
+    """Raise a UserError if `out` exists and is not empty, unless it is an export and `force` is given."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / model_folder.CONFIG).is_file():
-        raise UserError(f"{out} exists and is no export", "give a folder that is not there yet")
+        raise UserError(f"{out} exists and is no export", "give a folder that does not exist yet")
     if not force:
-        raise UserError(f"{out} exists", "--force to export anew, or another folder")
+        raise UserError(f"{out} exists", "--force to overwrite it, or give another folder")

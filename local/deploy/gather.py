@@ -1,4 +1,4 @@
-"""What is exported: the system of a run folder, or of several as one."""
+"""Load what is exported: the system of a run folder, or of several as one."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def load_trained(run: Path, average: int = 1) -> Model:
     run
         `results/<corpus>/<protocol>/<name>/seed<S>/<fold>`.
     average
-        1 takes the checkpoint that the test part was decoded with; K the mean weights of the K latest.
+        1 takes the checkpoint that the test set was decoded with; K the mean weights of the K latest.
 
     Raises
     ------
     UserError
-        It is no run folder, or was not trained to its end, or has not K checkpoints.
+        It is no run folder, its training has not ended, or it lacks K checkpoints.
     """
     job = Job.of_run(run)
     if not job.training().path.exists():
-        raise UserError(f"{run} was not trained to its end", "run stage 2 for it")
+        raise UserError(f"{run}: its training has not ended", "run stage 2 for it")
     values = hparams.build((run / "hyperparams.yaml").read_text(encoding="utf-8"))
     system = values["system"].eval().requires_grad_(False)
     checkpointer = WholeCheckpointer(run / "save")
@@ -61,7 +61,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
         "epochs": [max(checkpoint.meta["epoch"] for checkpoint in checkpoints)],
         "averaged": average,
         "commit": read_environment(run)["commit"],
-        # A folder's place on this machine is nobody else's business.
+        # The path of a folder on this machine stays private.
         "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
     }
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
@@ -69,19 +69,19 @@ def load_trained(run: Path, average: int = 1) -> Model:
 
 
 def load_ensemble(runs: list[Path], average: int = 1) -> Model:
-    """The mean of the models of several folds of one experiment; see `trained` for what is refused.
+    """The mean of the models of several folds of one experiment.
 
     Raises
     ------
     UserError
-        Besides: their tokens are pieces of words, and not the same.
+        As for `load_trained`; or their tokens are pieces of words, and differ.
     """
     models = [load_trained(run, average) for run in runs]
     first = models[0]
     tokens = first.tokens + sorted({token for model in models for token in model.tokens} - set(first.tokens))
     if any(set(model.tokens) != set(tokens) for model in models) and max(map(len, tokens[2:]), default=0) > 1:
         raise UserError(
-            f"the folds of {runs[0].parent} cut words into different pieces, which cannot be averaged",
+            f"the folds of {runs[0].parent} have different tokens, pieces of words, which cannot be averaged",
             "take --token_type char, or export one fold",
         )
     orders = [

@@ -1,10 +1,10 @@
-"""Folders that plain transformers loads, without this project and without code of their own.
+"""Folders that plain transformers loads, without this project and without remote code.
 
     emotion/    AutoModelForAudioClassification, AutoFeatureExtractor; pipeline("audio-classification")
     ctc/        AutoModelForCTC, AutoProcessor; pipeline("automatic-speech-recognition")
 
-transformers' head for a class has two linear layers and a mean over the true frames between them. The emotion
-head, which is linear too, is its first layer; its second is the identity.
+transformers' classification head is a linear layer, the mean over true frames, and a second linear layer. The
+emotion head is the first of them; the second is the identity.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from local.text.ctc import SPACE
 from local.text.tokenizer import BLANK, UNKNOWN
 
 EMOTION, CTC = "emotion", "ctc"
-SAME = 1e-4  # posteriors that differ by less are called the same
+SAME = 1e-4  # logits that differ by less count as the same
 
 
 def write(folder: Path, model: Model) -> list[str]:
-    """Write both folders into a folder, or remove what is there of them where transformers has no such model.
+    """Write both folders into a folder, or remove them where transformers has no such model.
 
     Parameters
     ----------
     folder
-        It is made if need be.
+        Created if missing.
     model
         On any device; in evaluation mode.
 
     Returns
     -------
-    Sentences for the reader: what transformers does otherwise, measured; or why there are no such folders.
+    Sentences for the reader: what transformers does differently, measured; or why there are no such folders.
     """
     folder.mkdir(parents=True, exist_ok=True)
     reason = _reason_against(model)
@@ -74,16 +74,16 @@ def _reason_against(model: Model) -> str | None:
     if isinstance(model.system, Ensemble):
         return without + "it has no model that averages several."
     if type(model.system) is not MultiTaskSystem:
-        return without + "it has no model of this kind."
+        return without + "it has no such model."
     if model.system.pooling != "mean":
-        return without + "its models take the mean over frames, this one the sum."
+        return without + "its models take the mean over frames, this one takes the sum."
     if not isinstance(model.system.encoder, WaveformEncoder):
-        return without + f"they are not made of a {model.system.encoder.model.config.model_type} encoder."
+        return without + f"it has none with a {model.system.encoder.model.config.model_type} encoder."
     return None
 
 
 def _write_emotion(folder: Path, model: Model) -> str:
-    """Write the classifier of utterances; what is to be known of it."""
+    """Write the classifier of utterances; return a note on it."""
     system, labels = model.system, model.labels
     classifier = _with_encoder(
         AutoModelForAudioClassification,
@@ -104,7 +104,7 @@ def _write_emotion(folder: Path, model: Model) -> str:
 
 
 def _write_ctc(folder: Path, model: Model) -> str:
-    """Write the recogniser of tokens; what is to be known of it."""
+    """Write the recogniser of tokens; return a note on it."""
     system = model.system
     recogniser = _with_encoder(
         AutoModelForCTC,
@@ -119,17 +119,17 @@ def _write_ctc(folder: Path, model: Model) -> str:
     _extractor(system.encoder).save_pretrained(folder)
     _save_tokenizer(folder, model.tokens)
     note = (
-        f"Where `{CTC}` hears two word boundaries in a row, its text has two spaces between the words; "
+        f"`{CTC}` writes two spaces where it predicts two word boundaries in a row; "
         "`' '.join(text.split())` is this model's transcript."
     )
     if any(SPACE in token and token != SPACE for token in model.tokens):
-        note += " It times tokens (`char`), but not words, which begin within a token."
+        note += " It gives times of tokens (`char`), not of words, because words begin within a token."
     return note
 
 
 def _with_encoder(auto: type, encoder: Encoder, **settings: object) -> PreTrainedModel:
-    """Make a model of transformers with a copy of the encoder's weights and heads of its own."""
-    # Made anew: the encoder's own configuration and modules have been changed for the sake of speed.
+    """Make a model of transformers with a copy of the encoder's weights and new heads."""
+    # From the description, because the encoder's own modules were replaced by faster ones.
     config, _ = description(encoder)
     model = auto.from_config(AutoConfig.for_model(**config | settings)).eval()
     model.base_model.load_state_dict(encoder.model.state_dict())
@@ -137,7 +137,7 @@ def _with_encoder(auto: type, encoder: Encoder, **settings: object) -> PreTraine
 
 
 def _extractor(encoder: WaveformEncoder) -> Wav2Vec2FeatureExtractor:
-    """Make what prepares waveforms; with its mask, padding is left out of attention and of the mean."""
+    """Make the feature extractor; with its mask, attention and the mean ignore padding."""
     return Wav2Vec2FeatureExtractor(
         sampling_rate=SAMPLE_RATE, padding_value=0.0, do_normalize=encoder.normalise, return_attention_mask=True
     )
@@ -145,8 +145,8 @@ def _extractor(encoder: WaveformEncoder) -> Wav2Vec2FeatureExtractor:
 
 def _save_tokenizer(folder: Path, tokens: list[str]) -> None:
     """Write a tokenizer that decodes as `local.text.ctc` does, but for several spaces in a row."""
-    # It joins what stands in its vocabulary, | as a space: once loaded, it knows no other delimiter. No token
-    # is |, since transcripts have none. The unknown symbol, which says nothing, stands there as nothing.
+    # Once loaded, it takes | as a space and knows no other delimiter; transcripts have no |. The unknown symbol is
+    # decoded as nothing.
     pieces = ["|" if token == SPACE else token.replace(SPACE, " ") for token in tokens]
     pieces[UNKNOWN : UNKNOWN + 1] = [""]
     path = folder / "vocab.json"
@@ -164,10 +164,10 @@ def _save_tokenizer(folder: Path, tokens: list[str]) -> None:
 
 
 def _note_on_batches(classifier: PreTrainedModel, extractor: Wav2Vec2FeatureExtractor) -> str:
-    """What a padded batch does to the classifier's logits, measured: its posteriors may be too sure to show it."""
+    """Measure what a padded batch does to the logits; posteriors close to 1 would hide it."""
     noise = np.random.default_rng(1)
     times = [np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE for seconds in (3, 1)]
-    # It comes and goes four times a second, as syllables do.
+    # Four bursts a second, like syllables.
     wavs = [0.1 * np.sin(4 * np.pi * time) * noise.normal(size=len(time)) for time in times]
 
     def logits(wavs: list[np.ndarray]) -> Tensor:
@@ -179,9 +179,9 @@ def _note_on_batches(classifier: PreTrainedModel, extractor: Wav2Vec2FeatureExtr
         difference = (logits(wavs) - alone).abs().max().item()
     if difference < SAME:
         within = f"{max(difference, 1e-6):.0e}"
-        return f"In a padded batch of transformers an utterance has the logits that it has alone, to {within}."
+        return f"In a padded batch of transformers an utterance has the same logits as alone, to {within}."
     through = "group norm" if getattr(classifier.config, "feat_extract_norm", "") == "group" else "convolutions"
     return (
-        f"In a padded batch of transformers padding reaches the utterances through the encoder's {through}: "
-        f"logits of 1 s and 3 s of noise moved by up to {difference:.1g}, so give it one utterance at a time."
+        f"In a padded batch of transformers, padding changes the result through the encoder's {through}: "
+        f"logits of 1 s and 3 s of noise changed by up to {difference:.1g}, so give it one utterance at a time."
     )

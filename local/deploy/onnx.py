@@ -3,10 +3,10 @@
     wavs      [B, N] float32    16 kHz, zero beyond each utterance's end; as recorded: the graph normalises
     lengths   [B] int64         samples of each utterance
     emotion   [B, C] float32    logits
-    tokens    [B, T, V] float32 logits per frame; what lies beyond an utterance's last true frame is undefined
+    tokens    [B, T, V] float32 logits per frame, undefined beyond an utterance's last true frame
     n_frames  [B] int64         true frames of each utterance
 
-Its metadata hold as JSON what these mean: `labels`, `tokens`, `sample_rate`, `seconds_per_frame`.
+Its metadata hold, as JSON, `labels`, `tokens`, `sample_rate` and `seconds_per_frame`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from local.scoring.metrics import emotion_scores
 from local.systems import Outputs
 
 AXES = {"wavs": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}}
-TRACED = (16001, 9001, 5003)  # samples; unlike each other, that none is taken for another
+TRACED = (16001, 9001, 5003)  # samples; different, so that the exporter does not take two sizes for one
 ANY_SIZE = 2**40
 ROUNDS = 5  # of timing
 
@@ -45,25 +45,31 @@ ROUNDS = 5  # of timing
 def write(path: Path, model: Model) -> list[str]:
     """Write a model as an ONNX file; its results are those of the model to 1e-4.
 
-    Weights of more than 1.5 GB lie beside it, in `<path>.data`, because a file of ONNX holds 2 GB.
+    Weights of more than 1.5 GB go to `<path>.data`, because an ONNX file holds at most 2 GB.
 
     Parameters
     ----------
     path
-        The file.
+        The file; removed if the model cannot be exported.
     model
         On the CPU, in evaluation mode.
 
     Returns
     -------
-    Sentences for the reader: what to know of the file, or why there is none, in which case an old one is removed.
+    Sentences for the reader: what to know of the file, or why there is none.
     """
     encoder = model.system.encoder
     if isinstance(encoder, FilterbankEncoder):
         _remove(path)
         return ["There is no ONNX file: the filter banks of w2v-BERT are computed outside of the graph."]
     program = _traced(model)
-    program.model.metadata_props.update({key: json.dumps(value) for key, value in _metadata(model).items()})
+    metadata = {
+        "labels": model.labels,
+        "tokens": model.tokens,
+        "sample_rate": SAMPLE_RATE,
+        "seconds_per_frame": encoder.seconds_per_frame,
+    }
+    program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
     _put(path, program.save)
     notes = []
     if encoder.max_samples is not None:
@@ -79,34 +85,24 @@ def _traced(model: Model) -> torch.onnx.ONNXProgram:
     wavs = torch.zeros(len(TRACED), max(TRACED))
     free = {name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in AXES.items()}
     with torch.no_grad(), _quiet():
-        # torch.onnx, left to export by itself, would take Whisper's slices for slices of unknown size, and fail.
+        # torch.onnx.export alone takes Whisper's slices for slices of unknown size, and fails.
         exported = torch.export.export(model.system, (wavs, lengths), dynamic_shapes=free)
         program = torch.onnx.export(
             exported, input_names=list(AXES), output_names=Outputs._fields, dynamic_shapes=AXES, verbose=False
         )
-    # The weights of the positional convolution, which would be normalised anew at each run.
+    # Folds the weight norm of the positional convolution, which would be computed at each run.
     optimizer.optimize(program.model, input_size_limit=ANY_SIZE, output_size_limit=ANY_SIZE)
-    ClearMetadataAndDocStringPass()(program.model)  # they name the files of this machine
-    program.model.graph.outputs[1].shape[1] = "frames"  # a long term of samples otherwise
+    ClearMetadataAndDocStringPass()(program.model)  # they name files of this machine
+    program.model.graph.outputs[1].shape[1] = "frames"  # otherwise a long expression of samples
     return program
 
 
-def _metadata(model: Model) -> dict[str, object]:
-    return {
-        "labels": model.labels,
-        "tokens": model.tokens,
-        "sample_rate": SAMPLE_RATE,
-        "seconds_per_frame": model.system.encoder.seconds_per_frame,
-    }
-
-
 def quantize(path: Path, out: Path) -> None:
-    """Write an ONNX file anew, with the weights of its matrix products in 8 bits and a scale for each column.
+    """Write a copy of an ONNX file with the weights of its matrix products in 8 bits, with a scale per column.
 
-    One bit is left unused: without it, processors that have AVX2 but not VNNI saturate. Convolutions keep their
-    weights. Seen for a wav2vec2-base with random weights on one thread with AVX-512 VNNI: matrix products alone
-    make it 1.5 times as fast; with convolutions as well it is half as fast as it was, and tokens change three
-    times as often.
+    One bit is left unused, because CPUs with AVX2 but without VNNI saturate otherwise. Convolutions keep their
+    weights: on a wav2vec2-base with random weights (one thread, AVX-512 VNNI), quantized matrix products make it
+    1.5 times as fast, while convolutions as well make it half as fast and change tokens three times as often.
     """
     with _quiet():
         _put(
@@ -124,14 +120,14 @@ def quantize(path: Path, out: Path) -> None:
 
 
 class Runner:
-    """Runs an ONNX file on the processor.
+    """Runs an ONNX file on the CPU.
 
     Parameters
     ----------
     path
         What `write` or `quantize` wrote.
     threads
-        As many as there are cores where it is None.
+        None takes one per core.
 
     Attributes
     ----------
@@ -147,7 +143,7 @@ class Runner:
         self.labels: list[str] = json.loads(self._session.get_modelmeta().custom_metadata_map["labels"])
 
     def __call__(self, wavs: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
-        """[B, N] float32 waveforms, [B] samples -> what the module's docstring says, by name."""
+        """[B, N] float32 waveforms, [B] samples -> the outputs in the module's docstring, by name."""
         values = self._session.run(self._names, {"wavs": wavs, "lengths": lengths.astype(np.int64)})
         return dict(zip(self._names, values, strict=True))
 
@@ -171,16 +167,8 @@ def cost(
 
     Returns
     -------
-    n
-        Utterances.
-    agreement
-        Share of them for which both say the same emotion.
-    ua, ua_int8
-        Unweighted accuracy of both.
-    largest_difference
-        Of a posterior.
-    speed, speed_int8
-        Seconds of audio a second of both; the median of rounds in turn.
+    `n` utterances; `agreement`, the share of them with the same emotion; `ua`, `ua_int8`; `largest_difference`
+    of a posterior; `speed`, `speed_int8` in seconds of audio per second, the median of alternating rounds.
     """
     batches = list(batches)
     runners = [Runner(path, threads) for path in (exact, quantized)]
@@ -204,7 +192,7 @@ def cost(
 
 
 def _speeds(runners: list[Runner], batches: list[tuple[np.ndarray, np.ndarray, Sequence[str]]]) -> list[float]:
-    """Seconds of audio a second of each, all of which have run already."""
+    """Seconds of audio per second of each runner, after a first run."""
     seconds = np.empty((ROUNDS, len(runners)))
     for taken in seconds:
         for place, runner in enumerate(runners):
@@ -217,7 +205,7 @@ def _speeds(runners: list[Runner], batches: list[tuple[np.ndarray, np.ndarray, S
 
 
 def _data(path: Path) -> Path:
-    """Where the weights of a file lie that is too large; by this name torch and onnxruntime write them."""
+    """The file of the weights beside a file that is too large, as torch and onnxruntime name it."""
     return path.with_name(path.name + ".data")
 
 
@@ -227,7 +215,7 @@ def _remove(path: Path) -> None:
 
 
 def _put(path: Path, save: Callable[[Path], object]) -> None:
-    """Write a file, and the weights beside it if there are any, so that the file is whole or absent."""
+    """Write a file, and its weights beside it if there are any, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         temporary = Path(folder) / path.name
@@ -240,7 +228,7 @@ def _put(path: Path, save: Callable[[Path], object]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep from the user what the exporters say of their own insides."""
+    """Suppress the exporters' warnings on their own internals."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)

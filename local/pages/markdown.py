@@ -1,33 +1,32 @@
-"""Text that comes from anywhere, inside Markdown: shown, and nothing else."""
+"""Text from anywhere inside Markdown, shown and without effect; and figures as text."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
 HEADS = {"wa": "WA", "ua": "UA", "f1": "F1", "wf1": "weighted F1", "wer": "WER", "cer": "CER", "ece": "ECE"}
 HEADS |= {"brier": "Brier"}
-BY_WORDS = {
-    "speaker": "whole speakers",
-    "recording": "whole recordings, as there are too few speakers: it does not say how others would differ",
-    "utterance": "single utterances, as there are too few speakers and recordings: it says nothing of others",
-}
+# An underscore between letters or digits has no effect (CommonMark 6.2), and names have many.
+ACTIVE = re.compile(r"(?<=[^\W_])_+(?=[^\W_])|([\\`*_\[\]<>&|~$#])")
+INLINE = MarkdownIt("zero").enable(["backticks", "emphasis", "escape"])
 
 
 def prose(text: Any) -> Markup:
     r"""Show text as it is, on one line: no Markdown in it counts but code between single backticks.
 
-    >>> prose("<b> of `a_b`")
-    Markup('\\<b\\> of `a_b`')
+    >>> prose("<b> of `a_b` in a_b_")
+    Markup('\\<b\\> of `a_b` in a_b\\_')
     """
     if isinstance(text, Markup):
         return text
     parts = re.split(r"(?<!`)(`[^`]+`)(?!`)", re.sub(r"\s+", " ", str(text)))
-    parts[::2] = (re.sub(r"([\\`*_\[\]<>&|~$#])", r"\\\1", part) for part in parts[::2])
+    parts[::2] = (ACTIVE.sub(lambda at: f"\\{at[1]}" if at[1] else at[0], part) for part in parts[::2])
     return Markup("".join(parts))
 
 
@@ -43,6 +42,15 @@ def code(text: Any) -> Markup:
     return Markup(f"{fence}{blank}{text}{blank}{fence}")
 
 
+def inline(text: str) -> Markup:
+    r"""Turn a line of Markdown into HTML: code, emphasis and escapes count, all else is shown as it is.
+
+    >>> inline(r"**a < b**: `x & y`, \*c\*, [d](https://e)")
+    Markup('<strong>a &lt; b</strong>: <code>x &amp; y</code>, *c*, [d](https://e)')
+    """
+    return Markup(INLINE.renderInline(text))
+
+
 def percent(value: float | None) -> str:
     """Show a fraction in per cent with two digits, and a missing one as a dash."""
     return "–" if value is None or pd.isna(value) else f"{100 * value:.2f}"
@@ -50,9 +58,7 @@ def percent(value: float | None) -> str:
 
 def show(score: str, value: float | None) -> str:
     """Show a score: in per cent, but the Brier score as it is."""
-    if score != "brier":
-        return percent(value)
-    return "–" if value is None or pd.isna(value) else f"{value:.3f}"
+    return f"{value:.3f}" if score == "brier" and not pd.isna(value) else percent(value)
 
 
 def signed(value: float) -> str:
@@ -67,7 +73,7 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def table(heads: list[str], rows: list[list[object]]) -> list[str]:
-    """The lines of a Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return ["| " + " | ".join(str(cell) for cell in line) + " |" for line in lines]
+def table(heads: list[str], rows: Iterable[list[object]], numbers: Iterable[bool] = ()) -> list[str]:
+    """The lines of a Markdown table; `numbers` tells which columns are aligned to the right, none by default."""
+    rules = ["---:" if number else "---" for number in numbers] or ["---"] * len(heads)
+    return ["| " + " | ".join(map(str, line)) + " |" for line in (heads, rules, *rows)]

@@ -1,12 +1,12 @@
-"""The utterances that a model got wrong although it was sure: where to listen first."""
+"""The most confident mistakes of a model: where to listen first."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import jiwer
 import pandas as pd
+from rapidfuzz.distance import Levenshtein
 
 from local.corpora import manifest
 from local.scoring.predictions import POSTERIOR, labels
@@ -15,37 +15,8 @@ MOST = 50
 Words = list[tuple[str, bool]]  # each word, and whether it differs from the other transcript
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """One utterance whose emotion was taken for another.
-
-    Attributes
-    ----------
-    confidence
-        The posterior of the hypothesis.
-    posteriors
-        The posterior of each label.
-    said, heard
-        The reference and the greedy transcript, word by word.
-    audio
-        Absolute `file://` URI of the utterance on the machine that has the corpus.
-    """
-
-    id: str
-    speaker: str
-    seed: int
-    fold: str
-    reference: str
-    hypothesis: str
-    confidence: float
-    posteriors: dict[str, float]
-    said: Words
-    heard: Words
-    audio: str
-
-
-def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST) -> list[Mistake]:
-    """List the wrong hypotheses of the highest posteriors, the surest first, equals by ID and seed.
+def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST) -> list[dict[str, Any]]:
+    """List the wrong hypotheses with the highest posteriors, by posterior, then ID and seed.
 
     Parameters
     ----------
@@ -55,44 +26,35 @@ def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST)
         What `$data_root` stands for.
     most
         How many to list.
+
+    Returns
+    -------
+    The columns of `predictions`, and `confidence` (the posterior of the hypothesis), `posteriors` (by label), `spoken`
+    and `recognised` (the reference and the greedy transcript, word by word), and `audio` (absolute `file://` URI).
     """
     names = labels(predictions)
     wrong = predictions[predictions["emo"] != predictions["emo_hyp"]]
     confidence = wrong[[POSTERIOR + name for name in names]].max(axis=1)
     wrong = wrong.assign(confidence=confidence, path=manifest.resolve(wrong["wav"], data_root.absolute()))
     wrong = wrong.sort_values(["confidence", "ID", "seed"], ascending=[False, True, True]).head(most)
-    return [_mistake(row, names) for _, row in wrong.iterrows()]
-
-
-def _mistake(row: pd.Series, names: list[str]) -> Mistake:
-    said, heard = mark_differences(row["wrd"], row["wrd_hyp"])
-    return Mistake(
-        id=row["ID"],
-        speaker=row["spk_id"],
-        seed=row["seed"],
-        fold=row["fold"],
-        reference=row["emo"],
-        hypothesis=row["emo_hyp"],
-        confidence=row["confidence"],
-        posteriors={name: row[POSTERIOR + name] for name in names},
-        said=said,
-        heard=heard,
-        audio=Path(row["path"]).as_uri(),
-    )
+    mistakes = wrong.to_dict("records")
+    for row in mistakes:
+        row["posteriors"] = {name: row[POSTERIOR + name] for name in names}
+        row["spoken"], row["recognised"] = mark_differences(row["wrd"], row["wrd_hyp"])
+        row["audio"] = Path(row["path"]).as_uri()
+    return mistakes
 
 
 def mark_differences(reference: str, hypothesis: str) -> tuple[Words, Words]:
-    """Align two transcripts as the WER does, and tell which words of either are not in the other's place.
+    """Align two transcripts as the WER does, and mark the words that differ.
 
-    >>> marked("A B C", "A X C D")
+    >>> mark_differences("A B C", "A X C D")
     ([('A', False), ('B', True), ('C', False)], [('A', False), ('X', True), ('C', False), ('D', True)])
     """
-    said, heard = reference.split(), hypothesis.split()
-    if not said or not heard:
-        return [(word, bool(reference)) for word in said], [(word, bool(reference)) for word in heard]
-    ours, theirs = [True] * len(said), [True] * len(heard)
-    for chunk in jiwer.process_words(reference, hypothesis).alignments[0]:
-        if chunk.type == "equal":
-            ours[chunk.ref_start_idx : chunk.ref_end_idx] = [False] * (chunk.ref_end_idx - chunk.ref_start_idx)
-            theirs[chunk.hyp_start_idx : chunk.hyp_end_idx] = [False] * (chunk.hyp_end_idx - chunk.hyp_start_idx)
-    return list(zip(said, ours, strict=True)), list(zip(heard, theirs, strict=True))
+    words, others = reference.split(), hypothesis.split()
+    if not words:  # no reference, no error
+        return [], [(word, False) for word in others]
+    here, there = [True] * len(words), [True] * len(others)
+    for block in Levenshtein.opcodes(words, others).as_matching_blocks():
+        here[block.a : block.a + block.size] = there[block.b : block.b + block.size] = [False] * block.size
+    return list(zip(words, here, strict=True)), list(zip(others, there, strict=True))

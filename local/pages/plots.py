@@ -1,6 +1,6 @@
-"""The pictures of the report. Each function returns an SVG whose label says in words and numbers what it shows.
+"""The plots of the report: each function returns an SVG whose label gives its figures as text.
 
-Rates come as fractions and are shown in per cent. `name` is the picture's own within its page.
+Rates are given as fractions and shown in per cent. `name` is unique within the page.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from matplotlib.ticker import MaxNLocator
 from local.pages.svg import DASHES, HEAT, INK, MARKERS, MUTED, ON_HEAT, SERIES, picture
 
 LONGEST_LABEL = 18
-CHARACTERS = 50  # as many fit along a picture
-DARK_CELL = 0.7  # from this depth of colour on, a cell's number is light
+CHARACTERS = 50  # that fit along a plot
+DARK_CELL = 0.7  # a cell with more colour has a light number
 POINTS_IN_WORDS = 4
-HIGHEST_WER = 1.5  # a WER above 150 % leaves the picture, so that the rest can be seen
+HIGHEST_WER = 1.5  # the axis ends here, so that one high WER does not flatten the rest
 
 
 def fold_bars(name: str, folds: pd.DataFrame) -> str:
     """WA and UA of every fold as bars, with their intervals where there are any.
 
-    `folds` has the columns `fold,wa,wa_low,wa_high,ua,ua_low,ua_high`, and their order.
+    `folds` has the columns `fold,wa,wa_low,wa_high,ua,ua_low,ua_high`; the bars keep its order.
     """
     alt = "WA and UA of every fold, in per cent. " + " ".join(
         f"{row['fold']}: " + ", ".join(_with_interval(row, score) for score in ("wa", "ua")) + "."
@@ -112,16 +112,16 @@ LEARNING = {
 
 
 def learning(name: str, fold: str, epochs: pd.DataFrame, chosen: dict[int, int]) -> str:
-    """Accuracy and WER of one fold against epochs, lines of each seed.
+    """Accuracy and WER of one fold by epoch, for each seed.
 
-    `epochs` has `seed`, `epoch` and the columns of `LEARNING`, of which those without any figure are
-    left out; `chosen` is the epoch that was decoded, by seed.
+    `epochs` has `seed`, `epoch` and the columns of `LEARNING`; empty columns are left out. `chosen` is the
+    epoch that was decoded, by seed.
     """
     known = [column for column in LEARNING if epochs[column].notna().any()]
-    said = [f"{LEARNING[column][0]} of seed {seed}: {_curve_in_words(one.set_index('epoch')[column], column)}."
-            for seed, one in epochs.groupby("seed") for column in known]  # fmt: skip
-    told = "; ".join(f"{epoch} of seed {seed}" for seed, epoch in chosen.items())
-    alt = f"Fold {fold}, per cent against epochs. {' '.join(said)} Epoch chosen: {told}."
+    curves = [f"{LEARNING[column][0]} of seed {seed}: {_curve_in_words(one.set_index('epoch')[column], column)}."
+              for seed, one in epochs.groupby("seed") for column in known]  # fmt: skip
+    epochs_chosen = "; ".join(f"{epoch} of seed {seed}" for seed, epoch in chosen.items())
+    alt = f"Fold {fold}, per cent by epoch. {' '.join(curves)} Epoch chosen: {epochs_chosen}."
     with picture(name, alt, height=3.0) as drawn:
         axes = drawn.axes
         for seed, one in epochs.groupby("seed"):
@@ -132,16 +132,13 @@ def learning(name: str, fold: str, epochs: pd.DataFrame, chosen: dict[int, int])
                 axes.plot(one["epoch"], 100 * one[column], color=colour, linestyle=dashes, label=label)
             label = "epoch chosen" if first else None
             axes.axvline(chosen[seed], color=INK, linewidth=0.8, label=label, zorder=1)
-        axes.set(xlabel="epoch", ylabel="per cent")
-        axes.set_ylim(0, _top(epochs[known]))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _legend(axes, columns=3)
+        _by_epoch(axes, epochs[known], "per cent")
     return drawn.svg
 
 
 def lines(name: str, curves: dict[str, pd.Series], what: str) -> str:
-    """One line per key of `curves`, a fraction by epoch each, as in the paper's Figure 2; `what` names the fraction."""
-    alt = f"{what}, per cent against epochs. " + " ".join(
+    """One line per key of `curves`, a fraction by epoch, as in the paper's Figure 2; `what` names the fraction."""
+    alt = f"{what}, per cent by epoch. " + " ".join(
         f"{label}: {_curve_in_words(curve, what)}." for label, curve in curves.items()
     )
     with picture(name, alt, height=3.1) as drawn:
@@ -150,10 +147,7 @@ def lines(name: str, curves: dict[str, pd.Series], what: str) -> str:
             style = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
             marks = {"marker": MARKERS[place % len(MARKERS)], "markevery": max(1, len(curve) // 8)}
             axes.plot(curve.index, 100 * curve, label=label, **style, **marks)
-        axes.set(xlabel="epoch", ylabel=f"{what} (%)")
-        axes.set_ylim(0, _top(pd.DataFrame(curves)))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _legend(axes, columns=3)
+        _by_epoch(axes, pd.DataFrame(curves), f"{what} (%)")
     return drawn.svg
 
 
@@ -162,9 +156,12 @@ def _legend(axes: Axes, columns: int = 4) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)
 
 
-def _top(rates: pd.DataFrame) -> float:
-    """Where an axis of per cents ends: at 100, or with WERs above it higher."""
-    return 100 * min(max(1.0, float(rates.max().max())), HIGHEST_WER) + 2
+def _by_epoch(axes: Axes, rates: pd.DataFrame, what: str) -> None:
+    """Label the axes of curves by epoch; they end at 100 per cent, or higher for a WER above it."""
+    top = 100 * min(max(1.0, float(rates.max().max())), HIGHEST_WER) + 2
+    axes.set(xlabel="epoch", ylabel=what, ylim=(0, top))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _legend(axes, columns=3)
 
 
 def _short(label: str) -> str:

@@ -1,19 +1,17 @@
-"""report.html: everything that stage 4 found as one page that needs nothing beside it."""
+"""report.html: all results of stage 4 on one page that needs no other file."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from local.core.errors import UserError
 from local.pages import plots, tables
-from local.pages.markdown import HEADS, percent
+from local.pages.markdown import HEADS, inline, percent
 from local.pages.mistakes import most_confident
+from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
 from local.scoring import metrics, stats
 from local.scoring.breakdown import breakdown
@@ -22,32 +20,30 @@ from local.scoring.scored import Experiment
 KEY_FIGURES = ("wa", "ua", "f1", "wer")
 
 
-def render_report(own: Experiment, data_root: Path) -> str:
+def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
     """Write the page; the same experiment and siblings give the same bytes."""
     others, unreadable = siblings(own)
-    intervals = stats.intervals(own.predictions)
-    pairs, unlike = comparison(own, others)
+    pairs, mismatched = comparison(own, others)
     alphas = alpha_curves(own, others)
-    content = {
-        "words": read_results(own.folder / "RESULTS.md"),
-        "key_figures": key_figures(own, intervals),
-        "tables": {
-            "results": tables.results(own, intervals),
-            "classes": tables.classes(own.predictions),
-            "breakdown": tables.breakdown(breakdown(own.predictions), own.predictions),
-            "comparison": tables.comparison(pairs, own.predictions) if len(pairs) else None,
+    return template().render(
+        notes=notes,
+        key_figures=key_figures(own.summary),
+        tables={
+            "results": tables.score_table(own.scored_folds, own.summary),
+            "classes": tables.class_table(metrics.classes(own.predictions)),
+            "breakdown": tables.breakdown_table(breakdown(own.predictions)),
+            "comparison": tables.comparison_table(pairs, own=True) if len(pairs) else None,
         },
-        "pairs": len(pairs),
-        "pictures": pictures(own, alphas),
-        "learning": learning_pictures(own),
-        "summary": own.summary,
-        "alphas": alphas,
-        "unlike": unreadable | unlike,
-        "mistakes": most_confident(own.predictions, data_root),
-        "wrong": int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),
-        "spoken": bool(tables.scores_present(("wer",), own.predictions)),
-    }
-    return template().render(content)
+        pairs=len(pairs),
+        pictures=pictures(own, alphas),
+        learning=learning_pictures(own),
+        summary=own.summary,
+        alphas=alphas,
+        not_compared=unreadable | mismatched,
+        mistakes=most_confident(own.predictions, data_root),
+        wrong=int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),
+        spoken=bool(tables.known_scores(("wer",), own.summary)),
+    )
 
 
 def template() -> jinja2.Template:
@@ -59,57 +55,18 @@ def template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "inline": inline}
     return environment.get_template("page.html.j2")
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """Take from RESULTS.md its title, command, bullets and the key below its table: the page says the same.
-
-    Raises
-    ------
-    UserError
-        There is no such file.
-    """
-    if not path.exists():
-        raise UserError(f"there is no {path}", "run stage 4 first")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    tables = next((number for number, line in enumerate(lines) if line.startswith("|")), len(lines))
-    later = next((number for number, line in enumerate(lines) if line.startswith("## ")), len(lines))
-    return {
-        "title": next((line[2:] for line in lines if line.startswith("# ")), path.parent.name),
-        "command": next((line.strip() for line in lines if line.startswith("    ")), ""),
-        "facts": [inline(line[2:]) for line in lines if line.startswith("- ")],
-        "key": inline(" ".join(line for line in lines[tables:later] if line and not line.startswith(("|", "- ")))),
-    }
-
-
-def inline(text: str) -> Markup:
-    r"""Turn the little Markdown of a line (code, emphasis, what `prose` escapes) to HTML; escape the rest.
-
-    >>> inline("**a < b**: `x & y`")
-    Markup('<strong>a &lt; b</strong>: <code>x &amp; y</code>')
-    >>> inline(r"a \*\*b\*\* \<i\>")
-    Markup('a &#42;&#42;b&#42;&#42; &lt;i&gt;')
-    """
-
-    def shown(at: re.Match) -> str:
-        if at[1]:
-            return f"<code>{at[1]}</code>"
-        return "&" if at[2] == "&" else f"&#{ord(at[2])};"  # an & begins what was escaped already
-
-    html = re.sub(r"`([^`]+)`|\\([\\`*_\[\]&|~$#])", shown, str(escape(text)))
-    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html))
-
-
-def key_figures(own: Experiment, intervals: dict[str, tuple[float, float]]) -> list[tuple[str, str, str]]:
-    """Name, value and interval of the scores that stand first."""
-    shown = tables.scores_present(KEY_FIGURES, own.predictions)
-    return [(HEADS[score], percent(own.summary[score]), tables.span(intervals[score])) for score in shown]
+def key_figures(summary: pd.Series) -> list[tuple[str, str, str]]:
+    """Name, value and interval of the main scores."""
+    shown = tables.known_scores(KEY_FIGURES, summary)
+    return [(HEADS[score], percent(summary[score]), tables.interval(summary, score)) for score in shown]
 
 
 def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
-    """Every picture that there is once, by name."""
+    """The pictures that do not belong to a fold, by name."""
     counts, bins = metrics.confusion(own.predictions), metrics.reliability(own.predictions)
     drawn = {
         "folds": plots.fold_bars("folds", per_fold(own.predictions)),
@@ -127,11 +84,11 @@ def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
 
 def per_fold(predictions: pd.DataFrame) -> pd.DataFrame:
     """`fold,wa,wa_low,wa_high,ua,ua_low,ua_high` of every fold, all its seeds together, and of all folds pooled."""
-    parts = dict(iter(predictions.groupby("fold")))
-    if len(parts) > 1:
-        parts["pooled"] = predictions
+    test_sets = dict(iter(predictions.groupby("fold")))
+    if len(test_sets) > 1:
+        test_sets["pooled"] = predictions
     rows = []
-    for fold, tested in parts.items():
+    for fold, tested in test_sets.items():
         scores, intervals = metrics.emotion_scores(tested["emo"], tested["emo_hyp"]), stats.intervals(tested)
         row = {"fold": fold}
         for score in ("wa", "ua"):

@@ -1,6 +1,6 @@
-"""The experiments that stand beside one: same corpus, same protocol, another name.
+"""The other experiments of the same corpus and protocol.
 
-They are compared with it pair by pair, and those that differ in alpha alone draw the paper's Figure 2.
+Each is compared with the report's own; those that differ in alpha only are drawn as in the paper's Figure 2.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import pandas as pd
 
 from local.config import hparams
 from local.core.errors import UserError
-from local.scoring import scored, stats
-from local.scoring.comparison import TESTS, compare, mismatch_reason
+from local.scoring import scored
+from local.scoring.comparison import compare_pairs, mismatch_reason
 from local.scoring.scored import Experiment
 
-# What may differ between the lines of one figure: alpha, and the learning rates, as the paper
-# takes a smaller one at alpha 0.
+# What may differ between the lines of one figure: alpha, and the learning rates, smaller at alpha 0 in the paper.
 FREE = ("alpha", "lr", "head_lr", "seed", *hparams.RUNTIME)
 
 
 def siblings(own: Experiment) -> tuple[list[Experiment], dict[str, str]]:
-    """Read the scored experiments beside `own`, by name; and why one cannot be read, of those that cannot."""
-    found, unreadable = [], {}
+    """Read the other scored experiments, sorted by name; and by name why one cannot be read."""
+    readable, unreadable = [], {}
     for folder in sorted(own.folder.parent.iterdir()):
         if folder.name == own.folder.name or not (folder / "folds.csv").exists():
             continue
@@ -32,10 +31,10 @@ def siblings(own: Experiment) -> tuple[list[Experiment], dict[str, str]]:
         except UserError as error:
             unreadable[folder.name] = error.what
         except OSError as error:
-            unreadable[folder.name] = f"it is not whole: {error}"
+            unreadable[folder.name] = f"a file is missing or damaged: {error}"
         else:
-            found.append(other)
-    return found, unreadable
+            readable.append(other)
+    return readable, unreadable
 
 
 def comparison(own: Experiment, others: list[Experiment]) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -43,13 +42,11 @@ def comparison(own: Experiment, others: list[Experiment]) -> tuple[pd.DataFrame,
 
     Returns
     -------
-    The columns of `local.compare.compare`; and why another cannot be compared, of those that cannot.
+    See `local.scoring.comparison.compare_pairs`; and by name why another cannot be compared.
     """
     reasons = {other.name: mismatch_reason(own, other) for other in others}
-    pairs = [compare([own, other]) for other in others if not reasons[other.name]]
-    table = pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame()
-    corrected = {f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs}
-    return table.assign(**corrected), {name: reason for name, reason in reasons.items() if reason}
+    pairs = compare_pairs([(own, other) for other in others if not reasons[other.name]])
+    return pairs, {name: reason for name, reason in reasons.items() if reason}
 
 
 @dataclass
@@ -58,13 +55,13 @@ class AlphaCurves:
 
     Attributes
     ----------
-    accuracy, wer
-        Label of a line -> fractions, indexed by epoch; of validation where there is one. Without
-        validation the accuracy is that of training, and there is no WER.
     folds
-        The folds that every line is the mean of.
+        Every line is the mean over these.
+    accuracy, wer
+        Label of a line -> fractions by epoch, on the validation set; without one, accuracy is on the training
+        set, and there is no WER.
     left_out
-        Names of experiments with another alpha that do not belong in the figure, and why.
+        Experiments with another alpha that differ in more, and why, by name.
     """
 
     folds: list[str]
@@ -74,7 +71,7 @@ class AlphaCurves:
 
 
 def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
-    """Draw together the learning curves of `own` and of those others that differ from it in alpha."""
+    """Gather the learning curves of `own` and of those others that differ from it in alpha only."""
     curves = AlphaCurves(sorted(own.folds["fold"].unique()))
     if "alpha" not in own.values:  # another system may have no such weight
         return curves
@@ -82,7 +79,7 @@ def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
     for other in others:
         if other.values.get("alpha", own.values["alpha"]) == own.values["alpha"]:
             continue
-        if reason := _another_question(own, other, curves.folds):
+        if reason := _other_differences(own, other, curves.folds):
             curves.left_out[other.name] = reason
         else:
             lines.append(other)
@@ -91,21 +88,17 @@ def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
         label = f"alpha {line.values['alpha']:g}"
         if label in curves.accuracy:
             label += f" ({line.name})"
-        mean = mean_over_folds(line.epochs, curves.folds, [accuracy, "valid_wer"])
+        epochs = line.epochs[line.epochs["fold"].isin(curves.folds)]
+        of_folds = epochs.groupby(["fold", "epoch"])[[accuracy, "valid_wer"]].mean()  # over seeds
+        mean = of_folds.groupby("epoch").mean()
         curves.accuracy[label] = mean[accuracy]
         if mean["valid_wer"].notna().any():
             curves.wer[label] = mean["valid_wer"]
     return curves
 
 
-def mean_over_folds(epochs: pd.DataFrame, folds: list[str], columns: list[str]) -> pd.DataFrame:
-    """Mean over folds, each the mean of its seeds: `columns` by epoch."""
-    of_folds = epochs[epochs["fold"].isin(folds)].groupby(["fold", "epoch"])[columns].mean()
-    return of_folds.groupby("epoch").mean()
-
-
-def _another_question(own: Experiment, other: Experiment, folds: list[str]) -> str:
-    """Say why a line of `other` would not show what alpha does; empty if it would."""
+def _other_differences(own: Experiment, other: Experiment, folds: list[str]) -> str:
+    """Say what else than alpha differs; empty if nothing does."""
     if other.valid != own.valid:
         return f"its validation is {other.valid}, not {own.valid}"
     differing = [

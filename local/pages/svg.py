@@ -1,7 +1,7 @@
-"""Pictures as SVG that stands inside a page: in the page's colours and its font, the same bytes every time.
+"""Plots as inline SVG with the page's colours and font, the same bytes every time.
 
-matplotlib draws in the colours named here, each of which stands for a colour of the page's style
-sheet: so one picture reads well in dark and in light. No state of pyplot is touched.
+matplotlib draws with the colours named here; each is replaced by a colour of the page's style sheet, so that
+a plot is legible in dark and light mode. pyplot and its state are not used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PAGE_COLOURS = {
 } | {colour: f"var(--series-{number})" for number, colour in enumerate(SERIES)}
 MARKERS = "os^Dv*"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
-WIDTH = 5.0  # inches, 360 units of SVG: type of 9 units stays legible on a telephone
+WIDTH = 5.0  # inches, 360 units of SVG: 9-unit type is legible on a phone
 
 STYLE = {
     "svg.fonttype": "none",
@@ -58,7 +58,7 @@ STYLE = {
 
 
 class Picture:
-    """One picture: `axes` to draw on, and after the `with` block of `picture` its `svg`."""
+    """One plot: `axes` to draw on, and after the `with` block of `picture` its `svg`."""
 
     svg: str
 
@@ -73,14 +73,14 @@ class Picture:
 
 @contextmanager
 def picture(name: str, alt: str, height: float) -> Iterator[Picture]:
-    """Draw one picture.
+    """Draw one plot.
 
     Parameters
     ----------
     name
-        Begins every id within the picture; pictures of one page have different names.
+        Prefix of every id in the SVG; unique within the page.
     alt
-        What the picture shows, in words and numbers.
+        What the plot shows, as text.
     height
         Inches; the width is `WIDTH`.
     """
@@ -93,12 +93,12 @@ def picture(name: str, alt: str, height: float) -> Iterator[Picture]:
 
 
 def _inline(svg: str, name: str, alt: str) -> str:
-    """Make a file of matplotlib's a part of a page: no prologue, no metadata, no id that is not used."""
+    """Turn matplotlib's file into inline SVG, without prologue, metadata and unused ids."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     size = re.search(r'viewBox="([^"]*)"', svg).group(1)
     head = f'<svg viewBox="{size}" role="img" aria-label="{escape(alt)}">'
-    svg = re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)  # a backslash of the text is none of a pattern
+    svg = re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)  # a function, because the text may hold backslashes
     svg = svg.replace("xlink:href", "href")
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", svg)

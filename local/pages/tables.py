@@ -1,121 +1,176 @@
-"""The tables of the report, as text: per cent with two digits, a dash for what there is not."""
+"""The tables of RESULTS.md, report.html, the model card and `local.compare`, for Markdown and for HTML."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
-from local.pages.markdown import HEADS, SCORES, p_value, percent, show, signed
-from local.scoring import metrics
+from local.pages import markdown
+from local.pages.markdown import HEADS, p_value, percent, prose, show, signed
+from local.scoring import comparison
 from local.scoring.breakdown import shown_groups
-from local.scoring.scored import Experiment
+from local.scoring.metrics import SCORES
+from local.scoring.stats import RATES
 
-Interval = tuple[float, float]
-GROUP_SCORES = ("wa", "ua", "f1", "wer", "cer")
-COMPARED = ("wa", "ua", "wer")
 SECOND_TEST = {"wa": "p_mcnemar", "wer": "p_matched_pairs"}
-TRANSCRIPT = ("wer", "cer")
-NO_BREAK = "\u00a0"
+RESAMPLED = {
+    "speaker": "speakers",
+    "recording": "recordings, because there are too few speakers: it does not cover how speakers differ",
+    "utterance": "utterances, because there are too few speakers and recordings: it does not cover how these differ",
+}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table that a click sorts.
+    """A table: `markdown` renders it as Markdown, `page.html.j2` as HTML that a click sorts.
 
     Attributes
     ----------
     caption
-        What it is.
-    heads
-        The names of its columns, and whether a column holds numbers.
+        What it shows.
+    columns
+        Head of each, and whether it holds numbers (aligned to the right, not escaped).
     rows
-        Its cells.
+        Cells as text, numbers formatted; of words only `Markup` is not escaped.
     totals
-        Rows that stay below whatever it is sorted by.
+        Rows that stay at the bottom however it is sorted.
+    notes
+        Sentences on what it leaves out.
     """
 
     caption: str
-    heads: list[tuple[str, bool]]
-    rows: list[list[str]]
-    totals: list[list[str]] = field(default_factory=list)
+    columns: list[tuple[str, bool]]
+    rows: list[list[object]]
+    totals: list[list[object]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def markdown(self) -> list[str]:
+        """Its lines in Markdown: the words of totals are bold, the notes below."""
+        numbers = [number for _, number in self.columns]
+
+        def cells(row: list[object], form: str = "{}") -> list[str]:
+            pairs = zip(row, numbers, strict=True)
+            return [str(cell) if number or cell == "" else form.format(_words(cell)) for cell, number in pairs]
+
+        rows = [*map(cells, self.rows), *(cells(row, "**{}**") for row in self.totals)]
+        lines = markdown.table([prose(head) for head, _ in self.columns], rows, numbers)
+        return lines + ([""] if self.notes else []) + [prose(note) for note in self.notes]
 
 
-def scores_present(scores: tuple[str, ...], predictions: pd.DataFrame) -> list[str]:
-    """Those of the scores that there are: none of transcripts where no utterance has one."""
-    return [score for score in scores if score not in TRANSCRIPT or (predictions["wrd"] != "").any()]
+def _words(cell: object) -> str:
+    # What was made here is escaped but for the bar, which ends a cell even within code.
+    return cell.replace("|", r"\|") if isinstance(cell, Markup) else prose(cell)
 
 
-def heads(words: list[str], numbers: list[str]) -> list[tuple[str, bool]]:
-    """Columns of text, then columns of numbers."""
+def columns(words: Iterable[str], numbers: Iterable[str]) -> list[tuple[str, bool]]:
+    """Columns of words, then columns of numbers."""
     return [(head, False) for head in words] + [(head, True) for head in numbers]
 
 
-def span(interval: Interval) -> str:
-    """Show an interval of fractions in per cent."""
-    return "–" if pd.isna(interval[0]) else f"{percent(interval[0])}{NO_BREAK}to {percent(interval[1])}"
+def known_scores(scores: Iterable[str], values: pd.Series | pd.DataFrame) -> list[str]:
+    """The scores that have a value: no error rates where no utterance has a transcript."""
+    return [score for score in scores if np.any(pd.notna(values[score]))]
 
 
-def results(own: Experiment, intervals: dict[str, Interval]) -> Table:
-    """A row per fold and seed; below them all folds pooled, with intervals, and means."""
-    shown = scores_present(SCORES, own.predictions)
-    runs = own.predictions.groupby(["seed", "fold"])
-    rows = []
-    for row in own.folds.itertuples():
-        scores = metrics.scores(runs.get_group((row.seed, row.fold)))
-        figures = [show(score, scores[score]) for score in shown]
-        rows.append([str(row.seed), row.fold, str(row.n), *figures, str(row.epoch)])
-    all_ = own.summary
+def interval(row: pd.Series | dict, score: str) -> str:
+    """Show the interval of a score; a dash where there is none."""
+    low, high = row[f"{score}_low"], row[f"{score}_high"]
+    return "–" if pd.isna(low) else f"{percent(low)} to {percent(high)}"
+
+
+def interval_source(row: pd.Series | dict) -> str:
+    """Say what the bootstrap of the intervals resamples."""
+    return f"resampling {row['clusters']} {RESAMPLED[row['cluster']]}"
+
+
+def score_table(
+    folds: pd.DataFrame, summary: pd.Series, scores: Iterable[str] = SCORES, weights: list[str] | None = None
+) -> Table:
+    """Scores of every fold and seed; below them pooled with intervals, and means.
+
+    Parameters
+    ----------
+    folds
+        `seed,fold,n,epoch` and the scores, a row per run.
+    summary
+        The row of summary.csv.
+    scores
+        Those to show, where they have a value.
+    weights
+        A remark on each row, for a column more.
+    """
+    shown = known_scores(scores, summary)
+    rows = [
+        [row["seed"], row["fold"], row["n"], *(show(score, row[score]) for score in shown), row["epoch"]]
+        for row in folds.to_dict("records")
+    ]
     totals = [
-        ["", f"pooled, {all_['folds']} folds", str(all_["n"]), *(show(score, all_[score]) for score in shown), ""],
-        ["", "95 % interval", "", *(span(intervals[score]) if score in intervals else "" for score in shown), ""],
+        ["", f"pooled, {summary['folds']} folds", summary["n"], *(show(score, summary[score]) for score in shown), ""],
+        ["", "95 % interval", "", *(interval(summary, score) if score in RATES else "" for score in shown), ""],
     ]
     for suffix, what in (("", "folds"), ("_seeds", "seeds")):
-        if what == "folds" or all_["seeds"] > 1:
-            means = (
-                f"{show(s, all_[f'{s}{suffix}_mean'])}{NO_BREAK}± {show(s, all_[f'{s}{suffix}_sd'])}" for s in shown
-            )
+        if what == "folds" or summary["seeds"] > 1:
+            means = (" ± ".join(show(s, summary[f"{s}{suffix}_{of}"]) for of in ("mean", "sd")) for s in shown)
             totals.append(["", f"mean ± sd over {what}", "", *means, ""])
-    numbers = ["n", *(HEADS[score] for score in shown), "epoch"]
-    return Table("Scores per fold and seed, in per cent; the Brier score is a number from 0 to 2.",
-                 [("seed", True), ("fold", False), *heads([], numbers)], rows, totals)  # fmt: skip
+    heads = [("seed", True), *columns(["fold"], ["n", *(HEADS[score] for score in shown), "epoch"])]
+    if weights is not None:
+        heads.append(("weights", False))
+        rows = [[*row, remark] for row, remark in zip(rows, weights, strict=True)]
+        totals = [[*row, ""] for row in totals]
+    caption = "Scores of every fold and seed, in per cent; the Brier score is a number from 0 to 2."
+    return Table(caption, heads, rows, totals)
 
 
-def classes(predictions: pd.DataFrame) -> Table:
-    """Recall, precision and F1 of every class."""
+def class_table(classes: pd.DataFrame, confusion: pd.DataFrame | None = None) -> Table:
+    """Recall, precision and F1 of every class; with a confusion matrix also what each was taken for."""
     rows = [
-        [row.label, str(row.n), str(row.predicted), percent(row.recall), percent(row.precision), percent(row.f1)]
-        for row in metrics.classes(predictions).itertuples()
+        [row.label, row.n, row.predicted, percent(row.recall), percent(row.precision), percent(row.f1)]
+        + ([] if confusion is None else confusion.loc[row.label].tolist())
+        for row in classes.itertuples()
     ]
-    return Table("Every class, in per cent.", heads(["class"], ["n", "predicted", "recall", "precision", "F1"]), rows)
+    taken_for = [] if confusion is None else [f"taken for {label}" for label in confusion]
+    numbers = ["n", "predicted", "recall", "precision", "F1", *taken_for]
+    return Table("Scores of every class, in per cent.", columns(["class"], numbers), rows)
 
 
-def breakdown(groups: pd.DataFrame, predictions: pd.DataFrame) -> Table:
-    """Scores of parts of what was tested; see `local.scoring.breakdown`."""
-    shown, (few, told) = scores_present(GROUP_SCORES, predictions), shown_groups(groups)
+def breakdown_table(groups: pd.DataFrame) -> Table:
+    """Scores of groups of utterances; see `local.scoring.breakdown`."""
+    shown, (few, notes) = known_scores(RATES, groups), shown_groups(groups)
+    rows = [[row["by"], row["group"], row["n"], *(percent(row[score]) for score in shown)] for _, row in few.iterrows()]
+    heads = columns(["by", "group"], ["n", *(HEADS[score] for score in shown)])
+    return Table("Scores of groups of utterances, in per cent.", heads, rows, notes=notes)
+
+
+def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
+    """A row per pair and score.
+
+    Parameters
+    ----------
+    pairs
+        See `local.scoring.comparison.compare_pairs`; p values after Holm.
+    own
+        A is the experiment whose report shows the table.
+    """
+    names, values = (["there", "validation"], ["here", "there"]) if own else (["A", "B"], ["of A", "of B"])
     rows = [
-        [row["by"], row["group"], str(row["n"]), *(percent(row[score]) for score in shown)] for _, row in few.iterrows()
-    ]
-    return Table(" ".join(["Parts of what was tested, in per cent.", *told]).replace("`", ""),
-                 heads(["by", "group"], ["n", *(HEADS[score] for score in shown)]), rows)  # fmt: skip
-
-
-def comparison(pairs: pd.DataFrame, predictions: pd.DataFrame) -> Table:
-    """A row per other experiment and score; `pairs` as from `local.pages.siblings.comparison`."""
-    rows = [
-        [row["b"], row["valid_b"], HEADS[score], *_difference(row, score)]
+        [*((row["b"], row["valid_b"]) if own else (row["a"], row["b"])), HEADS[score], *_difference(row, score)]
         for row in pairs.to_dict("records")
-        for score in scores_present(COMPARED, predictions)
+        for score in comparison.SCORES
+        if pairs[f"{score}_a"].notna().any()
     ]
-    numbers = ["utterances", "here", "there", "difference", "95 % interval", "p", "second p"]
+    heads = columns([*names, "score"], ["utterances", *values, "difference", "95 % interval", "p", "second p"])
     caption = "This experiment (here) and others (there), in per cent; difference: there less here."
-    return Table(caption, heads(["there", "validation", "score"], numbers), rows)
+    return Table(caption if own else "Pairs of experiments, in per cent; difference: B less A.", heads, rows)
 
 
-def _difference(row: dict, score: str) -> list[str]:
+def _difference(row: dict, score: str) -> list[object]:
     """The figures of one score of a pair."""
     low, high = row[f"{score}_diff_low"], row[f"{score}_diff_high"]
-    interval = "–" if pd.isna(low) else f"{signed(low)} to {signed(high)}"
+    span = "–" if pd.isna(low) else f"{signed(low)} to {signed(high)}"
+    cells = [row["n"], percent(row[f"{score}_a"]), percent(row[f"{score}_b"]), signed(row[f"{score}_diff"])]
     second = p_value(row[f"{SECOND_TEST[score]}_holm"]) if score in SECOND_TEST else "–"
-    cells = [str(row["n"]), percent(row[f"{score}_a"]), percent(row[f"{score}_b"]), signed(row[f"{score}_diff"])]
-    return [*cells, interval, p_value(row[f"p_{score}_holm"]), second]
+    return [*cells, span, p_value(row[f"p_{score}_holm"]), second]

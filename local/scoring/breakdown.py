@@ -1,7 +1,6 @@
-"""Scores of parts of what was tested: by style, gender, session, speaker, and duration.
+"""Scores of groups of utterances: by style, gender, session, speaker and duration.
 
-Scripts repeat across actors, so that the WER of scripted turns is one on text heard in training;
-that of improvised turns is not.
+Actors share their scripts, so scripted turns have their text in the training set; improvised turns do not.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from local.scoring.stats import RATES, Tallies
 
 COLUMNS = {"style": "style", "gender": "gender", "session": "session", "speaker": "spk_id"}
 QUARTERS = 4
-MOST_GROUPS = 100  # of a kind, that a page shows
+MOST_GROUPS = 100  # of a kind, on a page
 
 
 def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -27,9 +26,8 @@ def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    `by,group,n,wa,ua,f1,wer,cer`: a row per group of every kind that has at least two; utterances
-    of which the corpus does not say the kind are the group `unknown`. Durations are cut at their
-    quartiles over the utterances tested.
+    `by,group,n,wa,ua,f1,wer,cer`: a row per group of every kind with at least two groups; utterances that
+    the corpus does not assign are the group `unknown`. Durations are cut at their quartiles.
     """
     kinds = {by: predictions[column].replace("", "unknown") for by, column in COLUMNS.items()}
     kinds["duration"] = duration_quarters(predictions)
@@ -43,11 +41,11 @@ def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown_groups(groups: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of `breakdown` that a page shows, and a sentence on each kind that has too many groups."""
+    """The rows of `breakdown` to show on a page, and a sentence on each kind with too many groups."""
     sizes = groups["by"].value_counts()
     many = sizes[sizes > MOST_GROUPS]
-    told = [f"By {by} there are {n:,} groups: see `breakdown.csv`." for by, n in many.items()]
-    return groups[~groups["by"].isin(many.index)], told
+    notes = [f"By {by} there are {n:,} groups: see breakdown.csv." for by, n in many.items()]
+    return groups[~groups["by"].isin(many.index)], notes
 
 
 def duration_quarters(predictions: pd.DataFrame) -> pd.Series:

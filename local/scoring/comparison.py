@@ -18,8 +18,7 @@ TESTS = ("p_wa", "p_ua", "p_wer", "p_mcnemar", "p_matched_pairs")
 def mismatch_reason(a: Experiment, b: Experiment) -> str:
     """Say why two experiments cannot be compared; empty if they can.
 
-    They must be of one corpus and protocol, and have tested the same utterances in the same folds
-    against the same references, every seed all of them.
+    They must have the same corpus, protocol, folds, test utterances and references, in every seed.
     """
     for what in ("corpus", "protocol"):
         one, other = getattr(a, what), getattr(b, what)
@@ -45,7 +44,24 @@ def mismatch_reason(a: Experiment, b: Experiment) -> str:
 
 
 def compare(experiments: list[Experiment]) -> pd.DataFrame:
-    """Compare all pairs.
+    """Compare all pairs; see `compare_pairs`.
+
+    Raises
+    ------
+    UserError
+        Two of them cannot be compared.
+    """
+    pairs = list(combinations(experiments, 2))
+    for a, b in pairs:
+        if reason := mismatch_reason(a, b):
+            raise UserError(
+                f"these cannot be compared: {reason}", "give runs of the same folds, seeds and manifests, stage 4 run"
+            )
+    return compare_pairs(pairs)
+
+
+def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
+    """Compare pairs that `mismatch_reason` allows.
 
     Returns
     -------
@@ -53,30 +69,18 @@ def compare(experiments: list[Experiment]) -> pd.DataFrame:
     `cluster`, `clusters`; for each of `SCORES` the values of both, the difference B - A with its
     interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
     on either side: with more its p is missing. Without transcripts, all of WER is.
-
-    Raises
-    ------
-    UserError
-        Two of them are unlike.
     """
-    rows = []
-    for a, b in combinations(experiments, 2):
-        if reason := mismatch_reason(a, b):
-            raise UserError(
-                f"these cannot be compared: {reason}", "give runs of the same folds, seeds and manifests, stage 4 run"
-            )
-        rows.append(_row(a, b))
-    table = pd.DataFrame(rows)
-    return table.assign(**{f"{test}_holm": stats.holm(table[test]) for test in TESTS})
+    table = pd.DataFrame([_row(a, b) for a, b in pairs])
+    return table.assign(**{f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs})
 
 
 def _row(a: Experiment, b: Experiment) -> dict:
     cluster, kind = stats.clusters(a.predictions)
     row = {"a": a.name, "b": b.name, "corpus": a.corpus, "protocol": a.protocol, "valid_a": a.valid, "valid_b": b.valid}
     row |= {"n": a.predictions["ID"].nunique(), "cluster": kind, "clusters": cluster.nunique()}
-    found = stats.differences(a.predictions, b.predictions)
+    differences = stats.differences(a.predictions, b.predictions)
     for score in SCORES:
-        difference = found[score]
+        difference = differences[score]
         row |= {f"{score}_a": a.summary[score], f"{score}_b": b.summary[score], f"{score}_diff": difference.estimate}
         row |= {f"{score}_diff_low": difference.low, f"{score}_diff_high": difference.high, f"p_{score}": difference.p}
     (right_a, errors_a), (right_b, errors_b) = _per_utterance(a), _per_utterance(b)

@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from local.scoring.predictions import POSTERIOR, labels
 
 BINS = 15  # of confidence, as Guo et al. (2017) take
+SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
 EDITS = ["word_edits", "words", "char_edits", "chars"]
 
 
@@ -26,7 +27,7 @@ def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, flo
         The same, weighted by how often each class occurs in the reference.
     """
     names = sorted({*reference.unique(), *hypothesis.unique()})
-    # scikit-learn's own scores check these strings anew, each of them: forty times slower than to count them once.
+    # Each of scikit-learn's scores would check all these strings: forty times slower than one count.
     counts = np.bincount(cells(reference, hypothesis, names), minlength=len(names) ** 2).reshape(len(names), -1)
     recalls, f1s = recalls_and_f1s(counts)
     return {
@@ -55,7 +56,7 @@ def recalls_and_f1s(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def edits(reference: pd.Series, hypothesis: pd.Series) -> pd.DataFrame:
-    """Count `EDITS` per utterance, nothing where there is no reference."""
+    """Count `EDITS` per utterance, 0 where there is no reference."""
     rows = [
         (Levenshtein.distance(ref.split(), hyp.split()), len(ref.split()), Levenshtein.distance(ref, hyp), len(ref))
         if ref
@@ -66,7 +67,7 @@ def edits(reference: pd.Series, hypothesis: pd.Series) -> pd.DataFrame:
 
 
 def counted_edits(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The `edits` of predictions: those that stand in the table, or else counted now."""
+    """The `edits` of predictions: from the table's columns if it has them, else counted now."""
     return predictions[EDITS] if EDITS[0] in predictions else edits(predictions["wrd"], predictions["wrd_hyp"])
 
 
@@ -83,7 +84,7 @@ def error_rates(predictions: pd.DataFrame) -> dict[str, float | None]:
 
 
 def calibration_scores(predictions: pd.DataFrame) -> dict[str, float]:
-    """How far posteriors can be taken as probabilities.
+    """How well posteriors serve as probabilities.
 
     ece
         Expected calibration error of the likeliest class over `BINS` bins of equal width: the mean

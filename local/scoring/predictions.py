@@ -1,4 +1,4 @@
-"""Predictions: what a model says of each utterance, in memory and as predictions.csv.
+"""Predictions of a model, in memory and as predictions.csv.
 
 Columns `ID,emo,emo_hyp,p_<label>...,wrd,wrd_hyp`: labels in alphabetical order, posteriors with
 8 digits, transcripts normalised; sorted by ID.
@@ -22,7 +22,7 @@ def columns(labels: list[str]) -> list[str]:
 
 
 def frame(rows: list[tuple], labels: list[str]) -> pd.DataFrame:
-    """Gather predictions: rows in the order of `columns`, but without `emo_hyp`, which follows from the posteriors."""
+    """Make a table of rows in the order of `columns` without `emo_hyp`, which follows from the posteriors."""
     names = [name for name in columns(labels) if name != "emo_hyp"]
     predictions = pd.DataFrame(rows, columns=names).sort_values("ID", ignore_index=True)
     posteriors = predictions[[POSTERIOR + label for label in labels]].to_numpy()
@@ -42,7 +42,7 @@ def read(path: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        It is absent, or not a table of predictions.
+        It is missing, or not a table of predictions.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)

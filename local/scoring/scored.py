@@ -1,4 +1,4 @@
-"""An experiment as it stands in results: its runs, what they predicted, of whom, and how they learned.
+"""A scored experiment in results: its runs, their predictions and their learning curves.
 
 The folder is `results/<corpus>/<protocol>/<name>`; its runs are `seed<S>/<fold>` below it.
 """
@@ -75,31 +75,17 @@ class Experiment:
         Its folds.csv.
     summary
         The row of its summary.csv.
+    name, corpus, protocol, valid
+        Of the summary.
     """
 
     folder: Path
     folds: pd.DataFrame
     summary: pd.Series
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return str(self.summary["name"])
-
-    @property
-    def corpus(self) -> str:
-        """The corpus's name in paths."""
-        return str(self.summary["corpus"])
-
-    @property
-    def protocol(self) -> str:
-        """The protocol, as paths name it."""
-        return str(self.summary["protocol"])
-
-    @property
-    def valid(self) -> str:
-        """The validation."""
-        return str(self.summary["valid"])
+    name: str
+    corpus: str
+    protocol: str
+    valid: str
 
     @property
     def runs(self) -> list[Path]:
@@ -110,6 +96,13 @@ class Experiment:
     def predictions(self) -> pd.DataFrame:
         """The predictions of all runs; see `pooled_predictions`."""
         return pooled_predictions(self.runs, manifest.read(MANIFESTS / self.corpus / "all.csv"))
+
+    @property
+    def scored_folds(self) -> pd.DataFrame:
+        """Its folds.csv with all scores of `local.scoring.metrics.scores`."""
+        of_runs = self.predictions.groupby(["seed", "fold"])
+        scores = [metrics.scores(of_runs.get_group((row.seed, row.fold))) for row in self.folds.itertuples()]
+        return self.folds.assign(**pd.DataFrame(scores, index=self.folds.index))
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
@@ -128,7 +121,7 @@ def load(folder: Path) -> Experiment:
     Raises
     ------
     UserError
-        The folder is none, or has not been scored, or not by this version.
+        The folder is not one of an experiment, or it was not scored, or by an older version.
     """
     tables = [folder / "folds.csv", folder / "summary.csv"]
     for path in tables:
@@ -140,4 +133,5 @@ def load(folder: Path) -> Experiment:
     if "speaker_overlap" not in pd.read_csv(tables[1], nrows=0):
         raise UserError(f"{folder} was scored by an older version", "run stage 4 for it again")
     folds, summary = (pd.read_csv(path, dtype={"fold": str, "name": str}, keep_default_na=True) for path in tables)
-    return Experiment(folder, folds, summary.iloc[0])
+    row = summary.iloc[0]
+    return Experiment(folder, folds, row, *(str(row[key]) for key in ("name", "corpus", "protocol", "valid")))

@@ -1,8 +1,8 @@
-"""How sure a score is: cluster bootstrap, paired tests, and Holm's correction.
+"""Intervals and tests of scores: cluster bootstrap, paired tests, and Holm's correction.
 
-Utterances of a speaker are alike, so the bootstrap (scipy) draws whole speakers; where there are
-fewer than `LEAST_CLUSTERS`, whole recordings; where there are not even these, utterances, and
-then the interval says nothing of other speakers.
+Utterances of a speaker are alike, so the bootstrap (scipy) resamples whole speakers; with fewer than
+`LEAST_CLUSTERS` of them, whole recordings; with too few of these as well, utterances, and then the interval
+does not cover how speakers differ.
 
 Plain percentile intervals are too narrow for few clusters: they take the variance of n clusters
 without Bessel's correction and a normal where a t with n - 1 degrees of freedom belongs. The
@@ -25,7 +25,7 @@ from local.scoring.predictions import labels
 LEAST_CLUSTERS = 5
 RATES = ("wa", "ua", "f1", "wer", "cer")
 RESAMPLES = 9999
-BATCH = 2_000_000  # clusters drawn at a time, of all resamples together: memory follows it
+BATCH = 2_000_000  # clusters drawn at a time over all resamples; bounds the memory
 LEVEL = 0.95
 LEAST_BEYOND = 20
 
@@ -40,7 +40,7 @@ def clusters(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
 
 @dataclass(frozen=True)
 class Tallies:
-    """What the scores are made of, summed within each cluster.
+    """The counts behind the scores, summed within each cluster.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tu
     defined = np.isfinite(rates(everything[None])[:, 0])
     low, high, distribution = np.full(5, np.nan), np.full(5, np.nan), np.full((5, RESAMPLES), np.nan)
     if n_clusters >= LEAST_CLUSTERS:
-        found = stats.bootstrap(
+        result = stats.bootstrap(
             (everything,),
             lambda drawn, axis: rates(np.atleast_2d(drawn))[defined].reshape(-1, *drawn.shape[:-1]),
             n_resamples=RESAMPLES,
@@ -153,8 +153,8 @@ def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tu
             method="percentile",
             rng=np.random.default_rng(1),
         )
-        low[defined], high[defined] = found.confidence_interval
-        distribution[defined] = found.bootstrap_distribution
+        low[defined], high[defined] = result.confidence_interval
+        distribution[defined] = result.bootstrap_distribution
     return low, high, distribution
 
 
@@ -191,15 +191,14 @@ def differences(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Difference]:
     n = len(of_a.names)
     estimates = of_b.rates(of_b.sums.sum(0)) - of_a.rates(of_a.sums.sum(0))
     low, high, distribution = _bootstrap(n, lambda drawn: of_b.resampled(drawn) - of_a.resampled(drawn))
-    found = zip(map(float, estimates), map(float, low), map(float, high), distribution, strict=True)
     return {
-        name: Difference(estimate, below, above, p_value(estimate, values, n))
-        for name, (estimate, below, above, values) in zip(RATES, found, strict=True)
+        name: Difference(float(estimates[i]), float(low[i]), float(high[i]), p_value(estimates[i], distribution[i], n))
+        for i, name in enumerate(RATES)
     }
 
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """Exact p of McNemar's test (1947): which of the two gets an utterance right alone, is it a fair coin."""
+    """Exact p of McNemar's test (1947): of the utterances that one gets right alone, does each get half."""
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
     return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
@@ -207,12 +206,12 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
 def matched_pairs(errors_a: np.ndarray, errors_b: np.ndarray) -> float:
     """P of the matched-pairs test of Gillick and Cox (1989), each utterance a segment.
 
-    The mean difference of word errors is held against 0 (scipy's paired t test); 1 where nothing differs.
+    The mean difference of word errors is tested against 0 (scipy's paired t test); 1 where nothing differs.
     """
     if len(errors_a) < 2:
         return float("nan")
     differences = errors_a - errors_b
-    if np.ptp(differences) == 0:  # no deviation to hold the mean against
+    if np.ptp(differences) == 0:  # no deviation, so no t
         return float(differences[0] == 0)
     return float(stats.ttest_1samp(differences, 0).pvalue)
 

@@ -14,7 +14,8 @@ from hand_made_runs import WRONG, predict
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
-from local.deploy.card import DATA, render
+from local import corpora
+from local.deploy.card import render
 from local.encoders import load_encoder
 from local.experiment.options import parse
 from local.folds import make_folds
@@ -85,19 +86,19 @@ def parsed(card: str):
 
 def tables(card: str) -> list[list[list[str]]]:
     """The text of the cells of every table, line by line."""
-    found = []
+    tables_read = []
     for token, following in zip(parsed(card), parsed(card)[1:], strict=False):
         if token.type == "table_open":
-            found.append([])
+            tables_read.append([])
         elif token.type == "tr_open":
-            found[-1].append([])
+            tables_read[-1].append([])
         elif token.type in ("th_open", "td_open"):
             inner = following.children or ()
-            found[-1][-1].append("".join(each.content for each in inner))
-    return found
+            tables_read[-1][-1].append("".join(each.content for each in inner))
+    return tables_read
 
 
-def said(card: str) -> str:
+def unwrapped(card: str) -> str:
     return " ".join(card.split())
 
 
@@ -128,16 +129,18 @@ def test_the_hub_can_read_the_card(encoder):
         ("iemocap", "en", "other", "only as your own agreement allows"),
         ("nemo", "pl", "cc-by-nc-sa-4.0", "no commercial use"),
         ("mini", "en", "other", "of no use on real speech"),
-        ("own", None, "other", "Whoever owns the recordings"),
+        ("own", None, "other", "The owner of the recordings"),
     ],
 )
 def test_a_corpus_brings_its_language_and_licence(encoder, corpus, language, licence, words):
     card = render(made(encoder, corpus=corpus), None, CONTENTS, [])
-    found = front_matter(card)
-    assert (found.get("language"), found["license"]) == (language, licence)
-    assert ("license_name" in found) == (licence == "other")
-    assert words in said(card)
-    assert all(of.terms not in card for name, of in DATA.items() if name != corpus)
+    header = front_matter(card)
+    assert (header.get("language"), header["license"]) == (language, licence)
+    assert ("license_name" in header) == (licence == "other")
+    assert words in unwrapped(card)
+    others = {*corpora.NAMES} - {corpus if corpus in corpora.NAMES else "csv"}
+    assert all(corpora.about(name).terms not in unwrapped(card) for name in others)
+    assert corpora.about(corpus).terms in unwrapped(card)
 
 
 # ---------------------------------------------------------------- figures
@@ -147,29 +150,33 @@ def test_figures_are_those_of_the_tables(encoder, scored):
     own = scored(seeds=(1, 2))
     card = render(made(encoder), own, CONTENTS, [])
     heads, *lines = tables(card)[0]
-    assert heads[2:9] == ["utterances", "WA, %", "UA, %", "F1, %", "WER, %", "CER, %", "epoch"]
+    assert heads == ["seed", "fold", "n", "WA", "UA", "F1", "WER", "CER", "epoch", "weights"]
     folds, summary = csv_rows(own.folder / "folds.csv"), csv_rows(own.folder / "summary.csv")[0]
-    assert len(folds) == 8 and len(lines) == 10
+    assert len(folds) == 8 and len(lines) == 12
     for line, row in zip(lines, folds, strict=False):
         assert [*line[:3], line[8]] == [row["seed"], row["fold"], row["n"], row["epoch"]]
         assert all(same(cell, row[name]) for cell, name in zip(line[3:8], SCORES, strict=True))
-    pooled, interval = lines[-2:]
+    pooled, interval, over_folds, over_seeds = lines[-4:]
     assert pooled[1:3] == ["pooled, 4/4 folds", "96"]
     assert all(same(cell, summary[name]) for cell, name in zip(pooled[3:8], SCORES, strict=True))
     for cell, name in zip(interval[3:8], SCORES, strict=True):
         low, to, high = cell.split()
         assert to == "to" and same(low, summary[f"{name}_low"]) and same(high, summary[f"{name}_high"])
-    assert [line[9] for line in lines] == ["this model", *[""] * 9]
+    for row, what in ((over_folds, ""), (over_seeds, "_seeds")):
+        for cell, name in zip(row[3:8], SCORES, strict=True):
+            mean, _, deviation = cell.split()
+            assert same(mean, summary[f"{name}{what}_mean"]) and same(deviation, summary[f"{name}{what}_sd"])
+    assert [line[9] for line in lines] == ["this model", *[""] * 11]
     assert "not of this model alone" in card and "folds of the protocol only" not in card
 
 
-def test_missing_folds_and_intervals_are_said(encoder, scored):
+def test_missing_folds_and_intervals_are_mentioned(encoder, scored):
     own = scored(folds=["1A", "2A"])
     bounds = {name: float("nan") for name in own.summary.index if name.endswith(("_low", "_high"))}
     own = replace(own, summary=own.summary.where(~own.summary.index.isin(list(bounds))))
     card = render(made(encoder), own, CONTENTS, [])
-    assert tables(card)[0][-1][3:8] == ["–"] * 5
-    assert "There is no interval" in card and "Pooled is over 2/4 folds of the protocol only" in card
+    assert tables(card)[0][-2][1:8] == ["95 % interval", "", *["–"] * 5]
+    assert "No interval: too few" in card and "Pooled is over 2/4 folds of the protocol only" in card
 
 
 def test_an_experiment_that_was_not_scored_has_no_figures(encoder):
@@ -178,10 +185,10 @@ def test_an_experiment_that_was_not_scored_has_no_figures(encoder):
     assert "WA" not in card and "%" not in card and not tables(card)
 
 
-def test_a_fold_that_was_not_scored_is_said(encoder, scored):
+def test_a_fold_that_was_not_scored_is_mentioned(encoder, scored):
     own = scored(folds=["1B"])
     card = render(made(encoder), own, CONTENTS, [])
-    assert "this model**" not in card and "The fold of this model has not been scored" in said(card)
+    assert "this model**" not in card and "The fold of this model has not been scored" in unwrapped(card)
 
 
 def test_only_the_fold_and_seed_of_the_model_are_marked(encoder, scored):
@@ -195,14 +202,14 @@ def test_figures_of_other_weights_are_not_passed_for_these(encoder, scored, orig
     own = scored()
     card = render(made(encoder, **origin), own, CONTENTS, [])
     assert [line[9] for line in tables(card)[0][1:3]] == ["its fold, other weights", ""]
-    assert words in said(card) and "the line is of other weights than these" in said(card)
-    assert "the line is of other weights" not in render(made(encoder), own, CONTENTS, [])
+    assert words in unwrapped(card) and "the line is not of the weights in this folder" in unwrapped(card)
+    assert "the line is not of the weights" not in render(made(encoder), own, CONTENTS, [])
 
 
 def test_an_ensemble_has_no_figure_of_its_own(encoder, scored):
     card = render(made(encoder, members=2, folds=["1A", "2B"], epochs=[7, 7]), scored(), CONTENTS, [])
-    assert [line[9] for line in tables(card)[0][1:]] == ["member", "", "", "member", "", ""]
-    assert "There is no figure of the ensemble itself" in card and "not of this ensemble alone" in card
+    assert [line[9] for line in tables(card)[0][1:]] == ["member", "", "", "member", "", "", ""]
+    assert "The ensemble itself has no score" in card and "not of this ensemble alone" in card
     assert "the mean of the posteriors of 2 models, trained on the folds `1A`, `2B`" in card
     assert [line for line in card.splitlines() if line.startswith("python -m local.rerun")] == [
         f"python -m local.rerun results/own/speaker/n/seed1/{fold}" for fold in ("1A", "2B")
@@ -228,7 +235,7 @@ def test_protocol_recording_warns_of_shared_speakers(encoder, scored):
     assert "share their speakers" not in render(made(encoder), None, CONTENTS, [])
 
 
-def test_text_that_was_held_out_is_told_from_text_that_was_not(encoder, scored):
+def test_text_that_was_held_out_is_distinguished(encoder, scored):
     own = scored()
     assert "No text was held out" in render(made(encoder), own, CONTENTS, [])
     assert "No text was held out" not in render(made(encoder, protocol="speaker-hold_text"), own, CONTENTS, [])

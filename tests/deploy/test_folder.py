@@ -86,9 +86,9 @@ def trained_by_hand(words: list[str], fold: str):
 
 
 def equal(system: torch.nn.Module, expected: dict[str, torch.Tensor]) -> bool:
-    found = system.state_dict()
-    return found.keys() == expected.keys() and all(
-        torch.allclose(found[name], expected[name], rtol=0, atol=1e-6) for name in found
+    weights = system.state_dict()
+    return weights.keys() == expected.keys() and all(
+        torch.allclose(weights[name], expected[name], rtol=0, atol=1e-6) for name in weights
     )
 
 
@@ -132,22 +132,22 @@ def test_an_ensemble_of_folds_is_the_mean_of_their_posteriors_token_by_token(run
     assert "Z" in models[0].tokens and "Z" not in models[1].tokens
     assert set(together.tokens) == set(models[0].tokens) and together.sizes == [len(model.tokens) for model in models]
     wavs, lengths = tiny_models.padded(tiny_models.waves(8000, 5000))
-    outputs, found = [model.system(wavs, lengths) for model in models], together.system(wavs, lengths)
+    outputs, output = [model.system(wavs, lengths) for model in models], together.system(wavs, lengths)
     emotion = sum(output.emotion.softmax(-1) for output in outputs) / 2
-    torch.testing.assert_close(found.emotion.softmax(-1), emotion, rtol=0, atol=1e-6)
+    torch.testing.assert_close(output.emotion.softmax(-1), emotion, rtol=0, atol=1e-6)
     for column, token in enumerate(together.tokens):
         share = sum(
             output.tokens.softmax(-1)[..., model.tokens.index(token)]
             for output, model in zip(outputs, models, strict=True)
             if token in model.tokens
         )
-        torch.testing.assert_close(found.tokens.softmax(-1)[..., column], share / 2, rtol=0, atol=1e-6)
+        torch.testing.assert_close(output.tokens.softmax(-1)[..., column], share / 2, rtol=0, atol=1e-6)
     assert (together.provenance["folds"], together.provenance["epochs"]) == (["1A", "2B"], [2, 2])
 
 
 def test_pieces_of_words_are_not_averaged_where_they_differ(runs):
     folders = list(runs("1A", "2B", token_type="unigram", vocab_size="25"))
-    with pytest.raises(UserError, match="different pieces"):
+    with pytest.raises(UserError, match="different tokens"):
         load_ensemble(folders)
 
 
@@ -160,7 +160,7 @@ def test_what_is_no_trained_run(runs, tmp_path):
     with pytest.raises(UserError, match="not a run folder"):
         load_trained(run.parent)
     (run / "train.json").unlink()
-    with pytest.raises(UserError, match="not trained to its end"):
+    with pytest.raises(UserError, match="its training has not ended"):
         load_trained(run)
 
 
@@ -300,7 +300,7 @@ def test_the_four_forms_of_an_export_say_the_same_of_speech(runs, tmp_path):
         assert 0 < (rough.softmax(-1) - expected.emotion.softmax(-1)).abs().max() < 0.1
     card = (out / "README.md").read_text()
     assert re.search(
-        r"With 8 bits, 12 utterances of fold 1A's test part: .* the same emotion; UA is .* instead of", card
+        r"With 8 bits, on 12 utterances of fold 1A's test set: .* the same emotion; UA is .* instead of", card
     )
 
 
@@ -319,19 +319,19 @@ def test_stage_6_exports_what_is_not_exported(runs, export, capsys, monkeypatch)
         return subprocess.CompletedProcess(command, export(*command[3:])[0])
 
     monkeypatch.setattr(subprocess, "run", in_this_process)
-    job, said = Job.of_run(run), []
+    job, messages = Job.of_run(run), []
     capsys.readouterr()
     for _ in range(2):
         launch.export(job)
-        said.append(capsys.readouterr().out.strip())
-    assert said == [f"{run / 'model'}", f"{run / 'model'} is exported already"]
+        messages.append(capsys.readouterr().out.strip())
+    assert messages == [f"{run / 'model'}", f"{run / 'model'} is exported already"]
     weights = (run / "model" / "model.safetensors").read_bytes()
     (run / "model" / "model.safetensors").write_bytes(b"spoilt")
     launch.export(job)
     assert (run / "model" / "model.safetensors").read_bytes() == weights
-    trained_anew = json.loads((run / "train.json").read_text())
-    trained_anew["facts"]["epoch"] = 3
-    (run / "train.json").write_text(json.dumps(trained_anew))
+    retrained = json.loads((run / "train.json").read_text())
+    retrained["facts"]["epoch"] = 3
+    (run / "train.json").write_text(json.dumps(retrained))
     capsys.readouterr()
     launch.export(job)
     assert capsys.readouterr().out.strip() == f"{run / 'model'}"

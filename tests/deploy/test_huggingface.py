@@ -44,7 +44,7 @@ transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 assert importlib.util.find_spec("local") is None
 wav, folders = soundfile.read(sys.argv[1], dtype="float32")[0], sys.argv[2:]
-said = {}
+results = {}
 for folder in folders:
     emotion, ctc = folder + "/emotion", folder + "/ctc"
     classifier = AutoModelForAudioClassification.from_pretrained(emotion)
@@ -53,7 +53,7 @@ for folder in folders:
     inputs = dict(sampling_rate=16000, return_tensors="pt")
     with torch.inference_mode():
         logits = recogniser(**processor(wav, **inputs)).logits
-        said[folder] = {
+        results[folder] = {
             "emotion": classifier(**extractor(wav, **inputs)).logits[0].tolist(),
             "tokens": logits[0].tolist(),
             "decoded": processor.batch_decode(logits.argmax(-1))[0],
@@ -61,7 +61,7 @@ for folder in folders:
             "transcript": pipeline("automatic-speech-recognition", ctc)(wav)["text"],
             "words": pipeline("automatic-speech-recognition", ctc)(wav, return_timestamps="word")["chunks"],
         }
-json.dump(said, sys.stdout)
+json.dump(results, sys.stdout)
 """
 
 
@@ -101,12 +101,12 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
-    found = {}
+    exports = {}
     for family in tiny_models.WAVEFORM:
         folder = tmp_path_factory.mktemp(family)
         made = model(folder, family, do_normalize=family != "hubert-layer")
-        found[family] = Exported(folder / "out", made, huggingface.write(folder / "out", made))
-    return found
+        exports[family] = Exported(folder / "out", made, huggingface.write(folder / "out", made))
+    return exports
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +122,8 @@ def stranger(exported, speech, tmp_path_factory) -> dict[str, dict]:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    return {family: said[str(each.folder)] for family, each in exported.items()}
+    results = json.loads(done.stdout)
+    return {family: results[str(each.folder)] for family, each in exported.items()}
 
 
 @pytest.mark.parametrize("family", tiny_models.WAVEFORM)
@@ -161,7 +161,7 @@ def test_the_note_on_batches_is_true_of_the_folder(family, exported, speech):
     moved = (together - torch.cat(alone)).abs().max()
     if family.endswith("layer"):
         assert moved < 1e-5
-        assert "the logits that it has alone, to " in notes[0]
+        assert "the same logits as alone, to " in notes[0]
         assert float(notes[0].rsplit(" ", 1)[1].removesuffix(".")) < 1e-5
     else:
         assert moved > 1e-4
@@ -191,9 +191,9 @@ def test_what_further_training_needs_is_kept(exported, tmp_path):
     assert name not in load_file(tmp_path / "ctc/model.safetensors")
 
 
-def test_the_configuration_says_what_the_heads_are_whatever_the_encoders_said(tmp_path):
-    said = {"use_weighted_layer_sum": True, "pad_token_id": 3, "classifier_proj_size": 8, "num_labels": 9}
-    huggingface.write(tmp_path, model(tmp_path, "hubert-group", **said))
+def test_the_configuration_describes_the_heads_whatever_the_encoders_had(tmp_path):
+    settings = {"use_weighted_layer_sum": True, "pad_token_id": 3, "classifier_proj_size": 8, "num_labels": 9}
+    huggingface.write(tmp_path, model(tmp_path, "hubert-group", **settings))
     emotion, ctc = (json.loads((tmp_path / part / "config.json").read_text()) for part in ("emotion", "ctc"))
     assert emotion["id2label"] == {str(index): label for index, label in enumerate(LABELS)}
     assert emotion["label2id"] == {label: index for index, label in enumerate(LABELS)}
@@ -204,12 +204,12 @@ def test_the_configuration_says_what_the_heads_are_whatever_the_encoders_said(tm
 
 
 @pytest.mark.parametrize("kind", ["char", "unigram"])
-def test_any_path_is_decoded_alike_but_for_spaces_in_a_row(kind, tmp_path):
+def test_any_path_is_decoded_the_same_except_spaces_in_a_row(kind, tmp_path):
     tokenizer.train(TEXTS, tmp_path / "tokenizer.model", kind, 40)
     pieces = Tokenizer(tmp_path / "tokenizer.model").pieces
     _, note = huggingface.write(tmp_path, model(tmp_path, "wav2vec2-layer", pieces))
     assert any(piece[0] == "\u2581" and len(piece) > 1 for piece in pieces) == (kind == "unigram")
-    assert ("but not words" in note) == (kind == "unigram")
+    assert ("not of words" in note) == (kind == "unigram")
     processor = AutoProcessor.from_pretrained(tmp_path / "ctc")
     logits = torch.randn(400, 12, len(pieces), generator=torch.Generator().manual_seed(1))
     logits[..., :3] += 0.5  # blanks, unknown symbols and spaces, so that all of them meet
@@ -258,7 +258,7 @@ def unknown_to_transformers(kind: str, folder: Path) -> Model:
     return Model(system, LABELS, CHARACTERS, [12] * 2, 5.0)
 
 
-@pytest.mark.parametrize("kind", ["whisper", "sum", "several", "of this kind"])
+@pytest.mark.parametrize("kind", ["whisper", "sum", "several", "no such model"])
 def test_where_transformers_has_no_such_model_a_note_says_why_and_old_folders_go(kind, tmp_path):
     for part in ("emotion", "ctc", "other"):
         (tmp_path / "out" / part).mkdir(parents=True)

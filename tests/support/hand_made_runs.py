@@ -34,7 +34,7 @@ def predict(words: list[str], fold: str, seed: int = 1, wrong: int | None = None
         for i, (_, each) in enumerate(manifest.read(job.manifests / "test.csv").iterrows()):
             guess = LABELS[(LABELS.index(each["emo"]) + (i < wrong)) % 3]
             posteriors = [0.8 if label == guess else 0.1 for label in LABELS]
-            said = each["wrd"].rpartition(" ")[0] if i < lost else each["wrd"]
-            rows.writerow([each["ID"], each["emo"], guess, *posteriors, each["wrd"], said])
+            recognised = each["wrd"].rpartition(" ")[0] if i < lost else each["wrd"]
+            rows.writerow([each["ID"], each["emo"], guess, *posteriors, each["wrd"], recognised])
     job.decoding().write([job.folder / "predictions.csv"], epoch=seed + 6)
     return job

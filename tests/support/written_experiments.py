@@ -72,6 +72,5 @@ def write_experiment(
 
 def table_of(text: str) -> list[dict[str, str]]:
     """The rows of the one Markdown table in a text."""
-    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    assert len({len(line) for line in lines}) == 1
-    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    heads, _, *rows = (line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| "))
+    return [dict(zip(heads, row, strict=True)) for row in rows]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
+import browser
 import pytest
 import report_place
 from report_place import words
@@ -20,7 +20,6 @@ from report_place import words
 from local.experiment.options import parse
 from local.report import report
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--mute-audio", "--autoplay-policy=no-user-gesture-required")
 FLAGS += ("--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom")
@@ -90,8 +89,7 @@ FRAME = """
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """The browser."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    return found or pytest.skip(f"chromium is not installed: none of {', '.join(NAMES)} is on the PATH")
+    return browser.chromium()
 
 
 @pytest.fixture(scope="module")
@@ -115,25 +113,25 @@ def look(chromium: str, page: str, folder: Path, width: int) -> dict:
     )
     (folder / "frame.html").write_text(FRAME.replace("WIDTH", str(width)))
     command = [chromium, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=1500,1000"]
-    ended = subprocess.run([*command, (folder / "frame.html").as_uri()], capture_output=True, text=True, timeout=120)
-    found = re.search(r"<pre>(.+?)</pre>", ended.stdout, re.DOTALL)
-    assert found, f"the checks did not run: {ended.stderr}"
+    ended = subprocess.run([*command, (folder / "frame.html").as_uri()], capture_output=True, text=True)
+    seen = re.search(r"<pre>(.+?)</pre>", ended.stdout, re.DOTALL)
+    assert seen, f"the checks did not run: {ended.stderr}"
     console = [line for line in ended.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads(html.unescape(found[1])) | {"console": console}
+    return json.loads(html.unescape(seen[1])) | {"console": console}
 
 
-def faults(found: dict) -> list[str]:
+def faults(seen: dict) -> list[str]:
     """What is wrong with a page that was looked at."""
-    wrong = [f"console: {line}" for line in found["console"]] + found["recorded"]
-    wrong += [f"fetched: {name}" for name in found["fetched"] if not name.startswith(("file:", "data:"))]
-    if found["reach"] > found["width"]:
-        wrong.append(f"the page is {found['reach']} wide in a window of {found['width']}")
-    for number, picture in enumerate(found["pictures"]):
+    wrong = [f"console: {line}" for line in seen["console"]] + seen["recorded"]
+    wrong += [f"fetched: {name}" for name in seen["fetched"] if not name.startswith(("file:", "data:"))]
+    if seen["reach"] > seen["width"]:
+        wrong.append(f"the page is {seen['reach']} wide in a window of {seen['width']}")
+    for number, picture in enumerate(seen["pictures"]):
         if min(picture["width"], picture["height"]) < 50 or picture["shapes"] < 5 or picture["words"] < 3:
             wrong.append(f"picture {number} is not drawn: {picture}")
         if not re.search(r"\d", picture["alt"]):
             wrong.append(f"picture {number} has no words for its figures")
-    for table in found["tables"]:
+    for table in seen["tables"]:
         for column in table:
             wrong += unsorted(column)
     return wrong
@@ -158,14 +156,14 @@ def unsorted(column: dict) -> list[str]:
 
 @pytest.mark.parametrize("width", [400, 1400])
 def test_a_good_page(chromium, page, tmp_path, width):
-    found = look(chromium, page, tmp_path, width)
-    assert found["width"] == width
-    assert faults(found) == []
-    assert len(found["pictures"]) == 8 and [len(table) for table in found["tables"]] == [12, 6, 8, 10, 6]
-    # Three mistakes can be heard, of 0.1 s and 0.025 s more for each utterance; the fourth is told to be lost.
-    assert found["played"] == pytest.approx([0.1, 0.25, 0.275], abs=1e-3)
-    (told,) = found["unplayable"]
-    assert told.startswith("This machine cannot play /") and told.endswith("/d&ta #1/8 100%.wav")
+    seen = look(chromium, page, tmp_path, width)
+    assert seen["width"] == width
+    assert faults(seen) == []
+    assert len(seen["pictures"]) == 8 and [len(table) for table in seen["tables"]] == [12, 6, 8, 10, 6]
+    # Three mistakes can be heard, of 0.1 s and 0.025 s more for each utterance; the fourth is reported missing.
+    assert seen["played"] == pytest.approx([0.1, 0.25, 0.275], abs=1e-3)
+    (notice,) = seen["unplayable"]
+    assert notice.startswith("This machine cannot play /") and notice.endswith("/d&ta #1/8 100%.wav")
 
 
 def test_numbers_are_sorted_as_numbers(chromium, page, tmp_path):
@@ -173,8 +171,8 @@ def test_numbers_are_sorted_as_numbers(chromium, page, tmp_path):
     cells = ("10.5", "–", "-3", "9", "+200.25", "< 0.001")
     body = "".join("<tr>" + f'<td class="number">{html.escape(cell)}</td>' * 6 + "</tr>" for cell in cells)
     classes = re.compile(r'(aria-labelledby="classes">.*?<tbody>).*?(</tbody>)', re.DOTALL)
-    found = look(chromium, classes.sub(rf"\g<1>{body}\g<2>", page), tmp_path, 1400)
-    recall = next(column for column in found["tables"][1] if column["head"] == "recall")
+    seen = look(chromium, classes.sub(rf"\g<1>{body}\g<2>", page), tmp_path, 1400)
+    recall = next(column for column in seen["tables"][1] if column["head"] == "recall")
     assert recall["clicks"] == [
         ["ascending", ["-3", "< 0.001", "9", "10.5", "+200.25", "–"]],
         ["descending", ["+200.25", "10.5", "9", "< 0.001", "-3", "–"]],
@@ -192,8 +190,8 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize(("old", "new", "said"), PLANTED.values(), ids=PLANTED)
-def test_a_planted_fault_is_seen(chromium, page, tmp_path, old, new, said):
+@pytest.mark.parametrize(("old", "new", "message"), PLANTED.values(), ids=PLANTED)
+def test_a_planted_fault_is_seen(chromium, page, tmp_path, old, new, message):
     spoilt, times = re.subn(old, new, page, count=1, flags=re.DOTALL)
     assert times == 1
-    assert any(said in fault for fault in faults(look(chromium, spoilt, tmp_path, 400)))
+    assert any(message in fault for fault in faults(look(chromium, spoilt, tmp_path, 400)))

@@ -1,0 +1,114 @@
+"""The rows of folds.csv and summary.csv, and the scores.json of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from local.core import markers
+from local.core.errors import UserError
+from local.core.files import atomic, digest
+from local.scoring import metrics, stats
+from local.scoring.metrics import SCORES
+from local.scoring.scored import seed_of
+
+FOLD_COLUMNS = (
+    *("name", "corpus", "protocol", "valid", "seed", "fold", "n", "wa", "ua", "f1", "wer", "cer"),
+    *("epoch", "commit", "config"),
+)
+
+
+def run_facts(run: Path, folds_folder: Path, valid: str) -> dict[str, Any]:
+    """What folds.csv says of a run besides its scores: seed, fold, epoch, commit, config.
+
+    Raises
+    ------
+    UserError
+        Its predictions are of another test set than the fold has now or of an earlier training, or it was
+        trained or validated on other sets.
+    """
+    decoding, training = markers.read(run / "decode.json"), markers.read(run / "train.json")
+    test = folds_folder / run.name / "test.csv"
+    if not test.exists() or decoding["inputs"]["test.csv"] != digest(test):
+        raise UserError(
+            f"{run} holds predictions of another test set than {test}",
+            "run stages 2 and 3 again with --force true, or take another --name",
+        )
+    if decoding["inputs"]["training"] != digest(run / "train.json"):
+        raise UserError(f"{run} was trained again after its predictions were made", "run stage 3 again")
+    if (trained := training["inputs"]["valid"]) != valid:
+        raise UserError(f"{run} was trained with validation '{trained}', not '{valid}'", f"give --valid {trained}")
+    for name, kind in (("train.csv", "training"), ("valid.csv", "validation")):
+        path = folds_folder / run.name / name
+        if training["inputs"].get(name) != (digest(path) if path.exists() else None):
+            raise UserError(
+                f"{run} was trained with another {kind} set than {path}", "take another --name, or --force true"
+            )
+    return {
+        "seed": seed_of(run),
+        "fold": run.name,
+        "epoch": decoding["facts"]["epoch"],
+        "commit": json.loads((run / "env.json").read_text(encoding="utf-8"))["commit"],
+        "config": training["facts"]["config"],
+    }
+
+
+def write_scores(run: Path, predicted: pd.DataFrame) -> dict[str, float | int | None]:
+    """Score the predictions of a run, and write its scores.json, with scores by class and the confusion matrix."""
+    scores = metrics.scores(predicted)
+    by_class = metrics.classes(predicted).set_index("label").astype(object)
+    details = {
+        "classes": by_class.where(by_class.notna(), None).to_dict("index"),
+        "confusion": metrics.confusion(predicted).to_dict("index"),
+    }
+    with atomic(run / "scores.json") as file:
+        json.dump(scores | details, file, indent=1)
+    return scores
+
+
+def summarise(
+    folds: pd.DataFrame, pooled: pd.DataFrame, known: list[str], leaks: pd.DataFrame, rejected: int
+) -> pd.Series:
+    """Make the row of summary.csv.
+
+    Parameters
+    ----------
+    folds
+        folds.csv with all `SCORES`, one row per fold and seed.
+    pooled
+        The predictions behind them, with the columns of `local.scoring.scored.pooled_predictions`.
+    known
+        All folds of the protocol.
+    leaks
+        The audit of the folds.
+    rejected
+        Utterances of the corpus that were set aside as broken.
+
+    Notes
+    -----
+    Pooled scores are over all predictions together (WA as the paper's: correct / n over all
+    folds). `<score>_mean` and `_sd` are over folds, each the mean of its seeds;
+    `<score>_seeds_mean` and `_sd` over seeds, each pooled over its folds. `_low` and `_high` are
+    95 % intervals of the pooled scores, see `local.scoring.stats.intervals`, over so many `clusters`,
+    each a `cluster`. `speaker_overlap` is the share of the tested utterances whose speaker trained.
+    """
+    row = {name: folds[name].iloc[0] for name in ("name", "corpus", "protocol", "valid")}
+    row |= metrics.scores(pooled)
+    names = list(SCORES)
+    of_fold = folds[names].astype(float).groupby(folds["fold"]).mean()
+    of_seed = pd.DataFrame([metrics.scores(some) for _, some in pooled.groupby("seed")])[names].astype(float)
+    for suffix, figures in (("", of_fold), ("_seeds", of_seed)):
+        for name in names:
+            row |= {f"{name}{suffix}_mean": figures[name].mean(), f"{name}{suffix}_sd": figures[name].std(ddof=1)}
+    for name, (low, high) in stats.intervals(pooled).items():
+        row |= {f"{name}_low": low, f"{name}_high": high}
+    cluster, kind = stats.clusters(pooled)
+    row |= {"cluster": kind, "clusters": cluster.nunique()}
+    heard = leaks[(leaks["kind"] == "speaker") & (leaks["parts"] == "train-test")].set_index("fold")["share"]
+    row["speaker_overlap"] = float((folds["fold"].map(heard).fillna(0) * folds["n"]).sum() / folds["n"].sum())
+    # A fold is present when every seed has it.
+    whole = int((folds.groupby("fold")["seed"].nunique() == folds["seed"].nunique()).sum())
+    return pd.Series(row | {"seeds": folds["seed"].nunique(), "folds": f"{whole}/{len(known)}", "rejected": rejected})
