@@ -63,7 +63,7 @@ def measure(
         rows = [
             timed("0 corpus", ["prepare", *corpus]),
             timed("1 folds", ["folds", *corpus]),
-            timed("audio store", ["store", *corpus]),
+            timed("audio store", ["audio_store", *corpus]),
         ]
         single, ablation = [*corpus, "--name", "single"], [_experiment(corpus, alpha, seeds) for alpha in alphas]
         for experiment in (single, *ablation):
@@ -82,7 +82,7 @@ def measure(
 
 def load_all(bytecode: Path) -> None:
     """Load the stages' modules once, so that no measurement has to compile them."""
-    names = ("prepare", "folds", "dataset", "score", "compare", "report.__main__", "benchmark.rows")
+    names = ("prepare", "folds", "audio_store", "score", "compare", "report", "benchmark.rows")
     words = "import " + ", ".join(f"local.{name}" for name in names)
     subprocess.run([sys.executable, "-c", words], env=environment(bytecode), check=True)
 

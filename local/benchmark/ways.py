@@ -50,6 +50,7 @@ DURATIONS = (0.58, 1.3, 3.58, 8.7, 11.1, 15.5, 34.1)
 SHAPE = {"layerdrop": 0.0}
 CHARACTERS = 12.3  # of transcript per second: 56 in 4.55 s
 LITTLE = 0.3  # of the memory: when less is free, what is not in use is given back
+GEMM_SIZES, GEMM_SECONDS = (128, 256, 512, 1024, 2048), 0.5
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ' "
 
 
@@ -214,14 +215,22 @@ def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way | 
 
 
 def gemm(device: str, dtype: torch.dtype) -> float:
-    """Multiply two 2048 x 2048 matrices: operations per second, the best of five."""
-    a, b = (torch.randn(2048, 2048, device=device).to(dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(6):
-        began = _now(device)
-        a @ b
-        best = min(best, _now(device) - began)
-    return 2 * 2048**3 / best
+    """Multiply two square matrices: operations per second, the best of five at the largest size that is fast enough.
+
+    A product of 2048 x 2048 takes some milliseconds on a GPU, or on a CPU in a precision that its hardware has, but
+    minutes on a CPU without bf16 hardware: sizes grow for as long as a product is expected to take under half a second.
+    """
+    for size in GEMM_SIZES:
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        a @ b  # the first product of a size prepares kernels
+        seconds: list[float] = []
+        while len(seconds) < 5 and sum(seconds) < GEMM_SECONDS:
+            began = _now(device)
+            a @ b
+            seconds.append(_now(device) - began)
+        if 8 * min(seconds) > GEMM_SECONDS:  # of the next size
+            break
+    return 2 * size**3 / min(seconds)
 
 
 def utterances_of(folder: Path) -> Utterances:

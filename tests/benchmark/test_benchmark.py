@@ -32,8 +32,8 @@ MARKED += "<!-- /benchmark cuda -->\nend"
 
 @pytest.fixture(scope="module")
 def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all processes of these tests keep Python's bytecode: the libraries are compiled once."""
-    return tmp_path_factory.mktemp("bytecode")
+    """Where all processes of these tests keep Python's bytecode: what is compiled already, or a folder for them all."""
+    return Path(sys.pycache_prefix or tmp_path_factory.mktemp("bytecode"))
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,28 @@ def test_the_base_model_asks_for_what_is_known_of_it():
     samples = round(4.55 * 16_000)
     per_second = [flops.update(BASE, samples, passes) / 4.55e9 for passes in (3, 1, 0)]
     assert per_second == pytest.approx([42, 32, 27], rel=0.05)
+
+
+@pytest.mark.parametrize(("rate", "largest"), [(0.5e9, 256), (1e12, 2048)])
+def test_matrix_products_are_timed_at_sizes_that_the_machine_is_fast_enough_for(rate, largest, monkeypatch):
+    """Without bf16 hardware, at 0.5 GFLOP/s, a product takes 67 ms at 256, and would take half a second at 512."""
+    clock, sizes = [0.0], []
+
+    class Matrix:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def to(self, dtype: torch.dtype) -> Matrix:
+            return self
+
+        def __matmul__(self, other: Matrix) -> None:
+            sizes.append(self.size)
+            clock[0] += 2 * self.size**3 / rate
+
+    monkeypatch.setattr(ways.torch, "randn", lambda size, *_, device: Matrix(size))
+    monkeypatch.setattr(ways, "_now", lambda device: clock[0])
+    assert ways.gemm("cpu", torch.bfloat16) == pytest.approx(rate)
+    assert sizes[-1] == max(sizes) == largest and sizes.count(largest) == 6 and clock[0] < 1
 
 
 def test_durations_are_iemocaps():
