@@ -1,49 +1,32 @@
-"""Floating-point operations of a wav2vec 2.0, counted from its shape; a multiplication and an addition are two."""
+"""Floating-point operations of a wav2vec 2.0, counted from its shape; a multiplication and an addition are two.
+
+`torch.utils.flop_counter` counts the same (see its test), but takes half a second for each length of an utterance.
+"""
 
 from __future__ import annotations
 
 from transformers import PretrainedConfig
 
 
-def frames(config: PretrainedConfig, samples: int) -> list[int]:
-    """Frames that each layer of the CNN puts out for a waveform."""
-    counts = []
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        samples = (samples - kernel) // stride + 1
-        counts.append(samples)
-    return counts
+def forward(config: PretrainedConfig, samples: int) -> tuple[int, int]:
+    """Operations of the CNN, and of all that follows it, on a waveform of so many samples, forward.
 
-
-def cnn(config: PretrainedConfig, samples: int) -> int:
-    """Operations of the CNN on a waveform, forward."""
-    channels = [1, *config.conv_dim]
-    sizes = zip(frames(config, samples), channels[:-1], channels[1:], config.conv_kernel, strict=True)
-    return sum(2 * count * inside * outside * kernel for count, inside, outside, kernel in sizes)
-
-
-def transformer(config: PretrainedConfig, samples: int) -> int:
-    """Operations behind the CNN on a waveform, forward: projection, positional convolution, attention, feed-forward."""
-    t, d = frames(config, samples)[-1], config.hidden_size
-    projection = 2 * t * config.conv_dim[-1] * d
-    positions = 2 * t * d * (d // config.num_conv_pos_embedding_groups) * config.num_conv_pos_embeddings
-    attention = 4 * 2 * t * d * d + 2 * 2 * t * t * d
-    feed_forward = 2 * 2 * t * d * config.intermediate_size
-    return projection + positions + config.num_hidden_layers * (attention + feed_forward)
-
-
-def update(config: PretrainedConfig, samples: int, cnn_passes: int) -> int:
-    """Operations that training on a waveform asks for: forward, and twice as many backward.
-
-    Parameters
-    ----------
-    config
-        The shape.
-    samples
-        Of the waveform.
-    cnn_passes
-        3 where the CNN learns, 1 where it is frozen, 0 where its output is cached.
-
-    What gradient checkpointing computes again, and what padding costs, does not count: it is no part of
-    what is asked for.
+    What follows: projection, positional convolution, and in each layer attention and feed-forward.
     """
-    return cnn_passes * cnn(config, samples) + 3 * transformer(config, samples)
+    cnn, frames, inputs = 0, samples, 1
+    for outputs, kernel, stride in zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True):
+        frames = (frames - kernel) // stride + 1
+        cnn += 2 * frames * inputs * outputs * kernel
+        inputs = outputs
+    width = config.hidden_size
+    positions = width // config.num_conv_pos_embedding_groups * config.num_conv_pos_embeddings
+    layer = 4 * width + 2 * frames + 2 * config.intermediate_size
+    return cnn, 2 * frames * width * (inputs + positions + config.num_hidden_layers * layer)
+
+
+def total(config: PretrainedConfig, samples: int, passes: tuple[int, int]) -> int:
+    """Operations with so many passes of the CNN and of the rest; a backward pass counts as two.
+
+    What gradient checkpointing computes again, and padding, does not count: no result needs it.
+    """
+    return sum(count * times for count, times in zip(forward(config, samples), passes, strict=True))

@@ -1,16 +1,23 @@
-"""The tables of what was measured, and their place in a file such as README.md."""
+"""What was measured, as figures in a JSON file and as tables between two markers in the Markdown file beside it.
+
+An entry of the JSON file is what one command measured: `command`, `machine`, `date`, further facts, and tables, each a
+list of rows in which the figures, in the units that they are shown in, have the names of their columns.
+"""
 
 from __future__ import annotations
 
-from datetime import date
+import json
 from itertools import product
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 from typing import Any
 
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.pages.markdown import table
+
+Rows = list[dict[str, Any]]
 
 WAYS = {
     "a": "released code: fp32, checkpointing, 2 x 4",
@@ -20,7 +27,7 @@ WAYS = {
     "one": "inference, one by one",
     "many": "inference, in batches",
 }
-BASE = {"a": "a", "b": "a", "c": "a", "d": "a", "one": "one", "many": "one"}  # what a way's ratio is taken to
+BASE = {"a": "a", "b": "a", "c": "a", "d": "a", "one": "one", "many": "one"}  # which way another is compared with
 USES = {
     "sb": "SpeechBrain's foreign_class: one file at a time, emotion alone",
     "hf-emotion": "transformers' pipeline: one file at a time, emotion alone",
@@ -32,188 +39,142 @@ USES = {
     "bf16": "`local.predict --precision bf16`: the same",
 }
 KINDS = {"fp32": "float32", "bf16": "bfloat16"}
-WAY_HEADS = ["way", "", "jobs", "audio-s/s", "ratio", "peak GB a job", "GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM"]
-USE_HEADS = ["way", "", "audio-s/s", "real-time factor", "times sb", "times hf-emotion", "times hf", "peak GB"]
-ROW_HEADS = ["stage", "utterances", "seconds", "µs per utterance", "peak MB", "MB written"]
-STAGE_HEADS = ["stage", "hours", "utterances", "seconds", "seconds per hour", "peak MB"]
+INTRODUCTIONS = {
+    "ways": "Training and inference: {utterances} utterances of IEMOCAP's durations, medians of {rounds} rounds; "
+    "audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: fp32 {fp32:.0f}, bf16 {bf16:.0f}.",
+    "uses": "A trained model in use: {utterances} wav files of IEMOCAP's durations, medians of {rounds} rounds without "
+    "loading.",
+    "stages": "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
+    "rows": "Each once, from the start of its process to the end; protocol `session`, ten folds, one seed.",
+}
+FORMATS = dict.fromkeys(["GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM", "peak MB"], ".0f")
+FORMATS |= dict.fromkeys(["peak GB a job", "peak GB", "seconds", "µs per utterance", "MB written"], ".1f")
+FORMATS |= dict.fromkeys(["audio-s/s", "ratio", "times sb", "times hf-emotion", "times hf"], ".2f")
+FORMATS |= {"hours": ".2f", "seconds per hour": ".2f", "real-time factor": ".4f"}
 
 
-def of_ways(rows: list[dict[str, Any]]) -> list[list[object]]:
-    """Medians over rounds, a line per way and number of jobs.
-
-    Parameters
-    ----------
-    rows
-        As from `local.benchmark.__main__.measure`.
-    """
-    seconds = {(row["way"], row["jobs"], row["round"]): row["seconds"] / row["audio"] for row in rows}
-    lines = []
+def of_ways(rows: Rows) -> Rows:
+    """Medians over rounds, a row per way and number of jobs; `rows` as from `local.benchmark.turns.measure`."""
+    figures = []
     for way, jobs in product(WAYS, sorted({row["jobs"] for row in rows})):
-        mine = [row for row in rows if (row["way"], row["jobs"]) == (way, jobs)]
-        if not mine:
-            continue
-        rate, done = (median(row[what] / row["seconds"] for row in mine) for what in ("audio", "flops"))
-        shares = (median(row["flops"] / row["seconds"] / row[kind] for row in mine) for kind in KINDS.values())
-        pairs = [(seconds.get((BASE[way], jobs, row["round"])), seconds[way, jobs, row["round"]]) for row in mine]
-        ratio = f"{median(base / own for base, own in pairs):.2f}" if all(base for base, _ in pairs) else "–"
-        figures = [f"{rate:.2f}", ratio, f"{mine[-1]['peak'] / 1e9:.1f}", f"{done / 1e9:.0f}"]
-        lines.append([way, WAYS[way], jobs, *figures, *(f"{100 * share:.0f}" for share in shares)])
-    return lines
+        if mine := [row for row in rows if (row["way"], row["jobs"]) == (way, jobs)]:
+            speed, done = (median(row[name] / row["seconds"] for row in mine) for name in ("audio", "flops"))
+            line = {"way": way, "what": WAYS[way], "jobs": jobs, "audio-s/s": speed}
+            line |= {"ratio": _ratio(rows, mine, BASE[way]), "peak GB a job": mine[-1]["peak"] / 1e9}
+            line["GFLOP/s"] = done / 1e9
+            for name, kind in KINDS.items():
+                line[f"% of {name} GEMM"] = 100 * median(row["flops"] / row["seconds"] / row[kind] for row in mine)
+            figures.append(line)
+    return figures
 
 
-def of_uses(rows: list[dict[str, Any]]) -> list[list[object]]:
-    """Medians over rounds of the ways to use a model, a line each; ratios are taken within a round.
-
-    Parameters
-    ----------
-    rows
-        As from `local.benchmark.__main__.measure`, with one job.
-    """
-    seconds = {(row["way"], row["round"]): row["seconds"] / row["audio"] for row in rows}
-    lines = []
+def of_uses(rows: Rows) -> Rows:
+    """Medians over rounds, a row per way to use a model; `rows` as from `local.benchmark.turns.measure`, one job."""
+    figures = []
     for way, what in USES.items():
-        mine = [row for row in rows if row["way"] == way]
-        if not mine:
-            continue
-        factor = median(seconds[way, row["round"]] for row in mine)
-        ratios = []
-        for base in ("sb", "hf-emotion", "hf"):
-            pairs = [(seconds.get((base, row["round"])), seconds[way, row["round"]]) for row in mine]
-            ratios.append(f"{median(other / own for other, own in pairs):.2f}" if all(o for o, _ in pairs) else "–")
-        lines.append([way, what, f"{1 / factor:.2f}", f"{factor:.4f}", *ratios, f"{mine[-1]['peak'] / 1e9:.1f}"])
-    return lines
+        if mine := [row for row in rows if row["way"] == way]:
+            factor = median(_cost(row) for row in mine)
+            ratios = {f"times {base}": _ratio(rows, mine, base) for base in ("sb", "hf-emotion", "hf")}
+            line = {"way": way, "what": what, "audio-s/s": 1 / factor, "real-time factor": factor}
+            figures.append(line | ratios | {"peak GB": mine[-1]["peak"] / 1e9})
+    return figures
 
 
-def of_stages(rows: list[dict[str, Any]]) -> list[list[object]]:
-    """A line per stage and size of the corpus.
-
-    Parameters
-    ----------
-    rows
-        As from `local.benchmark.stages.measure`, of one corpus after another.
-    """
-    lines = []
-    for stage in dict.fromkeys(row["stage"] for row in rows):
-        for row in rows:
-            if row["stage"] == stage:
-                size = [f"{row['hours']:.2f}", row["utterances"]]
-                rates = [f"{row['seconds']:.1f}", f"{row['seconds'] / row['hours']:.2f}"]
-                lines.append([stage, *size, *rates, f"{row['peak'] / 1e6:.0f}"])
-    return lines
+def _cost(row: dict[str, Any]) -> float:
+    """Seconds per second of audio."""
+    return row["seconds"] / row["audio"]
 
 
-def of_rows(rows: list[dict[str, Any]]) -> list[list[object]]:
-    """A line per stage and number of utterances.
-
-    Parameters
-    ----------
-    rows
-        As from `local.benchmark.rows.measure`, of one corpus after another.
-    """
-    lines = []
-    for stage in dict.fromkeys(row["stage"] for row in rows):
-        for row in rows:
-            if row["stage"] == stage:
-                rates = [f"{row['seconds']:.1f}", f"{1e6 * row['seconds'] / row['utterances']:.1f}"]
-                bytes_ = [f"{row['peak'] / 1e6:.0f}", f"{row['written'] / 1e6:.1f}"]
-                lines.append([stage, row["utterances"], *rates, *bytes_])
-    return lines
+def _ratio(rows: Rows, mine: Rows, base: str) -> float | None:
+    """How many times as fast as another way with as many jobs, median over rounds; `None` if that was not measured."""
+    costs = {(row["jobs"], row["round"]): _cost(row) for row in rows if row["way"] == base}
+    return median(costs[row["jobs"], row["round"]] / _cost(row) for row in mine) if costs else None
 
 
-def rows_page(command: str, machine: str, rows: list[dict[str, Any]]) -> str:
-    """Set the table of the stages that handle rows, with the command that made it, the machine and the date."""
-    lines = [
-        *(f"    {command}", "", f"{machine}, {date.today():%Y-%m-%d}."),
-        "Each once, from the start of its process to the end; protocol `session`, ten folds, one seed.",
-        *("", *table(ROW_HEADS, of_rows(rows))),
-    ]
-    return "\n".join(lines) + "\n"
+def of_stages(rows: Rows) -> Rows:
+    """A row per stage and size of the corpus; `rows` as from `local.benchmark.stages`, of one corpus after another."""
+    figures = []
+    for row in rows:
+        stage, n, seconds = row["stage"], row["utterances"], row["seconds"]
+        line = {"utterances": n, "seconds": seconds}
+        if hours := row.get("hours"):
+            line = {"hours": hours} | line | {"seconds per hour": seconds / hours, "peak MB": row["peak"] / 1e6}
+        else:
+            line |= {"µs per utterance": 1e6 * seconds / n, "peak MB": row["peak"] / 1e6}
+            line |= {"MB written": row["written"] / 1e6}
+        figures.append({"stage": stage} | line)
+    order = [row["stage"] for row in rows]
+    return sorted(figures, key=lambda line: order.index(line["stage"]))
 
 
-def page(
-    command: str, machine: str, rows: list[dict[str, Any]], stages: list[dict[str, Any]], utterances: int, rounds: int
-) -> str:
-    """Set the tables, with the command that made them, the device and the date.
+def render(entry: dict[str, Any]) -> str:
+    """Show an entry: its command, its machine and date, its tables with their introductions."""
+    sections = [[f"    {entry['command']}"]]
+    first = [f"{entry['machine']}, {entry['date']}."]
+    for name, introduction in INTRODUCTIONS.items():
+        if rows := entry.get(name):
+            lines = [[_show(*cell) for cell in row.items()] for row in rows]
+            sections += [[*first, fill(introduction.format(**entry), 110)], table(list(rows[0]), lines)]
+            first = []
+    return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
-    Parameters
-    ----------
-    command
-        The command line.
-    machine
-        The device in words.
-    rows, stages
-        The rows of the ways to train and to use a model, and of the stages; a table without rows is left out.
-    utterances, rounds
-        That the ways were measured with.
-    """
-    lines = [f"    {command}", "", f"{machine}, {date.today():%Y-%m-%d}."]
-    ways, uses = ([row for row in rows if row["way"] in known] for known in (WAYS, USES))
-    if ways:
-        rates = ", ".join(f"{name} {median(row[kind] for row in ways) / 1e9:.0f}" for name, kind in KINDS.items())
-        lines += [
-            f"Training and inference: {utterances} utterances of IEMOCAP's durations, medians of {rounds} rounds; "
-            f"audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: {rates}.",
-            *("", *table(WAY_HEADS, of_ways(ways))),
-        ]
-    if uses:
-        lines += [
-            *([""] if ways else []),
-            f"A trained model in use: {utterances} wav files of IEMOCAP's durations, wav2vec2-base unless --encoder "
-            f"says otherwise, medians of {rounds} rounds; loading it is not counted.",
-            *("", *table(USE_HEADS, of_uses(uses))),
-        ]
-    if stages:
-        lines += [
-            *([""] if rows else []),
-            "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
-            *("", *table(STAGE_HEADS, of_stages(stages))),
-        ]
-    return "\n".join(lines) + "\n"
+
+def _show(name: str, value: object) -> str:
+    return "–" if value is None else format(value, FORMATS.get(name, ""))
 
 
 def place(device: str, ways: list[str]) -> str:
-    """The place of the tables in a file: of the device's kind, and of the ways to use a model another than the rest."""
+    """Where the tables belong: by the kind of device, those of the ways to use a model apart from the others."""
     kind = device.split(":")[0]
     return f"{kind} use" if set(ways) & set(USES) else kind
 
 
-def markers(place: str) -> tuple[str, str]:
-    """What stands before and behind the tables of a place."""
-    return f"<!-- benchmark {place} -->", f"<!-- /benchmark {place} -->"
-
-
-def around(file: Path, place: str) -> tuple[str, str]:
-    """The text of a file up to the first marker and from the second one on, both with their marker.
+def split(file: Path, place: str) -> tuple[str, str]:
+    """The text of a file up to the first marker of a place, and from the second one on, both with their marker.
 
     Raises
     ------
     UserError
-        The file is absent, or the markers do not stand in it once each, in their order.
+        The file cannot be read, or does not have both markers once, in their order.
     """
-    begin, end = markers(place)
+    begin, end = f"<!-- benchmark {place} -->", f"<!-- /benchmark {place} -->"
     try:
         text = file.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}", "give a text file that is there") from None
+        raise UserError(f"{file} cannot be read: {error}", "name a text file that exists") from None
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
     if (text.count(begin), text.count(end), rest.count(end)) != (1, 1, 1):
         raise UserError(
-            f"{file} has no one place for the tables of {place}",
-            f"put the lines {begin} and {end} where they shall stand, once",
+            f"{file} has no place for the tables of {place}",
+            f"write the lines {begin} and {end}, once each, where the tables shall be",
         )
     return before + begin, end + after
 
 
-def cells(file: Path, place: str) -> list[list[str]]:
-    """The lines of the tables that stand in a place, as their cells; see `around`."""
-    before, after = around(file, place)
-    lines = file.read_text(encoding="utf-8")[len(before) : -len(after)].splitlines()
-    return [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+def load(file: Path) -> dict[str, dict[str, Any]]:
+    """The entries of the JSON file beside a page, by place; none where there is no such file.
+
+    Raises
+    ------
+    UserError
+        It is not JSON.
+    """
+    file = file.with_suffix(".json")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{file} is not JSON: {error}", "restore it, or remove it and measure again") from None
 
 
-def put(file: Path, place: str, text: str) -> None:
-    """Write the tables between their markers in a file, in place of what stands there; see `around`."""
-    before, after = around(file, place)
+def put(file: Path, place: str, entry: dict[str, Any], text: str) -> None:
+    """Save an entry beside a page, and its text between its markers there, in place of what was measured before."""
+    before, after = split(file, place)
+    entries = load(file) | {place: entry}
+    with atomic(file.with_suffix(".json")) as stream:
+        json.dump(entries, stream, indent=1, ensure_ascii=False)
+        stream.write("\n")
     with atomic(file) as stream:
-        stream.write(f"{before}\n\n{text}\n{after}")
+        stream.write(f"{before}\n{text}{after}")

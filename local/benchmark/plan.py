@@ -1,11 +1,12 @@
 """What so many hours of speech need of disk, memory and time: from figures that were measured, and a few assumed.
 
-The measured ones are read from the tables of `local.benchmark` in a file such as README.md, of the most utterances and
-hours that stand there; nothing is measured here. What is assumed stands below, and in the table.
+The measured ones are those of `local.benchmark` on a CPU, of the most utterances and hours; nothing is measured here.
+What is assumed is below, and in the table.
 """
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from local.pages.markdown import table
 from local.training.checkpoints import KEPT
 
 JOBS = 10 * 3 * 5  # folds x seeds x alphas of the paper's ablation
-TRAINING = 0.9 * 0.9  # share of the corpus: without the tested tenth, and without the tenth of the rest that validates
+TRAINING = 0.9 * 0.9  # share of the corpus: without the tenth that tests, and the tenth of the rest that validates
 EPOCHS = 10
 GPU, PEAK, SHARE = "H100", 989e12, 0.3  # its operations per second in bf16 by the data sheet, and the share reached
 CHECKPOINTS = 2 * KEPT  # that a job has at a time: the latest, and the best up to each of them
@@ -33,7 +34,7 @@ UNITS = {
 
 
 class Need(NamedTuple):
-    """A line of the table: what, whence it is known, how it is computed, in which of `UNITS`, and how much."""
+    """A row of the table: what is needed, how that is known and computed, in which of `UNITS`, and how much."""
 
     what: str
     source: str
@@ -44,38 +45,41 @@ class Need(NamedTuple):
 
 
 class Measured:
-    """The figures of the tables in a file.
-
-    Raises
-    ------
-    UserError
-        The file has no place for them.
-    """
+    """The figures in the JSON file beside a page."""
 
     def __init__(self, file: Path) -> None:
-        self.file = file
-        self.lines = {place: page.cells(file, place) for place in ("cpu", "rows")}
+        self.file, self.entries = file.with_suffix(".json"), page.load(file)
 
-    def figure(self, place: str, heads: list[str], name: str, head: str) -> float:
-        """The last figure of a stage or way under one of the heads of a table.
+    def figure(self, place: str, table: str, name: str, column: str) -> float:
+        """The last figure of a way or stage in a column of a table.
 
         Raises
         ------
         UserError
-            It does not stand there.
+            There is none.
         """
-        found = [line for line in self.lines[place] if line[0] == name and len(line) == len(heads)]
-        if not found:
+        rows = [row for row in self.entries.get(place, {}).get(table, []) if name in (row.get("way"), row.get("stage"))]
+        if not rows:
             raise UserError(f"{self.file} has no figures of '{name}'", "measure first: --hours with --ways, and --rows")
-        return float(found[-1][heads.index(head)])
+        return rows[-1][column]
 
-    def rows(self, head: str, *stages: str) -> float:
-        """The sum over stages that handle rows."""
-        return sum(self.figure("rows", page.ROW_HEADS, stage, head) for stage in stages)
+    def total(self, column: str, stages: tuple[str, ...]) -> float:
+        """The sum of a column over stages that handle rows."""
+        return sum(self.figure("rows", "rows", stage, column) for stage in stages)
+
+    def time(self, what: str, *stages: str) -> Need:
+        """The time that stages take, which handle rows."""
+        each = self.total("µs per utterance", stages)
+        return Need(what, "measured", f"{each:.0f} µs an utterance", "seconds", UTTERANCES_PER_HOUR * each / 1e6)
+
+    def size(self, what: str, column: str, *stages: str) -> Need:
+        """The memory or the disk that stages take, which handle rows."""
+        each = 1e6 * self.total(column, stages) / self.total("utterances", stages[:1])
+        return Need(what, "measured", f"{each:,.0f} B an utterance", "bytes", UTTERANCES_PER_HOUR * each)
 
 
-def plan(command: str, hours: list[float], file: Path) -> str:
-    """Set the table, a column for each number of hours, with the command that made it."""
+def render(command: str, hours: list[float], file: Path) -> str:
+    """Show the command and the table, with a column for each number of hours, from the figures beside a page."""
     heads = ["what", "from", "how", *(f"{n:,g} h" for n in hours)]
     lines = [
         [*need[:3], *(shown(need.unit, need.per_hour * n + need.always) for n in hours)]
@@ -87,55 +91,33 @@ def plan(command: str, hours: list[float], file: Path) -> str:
 def needs(measured: Measured) -> list[Need]:
     """List what is needed."""
     config, samples = Wav2Vec2Config(), round(MEAN * SAMPLE_RATE)
-    frames, width = flops.frames(config, samples)[-1] / MEAN, config.conv_dim[-1]
-    asked = flops.update(config, samples, cnn_passes=3) / MEAN
-    processor = measured.figure("cpu", page.WAY_HEADS, "c", "audio-s/s")
-    making = measured.figure("cpu", page.STAGE_HEADS, "audio store", "seconds per hour")
-    epoch = TRAINING * 3600 * asked / (PEAK * SHARE)
+    frames, width = samples // prod(config.conv_stride) / MEAN, config.conv_dim[-1]
+    operations = flops.total(config, samples, (3, 3)) / MEAN
+    speed = measured.figure("cpu", "ways", "c", "audio-s/s")
+    making = measured.figure("cpu", "stages", "audio store", "seconds per hour")
+    cpu, gpu = TRAINING * 3600 / speed, TRAINING * 3600 * operations / (PEAK * SHARE)
+    on_cpu = f"{100 * TRAINING:.0f} % of the audio / {speed:.2f} audio-s/s"
+    on_gpu = f"{operations / 1e9:.0f} GFLOP a second of audio / ({PEAK / 1e12:.0f} TFLOP/s x {100 * SHARE:.0f} %)"
+    weights = f"{BASE_PARAMETERS / 1e6:.0f} M parameters x 3 (AdamW) x 4 B, {CHECKPOINTS} at most"
     return [
         Need("utterances", "IEMOCAP", f"{UTTERANCES_PER_HOUR:.0f} an hour", "", UTTERANCES_PER_HOUR),
-        _time(measured, "stage 0", "0 corpus"),
-        _bytes(measured, "memory of stage 0", "peak MB", "0 corpus"),
-        _time(measured, "stage 1, ten folds", "1 folds"),
-        _bytes(measured, "memory of stage 1", "peak MB", "1 folds"),
-        _bytes(measured, "manifests", "MB written", "0 corpus", "1 folds"),
-        _time(measured, "start of a job, audio apart", "2 a job's texts", "2 a job's epoch"),
-        _time(measured, "stage 4, ten jobs", "4 score, 10 jobs"),
-        _time(measured, "stage 5, ten jobs", "5 report"),
+        measured.time("stage 0", "0 corpus"),
+        measured.size("memory of stage 0", "peak MB", "0 corpus"),
+        measured.time("stage 1, ten folds", "1 folds"),
+        measured.size("memory of stage 1", "peak MB", "1 folds"),
+        measured.size("manifests", "MB written", "0 corpus", "1 folds"),
+        measured.time("start of a job, without audio", "2 a job's texts", "2 a job's epoch"),
+        measured.time("stage 4, ten jobs", "4 score, 10 jobs"),
+        measured.time("stage 5, ten jobs", "5 report"),
         Need("audio store", "computed", f"{SAMPLE_RATE:,} samples/s x 2 B", "bytes", 3600 * SAMPLE_RATE * 2),
         Need("making the store", "measured", f"{making:.2f} s an hour", "seconds", making),
         Need("CNN cache", "computed", f"{frames:.1f} frames/s x {width} x 2 B", "bytes", 3600 * frames * width * 2),
         Need("jobs", "the paper", "10 folds x 3 seeds x 5 alphas", "", 0, JOBS),
-        Need(
-            *("checkpoints of a job", "computed"),
-            f"{BASE_PARAMETERS / 1e6:.0f} M parameters x 3 (AdamW) x 4 B, {CHECKPOINTS} at most",
-            *("bytes", 0, BASE_PARAMETERS * 3 * 4 * CHECKPOINTS),
-        ),
-        Need(
-            *("epoch of a job, processor", "measured"),
-            *(
-                f"{100 * TRAINING:.0f} % of the audio / {processor:.2f} audio-s/s",
-                "seconds",
-                TRAINING * 3600 / processor,
-            ),
-        ),
-        Need(
-            *(f"epoch of a job, {GPU}", "assumed"),
-            f"{asked / 1e9:.0f} GFLOP a second of audio / ({PEAK / 1e12:.0f} TFLOP/s x {100 * SHARE:.0f} %)",
-            *("seconds", epoch),
-        ),
-        Need(f"all jobs, one {GPU}", "assumed", f"{JOBS} jobs x {EPOCHS} epochs", "seconds", JOBS * EPOCHS * epoch),
+        Need("checkpoints of a job", "computed", weights, "bytes", 0, BASE_PARAMETERS * 3 * 4 * CHECKPOINTS),
+        Need("epoch of a job, CPU", "measured", on_cpu, "seconds", cpu),
+        Need(f"epoch of a job, {GPU}", "assumed", on_gpu, "seconds", gpu),
+        Need(f"all jobs, one {GPU}", "assumed", f"{JOBS} jobs x {EPOCHS} epochs", "seconds", JOBS * EPOCHS * gpu),
     ]
-
-
-def _time(measured: Measured, what: str, *stages: str) -> Need:
-    each = measured.rows("µs per utterance", *stages)
-    return Need(what, "measured", f"{each:.0f} µs an utterance", "seconds", UTTERANCES_PER_HOUR * each / 1e6)
-
-
-def _bytes(measured: Measured, what: str, head: str, *stages: str) -> Need:
-    each = 1e6 * measured.rows(head, *stages) / measured.rows("utterances", stages[0])
-    return Need(what, "measured", f"{each:,.0f} B an utterance", "bytes", UTTERANCES_PER_HOUR * each)
 
 
 def shown(unit: str, value: float) -> str:

@@ -1,12 +1,21 @@
 """What the stages other than training cost, each run as a user would, on noise of IEMOCAP's durations.
 
-Measured for a number of hours: stage 0, stage 1, the audio store, stage 4 for one experiment of ten folds, and
-what a table like the paper's ablation costs: five alphas with three seeds and ten folds each, 150 jobs, scored
-one experiment after the other, compared pair by pair, and stage 5 for one of the five.
-Each is a process of its own that runs once; its seconds are those from its start to its end, loading Python and
-its libraries included, whose bytecode is there already. The files have just been written: the system has them in
-memory, where that is large enough. All of it stands in temporary folders (20 h: some 5 GB), nothing in this
-repository.
+    python -m local.benchmark.stages corpus N | runs OPTIONS | texts OPTIONS | epoch OPTIONS
+
+runs one step of a measurement. `measure_hours` measures on a number of hours stage 0, stage 1, the audio store, stage 4
+for one experiment of ten folds, and what a table like the paper's ablation costs: five alphas with three seeds and ten
+folds each, 150 jobs, scored one experiment after the other, compared pair by pair, and stage 5 for one of the five.
+
+`measure_rows` measures the stages that handle rows, not audio, on up to millions of utterances, two thousand of each
+couple of speakers, in ten sessions that are the folds: stages 0 and 1; what a training job does with rows before its
+first update, `texts` (read the manifests, make what the loader draws from) and `epoch` (draw its updates, cut the
+validation set into batches); and stages 4 and 5 of an experiment of ten folds. No audio is decoded: all utterances of
+a recording are hard links to one file of some kilobytes. The leak audit must read each of them whole, as their bytes
+are equal.
+
+Each is a process of its own that runs once; its seconds are those from its start to its end, loading Python and its
+libraries included, whose bytecode is there already. The files have just been written: the system has them in memory,
+where that is large enough. All are in temporary folders (20 h: some 5 GB), none in this repository.
 """
 
 from __future__ import annotations
@@ -23,23 +32,36 @@ from pathlib import Path
 from typing import Any
 
 from local.benchmark import synthetic
+from local.config import hparams
 from local.core.errors import UserError
 from local.corpora import manifest
+from local.data.batches import Limits, UpdateSampler, sorted_batches
+from local.data.dataset import Utterances
+from local.data.device import OVERHEAD
+from local.experiment.job import Job
+from local.experiment.options import parse
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+YAML = ["--hparams", str(REPOSITORY / "hparams" / "mtl_wav2vec2.yaml")]
+MODULES = ("prepare", "folds", "audio_store", "score", "compare", "report", "benchmark.stages")
+SINGLE = ["--name", "single"]
 ALPHAS = ("0", "0.001", "0.01", "0.1", "1")
 SEEDS = ("1", "2", "3")
+SESSIONS = 10
+UTTERANCES_PER_COUPLE = 2000
+FEWEST = 400  # utterances: every session has two recordings
+RATE = 1000  # samples per second, the fewest that stage 0 takes
 
 
-def measure(
-    place: Path, hours: float, bytecode: Path, alphas: tuple[str, ...] = ALPHAS, seeds: tuple[str, ...] = SEEDS
+def measure_hours(
+    folder: Path, hours: float, bytecode: Path, alphas: tuple[str, ...] = ALPHAS, seeds: tuple[str, ...] = SEEDS
 ) -> list[dict[str, Any]]:
     """Measure the stages on a corpus of so many hours.
 
     Parameters
     ----------
-    place
-        An empty folder, for the corpus, its manifests and results.
+    folder
+        An empty one, for the corpus, its manifests and results.
     hours
         Of audio.
     bytecode
@@ -54,25 +76,29 @@ def measure(
     Raises
     ------
     UserError
-        A stage has failed; its own message stands above.
+        A stage has failed, after its own message.
     """
-    with standing_in(place):
-        corpus = ["--corpus", "csv", "--data", str(synthetic.corpus(Path("data"), synthetic.size(hours)))]
-        corpus += ["--hparams", str(REPOSITORY / "hparams" / "mtl_wav2vec2.yaml")]
-        timed = partial(watched, bytecode)
+    with current_folder(folder):
+        corpus = ["--corpus", "csv", "--data", str(synthetic.corpus(Path("data"), synthetic.size(hours))), *YAML]
+        timed = partial(run, bytecode)
         rows = [
             timed("0 corpus", ["prepare", *corpus]),
             timed("1 folds", ["folds", *corpus]),
-            timed("audio store", ["store", *corpus]),
+            timed("audio store", ["audio_store", *corpus]),
         ]
-        single, ablation = [*corpus, "--name", "single"], [_experiment(corpus, alpha, seeds) for alpha in alphas]
+        single, seeds_option = [*corpus, *SINGLE], ["--seeds", " ".join(seeds)]
+        names = [f"alpha{alpha}" for alpha in alphas]
+        ablation = [
+            [*corpus, "--name", name, *seeds_option, "--", "--alpha", alpha]
+            for name, alpha in zip(names, alphas, strict=True)
+        ]
         for experiment in (single, *ablation):
-            synthetic.decoded(experiment)
+            synthetic.write_runs(parse(experiment))
         jobs = 10 * len(alphas) * len(seeds)
         rows += [
             timed("4 score, 10 jobs", ["score", *single]),
             timed(f"4 score, {jobs} jobs", *(["score", *experiment] for experiment in ablation)),
-            timed(f"compare {len(alphas)} alphas", ["compare", *(f"results/noise/speaker/{_name(a)}" for a in alphas)]),
+            timed(f"compare {len(alphas)} alphas", ["compare", *(f"results/noise/speaker/{name}" for name in names)]),
             timed("5 report beside them", ["report", *ablation[-1]]),
         ]
         table = manifest.read(Path("manifests/noise/all.csv"))
@@ -80,50 +106,118 @@ def measure(
     return [row | size for row in rows]
 
 
+def measure_rows(folder: Path, n: int, bytecode: Path) -> list[dict[str, Any]]:
+    """Measure the stages that handle rows on a corpus of n utterances.
+
+    `folder` and `bytecode` are those of `measure_hours`, as are the errors.
+
+    Returns
+    -------
+    A row per stage: `stage`, `utterances`, `seconds`, `peak` bytes of memory, `written` bytes of files.
+    """
+    refuse_few(n)
+    options = ["--corpus", "csv", "--data", "data/noise.csv", "--protocol", "session", *SINGLE, *YAML]
+    rows = []
+    with current_folder(folder):
+        for stage, *command in (
+            ("", "benchmark.stages", "corpus", str(n)),
+            ("0 corpus", "prepare", *options),
+            ("1 folds", "folds", *options),
+            ("2 a job's texts", "benchmark.stages", "texts", *options),
+            ("2 a job's epoch", "benchmark.stages", "epoch", *options),
+            ("", "benchmark.stages", "runs", *options),
+            ("4 score, 10 jobs", "score", *options),
+            ("5 report", "report", *options),
+        ):
+            before = _bytes_written()
+            row = run(bytecode, stage or command[1], command)
+            rows += [row | {"utterances": n, "written": _bytes_written() - before}] if stage else []
+    return rows
+
+
+def refuse_few(n: int) -> None:
+    """Refuse fewer utterances than are needed for every speaker to say every emotion in several recordings.
+
+    Raises
+    ------
+    UserError
+        They are too few.
+    """
+    if n < FEWEST:
+        raise UserError(f"{n} utterances are too few for ten sessions", f"take {FEWEST} or more")
+
+
 def load_all(bytecode: Path) -> None:
     """Load the stages' modules once, so that no measurement has to compile them."""
-    names = ("prepare", "folds", "dataset", "score", "compare", "report.__main__", "benchmark.rows")
-    words = "import " + ", ".join(f"local.{name}" for name in names)
-    subprocess.run([sys.executable, "-c", words], env=environment(bytecode), check=True)
+    imports = "import " + ", ".join(f"local.{name}" for name in MODULES)
+    subprocess.run([sys.executable, "-c", imports], env=_environment(bytecode), check=True)
 
 
-def environment(bytecode: Path) -> dict[str, str]:
-    """Variables with which Python finds `local` from anywhere, and keeps bytecode there, whatever it is told here."""
+def run(bytecode: Path, stage: str, *commands: list[str]) -> dict[str, Any]:
+    """Run modules of `local` one after another: the sum of their seconds, the largest of their peaks.
+
+    Raises
+    ------
+    UserError
+        A command has failed, after its own message.
+    """
+    results = []
+    for module, *arguments in commands:
+        command = [sys.executable, "-m", f"local.{module}", *arguments]
+        watch = [sys.executable, "-m", "local.benchmark.watch", *command]
+        output = subprocess.run(watch, env=_environment(bytecode), stdout=subprocess.PIPE, check=True).stdout
+        results.append(json.loads(output))
+        if code := results[-1]["code"]:
+            raise UserError(f"{shlex.join(['python', *command[1:]])} ended with code {code}", "see its message above")
+    seconds, peak = sum(result["seconds"] for result in results), max(result["peak"] for result in results)
+    print(f"  {stage}: {seconds:.1f} s", file=sys.stderr)
+    return {"stage": stage, "seconds": seconds, "peak": peak}
+
+
+def _environment(bytecode: Path) -> dict[str, str]:
+    """Variables with which Python finds `local` from any folder, and keeps its bytecode, whatever the caller's say."""
     kept = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(bytecode)}
     return os.environ | {"PYTHONPATH": str(REPOSITORY)} | kept
 
 
-def _name(alpha: str) -> str:
-    return f"alpha{alpha}"
-
-
-def _experiment(corpus: list[str], alpha: str, seeds: tuple[str, ...]) -> list[str]:
-    return [*corpus, "--name", _name(alpha), "--seeds", " ".join(seeds), "--", "--alpha", alpha]
-
-
-def watched(bytecode: Path, stage: str, *commands: list[str]) -> dict[str, Any]:
-    """Run modules of `local` one after another: the sum of their seconds, the largest of their peaks."""
-    watch = [sys.executable, "-m", "local.benchmark.watch", sys.executable, "-m"]
-    found = []
-    for module, *words in commands:
-        line = [*watch, f"local.{module}", *words]
-        answer = subprocess.run(line, env=environment(bytecode), stdout=subprocess.PIPE, check=True).stdout
-        found.append(json.loads(answer))
-        if found[-1]["code"]:
-            raise UserError(
-                f"{shlex.join(['python', *line[4:]])} ended with code {found[-1]['code']}", "see its message above"
-            )
-    row = {"seconds": sum(one["seconds"] for one in found), "peak": max(one["peak"] for one in found)}
-    print(f"  {stage}: {row['seconds']:.1f} s", file=sys.stderr)
-    return {"stage": stage} | row
-
-
 @contextlib.contextmanager
-def standing_in(place: Path) -> Iterator[None]:
-    """Make a folder the current one: manifests and results stand below it."""
+def current_folder(folder: Path) -> Iterator[None]:
+    """Make a folder the current one, below which manifests and results are written."""
     before = Path.cwd()
-    os.chdir(place)
+    os.chdir(folder)
     try:
         yield
     finally:
         os.chdir(before)
+
+
+def _bytes_written() -> int:
+    return sum(path.stat().st_size for folder in ("manifests", "results") for path in Path(folder).rglob("*.*"))
+
+
+def step(name: str, *arguments: str) -> None:
+    """Run a step of `measure_rows` that is no stage; see the module's docstring."""
+    if name == "corpus":
+        n = int(*arguments)
+        couples = max(SESSIONS, n // UTTERANCES_PER_COUPLE)
+        synthetic.corpus(Path("data"), n, synthetic.Shape(SESSIONS, couples, RATE, "PCM_U8", one_file=True))
+        return
+    options = parse(list(arguments))
+    if name == "runs":
+        synthetic.write_runs(options)
+        return
+    job = Job(options, options.all_folds()[0], 1)
+    tables = (manifest.read(job.manifests / f"{part}.csv") for part in ("train", "valid"))
+    if name == "texts":
+        for table in tables:
+            Utterances(table, {}, job.labels, job.tokenizer)
+    elif name == "epoch":  # as for a GPU
+        train, valid = (table["duration"].to_numpy() for table in tables)
+        values, overhead = hparams.read_values(options.hparams), OVERHEAD["cuda"]
+        limits = Limits(values["micro_batch_size"], values["micro_batch_seconds"], overhead)
+        UpdateSampler(train, values["batch_size"], limits, seed=1)
+        sorted_batches(valid, Limits(sys.maxsize, values["eval_batch_seconds"], overhead))
+
+
+if __name__ == "__main__":
+    step(*sys.argv[1:])

@@ -1,7 +1,7 @@
-"""A corpus of noise that is like IEMOCAP to all who do not listen, and what a model might say of it.
+"""A corpus of noise shaped like IEMOCAP, and the predictions that a model might make on it.
 
-7 h of it are 5,531 utterances of IEMOCAP's durations: 10 speakers in 5 sessions unless a `Shape` says otherwise,
-recordings of 37 utterances in which two speakers take turns, 4 emotions, transcripts of 12.3 characters per second.
+7 h are 5,531 utterances of IEMOCAP's durations: 10 speakers in 5 sessions unless a `Shape` says otherwise, recordings
+of 37 utterances in which two speakers take turns, 4 emotions, transcripts of 12.3 characters per second.
 """
 
 from __future__ import annotations
@@ -15,22 +15,34 @@ import pandas as pd
 import soundfile
 
 from local.audio.header import SAMPLE_RATE
-from local.benchmark.ways import CHARACTERS, LABELS, iemocap_durations
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.job import Job
-from local.experiment.options import parse
+from local.experiment.options import Options
 from local.scoring import predictions
 from local.training.epoch_log import EPOCH_COLUMNS
 
+LABELS = ["ang", "hap", "neu", "sad"]
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ' "
+# Durations of IEMOCAP's utterances in seconds, by quantile; the second is chosen so that their mean is 4.55.
+QUANTILES = (0, 0.1, 0.5, 0.9, 0.95, 0.99, 1)
+DURATIONS = (0.58, 1.3, 3.58, 8.7, 11.1, 15.5, 34.1)
+LONGEST = DURATIONS[-1]
+CHARACTERS = 12.3  # of transcript per second: 56 in 4.55 s
 UTTERANCES_PER_HOUR = 5531 / 7
-LEAST = 40  # utterances: every speaker says every emotion
+FEWEST = 40  # utterances: every speaker says every emotion
 RECORDING = 37  # utterances
-WORDS = 3000  # that the speakers know
+WORDS = 3000  # in the speakers' vocabulary
 LENGTHS = range(2, 9)  # of a word, in letters: 6 with the blank behind it, on average
 EPOCHS = 100
 WRONG_WORDS = 0.2
-CERTAINTY = 1.5  # by how much the logit of the true emotion stands above the others, of unit variance
+CERTAINTY = 1.5  # added to the logit of the true emotion; logits have unit variance
+
+
+def iemocap_durations(n: int) -> np.ndarray:
+    """[n] seconds, evenly spread over the quantiles of IEMOCAP's durations, shuffled."""
+    durations = np.exp(np.interp((np.arange(n) + 0.5) / n, QUANTILES, np.log(DURATIONS)))
+    return np.random.default_rng(1).permutation(durations)
 
 
 def size(hours: float) -> int:
@@ -39,28 +51,26 @@ def size(hours: float) -> int:
     Raises
     ------
     UserError
-        There would be too few for ten speakers with all emotions each.
+        They are too few for ten speakers with four emotions each.
     """
     n = round(hours * UTTERANCES_PER_HOUR)
-    if n < LEAST:
-        raise UserError(f"{hours:g} h are {n} utterances, too few for ten speakers", f"take {LEAST} / 790 h or more")
+    if n < FEWEST:
+        raise UserError(f"{hours:g} h are {n} utterances, too few for ten speakers", f"take {FEWEST} / 790 h or more")
     return n
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Who speaks in a corpus, and how much of its audio there is.
+    """Who speaks in a corpus, and how its audio is written.
 
     Attributes
     ----------
-    sessions
-        That the couples are dealt to.
-    couples
-        Of speakers, who talk with each other.
+    sessions, couples
+        How many; a couple is two speakers who talk with each other, all in one session.
     rate, subtype
-        Samples per second, and how each is written.
+        Samples per second, and the format of a sample.
     one_file
-        Whether all utterances of a recording are one file under as many names.
+        Whether all utterances of a recording are hard links to one file.
     """
 
     sessions: int = 5
@@ -76,7 +86,7 @@ def corpus(folder: Path, n: int, shape: Shape = Shape()) -> Path:
     Parameters
     ----------
     folder
-        Where the table is to stand, and the files below it.
+        For the table, and the files below it.
     n
         Utterances.
     shape
@@ -97,49 +107,43 @@ def corpus(folder: Path, n: int, shape: Shape = Shape()) -> Path:
             path.hardlink_to(written[file])
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Each begins a sample further on: no two files are the same.
+        # Each file begins one sample later in the noise: no two are the same.
         soundfile.write(path, noise[number : number + lengths[number]], shape.rate, shape.subtype)
         written[file] = path
-    words, counts = _vocabulary(chance), np.maximum(1, (CHARACTERS / 6 * lengths / shape.rate).round().astype(int))
-    said = (words[place] for place in chance.integers(len(words), size=counts.sum()))
-    table["wrd"] = [" ".join(islice(said, count)) for count in counts]
+    vocabulary, counts = _vocabulary(chance), np.maximum(1, (CHARACTERS / 6 * lengths / shape.rate).round().astype(int))
+    words = (vocabulary[index] for index in chance.integers(WORDS, size=counts.sum()))
+    table["wrd"] = [" ".join(islice(words, count)) for count in counts]
     path = folder / "noise.csv"
     table.to_csv(path, index=False)
     return path
 
 
 def _who(n: int, shape: Shape) -> pd.DataFrame:
-    """Who says each utterance, and where: two take turns, four in a row are of one speaker, with an emotion each."""
+    """Who says each utterance, and where: two speakers take turns, four utterances each, one of each emotion."""
     number = np.arange(n)
     couple = number * shape.couples // n
-    place = number - -(-couple * n // shape.couples)  # in what the couple says, whose first number is rounded up
+    index = number - -(-couple * n // shape.couples)  # among the utterances of the couple
     table = pd.DataFrame({"emo": np.array(LABELS)[number % len(LABELS)]})
     table["gender"] = np.array(["F", "M"])[number // len(LABELS) % 2]
-    table["style"] = np.array(["impro", "script"])[place // RECORDING % 2]
+    table["style"] = np.array(["impro", "script"])[index // RECORDING % 2]
     table["session"] = [f"Ses{session + 1:02}" for session in couple * shape.sessions // shape.couples]
     table["spk_id"] = [f"{who + 1:02}" for who in couple] + table["gender"]
-    table["recording"] = [f"{who + 1:02}_{what:03}" for who, what in zip(couple, place // RECORDING, strict=True)]
-    table["ID"] = table["recording"] + [f"_{at:05}" for at in place]
+    table["recording"] = [f"{who + 1:02}_{what:03}" for who, what in zip(couple, index // RECORDING, strict=True)]
+    table["ID"] = table["recording"] + [f"_{at:05}" for at in index]
     table["wav"] = table["session"] + "/" + table["recording"] + "/" + table["ID"] + ".wav"
     return table
 
 
 def _vocabulary(chance: np.random.Generator) -> list[str]:
-    letters = list("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    letters = list(LETTERS[:26])
     return ["".join(chance.choice(letters, chance.choice(LENGTHS))) for _ in range(WORDS)]
 
 
-def decoded(words: list[str]) -> None:
-    """Leave, of every fold and seed of an experiment, what stages 2 and 3 would but for the weights.
+def write_runs(options: Options) -> None:
+    """Write all that stages 2 and 3 would, except checkpoints, into every run folder of an experiment.
 
-    The current folder is the workplace, and stages 0 and 1 are done.
-
-    Parameters
-    ----------
-    words
-        The options of run.sh.
+    Below the current folder, in which stages 0 and 1 are done.
     """
-    options = parse(words)
     chance = np.random.default_rng(5)
     for fold in options.chosen_folds():
         for seed in options.seeds:
@@ -154,24 +158,24 @@ def decoded(words: list[str]) -> None:
 
 
 def _epochs() -> pd.DataFrame:
-    """An epochs.csv in which every figure falls."""
+    """The epochs.csv of a training in which every figure falls."""
     falling = dict.fromkeys(EPOCH_COLUMNS, np.linspace(1, 0.2, EPOCHS))
     return pd.DataFrame(falling | {"epoch": range(1, EPOCHS + 1), "skipped_updates": 0})
 
 
 def _predictions(job: Job, chance: np.random.Generator) -> pd.DataFrame:
-    """Predictions of a fold's test part: three emotions of four right, and a fifth of the words wrong."""
-    tested = manifest.read(job.manifests / "test.csv")
-    logits = chance.normal(size=(len(tested), len(job.labels)))
-    logits[range(len(tested)), [job.labels.index(emotion) for emotion in tested["emo"]]] += CERTAINTY
+    """Predictions for a fold's test set: three emotions of four right, and a fifth of the words wrong."""
+    table = manifest.read(job.manifests / "test.csv")
+    logits = chance.normal(size=(len(table), len(job.labels)))
+    logits[range(len(table)), [job.labels.index(emotion) for emotion in table["emo"]]] += CERTAINTY
     posteriors = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    heard = [_misheard(text, chance) for text in tested["wrd"]]
-    rows = zip(tested["ID"], tested["emo"], *posteriors.T, tested["wrd"], heard, strict=True)
+    hypotheses = [_misheard(text, chance) for text in table["wrd"]]
+    rows = zip(table["ID"], table["emo"], *posteriors.T, table["wrd"], hypotheses, strict=True)
     return predictions.frame(list(rows), job.labels)
 
 
 def _misheard(text: str, chance: np.random.Generator) -> str:
-    """Let some words lose their first letter."""
+    """The text with the first letter of some words left out."""
     words = text.split()
     wrong = chance.random(len(words)) < WRONG_WORDS
     return " ".join(word[1:] if lost else word for word, lost in zip(words, wrong, strict=True))

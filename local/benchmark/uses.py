@@ -1,20 +1,23 @@
-"""The ways to use a trained model that the benchmark compares: wav files in, emotions out.
+"""The ways to use a trained model that the benchmark compares: each loads it and returns what takes wav files.
 
     python -m local.benchmark.uses FOLDER ENCODER
 
-exports a model into a folder, for all of them.
+exports a model into FOLDER/model, for all of them.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
-from transformers import AutoConfig, pipeline
+from transformers import pipeline
 
+from local.benchmark.synthetic import LABELS, LETTERS, LONGEST
 from local.deploy import huggingface, onnx
 from local.encoders import load_encoder
 from local.inference import model_folder
@@ -22,10 +25,9 @@ from local.inference.items import analyze_items, files, whole_items
 from local.inference.recognizer import EmotionRecognizer
 from local.systems.mtl import MultiTaskSystem
 
-LABELS = ["ang", "hap", "neu", "sad"]
-TOKENS = ["<pad>", "<unk>", "\u2581", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ'"]
+TOKENS = ["<pad>", "<unk>", *LETTERS.replace(" ", "\u2581")]
 MODEL = "model"  # the exported model's folder
-LONGEST = 34.1  # seconds, of IEMOCAP's utterances
+Use = Callable[[list[Path]], None]
 
 
 def make(folder: Path, encoder: str) -> None:
@@ -40,133 +42,82 @@ def make(folder: Path, encoder: str) -> None:
     onnx.quantize(folder / "model.onnx", folder / "model.int8.onnx")
 
 
-class Use:
-    """A way to use a model: `once` takes all files.
+def pipelines(model: Path, device: str, tasks: dict[str, str]) -> Use:
+    """The pipelines of transformers, as their documentation has them: each task has a model of its own."""
+    pipes = [pipeline(task, str(model / name), device=device) for task, name in tasks.items()]
 
-    Parameters
-    ----------
-    model
-        A folder that `make` wrote.
-    wavs
-        The files.
-    device
-        What it runs on.
-    """
+    def take(wavs: list[Path]) -> None:
+        for wav in wavs:
+            samples, rate = soundfile.read(wav, dtype="float32")
+            for pipe in pipes:
+                pipe({"raw": samples, "sampling_rate": rate})
 
-    cnn_passes = None
-
-    def __init__(self, model: Path, wavs: list[Path], device: str) -> None:
-        self.wavs = wavs
-        self.config = AutoConfig.from_pretrained(model / "emotion")
-
-    def once(self) -> None:
-        """Take all files."""
-        for wav in self.wavs:
-            self.take(wav)
-
-    def take(self, wav: Path) -> None:
-        """Take one file."""
-        raise NotImplementedError
+    return take
 
 
-class Pipeline(Use):
-    """transformers' pipelines, as their documentation has them: one file at a time, emotion and transcript."""
+def foreign_class(model: Path, device: str) -> Use:
+    """As SpeechBrain's foreign_class of its IEMOCAP recognizer: load, encode, average, classify; emotion alone."""
+    # Imported before `local.core.logs`, it would warn that it cannot save pictures.
+    from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
 
-    def __init__(self, model: Path, wavs: list[Path], device: str) -> None:
-        super().__init__(model, wavs, device)
-        self.pipelines = [
-            pipeline("audio-classification", str(model / "emotion"), device=device),
-            pipeline("automatic-speech-recognition", str(model / "ctc"), device=device),
-        ]
-
-    def take(self, wav: Path) -> None:
-        """Both tasks, which the pipelines have a model each for."""
-        samples, rate = soundfile.read(wav, dtype="float32")
-        for each in self.pipelines:
-            each({"raw": samples, "sampling_rate": rate})
-
-
-class EmotionPipeline(Pipeline):
-    """The same for the emotion alone."""
-
-    def __init__(self, model: Path, wavs: list[Path], device: str) -> None:
-        super().__init__(model, wavs, device)
-        self.pipelines = self.pipelines[:1]
-
-
-class ForeignClass(Use):
-    """As SpeechBrain's foreign_class of its IEMOCAP recognizer: one file at a time, emotion alone."""
-
-    def __init__(self, model: Path, wavs: list[Path], device: str) -> None:
-        super().__init__(model, wavs, device)
-        self.device = device
-        # It regrets, on being imported, that it could not save pictures, unless `local.core.logs` was before it.
-        from speechbrain.integrations.huggingface.wav2vec2 import Wav2Vec2
-
-        encoder = Wav2Vec2(str(model / "emotion"), save_path=str(model / "cache"), freeze=True)
-        self.encoder = encoder.to(device).eval()
-        self.head = torch.nn.Linear(self.encoder.model.config.hidden_size, len(LABELS)).to(device)
+    encoder = Wav2Vec2(str(model / "emotion"), save_path=str(model / "cache"), freeze=True).to(device).eval()
+    head = torch.nn.Linear(encoder.model.config.hidden_size, len(LABELS)).to(device)
 
     @torch.no_grad()
-    def take(self, wav: Path) -> None:
-        """Load, encode, average, classify."""
-        samples, _ = soundfile.read(wav, dtype="float32")
-        frames = self.encoder(torch.from_numpy(samples)[None].to(self.device))
-        self.head(frames.mean(1)).softmax(-1).argmax(-1).item()
+    def take(wavs: list[Path]) -> None:
+        for wav in wavs:
+            samples, _ = soundfile.read(wav, dtype="float32")
+            frames = encoder(torch.from_numpy(samples)[None].to(device))
+            head(frames.mean(1)).softmax(-1).argmax(-1).item()
+
+    return take
 
 
-class Files(Use):
+def recognizer(model: Path, device: str) -> Use:
     """`EmotionRecognizer.analyze`, one file at a time: emotion, transcript and word times."""
+    loaded = EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": "fp32"})
 
-    def __init__(self, model: Path, wavs: list[Path], device: str, precision: str = "fp32") -> None:
-        super().__init__(model, wavs, device)
-        self.recognizer = EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": precision})
+    def take(wavs: list[Path]) -> None:
+        for wav in wavs:
+            loaded.analyze(wav)
 
-    def take(self, wav: Path) -> None:
-        """Everything that is known."""
-        self.recognizer.analyze(wav)
+    return take
 
 
-class Predict(Files):
-    """`local.predict`: batches of like lengths."""
+def predict(model: Path, device: str, precision: str) -> Use:
+    """`local.predict`: batches of similar lengths."""
+    loaded = EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": precision})
 
-    def once(self) -> None:
-        """All lines."""
-        items = whole_items(files([str(wav) for wav in self.wavs]), self.recognizer.longest)
-        for _ in analyze_items(items, self.recognizer, seconds=120, words=False):
+    def take(wavs: list[Path]) -> None:
+        items = whole_items(files([str(wav) for wav in wavs]), loaded.longest)
+        for _ in analyze_items(items, loaded, seconds=120, words=False):
             pass
 
-
-class Onnx(Use):
-    """onnxruntime, one file at a time: the logits of both heads."""
-
-    name = "model.onnx"
-
-    def __init__(self, model: Path, wavs: list[Path], device: str) -> None:
-        super().__init__(model, wavs, device)
-        self.runner = onnx.Runner(model / self.name, threads=torch.get_num_threads())
-
-    def take(self, wav: Path) -> None:
-        """Read and run."""
-        samples, _ = soundfile.read(wav, dtype="float32")
-        self.runner(samples[None], np.array([len(samples)]))
+    return take
 
 
-class Int8(Onnx):
-    """The same with weights of 8 bits."""
+def onnxruntime(model: Path, device: str, name: str) -> Use:
+    """The exported file in onnxruntime on the CPU, one file at a time: the logits of both heads."""
+    runner = onnx.Runner(model / name, threads=torch.get_num_threads())
 
-    name = "model.int8.onnx"
+    def take(wavs: list[Path]) -> None:
+        for wav in wavs:
+            samples, _ = soundfile.read(wav, dtype="float32")
+            runner(samples[None], np.array([len(samples)]))
+
+    return take
 
 
+EMOTION = {"audio-classification": "emotion"}
 USES = {
-    "hf": Pipeline,
-    "hf-emotion": EmotionPipeline,
-    "sb": ForeignClass,
-    "file": Files,
-    "predict": Predict,
-    "bf16": lambda *words: Predict(*words, precision="bf16"),
-    "onnx": Onnx,
-    "int8": Int8,
+    "hf": partial(pipelines, tasks=EMOTION | {"automatic-speech-recognition": "ctc"}),
+    "hf-emotion": partial(pipelines, tasks=EMOTION),
+    "sb": foreign_class,
+    "file": recognizer,
+    "predict": partial(predict, precision="fp32"),
+    "bf16": partial(predict, precision="bf16"),
+    "onnx": partial(onnxruntime, name="model.onnx"),
+    "int8": partial(onnxruntime, name="model.int8.onnx"),
 }
 
 

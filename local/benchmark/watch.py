@@ -1,8 +1,8 @@
-"""Run a command and say what it took: `python -m local.benchmark.watch COMMAND [WORD ...]`.
+"""Run a command and print what it took: `python -m local.benchmark.watch COMMAND [WORD ...]`.
 
-Prints a line of JSON: `code`, `seconds` of wall-clock time, `peak` bytes of memory. The command's own
-output is dropped, its errors are not. A small process of its own, as Linux counts to a process the memory
-of the one that started it: a command started by one that has torch loaded would seem to take as much.
+Prints a line of JSON: `code`, `seconds` of wall-clock time, `peak` bytes of memory. The command's output is dropped,
+its errors are not. This file is a small process of its own because Linux counts the memory of the process that starts
+a command as the command's own: beside torch, every command would seem to need as much as torch.
 """
 
 from __future__ import annotations

@@ -1,0 +1,89 @@
+"""The ways take turns, each in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from local.benchmark.page import KINDS, USES
+from local.benchmark.ways import gemm, make
+from local.core.errors import UserError
+from local.jobs.process import thread_limits
+
+
+def _start(way: str, arguments: list[str], jobs: int, stack: ExitStack) -> subprocess.Popen:
+    """A process that does a round for each line that it is sent, one of so many jobs, until the stack is closed."""
+    command = [sys.executable, "-m", "local.benchmark.ways", way, *arguments]
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    worker = subprocess.Popen(command, env=os.environ | thread_limits(jobs), text=True, **pipes)
+    stack.callback(worker.wait)
+    stack.callback(worker.stdin.close)  # before the wait
+    return worker
+
+
+def _result(way: str, worker: subprocess.Popen) -> dict[str, Any]:
+    """The result of a round, waited for."""
+    line = worker.stdout.readline()
+    if not line:
+        raise UserError(f"way {way} ended with code {worker.wait()}", "see its message above")
+    return json.loads(line)
+
+
+def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> list[dict[str, Any]]:
+    """Let the ways take turns.
+
+    Parameters
+    ----------
+    ways
+        Their names.
+    rounds
+        How many count, after one that warms up.
+    jobs
+        How many processes of a way run at the same time.
+    arguments
+        Of a process: folder, device, encoder.
+
+    Returns
+    -------
+    A row for each way and round: `way`, `jobs`, `round`, `seconds`, `audio` seconds of all jobs, `flops`, `peak`
+    bytes of one job, `float32` and `bfloat16`, the GEMM rates in operations per second.
+
+    Raises
+    ------
+    UserError
+        A process has died, after its own message.
+    """
+    rows = []
+    with ExitStack() as stack:
+        workers = {way: [_start(way, arguments, jobs, stack) for _ in range(jobs)] for way in ways}
+        for number in range(rounds + 1):
+            rates = {kind: gemm(arguments[1], getattr(torch, kind)) for kind in KINDS.values()}
+            for way in ways:
+                for worker in workers[way]:
+                    print("round", file=worker.stdin, flush=True)
+                results = [_result(way, worker) for worker in workers[way]]
+                row = {"way": way, "jobs": jobs, "round": number} | rates
+                row |= {name: max(result[name] for result in results) for name in ("seconds", "peak")}
+                row |= {name: sum(result[name] for result in results) for name in ("audio", "flops")}
+                speed = f"{row['audio'] / row['seconds']:.2f} audio-s/s"
+                print(f"  round {number} {way}, {jobs} at a time: {speed}", file=sys.stderr)
+                rows += [row] if number else []
+    return rows
+
+
+def measure_all(
+    folder: str, ways: list[str], utterances: int, rounds: int, jobs: list[int], encoder: str, device: str
+) -> list[dict[str, Any]]:
+    """Measure the ways on a corpus that is made in an empty folder, one number of jobs after another."""
+    make(Path(folder), utterances)
+    if set(ways) & set(USES):
+        # In a process of its own, as its memory would be counted for the processes that are started here.
+        subprocess.run([sys.executable, "-m", "local.benchmark.uses", folder, encoder], check=True)
+    return [row for number in jobs for row in measure(ways, rounds, number, [folder, device, encoder])]

@@ -1,0 +1,123 @@
+"""Figures from what was measured, by hand; their tables, and the place of these in a page."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from paths import REPOSITORY
+
+from local.benchmark import page, plan
+from local.core.errors import UserError
+
+GEMM = {"float32": 100e9, "bfloat16": 400e9}
+MARKED = "# Title\n\n<!-- benchmark cpu -->\nold\n<!-- /benchmark cpu -->\n\nbetween <!-- benchmark cuda -->"
+MARKED += "<!-- /benchmark cuda -->\nend"
+PAGE = REPOSITORY / "results" / "BENCHMARK.md"
+
+
+def measured(way: str, jobs: int, number: int, seconds: float, peak: float = 1e9, flops: float = 1e9) -> dict:
+    """A row in which each job has 10 s of audio."""
+    row = {"way": way, "jobs": jobs, "round": number, "seconds": seconds, "audio": 10 * jobs, "flops": flops}
+    return row | {"peak": peak} | GEMM
+
+
+def test_ratios_are_taken_within_a_round():
+    """Three rounds, the machine half as fast in the second: the ratio is 4 in all, of the medians it would not be."""
+    rows = [
+        measured(way, 1, number, seconds * slow, peak=2e9, flops=200e9)
+        for number, slow in ((1, 1), (2, 2), (3, 1))
+        for way, seconds in (("a", 8), ("d", 2))
+    ]
+    a, d = page.of_ways(rows)
+    assert (a["audio-s/s"], a["ratio"], d["audio-s/s"], d["ratio"], d["peak GB a job"]) == (1.25, 1, 5, 4, 2)
+    assert (d["GFLOP/s"], d["% of fp32 GEMM"], d["% of bf16 GEMM"]) == (100, 100, 25)  # 200 GFLOP in 2 s
+
+
+def test_ratios_are_taken_to_the_same_number_of_jobs():
+    """Two jobs bring `a` from 1 to 1.5 audio-s/s, `d` from 4 to 7.5: 4 times and 5 times, not 7.5 times."""
+    seconds = {("a", 1): 10, ("d", 1): 2.5, ("a", 2): 40 / 3, ("d", 2): 8 / 3}
+    lines = page.of_ways([measured(way, jobs, 1, took) for (way, jobs), took in seconds.items()])
+    names = ("way", "jobs", "audio-s/s", "ratio")
+    assert [tuple(line[name] for name in names) for line in lines] == [
+        ("a", 1, 1, 1),
+        ("a", 2, pytest.approx(1.5), 1),
+        ("d", 1, 4, 4),
+        ("d", 2, pytest.approx(7.5), pytest.approx(5)),
+    ]
+
+
+def test_the_ways_to_use_a_model_are_compared_within_a_round():
+    """The pipeline takes 2 s for 10 s of audio, then 4 s; bf16 a quarter of it each time. There is no SpeechBrain."""
+    rows = [
+        measured(way, 1, number, seconds * slow, peak=3e9)
+        for number, slow in ((1, 1), (2, 2))
+        for way, seconds in (("bf16", 0.5), ("hf-emotion", 2))
+    ]
+    entry = {"command": "c", "machine": "m", "date": "d", "utterances": 4, "rounds": 2, "uses": page.of_uses(rows)}
+    pipeline, bf16 = page.render(entry).splitlines()[-2:]
+    assert pipeline.endswith(" alone | 3.33 | 0.3000 | – | 1.00 | – | 3.0 |")
+    assert bf16.endswith(" | 13.33 | 0.0750 | – | 4.00 | – | 3.0 |")
+
+
+def test_the_table_of_stages_has_a_line_per_stage_and_size():
+    def line(stage: str, n: int, seconds: float, peak: float, written: float) -> dict:
+        return {"stage": stage, "utterances": n, "seconds": seconds, "peak": peak * 1e6, "written": written * 1e6}
+
+    rows = [line("1 folds", 20_000, 3, 120, 30), line("0 corpus", 20_000, 1, 80, 3)]
+    rows += [line("1 folds", 2_000_000, 150, 3000, 3000.04)]
+    entry = {"command": "c", "machine": "m", "date": "d", "rows": page.of_stages(rows)}
+    assert page.render(entry).splitlines()[-5:] == [
+        "| stage | utterances | seconds | µs per utterance | peak MB | MB written |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| 1 folds | 20000 | 3.0 | 150.0 | 120 | 30.0 |",
+        "| 1 folds | 2000000 | 150.0 | 75.0 | 3000 | 3000.0 |",
+        "| 0 corpus | 20000 | 1.0 | 50.0 | 80 | 3.0 |",
+    ]
+    del rows[1:]
+    (line,) = page.of_stages([rows[0] | {"hours": 2}])
+    assert line["seconds per hour"] == 1.5 and list(line)[:2] == ["stage", "hours"] and "MB written" not in line
+
+
+def test_tables_take_the_place_of_the_old_ones_and_their_figures_are_saved(tmp_path):
+    file = tmp_path / "page.md"
+    file.write_bytes(MARKED.encode())
+    page.put(file, "cpu", {"figure": 1}, "| new |\n")
+    once = file.read_bytes().decode()
+    assert once == MARKED.replace("\nold\n", "\n| new |\n")
+    page.put(file, "cpu", {"figure": 2}, "| new |\n")
+    assert file.read_bytes().decode() == once
+    page.put(file, page.place("cuda:1", ["a"]), {"figure": 3}, "gpu\n")
+    assert "| new |" in file.read_text() and "cuda -->\ngpu\n<!-- /benchmark cuda" in file.read_text()
+    assert page.load(file) == {"cpu": {"figure": 2}, "cuda": {"figure": 3}}
+    (tmp_path / "page.json").write_text("{")
+    with pytest.raises(UserError, match=r"page\.json is not JSON"):
+        page.load(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<!-- benchmark cpu -->",
+        "<!-- /benchmark cpu --> <!-- benchmark cpu -->",
+        2 * "<!-- benchmark cpu --> <!-- /benchmark cpu -->",
+        "<!-- benchmark cuda --> <!-- /benchmark cuda -->",
+    ],
+)
+def test_a_file_without_one_place_for_the_tables_is_refused(text, tmp_path):
+    (tmp_path / "page.md").write_text(text)
+    with pytest.raises(UserError, match="has no place"):
+        page.put(tmp_path / "page.md", "cpu", {}, "new")
+    assert (tmp_path / "page.md").read_text() == text and not (tmp_path / "page.json").exists()
+
+
+def test_the_page_of_this_repository_shows_its_figures():
+    entries = json.loads(PAGE.with_suffix(".json").read_text(encoding="utf-8"))
+    for place in ("cpu", "cuda", "cpu use", "cuda use", "rows", "plan"):
+        before, after = page.split(PAGE, place)
+        text = PAGE.read_text(encoding="utf-8")[len(before) : -len(after)]
+        if place == "plan":
+            assert text == "\n" + plan.render(entries[place]["command"], entries[place]["hours"], PAGE)
+        else:
+            assert text == ("\n" + page.render(entries[place]) if place in entries else "")
