@@ -3,7 +3,7 @@
 # the user's win: of a repeated one, run.sh takes the last.
 
 unset CDPATH # with it, cd prints where it went
-house=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+house=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 folders=()     # those that the recipe wants, whole paths
 options=()     # of run.sh, the user's
 overrides=()   # of the YAML, the user's
