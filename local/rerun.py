@@ -18,7 +18,6 @@ alpha above 0; and cuDNN is free to choose among convolutions that sum in differ
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -32,11 +31,10 @@ from local.core import markers
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import digest
 from local.corpora import manifest
-from local.experiment.job import Job, options_of_run, read_environment, refuse_not_a_run
+from local.experiment.job import Job, begun_inputs, options_of_run, read_environment, refuse_not_a_run
 from local.experiment.options import MANIFESTS, parse
 from local.jobs.gpus import gpus
-from local.jobs.process import JobProcess
-from local.jobs.torchrun import torchrun_command
+from local.jobs.process import JobProcess, step_command
 from local.pages.markdown import percent, table
 from local.scoring import metrics, predictions
 
@@ -74,12 +72,6 @@ def rerun_options(run: Path, environment: dict[str, Any]) -> list[str]:
     return [*options_of_run(run, asked | {"name": f"{asked['name']}-rerun"}), "--", *settled]
 
 
-def read_request(folder: Path) -> tuple[dict[str, str], str]:
-    """The digests of the manifests that a run folder was begun with, and its YAML."""
-    head, _, yaml = (folder / "hyperparams.yaml").read_text(encoding="utf-8").partition("\n")
-    return json.loads(head.removeprefix("# manifests: ")), yaml
-
-
 def check_job(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) -> Job:
     """The job to run, when it can be run here.
 
@@ -97,7 +89,7 @@ def check_job(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) 
             f"{run} was trained on {environment['device']}, and no GPU is here", "run it where there is one"
         )
     job = Job.asked_for(parse(rerun_options(run, environment)))
-    then = read_request(run)[0] | {"test.csv": decoding["inputs"]["test.csv"]}
+    then = begun_inputs(run) | {"test.csv": decoding["inputs"]["test.csv"]}
     now = {part: digest(job.manifests / part) for part in PARTS if (job.manifests / part).exists()}
     changed = [part for part in PARTS if then.get(part) != now.get(part)]
     if changed:
@@ -133,13 +125,12 @@ def repeat(job: Job, words: list[str], threads: dict[str, int], processes: int =
     processes
         How many train it together.
     """
-    anew, at = must_begin_anew(job), words.index("--")
+    overwrite = must_start_over(job)
     for step, count in threads.items():
-        force = ["--force=true"] if anew and step == "train" else []
+        force = ["--force=true"] if overwrite and step == "train" else []
         if not force and job.is_done(step):
             continue
-        start = torchrun_command(processes) if step == "train" else [sys.executable]
-        command = [*start, "-m", f"local.{step}", *words[:at], *force, *words[at:]]
+        command = step_command(step, words, *force, processes=processes)
         run = JobProcess(step, command, job.folder / f"{step}.log")
         print(f"  {step}, threads: {count}, log: {run.log}", flush=True)
         run.start(0, os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(count)))
@@ -154,12 +145,14 @@ def repeat(job: Job, words: list[str], threads: dict[str, int], processes: int =
     return None
 
 
-def must_begin_anew(job: Job) -> bool:
-    """Whether what stands in the job's folder is a rerun that has ended, or one of other inputs."""
-    if not (job.folder / "hyperparams.yaml").exists():
+def must_start_over(job: Job) -> bool:
+    """Whether the job's folder holds a rerun that has ended, or one of other inputs."""
+    old, yaml = begun_inputs(job.folder), job.folder / "hyperparams.yaml"
+    if old is None:
         return False
-    manifests = {name: value for name, value in job.training().inputs.items() if name in PARTS}
-    return read_request(job.folder) != (manifests, job.yaml) or (job.folder / "decode.json").exists()
+    # The earlier version wrote a comment before the YAML.
+    same = old == job.beginning().inputs and yaml.exists() and yaml.read_text(encoding="utf-8").endswith(job.yaml)
+    return not same or (job.folder / "decode.json").exists()
 
 
 def differences(run: Path, again: Path) -> list[str]:

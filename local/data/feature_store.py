@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from local.core.errors import UserError
 from local.core.files import digest
-from local.core.once import make_once
+from local.core.markers import make_once
 from local.data.store import AudioStore, Store
 from local.encoders import Encoder
 from local.encoders.waveform import WaveformEncoder

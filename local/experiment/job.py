@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,16 @@ from local.config import hparams
 from local.config.trust import refuse_foreign
 from local.core import markers
 from local.core.errors import UserError
-from local.core.files import digest
+from local.core.files import atomic, digest
 from local.core.markers import Marker
 from local.experiment.options import Options, parse
 from local.text.tokenizer import Tokenizer
 
+# What a training leaves in its run folder, besides its log and what it was begun with.
+TRAINING_OUTPUTS = (
+    *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
+    *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
+)
 ASKED = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
 
 
@@ -63,21 +70,40 @@ class Job:
         """The one job of options that name a fold and a seed; `UserError` where the protocol has no such fold."""
         return cls(options, options.chosen_folds()[0], options.seeds[0])
 
+    def begin(self) -> None:
+        """Begin the run folder, or continue in one that was begun with the same values and manifests.
+
+        Raises
+        ------
+        UserError
+            It was begun with others, which are named.
+        """
+        if self.options.force:
+            for path in (self.folder / name for name in TRAINING_OUTPUTS):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        elif (old := begun_inputs(self.folder)) is not None:
+            self.beginning().refuse_changes(old, f"{self.folder} was begun")
+        self.beginning().write()
+        with atomic(self.folder / "hyperparams.yaml") as file:  # last: with it, the folder is a run folder
+            file.write(self.yaml)
+
+    def beginning(self) -> Marker:
+        """The marker that `begin` writes: what is trained on, and the values of the resolved YAML."""
+        return Marker(self.folder / "begun.json", self._training_digests() | hparams.compared_values(self.yaml))
+
     def training(self) -> Marker:
-        """The marker of stage 2: made from the fold's training and validation parts and the YAML's values."""
+        """The marker of stage 2: made from the training and the validation set and the YAML's values."""
         values = {
             key: value
             for key, value in self.options.values.items()
             if key not in (*hparams.RUNTIME, *hparams.SET_BY_PIPELINE)
         }
-        manifests = self._digests("train.csv", "valid.csv", "tokenizer.model")
-        return Marker(self.folder / "train.json", {"valid": self.valid} | manifests | values)
+        return Marker(self.folder / "train.json", {"valid": self.valid} | self._training_digests() | values)
 
     def decoding(self) -> Marker:
-        """The marker of stage 3: made from the training and the test part."""
-        return Marker(
-            self.folder / "decode.json", {"training": digest(self.training().path)} | self._digests("test.csv")
-        )
+        """The marker of stage 3: made from the training and the test set."""
+        inputs = {"training": digest(self.training().path)} | self._digests("test.csv")
+        return Marker(self.folder / "decode.json", inputs)
 
     def is_done(self, step: str) -> bool:
         """Tell whether `train` or `decode` is done.
@@ -91,12 +117,31 @@ class Job:
         if step == "train":
             return self.training().is_done(f"training of {self.folder}", self.options.force)
         markers.read(self.training().path)
-        # Other inputs can only mean that the job was trained anew: its old predictions are worth nothing.
+        # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
         return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)
+
+    def _training_digests(self) -> dict[str, str]:
+        return self._digests("train.csv", "valid.csv", "tokenizer.model")
 
     def _digests(self, *names: str) -> dict[str, str]:
         paths = [self.manifests / name for name in names]
         return {path.name: digest(path) for path in paths if path.exists()}
+
+
+def begun_inputs(run: Path) -> dict[str, Any] | None:
+    """What the training in a run folder was begun with: the inputs of `Job.beginning`; None where none was."""
+    if (run / "begun.json").exists():
+        return markers.read(run / "begun.json")["inputs"]
+    return _inputs_in_comment(run / "hyperparams.yaml")
+
+
+def _inputs_in_comment(yaml: Path) -> dict[str, Any] | None:
+    """The same of a run folder of the version before begun.json, which kept the manifests in the YAML's first line."""
+    if not yaml.exists():
+        return None
+    text = yaml.read_text(encoding="utf-8")
+    manifests = re.match("# manifests: (.*)", text)
+    return (json.loads(manifests[1]) if manifests else {}) | hparams.compared_values(text)
 
 
 def options_of_run(run: Path, asked: dict[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ from local.core.errors import UserError
 QUICK = {"STALE": 2.0, "ENDING": 0.3, "POLL": 0.02}  # seconds; as long as a test may wait
 
 HOLD = """
-with lock.alone(path, "holds"):
+with lock.locked(path, "holds"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -36,7 +36,7 @@ COUNT = """
 rounds, die, after = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "after"
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
 for round in range(rounds):
-    with lock.alone(path, "counts"):
+    with lock.locked(path, "counts"):
         counter = os.open(path.with_name("counter"), os.O_RDWR)
         count = int(os.pread(counter, 8, 0))
         time.sleep(0.002)
@@ -122,7 +122,7 @@ def test_a_second_process_waits_and_says_for_whom(path):
     code = """
 import logging
 logging.basicConfig(level="INFO", format="%(message)s")
-with lock.alone(path, "makes x"):
+with lock.locked(path, "makes x"):
     print("in", flush=True)
 """
     with held(path) as process, start(code, path) as second:
@@ -145,7 +145,7 @@ def test_a_second_process_is_refused_by_name(path):
 def test_one_that_is_about_to_end_is_waited_for(path):
     with (
         held(path, ENDING=20) as process,
-        start("with lock.alone_or_refused(path, ''): pass", path, ENDING=20) as second,
+        start("with lock.locked_or_refused(path, ''): pass", path, ENDING=20) as second,
     ):
         time.sleep(0.5)
         process.stdin.close()
