@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import glob
 import platform
-import re
 import sys
 import time
 from collections import Counter
@@ -24,9 +23,9 @@ from local.core import lock
 from local.core.errors import as_command
 from local.experiment.options import RESULTS, parse, read
 from local.jobs import slurm
+from local.jobs.process import JobLog
 
 STATES = ("decoded", "trained", "running", "queued", "waiting", "interrupted", "failed")
-ENDED = re.compile(r"# Ended \(code (-?[0-9]+)\)")
 SIGNALLED = 128  # codes from here on, and those below 0, are of jobs that a signal ended
 BEATS = 3  # a lock's heartbeats that may be missed, by a clock that may differ
 
@@ -94,8 +93,8 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
     if (run / "decode.json").exists():
         return "decoded", ""
     step = "decode" if (run / "train.json").exists() else "train"
-    log = _last_start(run / f"{step}.log")
-    since = log[0].removeprefix("# Started at ") if log else ""
+    log = run / f"{step}.log"
+    start = JobLog(log).last_start()
     epochs = _epochs(run) if step == "train" else "decodes"
     job_id, entry = queues[step]().get(f"{run.parent.name}/{run.name}", ("", None))
     if entry is not None and entry.state != "RUNNING":
@@ -103,30 +102,14 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
         return "queued", f"job {job_id}, {why}, {epochs}"
     if entry is not None or (holder := _holder(run / ".lock")):
         where = f"job {job_id} on {entry.nodes}" if entry else f"process {holder[0]} on {holder[1]}"
-        return "running", ", ".join(filter(None, (epochs, where, since and f"since {since}")))
-    if not log:
+        since = f"since {start.time}" if start and start.time else ""
+        return "running", ", ".join(filter(None, (epochs, where, since)))
+    if start is None:
         return ("waiting" if step == "train" else "trained"), ""
-    return _ending(run / f"{step}.log", log, epochs)
-
-
-def _ending(path: Path, log: list[str], epochs: str) -> tuple[str, str]:
-    """What the log of a job says that runs no more."""
-    ended = ENDED.match(log[-1])
-    code = int(ended[1]) if ended else None
-    killed = code is None and not log[-1].startswith("error: ")  # not even its end is written, nor Slurm's word
-    if killed or (code is not None and not 0 <= code < SIGNALLED):
-        return "interrupted", f"{epochs}; the same command goes on"
-    said = [line for line in log[1:] if line.strip() and not line.startswith(("#", "  try:"))]
-    last = next((line for line in reversed(said) if line.startswith("error: ")), said[-1] if said else "")
-    return "failed", f"code {code}: {last}, see {path}" if ended else f"{last}, see {path}"
-
-
-def _last_start(log: Path) -> list[str]:
-    """The lines of a log from its last `# Started at`."""
-    if not log.exists():
-        return []
-    text = log.read_text(encoding="utf-8", errors="replace")
-    return text[max(0, text.rfind("# Started at ")) :].splitlines()
+    if not start.has_ended or not 0 <= (start.code or 0) < SIGNALLED:
+        return "interrupted", f"{epochs}; the same command continues"
+    code = "" if start.code is None else f"code {start.code}: "
+    return "failed", f"{code}{start.last_error}, see {log}"
 
 
 def _epochs(run: Path) -> str:

@@ -121,7 +121,7 @@ class Jobs:
         runs = [run for run in self.runs if run.name[-1] in folds]
         with ThreadPoolExecutor() as pool, pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                signals, "deferred", lambda: contextlib.nullcontext(signals.DeferredSignal())
+                signals, "defer", lambda: contextlib.nullcontext(signals.DeferredSignal())
             )  # for the main thread
             failed = pool.submit(slurm.run_all, runs, "train", self.options(*words))
             try:
@@ -142,7 +142,7 @@ def test_an_array_of_four_of_which_one_fails(jobs, capsys):
     said = capsys.readouterr().out
     array = jobs.id("A").removesuffix("_0")
     assert [jobs.id(fold) for fold in "ABCD"] == [f"{array}_{index}" for index in range(4)]
-    assert f"  4 jobs sent to Slurm, as {array}\n" in said
+    assert f"  4 jobs submitted to Slurm, as {array}\n" in said
     assert f"  seed1/B (job {array}_1): done\n" in said
     assert f"  seed1/C (job {array}_2): FAILED (code 3), see {failed[0].log}\n" in said
     assert "error: it was told so" in failure_report(failed[0], "train")
@@ -189,7 +189,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_command_comes_back_to_them(jobs, ca
     assert left.value.code == 130
     array = jobs.id("A").removesuffix("_0")
     told = capsys.readouterr().err
-    assert "the jobs go on without this command: seed1/A seed1/B seed1/C\n" in told
+    assert "the jobs continue without this command: seed1/A seed1/B seed1/C\n" in told
     assert "  ./run.sh --status --name n " in told and f"  scancel {array} " in told
     # --jobs 1: one at a time.
     assert [jobs.states()[fold][0] for fold in "ABCD"] == ["running", "queued", "queued", "waiting"]
@@ -199,7 +199,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_command_comes_back_to_them(jobs, ca
         jobs.until(lambda: jobs.starts() == "ABD")
     assert failed.result() == [] and jobs.starts() == "ABCD"
     said = capsys.readouterr().out
-    assert f"  2 jobs are with Slurm already, as {array}\n" in said and "  1 jobs sent to Slurm, as " in said
+    assert f"  2 jobs are with Slurm already, as {array}\n" in said and "  1 jobs submitted to Slurm, as " in said
 
 
 def test_a_cancelled_job_has_failed_whether_it_had_started_or_not(jobs, monkeypatch, capsys):
@@ -242,11 +242,11 @@ def test_a_job_that_is_to_begin_anew_does_so_once(tmp_path):
     yaml.write_text("of an earlier training")
     words = ["python", "-m", "local.train", "--force", "true", "--", "--lr", "1"]
     log = tmp_path / "train.log"
-    forced, plain = (slurm.Task("A", words, log, force, file_version(yaml), 1, 1) for force in (True, False))
-    assert forced._words() == plain._words() == words
+    forced, plain = (slurm.SlurmTask("A", words, log, force, file_version(yaml), 1, 1) for force in (True, False))
+    assert forced._command() == plain._command() == words
     yaml.unlink()
     yaml.write_text("of this one")
-    assert forced._words() == [*words[:5], "--force", "false", *words[5:]] and plain._words() == words
+    assert forced._command() == [*words[:5], "--force", "false", *words[5:]] and plain._command() == words
 
 
 # ---------------------------------------------------------------- real training

@@ -10,7 +10,7 @@ from pathlib import Path
 import iemocap_tree
 import pandas as pd
 import pytest
-from paths import copy_project
+from paths import REPOSITORY, copy_project
 from written_experiments import table_of, write_experiment
 
 from local.corpora import manifest
@@ -59,15 +59,13 @@ def asked(house: Path) -> list[list[str]]:
 
 def understood(house: Path, monkeypatch) -> list[Options]:
     """What the real run.sh and its stages make of each call."""
+    shutil.copy(REPOSITORY / "run.sh", house)
     monkeypatch.chdir(house)
     script = 'caller=$PWD; . local/shell/parse_options.sh; parse_options "$@"; printf "%s\\n" "${options[@]}"'
+    commands = [["bash", "-euc", script, "bash", *words] for words in asked(house)]
     return [
-        parse(
-            subprocess.run(
-                ["bash", "-euc", script, "bash", *words], capture_output=True, text=True, check=True, cwd=house
-            ).stdout.splitlines()
-        )
-        for words in asked(house)
+        parse(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines())
+        for command in commands
     ]
 
 
