@@ -24,11 +24,9 @@ from local.core.errors import UserError
 RUNNING = Path(__file__).parents[2] / "hparams" / "running.yaml"
 # Keys that the pipeline sets per job; nobody overrides them by hand.
 SET_BY_PIPELINE = ("seed", "n_labels", "n_tokens")
-# Keys that the stages read themselves, whatever the system, besides those of running.yaml.
-REQUIRED = (
-    *(*SET_BY_PIPELINE, "token_type", "vocab_size", "epochs", "batch_size", "micro_batch_size"),
-    *("micro_batch_seconds", "lr", "head_lr"),
-)
+SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much is computed at a time
+# Keys that the stages read themselves, whatever the system.
+REQUIRED = (*SET_BY_PIPELINE, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
 RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
 
@@ -39,7 +37,7 @@ def parse_overrides(words: Sequence[str], file: Path, required: Sequence[str] = 
     Raises
     ------
     UserError
-        A stray word, a missing value, an unknown key (the known ones are named), or a value of
+        A stray word, a missing value, an unknown key (the known ones are named) or a value of
         another type than the default's; or the YAML lacks a required key.
     """
     defaults = read_values(file)
@@ -82,16 +80,16 @@ def _typed(key: str, value: str, default: Any) -> Any:
     except ValueError:
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise UserError(f"override --{key} {value}: not {kind}", f"the default is {default}") from None
-    if key == "slurm":  # alone of the mappings it is given as one; an encoder is given by its name
-        return _part(key, value, default)
+    if key == "slurm":  # the only mapping that is given as one: an encoder is given by its name
+        return _mapping(key, value, default)
     return None if default is None and value.lower() in ("none", "null") else value
 
 
-def _part(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
-    """Read some values of a mapping, which stand in place of the default's: `{partition: gpu}`."""
+def _mapping(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
+    """Read the values of a mapping that replace some of the default's: `{partition: gpu}`."""
     try:
         given = None if tags(text) else plain_values(text)
-    except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of dates and keys that are none
+    except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of invalid dates and keys
         given = None
     if given is None:
         raise UserError(f"override --{key} {text}: not keys and values", 'write them as "{key: value, key: value}"')
@@ -101,25 +99,25 @@ def _part(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_values(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Read a YAML's top-level values with references resolved, and nothing built but what `!applyref:` asks for.
+    """Read a YAML's top-level values with references resolved, without the objects that it would build.
 
-    Keys whose value is an object to be built (`!new:`, `!apply:`, `!name:`) are left out.
+    `!applyref:`, which is a kind of reference, is called; values of `!new:`, `!apply:` and `!name:` are left out.
     """
     values = plain_values(resolve(file, overrides or {}))
     if values is None:
-        raise UserError(f"{file} cannot be read: it is not a list of keys and values", "mend it, or take another")
+        raise UserError(f"{file} cannot be read: it is not a list of keys and values", "correct it, or give another")
     return values
 
 
 class _Values(ruamel.yaml.constructor.SafeConstructor):
-    """Reads values, and an ellipsis in place of every object that a tag would build."""
+    """Reads values, with an ellipsis for every object that a tag would build."""
 
 
 _Values.add_multi_constructor("!", lambda *_: ...)
 
 
 def plain_values(text: str) -> dict[str, Any] | None:
-    """Top-level values that nothing is built from; None where the YAML is no mapping."""
+    """Top-level values without the objects that would be built; None where the YAML is not a mapping."""
     reader = ruamel.yaml.YAML(typ="safe", pure=True)
     reader.Constructor = _Values
     values = reader.load(text)
@@ -161,7 +159,7 @@ def _fill(values: dict[str, Any], defaults: dict[str, Any]) -> None:
 
 
 class _Loader(ruamel.yaml.Loader):
-    """What HyperPyYAML builds with; but a tuple holds plain values: it would read them with PyYAML's unsafe loader."""
+    """HyperPyYAML's loader, but with plain values in tuples, which it would read with PyYAML's unsafe loader."""
 
     @classmethod
     def add_constructor(cls, tag: str, constructor: Callable) -> None:
@@ -173,7 +171,7 @@ def _tuple(loader: _Loader, node: ruamel.yaml.nodes.ScalarNode) -> tuple:
     try:
         return tuple(ruamel.yaml.YAML(typ="safe", pure=True).load(f"[{node.value[1:-1]}]"))
     except ruamel.yaml.error.YAMLError:
-        raise UserError(f"the YAML's value {node.value} is no tuple of plain values", "mend it") from None
+        raise UserError(f"the YAML's value {node.value} is no tuple of plain values", "correct it") from None
 
 
 def build(text: str) -> dict[str, Any]:
