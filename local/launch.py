@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from local.core import markers
 from local.core.errors import as_command
@@ -30,17 +31,9 @@ SIZES = {"train": "micro_batch_seconds", "decode": "eval_batch_seconds"}  # what
 
 
 def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProcess]:
-    """List the jobs that are not done: every fold with every seed.
-
-    Raises
-    ------
-    UserError
-        One of them is done with other inputs.
-    """
-    folds = options.chosen_folds()
-    jobs = [Job(options, fold, seed) for seed in options.seeds for fold in folds]
+    """List the jobs that are not done; `UserError` where one is done with other inputs."""
     waiting = []
-    for job in jobs:
+    for job in Job.all(options):
         name = f"seed{job.seed}/{job.fold}"
         if job.is_done(step):
             print(f"  {name}: already done")
@@ -57,10 +50,14 @@ def build_audio_store(options: Options, words: list[str]) -> None:
     In a process of its own, so that this one needs no torch.
     """
     if not store.is_built(*options.audio()):
-        sys.stdout.flush()
-        code = subprocess.run([sys.executable, "-m", "local.audio_store", *words]).returncode
-        if code:
-            sys.exit(code)
+        run_command("audio_store", *words)
+
+
+def run_command(name: str, *words: str | Path) -> None:
+    """Run a command of `local`; exit as it does where it fails."""
+    sys.stdout.flush()
+    if code := subprocess.run([sys.executable, "-m", f"local.{name}", *words]).returncode:
+        sys.exit(code)
 
 
 def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
@@ -95,10 +92,7 @@ def export(job: Job) -> None:
     if marker.is_done(f"export of {job.folder}", job.options.force, redo=True):
         print(f"{out} is exported already")
         return
-    sys.stdout.flush()
-    code = subprocess.run([sys.executable, "-m", "local.export", job.folder, out, "--force"]).returncode
-    if code:
-        sys.exit(code)
+    run_command("export", job.folder, out, "--force")
     marker.write(path for path in out.rglob("*") if path.is_file())
     print(out)
 
@@ -110,9 +104,8 @@ def main() -> None:
     if step == "export":
         options = parse(words)
         print(f"== stage 6: export {options.experiment_folder}\n")
-        for seed in options.seeds:
-            for fold in options.chosen_folds():
-                export(Job(options, fold, seed))
+        for job in Job.all(options):
+            export(job)
         return
     failed = launch(step, parse(words), words)
     for run in failed:

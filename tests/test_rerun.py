@@ -215,11 +215,11 @@ def test_other_manifests_are_refused_by_name(run, job, part, absent):
 
 
 def test_an_absent_corpus_is_refused(run, job, workplace):
-    (job.data_root / "wav" / "10A0.wav").unlink()
-    assert re.search(r"^1 of \d+ audio files .* are absent, the first \S+10A0\.wav", refused(run).what)
-    shutil.rmtree(job.data_root)
+    (job.options.data_root / "wav" / "10A0.wav").unlink()
+    assert re.search(r"^1 of \d+ audio files .* are missing, the first \S+10A0\.wav", refused(run).what)
+    shutil.rmtree(job.options.data_root)
     error = refused(run)
-    assert re.search(r"^(\d+) of \1 audio files ", error.what) and str(job.data_root) in error.remedy
+    assert re.search(r"^(\d+) of \1 audio files ", error.what) and str(job.options.data_root) in error.remedy
     shutil.rmtree(workplace / "manifests" / "own")
     assert "corpus 'own'" in refused(run).what
 
@@ -232,7 +232,7 @@ def test_a_run_that_has_not_ended_is_refused(run, name):
 
 def test_a_run_trained_anew_but_not_decoded_is_refused(run):
     (run / "train.json").write_text((run / "train.json").read_text().replace('"epoch": 1', '"epoch": 2'))
-    assert "was trained anew after its predictions were made" in refused(run).what
+    assert "was trained again after its predictions were made" in refused(run).what
 
 
 def test_a_run_of_an_older_version_is_refused(run):
@@ -249,7 +249,7 @@ def test_a_run_on_a_gpu_is_refused_where_there_is_none(job, monkeypatch):
 
 
 def test_what_is_no_run_folder_is_refused(run, module):
-    assert "is not there" in refused(run / "absent").what
+    assert "is missing" in refused(run / "absent").what
     done = module("rerun", run.parent)
     assert done.returncode == 2
     said = f"error: {run.parent} is not a run folder: it has no hyperparams.yaml\n  try: give results/<corpus>/"
@@ -312,4 +312,4 @@ def test_utterances_of_one_table_alone_are_counted():
     old = predictions.frame([("a", "ang", 0.75, 0.25, "", ""), ("b", "neu", 0.5, 0.5, "X", "X")], labels)
     new = predictions.frame([("b", "neu", 0.25, 0.75, "X", "Y"), ("c", "neu", 0.5, 0.5, "", "")], labels)
     expected = "1 of 1 emotions, 1 of 1 transcripts, a posterior by up to 0.25000000 (b), "
-    assert rerun.describe_predictions(old, new) == expected + "2 utterances in one of them alone"
+    assert rerun.describe_predictions(old, new) == expected + "2 utterances in one of them only"

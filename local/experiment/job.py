@@ -22,7 +22,8 @@ TRAINING_OUTPUTS = (
     *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
     *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
 )
-ASKED = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
+TRAINED_ON = ("train.csv", "valid.csv", "tokenizer.model")
+JOB_KEYS = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
 
 
 class Job:
@@ -58,26 +59,21 @@ class Job:
         Raises
         ------
         UserError
-            It is no run folder, or its run has not ended, or it is of a version that did not tell enough, or its
+            It is no run folder, its run has not ended, an earlier version wrote too little of it, or its
             YAML would build what is not of this project.
         """
         refuse_not_a_run(run)
         refuse_foreign(run)
-        return cls.asked_for(parse(options_of_run(run, read_environment(run)["job"])))
+        return cls.all(parse(options_of_run(run, read_environment(run)["job"])))[0]
 
     @classmethod
-    def asked_for(cls, options: Options) -> Job:
-        """The one job of options that name a fold and a seed; `UserError` where the protocol has no such fold."""
-        return cls(options, options.chosen_folds()[0], options.seeds[0])
+    def all(cls, options: Options) -> list[Job]:
+        """Every fold with every seed that the options ask for; `UserError` where the protocol has no such fold."""
+        folds = options.chosen_folds()
+        return [cls(options, fold, seed) for seed in options.seeds for fold in folds]
 
     def begin(self) -> None:
-        """Begin the run folder, or continue in one that was begun with the same values and manifests.
-
-        Raises
-        ------
-        UserError
-            It was begun with others, which are named.
-        """
+        """Begin the run folder, or continue in one that was begun with the same inputs; `UserError` with others."""
         if self.options.force:
             for path in (self.folder / name for name in TRAINING_OUTPUTS):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -89,7 +85,7 @@ class Job:
 
     def beginning(self) -> Marker:
         """The marker that `begin` writes: what is trained on, and the values of the resolved YAML."""
-        return Marker(self.folder / "begun.json", self._training_digests() | hparams.compared_values(self.yaml))
+        return Marker(self.folder / "begun.json", self.digests(*TRAINED_ON) | hparams.compared_values(self.yaml))
 
     def training(self) -> Marker:
         """The marker of stage 2: made from the training and the validation set and the YAML's values."""
@@ -98,11 +94,11 @@ class Job:
             for key, value in self.options.values.items()
             if key not in (*hparams.RUNTIME, *hparams.SET_BY_PIPELINE)
         }
-        return Marker(self.folder / "train.json", {"valid": self.valid} | self._training_digests() | values)
+        return Marker(self.folder / "train.json", {"valid": self.valid} | self.digests(*TRAINED_ON) | values)
 
     def decoding(self) -> Marker:
         """The marker of stage 3: made from the training and the test set."""
-        inputs = {"training": digest(self.training().path)} | self._digests("test.csv")
+        inputs = {"training": digest(self.training().path)} | self.digests("test.csv")
         return Marker(self.folder / "decode.json", inputs)
 
     def is_done(self, step: str) -> bool:
@@ -111,8 +107,7 @@ class Job:
         Raises
         ------
         UserError
-            It was trained with other values or manifests; without an earlier training there is
-            nothing to decode.
+            It was trained with other values or manifests; or there is no training to decode.
         """
         if step == "train":
             return self.training().is_done(f"training of {self.folder}", self.options.force)
@@ -120,10 +115,8 @@ class Job:
         # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
         return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)
 
-    def _training_digests(self) -> dict[str, str]:
-        return self._digests("train.csv", "valid.csv", "tokenizer.model")
-
-    def _digests(self, *names: str) -> dict[str, str]:
+    def digests(self, *names: str) -> dict[str, str]:
+        """The digests of files of the fold's manifests, of those that exist."""
         paths = [self.manifests / name for name in names]
         return {path.name: digest(path) for path in paths if path.exists()}
 
@@ -152,35 +145,23 @@ def options_of_run(run: Path, asked: dict[str, Any]) -> list[str]:
 
 
 def refuse_not_a_run(run: Path) -> None:
-    """Refuse a folder in which no training was begun.
-
-    Raises
-    ------
-    UserError
-        It is none, or absent.
-    """
+    """Raise a UserError for a folder in which no training was begun, or that is missing."""
     if not (run / "hyperparams.yaml").is_file():
-        what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is not there"
+        what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is missing"
         raise UserError(f"{run} {what}", "give results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
 
 
 def read_environment(run: Path) -> dict[str, Any]:
-    """Read env.json of a run folder.
-
-    Raises
-    ------
-    UserError
-        It is absent or damaged, or of a version that did not tell which job it is.
-    """
+    """Read env.json of a run folder; `UserError` where it is missing, damaged or does not say which job it is."""
     path = run / "env.json"
     try:
         environment = json.loads(path.read_text(encoding="utf-8"))
-        known = environment.get("job", {}).keys() >= ASKED
+        known = environment.get("job", {}).keys() >= JOB_KEYS
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}", "run stage 2 for it again with --force true") from None
     if not known:
         raise UserError(
             f"{path} does not say which job it is: it was made by an older version",
-            f"make it anew with this version (--force true); {run / 'train.log'} has the command",
+            f"train it again with this version (--force true); {run / 'train.log'} has the command",
         )
     return environment

@@ -82,11 +82,7 @@ def _option(read: Callable[[str, str], Any], default: str = "") -> dict[str, Any
 
 @dataclass(frozen=True)
 class Options:
-    """One experiment: a corpus under a protocol, a YAML with overrides, folds and seeds.
-
-    Attributes hold the words of the command line, typed; an empty `protocol`, `valid`, `folds` or
-    `hparams` has been replaced by the corpus's default where that can be known.
-    """
+    """One experiment: the options of run.sh as typed values, with defaults where those are known by now."""
 
     corpus: str = field(metadata=_option(_text, "mini"))
     data: Path | None = field(metadata=_option(_path))
@@ -116,15 +112,11 @@ class Options:
 
     @property
     def protocol_name(self) -> str:
-        """The protocol as paths and tables name it: folds that hold text out are others."""
+        """The protocol as paths and tables name it, which say whether text is held out."""
         return self.protocol + (protocols.HOLD_TEXT if self.hold_text else "")
 
     def folds_folder(self, valid: str) -> Path:
-        """Where stage 1 writes.
-
-        `manifests/<corpus>/<protocol>` holds the protocol's default validation and character
-        tokens; other choices stand beside it under a name that says them.
-        """
+        """Where stage 1 writes: another validation or other tokens than the default are part of the name."""
         variant = [] if valid == self._default_valid else [f"valid_{valid}"]
         if self.values["token_type"] != "char":
             variant.append(f"{self.values['token_type']}_{self.values['vocab_size']}")
@@ -132,7 +124,7 @@ class Options:
 
     @property
     def experiment_folder(self) -> Path:
-        """Where folds.csv, summary.csv and RESULTS.md of this experiment stand."""
+        """Where folds.csv, summary.csv and RESULTS.md are written."""
         return RESULTS / self.corpus / self.protocol_name / self.name
 
     def run_folder(self, seed: int, fold: str) -> Path:
@@ -144,27 +136,27 @@ class Options:
         """The YAML's plain values with the overrides."""
         return read_values(self.hparams, self.overrides)
 
-    @cached_property  # as every job and fold asks, and a large table takes seconds to read
+    @cached_property  # a large table takes seconds to read
     def table(self) -> pd.DataFrame:
         """The table of utterances that stage 0 wrote."""
         return manifest.read(self.corpus_folder / "all.csv")
 
     @cached_property
     def corpus_facts(self) -> dict[str, Any]:
-        """What stage 0 noted of the corpus: `source`, `root`, `rejected`, `faults`."""
+        """What stage 0 recorded of the corpus: `source`, `root`, `rejected`, `faults`."""
         return markers.read(self.corpus_folder / "all.json")["facts"]
 
     @property
     def data_root(self) -> Path:
-        """What `$data_root` stands for in the manifests."""
+        """The folder that `$data_root` means in the manifests."""
         return Path(self.corpus_facts["root"])
 
     def audio(self) -> tuple[Path, pd.DataFrame, Path]:
-        """What `local.data.store.AudioStore.of` takes: folder of the manifests, table, data root."""
+        """The arguments of `local.data.store.AudioStore.of`: folder of the manifests, table, data root."""
         return self.corpus_folder, self.table, self.data_root
 
     def recording_fold(self) -> protocols.RecordingFold | None:
-        """How the corpus assigns recordings to folds, if it says."""
+        """How the corpus assigns recordings to folds, if it does."""
         return getattr(corpora.module(self.module_name), "recording_fold", None)
 
     def all_folds(self) -> list[str]:
@@ -172,19 +164,13 @@ class Options:
         return sorted(protocols.test_folds(self.table, self.protocol, self.recording_fold()).unique())
 
     def chosen_folds(self) -> list[str]:
-        """The folds asked for, or the corpus's default, or all.
-
-        Raises
-        ------
-        UserError
-            The protocol has no such fold.
-        """
+        """The folds of `--folds`, or the corpus's default, or all; `UserError` for one that the protocol has not."""
         default = getattr(corpora.module(self.module_name), "DEFAULT_FOLDS", ())
         known = self.all_folds()
         return pick(self.folds or tuple(fold for fold in default if fold in known), known, self.protocol)
 
     def chosen_valid(self) -> str:
-        """The validation asked for, or the protocol's default."""
+        """The validation of `--valid`, or the protocol's default."""
         return self.valid or self._default_valid
 
     @cached_property
@@ -196,13 +182,7 @@ OPTIONS = {f"--{each.name.replace('_', '-')}": each for each in fields(Options) 
 
 
 def parse(words: list[str] | None = None) -> Options:
-    """Read the options that run.sh hands to every stage.
-
-    Raises
-    ------
-    UserError
-        A word that is wrong whatever the corpus holds.
-    """
+    """Read the options that run.sh passes to every stage; `UserError` for what is wrong for any corpus."""
     given, overrides = read(sys.argv[1:] if words is None else words)
     values = {
         each.name: each.metadata["read"](option, getattr(given, each.name) or each.metadata["default"])
@@ -219,13 +199,7 @@ def parse(words: list[str] | None = None) -> Options:
 
 
 def read(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Part the command line into the words of each option, empty where it is not given, and the overrides.
-
-    Raises
-    ------
-    UserError
-        An unknown option.
-    """
+    """Split the command line into the word of each option, empty where it is not given, and the overrides."""
     options, overrides = split_words(words)
     parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
     for option in OPTIONS:
@@ -240,7 +214,7 @@ def read(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def split_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Part the options from what begins with a lone `--`: the overrides.
+    """Split a command line before the lone `--` with which the overrides begin.
 
     >>> split_words(["--folds", "01F", "--", "--alpha", "0"])
     (['--folds', '01F'], ['--', '--alpha', '0'])
@@ -272,13 +246,7 @@ def _locate_encoder(overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def pick(wanted: tuple[str, ...], known: list[str], protocol: str) -> list[str]:
-    """Take the folds wanted (none or `all`: all of them) of those known.
-
-    Raises
-    ------
-    UserError
-        The protocol has no such fold.
-    """
+    """The wanted folds, all for none or `all`; `UserError` for one that the protocol has not."""
     for fold in wanted:
         if fold not in known and fold != "all":
             raise UserError(f"protocol '{protocol}' has no fold '{fold}'", f"take all, or of: {' '.join(known)}")
@@ -286,20 +254,9 @@ def pick(wanted: tuple[str, ...], known: list[str], protocol: str) -> list[str]:
 
 
 def check(options: Options, table: pd.DataFrame | None = None) -> None:
-    """Refuse a protocol or folds that the corpus has not, and a cluster that is not there.
+    """Raise a UserError for a protocol or folds that the corpus has not, or where there is no cluster.
 
-    Parameters
-    ----------
-    options
-        What is asked for.
-    table
-        The corpus's utterances; None before they are read, when only the folds of a corpus whose
-        facts are known can be checked.
-
-    Raises
-    ------
-    UserError
-        What the corpus has not, and what it has.
+    Before the table of utterances is read, the folds are checked of a corpus whose facts are known.
     """
     if options.backend == "slurm":
         cluster.refuse_without_slurm(options.values, options.processes)

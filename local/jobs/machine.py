@@ -18,12 +18,9 @@ POLL = 0.2  # seconds between two looks at the jobs
 
 
 def gpu_slots(options: Options, n_jobs: int) -> GpuSlots:
-    """Divide the machine. Without `--jobs`: one job for each GPU, or `--processes` of them, or one with all threads.
+    """Divide the machine: by `--jobs`, or a job for each `--processes` GPUs, or one job with all threads.
 
-    Raises
-    ------
-    UserError
-        A job needs more GPUs than there are.
+    `UserError` where a job needs more GPUs than there are.
     """
     device = options.values["device"]
     devices = [] if str(device or "").startswith("cpu") else gpus()

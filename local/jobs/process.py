@@ -17,22 +17,13 @@ from local.jobs.torchrun import torchrun_command
 
 STARTED = "# Started at "
 ENDED = re.compile(r"# Ended \(code (-?[0-9]+)\)")
-ERROR = "error: "  # how the last word of a command that refuses something begins, see `local.core.errors`
+ERROR = "error: "  # as `local.core.errors` prints it
 
 
 def step_command(step: str, words: Sequence[str], *more: str, processes: int = 1) -> list[str]:
-    """The command of `train` or `decode`; only a training has several processes.
+    """The command of `train`, with several processes if need be, or of `decode`.
 
-    Parameters
-    ----------
-    step
-        The command of `local`.
-    words
-        Options of run.sh, and overrides after a lone `--`.
-    more
-        Further options, which win over `words`.
-    processes
-        How many train together.
+    `words` are options of run.sh, and overrides after a lone `--`; of options in `more` as well, the latter win.
     """
     start = torchrun_command(processes if step == "train" else 1)
     return add_options([*start, "-m", f"local.{step}", *words], *more)
@@ -51,15 +42,7 @@ def command_on_node(command: list[str], processes: int, nodes: int, node: int, r
 
 @dataclass(frozen=True)
 class LastStart:
-    """What a job's log holds since the job was last started.
-
-    Attributes
-    ----------
-    time
-        When it was.
-    lines
-        All lines from then on.
-    """
+    """The last start of a job by its log: when it was, and the lines since then."""
 
     time: str
     lines: list[str]
@@ -72,7 +55,7 @@ class LastStart:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the log ends with an exit code, or with an error that somebody else added."""
+        """Whether the log ends with an exit code, or with an error that was added to it."""
         return self.code is not None or (bool(self.lines) and self.lines[-1].startswith(ERROR))
 
     @property
@@ -83,13 +66,7 @@ class LastStart:
 
 
 class JobLog:
-    """A job's log: of each start the command, the time, the job's output, and the exit code.
-
-    Parameters
-    ----------
-    path
-        `train.log` or `decode.log` of the run folder.
-    """
+    """A job's log, `<step>.log` of the run folder: of each start command, time, output and exit code."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -104,7 +81,7 @@ class JobLog:
         self._append(f"# Ended (code {code}) at {_now()}, elapsed time {seconds:.0f} seconds")
 
     def add_error(self, message: str) -> None:
-        """Write why a job ended that could not say it."""
+        """Write why a job ended without saying so."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._append(f"{ERROR}{message}")
 
@@ -128,13 +105,7 @@ def _now() -> str:
 
 @dataclass
 class JobProcess:
-    """One job and, once it is started, its process.
-
-    Attributes
-    ----------
-    proof
-        The file that it writes when it has held all the memory that it needs.
-    """
+    """One job and, once started, its process; it writes `proof` when it has held all the memory that it needs."""
 
     name: str
     command: list[str]
