@@ -192,12 +192,10 @@ class Launch(threading.Thread):
             (self.smi.folder / step).touch()
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so; it has to become so some time."""
-        for _ in range(3000):
-            if condition():
-                return
+        """Wait until something is so, as long as the launch goes on."""
+        while not condition():
+            assert self.is_alive() or condition(), f"it never came: {self.notes()}"
             time.sleep(0.01)
-        raise AssertionError(f"it never came: {self.notes()}")
 
     def looked(self) -> None:
         """Wait until the launcher has looked at the GPUs twice from now on, and acted on what it saw first."""

@@ -73,6 +73,7 @@ class Jobs:
     def __init__(self, workplace: Path) -> None:
         self.experiment = Path("results/mini/speaker/n")
         self.runs = []
+        self.launch: Future[list[JobProcess]] | None = None
         program = workplace / "program.py"
         program.write_text(PROGRAM)
         for fold in "ABCD":
@@ -95,11 +96,14 @@ class Jobs:
         return "".join(fold * len(file.read_text().splitlines()) for fold, file in files.items() if file.exists())
 
     def until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(600):
-            if condition():
-                return
+        """Wait until something is so, as long as somebody waits for the jobs or one of them is with Slurm."""
+        while not condition():
+            queue = slurm.queue_entries("train_n") or {}
+            going = not slurm.submitted_ids(self.experiment, "train")  # before the first is submitted
+            going |= self.launch is not None and not self.launch.done()
+            going |= any(entry.state not in slurm.ENDED for entry in queue.values())
+            assert going or condition(), f"it never came: started {self.starts()}, {queue}"
             time.sleep(0.1)
-        raise AssertionError(f"it never came: started {self.starts()}, {slurm.queue_entries('train_n')}")
 
     def codes(self, fold: str) -> list[str]:
         """The codes with which it has ended, from its log."""
@@ -123,7 +127,7 @@ class Jobs:
             patch.setattr(
                 signals, "defer", lambda: contextlib.nullcontext(signals.DeferredSignal())
             )  # for the main thread
-            failed = pool.submit(slurm.run_all, runs, "train", self.options(*words))
+            self.launch = failed = pool.submit(slurm.run_all, runs, "train", self.options(*words))
             try:
                 yield failed
             finally:
@@ -183,7 +187,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_command_comes_back_to_them(jobs, ca
         jobs.until(lambda: jobs.starts() == "A")
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(SystemExit) as left:
         slurm.run_all(jobs.runs[:3], "train", jobs.options("--jobs", "1"))
     assert left.value.code == 130
