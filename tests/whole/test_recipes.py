@@ -35,7 +35,7 @@ def house(tmp_path, monkeypatch) -> Path:
     """
     place = tmp_path / "house"
     place.mkdir()
-    copy_project(place)
+    copy_project(place, "recipes")
     (place / "run.sh").write_text(RECORDER)
     (place / "calls").mkdir()
     for name in ("corpus", "encoder"):
@@ -237,7 +237,7 @@ def test_the_ablation_of_a_small_release(tmp_path):
 
     place = tmp_path / "house"
     place.mkdir()
-    copy_project(place)
+    copy_project(place, "recipes")
     release = iemocap_tree.small_release(tmp_path)
     tiny_models.save(tmp_path / "tiny", "wav2vec2-group")
     options = ["--partial", "true", "--valid", "none", "--folds", "03F 05M"]

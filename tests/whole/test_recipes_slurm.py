@@ -26,7 +26,7 @@ fi
 
 @pytest.fixture
 def recipe(tmp_path) -> Iterator[subprocess.Popen]:
-    copy_project(tmp_path)
+    copy_project(tmp_path, "recipes")
     (tmp_path / "run.sh").write_text(RECORDER)
     (tmp_path / "corpus").mkdir()
     command = ["recipes/ablation_alpha.sh", "corpus", "--backend=slurm", "--stop-stage", "3"]
