@@ -30,11 +30,11 @@ def refuse_without_slurm(values: dict[str, Any], processes: int) -> None:
 
 def slurm_block(values: dict[str, Any]) -> dict[str, Any]:
     """The block's values without those that are null; `UserError` for an unknown key or a value of another type."""
-    given = values.get("slurm") or {}
-    if not isinstance(given, dict):
-        raise UserError(f"slurm: {given!r} is not a mapping", 'write -- --slurm "{partition: gpu, timeout_min: 60}"')
-    given = {key: value for key, value in given.items() if value is not None}
-    for key, value in given.items():
+    block = values.get("slurm") or {}
+    if not isinstance(block, dict):
+        raise UserError(f"slurm: {block!r} is not a mapping", 'write -- --slurm "{partition: gpu, timeout_min: 60}"')
+    block = {key: value for key, value in block.items() if value is not None}
+    for key, value in block.items():
         if key not in KINDS:
             raise UserError(f"slurm: unknown key '{key}'", f"take of: {' '.join(KINDS)}; all else goes in additional")
         if KINDS[key] is int and (type(value) is not int or value < LEAST.get(key, 1)):
@@ -43,7 +43,7 @@ def slurm_block(values: dict[str, Any]) -> dict[str, Any]:
         # A line break would begin a new line in the script for sbatch.
         if (KINDS[key] is dict) != isinstance(value, dict) or not all(str(text).isprintable() for text in texts):
             raise UserError(f"slurm: {key} is {value!r}", "see hparams/running.yaml for what it is")
-    return given
+    return block
 
 
 def nodes_and_gpus(values: dict[str, Any], processes: int) -> tuple[int, int, int]:
@@ -71,21 +71,21 @@ def submit_parameters(values: dict[str, Any], processes: int, jobs: int | None, 
 
     Jobs may be requeued. srun needs the number of CPUs as well: since Slurm 22.05 it ignores sbatch's.
     """
-    given = slurm_block(values)
+    block = slurm_block(values)
     nodes, processes, gpus = nodes_and_gpus(values, processes)
     if step != "train":
         nodes, processes, gpus = 1, 1, min(1, gpus)
-    asked = {f"slurm_{key}": given[key] for key in ("partition", "account", "qos", "constraint") if key in given}
-    asked |= {key: processes * given[key] for key in ("cpus_per_task", "mem_gb") if key in given}
-    asked |= {"gpus_per_node": gpus} if gpus else {}
-    if "cpus_per_task" in asked:
-        asked["slurm_srun_args"] = [f"--cpus-per-task={asked['cpus_per_task']}"]
-    bounds = [bound for bound in (given.get("array_parallelism"), jobs) if bound]
-    asked |= {"slurm_array_parallelism": min(bounds)} if bounds else {}
-    return asked | {
+    parameters = {f"slurm_{key}": block[key] for key in ("partition", "account", "qos", "constraint") if key in block}
+    parameters |= {key: processes * block[key] for key in ("cpus_per_task", "mem_gb") if key in block}
+    parameters |= {"gpus_per_node": gpus} if gpus else {}
+    if "cpus_per_task" in parameters:
+        parameters["slurm_srun_args"] = [f"--cpus-per-task={parameters['cpus_per_task']}"]
+    bounds = [bound for bound in (block.get("array_parallelism"), jobs) if bound]
+    parameters |= {"slurm_array_parallelism": min(bounds)} if bounds else {}
+    return parameters | {
         "name": name,
-        "timeout_min": given.get("timeout_min", MINUTES),
+        "timeout_min": block.get("timeout_min", MINUTES),
         "nodes": nodes,
         "tasks_per_node": 1,
-        "slurm_additional_parameters": {"requeue": True} | given.get("additional", {}),
+        "slurm_additional_parameters": {"requeue": True} | block.get("additional", {}),
     }

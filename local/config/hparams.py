@@ -80,7 +80,7 @@ def _typed(key: str, value: str, default: Any) -> Any:
     except ValueError:
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise UserError(f"override --{key} {value}: not {kind}", f"the default is {default}") from None
-    if key == "slurm":  # the only mapping that is given as one: an encoder is given by its name
+    if key == "slurm":  # the only mapping among overrides: an encoder is a name there
         return _mapping(key, value, default)
     return None if default is None and value.lower() in ("none", "null") else value
 
@@ -88,14 +88,14 @@ def _typed(key: str, value: str, default: Any) -> Any:
 def _mapping(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
     """Read the values of a mapping that replace some of the default's: `{partition: gpu}`."""
     try:
-        given = None if tags(text) else plain_values(text)
+        values = None if tags(text) else plain_values(text)
     except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of invalid dates and keys
-        given = None
-    if given is None:
+        values = None
+    if values is None:
         raise UserError(f"override --{key} {text}: not keys and values", 'write them as "{key: value, key: value}"')
-    if unknown := [name for name in given if name not in default]:
-        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take of: {' '.join(default)}")
-    return given
+    if unknown := [name for name in values if name not in (default or {})]:
+        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take of: {' '.join(default or {})}")
+    return values
 
 
 def read_values(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Marker:
     inputs
         What the step is given: names and plain values or digests.
     fingerprint
-        What tells one content of an output from another.
+        What is recorded of an output, to see whether it has changed.
     """
 
     def __init__(self, path: Path, inputs: dict[str, Any], fingerprint: Callable[[Path], str | int] = digest) -> None:

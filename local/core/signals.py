@@ -51,15 +51,15 @@ class DeferredSignal:
 @contextlib.contextmanager
 def defer() -> Iterator[DeferredSignal]:
     """Record the first signal that asks for the end instead of ending; a second Ctrl-C ends at once."""
-    asked = DeferredSignal()
+    deferred = DeferredSignal()
 
     def note(number: int, _) -> None:
-        if asked.number and number == signal.SIGINT:
+        if deferred.number and number == signal.SIGINT:
             sys.exit(exit_code(number))
-        asked.number = asked.number or number
+        deferred.number = deferred.number or number
 
     with _handled(note, ENDINGS):
-        yield asked
+        yield deferred
 
 
 @contextlib.contextmanager

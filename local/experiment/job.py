@@ -49,8 +49,8 @@ class Job:
         self.folder = options.run_folder(seed, fold)
         self.labels: list[str] = markers.read(folds_folder / "folds.json")["facts"]["labels"]
         self.tokenizer = Tokenizer(self.manifests / "tokenizer.model")
-        given = {"seed": seed, "n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
-        self.yaml = hparams.resolve(options.hparams, options.overrides | given)
+        sizes = {"n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
+        self.yaml = hparams.resolve(options.hparams, options.overrides | {"seed": seed} | sizes)
 
     @classmethod
     def of_run(cls, run: Path) -> Job:
@@ -137,11 +137,11 @@ def _inputs_in_comment(yaml: Path) -> dict[str, Any] | None:
     return (json.loads(manifests[1]) if manifests else {}) | hparams.compared_values(text)
 
 
-def options_of_run(run: Path, asked: dict[str, Any]) -> list[str]:
-    """The options that ask for the job of a run folder again; `asked` is `job` of its env.json."""
-    given = {name: asked[name] for name in ("corpus", "protocol", "valid", "name")}
-    given |= {"hold-text": str(asked["hold_text"]).lower(), "folds": asked["fold"], "seeds": asked["seed"]}
-    return [f"--{name}={value}" for name, value in {**given, "hparams": run / "hyperparams.yaml"}.items()]
+def options_of_run(run: Path, job: dict[str, Any]) -> list[str]:
+    """The options that run the job of a run folder again; `job` is that of its env.json."""
+    words = {name: job[name] for name in ("corpus", "protocol", "valid", "name")}
+    words |= {"hold-text": str(job["hold_text"]).lower(), "folds": job["fold"], "seeds": job["seed"]}
+    return [f"--{name}={value}" for name, value in {**words, "hparams": run / "hyperparams.yaml"}.items()]
 
 
 def refuse_not_a_run(run: Path) -> None:

@@ -159,12 +159,12 @@ def run_all(waiting: list[JobProcess], step: str, options: Options) -> list[JobP
         Slurm does not answer, or does not take them.
     """
     left = {run.name: run for run in waiting}
-    with signals.defer() as asked:
+    with signals.defer() as ending:
         _submit_missing(waiting, step, options)
-        failed = _wait(left, step, options, asked)
+        failed = _wait(left, step, options, ending)
     if left:
         _say_that_jobs_stay(left, step, options)
-        sys.exit(signals.exit_code(asked.number))
+        sys.exit(signals.exit_code(ending.number))
     return failed
 
 
@@ -225,13 +225,13 @@ def _submit(runs: list[JobProcess], step: str, options: Options) -> dict[str, st
     return {run.name: job.job_id for run, job in zip(runs, jobs, strict=True)}
 
 
-def _wait(left: dict[str, JobProcess], step: str, options: Options, asked: signals.DeferredSignal) -> list[JobProcess]:
+def _wait(left: dict[str, JobProcess], step: str, options: Options, ending: signals.DeferredSignal) -> list[JobProcess]:
     """Wait until the jobs of `left` have ended and are taken out, or a signal comes; return those that failed."""
     ids = submitted_ids(options.experiment_folder, step)
     states: dict[str, str] = {}
     failed: list[JobProcess] = []
     with tqdm(total=len(left), unit="job", disable=not sys.stderr.isatty()) as bar:
-        while left and not asked.number:
+        while left and not ending.number:
             known = queue_entries(cluster.job_name(options.experiment_folder, step))
             for run in list(left.values()) if known is not None else ():
                 entry = known.get(ids[run.name])
@@ -249,7 +249,7 @@ def _wait(left: dict[str, JobProcess], step: str, options: Options, asked: signa
                 if message:
                     bar.write(f"  {run.name} (job {ids[run.name]}): {message}", file=sys.stdout)
             until = time.monotonic() + POLL
-            while left and not asked.number and time.monotonic() < until:
+            while left and not ending.number and time.monotonic() < until:
                 time.sleep(0.1)
     return failed
 

@@ -3,9 +3,9 @@
 #   stage, stop_stage   the first and the last stage
 #   status              true if only the state of the jobs is asked for
 #   options             the other options, and the overrides after --, as every stage takes them
-# The options are those of the help in run.sh, each with the word that stands for its value there: relative
-# paths (PATH, FILE) count from where the user called it, $caller, and a FILE must exist. What options mean is
-# checked by local/experiment/options.py, in whichever stage runs first.
+# The options are those in the help of run.sh, with the placeholders of their values: a relative PATH or FILE
+# counts from the user's current folder, $caller, and a FILE must exist. What options mean is checked by
+# local/experiment/options.py, in whichever stage runs first.
 
 # shellcheck disable=SC2034 # used by run.sh
 stage=0 stop_stage="" status=false options=()
@@ -55,7 +55,7 @@ parse_options() {
   done
   [[ -z $data || -e $data || $corpus == mini ]] ||
     usage_error "--data $data: there is no such file or folder" "give the path of the corpus"
-  : "${stop_stage:=$((stage > 5 ? stage : 5))}" # the export, stage 6, has to be asked for
+  : "${stop_stage:=$((stage > 5 ? stage : 5))}" # the export, stage 6, is made on request only
   ((stop_stage >= stage)) || usage_error "--stop-stage $stop_stage comes before --stage $stage" "give --stop-stage $stage or more"
 }
 
