@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from local.config import cluster, hparams
+from local.config import hparams
 from local.core import lock
 from local.core.errors import as_command
 from local.experiment.options import RESULTS, parse, read
@@ -59,7 +59,7 @@ def rows(experiment: Path, names: Iterable[str]) -> list[tuple[str, str, str]]:
 def queue(experiment: Path, step: str) -> dict[str, tuple[str, slurm.Entry]]:
     """An experiment's jobs that are with Slurm: id and entry, by name."""
     ids = slurm.submitted_ids(experiment, step)
-    known = slurm.queue_entries(cluster.job_name(experiment, step)) if ids else {}
+    known = slurm.queue_entries(experiment, step) if ids else {}
     if known is None:
         print("squeue does not answer: jobs in its queue are not shown as such", file=sys.stderr)
         known = {}

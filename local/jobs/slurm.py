@@ -122,13 +122,12 @@ def _yaml(log: Path) -> Path:
     return log.with_name("hyperparams.yaml")
 
 
-def queue_entries(name: str) -> dict[str, Entry] | None:
-    """The user's jobs of a name as squeue knows them, by their ids.
+def queue_entries(experiment: Path, step: str) -> dict[str, Entry] | None:
+    """The entries of an experiment's jobs by their ids, until some minutes after their end.
 
-    Returns
-    -------
-    None when squeue does not answer. It forgets a job some minutes after the job's end.
+    None when squeue does not answer.
     """
+    name = cluster.job_name(experiment, step)
     command = ["squeue", "--me", "--array", "--states=all", "--noheader", f"--name={name}", "--format=%i|%T|%r|%N"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -151,12 +150,7 @@ def submitted_ids(experiment: Path, step: str) -> dict[str, str]:
 def run_all(waiting: list[JobProcess], step: str, options: Options) -> list[JobProcess]:
     """Submit the jobs that are not with Slurm already, and wait for all of them; return those that failed.
 
-    When the waiting is interrupted, the jobs stay.
-
-    Raises
-    ------
-    UserError
-        Slurm does not answer, or does not take them.
+    When the waiting is interrupted, the jobs stay. `UserError` where Slurm does not answer or refuses them.
     """
     left = {run.name: run for run in waiting}
     with signals.defer() as ending:
@@ -184,7 +178,7 @@ def _submit_missing(waiting: list[JobProcess], step: str, options: Options) -> N
     record = options.experiment_folder / "slurm" / f"{step}.json"
     # Of two commands at once the second waits for the jobs of the first. A Ctrl-C does not reach sbatch.
     with locked(record.with_name(f".{step}.lock"), "submits jobs"), _blocked(signal.SIGINT):
-        known = queue_entries(cluster.job_name(options.experiment_folder, step))
+        known = queue_entries(options.experiment_folder, step)
         if known is None:
             raise UserError("squeue does not answer", "try it by hand; run the same command again when it does")
         ids = submitted_ids(options.experiment_folder, step)
@@ -206,12 +200,11 @@ def _arrays(ids: Iterable[str]) -> str:
 
 def _submit(runs: list[JobProcess], step: str, options: Options) -> dict[str, str]:
     """Submit jobs as one array; return their ids by their names."""
-    executor = submitit.AutoExecutor(
-        options.experiment_folder / "slurm", cluster="slurm", slurm_max_num_timeout=RESTARTS
-    )
-    name = cluster.job_name(options.experiment_folder, step)
-    executor.update_parameters(**cluster.submit_parameters(options.values, options.processes, options.jobs, name, step))
-    nodes, processes, _ = cluster.nodes_and_gpus(options.values, options.processes) if step == "train" else (1, 1, 0)
+    folder, processes = options.experiment_folder, options.processes
+    executor = submitit.AutoExecutor(folder / "slurm", cluster="slurm", slurm_max_num_timeout=RESTARTS)
+    name = cluster.job_name(folder, step)
+    executor.update_parameters(**cluster.submit_parameters(options.values, processes, options.jobs, name, step))
+    nodes, processes, _ = cluster.nodes_and_gpus(options.values, processes) if step == "train" else (1, 1, 0)
     tasks = [
         SlurmTask(*(run.name, run.command, run.log), options.force, file_version(_yaml(run.log)), *(nodes, processes))
         for run in runs
@@ -232,7 +225,7 @@ def _wait(left: dict[str, JobProcess], step: str, options: Options, ending: sign
     failed: list[JobProcess] = []
     with tqdm(total=len(left), unit="job", disable=not sys.stderr.isatty()) as bar:
         while left and not ending.number:
-            known = queue_entries(cluster.job_name(options.experiment_folder, step))
+            known = queue_entries(options.experiment_folder, step)
             for run in list(left.values()) if known is not None else ():
                 entry = known.get(ids[run.name])
                 message = ""

@@ -98,7 +98,7 @@ class Jobs:
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is so, as long as somebody waits for the jobs or one of them is with Slurm."""
         while not condition():
-            queue = slurm.queue_entries("train_n") or {}
+            queue = slurm.queue_entries(self.experiment, "train") or {}
             going = not slurm.submitted_ids(self.experiment, "train")  # before the first is submitted
             going |= self.launch is not None and not self.launch.done()
             going |= any(entry.state not in slurm.ENDED for entry in queue.values())
