@@ -31,7 +31,7 @@ make_environment() {
     echo "path.sh: uv did not; going on with pip (some minutes)" >&2
     "${pip[@]}" install --require-hashes -r "$lock" || {
       echo "error: the packages of requirements.txt could not be installed" >&2
-      echo "  try: look at pip's message above, mend the network or the disk, and run again" >&2
+      echo "  try: see pip's message above, repair the network or the disk, and run again" >&2
       return 2
     }
   fi
@@ -40,7 +40,7 @@ make_environment() {
 
 if ! cmp -s "$SER_MTL/requirements.txt" "$SER_MTL/.venv/requirements.txt"; then
   if command -v flock >/dev/null; then
-    # Two first uses at once: the second waits, and finds it made.
+    # Two first uses at once: the second waits, and it is made.
     exec {lock}>"$SER_MTL/.venv.lock" && flock "$lock"
     cmp -s "$SER_MTL/requirements.txt" "$SER_MTL/.venv/requirements.txt" || make_environment || return
     exec {lock}>&-
@@ -51,15 +51,15 @@ fi
 
 export PATH=$SER_MTL/.venv/bin:$PATH
 export PYTHONPATH=$SER_MTL
-export PYTHONSAFEPATH=1            # of modules that lie where the user stands, none is loaded (from Python 3.11)
+export PYTHONSAFEPATH=1            # no module is loaded from the current folder (from Python 3.11)
 export TORCH_FORCE_WEIGHTS_ONLY_LOAD=1 # of every pickle, whatever a library asks for
 unset TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD # with both set, nothing is loaded
 export PYTHONUNBUFFERED=1          # logs in the order in which things happen
-export PYTHONPYCACHEPREFIX=$SER_MTL/.venv/bytecode # torch compiled anew takes each process ten seconds
+export PYTHONPYCACHEPREFIX=$SER_MTL/.venv/bytecode # without it every process compiles torch for ten seconds
 unset PYTHONDONTWRITEBYTECODE
-export PYTHONHASHSEED=0            # nothing may hang on the order of a set
+export PYTHONHASHSEED=0            # nothing may depend on the order of a set
 export TOKENIZERS_PARALLELISM=false
-# Memory that is freed is kept for the next tensor: to be given new pages by the system took a tenth of the time.
+# Freed memory is kept for the next tensor: to get new pages from the system took a tenth of the time.
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
 export ONEDNN_PRIMITIVE_CACHE_CAPACITY=${ONEDNN_PRIMITIVE_CACHE_CAPACITY:-8192} # shapes of operations, else 1024
 export HF_HUB_DISABLE_TELEMETRY=1

@@ -6,28 +6,27 @@
 #   ./run.sh --stage 2 --stop-stage 4 --folds "01F 01M" -- --alpha 0.01 --epochs 30
 #
 # Options (--x v or --x=v, dashes or underscores):
-#   --stage N, --stop-stage N   first and last stage
-#                               0 corpus  1 folds  2 train  3 decode  4 score  5 report  6 export
-#                               6 only when it is asked for: --stage 6, or --stop-stage 6
+#   --stage N                   first stage: 0 corpus  1 folds  2 train  3 decode  4 score  5 report  6 export
+#   --stop-stage N              last stage; default 5, or 6 with --stage 6: the export is made on request only
 #   --corpus C                  mini (default), iemocap, nemo, csv
 #   --data PATH                 the corpus's folder, or the table of corpus csv
-#   --partial true              go on with what is there of a corpus that is not whole
+#   --partial true              continue with what there is of an incomplete corpus
 #   --protocol P                speaker (default), session, recording
-#   --valid V                   partner, recordings, none; without it, the protocol's default
-#   --hold-text true            test a third of the sentences, heard nowhere else, not text heard in training
-#   --folds "F ..."             without it all folds, or two for the mini corpus; all
+#   --valid V                   partner, recordings, none; default: the protocol's
+#   --hold-text true            hold out a third of the sentences: they are tested, and in no training set
+#   --folds "F ..."             default: all, or two of the mini corpus; all
 #   --seeds "S ..."             default 1
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus
-#   --name NAME                 the experiment's name in results; default the YAML's
-#   --jobs N                    folds at a time, several to a GPU as its memory allows; default one per GPU, or one
-#   --processes N               processes that train one fold together, one to a GPU; default 1
+#   --name NAME                 the experiment's name in results; default: the YAML's
+#   --jobs N                    folds at a time, several on a GPU as its memory allows; default: one per GPU, or one
+#   --processes N               processes that train one fold together, one per GPU; default 1
 #   --backend B                 local (default), or slurm: a job array each for stages 2 and 3, see README
-#   --force true                make anew what stands there
-#   --status                    run nothing, show how far each fold is: of --name NAME, of --corpus C, or of all
+#   --force true                overwrite what is there
+#   --status                    run nothing, show the state of each fold: of --name NAME, of --corpus C, or of all
 #   --help                      print this
 # After a lone --, overrides of the YAML: -- --alpha 0.01 --epochs 30 --device cpu
 #
-# Exit codes: 0 done; 1 a job failed, its log is named; 2 a mistake in the options or the corpus.
+# Exit codes: 0 done; 1 a job failed, its log is named; 2 an error in the options or the corpus.
 
 set -euo pipefail
 caller=$PWD
@@ -58,7 +57,7 @@ end() { # exit code
 trap 'end 129' HUP
 trap 'end 130' INT
 trap 'end 143' TERM
-export SER_MTL_PARENT=$$ # by which a stage sees that this script was killed
+export SER_MTL_PARENT=$$ # a stage ends when this process is killed
 
 # A function, so that bash has read it whole: this file may change while the stages run.
 stages() {

@@ -1,16 +1,17 @@
-"""Stages 2 and 3 over folds and seeds: jobs side by side on this machine, one log each.
+"""Stages 2, 3 and 6 over folds and seeds: jobs side by side on this machine or on Slurm, one log each.
 
-    python -m local.launch {train,decode} OPTIONS
+    python -m local.launch {train,decode,export} OPTIONS
 
-Each GPU has one job, or, with `--jobs`, as many as its memory bears; without a GPU the processor's
-threads are divided among the jobs (two jobs with all threads each run ten times slower than alone).
-A job that fails stops nobody else; the exit code is 1 when any has failed.
+Each GPU has one job or, with `--jobs`, as many as fit in its memory; without a GPU the CPU's threads are
+divided among the jobs (two jobs with all threads each run ten times slower than alone). A job that fails
+does not stop the others; the exit code is 1 when any has failed.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from local.core import markers
 from local.core.errors import as_command
@@ -20,50 +21,43 @@ from local.data import store
 from local.experiment.job import Job
 from local.experiment.options import Options, parse
 from local.jobs.machine import gpu_slots, run_all
-from local.jobs.process import JobProcess
-from local.jobs.torchrun import torchrun_command
+from local.jobs.process import JobLog, JobProcess, step_command
 
 STAGES = {"train": 2, "decode": 3}
 # The file of the run folder that a job writes when it has held all the memory that it needs: in
-# training after an epoch, in decoding at the end, which is soon.
+# training after an epoch, in decoding at the end, which comes soon.
 PROOFS = {"train": "epochs.csv", "decode": "predictions.csv"}
 SIZES = {"train": "micro_batch_seconds", "decode": "eval_batch_seconds"}  # what bounds that memory
 
 
 def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProcess]:
-    """List the jobs that are not done: every fold with every seed.
-
-    Raises
-    ------
-    UserError
-        One of them is done with other inputs.
-    """
-    at = words.index("--") if "--" in words else len(words)
-    folds = options.chosen_folds()
-    jobs = [Job(options, fold, seed) for seed in options.seeds for fold in folds]
+    """List the jobs that are not done; `UserError` where one is done with other inputs."""
     waiting = []
-    for job in jobs:
+    for job in Job.all(options):
         name = f"seed{job.seed}/{job.fold}"
         if job.is_done(step):
             print(f"  {name}: already done")
             continue
         one = ("--folds", job.fold, "--seeds", str(job.seed))
-        start = torchrun_command(options.processes) if step == "train" else [sys.executable]
-        command = [*start, "-m", f"local.{step}", *words[:at], *one, *words[at:]]
+        command = step_command(step, words, *one, processes=options.processes)
         waiting.append(JobProcess(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step]))
     return waiting
 
 
 def build_audio_store(options: Options, words: list[str]) -> None:
-    """Make the audio store before the jobs start, of which all but one would wait for it.
+    """Make the audio store before the jobs start, which would wait for it; exit where that fails, as they would.
 
-    In a process of its own, which alone needs torch. If it fails, so would the jobs: its error is the end.
+    In a process of its own, so that this one needs no torch.
     """
     if not store.is_built(*options.audio()):
-        sys.stdout.flush()
-        code = subprocess.run([sys.executable, "-m", "local.audio_store", *words]).returncode
-        if code:
-            sys.exit(code)
+        run_command("audio_store", *words)
+
+
+def run_command(name: str, *words: str | Path) -> None:
+    """Run a command of `local`; exit as it does where it fails."""
+    sys.stdout.flush()
+    if code := subprocess.run([sys.executable, "-m", f"local.{name}", *words]).returncode:
+        sys.exit(code)
 
 
 def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
@@ -82,8 +76,8 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
 
 def failure_report(run: JobProcess, step: str) -> str:
     """Say that a job failed, with the end of its log, and what to do if memory was short."""
-    log = run.log.read_text(encoding="utf-8", errors="replace")
-    last = log.rpartition("# Started at ")[2].splitlines()[-10:]  # not of an earlier start
+    start = JobLog(run.log).last_start()
+    last = start.lines[-10:] if start else []
     lines = [f"error: {run.name} failed; its log ends:", *(f"  {line}" for line in last[-4:]), f"  see {run.log}"]
     if any("out of memory" in line for line in last):
         lines.append(f"  try: fewer --jobs, or a smaller --{SIZES[step]}")
@@ -98,10 +92,7 @@ def export(job: Job) -> None:
     if marker.is_done(f"export of {job.folder}", job.options.force, redo=True):
         print(f"{out} is exported already")
         return
-    sys.stdout.flush()
-    code = subprocess.run([sys.executable, "-m", "local.export", job.folder, out, "--force"]).returncode
-    if code:
-        sys.exit(code)
+    run_command("export", job.folder, out, "--force")
     marker.write(path for path in out.rglob("*") if path.is_file())
     print(out)
 
@@ -113,9 +104,8 @@ def main() -> None:
     if step == "export":
         options = parse(words)
         print(f"== stage 6: export {options.experiment_folder}\n")
-        for seed in options.seeds:
-            for fold in options.chosen_folds():
-                export(Job(options, fold, seed))
+        for job in Job.all(options):
+            export(job)
         return
     failed = launch(step, parse(words), words)
     for run in failed:

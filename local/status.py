@@ -1,10 +1,10 @@
-"""./run.sh --status: where the jobs of experiments stand.
+"""./run.sh --status: the state of the jobs of experiments.
 
     python -m local.status OPTIONS
 
 takes the options of run.sh. Without `--name` it shows every experiment of the corpus, without
-`--corpus` of all. It reads what the jobs have left in `results`, and asks Slurm for what was sent
-there. No torch, seconds, and nothing is written.
+`--corpus` of all corpora. It reads what the jobs have written to `results`, and asks Slurm about those
+that were submitted. No torch, seconds, and nothing is written.
 """
 
 from __future__ import annotations
@@ -12,55 +12,44 @@ from __future__ import annotations
 import functools
 import glob
 import platform
-import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from local.config import cluster, hparams
+from local.config import hparams
 from local.core import lock
 from local.core.errors import as_command
 from local.experiment.options import RESULTS, parse, read
 from local.jobs import slurm
+from local.jobs.process import JobLog
 
 STATES = ("decoded", "trained", "running", "queued", "waiting", "interrupted", "failed")
-ENDED = re.compile(r"# Ended \(code (-?[0-9]+)\)")
-SIGNALLED = 128  # codes from here on, and those below 0, are of jobs that a signal ended
-BEATS = 3  # a lock's heartbeats that may be missed, by a clock that may differ
+SIGNALLED = 128  # exit codes from here on, and those below 0, are of jobs that a signal ended
+BEATS = 3  # heartbeats of a lock that may be missed: clocks differ
 
 
-def experiments(words: list[str]) -> dict[Path, set[str]]:
-    """The folders of the experiments that are asked for, and the jobs that the options name besides those begun.
-
-    Raises
-    ------
-    UserError
-        A mistake in the options.
-    """
-    given, _ = read(words)
-    options = parse(words)
-    parts = (
-        options.corpus if given.corpus else "*",
-        options.protocol_name if given.protocol else "*",
-        options.name if given.name else "*",
-    )
-    pattern = "/".join(part if part == "*" else glob.escape(part) for part in parts)
-    found = {folder: set() for folder in RESULTS.glob(pattern) if any(folder.glob("seed*")) or submitted(folder)}
-    if options.experiment_folder in found:
-        names = {f"seed{seed}/{fold}" for seed in options.seeds for fold in options.chosen_folds()}
-        found[options.experiment_folder] = names
-    return found
+def experiments(words: list[str]) -> dict[Path, frozenset[str]]:
+    """The folders of the experiments to show, with the names of jobs that the options add to those begun."""
+    given, options = read(words)[0], parse(words)
+    names = (given.corpus and options.corpus, given.protocol and options.protocol_name, given.name and options.name)
+    pattern = "/".join(glob.escape(name) or "*" for name in names)
+    folders = [folder for folder in RESULTS.glob(pattern) if any(folder.glob("seed*")) or submitted(folder)]
+    jobs = dict.fromkeys(folders, frozenset())
+    if options.experiment_folder in jobs:  # else its folds may be unknown
+        folds = options.chosen_folds()
+        jobs[options.experiment_folder] = frozenset(f"seed{seed}/{fold}" for seed in options.seeds for fold in folds)
+    return jobs
 
 
 def submitted(experiment: Path) -> set[str]:
-    """The names of the jobs that were ever sent to Slurm."""
+    """The names of the jobs that were ever submitted to Slurm."""
     return {name for step in ("train", "decode") for name in slurm.submitted_ids(experiment, step)}
 
 
 def rows(experiment: Path, names: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Name, state and what else is known, for jobs of an experiment and those that were begun, by seed and fold."""
+    """Name, state and details of an experiment's jobs, those in `names` and those begun, by seed and fold."""
     begun = {f"{run.parent.name}/{run.name}" for run in experiment.glob("seed*/*") if run.is_dir()}
     every = sorted({*names, *begun, *submitted(experiment)}, key=lambda name: (int(name[4:].split("/")[0]), name))
     queues = {step: functools.cache(functools.partial(queue, experiment, step)) for step in ("train", "decode")}
@@ -68,9 +57,9 @@ def rows(experiment: Path, names: Iterable[str]) -> list[tuple[str, str, str]]:
 
 
 def queue(experiment: Path, step: str) -> dict[str, tuple[str, slurm.Entry]]:
-    """Of an experiment's jobs those that Slurm has not ended: id and entry, by name."""
+    """An experiment's jobs that are with Slurm: id and entry, by name."""
     ids = slurm.submitted_ids(experiment, step)
-    known = slurm.queue_entries(cluster.job_name(experiment, step)) if ids else {}
+    known = slurm.queue_entries(experiment, step) if ids else {}
     if known is None:
         print("squeue does not answer: jobs in its queue are not shown as such", file=sys.stderr)
         known = {}
@@ -82,20 +71,20 @@ def queue(experiment: Path, step: str) -> dict[str, tuple[str, slurm.Entry]]:
 
 
 def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.Entry]]]]) -> tuple[str, str]:
-    """The state of one job, one of `STATES`, and what else is known.
+    """The state of one job, one of `STATES`, and details.
 
     Parameters
     ----------
     run
-        Its run folder, which may not be there yet.
+        Its run folder, which may not exist yet.
     queues
-        Functions that return what `queue` does, of `train` and `decode`.
+        For `train` and `decode` a function that returns what `queue` does.
     """
     if (run / "decode.json").exists():
         return "decoded", ""
     step = "decode" if (run / "train.json").exists() else "train"
-    log = _last_start(run / f"{step}.log")
-    since = log[0].removeprefix("# Started at ") if log else ""
+    log = run / f"{step}.log"
+    start = JobLog(log).last_start()
     epochs = _epochs(run) if step == "train" else "decodes"
     job_id, entry = queues[step]().get(f"{run.parent.name}/{run.name}", ("", None))
     if entry is not None and entry.state != "RUNNING":
@@ -103,43 +92,27 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
         return "queued", f"job {job_id}, {why}, {epochs}"
     if entry is not None or (holder := _holder(run / ".lock")):
         where = f"job {job_id} on {entry.nodes}" if entry else f"process {holder[0]} on {holder[1]}"
-        return "running", ", ".join(filter(None, (epochs, where, since and f"since {since}")))
-    if not log:
+        since = f"since {start.time}" if start and start.time else ""
+        return "running", ", ".join(filter(None, (epochs, where, since)))
+    if start is None:
         return ("waiting" if step == "train" else "trained"), ""
-    return _ending(run / f"{step}.log", log, epochs)
-
-
-def _ending(path: Path, log: list[str], epochs: str) -> tuple[str, str]:
-    """What the log of a job says that runs no more."""
-    ended = ENDED.match(log[-1])
-    code = int(ended[1]) if ended else None
-    killed = code is None and not log[-1].startswith("error: ")  # not even its end is written, nor Slurm's word
-    if killed or (code is not None and not 0 <= code < SIGNALLED):
-        return "interrupted", f"{epochs}; the same command goes on"
-    said = [line for line in log[1:] if line.strip() and not line.startswith(("#", "  try:"))]
-    last = next((line for line in reversed(said) if line.startswith("error: ")), said[-1] if said else "")
-    return "failed", f"code {code}: {last}, see {path}" if ended else f"{last}, see {path}"
-
-
-def _last_start(log: Path) -> list[str]:
-    """The lines of a log from its last `# Started at`."""
-    if not log.exists():
-        return []
-    text = log.read_text(encoding="utf-8", errors="replace")
-    return text[max(0, text.rfind("# Started at ")) :].splitlines()
+    if not start.has_ended or not 0 <= (start.code or 0) < SIGNALLED:
+        return "interrupted", f"{epochs}; the same command continues"
+    code = "" if start.code is None else f"code {start.code}: "
+    return "failed", f"{code}{start.last_error}, see {log}"
 
 
 def _epochs(run: Path) -> str:
-    """How many of its epochs a training has behind it."""
+    """How many epochs of a training are done."""
     try:
-        whole = hparams.plain_values((run / "hyperparams.yaml").read_text(encoding="utf-8"))["epochs"]
-        return f"{(run / 'epochs.csv').read_text(encoding='utf-8').count(chr(10)) - 1} of {whole} epochs"
+        total = hparams.plain_values((run / "hyperparams.yaml").read_text(encoding="utf-8"))["epochs"]
+        return f"{(run / 'epochs.csv').read_text(encoding='utf-8').count(chr(10)) - 1} of {total} epochs"
     except FileNotFoundError:
         return "no epoch yet"
 
 
 def _holder(path: Path) -> tuple[int, str] | None:
-    """Process and host of a lock whose holder lives, as far as can be seen from here."""
+    """Process and host of a lock whose holder runs, or on another host has sent a heartbeat of late."""
     held = lock.holder(path)
     if held is None or held[1] == platform.node():
         return held
@@ -148,12 +121,11 @@ def _holder(path: Path) -> tuple[int, str] | None:
 
 @as_command
 def main() -> None:
-    """Show where the jobs stand."""
-    words = sys.argv[1:]
-    found = experiments(words)
-    if not found:
+    """Show the state of the jobs."""
+    shown = experiments(sys.argv[1:])
+    if not shown:
         print("nothing of that has been begun")
-    for experiment, names in sorted(found.items()):
+    for experiment, names in sorted(shown.items()):
         table = rows(experiment, names)
         counts = Counter(word for _, word, _ in table)
         print(f"== {experiment}: {', '.join(f'{counts[word]} {word}' for word in STATES if counts[word])}")

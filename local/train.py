@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
 import sys
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from local.config import hparams  # logs before anything of SpeechBrain
 from local.core import logs
-from local.core.errors import UserError, as_command
+from local.core.errors import as_command
 from local.core.files import atomic
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
@@ -38,19 +37,13 @@ from local.training.checkpoints import WholeCheckpointer
 
 logger = logging.getLogger(__name__)
 
-# What a training leaves in its run folder, besides its log and what it began with.
-TRAINING_OUTPUTS = (
-    *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
-    *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
-)
-
 
 def train(job: Job) -> None:
     """Train a job to its end."""
     if distributed.max_over_processes(job.is_done("train")):
         logger.info("%s is trained already", job.folder)
         return
-    run_on_main(begin, (job,))
+    run_on_main(job.begin)
     seed_everything(job.seed, verbose=False)  # the weights of the heads
     values = hparams.build(job.yaml)
     values["device"] = distributed.process_device(values["device"])
@@ -82,34 +75,6 @@ def conclude(job: Job, checkpointer: WholeCheckpointer) -> None:
     outputs = [job.folder / "epochs.csv", chosen.path / "CKPT.yaml"]
     job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"])
     logger.info("%s is trained; epoch %d is taken", job.folder, chosen.meta["epoch"])
-
-
-def begin(job: Job) -> None:
-    """Begin the run folder, or go on in one that was begun with the same values and manifests.
-
-    Raises
-    ------
-    UserError
-        It was begun with others.
-    """
-    begun = job.folder / "hyperparams.yaml"
-    manifests = {name: value for name, value in job.training().inputs.items() if "." in name}
-    text = f"# manifests: {json.dumps(manifests)}\n" + job.yaml
-    if job.options.force:
-        for path in (job.folder / name for name in TRAINING_OUTPUTS):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    elif begun.exists():
-        old = begun.read_text(encoding="utf-8")
-        changed = hparams.differences(old, text)
-        if old.splitlines()[0] != text.splitlines()[0]:
-            changed.append("the fold's manifests")
-        if changed:
-            raise UserError(
-                f"{job.folder} was begun with other inputs: {', '.join(changed)}",
-                "--name NAME for another experiment, or --force true to begin anew",
-            )
-    with atomic(begun) as file:
-        file.write(text)
 
 
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:

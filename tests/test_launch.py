@@ -19,8 +19,8 @@ from nvidia_smi import StandIn
 
 from local.core.errors import UserError
 from local.experiment.options import Options, parse
+from local.jobs.gpus import GpuSlots
 from local.jobs.machine import gpu_slots, run_all
-from local.jobs.places import GpuSlots
 from local.jobs.process import JobProcess, thread_limits
 from local.launch import failure_report, pending_jobs
 
@@ -103,7 +103,7 @@ def test_gpus_are_dealt_one_job_each_unless_more_are_asked_for(workplace, monkey
     assert found("--jobs", "4", n_jobs=3) == (["0", "3", "GPU-5a"], 3, False)
     assert found("--", "--device", "cpu") == ([], 1, False)
     yaml = Path("hparams/mini.yaml")
-    yaml.write_text(re.sub("^device: null", "device: cpu", yaml.read_text(), flags=re.MULTILINE))
+    yaml.write_text(yaml.read_text() + "device: cpu\n")
     assert found("--jobs", "4") == ([], 4, False)
 
 
@@ -190,12 +190,10 @@ class Launch(threading.Thread):
             (self.smi.folder / step).touch()
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so; it has to become so some time."""
-        for _ in range(3000):
-            if condition():
-                return
+        """Wait until something is so, as long as the launch goes on."""
+        while not condition():
+            assert self.is_alive() or condition(), f"it never came: {self.notes()}"
             time.sleep(0.01)
-        raise AssertionError(f"it never came: {self.notes()}")
 
     def looked(self) -> None:
         """Wait until the launcher has looked at the GPUs twice from now on, and acted on what it saw first."""
@@ -205,7 +203,7 @@ class Launch(threading.Thread):
 
 @pytest.fixture
 def smi(tmp_path, monkeypatch) -> StandIn:
-    monkeypatch.setattr("local.jobs.places.LOOK", 0.02)
+    monkeypatch.setattr("local.jobs.gpus.LOOK", 0.02)
     monkeypatch.setattr("local.jobs.machine.POLL", 0.02)
     return StandIn(tmp_path / "smi", monkeypatch)
 
@@ -241,7 +239,7 @@ def test_a_gpu_takes_as_many_jobs_as_fit(smi, capsys, shows_pids):
     launch.join()
     assert launch.started() == "a0 b0 c0 d0" and launch.failed == []
     said = capsys.readouterr().out
-    assert "  4 jobs, 4 at a time, as memory allows on GPU 0, " in said and "does not tell" not in said
+    assert "  4 jobs, 4 at a time, as memory allows on GPU 0, " in said and "does not show" not in said
     # Of 45 GiB a holds 20, and b may come to hold 22.
     short = "one more needs 22.0 GiB with a tenth to spare, 3.0 GiB are left on GPU 0; the next waits until one ends"
     assert said.count("no room") == said.count(f"  no room beside 2 running: {short}\n") == 1
@@ -304,7 +302,7 @@ def test_where_free_memory_is_not_told_the_number_alone_counts(smi, capsys):
     launch.join()
     assert launch.failed == []
     said = capsys.readouterr().out
-    assert said.count("  nvidia-smi does not tell the free memory of GPU 0: --jobs alone counts there\n") == 1
+    assert said.count("  nvidia-smi does not show the free memory of GPU 0: --jobs is the only limit\n") == 1
     assert "no room" not in said
 
 
@@ -388,7 +386,7 @@ def test_a_failing_job_stops_nobody_else(words, module, workplace):
     assert "seed1/1A: FAILED (code 2), see results/own/speaker/n/seed1/1A/train.log" in ended.stdout
     assert "seed1/2A: done" in ended.stdout
     assert "error: seed1/1A failed" in ended.stderr and "see results/own/speaker/n/seed1/1A/train.log" in ended.stderr
-    assert "lr: 7 -> 0.002" in ended.stderr and "2A failed" not in ended.stderr
+    assert "lr (7 -> 0.002)" in ended.stderr and "2A failed" not in ended.stderr
     for fold, code in (("1A", "2"), ("2A", "0")):
         ((command, started, *said, last),) = sections((folder / fold / "train.log").read_text())
         assert shlex.split(command)[1:4] == [sys.executable, "-m", "local.train"] and f"--folds {fold}" in command

@@ -14,6 +14,7 @@ from pathlib import Path
 import jiwer
 import pandas as pd
 import pytest
+from earlier_runs import to_earlier_form
 from paths import REPOSITORY
 
 from local import rerun
@@ -140,10 +141,7 @@ def test_a_run_made_again_is_the_same_to_the_byte_and_what_differs_is_told(words
 
 def finish(job: Job, **changes) -> Job:
     """Fill a job's folder as training and decoding do, with predictions made up."""
-    inputs = job.training().inputs
-    manifests = json.dumps({name: inputs[name] for name in ("train.csv", "valid.csv", "tokenizer.model")})
-    job.folder.mkdir(parents=True)
-    (job.folder / "hyperparams.yaml").write_text(f"# manifests: {manifests}\n{job.yaml}")
+    job.begin()
     (job.folder / "env.json").write_text(json.dumps(environment.describe(job, "cpu", "fp32") | changes))
     (job.folder / "epochs.csv").write_text("epoch\n1\n")
     job.training().write([job.folder / "epochs.csv"], config="mini.yaml", epoch=1)
@@ -161,6 +159,13 @@ def run(job, words, monkeypatch) -> Path:
     return finish(job).folder
 
 
+@pytest.fixture
+def earlier_run(run) -> Path:
+    """The same as the version before begun.json left it."""
+    to_earlier_form(run)
+    return run
+
+
 def refused(run: Path) -> UserError:
     """Why a run is not made again."""
     with pytest.raises(UserError) as caught:
@@ -172,8 +177,15 @@ def test_the_job_is_the_same_but_for_its_name_and_what_was_settled(run, job):
     again = rerun.check_job(run, *rerun.read_finished(run))
     assert str(again.folder) == "results/own/session-hold_text/n-rerun/seed3/s2"
     assert again.manifests == job.manifests
-    assert hparams.differences(job.yaml, again.yaml) == ["precision: auto -> fp32"]
+    assert hparams.compared_values(again.yaml) == hparams.compared_values(job.yaml) | {"precision": "fp32"}
     assert (again.seed, again.valid, again.options.hold_text) == (3, "recordings", True)
+
+
+def test_a_run_of_the_version_before_begun_json_is_repeated_too(earlier_run, job):
+    again = rerun.check_job(earlier_run, *rerun.read_finished(earlier_run))
+    assert hparams.compared_values(again.yaml) == hparams.compared_values(job.yaml) | {"precision": "fp32"}
+    shutil.copy(job.manifests.with_name("s1") / "tokenizer.model", job.manifests / "tokenizer.model")
+    assert ": tokenizer.model changed" in refused(earlier_run).what
 
 
 def test_an_encoder_and_the_validation_stay_what_they_were(workplace, own_table, tmp_path, monkeypatch):
@@ -203,11 +215,11 @@ def test_other_manifests_are_refused_by_name(run, job, part, absent):
 
 
 def test_an_absent_corpus_is_refused(run, job, workplace):
-    (job.data_root / "wav" / "10A0.wav").unlink()
-    assert re.search(r"^1 of \d+ audio files .* are absent, the first \S+10A0\.wav", refused(run).what)
-    shutil.rmtree(job.data_root)
+    (job.options.data_root / "wav" / "10A0.wav").unlink()
+    assert re.search(r"^1 of \d+ audio files .* are missing, the first \S+10A0\.wav", refused(run).what)
+    shutil.rmtree(job.options.data_root)
     error = refused(run)
-    assert re.search(r"^(\d+) of \1 audio files ", error.what) and str(job.data_root) in error.remedy
+    assert re.search(r"^(\d+) of \1 audio files ", error.what) and str(job.options.data_root) in error.remedy
     shutil.rmtree(workplace / "manifests" / "own")
     assert "corpus 'own'" in refused(run).what
 
@@ -220,7 +232,7 @@ def test_a_run_that_has_not_ended_is_refused(run, name):
 
 def test_a_run_trained_anew_but_not_decoded_is_refused(run):
     (run / "train.json").write_text((run / "train.json").read_text().replace('"epoch": 1', '"epoch": 2'))
-    assert "was trained anew after its predictions were made" in refused(run).what
+    assert "was trained again after its predictions were made" in refused(run).what
 
 
 def test_a_run_of_an_older_version_is_refused(run):
@@ -237,7 +249,7 @@ def test_a_run_on_a_gpu_is_refused_where_there_is_none(job, monkeypatch):
 
 
 def test_what_is_no_run_folder_is_refused(run, module):
-    assert "is not there" in refused(run / "absent").what
+    assert "is missing" in refused(run / "absent").what
     done = module("rerun", run.parent)
     assert done.returncode == 2
     said = f"error: {run.parent} is not a run folder: it has no hyperparams.yaml\n  try: give results/<corpus>/"
@@ -247,17 +259,26 @@ def test_what_is_no_run_folder_is_refused(run, module):
 # ---------------------------------------------------------------- a rerun that stands there already
 
 
-def test_a_rerun_goes_on_unless_it_has_ended_or_was_begun_with_other_inputs(run):
+@pytest.mark.parametrize("earlier", [False, True], ids=["this version", "the earlier version"])
+def test_a_rerun_goes_on_unless_it_has_ended_or_was_begun_with_other_inputs(run, earlier):
     job = rerun.check_job(run, *rerun.read_finished(run))
-    assert not rerun.must_begin_anew(job)
+    assert not rerun.must_start_over(job)
     finish(job)
-    assert rerun.must_begin_anew(job)
+    if earlier:
+        to_earlier_form(job.folder)
+    assert rerun.must_start_over(job)
     (job.folder / "decode.json").unlink()
-    assert not rerun.must_begin_anew(job)
-    begun = (job.folder / "hyperparams.yaml").read_text()
-    for one, other in (("lr: 0.003", "lr: 0.004"), (job.training().inputs["train.csv"], "0" * 16)):
-        (job.folder / "hyperparams.yaml").write_text(begun.replace(one, other))
-        assert rerun.must_begin_anew(job)
+    assert not rerun.must_start_over(job)
+    train = job.training().inputs["train.csv"]
+    inputs = job.folder / ("hyperparams.yaml" if earlier else "begun.json")
+    for path, old, new in ((job.folder / "hyperparams.yaml", "lr: 0.003", "lr: 0.004"), (inputs, train, "0" * 16)):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        assert rerun.must_start_over(job)
+        path.write_text(text)
+    (job.folder / "hyperparams.yaml").unlink()  # killed while it was begun
+    assert rerun.must_start_over(job) != earlier
 
 
 # ---------------------------------------------------------------- what differs
@@ -291,4 +312,4 @@ def test_utterances_of_one_table_alone_are_counted():
     old = predictions.frame([("a", "ang", 0.75, 0.25, "", ""), ("b", "neu", 0.5, 0.5, "X", "X")], labels)
     new = predictions.frame([("b", "neu", 0.25, 0.75, "X", "Y"), ("c", "neu", 0.5, 0.5, "", "")], labels)
     expected = "1 of 1 emotions, 1 of 1 transcripts, a posterior by up to 0.25000000 (b), "
-    assert rerun.describe_predictions(old, new) == expected + "2 utterances in one of them alone"
+    assert rerun.describe_predictions(old, new) == expected + "2 utterances in one of them only"

@@ -35,13 +35,13 @@ def shown() -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     ("log", "word", "more"),
     [
-        ("# Ended (code 143) at\n", "interrupted", "2 of 30 epochs; the same command goes on"),
-        ("# Ended (code -9) at\n", "interrupted", "2 of 30 epochs; the same command goes on"),
-        ("half of a li", "interrupted", "2 of 30 epochs; the same command goes on"),
+        ("# Ended (code 143) at\n", "interrupted", "2 of 30 epochs; the same command continues"),
+        ("# Ended (code -9) at\n", "interrupted", "2 of 30 epochs; the same command continues"),
+        ("half of a li", "interrupted", "2 of 30 epochs; the same command continues"),
         ("error: no\n  try: yes\n# Ended (code 2) at\n", "failed", "code 2: error: no, see LOG"),
         ("Traceback\nKeyError: 'x'\n\n# Ended (code 1) at\n", "failed", "code 1: KeyError: 'x', see LOG"),
         ("# Ended (code 143) at\nerror: Slurm ended job 1\n", "failed", "error: Slurm ended job 1, see LOG"),
-        (f"error: old\n# Ended (code 2)\n{STARTED}", "interrupted", "2 of 30 epochs; the same command goes on"),
+        (f"error: old\n# Ended (code 2)\n{STARTED}", "interrupted", "2 of 30 epochs; the same command continues"),
     ],
 )
 def test_a_training_that_runs_no_more(workplace, log, word, more):

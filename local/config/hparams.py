@@ -1,11 +1,14 @@
 """Hyperparameters: one HyperPyYAML file per structure, and overrides that must fit it.
 
-SpeechBrain's own parser turns `--fold 03` into 3 and a lone `--alpha` into nothing; here a value
-must be given, its key must stand at the top of the YAML, and its type must be the default's.
+A YAML says what is computed. Where and how jobs run is in `hparams/running.yaml`, which completes every
+YAML by the keys that it lacks. SpeechBrain's own parser turns `--fold 03` into 3 and a lone `--alpha` into
+nothing; here a value must be given, its key must be at the top of the YAML, and its type must be the default's.
 """
 
 from __future__ import annotations
 
+import functools
+import io
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -18,25 +21,28 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from local.config.trust import tags
 from local.core.errors import UserError
 
+RUNNING = Path(__file__).parents[2] / "hparams" / "running.yaml"
 # Keys that the pipeline sets per job; nobody overrides them by hand.
 SET_BY_PIPELINE = ("seed", "n_labels", "n_tokens")
-SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much passes at a time
+SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much is computed at a time
 # Keys that the stages read themselves, whatever the system.
 REQUIRED = (*SET_BY_PIPELINE, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
 RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
 
 
-def parse_overrides(words: Sequence[str], file: Path) -> dict[str, Any]:
+def parse_overrides(words: Sequence[str], file: Path, required: Sequence[str] = ()) -> dict[str, Any]:
     """Turn `--key value` and `--key=value` words into typed overrides of a YAML.
 
     Raises
     ------
     UserError
-        A stray word, a missing value, an unknown key (the known ones are named), or a value of
-        another type than the default's.
+        A stray word, a missing value, an unknown key (the known ones are named) or a value of
+        another type than the default's; or the YAML lacks a required key.
     """
     defaults = read_values(file)
+    if missing := [key for key in required if key not in defaults]:
+        raise UserError(f"{file} lacks the keys {' '.join(missing)}", "see hparams/mtl_wav2vec2.yaml for what they are")
     known = [key for key in defaults if key not in SET_BY_PIPELINE]
     overrides: dict[str, Any] = {}
     rest = list(words)
@@ -74,58 +80,44 @@ def _typed(key: str, value: str, default: Any) -> Any:
     except ValueError:
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise UserError(f"override --{key} {value}: not {kind}", f"the default is {default}") from None
-    if key == "slurm":  # alone of the mappings it is given as one; an encoder is given by its name
-        return _part(key, value, default)
+    if key == "slurm":  # the only mapping among overrides: an encoder is a name there
+        return _mapping(key, value, default)
     return None if default is None and value.lower() in ("none", "null") else value
 
 
-def _part(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
-    """Read some values of a mapping, which stand in place of the default's: `{partition: gpu}`."""
+def _mapping(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
+    """Read the values of a mapping that replace some of the default's: `{partition: gpu}`."""
     try:
-        given = None if tags(text) else plain_values(text)
-    except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of dates and keys that are none
-        given = None
-    if given is None:
-        raise UserError(f"override --{key} {text}: not keys and values", 'write them as "{key: value, key: value}"')
-    if unknown := [name for name in given if name not in default]:
-        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take of: {' '.join(default)}")
-    return given
-
-
-def read_values(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Read a YAML's top-level values with references resolved, and nothing built but what `!applyref:` asks for.
-
-    Keys whose value is an object to be built (`!new:`, `!apply:`, `!name:`) are left out.
-    """
-    values = plain_values(resolve(file, overrides or {}))
+        values = None if tags(text) else plain_values(text)
+    except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of invalid dates and keys
+        values = None
     if values is None:
-        raise UserError(f"{file} cannot be read: it is not a list of keys and values", "mend it, or take another")
+        raise UserError(f"override --{key} {text}: not keys and values", 'write them as "{key: value, key: value}"')
+    if unknown := [name for name in values if name not in (default or {})]:
+        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take of: {' '.join(default or {})}")
     return values
 
 
-def refuse_missing_keys(file: Path) -> None:
-    """Refuse a YAML without a key that the stages need.
+def read_values(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Read a YAML's top-level values with references resolved, without the objects that it would build.
 
-    Raises
-    ------
-    UserError
-        The keys that it lacks.
+    `!applyref:`, which is a kind of reference, is called; values of `!new:`, `!apply:` and `!name:` are left out.
     """
-    values = read_values(file)
-    lacking = [key for key in REQUIRED if key not in values]
-    if lacking:
-        raise UserError(f"{file} lacks the keys {' '.join(lacking)}", "see hparams/mtl_wav2vec2.yaml for what they are")
+    values = plain_values(resolve(file, overrides or {}))
+    if values is None:
+        raise UserError(f"{file} cannot be read: it is not a list of keys and values", "correct it, or give another")
+    return values
 
 
 class _Values(ruamel.yaml.constructor.SafeConstructor):
-    """Reads values, and an ellipsis in place of every object that a tag would build."""
+    """Reads values, with an ellipsis for every object that a tag would build."""
 
 
 _Values.add_multi_constructor("!", lambda *_: ...)
 
 
 def plain_values(text: str) -> dict[str, Any] | None:
-    """Top-level values that nothing is built from; None where the YAML is no mapping."""
+    """Top-level values without the objects that would be built; None where the YAML is not a mapping."""
     reader = ruamel.yaml.YAML(typ="safe", pure=True)
     reader.Constructor = _Values
     values = reader.load(text)
@@ -135,16 +127,39 @@ def plain_values(text: str) -> dict[str, Any] | None:
 def resolve(file: Path, overrides: dict[str, Any]) -> str:
     """Return the text of a YAML with overrides applied and references resolved: it loads by itself."""
     try:
-        with open(file, encoding="utf-8") as stream:
-            return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
-    except FileNotFoundError:
-        raise UserError(f"there is no YAML {file}", "give one of hparams/*.yaml with --hparams") from None
+        text = io.StringIO(_complete(file.read_text(encoding="utf-8"), RUNNING.read_text(encoding="utf-8")))
+        text.name = str(file)  # from which HyperPyYAML takes the folder of what is included
+        return resolve_references(text, overrides, overrides_must_match=True).getvalue()
+    except FileNotFoundError as error:
+        raise UserError(f"there is no YAML {error.filename}", "give one of the folder hparams with --hparams") from None
     except (ruamel.yaml.error.YAMLError, KeyError, ValueError, OSError) as error:
-        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}", "mend it, or take another") from None
+        raise UserError(
+            f"{file} cannot be read: {' '.join(str(error).split())}", "correct it, or give another"
+        ) from None
+
+
+@functools.lru_cache(maxsize=8)  # a stage resolves the same text for every job
+def _complete(text: str, running: str) -> str:
+    """Add to a YAML the keys of running.yaml that it lacks, and those of the block `slurm`."""
+    yaml = ruamel.yaml.YAML()
+    values, defaults = yaml.load(text), yaml.load(running)
+    if not isinstance(values, dict):
+        return text  # to be refused where it is read
+    _fill(values, defaults)
+    completed = io.StringIO()
+    yaml.dump(values, completed)
+    return completed.getvalue()
+
+
+def _fill(values: dict[str, Any], defaults: dict[str, Any]) -> None:
+    for key, default in defaults.items():
+        if isinstance(default, dict) and isinstance(values.get(key), dict):
+            _fill(values[key], default)
+        values.setdefault(key, default)
 
 
 class _Loader(ruamel.yaml.Loader):
-    """What HyperPyYAML builds with; but a tuple holds plain values: it would read them with PyYAML's unsafe loader."""
+    """HyperPyYAML's loader, but with plain values in tuples, which it would read with PyYAML's unsafe loader."""
 
     @classmethod
     def add_constructor(cls, tag: str, constructor: Callable) -> None:
@@ -156,7 +171,7 @@ def _tuple(loader: _Loader, node: ruamel.yaml.nodes.ScalarNode) -> tuple:
     try:
         return tuple(ruamel.yaml.YAML(typ="safe", pure=True).load(f"[{node.value[1:-1]}]"))
     except ruamel.yaml.error.YAMLError:
-        raise UserError(f"the YAML's value {node.value} is no tuple of plain values", "mend it") from None
+        raise UserError(f"the YAML's value {node.value} is no tuple of plain values", "correct it") from None
 
 
 def build(text: str) -> dict[str, Any]:
@@ -164,8 +179,6 @@ def build(text: str) -> dict[str, Any]:
     return load_hyperpyyaml(text, loader=_Loader)
 
 
-def differences(old: str, new: str) -> list[str]:
-    """Name what differs between two resolved YAMLs, runtime keys apart: `alpha: 0.1 -> 0.01`."""
-    before, after = plain_values(old), plain_values(new)
-    keys = [key for key in {**before, **after} if key not in RUNTIME]
-    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
+def compared_values(text: str) -> dict[str, Any]:
+    """The values of a resolved YAML by which one experiment differs from another: all but `RUNTIME`."""
+    return {key: value for key, value in plain_values(text).items() if key not in RUNTIME}

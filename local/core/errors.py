@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend, told in two lines and without a traceback."""
+"""Errors that a user can correct, printed in two lines without a traceback."""
 
 from __future__ import annotations
 
@@ -14,15 +14,7 @@ from local.core import signals
 
 
 class UserError(Exception):
-    """Something the user can mend.
-
-    Parameters
-    ----------
-    what
-        What is wrong, and where: file, line, turn.
-    remedy
-        What to do about it.
-    """
+    """Something the user can correct: what is wrong and where (file, line, turn), and what to do about it."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what)
@@ -31,21 +23,21 @@ class UserError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads a command line, options in full; a mistake is a UserError that shows the usage."""
+    """Reads a command line without abbreviations; an error is a UserError that shows the usage."""
 
     def __init__(self, **words: str) -> None:
         super().__init__(allow_abbrev=False, **words)
 
     def error(self, message: str) -> NoReturn:
-        """Tell a mistake."""
+        """Raise a UserError."""
         raise UserError(message, " ".join(self.format_usage().removeprefix("usage: ").split()))
 
 
 def as_command(main: Callable[..., None]) -> Callable[..., None]:
     """Let `main` end without a traceback.
 
-    A UserError becomes two lines on stderr and exit code 2, Ctrl-C 130, SIGTERM 143, and a reader
-    that has gone away (`... | head`) 141, as in a shell.
+    A UserError becomes two lines on stderr and exit code 2, a full disk too; Ctrl-C is 130, SIGTERM 143,
+    and a closed pipe (`... | head`) 141, as in a shell.
     """
 
     @functools.wraps(main)
@@ -54,19 +46,21 @@ def as_command(main: Callable[..., None]) -> Callable[..., None]:
             with signals.raise_as_exceptions():
                 main(*args, **kwargs)
         except UserError as error:
-            print(f"error: {error.what}", file=sys.stderr)
-            print(f"  try: {error.remedy}", file=sys.stderr)
-            sys.exit(2)
+            _exit(error)
         except KeyboardInterrupt:
             sys.exit(130)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor at the final flush
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the final flush would fail
             sys.exit(141)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            print(f"error: {error.filename or 'a log'} cannot be written, the disk is full", file=sys.stderr)
-            print("  try: make room and run again: what was done is kept", file=sys.stderr)
-            sys.exit(2)
+            what = f"{error.filename or 'a log'} cannot be written, the disk is full"
+            _exit(UserError(what, "make room and run again: what was done is kept"))
 
     return wrapped
+
+
+def _exit(error: UserError) -> NoReturn:
+    print(f"error: {error.what}\n  try: {error.remedy}", file=sys.stderr)
+    sys.exit(2)

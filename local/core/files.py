@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or absent, whatever happens, and telling their contents apart."""
+"""Writing files so that they are whole or absent, whatever happens, and digests of their contents."""
 
 from __future__ import annotations
 
@@ -21,24 +21,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def atomic(path: Path | str, mode: str = "w", wanted: int = 0) -> Iterator[IO]:
     """Open a temporary file beside `path`; on success flush it to disk and rename it to `path`.
 
-    A reader sees the old file or the new one, never half of one, also after a power cut; on an
-    exception the old file stays. Text is UTF-8 with newlines as written.
-
-    Parameters
-    ----------
-    path, mode
-        As for `open`.
-    wanted
-        About how many bytes it will have, where that is known, to be named when the disk is full.
-
-    Raises
-    ------
-    UserError
-        The disk is full.
+    A reader sees the old file or the new one, never half of one, also after a power cut; on an exception the
+    old file stays. Text is UTF-8 with newlines as written. A full disk is a UserError, which names the bytes
+    `wanted`, where they are known.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_forsaken(path.parent)
+    _remove_orphans(path.parent)
     temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     file, written = None, 0
@@ -51,10 +40,10 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0) -> Iterator[IO]:
         finally:
             if file:
                 written = getattr(file, "buffer", file).tell()
-                with contextlib.suppress(OSError):  # of what could not be flushed: it has been raised already
+                with contextlib.suppress(OSError):  # the error of the last flush again
                     file.close()
         temporary.replace(path)
-        flush_folder(path.parent)
+        flush_file(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if getattr(error, "errno", None) in FULL:
@@ -63,9 +52,9 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0) -> Iterator[IO]:
 
 
 def disk_full(path: Path, wanted: int, written: int = 0) -> UserError:
-    """What to raise when there is no room for a file of about `wanted` bytes, of which so many were written."""
+    """The error to raise when there is no room for a file of about `wanted` bytes, of which some were written."""
     status = os.statvfs(next(folder for folder in path.absolute().parents if folder.exists()))
-    # Some disks hold no more than so many files.
+    # Some disks are full by their number of files.
     free = "0 files" if status.f_files and not status.f_favail else f"{status.f_bavail * status.f_frsize:,}"
     needed = f"{wanted:,}" if wanted > written else f"at least {written:,}"
     return UserError(
@@ -74,13 +63,8 @@ def disk_full(path: Path, wanted: int, written: int = 0) -> UserError:
     )
 
 
-def flush_folder(folder: Path) -> None:
-    """Write to disk which names a folder holds: a renamed file has its new name after a power cut, too."""
-    flush_file(folder)
-
-
 def flush_file(path: Path) -> None:
-    """Write to disk what a file holds that was written by others."""
+    """Write a file to disk; of a folder the names in it, so that a renamed file has its new name after a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -88,8 +72,8 @@ def flush_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_forsaken(folder: Path) -> None:
-    """Remove the temporary files of processes of this host that were killed while writing some file of a folder."""
+def _remove_orphans(folder: Path) -> None:
+    """Remove the temporary files in a folder whose processes, on this host, were killed."""
     for temporary in folder.glob(f".*.{glob.escape(platform.node())}.*.tmp"):
         pid = temporary.name.split(".")[-2]
         try:

@@ -1,9 +1,9 @@
 """One process at a time in a folder, on one machine or on several that share it.
 
-The lock is a file that names the holder's host, process and its start. A contender on the same
-host takes it when that process is gone; one on another host (or in another container), which cannot
-see processes there, when it has seen no heartbeat for `STALE` seconds of its own clock. The file
-needs exclusive creation of names and nothing else of the file system: NFS has it since version 3.
+The lock is a file with the holder's host, process number and start time. Another process on the same
+host takes it when the holder is gone; one on another host (or in another container), which cannot
+see the holder, when it has seen no heartbeat for `STALE` seconds of its own clock. The file system
+only needs to create names exclusively, which NFS does since version 3.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 from filelock import LeaseCompromise, SoftFileLease, Timeout
-from filelock._identity import host_name, owner_is_stale  # as a lease names this host, container included
+from filelock._identity import host_name, owner_is_stale  # this host's name in a lease, with the container
 
 from local.core.errors import UserError
 from local.core.files import FULL, disk_full
@@ -26,25 +26,20 @@ from local.core.files import FULL, disk_full
 logger = logging.getLogger(__name__)
 
 STALE = 60.0  # seconds without a heartbeat after which a holder on another host counts as gone
-ENDING = 10.0  # seconds that a holder on this host is given, which may be about to end
+ENDING = 10.0  # seconds to wait for a holder on this host, which may be about to end
 POLL = 0.2
-SIZE = 1024  # bytes that a lock file may have
+SIZE = 1024  # bytes that a lock file has at most
 
 
 @contextlib.contextmanager
 def locked(path: Path, doing: str) -> Iterator[None]:
-    """Hold a lock file; wait as long as another process does, and say for whom.
+    """Hold a lock file; wait as long as another process holds it, and log for whom.
 
-    Parameters
-    ----------
-    path
-        The lock file.
-    doing
-        What the holder does, for the log: `makes manifests/x/audio.i16`.
+    `doing` says what a holder does: `makes manifests/x/audio.i16`.
     """
     lock = _lease(path)
     if not _acquired(lock, 0):
-        logger.info("waiting for %s, which %s", _words(path), doing)
+        logger.info("waiting for %s, which %s", _describe_holder(path), doing)
         _acquired(lock, -1)
     try:
         yield
@@ -54,17 +49,11 @@ def locked(path: Path, doing: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_or_refused(path: Path, doing: str) -> Iterator[None]:
-    """Hold a lock file, or refuse when another process holds it and lives.
-
-    Raises
-    ------
-    UserError
-        Another process holds it: its number and its host.
-    """
+    """Hold a lock file, or raise a UserError that names the running process that holds it."""
     lock = _lease(path)
-    # Of what does not run on this host, as far as it can see, the heartbeat alone tells whether it lives.
+    # Whether a holder lives that is not seen on this host is known by its heartbeat alone.
     if not _acquired(lock, ENDING) and (_runs_here(holder(path)) or not _acquired(lock, STALE + 1)):
-        raise UserError(f"{_words(path)} {doing}", "wait until it has ended, or end it")
+        raise UserError(f"{_describe_holder(path)} {doing}", "wait until it has ended, or end it")
     try:
         yield
     finally:
@@ -72,7 +61,7 @@ def locked_or_refused(path: Path, doing: str) -> Iterator[None]:
 
 
 def holder(path: Path) -> tuple[int, str] | None:
-    """Process and host that a lock file names; None where there is no lock, or nobody on this host who holds it."""
+    """Process and host of a lock file; None where there is no lock, or its process on this host is gone."""
     owner = SoftFileLease(path).owner
     if owner is None or owner_is_stale(owner.pid, owner.hostname, owner.start):
         return None
@@ -80,7 +69,7 @@ def holder(path: Path) -> tuple[int, str] | None:
 
 
 def _runs_here(held: tuple[int, str] | None) -> bool:
-    """Whether a holder runs on this host; one that was killed, but that nothing in a container waits for, does not."""
+    """Whether a holder runs on this host; a zombie, which a container may leave of a killed process, does not."""
     if held is None or held[1] != host_name():
         return False
     try:
@@ -95,10 +84,10 @@ def _lease(path: Path) -> SoftFileLease:
 
 
 def _acquired(lock: SoftFileLease, seconds: float) -> bool:
-    """Try to take a lock for so many seconds (-1: for ever), and say whether it is taken."""
+    """Try to take a lock for some seconds (-1: for ever); return whether it is taken."""
     path = Path(lock.lock_file)
     try:
-        lock.acquire(timeout=seconds, cancel_check=lambda: _give_up_empty(path))
+        lock.acquire(timeout=seconds, cancel_check=lambda: _damage_if_empty(path))
     except Timeout:
         return False
     except OSError as error:
@@ -108,11 +97,11 @@ def _acquired(lock: SoftFileLease, seconds: float) -> bool:
     return True
 
 
-def _give_up_empty(path: Path) -> bool:
-    """Let a lock be taken whose holder was killed, or lost power, before it had written its name; never cancel.
+def _damage_if_empty(path: Path) -> bool:
+    """Make an empty lock file a damaged one, which filelock takes: it would wait for an empty one for ever.
 
-    filelock takes a damaged lock file, but leaves an empty one alone for ever. A line makes it a damaged
-    one; a holder that lives after all writes over it, or has written before it and is named still.
+    Its holder was killed, or lost power, before it had written its name. One that lives after all writes over the
+    added line, or has written before it and can still be read. Returns False: the waiting is never cancelled.
     """
     with contextlib.suppress(FileNotFoundError):
         status = path.stat()
@@ -124,12 +113,12 @@ def _give_up_empty(path: Path) -> bool:
 
 
 def _end(loss: LeaseCompromise) -> None:
-    """End at once, as if killed: another process may have taken what this one worked on."""
+    """End at once, as if killed: another process may work in the folder now."""
     print(f"error: the lock {loss.lock_file} was lost ({loss.reason}): ending", file=sys.stderr, flush=True)
     os._exit(1)
 
 
-def _words(path: Path) -> str:
+def _describe_holder(path: Path) -> str:
     held = holder(path)
-    # A container's name follows after a question mark.
+    # After a question mark comes the container's name.
     return f"process {held[0]} on {held[1].partition('?')[0]}" if held else "another process"

@@ -6,14 +6,14 @@ import logging
 
 from transformers.utils import logging as transformers_logging
 
-# It regrets, on being imported, that it could not save pictures.
+# On import it warns that it cannot save pictures.
 logging.getLogger("speechbrain.utils.train_logger").addFilter(
-    lambda record: "torchvision" not in record.getMessage()  # a level would be set anew when it is imported
+    lambda record: "torchvision" not in record.getMessage()  # its import would reset a level
 )
 
 
 def log_to_stderr() -> None:
-    """Log what happens; of transformers the errors only, and no bars of loading weights; of graphs what is wrong."""
+    """Log to stderr; of transformers errors alone, and no progress bars; of ONNX warnings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     for name in ("onnx_ir", "onnxscript", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,19 +1,21 @@
-"""Markers: what a finished step was made from, and whether it would be made the same today.
+"""Markers: what a step was made from, and whether it would be made the same today.
 
-A marker is a JSON file, written last and atomically: `inputs` (what the step was given, by name),
-`outputs` (the files that it made, with the digests of their contents) and `facts` (what later
-steps want to know of it). A step is done when the inputs are the same and the outputs are whole.
+A marker is a JSON file, written atomically: `inputs` (what the step was given, by name), `outputs`
+(the files that it made, with the digests of their contents) and `facts` (what later steps want to
+know of it). Written last, it says that the step is done: the inputs are the same and the outputs
+are whole. What a training was begun with is a marker without outputs, written first.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from local.core.errors import UserError
 from local.core.files import atomic, digest
+from local.core.lock import locked
 
 
 class Marker:
@@ -25,11 +27,13 @@ class Marker:
         The JSON file; the outputs are named relative to its folder.
     inputs
         What the step is given: names and plain values or digests.
+    fingerprint
+        What is recorded of an output, to see whether it has changed.
     """
 
-    def __init__(self, path: Path, inputs: dict[str, Any]) -> None:
-        self.path = path
-        self.inputs = json.loads(json.dumps(inputs))
+    def __init__(self, path: Path, inputs: dict[str, Any], fingerprint: Callable[[Path], str | int] = digest) -> None:
+        self.path, self.fingerprint = path, fingerprint
+        self.inputs: dict[str, Any] = json.loads(json.dumps(inputs))  # as it will be read: a tuple is a list
 
     def is_done(self, step: str, force: bool = False, redo: bool = False) -> bool:
         """Tell whether the step is done with these inputs.
@@ -43,30 +47,47 @@ class Marker:
         if force or not self.path.exists():
             return False
         old = read(self.path)
-        changed = [
-            f"{name} ({old['inputs'].get(name)} -> {self.inputs.get(name)})"
-            for name in {**old["inputs"], **self.inputs}
-            if old["inputs"].get(name) != self.inputs.get(name)
-        ]
-        if changed and redo:
-            return False
-        if changed:
-            raise UserError(
-                f"{step}: {self.path.parent} was made with other inputs: {', '.join(changed)}",
-                "--name NAME for another experiment, or --force true to make it anew",
-            )
-        folder = self.path.parent
-        return all(
-            (folder / name).exists() and digest(folder / name) == old["outputs"][name] for name in old["outputs"]
-        )
+        if not redo:
+            self.refuse_changes(old["inputs"], f"{step}: {self.path.parent} was made")
+        return self._is_current(old)
 
-    def write(self, outputs: Iterable[Path], **facts: Any) -> None:
-        """Mark the step as done."""
+    def changes(self, old: dict[str, Any]) -> list[str]:
+        """Name the earlier inputs that differ from these: `alpha (0.1 -> 0.01)`."""
+        return [
+            f"{name} ({old.get(name)} -> {self.inputs.get(name)})"
+            for name in {**old, **self.inputs}
+            if old.get(name) != self.inputs.get(name)
+        ]
+
+    def refuse_changes(self, old: dict[str, Any], what: str) -> None:
+        """Refuse earlier inputs that differ from these; `what` begins the message."""
+        if changed := self.changes(old):
+            raise UserError(
+                f"{what} with other inputs: {', '.join(changed)}",
+                "--name NAME for another experiment, or --force true to overwrite this one",
+            )
+
+    def facts(self) -> dict[str, Any] | None:
+        """The facts of a step that is done with these inputs; None where it is not, or its marker is damaged."""
+        try:
+            old = read(self.path)
+        except UserError:
+            return None
+        return old["facts"] if self._is_current(old) else None
+
+    def write(self, outputs: Iterable[Path] = (), **facts: Any) -> None:
+        """Write the marker: the step is done."""
         folder = self.path.parent
-        made = {str(path.relative_to(folder)): digest(path) for path in outputs}
+        made = {str(path.relative_to(folder)): self.fingerprint(path) for path in outputs}
         with atomic(self.path) as file:
             json.dump({"inputs": self.inputs, "outputs": made, "facts": facts}, file, indent=1, ensure_ascii=False)
             file.write("\n")
+
+    def _is_current(self, old: dict[str, Any]) -> bool:
+        paths = {self.path.parent / name: made for name, made in old["outputs"].items()}
+        return not self.changes(old["inputs"]) and all(
+            path.exists() and self.fingerprint(path) == made for path, made in paths.items()
+        )
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -75,7 +96,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        It is absent or damaged.
+        It is missing or damaged.
     """
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
@@ -88,3 +109,52 @@ def read(path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}", "remove it and run the stage again") from None
     return marker
+
+
+def shared_file(path: Path, made_of: str) -> Marker:
+    """The marker, beside it, of a large file that many processes need: its size suffices, hashing would take long.
+
+    Parameters
+    ----------
+    path
+        The file.
+    made_of
+        The fingerprint of what it is made of.
+    """
+    return Marker(path.with_suffix(".json"), {"fingerprint": made_of}, lambda file: file.stat().st_size)
+
+
+def make_once(path: Path, made_of: str, expected: int, make: Callable[[IO[bytes]], dict[str, Any]]) -> dict[str, Any]:
+    """Make a shared file unless it is made already; of several processes one makes it, and the others wait.
+
+    Parameters
+    ----------
+    path, made_of
+        As of `shared_file`; a file that was made of something else is made again.
+    expected
+        About how many bytes it will have, to be named when the disk is full.
+    make
+        Writes it, and returns its facts.
+
+    Returns
+    -------
+    The facts.
+
+    Raises
+    ------
+    UserError
+        The disk is full.
+    """
+    marker = shared_file(path, made_of)
+    if (facts := marker.facts()) is not None:
+        return facts
+    with locked(path.with_name(f".{path.name}.lock"), f"makes {path}"):
+        # Another process may have made it while this one waited.
+        if (facts := marker.facts()) is not None:
+            return facts
+        marker.path.unlink(missing_ok=True)  # first: it must never describe another file
+        path.unlink(missing_ok=True)
+        with atomic(path, "wb", wanted=expected) as file:
+            facts = make(file)
+        marker.write([path], **facts)
+        return facts

@@ -1,7 +1,7 @@
-"""How a process ends: its signals answered, and not later than the process that started it.
+"""How a process ends: orderly on a signal, and not later than the process that started it.
 
-run.sh, the launcher, torchrun and the jobs form a chain, each waiting for the next. Where one of
-them is killed, those behind it would go on unseen; on Linux the kernel tells them (SIGTERM).
+run.sh, the launcher, torchrun and the jobs form a chain, each waiting for the next. When one of
+them is killed, those after it would run on unnoticed; on Linux the kernel sends them SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-PARENT = "SER_MTL_PARENT"  # the environment variable by which a process names itself to those that it starts
+PARENT = "SER_MTL_PARENT"  # environment variable: the number of the process with which this one is to end
 ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -29,9 +29,9 @@ def exit_code(number: int) -> int:
 
 @contextlib.contextmanager
 def raise_as_exceptions() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the process as an exception, so that nothing half done is left; SIGINT too.
+    """Let SIGTERM, SIGHUP and SIGINT end the process by an exception, so that it can clean up.
 
-    A shell starts what it runs in the background with SIGINT ignored; under `nohup` SIGHUP stays so.
+    SIGINT also where it was ignored, as a shell starts its background jobs; an ignored SIGHUP (`nohup`) stays so.
     """
 
     def leave(number: int, _) -> None:
@@ -43,29 +43,23 @@ def raise_as_exceptions() -> Iterator[None]:
 
 
 class DeferredSignal:
-    """What became of the signals that would have ended the process.
-
-    Attributes
-    ----------
-    number
-        The signal that came; 0 while none has.
-    """
+    """The first signal that asked the process to end: its `number`, 0 while none has."""
 
     number = 0
 
 
 @contextlib.contextmanager
 def defer() -> Iterator[DeferredSignal]:
-    """Take note of the first signal that asks for the end, in place of ending; a second Ctrl-C ends at once."""
-    asked = DeferredSignal()
+    """Record the first signal that asks for the end instead of ending; a second Ctrl-C ends at once."""
+    deferred = DeferredSignal()
 
     def note(number: int, _) -> None:
-        if asked.number and number == signal.SIGINT:
+        if deferred.number and number == signal.SIGINT:
             sys.exit(exit_code(number))
-        asked.number = asked.number or number
+        deferred.number = deferred.number or number
 
     with _handled(note, ENDINGS):
-        yield asked
+        yield deferred
 
 
 @contextlib.contextmanager
@@ -80,12 +74,12 @@ def _handled(handler, numbers: tuple[int, ...]) -> Iterator[None]:
 
 
 def parent_variable() -> dict[str, str]:
-    """The environment variable for processes that shall end with this one."""
+    """The environment variable for processes that are to end with this one."""
     return {PARENT: str(os.getpid())}
 
 
 def end_with_parent() -> None:
-    """Ask for SIGTERM when the process that started this one dies, if that one wants it so (Linux)."""
+    """Have the kernel send SIGTERM when the process that started this one dies, if `PARENT` names it (Linux)."""
     if sys.platform != "linux" or os.environ.get(PARENT) != str(os.getppid()):
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.core.files import digest
-from local.core.once import make_once, standing
+from local.core.markers import make_once, shared_file
 from local.corpora import manifest, unsound
 from local.corpora.faults import raise_faults
 
@@ -138,7 +138,7 @@ def is_built(folder: Path, table: pd.DataFrame, data_root: Path) -> bool:
     UserError
         It is, and some samples are unsound.
     """
-    facts = standing(folder / "audio.i16", fingerprint(table, data_root))
+    facts = shared_file(folder / "audio.i16", fingerprint(table, data_root)).facts()
     refuse_unsound(folder, facts["faults"] if facts else {})
     return facts is not None
 

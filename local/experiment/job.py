@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,18 @@ from local.config import hparams
 from local.config.trust import refuse_foreign
 from local.core import markers
 from local.core.errors import UserError
-from local.core.files import digest
+from local.core.files import atomic, digest
 from local.core.markers import Marker
 from local.experiment.options import Options, parse
 from local.text.tokenizer import Tokenizer
 
-ASKED = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
+# What a training leaves in its run folder, besides its log and what it was begun with.
+TRAINING_OUTPUTS = (
+    *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
+    *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
+)
+TRAINED_ON = ("train.csv", "valid.csv", "tokenizer.model")
+JOB_KEYS = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
 
 
 class Job:
@@ -41,8 +49,8 @@ class Job:
         self.folder = options.run_folder(seed, fold)
         self.labels: list[str] = markers.read(folds_folder / "folds.json")["facts"]["labels"]
         self.tokenizer = Tokenizer(self.manifests / "tokenizer.model")
-        given = {"seed": seed, "n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
-        self.yaml = hparams.resolve(options.hparams, options.overrides | given)
+        sizes = {"n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
+        self.yaml = hparams.resolve(options.hparams, options.overrides | {"seed": seed} | sizes)
 
     @classmethod
     def of_run(cls, run: Path) -> Job:
@@ -51,33 +59,47 @@ class Job:
         Raises
         ------
         UserError
-            It is no run folder, or its run has not ended, or it is of a version that did not tell enough, or its
+            It is no run folder, its run has not ended, an earlier version wrote too little of it, or its
             YAML would build what is not of this project.
         """
         refuse_not_a_run(run)
         refuse_foreign(run)
-        return cls.asked_for(parse(options_of_run(run, read_environment(run)["job"])))
+        return cls.all(parse(options_of_run(run, read_environment(run)["job"])))[0]
 
     @classmethod
-    def asked_for(cls, options: Options) -> Job:
-        """The one job of options that name a fold and a seed; `UserError` where the protocol has no such fold."""
-        return cls(options, options.chosen_folds()[0], options.seeds[0])
+    def all(cls, options: Options) -> list[Job]:
+        """Every fold with every seed that the options ask for; `UserError` where the protocol has no such fold."""
+        folds = options.chosen_folds()
+        return [cls(options, fold, seed) for seed in options.seeds for fold in folds]
+
+    def begin(self) -> None:
+        """Begin the run folder, or continue in one that was begun with the same inputs; `UserError` with others."""
+        if self.options.force:
+            for path in (self.folder / name for name in TRAINING_OUTPUTS):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        elif (old := begun_inputs(self.folder)) is not None:
+            self.beginning().refuse_changes(old, f"{self.folder} was begun")
+        self.beginning().write()
+        with atomic(self.folder / "hyperparams.yaml") as file:  # last: with it, the folder is a run folder
+            file.write(self.yaml)
+
+    def beginning(self) -> Marker:
+        """The marker that `begin` writes: what is trained on, and the values of the resolved YAML."""
+        return Marker(self.folder / "begun.json", self.digests(*TRAINED_ON) | hparams.compared_values(self.yaml))
 
     def training(self) -> Marker:
-        """The marker of stage 2: made from the fold's training and validation parts and the YAML's values."""
+        """The marker of stage 2: made from the training and the validation set and the YAML's values."""
         values = {
             key: value
             for key, value in self.options.values.items()
             if key not in (*hparams.RUNTIME, *hparams.SET_BY_PIPELINE)
         }
-        manifests = self._digests("train.csv", "valid.csv", "tokenizer.model")
-        return Marker(self.folder / "train.json", {"valid": self.valid} | manifests | values)
+        return Marker(self.folder / "train.json", {"valid": self.valid} | self.digests(*TRAINED_ON) | values)
 
     def decoding(self) -> Marker:
-        """The marker of stage 3: made from the training and the test part."""
-        return Marker(
-            self.folder / "decode.json", {"training": digest(self.training().path)} | self._digests("test.csv")
-        )
+        """The marker of stage 3: made from the training and the test set."""
+        inputs = {"training": digest(self.training().path)} | self.digests("test.csv")
+        return Marker(self.folder / "decode.json", inputs)
 
     def is_done(self, step: str) -> bool:
         """Tell whether `train` or `decode` is done.
@@ -85,57 +107,61 @@ class Job:
         Raises
         ------
         UserError
-            It was trained with other values or manifests; without an earlier training there is
-            nothing to decode.
+            It was trained with other values or manifests; or there is no training to decode.
         """
         if step == "train":
             return self.training().is_done(f"training of {self.folder}", self.options.force)
         markers.read(self.training().path)
-        # Other inputs can only mean that the job was trained anew: its old predictions are worth nothing.
+        # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
         return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)
 
-    def _digests(self, *names: str) -> dict[str, str]:
+    def digests(self, *names: str) -> dict[str, str]:
+        """The digests of files of the fold's manifests, of those that exist."""
         paths = [self.manifests / name for name in names]
         return {path.name: digest(path) for path in paths if path.exists()}
 
 
-def options_of_run(run: Path, asked: dict[str, Any]) -> list[str]:
-    """The options that ask for the job of a run folder again; `asked` is `job` of its env.json."""
-    given = {name: asked[name] for name in ("corpus", "protocol", "valid", "name")}
-    given |= {"hold-text": str(asked["hold_text"]).lower(), "folds": asked["fold"], "seeds": asked["seed"]}
-    return [f"--{name}={value}" for name, value in {**given, "hparams": run / "hyperparams.yaml"}.items()]
+def begun_inputs(run: Path) -> dict[str, Any] | None:
+    """What the training in a run folder was begun with: the inputs of `Job.beginning`; None where none was."""
+    if (run / "begun.json").exists():
+        return markers.read(run / "begun.json")["inputs"]
+    return _inputs_in_comment(run / "hyperparams.yaml")
+
+
+def _inputs_in_comment(yaml: Path) -> dict[str, Any] | None:
+    """The same of a run folder of the version before begun.json, which kept the manifests in the YAML's first line."""
+    if not yaml.exists():
+        return None
+    text = yaml.read_text(encoding="utf-8")
+    manifests = re.match("# manifests: (.*)", text)
+    return (json.loads(manifests[1]) if manifests else {}) | hparams.compared_values(text)
+
+
+def options_of_run(run: Path, job: dict[str, Any]) -> list[str]:
+    """The options that run the job of a run folder again; `job` is that of its env.json."""
+    words = {name: job[name] for name in ("corpus", "protocol", "valid", "name")}
+    words |= {"hold-text": str(job["hold_text"]).lower(), "folds": job["fold"], "seeds": job["seed"]}
+    return [f"--{name}={value}" for name, value in {**words, "hparams": run / "hyperparams.yaml"}.items()]
 
 
 def refuse_not_a_run(run: Path) -> None:
-    """Refuse a folder in which no training was begun.
-
-    Raises
-    ------
-    UserError
-        It is none, or absent.
-    """
+    """Raise a UserError for a folder in which no training was begun, or that is missing."""
     if not (run / "hyperparams.yaml").is_file():
-        what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is not there"
+        what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is missing"
         raise UserError(f"{run} {what}", "give results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
 
 
 def read_environment(run: Path) -> dict[str, Any]:
-    """Read env.json of a run folder.
-
-    Raises
-    ------
-    UserError
-        It is absent or damaged, or of a version that did not tell which job it is.
-    """
+    """Read env.json of a run folder; `UserError` where it is missing, damaged or does not say which job it is."""
     path = run / "env.json"
     try:
         environment = json.loads(path.read_text(encoding="utf-8"))
-        known = environment.get("job", {}).keys() >= ASKED
+        known = environment.get("job", {}).keys() >= JOB_KEYS
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}", "run stage 2 for it again with --force true") from None
     if not known:
         raise UserError(
             f"{path} does not say which job it is: it was made by an older version",
-            f"make it anew with this version (--force true); {run / 'train.log'} has the command",
+            f"train it again with this version (--force true); {run / 'train.log'} has the command",
         )
     return environment

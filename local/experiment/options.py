@@ -1,6 +1,7 @@
 """The options of run.sh as every stage reads them, and the paths that follow from them.
 
-Whichever stage runs first checks them all, before it does anything.
+Whichever stage runs first checks them all, before it does anything. A new option is a field of `Options`
+and a line of the help in run.sh.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import argparse
 import os
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pandas as pd
 
 from local import corpora
 from local.config import cluster
-from local.config.hparams import parse_overrides, read_values, refuse_missing_keys
+from local.config.hparams import REQUIRED, parse_overrides, read_values
 from local.core import markers
 from local.core.errors import UserError
 from local.corpora import manifest
@@ -26,33 +28,77 @@ from local.splits import protocols
 
 MANIFESTS = Path("manifests")
 RESULTS = Path("results")
+DEFAULT_HPARAMS = "hparams/mtl_wav2vec2.yaml"  # of a corpus that names no other
 BACKENDS = ("local", "slurm")
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
+def _text(option: str, word: str) -> str:
+    return word
+
+
+def _path(option: str, word: str) -> Path | None:
+    return Path(os.path.expanduser(word)) if word else None
+
+
+def _one_of(*known: str) -> Callable[[str, str], str]:
+    def read_choice(option: str, word: str) -> str:
+        if word and word not in known:
+            raise UserError(f"{option} '{word}' is not known", f"take one of: {' '.join(known)}")
+        return word
+
+    return read_choice
+
+
+def _flag(option: str, word: str) -> bool:
+    return _one_of("true", "false")(option, word.lower()) == "true"
+
+
+def _list(option: str, word: str) -> tuple[str, ...]:
+    return tuple(word.replace(",", " ").split())
+
+
+def _whole(least: int) -> Callable[[str, str], int]:
+    def read_number(option: str, word: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", word) or int(word) < least:
+            raise UserError(f"{option} '{word}' is not a whole number of at least {least}", f"for example {option} 1")
+        return int(word)
+
+    return read_number
+
+
+def _seeds(option: str, word: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(_whole(0)(option, each) for each in _list(option, word))) or (1,)
+
+
+def _jobs(option: str, word: str) -> int | None:
+    return None if word == "auto" else _whole(1)(option, word)
+
+
+def _option(read: Callable[[str, str], Any], default: str = "") -> dict[str, Any]:
+    """What makes a field an option: a function that reads its word, or refuses it, and the default word."""
+    return {"read": read, "default": default}
+
+
 @dataclass(frozen=True)
 class Options:
-    """One experiment: a corpus under a protocol, a YAML with overrides, folds and seeds.
+    """One experiment: the options of run.sh as typed values, with defaults where those are known by now."""
 
-    Attributes hold the words of the command line, typed; an empty `protocol`, `valid`, `folds` or
-    `hparams` has been replaced by the corpus's default where that can be known.
-    """
-
-    corpus: str
-    data: Path | None
-    partial: bool
-    protocol: str
-    valid: str
-    hold_text: bool
-    folds: tuple[str, ...]
-    seeds: tuple[int, ...]
-    hparams: Path
-    name: str
-    jobs: int | None
-    processes: int
-    backend: str
-    force: bool
-    overrides: dict[str, Any]
+    corpus: str = field(metadata=_option(_text, "mini"))
+    data: Path | None = field(metadata=_option(_path))
+    partial: bool = field(metadata=_option(_flag, "false"))
+    protocol: str = field(metadata=_option(_one_of(*protocols.WORDS), "speaker"))
+    valid: str = field(metadata=_option(_one_of(*protocols.VALID_WORDS)))
+    hold_text: bool = field(metadata=_option(_flag, "false"))
+    folds: tuple[str, ...] = field(metadata=_option(_list))
+    seeds: tuple[int, ...] = field(metadata=_option(_seeds))
+    hparams: Path = field(metadata=_option(_path))
+    name: str = field(metadata=_option(_text))
+    jobs: int | None = field(metadata=_option(_jobs, "auto"))
+    processes: int = field(metadata=_option(_whole(1), "1"))
+    backend: str = field(metadata=_option(_one_of(*BACKENDS), "local"))
+    force: bool = field(metadata=_option(_flag, "false"))
+    overrides: dict[str, Any]  # of the YAML, after a lone --
 
     @property
     def module_name(self) -> str:
@@ -66,15 +112,11 @@ class Options:
 
     @property
     def protocol_name(self) -> str:
-        """The protocol as paths and tables name it: folds that hold text out are others."""
+        """The protocol as paths and tables name it, which say whether text is held out."""
         return self.protocol + (protocols.HOLD_TEXT if self.hold_text else "")
 
     def folds_folder(self, valid: str) -> Path:
-        """Where stage 1 writes.
-
-        `manifests/<corpus>/<protocol>` holds the protocol's default validation and character
-        tokens; other choices stand beside it under a name that says them.
-        """
+        """Where stage 1 writes: another validation or other tokens than the default are part of the name."""
         variant = [] if valid == self._default_valid else [f"valid_{valid}"]
         if self.values["token_type"] != "char":
             variant.append(f"{self.values['token_type']}_{self.values['vocab_size']}")
@@ -82,7 +124,7 @@ class Options:
 
     @property
     def experiment_folder(self) -> Path:
-        """Where folds.csv, summary.csv and RESULTS.md of this experiment stand."""
+        """Where folds.csv, summary.csv and RESULTS.md are written."""
         return RESULTS / self.corpus / self.protocol_name / self.name
 
     def run_folder(self, seed: int, fold: str) -> Path:
@@ -94,27 +136,27 @@ class Options:
         """The YAML's plain values with the overrides."""
         return read_values(self.hparams, self.overrides)
 
-    @cached_property  # as every job and fold asks, and a large table takes seconds to read
+    @cached_property  # a large table takes seconds to read
     def table(self) -> pd.DataFrame:
         """The table of utterances that stage 0 wrote."""
         return manifest.read(self.corpus_folder / "all.csv")
 
     @cached_property
     def corpus_facts(self) -> dict[str, Any]:
-        """What stage 0 noted of the corpus: `source`, `root`, `rejected`, `faults`."""
+        """What stage 0 recorded of the corpus: `source`, `root`, `rejected`, `faults`."""
         return markers.read(self.corpus_folder / "all.json")["facts"]
 
     @property
     def data_root(self) -> Path:
-        """What `$data_root` stands for in the manifests."""
+        """The folder that `$data_root` means in the manifests."""
         return Path(self.corpus_facts["root"])
 
     def audio(self) -> tuple[Path, pd.DataFrame, Path]:
-        """What `local.data.store.AudioStore.of` takes: folder of the manifests, table, data root."""
+        """The arguments of `local.data.store.AudioStore.of`: folder of the manifests, table, data root."""
         return self.corpus_folder, self.table, self.data_root
 
     def recording_fold(self) -> protocols.RecordingFold | None:
-        """How the corpus assigns recordings to folds, if it says."""
+        """How the corpus assigns recordings to folds, if it does."""
         return getattr(corpora.module(self.module_name), "recording_fold", None)
 
     def all_folds(self) -> list[str]:
@@ -122,19 +164,13 @@ class Options:
         return sorted(protocols.test_folds(self.table, self.protocol, self.recording_fold()).unique())
 
     def chosen_folds(self) -> list[str]:
-        """The folds asked for, or the corpus's default, or all.
-
-        Raises
-        ------
-        UserError
-            The protocol has no such fold.
-        """
+        """The folds of `--folds`, or the corpus's default, or all; `UserError` for one that the protocol has not."""
         default = getattr(corpora.module(self.module_name), "DEFAULT_FOLDS", ())
         known = self.all_folds()
         return pick(self.folds or tuple(fold for fold in default if fold in known), known, self.protocol)
 
     def chosen_valid(self) -> str:
-        """The validation asked for, or the protocol's default."""
+        """The validation of `--valid`, or the protocol's default."""
         return self.valid or self._default_valid
 
     @cached_property
@@ -142,87 +178,64 @@ class Options:
         return protocols.default_valid(self.protocol, self.table)
 
 
-def parse(words: list[str] | None = None) -> Options:
-    """Read the options that run.sh hands to every stage.
+OPTIONS = {f"--{each.name.replace('_', '-')}": each for each in fields(Options) if each.metadata}
 
-    Raises
-    ------
-    UserError
-        A word that is wrong whatever the corpus holds.
-    """
-    return _typed(*read(sys.argv[1:] if words is None else words))
+
+def parse(words: list[str] | None = None) -> Options:
+    """Read the options that run.sh passes to every stage; `UserError` for what is wrong for any corpus."""
+    given, overrides = read(sys.argv[1:] if words is None else words)
+    values = {
+        each.name: each.metadata["read"](option, getattr(given, each.name) or each.metadata["default"])
+        for option, each in OPTIONS.items()
+    }
+    corpus, name = _corpus_name(values["corpus"], values["data"]), values["corpus"]
+    module = corpora.module(name if name in corpora.NAMES else "csv")
+    hparams = values["hparams"] or Path(getattr(module, "DEFAULT_HPARAMS", DEFAULT_HPARAMS))
+    typed = _locate_encoder(parse_overrides(overrides, hparams, REQUIRED))
+    name = values["name"] or hparams.stem
+    if not SAFE_NAME.fullmatch(name):
+        raise UserError(f"--name '{name}' cannot be a folder's name", "use letters, digits and . _ + -")
+    return Options(**values | {"corpus": corpus, "hparams": hparams, "name": name, "overrides": typed})
 
 
 def read(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Part the command line into the words of each option, empty where it is not given, and the overrides.
-
-    Raises
-    ------
-    UserError
-        An unknown option.
-    """
-    given, overrides = _split(words)
+    """Split the command line into the word of each option, empty where it is not given, and the overrides."""
+    options, overrides = split_words(words)
     parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
-    for option in ("corpus", "data", "partial", "protocol", "valid", "folds", "seeds", "hparams", "name", "jobs"):
-        parser.add_argument(f"--{option}", default="")
-    parser.add_argument("--processes", default="1")
-    parser.add_argument("--backend", default="local")
-    parser.add_argument("--hold-text", default="false")
-    parser.add_argument("--force", default="false")
+    for option in OPTIONS:
+        parser.add_argument(option, default="")
     try:
-        raw, stray = parser.parse_known_args(given)
+        given, stray = parser.parse_known_args(options)
     except argparse.ArgumentError as error:
         raise UserError(str(error), "see ./run.sh --help") from None
     if stray:
         raise UserError(f"unknown option '{stray[0]}'", "see ./run.sh --help")
-    return raw, overrides
+    return given, overrides[1:]
 
 
-def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Part the options from the overrides after a lone `--`."""
-    if "--" not in words:
-        return words, []
-    at = words.index("--")
-    return words[:at], words[at + 1 :]
+def split_words(words: list[str]) -> tuple[list[str], list[str]]:
+    """Split a command line before the lone `--` with which the overrides begin.
+
+    >>> split_words(["--folds", "01F", "--", "--alpha", "0"])
+    (['--folds', '01F'], ['--', '--alpha', '0'])
+    """
+    at = words.index("--") if "--" in words else len(words)
+    return words[:at], words[at:]
 
 
-def _typed(raw: argparse.Namespace, overrides: list[str]) -> Options:
-    module_name = raw.corpus or "mini"
-    data = Path(os.path.expanduser(raw.data)) if raw.data else None
-    if data is not None and not os.path.exists(data) and module_name != "mini":
+def _corpus_name(corpus: str, data: Path | None) -> str:
+    """The corpus as paths name it: a table of the user's own has the name of its file."""
+    if data is not None and not os.path.exists(data) and corpus != "mini":
         raise UserError(f"--data {data}: there is no such file or folder", "give the path of the corpus")
-    if module_name == "csv" and data is None:
+    if corpus == "csv" and data is None:
         raise UserError("corpus csv needs the table's path", "give it with --data table.csv")
-    corpus = data.stem if module_name == "csv" else module_name
-    if module_name not in corpora.NAMES and not (MANIFESTS / module_name / "all.csv").exists():
-        raise UserError(f"unknown corpus '{module_name}'", f"take one of: {' '.join(corpora.NAMES)}")
-    module = corpora.module(module_name if module_name in corpora.NAMES else "csv")
-    hparams = Path(raw.hparams or getattr(module, "DEFAULT_HPARAMS", "hparams/mtl_wav2vec2.yaml"))
-    refuse_missing_keys(hparams)
-    name = raw.name or hparams.stem
-    if not SAFE_NAME.fullmatch(name):
-        raise UserError(f"--name '{name}' cannot be a folder's name", "use letters, digits and . _ + -")
-    return Options(
-        corpus=corpus,
-        data=data,
-        partial=_flag("partial", raw.partial or "false"),
-        protocol=_one_of("protocol", raw.protocol or "speaker", protocols.WORDS),
-        valid=_one_of("valid", raw.valid, protocols.VALID_WORDS) if raw.valid else "",
-        hold_text=_flag("hold-text", raw.hold_text),
-        folds=tuple(raw.folds.replace(",", " ").split()),
-        seeds=tuple(dict.fromkeys(_whole("seeds", word, 0) for word in raw.seeds.replace(",", " ").split())) or (1,),
-        hparams=hparams,
-        name=name,
-        jobs=_whole("jobs", raw.jobs, 1) if raw.jobs and raw.jobs != "auto" else None,
-        processes=_whole("processes", raw.processes, 1),
-        backend=_one_of("backend", raw.backend, BACKENDS),
-        force=_flag("force", raw.force),
-        overrides=_placed(parse_overrides(overrides, hparams)),
-    )
+    if corpus not in corpora.NAMES and not (MANIFESTS / corpus / "all.csv").exists():
+        raise UserError(f"unknown corpus '{corpus}'", f"take one of: {' '.join(corpora.NAMES)}")
+    return data.stem if corpus == "csv" else corpus
 
 
-def _placed(overrides: dict[str, Any]) -> dict[str, Any]:
-    """Let an encoder that is a folder count from where the user stands, as run.sh tells, and see that it is there."""
+def _locate_encoder(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Let an encoder that is a folder count from where the user called run.sh, and check that it exists."""
     encoder = overrides.get("encoder")
     if isinstance(encoder, str) and encoder.startswith(("/", "./", "../", "~")):
         folder = Path(os.environ.get("SER_MTL_CALLER", "."), os.path.expanduser(encoder))
@@ -232,30 +245,8 @@ def _placed(overrides: dict[str, Any]) -> dict[str, Any]:
     return overrides
 
 
-def _one_of(option: str, word: str, known) -> str:
-    if word not in known:
-        raise UserError(f"--{option} '{word}' is not known", f"take one of: {' '.join(known)}")
-    return word
-
-
-def _flag(option: str, word: str) -> bool:
-    return _one_of(option, word.lower(), ("true", "false")) == "true"
-
-
-def _whole(option: str, word: str, least: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", word) or int(word) < least:
-        raise UserError(f"--{option} '{word}' is not a whole number of at least {least}", f"for example --{option} 1")
-    return int(word)
-
-
 def pick(wanted: tuple[str, ...], known: list[str], protocol: str) -> list[str]:
-    """Take the folds wanted (none or `all`: all of them) of those known.
-
-    Raises
-    ------
-    UserError
-        The protocol has no such fold.
-    """
+    """The wanted folds, all for none or `all`; `UserError` for one that the protocol has not."""
     for fold in wanted:
         if fold not in known and fold != "all":
             raise UserError(f"protocol '{protocol}' has no fold '{fold}'", f"take all, or of: {' '.join(known)}")
@@ -263,20 +254,9 @@ def pick(wanted: tuple[str, ...], known: list[str], protocol: str) -> list[str]:
 
 
 def check(options: Options, table: pd.DataFrame | None = None) -> None:
-    """Refuse a protocol or folds that the corpus has not, and a cluster that is not there.
+    """Raise a UserError for a protocol or folds that the corpus has not, or where there is no cluster.
 
-    Parameters
-    ----------
-    options
-        What is asked for.
-    table
-        The corpus's utterances; None before they are read, when only the folds of a corpus whose
-        facts are known can be checked.
-
-    Raises
-    ------
-    UserError
-        What the corpus has not, and what it has.
+    Before the table of utterances is read, the folds are checked of a corpus whose facts are known.
     """
     if options.backend == "slurm":
         cluster.refuse_without_slurm(options.values, options.processes)

@@ -3,46 +3,132 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from local.experiment.options import split_words
+from local.jobs.torchrun import torchrun_command
+
+STARTED = "# Started at "
+ENDED = re.compile(r"# Ended \(code (-?[0-9]+)\)")
+ERROR = "error: "  # as `local.core.errors` prints it
+
+
+def step_command(step: str, words: Sequence[str], *more: str, processes: int = 1) -> list[str]:
+    """The command of `train`, with several processes if need be, or of `decode`.
+
+    `words` are options of run.sh, and overrides after a lone `--`; of options in `more` as well, the latter win.
+    """
+    start = torchrun_command(processes if step == "train" else 1)
+    return add_options([*start, "-m", f"local.{step}", *words], *more)
+
+
+def add_options(command: list[str], *more: str) -> list[str]:
+    """A command with further options, before its overrides."""
+    options, overrides = split_words(command)
+    return [*options, *more, *overrides]
+
+
+def command_on_node(command: list[str], processes: int, nodes: int, node: int, rendezvous: str) -> list[str]:
+    """A training's command for one of the nodes that run it together; see `torchrun_command`."""
+    return torchrun_command(processes, nodes, node, rendezvous) + command[command.index("local.train") - 1 :]
+
+
+@dataclass(frozen=True)
+class LastStart:
+    """The last start of a job by its log: when it was, and the lines since then."""
+
+    time: str
+    lines: list[str]
+
+    @property
+    def code(self) -> int | None:
+        """The exit code; None where the log does not end with one."""
+        ended = ENDED.match(self.lines[-1]) if self.lines else None
+        return int(ended[1]) if ended else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the log ends with an exit code, or with an error that was added to it."""
+        return self.code is not None or (bool(self.lines) and self.lines[-1].startswith(ERROR))
+
+    @property
+    def last_error(self) -> str:
+        """The last error of the job's output, or else its last line."""
+        output = [line for line in self.lines if line.strip() and not line.startswith(("#", "  try:"))]
+        return next((line for line in reversed(output) if line.startswith(ERROR)), output[-1] if output else "")
+
+
+class JobLog:
+    """A job's log, `<step>.log` of the run folder: of each start command, time, output and exit code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, command: Sequence[str]) -> None:
+        """Write which command is started now."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._append(f"# {shlex.join(command)}\n{STARTED}{_now()}")
+
+    def end(self, code: int, seconds: float) -> None:
+        """Write how the command ended, and after how long."""
+        self._append(f"# Ended (code {code}) at {_now()}, elapsed time {seconds:.0f} seconds")
+
+    def add_error(self, message: str) -> None:
+        """Write why a job ended without saying so."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._append(f"{ERROR}{message}")
+
+    def last_start(self) -> LastStart | None:
+        """What it holds since the last start, or all of it; None where there is no log, or an empty one."""
+        if not self.path.exists():
+            return None
+        _, started, text = self.path.read_text(encoding="utf-8", errors="replace").rpartition(STARTED)
+        lines = text.splitlines()
+        time, lines = (lines[0], lines[1:]) if started and lines else ("", lines)
+        return LastStart(time, lines) if started or lines else None
+
+    def _append(self, text: str) -> None:
+        with open(self.path, "a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
+
+
+def _now() -> str:
+    return f"{datetime.now().astimezone():%c %Z}"
+
 
 @dataclass
 class JobProcess:
-    """One job: its command, its log, the file that it writes at its need's height and, once started, its process."""
+    """One job and, once started, its process; it writes `proof` when it has held all the memory that it needs."""
 
     name: str
     command: list[str]
     log: Path
     proof: Path | None = None
-    place: int = -1
+    slot: int = -1
     process: subprocess.Popen | None = None
     began: float = field(default_factory=time.monotonic)
     old_proof: tuple[int, int] | None = None
 
-    def start(self, place: int, environment: dict[str, str]) -> None:
+    def start(self, slot: int, environment: dict[str, str]) -> None:
         """Start it, its log beginning with the command."""
-        self.place, self.began, self.old_proof = place, time.monotonic(), file_version(self.proof)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.log, "a", encoding="utf-8") as log:
-            log.write(f"# {shlex.join(self.command)}\n# Started at {datetime.now().astimezone():%c %Z}\n")
+        self.slot, self.began, self.old_proof = slot, time.monotonic(), file_version(self.proof)
+        JobLog(self.log).begin(self.command)
         with open(self.log, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
             )
 
     def end(self) -> int:
-        """Write the log's last line; return the exit code."""
+        """Wait for its end, and write it to the log; return the exit code."""
         code = self.process.wait()
-        seconds = time.monotonic() - self.began
-        with open(self.log, "a", encoding="utf-8") as log:
-            log.write(
-                f"# Ended (code {code}) at {datetime.now().astimezone():%c %Z}, elapsed time {seconds:.0f} seconds\n"
-            )
+        JobLog(self.log).end(code, time.monotonic() - self.began)
         return code
 
     def has_shown_need(self) -> bool:
@@ -51,7 +137,7 @@ class JobProcess:
 
 
 def file_version(path: Path | None) -> tuple[int, int] | None:
-    """What tells a file from an earlier one of the same name."""
+    """What distinguishes a file from an earlier one of the same name; None where there is none."""
     try:
         status = path.stat() if path else None
     except FileNotFoundError:
@@ -60,7 +146,7 @@ def file_version(path: Path | None) -> tuple[int, int] | None:
 
 
 def thread_limits(count: int) -> dict[str, str]:
-    """The environment variables that give each of so many processes its share of the processor."""
+    """The environment variables that give each of so many processes its share of the CPU's threads."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     cores = min(cores, int(allowed)) if allowed.isdecimal() else cores

@@ -1,8 +1,8 @@
-"""Stages 2 and 3 on a Slurm cluster: a job array each, sent through submitit, waited for and come back to.
+"""Stages 2 and 3 on a Slurm cluster: a job array each, submitted by submitit, and waited for.
 
-A job is what the local launcher would start, with the same log. When its time ends or another takes
-its place, it is queued again and goes on from what it has saved. Which job of Slurm's each one is
-stands in `slurm/<step>.json` of the experiment's folder, beside what submitit writes.
+A job is what the local launcher would start, with the same log. When its time is up or it is preempted, it is
+queued again and continues from what it has saved. `slurm/<step>.json` of the experiment's folder, beside what
+submitit writes, has the id that Slurm gave to each job.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ from local.core.files import atomic
 from local.core.lock import locked
 from local.experiment.job import Job
 from local.experiment.options import Options
-from local.jobs.process import JobProcess, file_version, thread_limits
-from local.jobs.torchrun import torchrun_command
+from local.jobs.process import JobLog, JobProcess, add_options, command_on_node, file_version, thread_limits
 
-POLL = 5.0  # seconds between two questions to Slurm, each about all jobs
-RESTARTS = 1000  # times that a job may come to its time limit
-# Every other state is of a job that runs or may run yet.
+POLL = 5.0  # seconds between two calls of squeue, each for all jobs
+RESTARTS = 1000  # times that a job may reach its time limit
+# In every other state a job runs, or may run yet.
 ENDED = (
     *("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"),
     *("DEADLINE", "PREEMPTED", "REVOKED"),
@@ -53,15 +52,15 @@ class Entry:
 
 
 @dataclass
-class Task:
+class SlurmTask:
     """What one element of the array does, on each of its nodes.
 
     Attributes
     ----------
     force
-        Whether the run folder is to be begun anew, whatever stands there.
+        Whether the job is to overwrite what is in the run folder.
     begun
-        Its hyperparams.yaml when the job was sent; see `local.launch.version`.
+        The version of its hyperparams.yaml when the job was submitted; see `file_version`.
     nodes, processes
         Nodes of the job, and processes on each.
     """
@@ -78,9 +77,9 @@ class Task:
     def __call__(self) -> None:
         """Run the job; end with its code."""
         node = int(os.environ["SLURM_NODEID"])
-        run = JobProcess(self.name, self._words(), self.log.with_suffix(f".node{node}.log") if node else self.log)
+        run = JobProcess(self.name, self._command(), self.log.with_suffix(f".node{node}.log") if node else self.log)
         os.environ.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_ON_NODE"])
-        with _held_back(TIME_IS_UP):  # Slurm signals every process of a job: this one must not reach the training
+        with _blocked(TIME_IS_UP):  # Slurm signals every process of a job: this signal must not reach the training
             run.start(0, os.environ | thread_limits(self.processes))
         self.process = run.process
         try:
@@ -97,23 +96,21 @@ class Task:
             os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(replace(self))
 
-    def _words(self) -> list[str]:
-        command = list(self.command)
+    def _command(self) -> list[str]:
+        command = self.command
         if self.nodes > 1:
             host = submitit.JobEnvironment().hostnames[0]
             port = 10_000 + int(os.environ["SLURM_JOB_ID"]) % 20_000
-            start = torchrun_command(self.processes, self.nodes, int(os.environ["SLURM_NODEID"]), f"{host}:{port}")
-            command[: command.index("local.train") - 1] = start
-        if self.force and file_version(_yaml(self.log)) != self.begun:
-            # It has been begun anew, by this job before it was queued again.
-            at = command.index("--") if "--" in command else len(command)
-            command[at:at] = ["--force", "false"]
-        return command
+            node = int(os.environ["SLURM_NODEID"])
+            command = command_on_node(command, self.processes, self.nodes, node, f"{host}:{port}")
+        # What was begun since the job was submitted, it began itself before it was queued again.
+        was_queued_again = self.force and file_version(_yaml(self.log)) != self.begun
+        return add_options(command, "--force", "false") if was_queued_again else command
 
 
 @contextlib.contextmanager
-def _held_back(number: int) -> Iterator[None]:
-    """Let a signal wait; in a process that is started meanwhile, for ever."""
+def _blocked(number: int) -> Iterator[None]:
+    """Block a signal; in a process that is started meanwhile, it stays blocked."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
     try:
         yield
@@ -125,21 +122,20 @@ def _yaml(log: Path) -> Path:
     return log.with_name("hyperparams.yaml")
 
 
-def queue_entries(name: str) -> dict[str, Entry] | None:
-    """The user's jobs of a name as squeue knows them, by their ids.
+def queue_entries(experiment: Path, step: str) -> dict[str, Entry] | None:
+    """The entries of an experiment's jobs by their ids, until some minutes after their end.
 
-    Returns
-    -------
-    None when squeue does not answer. It forgets a job some minutes after its end.
+    None when squeue does not answer.
     """
+    name = cluster.job_name(experiment, step)
     command = ["squeue", "--me", "--array", "--states=all", "--noheader", f"--name={name}", "--format=%i|%T|%r|%N"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
-    if told.returncode:
+    if answer.returncode:
         return None
-    rows = [line.split("|") for line in told.stdout.splitlines()]
+    rows = [line.split("|") for line in answer.stdout.splitlines()]
     return {job_id: Entry(state, reason, nodes) for job_id, state, reason, nodes in rows}
 
 
@@ -152,113 +148,107 @@ def submitted_ids(experiment: Path, step: str) -> dict[str, str]:
 
 
 def run_all(waiting: list[JobProcess], step: str, options: Options) -> list[JobProcess]:
-    """Send the jobs that are not with Slurm already, and wait for all of them; return those that failed.
+    """Submit the jobs that are not with Slurm already, and wait for all of them; return those that failed.
 
-    When the waiting is interrupted, the jobs stay.
-
-    Raises
-    ------
-    UserError
-        Slurm does not answer, or does not take them.
+    When the waiting is interrupted, the jobs stay. `UserError` where Slurm does not answer or refuses them.
     """
     left = {run.name: run for run in waiting}
-    with signals.defer() as asked:
-        _send_missing(waiting, step, options)
-        failed = _wait(left, step, options, asked)
+    with signals.defer() as ending:
+        _submit_missing(waiting, step, options)
+        failed = _wait(left, step, options, ending)
     if left:
-        _tell_how_to_come_back(left, step, options)
-        sys.exit(signals.exit_code(asked.number))
+        _say_that_jobs_stay(left, step, options)
+        sys.exit(signals.exit_code(ending.number))
     return failed
 
 
-def _tell_how_to_come_back(left: Iterable[str], step: str, options: Options) -> None:
+def _say_that_jobs_stay(left: Iterable[str], step: str, options: Options) -> None:
     ids = submitted_ids(options.experiment_folder, step)
     print(
-        f"the jobs go on without this command: {' '.join(left)}\n"
+        f"the jobs continue without this command: {' '.join(left)}\n"
         f"  ./run.sh --status --name {options.name}   shows them\n"
-        f"  the same command again   comes back to them\n"
+        f"  the same command again   waits for them\n"
         f"  scancel {_arrays(ids[name] for name in left)}   ends them",
         file=sys.stderr,
     )
 
 
-def _send_missing(waiting: list[JobProcess], step: str, options: Options) -> None:
-    """Send the jobs that are not with Slurm, and take note of them."""
+def _submit_missing(waiting: list[JobProcess], step: str, options: Options) -> None:
+    """Submit the jobs that are not with Slurm, and record their ids."""
     record = options.experiment_folder / "slurm" / f"{step}.json"
     # Of two commands at once the second waits for the jobs of the first. A Ctrl-C does not reach sbatch.
-    with locked(record.with_name(f".{step}.lock"), "sends jobs"), _held_back(signal.SIGINT):
-        known = queue_entries(cluster.job_name(options.experiment_folder, step))
+    with locked(record.with_name(f".{step}.lock"), "submits jobs"), _blocked(signal.SIGINT):
+        known = queue_entries(options.experiment_folder, step)
         if known is None:
             raise UserError("squeue does not answer", "try it by hand; run the same command again when it does")
         ids = submitted_ids(options.experiment_folder, step)
         alive = {job_id for job_id, entry in known.items() if entry.state not in ENDED}
-        going = [run for run in waiting if ids.get(run.name) in alive]
-        missing = [run for run in waiting if run not in going]
+        queued = [run for run in waiting if ids.get(run.name) in alive]
+        missing = [run for run in waiting if run not in queued]
         if missing:
-            ids |= _send(missing, step, options)
+            ids |= _submit(missing, step, options)
             with atomic(record) as file:
                 json.dump(ids, file, indent=1)
-    for runs, said in ((going, "are with Slurm already"), (missing, "sent to Slurm")):
+    for runs, what in ((queued, "are with Slurm already"), (missing, "submitted to Slurm")):
         if runs:
-            print(f"  {len(runs)} jobs {said}, as {_arrays(ids[run.name] for run in runs)}")
+            print(f"  {len(runs)} jobs {what}, as {_arrays(ids[run.name] for run in runs)}")
 
 
 def _arrays(ids: Iterable[str]) -> str:
     return " ".join(dict.fromkeys(one.split("_")[0] for one in ids))
 
 
-def _send(runs: list[JobProcess], step: str, options: Options) -> dict[str, str]:
-    """Send jobs as one array; return their ids by their names."""
-    executor = submitit.AutoExecutor(
-        options.experiment_folder / "slurm", cluster="slurm", slurm_max_num_timeout=RESTARTS
-    )
-    name = cluster.job_name(options.experiment_folder, step)
-    executor.update_parameters(**cluster.submit_parameters(options.values, options.processes, options.jobs, name, step))
-    nodes, processes, _ = cluster.nodes_and_gpus(options.values, options.processes) if step == "train" else (1, 1, 0)
+def _submit(runs: list[JobProcess], step: str, options: Options) -> dict[str, str]:
+    """Submit jobs as one array; return their ids by their names."""
+    folder, processes = options.experiment_folder, options.processes
+    executor = submitit.AutoExecutor(folder / "slurm", cluster="slurm", slurm_max_num_timeout=RESTARTS)
+    name = cluster.job_name(folder, step)
+    executor.update_parameters(**cluster.submit_parameters(options.values, processes, options.jobs, name, step))
+    nodes, processes, _ = cluster.nodes_and_gpus(options.values, processes) if step == "train" else (1, 1, 0)
     tasks = [
-        Task(*(run.name, run.command, run.log), options.force, file_version(_yaml(run.log)), *(nodes, processes))
+        SlurmTask(*(run.name, run.command, run.log), options.force, file_version(_yaml(run.log)), *(nodes, processes))
         for run in runs
     ]
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # submitit shows what it raises as well
             jobs = executor.submit_array(tasks)
     except FailedJobError as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"Slurm refuses the jobs: {told}", "mend the block slurm of the YAML") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"Slurm refuses the jobs: {reason}", "correct the block slurm of the YAML") from None
     return {run.name: job.job_id for run, job in zip(runs, jobs, strict=True)}
 
 
-def _wait(left: dict[str, JobProcess], step: str, options: Options, asked: signals.DeferredSignal) -> list[JobProcess]:
+def _wait(left: dict[str, JobProcess], step: str, options: Options, ending: signals.DeferredSignal) -> list[JobProcess]:
     """Wait until the jobs of `left` have ended and are taken out, or a signal comes; return those that failed."""
     ids = submitted_ids(options.experiment_folder, step)
     states: dict[str, str] = {}
     failed: list[JobProcess] = []
     with tqdm(total=len(left), unit="job", disable=not sys.stderr.isatty()) as bar:
-        while left and not asked.number:
-            known = queue_entries(cluster.job_name(options.experiment_folder, step))
+        while left and not ending.number:
+            known = queue_entries(options.experiment_folder, step)
             for run in list(left.values()) if known is not None else ():
                 entry = known.get(ids[run.name])
-                said = ""
+                message = ""
                 if entry is None or entry.state in ENDED:
                     del left[run.name]
-                    said = "done" if _is_done(run, entry, step, options) else _failure(run, ids[run.name], entry)
-                    failed += [run] if said != "done" else []
+                    message = "done" if _is_done(run, entry, step, options) else _failure(run, ids[run.name], entry)
+                    failed += [run] if message != "done" else []
                     bar.update()
                 elif entry.state == "RUNNING" != states.get(run.name):
-                    said = f"running on {entry.nodes}"
+                    message = f"running on {entry.nodes}"
                 elif entry.state == "PENDING" != states.get(run.name, "PENDING"):
-                    said = "requeued"
+                    message = "requeued"
                 states[run.name] = entry.state if entry else ""
-                if said:
-                    bar.write(f"  {run.name} (job {ids[run.name]}): {said}", file=sys.stdout)
+                if message:
+                    bar.write(f"  {run.name} (job {ids[run.name]}): {message}", file=sys.stdout)
             until = time.monotonic() + POLL
-            while left and not asked.number and time.monotonic() < until:
+            while left and not ending.number and time.monotonic() < until:
                 time.sleep(0.1)
     return failed
 
 
 def _is_done(run: JobProcess, entry: Entry | None, step: str, options: Options) -> bool:
-    """Whether a job that has ended did what it was for: Slurm's word, or where it has none any more, the marker."""
+    """Whether a job that has ended is done: by Slurm's state or, where Slurm has forgotten it, by the marker."""
     if (folder := run.log.parent).is_dir():
         folder.chmod(folder.stat().st_mode)  # lets NFS see what a node has written there
     if entry is not None:
@@ -268,14 +258,12 @@ def _is_done(run: JobProcess, entry: Entry | None, step: str, options: Options) 
 
 
 def _failure(run: JobProcess, job_id: str, entry: Entry | None) -> str:
-    """Say how a job failed; where its log does not tell, because Slurm ended the job, add it there."""
+    """Say how a job failed; where its log does not, because Slurm ended the job, add it there."""
     state = entry.state.replace("_", " ").lower() if entry else "gone from the queue"
-    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines() if run.log.exists() else []
-    if (entry is None or entry.state == "FAILED") and lines and lines[-1].startswith("# Ended (code"):
-        state = lines[-1].partition("(")[2].partition(")")[0]
+    log = JobLog(run.log)
+    if (entry is None or entry.state == "FAILED") and (start := log.last_start()) and start.code is not None:
+        state = f"code {start.code}"
     else:
-        run.log.parent.mkdir(parents=True, exist_ok=True)
-        with open(run.log, "a", encoding="utf-8") as log:
-            errors = run.log.parents[2] / "slurm" / f"{job_id}_0_log.err"
-            log.write(f"error: Slurm ended job {job_id}: {state}; its own output is in {errors}\n")
+        errors = run.log.parents[2] / "slurm" / f"{job_id}_0_log.err"
+        log.add_error(f"Slurm ended job {job_id}: {state}; its own output is in {errors}")
     return f"FAILED ({state}), see {run.log}"

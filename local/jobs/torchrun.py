@@ -2,8 +2,8 @@
 
     python -m local.jobs.torchrun TORCHRUN'S OPTIONS -m local.train ...
 
-is torchrun, but for its end: it ends with the process that started it, and with the exit code of the
-process that failed first, which has said why. Without torch until it runs.
+is torchrun, except that it ends with the process that started it, and with the exit code of the process
+that failed first, which has said why. It loads torch only when it runs.
 """
 
 from __future__ import annotations
@@ -16,18 +16,16 @@ from local.core.errors import as_command
 
 
 def torchrun_command(processes: int, nodes: int = 1, node: int = 0, rendezvous: str = "") -> list[str]:
-    """The words that start a module with so many processes on each of so many machines, in place of the interpreter.
+    """The words that start a module in place of the interpreter alone: some processes on each of some machines.
 
     Parameters
     ----------
-    processes
-        On each machine: one for each GPU, or with gloo, on processors, any number.
-    nodes
-        Machines.
+    processes, nodes
+        Processes on each machine, one for each GPU or any number on a CPU; machines.
     node
-        Which of them this one is: the first has the job's first process, which logs.
+        This machine's number: the first has the job's first process, which logs.
     rendezvous
-        `host:port` of the first, where there are several.
+        `host:port` of the first machine, where there are several.
     """
     if processes * nodes == 1:
         return [sys.executable]

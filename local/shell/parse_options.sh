@@ -1,10 +1,11 @@
 # shellcheck shell=bash
 # parse_options "$@" checks the form of run.sh's options before anything is set up, and sets
-#   stage, stop_stage   the stages asked for
+#   stage, stop_stage   the first and the last stage
 #   status              true if only the state of the jobs is asked for
 #   options             the other options, and the overrides after --, as every stage takes them
-# Relative paths count from where the user stands, $caller. What the options mean is checked by
-# local/experiment/options.py, by whichever stage runs first.
+# The options are those in the help of run.sh, with the placeholders of their values: a relative PATH or FILE
+# counts from the user's current folder, $caller, and a FILE must exist. What options mean is checked by
+# local/experiment/options.py, in whichever stage runs first.
 
 # shellcheck disable=SC2034 # used by run.sh
 stage=0 stop_stage="" status=false options=()
@@ -54,29 +55,27 @@ parse_options() {
   done
   [[ -z $data || -e $data || $corpus == mini ]] ||
     usage_error "--data $data: there is no such file or folder" "give the path of the corpus"
-  : "${stop_stage:=$((stage > 5 ? stage : 5))}" # the export, stage 6, has to be asked for
+  : "${stop_stage:=$((stage > 5 ? stage : 5))}" # the export, stage 6, is made on request only
   ((stop_stage >= stage)) || usage_error "--stop-stage $stop_stage comes before --stage $stage" "give --stop-stage $stage or more"
 }
 
 take_option() { # name, value
+  local kind="" value=$2
+  [[ ! $1 =~ ^[a-z-]+$ ]] || kind=$(sed -n "s/^#   --$1 \([^ ]\{1,\}\).*/\1/p" run.sh)
+  case $kind in
+    "") usage_error "unknown option '--$1'" "./run.sh --help" ;;
+    PATH | FILE)
+      [[ $value == /* ]] || value=${caller:?}/$value
+      [[ $kind == PATH || -f $value ]] || usage_error "--$1 $2: there is no such file" "./run.sh --help"
+      ;;
+  esac
   case $1 in
     stage | stop-stage)
       [[ $2 =~ ^[0-6]$ ]] || usage_error "--$1 '$2' is not a stage" "take 0 to 6"
       printf -v "${1/-/_}" %d "$2"
+      return
       ;;
-    data | hparams)
-      local path=$2
-      [[ $path == /* ]] || path=${caller:?}/$path
-      # The mini corpus is made where --data says; everything else must be there already.
-      [[ $1 == data || -f $path ]] || usage_error "--$1 $2: there is no such file" "./run.sh --help"
-      [[ $1 == data ]] && data=$path
-      options+=("--$1" "$path")
-      ;;
-    corpus)
-      corpus=$2
-      options+=("--$1" "$2")
-      ;;
-    partial | protocol | valid | hold-text | folds | seeds | name | jobs | processes | backend | force) options+=("--$1" "$2") ;;
-    *) usage_error "unknown option '--$1'" "./run.sh --help" ;;
+    corpus | data) printf -v "$1" %s "$value" ;;
   esac
+  options+=("--$1" "$value")
 }

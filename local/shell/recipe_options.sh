@@ -3,7 +3,7 @@
 # the user's win: of a repeated one, run.sh takes the last.
 
 unset CDPATH # with it, cd prints where it went
-house=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+house=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 folders=()     # those that the recipe wants, whole paths
 options=()     # of run.sh, the user's
 overrides=()   # of the YAML, the user's
@@ -46,9 +46,9 @@ last_of() { # an option of run.sh, its value where it is not given, words
   echo "$value"
 }
 
-# Runs the stages from where the user stands, so that relative paths are the user's; a failure ends the
+# Runs the stages in the current folder of the user, so that relative paths are the user's; a failure ends the
 # recipe. The name is the recipe's last word: a user's --name has gone into it. With --backend slurm all
-# experiments stand in the queue at once; the folds, which they share, are made by one at a time.
+# experiments are in the queue at once; the folds, which they share, are made by one at a time.
 experiment() { # name, options of run.sh, --, overrides of the YAML
   local name=$1 words=() protocol from to
   shift

@@ -22,7 +22,7 @@ from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, Checkpoint, Ch
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 from local.core.errors import UserError
-from local.core.files import FULL, atomic, disk_full, flush_file, flush_folder
+from local.core.files import FULL, atomic, disk_full, flush_file
 
 logger = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ def _seal(checkpoint: Checkpoint) -> None:
     meta = checkpoint.meta | {"files": files}
     with atomic(checkpoint.path / METAFNAME) as file:
         file.write(yaml.safe_dump(meta | {"checksum": _checksum_of(meta)}))
-    flush_folder(checkpoint.path.parent)
+    flush_file(checkpoint.path.parent)
 
 
 def _delete(checkpoint: Checkpoint) -> None:

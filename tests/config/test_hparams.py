@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from paths import REPOSITORY
 
-from local.config.hparams import build, differences, parse_overrides, read_values, resolve
+from local.config.hparams import RUNNING, build, compared_values, parse_overrides, read_values, resolve
 from local.core.errors import UserError
 
 YAML = """\
@@ -33,7 +33,8 @@ ODD = [
     "03", "1e5", "0x10", "12:30", "2024-01-01", "true", "no", "null", "~", "'", '"', "#", "#x", "[1", "{}", "*x", "&x",
     "%", "@x", "a: b", "- a", "a b ", "<lr>", "/ż ó/;$(touch x)", "a\\nb",
 ]  # fmt: skip
-KNOWN = "epochs lr head_lr warm freeze pooling device encoder num_workers"
+KNOWN = "epochs lr head_lr warm freeze pooling device encoder num_workers "  # and those of running.yaml besides
+KNOWN += "precision eval_precision eval_batch_seconds ckpt_interval_minutes keep_last tensorboard slurm"
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_scalars_resolve_references_and_build_nothing(file):
     assert values["encoder"] == {"layers": 2, "sizes": [1, 2]} and values["device"] is None
     assert "counts" not in values
     file.write_text("a: 1\nb: !new:no.such.module\nc: !apply:os.abort\nd: !name:x.y\n    e: 1\n")
-    assert read_values(file) == {"a": 1}
+    assert read_values(file) == {"a": 1} | read_values(RUNNING)
 
 
 def test_a_resolved_yaml_loads_by_itself(file):
@@ -168,19 +169,40 @@ def test_an_absent_yaml_and_a_folder(tmp_path):
         read_values(tmp_path)
 
 
-def test_differences_name_what_differs_and_leave_out_how_it_runs(file):
-    old = resolve(file, {})
-    assert differences(old, old) == []
-    assert differences(old, resolve(file, {"device": "cpu", "num_workers": 3})) == []
-    assert differences(old, resolve(file, {"lr": 0.25})) == ["lr: 0.5 -> 0.25", "head_lr: 0.5 -> 0.25"]
-    assert differences(old, resolve(file, {"encoder": "folder"})) == [
-        "encoder: {'layers': 2, 'sizes': [1, 2]} -> folder"
-    ]
-    assert differences(old, old + "alpha: 0.1\n") == ["alpha: None -> 0.1"]
-    assert differences("# a comment\n" + old.replace("0.5", "5e-1"), old) == []
+def test_values_are_compared_but_for_how_it_runs(file):
+    old = compared_values(resolve(file, {}))
+    assert compared_values(resolve(file, {"device": "cpu", "num_workers": 3, "slurm": {"mem_gb": 1}})) == old
+    assert compared_values(resolve(file, {"lr": 0.25})) == old | {"lr": 0.25, "head_lr": 0.25}
+    assert compared_values(resolve(file, {"encoder": "folder"})) == old | {"encoder": "folder"}
+    assert compared_values("# a comment\n" + resolve(file, {}).replace("0.5", "5e-1")) == old
+    assert compared_values(resolve(file, {}) + "alpha: 0.1\n") == old | {"alpha": 0.1}
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "hparams").glob("*.yaml")), ids=lambda path: path.name)
+def test_running_yaml_completes_a_yaml_by_what_it_lacks(file):
+    defaults = read_values(RUNNING)
+    assert read_values(file, {"slurm": {"partition": "gpu"}}) | {"slurm": 0} == {
+        **defaults, **read_values(file), "slurm": 0
+    }  # fmt: skip
+    assert read_values(file, {"slurm": {"partition": "gpu"}})["slurm"] == defaults["slurm"] | {"partition": "gpu"}
+    file.write_text(YAML + "keep_last: 9\nslurm: {mem_gb: 7, cpus_per_task: null}\nseen: !ref <precision>\n")
+    values = read_values(file)
+    assert (values["keep_last"], values["seen"]) == (9, "auto")
+    assert values["slurm"] == defaults["slurm"] | {"mem_gb": 7, "cpus_per_task": None}
+    file.write_text(YAML + "slurm: null\n")
+    assert read_values(file)["slurm"] is None
+    file.write_text(resolve(file, {}))
+    assert resolve(file, {}) == file.read_text()  # complete, it stays what it is
+
+
+def test_a_required_key_is_missed_by_name(file):
+    with pytest.raises(UserError, match="lacks the keys alpha warmup"):
+        parse_overrides([], file, ("alpha", "lr", "warmup", "keep_last"))
+
+
+SYSTEMS = sorted({*(REPOSITORY / "hparams").glob("*.yaml")} - {REPOSITORY / "hparams" / RUNNING.name})
+
+
+@pytest.mark.parametrize("path", SYSTEMS, ids=lambda path: path.name)
 def test_every_yaml_of_the_repository_takes_every_override(path):
     values = read_values(path)
     assert {"seed", "n_labels", "n_tokens", "token_type", "vocab_size", "epochs", "alpha", "device"} <= set(values)

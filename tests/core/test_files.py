@@ -15,7 +15,7 @@ import unshared
 
 from local.core.errors import UserError, as_command
 from local.core.files import atomic, digest
-from local.core.once import make_once, standing
+from local.core.markers import make_once, shared_file
 
 
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
@@ -162,7 +162,7 @@ def make_in_vain(folder: Path) -> None:
         make_once(folder / "more.i16", "a", 700_000, make)
     assert error.value.what == told(folder / "more.i16", "700,000", f"{75 * PAGE:,}")
     assert {each.name for each in folder.iterdir()} == {"audio.i16", "audio.json", "ballast"}
-    assert standing(path, "a") == {"n": 1} and standing(folder / "more.i16", "a") is None
+    assert shared_file(path, "a").facts() == {"n": 1} and shared_file(folder / "more.i16", "a").facts() is None
     content = b"y" * 800_000
     with pytest.raises(UserError):
         make_once(path, "b", 0, make)  # of something else: the old one is worth nothing

@@ -25,7 +25,7 @@ from local.core.errors import UserError
 QUICK = {"STALE": 2.0, "ENDING": 0.3, "POLL": 0.02}  # seconds; as long as a test may wait
 
 HOLD = """
-with lock.alone(path, "holds"):
+with lock.locked(path, "holds"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -36,7 +36,7 @@ COUNT = """
 rounds, die, after = int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "after"
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
 for round in range(rounds):
-    with lock.alone(path, "counts"):
+    with lock.locked(path, "counts"):
         counter = os.open(path.with_name("counter"), os.O_RDWR)
         count = int(os.pread(counter, 8, 0))
         time.sleep(0.002)
@@ -92,6 +92,12 @@ def path(tmp_path, monkeypatch) -> Path:
     return tmp_path / "folder" / ".lock"  # the folder is made
 
 
+def assert_free(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken at once: far sooner than a holder is waited for that may be about to end."""
+    monkeypatch.setattr(lock, "ENDING", 600.0)
+    assert seconds_to_take(path) < 300
+
+
 def seconds_to_take(path: Path) -> float:
     began = time.monotonic()
     with lock.locked_or_refused(path, "works"):
@@ -122,7 +128,7 @@ def test_a_second_process_waits_and_says_for_whom(path):
     code = """
 import logging
 logging.basicConfig(level="INFO", format="%(message)s")
-with lock.alone(path, "makes x"):
+with lock.locked(path, "makes x"):
     print("in", flush=True)
 """
     with held(path) as process, start(code, path) as second:
@@ -145,7 +151,7 @@ def test_a_second_process_is_refused_by_name(path):
 def test_one_that_is_about_to_end_is_waited_for(path):
     with (
         held(path, ENDING=20) as process,
-        start("with lock.alone_or_refused(path, ''): pass", path, ENDING=20) as second,
+        start("with lock.locked_or_refused(path, ''): pass", path, ENDING=20) as second,
     ):
         time.sleep(0.5)
         process.stdin.close()
@@ -155,12 +161,12 @@ def test_one_that_is_about_to_end_is_waited_for(path):
 # Holders that are gone
 
 
-def test_a_killed_holder_frees_it_at_once(path):
+def test_a_killed_holder_frees_it_at_once(path, monkeypatch):
     with held(path) as process:
         process.kill()
         process.wait()
         assert path.exists() and lock.holder(path) is None
-        assert seconds_to_take(path) < QUICK["ENDING"]
+        assert_free(path, monkeypatch)
     assert list(path.parent.iterdir()) == []
 
 
@@ -172,12 +178,12 @@ def test_a_killed_holder_that_nobody_waited_for_frees_it(path):
         assert seconds_to_take(path) > QUICK["ENDING"]
 
 
-def test_a_process_that_has_the_number_of_the_holder_does_not_hold_it(path):
+def test_a_process_that_has_the_number_of_the_holder_does_not_hold_it(path, monkeypatch):
     with held(path):
         start_time = int(re.search(r"(?m)^start=(\d+)$", path.read_text())[1])
         rewrite(path, start=start_time - 1)
         assert lock.holder(path) is None
-        assert seconds_to_take(path) < QUICK["ENDING"]
+        assert_free(path, monkeypatch)
 
 
 def test_a_holder_on_another_host_is_known_by_its_heartbeat(path):
@@ -216,7 +222,7 @@ def test_a_holder_that_writes_its_name_late_is_named_still(path):
         record = path.read_bytes()
     with open(path, "wb", buffering=0) as file:
         os.utime(path, (0, 0))
-        lock._give_up_empty(path)
+        lock._damage_if_empty(path)
         assert path.read_bytes() == b"\n"
         file.write(record)
     assert lock.holder(path) == (os.getpid(), platform.node())
@@ -227,17 +233,17 @@ def test_a_holder_that_writes_its_name_late_is_named_still(path):
 def test_a_holder_that_has_lost_its_lock_ends(path):
     with held(path) as process:
         path.unlink()
-        assert process.wait(timeout=10) == 1
+        assert process.wait() == 1
         assert process.stderr.read() == f"error: the lock {path} was lost (marker-missing): ending\n"
 
 
 def refused_in_a_container(folder: Path) -> None:
-    vars(lock).update(QUICK)
-    with held(folder / ".lock") as process:
+    vars(lock).update(QUICK | {"STALE": 600.0})
+    with held(folder / ".lock", STALE=600) as process:
         assert process.pid < 100
         began = time.monotonic()
         assert_refused(folder / ".lock", process, platform.node())
-        assert time.monotonic() - began < QUICK["STALE"]  # it is seen to run, and not judged by its heartbeat
+        assert time.monotonic() - began < 300  # it is seen to run, and not judged by its heartbeat
     assert lock.holder(folder / ".lock") is None
 
 

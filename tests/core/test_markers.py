@@ -75,7 +75,7 @@ def test_other_inputs_are_refused_by_name(made, inputs, named, not_named):
     assert not marker.is_done("stage 1", redo=True)
 
 
-def test_absent_and_damaged_markers_are_told_apart(made):
+def test_a_missing_marker_and_a_damaged_one_are_refused_differently(made):
     with pytest.raises(UserError, match=r"absent\.json is missing"):
         markers.read(made.with_name("absent.json"))
     made.write_text(made.read_text()[:-9])

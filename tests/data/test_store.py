@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from local.audio.recordings import load_wav
 from local.core.errors import UserError
 from local.core.lock import locked
-from local.core.once import make_once
+from local.core.markers import make_once
 from local.corpora import manifest
 from local.data import store
 from local.data.store import AudioStore

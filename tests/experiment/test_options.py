@@ -6,6 +6,7 @@ What run.sh refuses is tested with a copy of the pipeline, whose files are liste
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from paths import REPOSITORY
 
 from local.core.errors import UserError
-from local.experiment.options import check, parse
+from local.experiment.options import OPTIONS, check, parse
 from local.folds import make_folds
 from local.prepare import prepare
 from local.score import score
@@ -94,6 +95,7 @@ def test_every_option_is_handed_on(checkout):
         "partial": "true",
         "protocol": "session",
         "valid": "none",
+        "hold-text": "true",
         "folds": "01F 01M",
         "seeds": "1 2",
         "name": "n",
@@ -126,6 +128,9 @@ def test_relative_paths_count_from_the_caller(checkout, tmp_path):
     ("words", "said"),
     [
         (["--sage", "1"], "unknown option '--sage'"),
+        (["--status=true"], "unknown option '--status'"),
+        (["--./*", "1"], "unknown option '--./*'"),
+        (["--.*=1"], "unknown option '--.*'"),
         (["--stages=1"], "unknown option '--stages'"),
         (["--alpha", "0.1"], "unknown option '--alpha'"),
         (["--=1"], "unknown option '--'"),
@@ -167,6 +172,11 @@ def test_help(checkout, words):
     assert all(f"--{name} " in ended.stdout for name in [*names.split(), "help"])
     assert "#" not in ended.stdout and "set -euo" not in ended.stdout
     assert listing(checkout) == before
+
+
+def test_the_options_of_the_help_are_those_of_the_stages():
+    names = re.findall(r"(?m)^#   (--[a-z-]+)", (REPOSITORY / "run.sh").read_text())
+    assert sorted(names) == sorted([*OPTIONS, "--stage", "--stop-stage", "--status", "--help"])
 
 
 # ---------------------------------------------------------------- the whole of run.sh

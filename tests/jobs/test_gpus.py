@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from nvidia_smi import StandIn
 
-from local.jobs.gpus import Memory, gpus, memory
-from local.jobs.places import GpuSlots
+from local.jobs.gpus import GpuSlots, Memory, gpus, memory
 
 
 # Answers each field of a query from state.json, less or more what the files held/<uuid>/<pid> say that processes hold
@@ -124,12 +123,12 @@ def test_where_no_gpu_is_shared_nothing_is_asked(smi, names, count):
     assert len(taken) == count and sorted(taken) == (list(range(count)) if names else [0] * count)
     places.leave(taken[0], 100, False)
     assert places.choose(set()) == taken[0]
-    assert not smi.asked() and not places.untold
+    assert not smi.asked() and not places.unknown
 
 
 def test_what_was_told_and_is_not_now_is_as_it_was(smi, monkeypatch):
     """A driver that hangs for once lets nobody in beyond what it told before, and shuts nobody out."""
-    monkeypatch.setattr("local.jobs.places.LOOK", 0)
+    monkeypatch.setattr("local.jobs.gpus.LOOK", 0)
     smi.add(A, 1000)
     places = GpuSlots(["0"], 5)
     (held := smi.folder / "held" / A).mkdir(parents=True)
@@ -150,7 +149,7 @@ def test_what_was_told_and_is_not_now_is_as_it_was(smi, monkeypatch):
 
 
 def test_where_pids_are_shown_another_users_growth_is_nobodys_need(smi, monkeypatch):
-    monkeypatch.setattr("local.jobs.places.LOOK", 0)
+    monkeypatch.setattr("local.jobs.gpus.LOOK", 0)
     smi.add(A, 10_000, 1_000)
     places = GpuSlots(["0"], 5)
     (held := smi.folder / "held" / A).mkdir(parents=True)
@@ -166,7 +165,7 @@ def test_where_pids_are_shown_another_users_growth_is_nobodys_need(smi, monkeypa
 
 
 def test_where_they_are_not_it_is_shared_out(smi, monkeypatch):
-    monkeypatch.setattr("local.jobs.places.LOOK", 0)
+    monkeypatch.setattr("local.jobs.gpus.LOOK", 0)
     smi.add(A, 10_000, 1_000)
     smi.write(shows_pids=False)
     places = GpuSlots(["0"], 5)

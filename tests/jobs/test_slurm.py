@@ -73,6 +73,7 @@ class Jobs:
     def __init__(self, workplace: Path) -> None:
         self.experiment = Path("results/mini/speaker/n")
         self.runs = []
+        self.launch: Future[list[JobProcess]] | None = None
         program = workplace / "program.py"
         program.write_text(PROGRAM)
         for fold in "ABCD":
@@ -95,11 +96,14 @@ class Jobs:
         return "".join(fold * len(file.read_text().splitlines()) for fold, file in files.items() if file.exists())
 
     def until(self, condition: Callable[[], bool]) -> None:
-        for _ in range(600):
-            if condition():
-                return
+        """Wait until something is so, as long as somebody waits for the jobs or one of them is with Slurm."""
+        while not condition():
+            queue = slurm.queue_entries(self.experiment, "train") or {}
+            going = not slurm.submitted_ids(self.experiment, "train")  # before the first is submitted
+            going |= self.launch is not None and not self.launch.done()
+            going |= any(entry.state not in slurm.ENDED for entry in queue.values())
+            assert going or condition(), f"it never came: started {self.starts()}, {queue}"
             time.sleep(0.1)
-        raise AssertionError(f"it never came: started {self.starts()}, {slurm.queue_entries('train_n')}")
 
     def codes(self, fold: str) -> list[str]:
         """The codes with which it has ended, from its log."""
@@ -121,9 +125,9 @@ class Jobs:
         runs = [run for run in self.runs if run.name[-1] in folds]
         with ThreadPoolExecutor() as pool, pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                signals, "deferred", lambda: contextlib.nullcontext(signals.DeferredSignal())
+                signals, "defer", lambda: contextlib.nullcontext(signals.DeferredSignal())
             )  # for the main thread
-            failed = pool.submit(slurm.run_all, runs, "train", self.options(*words))
+            self.launch = failed = pool.submit(slurm.run_all, runs, "train", self.options(*words))
             try:
                 yield failed
             finally:
@@ -142,7 +146,7 @@ def test_an_array_of_four_of_which_one_fails(jobs, capsys):
     said = capsys.readouterr().out
     array = jobs.id("A").removesuffix("_0")
     assert [jobs.id(fold) for fold in "ABCD"] == [f"{array}_{index}" for index in range(4)]
-    assert f"  4 jobs sent to Slurm, as {array}\n" in said
+    assert f"  4 jobs submitted to Slurm, as {array}\n" in said
     assert f"  seed1/B (job {array}_1): done\n" in said
     assert f"  seed1/C (job {array}_2): FAILED (code 3), see {failed[0].log}\n" in said
     assert "error: it was told so" in failure_report(failed[0], "train")
@@ -183,13 +187,13 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_command_comes_back_to_them(jobs, ca
         jobs.until(lambda: jobs.starts() == "A")
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(SystemExit) as left:
         slurm.run_all(jobs.runs[:3], "train", jobs.options("--jobs", "1"))
     assert left.value.code == 130
     array = jobs.id("A").removesuffix("_0")
     told = capsys.readouterr().err
-    assert "the jobs go on without this command: seed1/A seed1/B seed1/C\n" in told
+    assert "the jobs continue without this command: seed1/A seed1/B seed1/C\n" in told
     assert "  ./run.sh --status --name n " in told and f"  scancel {array} " in told
     # --jobs 1: one at a time.
     assert [jobs.states()[fold][0] for fold in "ABCD"] == ["running", "queued", "queued", "waiting"]
@@ -199,7 +203,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_command_comes_back_to_them(jobs, ca
         jobs.until(lambda: jobs.starts() == "ABD")
     assert failed.result() == [] and jobs.starts() == "ABCD"
     said = capsys.readouterr().out
-    assert f"  2 jobs are with Slurm already, as {array}\n" in said and "  1 jobs sent to Slurm, as " in said
+    assert f"  2 jobs are with Slurm already, as {array}\n" in said and "  1 jobs submitted to Slurm, as " in said
 
 
 def test_a_cancelled_job_has_failed_whether_it_had_started_or_not(jobs, monkeypatch, capsys):
@@ -242,11 +246,11 @@ def test_a_job_that_is_to_begin_anew_does_so_once(tmp_path):
     yaml.write_text("of an earlier training")
     words = ["python", "-m", "local.train", "--force", "true", "--", "--lr", "1"]
     log = tmp_path / "train.log"
-    forced, plain = (slurm.Task("A", words, log, force, file_version(yaml), 1, 1) for force in (True, False))
-    assert forced._words() == plain._words() == words
+    forced, plain = (slurm.SlurmTask("A", words, log, force, file_version(yaml), 1, 1) for force in (True, False))
+    assert forced._command() == plain._command() == words
     yaml.unlink()
     yaml.write_text("of this one")
-    assert forced._words() == [*words[:5], "--force", "false", *words[5:]] and plain._words() == words
+    assert forced._command() == [*words[:5], "--force", "false", *words[5:]] and plain._command() == words
 
 
 # ---------------------------------------------------------------- real training

@@ -101,7 +101,8 @@ def running(cpus: int, names: tuple[str, ...] = ("localhost",), gpus: int = 0) -
         for command in commands:
             with open(folder / "daemons.log", "a") as log:
                 daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-            time.sleep(0.3)
+            while not (folder / "munge.socket").exists() and daemons[0].poll() is None:
+                time.sleep(0.02)  # the others need it
         _wait_until_idle(daemons, len(names), environment, folder)
         yield {name: environment[name] for name in ("SLURM_CONF", "PATH")}
     finally:
@@ -109,17 +110,15 @@ def running(cpus: int, names: tuple[str, ...] = ("localhost",), gpus: int = 0) -
             subprocess.run(["scancel", "--user", getpass.getuser()], env=environment, timeout=20)
         for daemon in reversed(daemons):
             daemon.terminate()
-            daemon.wait(20)
+            daemon.wait()
         shutil.rmtree(folder)
 
 
 def _wait_until_idle(daemons: list[subprocess.Popen], count: int, environment: dict[str, str], folder: Path) -> None:
-    told = ""
-    for _ in range(150):
-        if any(daemon.poll() is not None for daemon in daemons):
-            break
-        told = subprocess.run(["sinfo", "-h", "-N", "-o", "%T"], env=environment, capture_output=True, text=True).stdout
-        if told.split() == ["idle"] * count:
-            return
+    states: list[str] = []
+    while states != ["idle"] * count:
+        logs = (folder / "daemons.log").read_text()
+        assert all(daemon.poll() is None for daemon in daemons), f"the nodes never became idle: {states}\n{logs}"
+        answer = subprocess.run(["sinfo", "-h", "-N", "-o", "%T"], env=environment, capture_output=True, text=True)
+        states = answer.stdout.split()
         time.sleep(0.2)
-    raise AssertionError(f"the nodes never became idle: {told}\n{(folder / 'daemons.log').read_text()}")

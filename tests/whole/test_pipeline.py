@@ -145,5 +145,5 @@ def test_a_failed_job_stops_nobody_else(finished):
     assert done.returncode == 1
     assert "seed1/B: done" in done.stdout
     assert "seed1/A: FAILED" in done.stdout
-    assert "lr: 7" in done.stderr and "train.log" in done.stderr
+    assert "lr (7 -> " in done.stderr and "train.log" in done.stderr
     assert "Traceback" not in done.stderr

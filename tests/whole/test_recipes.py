@@ -10,7 +10,7 @@ from pathlib import Path
 import iemocap_tree
 import pandas as pd
 import pytest
-from paths import copy_project
+from paths import REPOSITORY, copy_project
 from written_experiments import table_of, write_experiment
 
 from local.corpora import manifest
@@ -35,7 +35,7 @@ def house(tmp_path, monkeypatch) -> Path:
     """
     place = tmp_path / "house"
     place.mkdir()
-    copy_project(place)
+    copy_project(place, "recipes")
     (place / "run.sh").write_text(RECORDER)
     (place / "calls").mkdir()
     for name in ("corpus", "encoder"):
@@ -59,15 +59,13 @@ def asked(house: Path) -> list[list[str]]:
 
 def understood(house: Path, monkeypatch) -> list[Options]:
     """What the real run.sh and its stages make of each call."""
+    shutil.copy(REPOSITORY / "run.sh", house)
     monkeypatch.chdir(house)
     script = 'caller=$PWD; . local/shell/parse_options.sh; parse_options "$@"; printf "%s\\n" "${options[@]}"'
+    commands = [["bash", "-euc", script, "bash", *words] for words in asked(house)]
     return [
-        parse(
-            subprocess.run(
-                ["bash", "-euc", script, "bash", *words], capture_output=True, text=True, check=True, cwd=house
-            ).stdout.splitlines()
-        )
-        for words in asked(house)
+        parse(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines())
+        for command in commands
     ]
 
 
@@ -239,7 +237,7 @@ def test_the_ablation_of_a_small_release(tmp_path):
 
     place = tmp_path / "house"
     place.mkdir()
-    copy_project(place)
+    copy_project(place, "recipes")
     release = iemocap_tree.small_release(tmp_path)
     tiny_models.save(tmp_path / "tiny", "wav2vec2-group")
     options = ["--partial", "true", "--valid", "none", "--folds", "03F 05M"]

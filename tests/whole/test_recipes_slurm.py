@@ -26,7 +26,7 @@ fi
 
 @pytest.fixture
 def recipe(tmp_path) -> Iterator[subprocess.Popen]:
-    copy_project(tmp_path)
+    copy_project(tmp_path, "recipes")
     (tmp_path / "run.sh").write_text(RECORDER)
     (tmp_path / "corpus").mkdir()
     command = ["recipes/ablation_alpha.sh", "corpus", "--backend=slurm", "--stop-stage", "3"]
@@ -34,17 +34,18 @@ def recipe(tmp_path) -> Iterator[subprocess.Popen]:
         yield going
 
 
-def calls(folder: Path, count: int) -> list[str]:
-    """What run.sh was asked, when it has been called so often."""
-    for _ in range(600):
+def calls(folder: Path, count: int, recipe: subprocess.Popen) -> list[str]:
+    """What run.sh was asked, when it has been called so often; the recipe goes on until then."""
+    while True:
+        ended = recipe.poll() is not None
         if (folder / "calls").exists() and len(lines := (folder / "calls").read_text().splitlines()) >= count:
             return lines
+        assert not ended, "too few calls"
         time.sleep(0.05)
-    raise AssertionError("too few calls")
 
 
 def test_a_recipe_has_all_its_experiments_in_the_queue_at_once(tmp_path, recipe):
-    asked = calls(tmp_path, 10)
+    asked = calls(tmp_path, 10, recipe)
     (tmp_path / "go").touch()
     assert recipe.wait() == 1  # that of alpha 0.01, after all have ended
     assert sum("--stop-stage 1 --" in call for call in asked) == 5
@@ -53,7 +54,7 @@ def test_a_recipe_has_all_its_experiments_in_the_queue_at_once(tmp_path, recipe)
 
 
 def test_a_recipe_that_is_interrupted_ends_its_calls(tmp_path, recipe):
-    calls(tmp_path, 10)
+    calls(tmp_path, 10, recipe)
     recipe.send_signal(signal.SIGINT)
     assert recipe.wait() == 130
-    assert calls(tmp_path, 15).count("ended") == 5
+    assert calls(tmp_path, 15, recipe).count("ended") == 5

@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ import tiny_models
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from markdown_it import MarkdownIt
-from paths import REPOSITORY
+from paths import REPOSITORY, copy_project
 
 from local import demo
 from local.config import hparams
@@ -337,13 +336,7 @@ def house(tmp_path_factory) -> Path:
     if not (REPOSITORY / ".venv" / "requirements.txt").exists():
         pytest.skip("path.sh has not made .venv yet")
     top = tmp_path_factory.mktemp("top")
-    place, data = top / NAME, top / f"data {NAME}"
-    place.mkdir()
-    for name in ("run.sh", "path.sh", "requirements.txt"):
-        shutil.copy(REPOSITORY / name, place)
-    for name in ("local", "hparams", "recipes"):
-        shutil.copytree(REPOSITORY / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (place / ".venv").symlink_to(REPOSITORY / ".venv")
+    place, data = copy_project(top / NAME, "recipes"), top / f"data {NAME}"
     (data / "wav").mkdir(parents=True)
     rows = []
     for number in range(8):

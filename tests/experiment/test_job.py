@@ -1,0 +1,124 @@
+"""How a run folder is begun, resumed, overwritten and refused; also one that the earlier version began."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from earlier_runs import to_earlier_form
+
+from local.config import hparams
+from local.core import markers
+from local.core.errors import UserError
+from local.experiment.job import Job, begun_inputs
+from local.experiment.options import parse
+from local.folds import make_folds
+from local.prepare import prepare
+
+
+@pytest.fixture
+def words(workplace, own_table) -> list[str]:
+    """Options after stages 0 and 1."""
+    words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--name", "n"]
+    prepare(parse(words))
+    make_folds(parse(words))
+    return words
+
+
+def job(words: list[str], *more: str) -> Job:
+    return Job(parse([*words, *more]), "1A", 1)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.fixture(params=["this version", "the earlier version"])
+def begun(request, words) -> Job:
+    """A job whose folder was begun."""
+    begun = job(words)
+    begun.begin()
+    if request.param == "the earlier version":
+        to_earlier_form(begun.folder)
+    return begun
+
+
+def test_a_run_folder_is_begun_with_its_inputs_and_the_plain_yaml(words):
+    new = job(words)
+    assert begun_inputs(new.folder) is None
+    new.begin()
+    assert contents(new.folder).keys() == {"begun.json", "hyperparams.yaml"}
+    assert (new.folder / "hyperparams.yaml").read_text() == new.yaml
+    inputs = markers.read(new.folder / "begun.json")["inputs"]
+    values = hparams.plain_values(new.yaml)
+    assert inputs == begun_inputs(new.folder) == {
+        **{name: inputs[name] for name in ("train.csv", "valid.csv", "tokenizer.model")},
+        **{key: value for key, value in values.items() if key not in hparams.RUNTIME},
+    }  # fmt: skip
+
+
+def test_with_the_same_inputs_it_is_resumed(begun, words):
+    old = begun_inputs(begun.folder)
+    (begun.folder / "epochs.csv").write_text("epoch\n1\n")
+    again = job(words, "--", "--device", "cpu")  # another device is not another experiment
+    again.begin()
+    assert (begun.folder / "epochs.csv").exists() and begun_inputs(begun.folder) == old
+    assert (begun.folder / "hyperparams.yaml").read_text() == again.yaml
+
+
+def test_other_values_are_refused_by_name(begun, words):
+    before = contents(begun.folder)
+    with pytest.raises(UserError, match=r"1A was begun with other inputs: lr \(0\.002 -> 0\.5\)") as refusal:
+        job(words, "--", "--lr", "0.5", "--head-lr", "0.002").begin()
+    assert "--name" in refusal.value.remedy and "--force true" in refusal.value.remedy
+    assert contents(begun.folder) == before
+
+
+@pytest.mark.parametrize("name", ["train.csv", "valid.csv", "tokenizer.model"])
+def test_other_manifests_are_refused_by_name(begun, words, name):
+    before = contents(begun.folder)
+    old = begun_inputs(begun.folder)[name]
+    if name == "valid.csv":
+        (begun.manifests / name).unlink()
+    elif name == "train.csv":
+        (begun.manifests / name).write_text((begun.manifests / name).read_text() + "\n")
+    else:
+        (begun.manifests / name).write_bytes((begun.manifests.with_name("2B") / name).read_bytes())
+    with pytest.raises(UserError, match=rf"begun with other inputs: {name} \({old} -> "):
+        job(words).begin()
+    assert contents(begun.folder) == before
+
+
+def test_by_force_it_is_overwritten(begun, words):
+    for name in ("epochs.csv", "train.json", "predictions.csv", "train.log"):
+        (begun.folder / name).touch()
+    (begun.folder / "save" / "CKPT").mkdir(parents=True)
+    forced = job(words, "--force", "true", "--", "--lr", "0.5")
+    forced.begin()
+    assert contents(begun.folder).keys() == {"begun.json", "hyperparams.yaml", "train.log"}
+    assert begun_inputs(begun.folder)["lr"] == 0.5
+
+
+def test_killed_between_its_two_files_it_is_begun_again(words):
+    new = job(words)
+    new.begin()
+    (new.folder / "hyperparams.yaml").unlink()
+    job(words).begin()
+    assert (new.folder / "hyperparams.yaml").read_text() == new.yaml
+
+
+def test_a_yaml_that_does_not_say_on_what_it_was_trained_is_refused(words):
+    new = job(words)
+    new.begin()
+    (new.folder / "begun.json").unlink()
+    with pytest.raises(UserError, match=r"other inputs: train\.csv \(None -> "):
+        new.begin()
+
+
+def test_a_damaged_begun_json_is_refused(words):
+    new = job(words)
+    new.begin()
+    (new.folder / "begun.json").write_text(json.dumps({"inputs": 1}))
+    with pytest.raises(UserError, match=r"begun\.json is damaged"):
+        new.begin()
