@@ -54,7 +54,7 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0) -> Iterator[IO]:
                 with contextlib.suppress(OSError):  # of what could not be flushed: it has been raised already
                     file.close()
         temporary.replace(path)
-        flush_folder(path.parent)
+        flush_file(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if getattr(error, "errno", None) in FULL:
@@ -74,13 +74,8 @@ def disk_full(path: Path, wanted: int, written: int = 0) -> UserError:
     )
 
 
-def flush_folder(folder: Path) -> None:
-    """Write to disk which names a folder holds: a renamed file has its new name after a power cut, too."""
-    flush_file(folder)
-
-
 def flush_file(path: Path) -> None:
-    """Write to disk what a file holds that was written by others."""
+    """Write a file to disk; of a folder the names in it, so that a renamed file has its new name after a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
