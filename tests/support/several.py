@@ -21,7 +21,7 @@ from local.data.dataset import loader
 from local.encoders import load_encoder
 from local.systems.mtl import MultiTaskSystem
 from local.training import distributed
-from local.training.checkpoints import WholeCheckpointer
+from local.training.checkpoints import RunCheckpointer
 
 
 def build(corpus: Corpus, folder: Path, *, alpha: float = 0.1, ends_at: int = 0, **settings) -> Recorder:
@@ -33,7 +33,7 @@ def build(corpus: Corpus, folder: Path, *, alpha: float = 0.1, ends_at: int = 0,
     who = distributed.rank(), distributed.world_size()
     # 16 utterances by 5: of the last update, a single one, one of two processes has nothing.
     sampler = UpdateSampler(training.durations, 5, Limits(2, 1e9, 1e9), VALUES["seed"], *who)
-    brain = Recorder(system, VALUES, folder, sampler, LABELS, corpus.tokenizer, WholeCheckpointer(folder / "save"))
+    brain = Recorder(system, VALUES, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
     brain.training = training
     if ends_at and who[0] == who[1] - 1:
         end_at(brain, ends_at)
@@ -56,7 +56,6 @@ def fit(brain: Recorder, corpus: Corpus) -> Recorder:
     """Train, each process validating its share."""
     valid = corpus.utterances(corpus.table[::3])
     batches = sorted_batches(valid.durations, Limits(2, 1e9, 1e9))[distributed.rank() :: distributed.world_size()]
-    brain.has_valid = True
     train_set = loader(brain.training, brain.train_sampler)
     brain.fit(brain.epoch_counter, train_set, loader(valid, batches), progressbar=False)
     return brain

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-MODULES = ("prepare", "folds", "store", "train", "decode", "score", "report.__main__")
+MODULES = ("prepare", "folds", "audio_store", "train", "decode", "score", "report")
 # Forked from a process that has imported everything, each of them starts at once.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["local.train", "local.decode", "local.score", "local.report"])

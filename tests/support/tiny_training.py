@@ -19,7 +19,7 @@ from local.encoders import load_encoder
 from local.systems.mtl import MultiTaskSystem
 from local.text import tokenizer
 from local.training.brain import EmotionBrain
-from local.training.checkpoints import WholeCheckpointer
+from local.training.checkpoints import RunCheckpointer
 
 LABELS = ["ang", "neu"]
 VALUES = {
@@ -144,13 +144,12 @@ def build(
     # As few micro-batches as their size and their seconds allow.
     limits = Limits(values["micro_batch_size"], values.pop("micro_batch_seconds", 1e9), 1e9)
     sampler = UpdateSampler(training.durations, values["batch_size"], limits, values["seed"])
-    brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, WholeCheckpointer(folder / "save"))
+    brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
     brain.training = training
     return brain
 
 
 def fit(brain: Recorder, valid: Utterances | None) -> Recorder:
-    brain.has_valid = valid is not None
     train_set = loader(brain.training, brain.train_sampler)
     valid_set = loader(valid, sorted_batches(valid.durations, Limits(4, 1e9, 1e9))) if valid else None
     brain.fit(brain.epoch_counter, train_set, valid_set, progressbar=False)

@@ -19,7 +19,7 @@ from tiny_training import Corpus, Interruption, Recorder, assert_same_runs, buil
 from local.core.errors import UserError
 from local.scoring import metrics
 from local.training.brain import EmotionBrain
-from local.training.checkpoints import KEPT, WholeCheckpointer, damage_of
+from local.training.checkpoints import KEPT, RunCheckpointer, damage_of
 
 FILES = ("system.ckpt", "optimizer.ckpt", "scheduler.ckpt", "brain.ckpt", "epoch_counter.ckpt", "CKPT.yaml")
 
@@ -42,7 +42,7 @@ def run(corpus: Corpus, folder: Path, interrupt: tuple | None = None, **values) 
 
 def folder_of(folder: Path, epoch: int) -> Path:
     """The checkpoint of an epoch's end."""
-    [found] = [each for each in WholeCheckpointer(folder / "save").list_checkpoints() if each.meta["epoch"] == epoch]
+    [found] = [each for each in RunCheckpointer(folder / "save").list_checkpoints() if each.meta["epoch"] == epoch]
     return found.path
 
 
@@ -171,7 +171,7 @@ def test_without_the_best_it_goes_on_from_where_it_was_not_there_yet(
         with contextlib.suppress(Interruption):
             fit(brain, corpus.utterances(corpus.table[::3]))
     assert_same_runs(brain, whole)
-    found = re.findall(r"resuming after epoch (\d)|is not used: the best checkpoint until then is gone", caplog.text)
+    found = re.findall(r"resuming after epoch (\d)|is not used: the best checkpoint until then is missing", caplog.text)
     unused = 3 - best  # of those that stood there, the latest is 3
     assert found == [""] * unused + [str(resumed)] * (resumed is not None) + ["2"] * (again is not None)
 
@@ -188,12 +188,12 @@ def test_the_chosen_one_is_refused_if_it_is_damaged(corpus, tmp_path, scored):
             rf"{re.escape(str(tmp_path / 'save'))}/CKPT\S+ is damaged: the checksum of {name} differs", error.value.what
         )
         assert error.value.remedy == (
-            f"remove {tmp_path / 'train.json'} and run stage 2: it goes on from the checkpoint before"
+            f"remove {tmp_path / 'train.json'} and run stage 2: it resumes from the checkpoint before"
         )
 
 
 def test_any_bit_of_what_a_checkpoint_says_counts(tmp_path):
-    checkpointer = WholeCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
+    checkpointer = RunCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
     checkpointer.save_and_keep({"epoch": 1, "ua": 0.5, "wer": 0.25}, last=1)
     [checkpoint] = checkpointer.list_checkpoints()
     path = checkpoint.path / "CKPT.yaml"
@@ -234,7 +234,7 @@ def save_in_vain(folder: Path) -> None:
         assert wanted < needed <= size and abs(free - share * size) < 5000, (needed, size, free, share * size)
         assert [path for path in (brain.folder / "save").iterdir()] == [first]
         [kept] = brain.checkpointer.list_checkpoints()
-        assert damage_of(kept) == ""
+        assert damage_of(kept.path) == ""
         (folder / "ballast").unlink()
     brain = fit(build(corpus, folder / "run", system_seed=99), corpus.utterances(corpus.table[::3]))
     assert_same_runs(brain, fit(build(corpus, folder / "whole"), corpus.utterances(corpus.table[::3])))
@@ -258,7 +258,7 @@ def best_of(scores: list[tuple[float, float | None]]) -> int:
 @given(scores=UAS, last=st.integers(1, 4))
 def test_wherever_the_latest_are_lost_the_one_before_has_its_best_beside_it(tmp_path_factory, scores, last):
     folder = tmp_path_factory.mktemp("kept")
-    checkpointer = WholeCheckpointer(folder, {"layer": torch.nn.Linear(1, 1)})
+    checkpointer = RunCheckpointer(folder, {"layer": torch.nn.Linear(1, 1)})
     for epoch, (ua, wer) in enumerate(scores, 1):
         checkpointer.save_and_keep({"epoch": epoch, "ua": ua, "wer": wer}, last=last)
         kept = {checkpoint.meta["epoch"]: checkpoint.path for checkpoint in checkpointer.list_checkpoints()}
@@ -274,7 +274,7 @@ def test_wherever_the_latest_are_lost_the_one_before_has_its_best_beside_it(tmp_
 
 
 def test_a_checkpoint_within_an_epoch_takes_the_place_of_its_like_and_never_of_an_end(tmp_path):
-    checkpointer = WholeCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
+    checkpointer = RunCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
 
     def kept() -> list[tuple[int, int | None]]:
         metas = [checkpoint.meta for checkpoint in checkpointer.list_checkpoints()]

@@ -104,7 +104,7 @@ def test_with_layers_dropped_at_random_the_processes_stay_the_same(dropped):
 def test_one_of_two_asked_to_end_they_end_together_and_go_on(place, tmp_path, dropped):
     ended = two(place, tmp_path, "layerdrop=0.5", "hidden_dropout=0.1", "ends_at=6")
     assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
-    assert "ended by signal 15 after update 2 of epoch 2" in ended.stderr and "Traceback" not in ended.stderr
+    assert "stopped by signal 15 after update 2 of epoch 2" in ended.stderr and "Traceback" not in ended.stderr
     again = two(place, tmp_path, "layerdrop=0.5", "hidden_dropout=0.1")
     assert again.returncode == 0 and "resuming after epoch 1 and update 2 of the next" in again.stderr
     one, other = (torch.load(folder / "rank0.pt")["weights"] for folder in (tmp_path, dropped))

@@ -235,7 +235,7 @@ def test_what_ends_run_sh_ends_its_jobs_and_the_same_command_goes_on(tmp_path, w
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), said
     assert wait_for(lambda: not processes_in(place)), processes_in(place)
     log = (run / "train.log").read_text()
-    assert "ended by signal 15 after" in log and "# Ended (code 143)" in log and "Traceback" not in log + said
+    assert "stopped by signal 15 after" in log and "# Ended (code 143)" in log and "Traceback" not in log + said
     if number != signal.SIGKILL:
         return  # what comes of a second start is the same for all
     again = subprocess.run(command, cwd=place, capture_output=True, text=True)
