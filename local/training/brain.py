@@ -250,7 +250,7 @@ class EmotionBrain(sb.Brain):
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Begin to count, in an epoch that was interrupted where it was."""
         torch.clear_autocast_cache()  # casts made in validation have no gradient
-        self.tally, self.rows = Tally(), []
+        self.tally, self.rows = Tally(self.device), []
         if stage != sb.Stage.TRAIN:
             return
         self.started_at = self.saved_at = time.monotonic()
@@ -262,8 +262,7 @@ class EmotionBrain(sb.Brain):
             self.started_at -= self.progress["seconds"]
             self.skipped.in_epoch = self.progress["figures"]["skipped"]
             if distributed.rank() == 0:  # the sums are those of all processes
-                sums = self.progress["figures"]["sums"]
-                self.tally = Tally(torch.tensor(sums, dtype=torch.float64, device=self.device))
+                self.tally = Tally(self.device, self.progress["figures"]["sums"])
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Gather the epoch's figures; end the epoch after its last stage."""
@@ -274,7 +273,7 @@ class EmotionBrain(sb.Brain):
             self.row |= {"skipped_updates": figures["skipped"]} | means(figures["sums"], "train")
         else:
             predictions = frame(distributed.gather_rows(self.rows), self.labels)
-            stats = means(self.tally.total(self.device), "valid")
+            stats = means(self.tally.total(), "valid")
             stats.pop("ctc_left_out", None)
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
             self._warn_of_blanks(predictions, epoch)
@@ -294,7 +293,7 @@ class EmotionBrain(sb.Brain):
         """Note how far the epoch has come, as JSON takes it; the processes sum up their figures."""
         self.skipped.check(self.optimizer_step)
         seconds = time.monotonic() - self.started_at
-        figures = {"skipped": self.skipped.in_epoch, "sums": self.tally.total(self.device)}
+        figures = {"skipped": self.skipped.in_epoch, "sums": self.tally.total()}
         self.progress = {"updates": self.update, "seconds": seconds, "figures": figures}
 
     def _save_within_epoch(self, signal: int) -> None:

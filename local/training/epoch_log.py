@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,39 +19,28 @@ from local.data.dataset import Batch
 from local.systems import Losses, Outputs
 from local.training import distributed
 
+MEANS = ("loss", "ce", "ctc", "wa")
 EPOCH_COLUMNS = (
-    "epoch",
-    "lr",
-    "train_loss",
-    "train_ce",
-    "train_ctc",
-    "train_wa",
-    "valid_loss",
-    "valid_ce",
-    "valid_ctc",
-    "valid_wa",
-    "valid_ua",
-    "valid_f1",
-    "valid_wer",
-    "valid_cer",
-    "ctc_left_out",
-    "skipped_updates",
-    "seconds",
+    *("epoch", "lr"),
+    *(f"train_{name}" for name in MEANS),
+    *(f"valid_{name}" for name in (*MEANS, "ua", "f1", "wer", "cer")),
+    *("ctc_left_out", "skipped_updates", "seconds"),
 )
-SUMS = 6  # of a tally: loss, CE, CTC and accuracy over utterances, the utterances, those that CTC left out
 
 
 class Tally:
-    """Sums of losses over utterances, kept on the device until they are asked for.
+    """Sums over utterances, kept on the device until they are asked for.
 
     Parameters
     ----------
+    device
+        Where the batches are.
     sums
-        [6] what was counted before; None: nothing.
+        [6] where to begin: `MEANS` times utterances, utterances, those that the CTC loss left out.
     """
 
-    def __init__(self, sums: Tensor | None = None) -> None:
-        self.sums = sums
+    def __init__(self, device: str | torch.device = "cpu", sums: Sequence[float] = (0.0,) * 6) -> None:
+        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)
 
     def add(self, losses: Losses, outputs: Outputs, batch: Batch, counts: Tensor | None = None) -> None:
         """Count a batch, unless `counts`, a scalar bool on the device, says that it does not."""
@@ -59,13 +49,11 @@ class Tally:
         means = torch.stack([total, losses.ce, losses.ctc, correct, torch.ones_like(total)]).double()
         left_out = losses.ctc_left_out.to(total.device, torch.float64, non_blocking=True)
         sums = torch.cat([means * len(batch), left_out[None]])
-        sums = sums if counts is None else torch.where(counts, sums, 0.0)
-        self.sums = sums if self.sums is None else self.sums + sums
+        self.sums = self.sums + (sums if counts is None else torch.where(counts, sums, 0.0))
 
-    def total(self, device: str | torch.device) -> list[float]:
+    def total(self) -> list[float]:
         """The sums over all processes."""
-        own = torch.zeros(SUMS, dtype=torch.float64, device=device) if self.sums is None else self.sums
-        return distributed.sum_over_processes(own).tolist()
+        return distributed.sum_over_processes(self.sums).tolist()
 
 
 def means(total: list[float], stage: str) -> dict[str, float]:
@@ -73,8 +61,8 @@ def means(total: list[float], stage: str) -> dict[str, float]:
     *sums, utterances, left_out = total
     if not utterances:
         return {}
-    names = (f"{stage}_loss", f"{stage}_ce", f"{stage}_ctc", f"{stage}_wa")
-    return {**{name: each / utterances for name, each in zip(names, sums, strict=True)}, "ctc_left_out": int(left_out)}
+    named = {f"{stage}_{name}": each / utterances for name, each in zip(MEANS, sums, strict=True)}
+    return named | {"ctc_left_out": int(left_out)}
 
 
 class EpochLog:
