@@ -119,9 +119,8 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
 
 def write_environment(job: Job, brain: EmotionBrain) -> None:
     """Write env.json."""
-    described = environment.describe(job, brain.device, brain.precision) | {"processes": distributed.world_size()}
     with atomic(job.folder / "env.json") as file:
-        json.dump(described, file, indent=1)
+        json.dump(environment.describe(job, brain.device, brain.precision), file, indent=1)
 
 
 def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:

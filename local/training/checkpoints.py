@@ -136,7 +136,7 @@ class RunCheckpointer(Checkpointer):
 
     def list_checkpoints(self) -> list[Checkpoint]:
         """As in the base class, without those whose CKPT.yaml is damaged."""
-        folders = [path.parent for path in self.checkpoints_dir.glob(f"{CKPT_PREFIX}*/{METAFNAME}")]
+        folders = (path.parent for path in self.checkpoints_dir.glob(f"{CKPT_PREFIX}*/{METAFNAME}"))
         metas = {folder: _read_meta(folder) for folder in folders}
         return [
             Checkpoint(folder, meta, {path.stem: path for path in folder.glob(f"*{PARAMFILE_EXT}")})

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from local.experiment.job import Job
+from local.training import distributed
 
 PACKAGES = ("torch", "torchaudio", "speechbrain", "transformers", "sentencepiece", "numpy", "pandas", "soundfile")
 
@@ -60,6 +61,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
             "name": options.name,
             "options": sys.argv[1:],
         },
+        "processes": distributed.world_size(),
     }
 
 

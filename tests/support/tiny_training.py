@@ -1,4 +1,4 @@
-"""A tiny wav2vec 2.0 to train on sixteen tones and noises, a Brain that notes what it does, and runs compared."""
+"""A tiny wav2vec 2.0 to train on sixteen tones and noises, a Brain that records its updates, comparison of runs."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Corpus:
 
 
 class Recorder(EmotionBrain):
-    """Notes what happens at each update, and ends the run where it is told to.
+    """Records each update, and ends the run at `interrupt`.
 
     For each update: `names` of the utterances in it, its loss, whether any weight `moved`, the `raw` gradient;
     for each step of the optimizer: the `clipped` gradient and the learning `rates`.
@@ -179,7 +179,7 @@ def assert_same(found, expected) -> None:
 
 
 def checkpoints(brain: EmotionBrain) -> list[dict]:
-    """What is known of the checkpoints that are kept, in the order of epochs, but for the time of day."""
+    """The meta data of the checkpoints that are kept, in the order of epochs, without the time of day."""
     metas = [checkpoint.meta for checkpoint in brain.checkpointer.list_checkpoints()]
     metas = [{key: value for key, value in meta.items() if key not in ("unixtime", "checksum")} for meta in metas]
     return sorted(metas, key=lambda meta: meta["epoch"])

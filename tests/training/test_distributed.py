@@ -115,7 +115,7 @@ def test_one_of_two_asked_to_end_they_end_together_and_resume(place, tmp_path, t
     pd.testing.assert_frame_equal(epochs(tmp_path / "random"), epochs(trained / "random"))
 
 
-def test_a_process_that_is_killed_takes_the_other_along(place, tmp_path):
+def test_a_killed_process_ends_the_other(place, tmp_path):
     program = tmp_path / "program.py"
     program.write_text("import os, time\nos.kill(os.getpid(), 9) if os.environ['RANK'] == '1' else time.sleep(99)\n")
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -145,7 +145,7 @@ def test_a_fold_trained_by_two_processes_decodes_and_scores(workplace, own_table
 
 
 @pytest.mark.slow
-def test_a_mistake_is_told_without_a_traceback(workplace, own_table, module):
+def test_an_error_is_reported_without_a_traceback(workplace, own_table, module):
     words = two_for_a_fold(own_table)
     assert module("prepare", *words).returncode == module("folds", *words).returncode == 0
     assert module("launch", "train", *words, "--", "--encoder", "not/there", HF_HUB_OFFLINE="1").returncode == 1

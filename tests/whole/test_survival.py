@@ -1,4 +1,4 @@
-"""Runs that are killed, ended or cut off at any moment, and started again: they end as if nothing had been."""
+"""Runs that are killed or asked to end at any moment, and started again: the results are the same."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def outcome(folder: Path) -> dict[str, bytes | str]:
 
 
 def assert_tidy(folder: Path) -> None:
-    """No row twice or missing, and nothing left behind by those that were killed."""
+    """No row twice or missing, no temporary file or lock left by a killed process."""
     for log in folder.glob("results/**/epochs.csv"):
         assert pd.read_csv(log)["epoch"].tolist() == [*range(1, VALUES["epochs"] + 1)]
     left = [path for path in folder.rglob("*") if path.name.endswith((".tmp", ".lock"))]
@@ -130,7 +130,7 @@ def uninterrupted(corpus, tmp_path_factory):
 
 
 def ask(brain, method: str, call: int, number: int) -> None:
-    """Send this process a signal in the so manieth call of a method."""
+    """Send this process a signal in the call of this number of a method."""
     calls, wrapped = [], getattr(brain, method)
 
     def calling(*args, **kwargs):
@@ -155,7 +155,7 @@ def ask(brain, method: str, call: int, number: int) -> None:
         ("evaluate_batch", 6),
     ],
 )
-def test_asked_to_end_it_saves_after_the_update_and_goes_on_from_there(
+def test_asked_to_end_it_saves_after_the_update_and_resumes_there(
     corpus, tmp_path, uninterrupted, method, call, number
 ):
     valid = corpus.utterances(corpus.table[::3])
@@ -207,7 +207,7 @@ def processes_in(folder: Path) -> list[str]:
         pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.slow),
     ],
 )
-def test_what_ends_run_sh_ends_its_jobs_and_the_same_command_goes_on(tmp_path, workplace, words, number):
+def test_a_signal_to_run_sh_ends_its_jobs_and_the_same_command_resumes(tmp_path, workplace, words, number):
     place = copy_project(tmp_path / "house")
     shutil.copytree(workplace / "hparams", place / "hparams", dirs_exist_ok=True)
     words = [word.replace(str(workplace), str(place)) for word in words]
