@@ -30,7 +30,7 @@ from local.experiment.job import Job
 from local.experiment.options import parse
 from local.scoring import predictions
 from local.training.brain import prediction_rows
-from local.training.checkpoints import WholeCheckpointer
+from local.training.checkpoints import RunCheckpointer
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def decode(job: Job) -> None:
     running = job.options.values  # device and batch sizes are those of this call, not of training
     device = running["device"] or infer_device()
     system = values["system"].to(device).eval()
-    checkpointer = WholeCheckpointer(job.folder / "save", {"system": system})
+    checkpointer = RunCheckpointer(job.folder / "save", {"system": system})
     checkpoint = checkpointer.chosen()
     trained = job.training().path
     epoch = markers.read(trained)["facts"]["epoch"]

@@ -2,9 +2,9 @@
 
     python -m local.train OPTIONS --folds FOLD --seeds SEED [-- OVERRIDES]
 
-writes the run folder. A job that was interrupted goes on from its latest checkpoint; one that is
-done says so. Asked to end (SIGTERM, Ctrl-C), it saves and ends after the running update. Several
-processes train it together where torchrun starts them (see `local.training.distributed`).
+writes the run folder. A job that was interrupted resumes from its latest checkpoint; one that is done
+is skipped. Asked to end (SIGTERM, Ctrl-C), it saves and exits after the running update. Several
+processes train it together when torchrun starts them (see `local.training.distributed`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from local.experiment.job import Job
 from local.experiment.options import parse
 from local.training import distributed, environment
 from local.training.brain import EmotionBrain
-from local.training.checkpoints import WholeCheckpointer
+from local.training.checkpoints import RunCheckpointer
 
 logger = logging.getLogger(__name__)
 
@@ -48,55 +48,52 @@ def train(job: Job) -> None:
     values = hparams.build(job.yaml)
     values["device"] = distributed.process_device(values["device"])
     values["precision"] = resolve_precision(values)
+    system = values["system"]
     training, validation = utterances(job, values)
     sampler = UpdateSampler(
-        *(training.durations, values["batch_size"], limits(values, values["system"]), job.seed),
+        *(training.durations, values["batch_size"], limits(values, system), job.seed),
         *(distributed.rank(), distributed.world_size()),
     )
-    checkpointer = WholeCheckpointer(job.folder / "save")
-    brain = EmotionBrain(values["system"], values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
-    run_on_main(write_environment, (job, brain.device, brain.precision))
+    checkpointer = RunCheckpointer(job.folder / "save")
+    brain = EmotionBrain(system, values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
+    run_on_main(write_environment, (job, brain))
     train_set = loader(training, sampler, values["num_workers"])
-    brain.has_valid = validation is not None
     brain.fit(brain.epoch_counter, train_set, valid_loader(validation, values), progressbar=sys.stderr.isatty())
-    run_on_main(conclude, (job, checkpointer))
-
-
-def write_environment(job: Job, device: str, precision: str) -> None:
-    """Write env.json."""
-    described = environment.describe(job, device, precision) | {"processes": distributed.world_size()}
-    with atomic(job.folder / "env.json") as file:
-        json.dump(described, file, indent=1)
-
-
-def conclude(job: Job, checkpointer: WholeCheckpointer) -> None:
-    """Mark the job as trained, with the checkpoint that is taken."""
-    chosen = checkpointer.chosen()
-    outputs = [job.folder / "epochs.csv", chosen.path / "CKPT.yaml"]
-    job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"])
-    logger.info("%s is trained; epoch %d is taken", job.folder, chosen.meta["epoch"])
+    run_on_main(write_marker, (job, checkpointer))
 
 
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
-    """The training and the validation part, where there is one, all of them short enough for the encoder."""
+    """The training set and the validation set, if there is one; all of them short enough for the encoder."""
     encoder = values["system"].encoder
     store = model_inputs(AudioStore.of(*job.options.audio()), encoder, values["device"] or infer_device())
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)
     validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None
-    for part in (training, validation):
-        if part is not None:
-            part.refuse_longer_than(encoder.max_samples)
+    for each in filter(None, (training, validation)):
+        each.refuse_longer_than(encoder.max_samples)
     return training, validation
 
 
 def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataLoader | None:
-    """The validation part's batches, where there is one; of several processes each has its share."""
+    """The batches of the validation set, if there is one; of several processes each has its share."""
     if validation is None:
         return None
     batches = sorted_batches(validation.durations, evaluation_limits(values, values["system"]))
-    batches = batches[distributed.rank() :: distributed.world_size()]
-    return loader(validation, batches, values["num_workers"])
+    return loader(validation, batches[distributed.rank() :: distributed.world_size()], values["num_workers"])
+
+
+def write_environment(job: Job, brain: EmotionBrain) -> None:
+    """Write env.json."""
+    with atomic(job.folder / "env.json") as file:
+        json.dump(environment.describe(job, brain.device, brain.precision), file, indent=1)
+
+
+def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:
+    """Mark the job as trained, with the epoch whose checkpoint is chosen."""
+    chosen = checkpointer.chosen()
+    outputs = [job.folder / "epochs.csv", chosen.path / "CKPT.yaml"]
+    job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"])
+    logger.info("%s is trained; epoch %d is chosen", job.folder, chosen.meta["epoch"])
 
 
 @as_command

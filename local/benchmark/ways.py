@@ -45,7 +45,7 @@ from local.encoders import length_mask, load_encoder
 from local.systems.mtl import MultiTaskSystem
 from local.text.tokenizer import Tokenizer, train
 from local.training.brain import EmotionBrain
-from local.training.checkpoints import WholeCheckpointer
+from local.training.checkpoints import RunCheckpointer
 
 YAML = Path("hparams/mtl_wav2vec2.yaml")
 # wav2vec2-base is what transformers makes by default, except that it skips layers at random.
@@ -167,15 +167,14 @@ def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool, pr
     system = _system(encoder, freeze_cnn)
     sampler = UpdateSampler(utterances.durations, values["batch_size"], limits(values, system), seed=1)
     folder = Path(tempfile.mkdtemp(dir=utterances.audio.path.parent))
-    checkpointer = WholeCheckpointer(folder / "save")
+    checkpointer = RunCheckpointer(folder / "save")
     brain = EmotionBrain(system, values, folder, sampler, LABELS, utterances.tokenizer, checkpointer)
     brain.on_fit_start()
-    brain.has_valid = True  # an epoch ends with its validation, which is not called here
+    brain.on_fit_start = brain.end_epoch = lambda: None  # one optimizer for all rounds; nothing is logged or saved
     utterances.audio = model_inputs(utterances.audio, system.encoder, device)
     batches, epochs = loader(utterances, sampler), count(1)
     passes = (0 if freeze_cnn else 3, 3)
-    once = lambda: brain._fit_train(train_set=batches, epoch=next(epochs), enable=False)  # noqa: E731
-    return Way(system.encoder.model.config, passes, once)
+    return Way(system.encoder.model.config, passes, lambda: brain.fit([next(epochs)], batches, progressbar=False))
 
 
 def inference(utterances: Utterances, encoder: str, device: str, one_by_one: bool) -> Way:

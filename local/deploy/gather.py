@@ -13,7 +13,7 @@ from local.corpora import manifest
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
-from local.training.checkpoints import WholeCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
+from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
 
 
 def load_trained(run: Path, average: int = 1) -> Model:
@@ -36,7 +36,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
         raise UserError(f"{run}: its training has not ended", "run stage 2 for it")
     values = hparams.build((run / "hyperparams.yaml").read_text(encoding="utf-8"))
     system = values["system"].eval().requires_grad_(False)
-    checkpointer = WholeCheckpointer(run / "save")
+    checkpointer = RunCheckpointer(run / "save")
     key = best if average == 1 else epoch
     checkpoints = checkpointer.find_checkpoints(importance_key=key, ckpt_predicate=has_ended)[:average]
     # The best checkpoint may be an older one.
@@ -46,7 +46,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
             f"{run / 'save'} holds {kept} of the {average} latest checkpoints", f"train with -- --keep_last {average}"
         )
     for checkpoint in checkpoints:
-        refuse_damaged(checkpoint)
+        refuse_damaged(checkpoint.path)
     with values_only(checkpoints[0]):
         system.load_state_dict(average_checkpoints(checkpoints, "system"))
     options = job.options

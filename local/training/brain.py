@@ -1,27 +1,50 @@
-"""The Brain: trains a system, validates it after each epoch and keeps the checkpoints worth keeping.
+"""The Brain: trains a system, validates it after each epoch, keeps checkpoints, and resumes at any moment.
 
-What SpeechBrain's Brain does is left to it. Its own here: an update is a set of utterances however
-it is cut into micro-batches (Brain averages micro-batches, and drops those left at the end of an
-epoch), all parameter groups are clipped (Brain clips the first), an update whose loss or gradient
-is not finite is skipped whole (Brain descends on it). How a run is ended and goes on is
-`local.training.resumable`.
+The calls of a training, in order; the loops around them are those of SpeechBrain's Brain:
+
+    fit                             a signal that asks for the end is noted, not obeyed at once
+      on_fit_start                  DDP, init_optimizers, the latest checkpoint
+      for each epoch:
+        on_stage_start(TRAIN)       counts from 0, or from where the epoch was interrupted
+        fit_batch                   for each micro-batch:
+          on_fit_batch_start        of an update's first: draws the update's random numbers
+          compute_forward, compute_objectives, backward
+          optimizers_step           of an update's last: clips, steps
+          on_fit_batch_end          of an update's last: saves when it is time, exits when asked to
+        on_stage_end(TRAIN)         the epoch's training figures
+        on_stage_start(VALID), evaluate_batch for each batch, on_stage_end(VALID)
+        end_epoch                   epochs.csv, the checkpoint of the epoch; exits when asked to
+
+Unlike SpeechBrain's, an update is a set of utterances however it is cut into micro-batches (Brain
+averages micro-batches, and drops those left at the end of an epoch), all parameter groups are
+clipped (Brain clips the first), and an update whose loss or gradient is not finite is skipped whole.
+
+A checkpoint holds the states of model, optimizer, scheduler and loss scaler, and the figures of the
+running epoch. Random numbers need no state: each update draws its own from seed, epoch, update and
+process. No private name of Brain is used or overridden.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import math
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import speechbrain as sb
 import torch
+from speechbrain.utils.distributed import main_process_only
+from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.seed import seed_everything
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers import get_linear_schedule_with_warmup
 
-from local.core.errors import UserError
+from local.core import signals
 from local.data.batches import UpdateSampler
 from local.data.dataset import Batch
 from local.scoring import metrics
@@ -30,31 +53,23 @@ from local.systems import Losses, Outputs
 from local.text.ctc import greedy_tokens
 from local.text.tokenizer import Tokenizer
 from local.training import distributed
-from local.training.checkpoints import WholeCheckpointer
-from local.training.epoch_log import Tally, means
-from local.training.resumable import ResumableBrain
+from local.training.checkpoints import RunCheckpointer, has_ended
+from local.training.epoch_log import EpochLog, Tally, means
+from local.training.skipped import SkippedUpdates
 
 logger = logging.getLogger(__name__)
-
-PATIENCE = 10  # updates in a row that may be skipped
-LOOK = {"cpu": 1, "cuda": 20}  # updates after which one looks what became of them: a GPU has to be waited for
-
-
-def greedy(outputs: Outputs, tokenizer: Tokenizer) -> list[str]:
-    """Transcribe greedily."""
-    return [tokenizer.decode(tokens) for tokens in greedy_tokens(outputs.tokens, outputs.n_frames)]
 
 
 def prediction_rows(batch: Batch, outputs: Outputs, labels: list[str], tokenizer: Tokenizer) -> list[tuple]:
     """Rows for `local.scoring.predictions.frame`."""
     posteriors = outputs.emotion.double().softmax(-1).tolist()
     emotions = [labels[index] for index in batch.targets.emotion.tolist()]
-    texts = greedy(outputs, tokenizer)
+    texts = [tokenizer.decode(tokens) for tokens in greedy_tokens(outputs.tokens, outputs.n_frames)]
     rows = zip(batch.ids, emotions, posteriors, batch.texts, texts, strict=True)
     return [(name, emotion, *posterior, text, hypothesis) for name, emotion, posterior, text, hypothesis in rows]
 
 
-class EmotionBrain(ResumableBrain):
+class EmotionBrain(sb.Brain):
     """Trains a system (see `local.systems`) as its hparams say.
 
     Parameters
@@ -73,8 +88,6 @@ class EmotionBrain(ResumableBrain):
         Keeps the checkpoints.
     """
 
-    STATE = (*ResumableBrain.STATE, "skipped_in_a_row", "warned_of_blanks")
-
     def __init__(
         self,
         system: torch.nn.Module,
@@ -83,18 +96,51 @@ class EmotionBrain(ResumableBrain):
         sampler: UpdateSampler,
         labels: list[str],
         tokenizer: Tokenizer,
-        checkpointer: WholeCheckpointer,
+        checkpointer: RunCheckpointer,
     ) -> None:
-        super().__init__(system, hparams, folder, sampler, checkpointer)
+        super().__init__({"system": system}, hparams=hparams, checkpointer=checkpointer)
+        # Brain would save after any micro-batch, and not when a signal comes: `on_fit_batch_end` does it.
+        self.save_minutes, self.ckpt_interval_minutes = self.ckpt_interval_minutes, 0
         self.system = system
         self.folder = folder
+        self.train_sampler = sampler
         self.labels = labels
         self.tokenizer = tokenizer
-        self.has_valid = False
-        self.skipped_in_a_row = 0
+        self.log = EpochLog(folder, hparams.get("tensorboard", False))
+        self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
         self.warned_of_blanks = False
+        self.progress: dict[str, Any] | None = None  # of an epoch that has not ended, for its checkpoints
+        self.epoch_counter = EpochCounter(hparams["epochs"])
+        checkpointer.add_recoverables({"system": system, "epoch_counter": self.epoch_counter})
+        checkpointer.add_recoverable("brain", self, _load_state, main_process_only(_save_state))
 
-    # Optimisation
+    # The start
+
+    def fit(self, epoch_counter: Any, train_set: Any, valid_set: Any = None, **kwargs: Any) -> None:
+        """Train to the end, or to the end of the update in which a signal asks for it."""
+        self.has_valid = valid_set is not None
+        # Within another autocast, weights that were cast for a micro-batch are kept for the others of its update.
+        with signals.defer() as self.asked_to_end, torch.autocast(self.device_type, enabled=False):
+            super().fit(epoch_counter, train_set, valid_set, **kwargs)
+
+    def on_fit_start(self) -> None:
+        """Resume from the latest checkpoint that can be used, with the epoch log as it was then."""
+        if distributed.world_size() > 1:
+            # Brain's own way would move the lengths to the GPU. Layer drop, alpha 0 and utterances
+            # without a transcript leave parameters without a gradient.
+            self.modules["system"] = DistributedDataParallel(
+                self.system, find_unused_parameters=True, broadcast_buffers=False
+            )
+        self.init_optimizers()
+        rows = self.log.read()
+        epochs = [{"epoch": row["epoch"], "ua": row["valid_ua"], "wer": row["valid_wer"]} for row in rows]
+        self.progress = None
+        checkpoint = self.checkpointer.recover_latest(epochs)
+        done = self.epoch_counter.current
+        self.log.begin([row for row in rows if row["epoch"] <= done])
+        if checkpoint is not None:
+            within = "" if has_ended(checkpoint) else f" and update {checkpoint.meta['updates']} of the next"
+            logger.info("resuming after epoch %d%s", done, within)
 
     def init_optimizers(self) -> None:
         """AdamW over what learns, the heads at their own rate; linear warm-up and decay over all updates."""
@@ -115,35 +161,14 @@ class EmotionBrain(ResumableBrain):
         self.optimizers_dict = {"optimizer": self.optimizer}
         updates = hparams.epochs * self.train_sampler.updates_per_epoch
         self.scheduler = get_linear_schedule_with_warmup(self.optimizer, round(hparams.warmup * updates), updates)
-        self.checkpointer.add_recoverable("optimizer", self.optimizer)
-        self.checkpointer.add_recoverable("scheduler", self.scheduler)
+        self.checkpointer.add_recoverables({"optimizer": self.optimizer, "scheduler": self.scheduler})
 
-    def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
-        """Run the system on a batch that is on the device."""
-        return self.modules.system(batch.wavs, batch.lengths)
-
-    def compute_objectives(self, predictions: Outputs, batch: Batch, stage: sb.Stage) -> Losses:
-        """The system's losses, in single precision."""
-        return self.system.losses(predictions, batch.targets)
-
-    def _fit_train(self, *args: Any, **kwargs: Any) -> None:
-        # Within another autocast, weights that were cast for a micro-batch are kept for the update's others.
-        with torch.autocast(torch.device(self.device).type, enabled=False):
-            super()._fit_train(*args, **kwargs)
-
-    def _wrap_distributed(self) -> None:
-        """Let the processes share gradients. SpeechBrain's own way would move the lengths to the GPU."""
-        if distributed.world_size() > 1:
-            # Layer drop, alpha 0 and utterances without a transcript leave parameters without a gradient.
-            self.modules["system"] = DistributedDataParallel(
-                self.system, find_unused_parameters=True, broadcast_buffers=False
-            )
+    # A step
 
     def fit_batch(self, batch: Batch) -> Tensor:
         """Add a micro-batch's share to the gradient of its update; step at the update's end."""
         micro_batch = self.train_sampler.plan[self.step - 1]
-        if micro_batch.update != self.update:
-            self.begin_update(micro_batch.update)
+        self.on_fit_batch_start(batch, micro_batch.ends_update)
         batch = batch.to(self.device)
         with self.no_sync(not micro_batch.ends_update):
             with self.training_ctx:
@@ -156,11 +181,26 @@ class EmotionBrain(ResumableBrain):
         self.update_loss = share.detach() + self.update_loss
         if micro_batch.ends_update:
             self.optimizers_step()
+        self.on_fit_batch_end(batch, outputs, losses, micro_batch.ends_update)
         return losses.total.detach()
 
-    def update_average(self, loss: Tensor, avg_loss: float) -> float:
-        """The progress bar's loss; not on a GPU, which would have to be waited for at every step."""
-        return super().update_average(loss, avg_loss) if loss.device.type == "cpu" else avg_loss
+    def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
+        """Draw the random numbers of an update from its place alone; each process draws others."""
+        update = self.train_sampler.plan[self.step - 1].update
+        if update != self.update:
+            self.update, self.update_loss = update, 0.0
+            place = [self.hparams.seed, self.epoch_counter.current, update, distributed.rank()]
+            seed_everything(int(np.random.SeedSequence(place).generate_state(1)[0]), verbose=False)
+
+    def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
+        """Run the system on a batch that is on the device."""
+        # Validation not through DDP, for which all processes would need as many batches.
+        system = self.modules.system if stage == sb.Stage.TRAIN else self.system
+        return system(batch.wavs, batch.lengths)
+
+    def compute_objectives(self, predictions: Outputs, batch: Batch, stage: sb.Stage) -> Losses:
+        """The system's losses, in single precision."""
+        return self.system.losses(predictions, batch.targets)
 
     def optimizers_step(self) -> None:
         """Clip the gradient of all groups and step, unless loss or gradient is not finite."""
@@ -168,98 +208,131 @@ class EmotionBrain(ResumableBrain):
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(learning, self.max_grad_norm if self.max_grad_norm > 0 else torch.inf)
         loss = distributed.sum_over_processes(self.update_loss.float()) / distributed.world_size()
-        outcome = torch.stack([loss, norm.float()])
         if not self.scaler.is_enabled():
-            # The fused optimizer leaves everything as it is where this says so, on the device, without being
-            # waited for. With fp16 the scaler sets it, and lowers its scale.
-            self.optimizer.found_inf = (~torch.isfinite(outcome).all()).float()
+            # The fused optimizer then leaves everything as it is, without a wait for the device. With fp16
+            # the scaler sets it, and lowers its scale.
+            self.optimizer.found_inf = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        torch.clear_autocast_cache()
-        self.update_loss = 0.0
+        torch.clear_autocast_cache()  # the weights have changed
         self.optimizer_step += 1
         self.scheduler.step()
-        self.outcomes.append(outcome)
-        if len(self.outcomes) == LOOK[outcome.device.type]:
-            self._count_skipped()
+        self.skipped.add(loss, norm.float(), self.optimizer_step)
 
-    def _count_skipped(self) -> None:
-        """Look at what became of the latest updates; give up when too many in a row were skipped."""
-        outcomes = torch.stack(self.outcomes).tolist() if self.outcomes else []
-        first = self.optimizer_step - len(outcomes) + 1
-        self.outcomes = []
-        for update, (loss, norm) in enumerate(outcomes, start=first):
-            # With fp16 a gradient overflows now and then, which the scaler answers.
-            spoilt = not math.isfinite(loss) or not (math.isfinite(norm) or self.scaler.is_enabled())
-            if not spoilt:
-                self.skipped_in_a_row = 0
-                continue
-            reason = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
-            self.skipped += 1
-            self.skipped_in_a_row += 1
-            logger.warning("update %d skipped: %s", update, reason)
-            if self.skipped_in_a_row == PATIENCE:
-                raise UserError(
-                    f"{PATIENCE} updates in a row had to be skipped, the last because {reason}",
-                    "lower --lr (1e-5 with alpha 0), give a longer --warmup, or take --precision fp32",
-                )
+    def on_fit_batch_end(self, batch: Batch, outputs: Outputs, loss: Losses, should_step: bool) -> None:
+        """After an update, save when it is time, and when a process was asked to end: then exit."""
+        if should_step:
+            due = 0 < self.save_minutes < (time.monotonic() - self.saved_at) / 60
+            signal, due = divmod(distributed.max_over_processes(2 * self.asked_to_end.number + due), 2)
+            if signal or due:
+                self._note_progress()
+                self._save_within_epoch(signal)
+
+    def update_average(self, loss: Tensor, avg_loss: float) -> float:
+        """The progress bar's loss; not on a GPU, which would have to be waited for at every step."""
+        return super().update_average(loss, avg_loss) if loss.device.type == "cpu" else avg_loss
 
     def evaluate_batch(self, batch: Batch, stage: sb.Stage) -> Tensor:
-        """Score a batch of the validation part."""
-        self.end_validation_if_asked()
+        """Score a batch of the validation set."""
+        if distributed.world_size() == 1 and self.asked_to_end.number:  # several processes end after the epoch
+            self._save_within_epoch(self.asked_to_end.number)
         batch = batch.to(self.device)
         with self.evaluation_ctx:
-            # Not through DDP, for which all processes would need as many batches.
-            outputs = self.system(batch.wavs, batch.lengths)
+            outputs = self.compute_forward(batch, stage)
         losses = self.compute_objectives(outputs, batch, stage)
         self.tally.add(losses, outputs, batch)
         self.rows += prediction_rows(batch, outputs, self.labels, self.tokenizer)
         return losses.total.detach()
 
-    # Epochs
+    # An epoch
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Begin to count, in an epoch that was interrupted where it was."""
-        self.tally, self.rows = Tally(), []
-        if stage == sb.Stage.TRAIN:
-            self.skipped, self.outcomes, self.update_loss = 0, [], 0.0
-            self.begin_epoch(epoch)
-
-    def figures(self) -> dict[str, Any]:
-        """What the running epoch has counted."""
-        self._count_skipped()
-        return {"skipped": self.skipped, "sums": self.tally.total(self.device)}
-
-    def restore(self, figures: dict[str, Any]) -> None:
-        """Go on counting; of several processes the first does for all."""
-        self.skipped = figures["skipped"]
-        if distributed.rank() == 0:
-            self.tally = Tally(torch.tensor(figures["sums"], dtype=torch.float64, device=self.device))
+        torch.clear_autocast_cache()  # casts made in validation have no gradient
+        self.tally, self.rows = Tally(self.device), []
+        if stage != sb.Stage.TRAIN:
+            return
+        self.started_at = self.saved_at = time.monotonic()
+        self.update = self.train_sampler.done = self.skipped.in_epoch = 0
+        if self.progress is not None:
+            self.update = self.train_sampler.done = self.progress["updates"]
+            self.train_sampler.set_epoch(epoch)
+            self.step = self.train_sampler.first
+            self.started_at -= self.progress["seconds"]
+            self.skipped.in_epoch = self.progress["figures"]["skipped"]
+            if distributed.rank() == 0:  # the sums are those of all processes
+                self.tally = Tally(self.device, self.progress["figures"]["sums"])
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
-        """Gather the epoch's figures; close the epoch after its last stage."""
+        """Gather the epoch's figures; end the epoch after its last stage."""
         if stage == sb.Stage.TRAIN:
-            sums = self.note_progress()["sums"]
-            self.row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"], "skipped_updates": self.skipped}
-            self.row |= means(sums, "train")
+            self._note_progress()
+            figures = self.progress["figures"]
+            self.row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
+            self.row |= {"skipped_updates": figures["skipped"]} | means(figures["sums"], "train")
         else:
             predictions = frame(distributed.gather_rows(self.rows), self.labels)
-            stats = means(self.tally.total(self.device), "valid")
+            stats = means(self.tally.total(), "valid")
             stats.pop("ctc_left_out", None)
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
             self._warn_of_blanks(predictions, epoch)
         if stage == sb.Stage.VALID or not self.has_valid:
-            self.end_epoch(self.row)
+            self.end_epoch()
+
+    def end_epoch(self) -> None:
+        """Log the epoch and save its checkpoint; exit when asked to."""
+        # The log first: a row beyond the checkpoint is dropped on resuming, a missing one could not be restored.
+        self.log.add(self.row | {"seconds": round(time.monotonic() - self.started_at, 2)})
+        self.progress = None
+        meta = {"epoch": self.row["epoch"], "ua": self.row.get("valid_ua"), "wer": self.row.get("valid_wer")}
+        self.checkpointer.save_and_keep(meta, getattr(self.hparams, "keep_last", 1))
+        _exit_by(distributed.max_over_processes(self.asked_to_end.number), f"after epoch {self.row['epoch']}")
+
+    def _note_progress(self) -> None:
+        """Note how far the epoch has come, as JSON takes it; the processes sum up their figures."""
+        self.skipped.check(self.optimizer_step)
+        seconds = time.monotonic() - self.started_at
+        figures = {"skipped": self.skipped.in_epoch, "sums": self.tally.total()}
+        self.progress = {"updates": self.update, "seconds": seconds, "figures": figures}
+
+    def _save_within_epoch(self, signal: int) -> None:
+        epoch, updates = self.epoch_counter.current, self.progress["updates"]
+        self.checkpointer.save_within_epoch(epoch, updates)
+        self.saved_at = time.monotonic()
+        _exit_by(signal, f"after update {updates} of epoch {epoch}")
 
     def _warn_of_blanks(self, predictions: pd.DataFrame, epoch: int) -> None:
-        """Say once, after a third of the epochs, when the CTC head still writes nothing."""
+        """Warn once, after a third of the epochs, when the CTC head still writes nothing."""
         late = epoch >= self.hparams.epochs / 3 and getattr(self.system, "alpha", 0) > 0
         silent = (predictions["wrd"] != "").any() and (predictions["wrd_hyp"] == "").all()
         if late and silent and not self.warned_of_blanks:
             self.warned_of_blanks = True
             logger.warning(
-                "epoch %d: the CTC output is all blank on the validation part; "
+                "epoch %d: the CTC output is all blank on the validation set; "
                 "try more --epochs, a higher --head_lr or --lr, or a larger --alpha",
                 epoch,
             )
+
+
+def _exit_by(signal: int, where: str) -> None:
+    """Exit as the signal asks; go on where it is 0."""
+    if signal:
+        logger.info("stopped by signal %d %s; the same command resumes there", signal, where)
+        sys.exit(signals.exit_code(signal))
+
+
+def _save_state(brain: EmotionBrain, path: Path) -> None:
+    state = {
+        "optimizer_step": brain.optimizer_step,
+        "progress": brain.progress,
+        "skipped_in_a_row": brain.skipped.in_a_row,
+        "warned_of_blanks": brain.warned_of_blanks,
+    }
+    path.write_text(json.dumps(state), encoding="utf-8")
+
+
+def _load_state(brain: EmotionBrain, path: Path, end_of_epoch: bool) -> None:
+    state = json.loads(path.read_text(encoding="utf-8"))
+    brain.optimizer_step, brain.progress = state["optimizer_step"], state["progress"]
+    brain.skipped.in_a_row, brain.warned_of_blanks = state["skipped_in_a_row"], state["warned_of_blanks"]

@@ -1,7 +1,7 @@
-"""Checkpoints: whole or not there, sound or not used, and which of them is best.
+"""Checkpoints: whole or absent, verified before use, and which of them is best.
 
-A checkpoint is a folder of SpeechBrain's. The file by which it is known, CKPT.yaml, is written
-last, when the others are on the disk; it holds their checksums, and its own.
+A checkpoint is a folder as SpeechBrain writes it, sealed by its CKPT.yaml: this file is written last,
+when the others are on the disk; it holds their checksums and its own. A folder without it was not finished.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, Checkpoint, Checkpointer
+from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, PARAMFILE_EXT, Checkpoint, Checkpointer
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 from local.core.errors import UserError
@@ -26,14 +26,14 @@ from local.core.files import FULL, atomic, disk_full, flush_file
 
 logger = logging.getLogger(__name__)
 
-KEPT = 2  # the latest epochs whose checkpoints stay at least: should one be damaged, the one before is used
+KEPT = 2  # the latest epochs whose checkpoints are kept at least: if one is damaged, the one before is used
 
 
-class WholeCheckpointer(Checkpointer):
-    """Saves checkpoints so that a run can be killed, and a disk can fill up or err, at any moment.
+class RunCheckpointer(Checkpointer):
+    """The checkpoints of a run, which can be killed, and whose disk can fill up or fail, at any moment.
 
-    The meta data of a checkpoint are `epoch`; `updates`, those done of an epoch that has not ended,
-    or None; `ua` and `wer` of the validation part, or None.
+    The meta data of a checkpoint are `epoch`; `updates`, the number done of an epoch that has not ended,
+    or None; `ua` and `wer` of the validation set, or None.
     """
 
     def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
@@ -42,7 +42,7 @@ class WholeCheckpointer(Checkpointer):
         Raises
         ------
         UserError
-            The disk is full; the checkpoints that were there still are.
+            The disk is full; the earlier checkpoints are kept.
         """
         before = set(self.checkpoints_dir.iterdir())
         try:
@@ -51,21 +51,27 @@ class WholeCheckpointer(Checkpointer):
                 _seal(checkpoint)
             return checkpoint
         except (OSError, RuntimeError, UserError) as error:
-            # Another process cannot tell what the first has begun from what it has ended.
+            # The other processes cannot know whether the first has finished it.
             begun = set(self.checkpoints_dir.iterdir()) - before if if_main_process() else set()
-            lacking = self._without_room(error, begun)
+            unwritten = self._file_without_room(error, begun)
             for folder in begun:
                 shutil.rmtree(folder)
-            if lacking is None:
+            if unwritten is None:
                 raise
-        # The file that was begun takes room until the error is forgotten, which holds it open.
-        raise disk_full(lacking, self._bytes())
+        # Outside of `except`: the error holds the file open, which takes up room until then.
+        raise disk_full(unwritten, self._size())
+
+    def _save_checkpoint_metafile(
+        self, fpath: Path, meta_to_include: dict[str, Any], end_of_epoch: bool = True
+    ) -> dict[str, Any]:
+        # The one private name of SpeechBrain overridden: it writes CKPT.yaml first, `_seal` must write it last.
+        return {"unixtime": time.time(), "end-of-epoch": end_of_epoch, **meta_to_include}
 
     def save_and_keep(self, meta: dict[str, Any], last: int) -> None:
         """Save the checkpoint of an epoch's end, and delete those that are not needed any more.
 
-        What stays are the `last` latest, at least `KEPT`; and for each of them the best of those up
-        to it, so that a run resumed from any of them can take what it would have taken.
+        The `last` latest are kept, at least `KEPT`; and for each of them the best of those up to it, so
+        that a run resumed from any of them can choose what it would have chosen.
         """
         self.save_checkpoint(meta=meta | {"updates": None})
         if if_main_process():
@@ -75,27 +81,26 @@ class WholeCheckpointer(Checkpointer):
         ddp_barrier()
 
     def save_within_epoch(self, epoch: int, updates: int) -> None:
-        """Save a checkpoint within an epoch, after so many of its updates, in place of an earlier one of this kind."""
+        """Save a checkpoint within an epoch, after so many of its updates; it replaces an earlier one of this kind."""
         meta = {"epoch": epoch, "updates": updates, "ua": None, "wer": None}
         self.save_checkpoint(meta=meta, end_of_epoch=False)
         if if_main_process():
-            there = self.list_checkpoints()
-            self._keep([*filter(has_ended, there), max(there, key=progress)])
+            checkpoints = self.list_checkpoints()
+            self._keep([*filter(has_ended, checkpoints), max(checkpoints, key=progress)])
         ddp_barrier()
 
     def recover_latest(self, epochs: Iterable[dict[str, Any]]) -> Checkpoint | None:
-        """Load the latest checkpoint that is sound and lacks nothing, and remove what cannot be used.
+        """Load the latest checkpoint that can be used, and delete those that cannot.
 
         Parameters
         ----------
         epochs
-            What is known of the epochs that have ended: `epoch`, `ua` and `wer` of each. A checkpoint
-            lacks something when that of the best epoch until then is not there: another would be taken
-            in its stead at the end of the run.
+            `epoch`, `ua` and `wer` of the epochs that have ended. A checkpoint cannot be used when that of the
+            best epoch until then is missing: the run would end with the choice of another.
         """
         if if_main_process():
-            self._remove_unsound()
-            self._remove_bereft(list(epochs))
+            self._drop_unfinished_and_damaged()
+            self._drop_without_best(list(epochs))
         ddp_barrier()
         latest = max(self.list_checkpoints(), key=progress, default=None)
         if latest is not None:
@@ -108,14 +113,14 @@ class WholeCheckpointer(Checkpointer):
         Raises
         ------
         UserError
-            It is damaged, or another is so that nobody knows whether it is the best.
+            It is damaged, or the meta data of another are, which may be the best.
         """
-        for folder in self._list_checkpoint_dirs():
-            if _meta(folder) is None:
-                raise _damaged(folder, f"the checksum of {METAFNAME} differs")
+        for path in self.checkpoints_dir.glob(f"{CKPT_PREFIX}*/{METAFNAME}"):
+            if _read_meta(path.parent) is None:
+                refuse_damaged(path.parent)
         checkpoint = self.find_checkpoint(importance_key=best, ckpt_predicate=has_ended)
         if checkpoint is not None:
-            refuse_damaged(checkpoint)
+            refuse_damaged(checkpoint.path)
         return checkpoint
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:
@@ -130,57 +135,61 @@ class WholeCheckpointer(Checkpointer):
             super().load_checkpoint(checkpoint)
 
     def list_checkpoints(self) -> list[Checkpoint]:
-        """As in the base class, but for those whose CKPT.yaml is damaged."""
-        return self._construct_checkpoint_objects(
-            folder for folder in self._list_checkpoint_dirs() if _meta(folder) is not None
-        )
+        """As in the base class, without those whose CKPT.yaml is damaged."""
+        folders = (path.parent for path in self.checkpoints_dir.glob(f"{CKPT_PREFIX}*/{METAFNAME}"))
+        metas = {folder: _read_meta(folder) for folder in folders}
+        return [
+            Checkpoint(folder, meta, {path.stem: path for path in folder.glob(f"*{PARAMFILE_EXT}")})
+            for folder, meta in metas.items()
+            if meta is not None
+        ]
 
     def _keep(self, kept: list[Checkpoint]) -> None:
         paths = {checkpoint.path for checkpoint in kept}
         for checkpoint in self.list_checkpoints():
             if checkpoint.path not in paths:
-                _delete(checkpoint)
+                _delete(checkpoint.path)
 
-    def _remove_unsound(self) -> None:
+    def _drop_unfinished_and_damaged(self) -> None:
         for folder in self.checkpoints_dir.glob(f"{CKPT_PREFIX}*"):
             if not (folder / METAFNAME).exists():
                 logger.info("removing %s, which was not finished", folder)
-                shutil.rmtree(folder)
-            elif _meta(folder) is None:
-                logger.warning("%s is damaged: the checksum of %s differs; the one before is used", folder, METAFNAME)
-                shutil.rmtree(folder)
-        for checkpoint in self.list_checkpoints():
-            if damage := damage_of(checkpoint):
-                logger.warning("%s is damaged: %s; the one before is used", checkpoint.path, damage)
-                _delete(checkpoint)
+                _delete(folder)
+            elif damage := damage_of(folder):
+                logger.warning("%s is damaged: %s; the one before is used", folder, damage)
+                _delete(folder)
 
-    def _remove_bereft(self, epochs: list[dict[str, Any]]) -> None:
-        """Remove those after which another epoch would be taken for the best."""
-        sound = self.list_checkpoints()
-        there = {epoch(checkpoint) for checkpoint in sound if has_ended(checkpoint)}
-        for checkpoint in sound:
+    def _drop_without_best(self, epochs: list[dict[str, Any]]) -> None:
+        checkpoints = self.list_checkpoints()
+        saved = {epoch(checkpoint) for checkpoint in checkpoints if has_ended(checkpoint)}
+        for checkpoint in checkpoints:
             ended = [each for each in epochs if each["epoch"] <= progress(checkpoint)[0]]
-            if ended and max(ended, key=rank)["epoch"] not in there:
-                logger.warning("%s is not used: the best checkpoint until then is gone", checkpoint.path)
-                _delete(checkpoint)
+            if ended and max(ended, key=rank)["epoch"] not in saved:
+                logger.warning("%s is not used: the best checkpoint until then is missing", checkpoint.path)
+                _delete(checkpoint.path)
 
-    def _without_room(self, error: Exception, begun: set[Path]) -> Path | None:
-        """The file that a full disk did not take, if an error is of that; torch makes a RuntimeError of it."""
-        short = isinstance(error, RuntimeError) and shutil.disk_usage(self.checkpoints_dir).free < self._bytes()
-        if not short and getattr(error, "errno", None) not in FULL:
+    def _file_without_room(self, error: Exception, begun: set[Path]) -> Path | None:
+        """The file that did not fit on the disk; None if the error has another cause."""
+        # PyTorch raises a RuntimeError, which does not say why.
+        full = isinstance(error, RuntimeError) and shutil.disk_usage(self.checkpoints_dir).free < self._size()
+        if not full and getattr(error, "errno", None) not in FULL:
             return None
         files = [path for folder in begun for path in folder.iterdir()]
         return max(files, key=lambda path: path.stat().st_mtime_ns, default=self.checkpoints_dir)
 
-    def _bytes(self) -> int:
+    def _size(self) -> int:
         """About how many bytes a checkpoint has."""
         return _tensor_bytes([each.state_dict() for each in self.recoverables.values() if hasattr(each, "state_dict")])
 
-    def _save_checkpoint_metafile(
-        self, fpath: Path, meta_to_include: dict[str, Any], end_of_epoch: bool = True
-    ) -> dict[str, Any]:
-        # Written by `_seal`, when the rest is.
-        return {"unixtime": time.time(), "end-of-epoch": end_of_epoch, **meta_to_include}
+
+def _tensor_bytes(value: Any) -> int:
+    if hasattr(value, "nbytes"):
+        return value.nbytes
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return sum(map(_tensor_bytes, items))
+
+
+# Seals
 
 
 def _seal(checkpoint: Checkpoint) -> None:
@@ -191,19 +200,51 @@ def _seal(checkpoint: Checkpoint) -> None:
         files[path.name] = _checksum(path)
     meta = checkpoint.meta | {"files": files}
     with atomic(checkpoint.path / METAFNAME) as file:
-        file.write(yaml.safe_dump(meta | {"checksum": _checksum_of(meta)}))
+        file.write(yaml.safe_dump(meta | {"checksum": _checksum_of_meta(meta)}))
     flush_file(checkpoint.path.parent)
 
 
-def _delete(checkpoint: Checkpoint) -> None:
-    """First the file by which it is known: half of a checkpoint must never look like a whole one."""
-    (checkpoint.path / METAFNAME).unlink()
-    shutil.rmtree(checkpoint.path)
+def _read_meta(folder: Path) -> dict[str, Any] | None:
+    """What CKPT.yaml holds; None where it is damaged."""
+    try:
+        meta = yaml.safe_load((folder / METAFNAME).read_text(encoding="utf-8"))
+        checksum = meta.pop("checksum")
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError):
+        return None
+    return meta if checksum == _checksum_of_meta(meta) else None
+
+
+def damage_of(folder: Path) -> str:
+    """What is wrong with a finished checkpoint; empty where nothing is."""
+    meta = _read_meta(folder)
+    if meta is None:
+        return f"the checksum of {METAFNAME} differs"
+    for name, checksum in meta["files"].items():
+        if not (folder / name).exists():
+            return f"{name} is missing"
+        if _checksum(folder / name) != checksum:
+            return f"the checksum of {name} differs"
+    return ""
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Refuse a checkpoint that is not what was saved.
+
+    Raises
+    ------
+    UserError
+        It is damaged.
+    """
+    if damage := damage_of(folder):
+        raise UserError(
+            f"{folder} is damaged: {damage}",
+            f"remove {folder.parent.parent / 'train.json'} and run stage 2: it resumes from the checkpoint before",
+        )
 
 
 @contextlib.contextmanager
 def values_only(checkpoint: Checkpoint) -> Iterator[None]:
-    """Say which checkpoint it is that PyTorch refuses to read: a pickle could run a program.
+    """Name the checkpoint that PyTorch refuses to read: a pickle could run a program.
 
     Raises
     ------
@@ -216,46 +257,6 @@ def values_only(checkpoint: Checkpoint) -> Iterator[None]:
         raise UserError(f"{checkpoint.path} holds more than values", "train the fold here") from None
 
 
-def damage_of(checkpoint: Checkpoint) -> str:
-    """Say what is wrong with a checkpoint's files; empty where nothing is."""
-    for name, checksum in checkpoint.meta["files"].items():
-        path = checkpoint.path / name
-        if not path.exists():
-            return f"{name} is missing"
-        if _checksum(path) != checksum:
-            return f"the checksum of {name} differs"
-    return ""
-
-
-def refuse_damaged(checkpoint: Checkpoint) -> None:
-    """Refuse a checkpoint that is not what was saved.
-
-    Raises
-    ------
-    UserError
-        What is wrong with it.
-    """
-    if damage := damage_of(checkpoint):
-        raise _damaged(checkpoint.path, damage)
-
-
-def _damaged(folder: Path, damage: str) -> UserError:
-    return UserError(
-        f"{folder} is damaged: {damage}",
-        f"remove {folder.parent.parent / 'train.json'} and run stage 2: it goes on from the checkpoint before",
-    )
-
-
-def _meta(folder: Path) -> dict[str, Any] | None:
-    """What CKPT.yaml holds; None where it is damaged."""
-    try:
-        meta = yaml.safe_load((folder / METAFNAME).read_text(encoding="utf-8"))
-        checksum = meta.pop("checksum")
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError):
-        return None
-    return meta if checksum == _checksum_of(meta) else None
-
-
 def _checksum(path: Path) -> str:
     total = hashlib.sha256()
     with open(path, "rb") as file:
@@ -264,15 +265,17 @@ def _checksum(path: Path) -> str:
     return total.hexdigest()
 
 
-def _checksum_of(meta: dict[str, Any]) -> str:
+def _checksum_of_meta(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
-def _tensor_bytes(value: Any) -> int:
-    if hasattr(value, "nbytes"):
-        return value.nbytes
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return sum(map(_tensor_bytes, items))
+def _delete(folder: Path) -> None:
+    """Delete a checkpoint, CKPT.yaml first: half of one must never look like a whole one."""
+    (folder / METAFNAME).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
+# Ranks
 
 
 def epoch(checkpoint: Checkpoint) -> int:
@@ -281,12 +284,12 @@ def epoch(checkpoint: Checkpoint) -> int:
 
 
 def has_ended(checkpoint: Checkpoint) -> bool:
-    """Whether it stands at the end of its epoch."""
+    """Whether it was saved at the end of its epoch."""
     return checkpoint.meta["updates"] is None
 
 
 def progress(checkpoint: Checkpoint) -> tuple[int, int]:
-    """Rank a checkpoint: the one that the run came furthest with. Epochs that have ended, updates of the next."""
+    """How far the run had come: epochs that had ended, updates of the next."""
     return (epoch(checkpoint), 0) if has_ended(checkpoint) else (epoch(checkpoint) - 1, checkpoint.meta["updates"])
 
 

@@ -1,4 +1,4 @@
-"""The processes that train one job together (DDP): which of them this is, and what they agree on."""
+"""The processes that train one job together (DDP): their ranks, and what they compute together."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from speechbrain.utils.distributed import (
 )
 from torch.distributed import ReduceOp
 
-_on_the_host: list[Any] = []  # the group of processes by which numbers on the CPU are compared
+_gloo: list[Any] = []  # the group of processes that exchanges what is on the CPU, whatever the training's device
 
 
 def join_group(device: str | None) -> None:
-    """Join the processes of the job, if torchrun started this one; only the first logs what is no warning."""
+    """Join the processes of the job, if torchrun started this one; only the first logs below warnings."""
     if get_rank() is None or "LOCAL_RANK" not in os.environ:
         return
     on_cpu = not torch.cuda.is_available() or str(device or "").startswith("cpu")
     ddp_init_group({"distributed_backend": "gloo" if on_cpu else "nccl"})
-    _on_the_host[:] = [torch.distributed.new_group(backend="gloo")]
+    _gloo[:] = [torch.distributed.new_group(backend="gloo")]
     if rank():
         logging.getLogger().setLevel(logging.WARNING)
 
@@ -38,21 +38,21 @@ def process_device(device: str | None) -> str | None:
 
 
 def rank() -> int:
-    """Which of the job's processes this is."""
+    """The number of this process among the job's."""
     return torch.distributed.get_rank() if is_distributed_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes the job has."""
+    """The number of the job's processes."""
     return torch.distributed.get_world_size() if is_distributed_initialized() else 1
 
 
 def max_over_processes(number: int) -> int:
-    """The highest of the processes' numbers; on the CPU, whatever the device of the training."""
+    """The highest of the processes' numbers."""
     if world_size() == 1:
         return number
     numbers = torch.tensor([number])
-    torch.distributed.all_reduce(numbers, op=ReduceOp.MAX, group=_on_the_host[0])
+    torch.distributed.all_reduce(numbers, op=ReduceOp.MAX, group=_gloo[0])
     return int(numbers)
 
 
@@ -65,6 +65,6 @@ def gather_rows(rows: list[Any]) -> list[Any]:
     """The rows of all processes."""
     if world_size() == 1:
         return rows
-    everyones: list[list[Any]] = [[] for _ in range(world_size())]
-    torch.distributed.all_gather_object(everyones, rows, group=_on_the_host[0])
-    return [row for some in everyones for row in some]
+    gathered: list[list[Any]] = [[] for _ in range(world_size())]
+    torch.distributed.all_gather_object(gathered, rows, group=_gloo[0])
+    return [row for some in gathered for row in some]

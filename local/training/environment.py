@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from local.experiment.job import Job
+from local.training import distributed
 
 PACKAGES = ("torch", "torchaudio", "speechbrain", "transformers", "sentencepiece", "numpy", "pandas", "soundfile")
 
@@ -28,48 +29,44 @@ def commit() -> str:
 
 
 def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
-    """Describe which job runs and where, for env.json.
+    """What env.json holds.
 
     Parameters
     ----------
     job
-        The job; with hyperparams.yaml, what stands of it in env.json suffices `local.rerun`.
+        The job; with hyperparams.yaml, its entry suffices to train it again (`local.rerun`).
     device, precision
-        What they were settled to be.
+        Those that are used.
     """
-    accelerator = torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
+    options = job.options
     return {
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "device": device,
-        "accelerator": accelerator,
+        "accelerator": torch.cuda.get_device_name(device) if device.startswith("cuda") else "",
         "processor": cpu_name(),
         "threads": torch.get_num_threads(),
         "precision": precision,
         "host": platform.node(),
         "system": platform.platform(),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
-        "job": _asked(job),
-    }
-
-
-def _asked(job: Job) -> dict[str, Any]:
-    """The job as `local.experiment.options` would take it, and the options of the command as they were given."""
-    return {
-        "corpus": job.options.corpus,
-        "protocol": job.options.protocol,
-        "valid": job.valid,
-        "hold_text": job.options.hold_text,
-        "fold": job.fold,
-        "seed": job.seed,
-        "name": job.options.name,
-        "options": sys.argv[1:],
+        "job": {
+            "corpus": options.corpus,
+            "protocol": options.protocol,
+            "valid": job.valid,
+            "hold_text": options.hold_text,
+            "fold": job.fold,
+            "seed": job.seed,
+            "name": options.name,
+            "options": sys.argv[1:],
+        },
+        "processes": distributed.world_size(),
     }
 
 
 def cpu_name() -> str:
-    """The processor's name as the system gives it."""
+    """The CPU's name as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from speechbrain.utils.distributed import if_main_process
-from speechbrain.utils.train_logger import FileTrainLogger, TensorboardLogger
+from speechbrain.utils.train_logger import FileTrainLogger
 from torch import Tensor
 
 from local.core.files import atomic
@@ -18,39 +19,28 @@ from local.data.dataset import Batch
 from local.systems import Losses, Outputs
 from local.training import distributed
 
+MEANS = ("loss", "ce", "ctc", "wa")
 EPOCH_COLUMNS = (
-    "epoch",
-    "lr",
-    "train_loss",
-    "train_ce",
-    "train_ctc",
-    "train_wa",
-    "valid_loss",
-    "valid_ce",
-    "valid_ctc",
-    "valid_wa",
-    "valid_ua",
-    "valid_f1",
-    "valid_wer",
-    "valid_cer",
-    "ctc_left_out",
-    "skipped_updates",
-    "seconds",
+    *("epoch", "lr"),
+    *(f"train_{name}" for name in MEANS),
+    *(f"valid_{name}" for name in (*MEANS, "ua", "f1", "wer", "cer")),
+    *("ctc_left_out", "skipped_updates", "seconds"),
 )
-SUMS = 6  # of a tally: four losses and rates over utterances, the utterances, those that CTC left out
 
 
 class Tally:
-    """Sums of losses over utterances, kept on the device until they are asked for.
+    """Sums over utterances, kept on the device until they are asked for.
 
     Parameters
     ----------
+    device
+        Where the batches are.
     sums
-        [6] what was counted before; None: nothing.
+        [6] where to begin: `MEANS` times utterances, utterances, those that the CTC loss left out.
     """
 
-    def __init__(self, sums: Tensor | None = None) -> None:
-        self.sums = sums
+    def __init__(self, device: str | torch.device = "cpu", sums: Sequence[float] = (0.0,) * 6) -> None:
+        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)
 
     def add(self, losses: Losses, outputs: Outputs, batch: Batch, counts: Tensor | None = None) -> None:
         """Count a batch, unless `counts`, a scalar bool on the device, says that it does not."""
@@ -59,35 +49,33 @@ class Tally:
         means = torch.stack([total, losses.ce, losses.ctc, correct, torch.ones_like(total)]).double()
         left_out = losses.ctc_left_out.to(total.device, torch.float64, non_blocking=True)
         sums = torch.cat([means * len(batch), left_out[None]])
-        sums = sums if counts is None else torch.where(counts, sums, 0.0)
-        self.sums = sums if self.sums is None else self.sums + sums
+        self.sums = self.sums + (sums if counts is None else torch.where(counts, sums, 0.0))
 
-    def total(self, device: str | torch.device) -> list[float]:
+    def total(self) -> list[float]:
         """The sums over all processes."""
-        own = torch.zeros(SUMS, dtype=torch.float64, device=device) if self.sums is None else self.sums
-        return distributed.sum_over_processes(own).tolist()
+        return distributed.sum_over_processes(self.sums).tolist()
 
 
-def means(total: list[float], part: str) -> dict[str, float]:
-    """Means over the utterances that a tally has counted, named for epochs.csv; nothing where it has counted none."""
+def means(total: list[float], stage: str) -> dict[str, float]:
+    """Means over the utterances of a tally, named for epochs.csv; empty where it has counted none."""
     *sums, utterances, left_out = total
     if not utterances:
         return {}
-    names = (f"{part}_loss", f"{part}_ce", f"{part}_ctc", f"{part}_wa")
-    return {**{name: each / utterances for name, each in zip(names, sums, strict=True)}, "ctc_left_out": int(left_out)}
+    named = {f"{stage}_{name}": each / utterances for name, each in zip(MEANS, sums, strict=True)}
+    return named | {"ctc_left_out": int(left_out)}
 
 
 class EpochLog:
-    """The epochs that have ended, in memory and in the run folder; of several processes the first writes.
+    """The epochs that have ended, in memory and in the run folder.
 
-    All of them call it all the same, as SpeechBrain's loggers let each other wait.
+    All processes call it, as SpeechBrain's logger synchronises them; the first writes.
 
     Parameters
     ----------
     folder
         The run folder.
     tensorboard
-        Whether TensorBoard is to show the figures as well.
+        Whether to write the figures for TensorBoard as well.
     """
 
     def __init__(self, folder: Path, tensorboard: bool) -> None:
@@ -97,22 +85,23 @@ class EpochLog:
         self.rows: list[dict[str, Any]] = []
 
     def read(self) -> list[dict[str, Any]]:
-        """The rows of epochs.csv as an earlier start of the run has left it; None where a figure is lacking."""
+        """The rows of epochs.csv as an earlier start of the run has left it; None for a figure that is missing."""
         if not self.path.exists():
             return []
         with open(self.path, encoding="utf-8", newline="") as file:
             return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
 
     def begin(self, rows: list[dict[str, Any]]) -> None:
-        """Begin with these rows. What can only be added to is written anew: an epoch made again would stand twice."""
-        self.rows = list(rows)
+        """Begin with these rows. Logs that can only be appended to are written again: no epoch may be in them twice."""
+        self.rows, self.writer = list(rows), None
+        self.text_log = FileTrainLogger(save_file=str(self.text_path))
         if if_main_process():
             self.text_path.unlink(missing_ok=True)
             if self.tensorboard_folder:
+                from torch.utils.tensorboard import SummaryWriter  # slow to import
+
                 shutil.rmtree(self.tensorboard_folder, ignore_errors=True)
-        self.text_log = FileTrainLogger(save_file=str(self.text_path))
-        if self.tensorboard_folder:
-            self.tensorboard = TensorboardLogger(str(self.tensorboard_folder))
+                self.writer = SummaryWriter(str(self.tensorboard_folder))
         for row in rows:
             self._show(row, verbose=False)
 
@@ -125,20 +114,21 @@ class EpochLog:
         self._show(self.rows[-1], verbose=True)
 
     def _show(self, row: dict[str, Any], verbose: bool) -> None:
-        """Show a row in train_log.txt, and to TensorBoard at the step of its epoch: `train_loss` as `loss/train`."""
-        figures = {name: value for name, value in row.items() if pd.notna(value)}
-        own, train, valid = _by_part(figures)
-        meta = {"epoch": int(row["epoch"]), "lr": row["lr"]}
-        self.text_log.log_stats(meta, train or None, valid or None, verbose=verbose)
-        if self.tensorboard_folder:
-            stats = {"meta": {name: own[name] for name in own if name != "epoch"}, "train": train, "valid": valid}
-            # Left alone, SpeechBrain counts steps for each figure, and miscounts after an epoch that lacks one.
-            before = int(row["epoch"]) - 1
-            steps = {part: dict.fromkeys(stats[part], before) for part in stats} | {"meta": before}
-            self.tensorboard.global_step = steps
-            self.tensorboard.log_stats(*stats.values())
-            if if_main_process():
-                self.tensorboard.writer.flush()
+        """Add a row to train_log.txt and to TensorBoard, where `train_loss` is `loss/train`."""
+        epoch, by_stage = int(row["epoch"]), {"train": {}, "valid": {}}
+        for name, value in row.items():
+            if name == "epoch" or pd.isna(value):
+                continue
+            stage, _, rest = name.partition("_")
+            if stage in by_stage:
+                by_stage[stage][rest] = value
+                name = f"{rest}/{stage}"
+            if self.writer:
+                self.writer.add_scalar(name, value, epoch)
+        if self.writer:
+            self.writer.flush()
+        stages = (stats or None for stats in by_stage.values())
+        self.text_log.log_stats({"epoch": epoch, "lr": row["lr"]}, *stages, verbose=verbose)
 
 
 def _number(text: str) -> float | None:
@@ -146,9 +136,3 @@ def _number(text: str) -> float | None:
     if not text:
         return None
     return int(text) if text.isdecimal() else float(text)
-
-
-def _by_part(row: dict[str, float]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """Part figures of epochs.csv as SpeechBrain's loggers take them: the epoch's own, training's, validation's."""
-    train, valid = ({name[6:]: row[name] for name in row if name.startswith(part)} for part in ("train_", "valid_"))
-    return {name: row[name] for name in row if not name.startswith(("train_", "valid_"))}, train, valid

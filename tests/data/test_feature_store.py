@@ -27,7 +27,7 @@ from local.systems.mtl import MultiTaskSystem
 from local.text.tokenizer import Tokenizer
 from local.text.tokenizer import train as train_tokenizer
 from local.train import train
-from local.training.checkpoints import WholeCheckpointer, best
+from local.training.checkpoints import RunCheckpointer, best
 
 SAMPLES = {"a": 9000, "b": 300, "c": 5123, "d": 7999, "e": 720}  # b is shorter than a frame
 LABELS = ["ang", "neu"]
@@ -215,7 +215,7 @@ def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus):
     assert len(list(corpus.glob("cnn-*.f16"))) == len(list(corpus.glob("cnn-*.json"))) == 1
     # The same checkpoint on waveforms.
     system = hparams.build((job.folder / "hyperparams.yaml").read_text())["system"].eval()
-    WholeCheckpointer(job.folder / "save", {"system": system}).recover_if_possible(importance_key=best)
+    RunCheckpointer(job.folder / "save", {"system": system}).recover_if_possible(importance_key=best)
     utterances = Utterances.of(
         job.manifests / "test.csv", AudioStore.of(*job.options.audio()), job.labels, job.tokenizer
     )

@@ -41,7 +41,7 @@ from local.folds import make_folds
 from local.inference.recognizer import EmotionRecognizer
 from local.prepare import prepare
 from local.training import environment
-from local.training.checkpoints import WholeCheckpointer
+from local.training.checkpoints import RunCheckpointer
 
 SCORES = {1: 0.5, 2: 0.9, 3: 0.4}  # UA of each epoch
 ENCODER = {
@@ -79,7 +79,7 @@ def trained_by_hand(words: list[str], fold: str):
     for epoch, score in SCORES.items():
         torch.manual_seed(100 * epoch + ord(fold[0]) + ord(fold[1]))
         system = hparams.build(job.yaml)["system"]
-        checkpointer = WholeCheckpointer(job.folder / "save", {"system": system})
+        checkpointer = RunCheckpointer(job.folder / "save", {"system": system})
         checkpointer.save_and_keep({"epoch": epoch, "ua": score, "wer": 0.5}, last=len(SCORES))
         weights[epoch] = {name: tensor.clone() for name, tensor in system.state_dict().items()}
     return job, weights
@@ -120,7 +120,7 @@ def test_a_mean_of_the_latest_checkpoints(runs, average, epochs):
 
 def test_an_older_checkpoint_is_none_of_the_latest(runs):
     (run,) = runs("1A")
-    middle = WholeCheckpointer(run / "save").find_checkpoint(ckpt_predicate=lambda each: each.meta["epoch"] == 2)
+    middle = RunCheckpointer(run / "save").find_checkpoint(ckpt_predicate=lambda each: each.meta["epoch"] == 2)
     shutil.rmtree(middle.path)
     with pytest.raises(UserError, match="holds 1 of the 2 latest checkpoints"):
         load_trained(run, 2)

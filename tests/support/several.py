@@ -1,6 +1,6 @@
-"""Trains a tiny system as one of several processes, which torchrun starts, and notes what it did.
+"""Trains tiny systems, one after the other, as one of several processes that torchrun starts, and saves what it did.
 
-python -m local.jobs.torchrun ... tests/support/several.py CORPUS OUT [SETTING=VALUE ...]
+python -m local.jobs.torchrun ... tests/support/several.py CORPUS OUT '{"NAME": {"SETTING": VALUE}}'
 """
 
 from __future__ import annotations
@@ -21,22 +21,25 @@ from local.data.dataset import loader
 from local.encoders import load_encoder
 from local.systems.mtl import MultiTaskSystem
 from local.training import distributed
-from local.training.checkpoints import WholeCheckpointer
+from local.training.checkpoints import RunCheckpointer
 
 
-def build(corpus: Corpus, folder: Path, *, alpha: float = 0.1, ends_at: int = 0, **settings) -> Recorder:
-    """A Brain of one of the processes that there are, which may be the only one; without dropout."""
+def train(corpus: Corpus, folder: Path, *, alpha: float = 0.1, ends_at: int = 0, **settings) -> Recorder:
+    """Train as one of the processes that there are, which may be the only one; without dropout unless set."""
+    folder.mkdir(exist_ok=True)
     torch.manual_seed(1)
     encoder = load_encoder(tiny_models.config("wav2vec2-group", **tiny_models.STEADY | settings).to_dict())
     system = MultiTaskSystem(encoder, len(LABELS), len(corpus.tokenizer), alpha=alpha)
     training = corpus.utterances()
-    who = distributed.rank(), distributed.world_size()
+    rank, world_size = distributed.rank(), distributed.world_size()
     # 16 utterances by 5: of the last update, a single one, one of two processes has nothing.
-    sampler = UpdateSampler(training.durations, 5, Limits(2, 1e9, 1e9), VALUES["seed"], *who)
-    brain = Recorder(system, VALUES, folder, sampler, LABELS, corpus.tokenizer, WholeCheckpointer(folder / "save"))
-    brain.training = training
-    if ends_at and who[0] == who[1] - 1:
+    sampler = UpdateSampler(training.durations, 5, Limits(2, 1e9, 1e9), VALUES["seed"], rank, world_size)
+    brain = Recorder(system, VALUES, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
+    if ends_at and rank == world_size - 1:
         end_at(brain, ends_at)
+    valid = corpus.utterances(corpus.table[::3])
+    batches = sorted_batches(valid.durations, Limits(2, 1e9, 1e9))[rank::world_size]
+    brain.fit(brain.epoch_counter, loader(training, sampler), loader(valid, batches), progressbar=False)
     return brain
 
 
@@ -52,30 +55,20 @@ def end_at(brain: Recorder, update: int) -> None:
     brain.optimizers_step = stepping
 
 
-def fit(brain: Recorder, corpus: Corpus) -> Recorder:
-    """Train, each process validating its share."""
-    valid = corpus.utterances(corpus.table[::3])
-    batches = sorted_batches(valid.durations, Limits(2, 1e9, 1e9))[distributed.rank() :: distributed.world_size()]
-    brain.has_valid = True
-    train_set = loader(brain.training, brain.train_sampler)
-    brain.fit(brain.epoch_counter, train_set, loader(valid, batches), progressbar=False)
-    return brain
-
-
-def main(place: Path, out: Path, *words: str) -> None:
+def main(place: Path, out: Path, trainings: str) -> None:
     logs.log_to_stderr()
     distributed.join_group("cpu")
     corpus = Corpus(place / f"corpus{distributed.rank()}")
-    brain = build(corpus, out, **{name: json.loads(value) for name, value in (word.split("=") for word in words)})
-    fit(brain, corpus)
-    noted = {
-        "losses": brain.update_losses,
-        "names": [sorted(names) for names in brain.names],
-        "raw": brain.raw,
-        "weights": brain.system.state_dict(),
-    }
-    torch.save(noted, out / f"rank{distributed.rank()}.pt")
+    for name, settings in json.loads(trainings).items():
+        brain = train(corpus, out / name, **settings)
+        record = {
+            "losses": brain.update_losses,
+            "names": [sorted(names) for names in brain.names],
+            "raw": brain.raw,
+            "weights": brain.system.state_dict(),
+        }
+        torch.save(record, out / name / f"rank{distributed.rank()}.pt")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:3]), *sys.argv[3:])
+    main(*map(Path, sys.argv[1:3]), sys.argv[3])

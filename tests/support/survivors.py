@@ -8,14 +8,14 @@ import os
 import sys
 from pathlib import Path
 
-MODULES = ("prepare", "folds", "store", "train", "decode", "score", "report.__main__")
+MODULES = ("prepare", "folds", "audio_store", "train", "decode", "score", "report")
 # Forked from a process that has imported everything, each of them starts at once.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["local.train", "local.decode", "local.score", "local.report"])
 
 
 def stages(place: Path, words: list[str]) -> None:
-    """Stages 0 to 5 as run.sh calls them, one after the other, in `place`; what they say goes to log.txt there."""
+    """Stages 0 to 5 as run.sh calls them, one after the other, in `place`; their output goes to log.txt there."""
     import importlib
 
     os.chdir(place)
@@ -25,6 +25,13 @@ def stages(place: Path, words: list[str]) -> None:
     sys.argv[1:] = words
     for name in MODULES:
         importlib.import_module(f"local.{name}").main()
+
+
+def start_server() -> None:
+    """Wait until the server that the stages are forked from has imported everything."""
+    process = SERVER.Process(target=print)
+    process.start()
+    process.join()
 
 
 def start(place: Path, words: list[str]) -> multiprocessing.Process:

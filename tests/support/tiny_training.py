@@ -1,4 +1,4 @@
-"""A tiny wav2vec 2.0 to train on sixteen tones and noises, a Brain that notes what it does, and runs compared."""
+"""A tiny wav2vec 2.0 to train on sixteen tones and noises, a Brain that records its updates, comparison of runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from local.encoders import load_encoder
 from local.systems.mtl import MultiTaskSystem
 from local.text import tokenizer
 from local.training.brain import EmotionBrain
-from local.training.checkpoints import WholeCheckpointer
+from local.training.checkpoints import RunCheckpointer
 
 LABELS = ["ang", "neu"]
 VALUES = {
@@ -85,7 +85,7 @@ class Corpus:
 
 
 class Recorder(EmotionBrain):
-    """Notes what happens at each update, and ends the run where it is told to.
+    """Records each update, and ends the run at `interrupt`.
 
     For each update: `names` of the utterances in it, its loss, whether any weight `moved`, the `raw` gradient;
     for each step of the optimizer: the `clipped` gradient and the learning `rates`.
@@ -144,13 +144,12 @@ def build(
     # As few micro-batches as their size and their seconds allow.
     limits = Limits(values["micro_batch_size"], values.pop("micro_batch_seconds", 1e9), 1e9)
     sampler = UpdateSampler(training.durations, values["batch_size"], limits, values["seed"])
-    brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, WholeCheckpointer(folder / "save"))
+    brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
     brain.training = training
     return brain
 
 
 def fit(brain: Recorder, valid: Utterances | None) -> Recorder:
-    brain.has_valid = valid is not None
     train_set = loader(brain.training, brain.train_sampler)
     valid_set = loader(valid, sorted_batches(valid.durations, Limits(4, 1e9, 1e9))) if valid else None
     brain.fit(brain.epoch_counter, train_set, valid_set, progressbar=False)
@@ -180,7 +179,7 @@ def assert_same(found, expected) -> None:
 
 
 def checkpoints(brain: EmotionBrain) -> list[dict]:
-    """What is known of the checkpoints that are kept, in the order of epochs, but for the time of day."""
+    """The meta data of the checkpoints that are kept, in the order of epochs, without the time of day."""
     metas = [checkpoint.meta for checkpoint in brain.checkpointer.list_checkpoints()]
     metas = [{key: value for key, value in meta.items() if key not in ("unixtime", "checksum")} for meta in metas]
     return sorted(metas, key=lambda meta: meta["epoch"])

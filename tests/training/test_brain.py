@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 
@@ -10,15 +11,26 @@ import pandas as pd
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_training import Corpus, Interruption, Recorder, assert_same, assert_same_runs, build, checkpoints, fit
+from tiny_training import (
+    LABELS,
+    Corpus,
+    Interruption,
+    Recorder,
+    assert_same,
+    assert_same_runs,
+    build,
+    checkpoints,
+    fit,
+)
 
 from local.core.errors import UserError
 from local.data.batches import Limits, UpdateSampler
 from local.data.dataset import Utterances
 from local.systems import Outputs
-from local.training.brain import PATIENCE, greedy
-from local.training.checkpoints import WholeCheckpointer, best
+from local.training.brain import prediction_rows
+from local.training.checkpoints import RunCheckpointer, best
 from local.training.epoch_log import EPOCH_COLUMNS, EpochLog
+from local.training.skipped import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +117,7 @@ def test_tensorboard_shows_each_epoch_in_its_place_though_one_lacks_a_figure(tmp
     assert shown(tmp_path / "tensorboard") == {"lr": [(1, 0.5), (2, 0.25)], "loss/train": [(2, 3.0)]}
 
 
-def test_without_tensorboard_there_is_no_trace_of_it(corpus, tmp_path):
+def test_without_tensorboard_nothing_is_written_for_it(corpus, tmp_path):
     for values in ({}, {"tensorboard": False}):  # a YAML of before had no such key
         fit(build(corpus, tmp_path, epochs=1, **values), None)
     assert not (tmp_path / "tensorboard").exists()
@@ -127,18 +139,22 @@ def test_the_same_seed_gives_the_same_weights(corpus, tmp_path, uninterrupted):
     assert not torch.equal(other.system.emotion_head.weight, uninterrupted.system.emotion_head.weight)
 
 
+CUTS = [("TRAIN", 2), ("update", 2, 3), ("TRAIN", 3), ("update", 1, 3)]
+
+
 @pytest.mark.parametrize(
-    "where", [("TRAIN", 2), ("update", 2, 3), ("VALID", 2), ("TRAIN", 3), ("update", 1, 3)], ids=str
+    ("uninterrupted", "where"),
+    [*itertools.product([True, False], CUTS), (True, ("VALID", 2))],
+    ids=str,
+    indirect=["uninterrupted"],
 )
 def test_an_interrupted_run_ends_as_the_uninterrupted_does(corpus, tmp_path, uninterrupted, where):
     valid = corpus.utterances(corpus.table[::3]) if uninterrupted.has_valid else None
-    if where[0] == "VALID" and valid is None:
-        return  # there is no such place in this run
     first = build(corpus, tmp_path)
     first.interrupt = where
     with pytest.raises(Interruption):
         fit(first, valid)
-    # What the new process makes of its seed does not matter once there is a checkpoint.
+    # The weights that the new process begins with do not matter once there is a checkpoint.
     seed = 1 if where[1] == 1 else 99
     assert_same_runs(fit(build(corpus, tmp_path, system_seed=seed), valid), uninterrupted)
 
@@ -156,7 +172,7 @@ def test_resuming_drops_a_row_whose_checkpoint_is_lost(corpus, tmp_path, uninter
 
 
 class Bomb:
-    """Something among what a checkpoint holds, whose saving is cut off by a power cut in epoch 2."""
+    """A part of a checkpoint whose saving is cut off by a power cut in epoch 2."""
 
     def __init__(self, brain: Recorder) -> None:
         brain.checkpointer.add_recoverable("bomb", self, custom_save_hook=self.save)
@@ -176,7 +192,7 @@ def test_a_resumed_run_shows_no_epoch_twice(corpus, tmp_path, uninterrupted):
     with pytest.raises(Interruption):
         fit(first, valid)
     assert [step for step, _ in shown(tmp_path / "tensorboard")["seconds"]] == [1, 2]
-    # Its second epoch is trained again, in another time. And what shows it changes nothing of a run.
+    # Its second epoch is trained again, in other seconds. And TensorBoard changes nothing of a run.
     assert_same_runs(fit(build(corpus, tmp_path, system_seed=99, tensorboard=True), valid), uninterrupted)
     assert shown(tmp_path / "tensorboard") == expected_of(tmp_path / "epochs.csv")
 
@@ -286,7 +302,7 @@ def test_alpha_0_trains_all_but_the_token_head(corpus, tmp_path):
     assert not any(name.startswith("token_head") for gradients in brain.clipped for name in gradients)
 
 
-def test_the_plan_depends_on_seed_and_epoch_alone_and_not_on_what_was_before():
+def test_the_plan_depends_on_seed_and_epoch_alone():
     def plan(seed: int, *epochs: int) -> list[list[int]]:
         sampler = UpdateSampler(np.arange(20.0), 4, Limits(2, 60, 1), seed)
         for epoch in epochs:
@@ -341,7 +357,7 @@ def test_ten_skipped_in_a_row_end_the_run(corpus, tmp_path):
     assert len(brain.batches) == PATIENCE == 10
 
 
-def test_skipped_updates_that_are_not_in_a_row_do_not(corpus, tmp_path):
+def test_skipped_updates_that_are_not_in_a_row_do_not_end_it(corpus, tmp_path):
     order = np.random.default_rng([5, 1]).permutation(16)
     names = [f"u{index:02d}" for index in order if index != order[8]]  # 8, a good one, 7
     brain = build(corpus, tmp_path, table=corpus.spoilt(*names), batch_size=1, micro_batch_size=1, epochs=1)
@@ -372,10 +388,10 @@ def test_an_epoch_of_skipped_updates_alone_is_logged(corpus, tmp_path):
     ],
 )
 def test_the_checkpoint_that_is_chosen(tmp_path, scores, epoch):
-    checkpointer = WholeCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
+    checkpointer = RunCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
     for number, (ua, wer) in enumerate(scores, 1):
         checkpointer.save_and_keep({"epoch": number, "ua": ua, "wer": wer}, last=1)
-    checkpointer.save_within_epoch(epoch=4, updates=7)  # of which nothing is known yet
+    checkpointer.save_within_epoch(epoch=4, updates=7)  # whose scores are not known yet
     assert checkpointer.chosen().meta["epoch"] == epoch
 
 
@@ -394,14 +410,14 @@ def test_a_run_keeps_its_latest_two_and_the_best_for_each_of_them(corpus, tmp_pa
 
 
 @pytest.mark.parametrize(("alpha", "warnings"), [(0.1, 1), (0.0, 0)])
-def test_blanks_alone_are_warned_of_once(corpus, tmp_path, caplog, alpha, warnings):
+def test_an_all_blank_output_is_warned_of_once(corpus, tmp_path, caplog, alpha, warnings):
     brain = build(corpus, tmp_path, alpha=alpha, epochs=6, lr=1e-5)
     with torch.no_grad():
         brain.system.token_head.bias[0] = 50.0
     fit(brain, corpus.utterances(corpus.table[:4]))
-    told = [record.getMessage() for record in caplog.records if "all blank" in record.getMessage()]
-    assert len(told) == warnings
-    assert all(message.startswith("epoch 2:") for message in told)  # a third of 6
+    messages = [record.getMessage() for record in caplog.records if "all blank" in record.getMessage()]
+    assert len(messages) == warnings
+    assert all(message.startswith("epoch 2:") for message in messages)  # a third of 6
 
 
 def test_without_transcripts_there_is_nothing_to_warn_of(corpus, tmp_path, caplog):
@@ -425,5 +441,11 @@ def test_greedy_by_hand(corpus):
     for row, path in zip(logits, paths, strict=True):
         row[torch.arange(8), torch.tensor(path)] = 2.0
     outputs = Outputs(torch.zeros(5, 2), logits, torch.tensor(lengths))
-    assert greedy(outputs, corpus.tokenizer) == ["AAB", "", "B A", "A B", "A"]
-    assert greedy(outputs._replace(tokens=None), corpus.tokenizer) == [""] * 5
+    utterances = corpus.utterances(corpus.table[:5])
+    batch = utterances.collate([utterances[index] for index in range(5)])
+
+    def transcripts(outputs: Outputs) -> list[str]:
+        return [row[-1] for row in prediction_rows(batch, outputs, LABELS, corpus.tokenizer)]
+
+    assert transcripts(outputs) == ["AAB", "", "B A", "A B", "A"]
+    assert transcripts(outputs._replace(tokens=None)) == [""] * 5

@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged, lost, or have no room: the run ends as if nothing had been."""
+"""Checkpoints that are damaged, missing, or do not fit on the disk: the run ends as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tiny_training import Corpus, Interruption, Recorder, assert_same_runs, buil
 from local.core.errors import UserError
 from local.scoring import metrics
 from local.training.brain import EmotionBrain
-from local.training.checkpoints import KEPT, WholeCheckpointer, damage_of
+from local.training.checkpoints import KEPT, RunCheckpointer, damage_of
 
 FILES = ("system.ckpt", "optimizer.ckpt", "scheduler.ckpt", "brain.ckpt", "epoch_counter.ckpt", "CKPT.yaml")
 
@@ -30,7 +30,7 @@ def corpus(tmp_path_factory) -> Corpus:
 
 
 def run(corpus: Corpus, folder: Path, interrupt: tuple | None = None, **values) -> Recorder:
-    """A run that begins or goes on, validated on some of the utterances; what it makes of its seed does not matter."""
+    """A run that begins or resumes, validated on some utterances; when it resumes its first weights do not matter."""
     brain = build(corpus, folder, system_seed=99 if (folder / "epochs.csv").exists() else 1, **values)
     brain.interrupt = interrupt
     if interrupt is None:
@@ -42,7 +42,7 @@ def run(corpus: Corpus, folder: Path, interrupt: tuple | None = None, **values) 
 
 def folder_of(folder: Path, epoch: int) -> Path:
     """The checkpoint of an epoch's end."""
-    [found] = [each for each in WholeCheckpointer(folder / "save").list_checkpoints() if each.meta["epoch"] == epoch]
+    [found] = [each for each in RunCheckpointer(folder / "save").list_checkpoints() if each.meta["epoch"] == epoch]
     return found.path
 
 
@@ -50,7 +50,7 @@ def folder_of(folder: Path, epoch: int) -> Path:
 
 
 def flip_a_bit(path: Path, draw: random.Random) -> None:
-    """Flip one bit of a file; of a YAML one that changes what it says."""
+    """Flip one bit of a file; of a YAML file one that changes its content."""
     old = path.read_bytes()
     while True:
         new = bytearray(old)
@@ -86,7 +86,7 @@ def interrupted(corpus, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
+def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     corpus, tmp_path, caplog, uninterrupted, interrupted, name, damage
 ):
     folder = shutil.copytree(interrupted, tmp_path / "run")
@@ -96,16 +96,16 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
     assert_same_runs(run(corpus, folder), uninterrupted)
     messages = [record.getMessage() for record in caplog.records]
     # Another may have been saved under its name, which is that of the second.
-    told = [message for message in messages if str(latest) in message and not message.startswith("Saved")]
-    if (name, damage) == ("CKPT.yaml", "removed"):  # so looks what was not finished
-        assert told == [f"removing {latest}, which was not finished"]
+    reported = [message for message in messages if str(latest) in message and not message.startswith("Saved")]
+    if (name, damage) == ("CKPT.yaml", "removed"):  # as if it had not been finished
+        assert reported == [f"removing {latest}, which was not finished"]
     else:
         wrong = f"{name} is missing" if damage == "removed" else f"the checksum of {name} differs"
-        assert told == [f"{latest} is damaged: {wrong}; the one before is used"]
+        assert reported == [f"{latest} is damaged: {wrong}; the one before is used"]
     assert "resuming after epoch 1" in messages
 
 
-def test_with_all_of_them_damaged_it_begins_anew(corpus, tmp_path, uninterrupted, interrupted):
+def test_with_all_of_them_damaged_it_starts_over(corpus, tmp_path, uninterrupted, interrupted):
     folder = shutil.copytree(interrupted, tmp_path / "run")
     for path in (folder / "save").glob("*/optimizer.ckpt"):
         flip_a_bit(path, random.Random(1))
@@ -148,7 +148,7 @@ def pairs() -> dict:
     ],
     ids=["1", "2", "3", "1 before 2"],
 )
-def test_without_the_best_it_goes_on_from_where_it_was_not_there_yet(
+def test_without_the_best_it_resumes_from_before_the_best(
     corpus, tmp_path, tmp_path_factory, caplog, scored, pairs, uas, last, best, resumed, lost, again
 ):
     scored(*uas)
@@ -171,8 +171,8 @@ def test_without_the_best_it_goes_on_from_where_it_was_not_there_yet(
         with contextlib.suppress(Interruption):
             fit(brain, corpus.utterances(corpus.table[::3]))
     assert_same_runs(brain, whole)
-    found = re.findall(r"resuming after epoch (\d)|is not used: the best checkpoint until then is gone", caplog.text)
-    unused = 3 - best  # of those that stood there, the latest is 3
+    found = re.findall(r"resuming after epoch (\d)|is not used: the best checkpoint until then is missing", caplog.text)
+    unused = 3 - best  # the latest is of epoch 3
     assert found == [""] * unused + [str(resumed)] * (resumed is not None) + ["2"] * (again is not None)
 
 
@@ -188,12 +188,12 @@ def test_the_chosen_one_is_refused_if_it_is_damaged(corpus, tmp_path, scored):
             rf"{re.escape(str(tmp_path / 'save'))}/CKPT\S+ is damaged: the checksum of {name} differs", error.value.what
         )
         assert error.value.remedy == (
-            f"remove {tmp_path / 'train.json'} and run stage 2: it goes on from the checkpoint before"
+            f"remove {tmp_path / 'train.json'} and run stage 2: it resumes from the checkpoint before"
         )
 
 
-def test_any_bit_of_what_a_checkpoint_says_counts(tmp_path):
-    checkpointer = WholeCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
+def test_any_changed_bit_of_the_meta_data_is_noticed(tmp_path):
+    checkpointer = RunCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
     checkpointer.save_and_keep({"epoch": 1, "ua": 0.5, "wer": 0.25}, last=1)
     [checkpoint] = checkpointer.list_checkpoints()
     path = checkpoint.path / "CKPT.yaml"
@@ -210,7 +210,7 @@ def test_any_bit_of_what_a_checkpoint_says_counts(tmp_path):
 # A full disk
 
 
-def save_in_vain(folder: Path) -> None:
+def save_on_a_full_disk(folder: Path) -> None:
     corpus = Corpus(folder)
     brain = build(corpus, folder / "run")
     brain.interrupt = ("TRAIN", 2)
@@ -234,14 +234,14 @@ def save_in_vain(folder: Path) -> None:
         assert wanted < needed <= size and abs(free - share * size) < 5000, (needed, size, free, share * size)
         assert [path for path in (brain.folder / "save").iterdir()] == [first]
         [kept] = brain.checkpointer.list_checkpoints()
-        assert damage_of(kept) == ""
+        assert damage_of(kept.path) == ""
         (folder / "ballast").unlink()
     brain = fit(build(corpus, folder / "run", system_seed=99), corpus.utterances(corpus.table[::3]))
     assert_same_runs(brain, fit(build(corpus, folder / "whole"), corpus.utterances(corpus.table[::3])))
 
 
-def test_a_full_disk_is_told_and_what_was_saved_stays(tmp_path):
-    unshared.on_a_small_disk(save_in_vain, tmp_path, "size=16m")
+def test_a_full_disk_is_reported_and_earlier_checkpoints_stay(tmp_path):
+    unshared.on_a_small_disk(save_on_a_full_disk, tmp_path, "size=16m")
 
 
 # What is kept
@@ -256,9 +256,9 @@ def best_of(scores: list[tuple[float, float | None]]) -> int:
 
 @settings(max_examples=25, deadline=None)
 @given(scores=UAS, last=st.integers(1, 4))
-def test_wherever_the_latest_are_lost_the_one_before_has_its_best_beside_it(tmp_path_factory, scores, last):
+def test_when_the_latest_are_damaged_the_one_before_still_has_its_best(tmp_path_factory, scores, last):
     folder = tmp_path_factory.mktemp("kept")
-    checkpointer = WholeCheckpointer(folder, {"layer": torch.nn.Linear(1, 1)})
+    checkpointer = RunCheckpointer(folder, {"layer": torch.nn.Linear(1, 1)})
     for epoch, (ua, wer) in enumerate(scores, 1):
         checkpointer.save_and_keep({"epoch": epoch, "ua": ua, "wer": wer}, last=last)
         kept = {checkpoint.meta["epoch"]: checkpoint.path for checkpoint in checkpointer.list_checkpoints()}
@@ -273,8 +273,8 @@ def test_wherever_the_latest_are_lost_the_one_before_has_its_best_beside_it(tmp_
             assert checkpointer.chosen().meta["epoch"] == best_of(scores[: epoch - 1])
 
 
-def test_a_checkpoint_within_an_epoch_takes_the_place_of_its_like_and_never_of_an_end(tmp_path):
-    checkpointer = WholeCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
+def test_a_checkpoint_within_an_epoch_replaces_its_kind_and_no_end_of_an_epoch(tmp_path):
+    checkpointer = RunCheckpointer(tmp_path, {"layer": torch.nn.Linear(1, 1)})
 
     def kept() -> list[tuple[int, int | None]]:
         metas = [checkpoint.meta for checkpoint in checkpointer.list_checkpoints()]

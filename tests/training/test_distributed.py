@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,18 +13,25 @@ import pytest
 import several
 import torch
 from paths import REPOSITORY
-from tiny_training import Corpus, Recorder
+from tiny_training import Corpus
 
 from local.core.errors import UserError
 from local.experiment.options import parse
 from local.jobs.machine import gpu_slots
 from local.jobs.torchrun import torchrun_command
 
+SAME_AS_ONE = {  # without random numbers, which each process draws for itself
+    "all parameters": {},
+    "the token head has no gradient": {"alpha": 0.0},
+    "dropped layers have no gradient": {"layerdrop": 1.0},
+}
+RANDOM = {"layerdrop": 0.5, "hidden_dropout": 0.1}
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("several")
-    for name in ("corpus0", "corpus1", "alone"):
+    for name in ("corpus0", "corpus1"):
         (folder / name).mkdir()
     return folder
 
@@ -33,17 +41,26 @@ def corpus(place) -> Corpus:
     return Corpus(place / "corpus0")
 
 
-def two(place: Path, out: Path, *settings: str) -> subprocess.CompletedProcess:
-    """Train as two processes."""
-    out.mkdir(exist_ok=True)
-    command = [*torchrun_command(2), REPOSITORY / "tests" / "support" / "several.py", place, out, *settings]
+def two(place: Path, out: Path, trainings: dict[str, dict]) -> subprocess.CompletedProcess:
+    """Train as two processes, by name in folders of `out`."""
+    program = REPOSITORY / "tests" / "support" / "several.py"
+    command = [*torchrun_command(2), program, place, out, json.dumps(trainings)]
     path = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests' / 'support'}"
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
 
 
-def alone(corpus: Corpus, folder: Path, **settings) -> Recorder:
-    return several.fit(several.build(corpus, folder, **settings), corpus)
+@pytest.fixture(scope="module")
+def trained(place, tmp_path_factory) -> Path:
+    """The folders of two processes' trainings; one start for all of them, which is what takes time."""
+    out = tmp_path_factory.mktemp("trained")
+    ended = two(place, out, {**SAME_AS_ONE, "random": RANDOM})
+    assert ended.returncode == 0, ended.stderr
+    return out
+
+
+def ranks(folder: Path) -> list[dict]:
+    return [torch.load(folder / f"rank{rank}.pt") for rank in (0, 1)]
 
 
 def epochs(folder: Path) -> pd.DataFrame:
@@ -56,63 +73,49 @@ def assert_close(found, expected, scale: float) -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{}, {"alpha": 0.0}, {"layerdrop": 1.0}],
-    ids=["all parameters", "alpha 0: the token head has no gradient", "every layer dropped: they have none"],
-)
-def test_two_processes_learn_what_one_learns(corpus, place, tmp_path, settings):
-    ended = two(place, tmp_path, *(f"{name}={value}" for name, value in settings.items()))
-    assert ended.returncode == 0, ended.stderr
-    ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1)]
-    (tmp_path / "alone").mkdir()
-    one = alone(corpus, tmp_path / "alone", **settings)
+@pytest.mark.parametrize("name", SAME_AS_ONE)
+def test_two_processes_learn_what_one_learns(corpus, trained, tmp_path, name):
+    folder = trained / name
+    first, second = ranks(folder)
+    one = several.train(corpus, tmp_path, **SAME_AS_ONE[name])
     # The same updates, each utterance in one of the two processes; the one that has nothing to do takes another's.
-    for mine, yours, all_names in zip(ranks[0]["names"], ranks[1]["names"], one.names, strict=True):
+    for mine, yours, all_names in zip(first["names"], second["names"], one.names, strict=True):
         assert set(mine) | set(yours) == all_names
         assert len(all_names) == 1 or not set(mine) & set(yours)
     # The same loss on each update, and the same gradient on both.
-    losses = torch.tensor([rank["losses"] for rank in ranks]).mean(0)
+    losses = torch.tensor([first["losses"], second["losses"]]).mean(0)
     torch.testing.assert_close(losses, torch.tensor(one.update_losses), rtol=1e-5, atol=1e-5)
-    for mine, yours, whole in zip(ranks[0]["raw"], ranks[1]["raw"], one.raw, strict=True):
+    for mine, yours, whole in zip(first["raw"], second["raw"], one.raw, strict=True):
         assert mine.keys() == yours.keys() == whole.keys()
         scale = max(gradient.abs().max().item() for gradient in whole.values())
-        for name in whole:
-            assert torch.equal(mine[name], yours[name])
-            assert_close(mine[name], whole[name], scale)
-    for name, weight in one.system.state_dict().items():
-        assert torch.equal(ranks[0]["weights"][name], ranks[1]["weights"][name])
-        assert_close(ranks[0]["weights"][name], weight, 20)
+        for parameter in whole:
+            assert torch.equal(mine[parameter], yours[parameter])
+            assert_close(mine[parameter], whole[parameter], scale)
+    for parameter, weight in one.system.state_dict().items():
+        assert torch.equal(first["weights"][parameter], second["weights"][parameter])
+        assert_close(first["weights"][parameter], weight, 20)
     # Validated once, each utterance by one of them.
-    pd.testing.assert_frame_equal(epochs(tmp_path), epochs(tmp_path / "alone"), rtol=1e-4, atol=1e-5)
-    assert (tmp_path / "train_log.txt").read_text().count("\n") == 3
+    pd.testing.assert_frame_equal(epochs(folder), epochs(tmp_path), rtol=1e-4, atol=1e-5)
+    assert (folder / "train_log.txt").read_text().count("\n") == 3
 
 
-@pytest.fixture(scope="module")
-def dropped(place) -> Path:
-    """Two processes with layers dropped at random, to the end."""
-    ended = two(place, place / "dropped", "layerdrop=0.5", "hidden_dropout=0.1")
-    assert ended.returncode == 0, ended.stderr
-    return place / "dropped"
+def test_with_layers_dropped_at_random_the_processes_stay_the_same(trained):
+    first, second = (record["weights"] for record in ranks(trained / "random"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_with_layers_dropped_at_random_the_processes_stay_the_same(dropped):
-    one, other = (torch.load(dropped / f"rank{rank}.pt") for rank in (0, 1))
-    assert all(torch.equal(one["weights"][name], other["weights"][name]) for name in one["weights"])
-
-
-def test_one_of_two_asked_to_end_they_end_together_and_go_on(place, tmp_path, dropped):
-    ended = two(place, tmp_path, "layerdrop=0.5", "hidden_dropout=0.1", "ends_at=6")
+def test_one_of_two_asked_to_end_they_end_together_and_resume(place, tmp_path, trained):
+    ended = two(place, tmp_path, {"random": RANDOM | {"ends_at": 6}})
     assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
-    assert "ended by signal 15 after update 2 of epoch 2" in ended.stderr and "Traceback" not in ended.stderr
-    again = two(place, tmp_path, "layerdrop=0.5", "hidden_dropout=0.1")
+    assert "stopped by signal 15 after update 2 of epoch 2" in ended.stderr and "Traceback" not in ended.stderr
+    again = two(place, tmp_path, {"random": RANDOM})
     assert again.returncode == 0 and "resuming after epoch 1 and update 2 of the next" in again.stderr
-    one, other = (torch.load(folder / "rank0.pt")["weights"] for folder in (tmp_path, dropped))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    pd.testing.assert_frame_equal(epochs(tmp_path), epochs(dropped))
+    resumed, whole = (ranks(folder / "random")[0]["weights"] for folder in (tmp_path, trained))
+    assert all(torch.equal(resumed[name], whole[name]) for name in resumed)
+    pd.testing.assert_frame_equal(epochs(tmp_path / "random"), epochs(trained / "random"))
 
 
-def test_a_process_that_is_killed_takes_the_other_along(place, tmp_path):
+def test_a_killed_process_ends_the_other(place, tmp_path):
     program = tmp_path / "program.py"
     program.write_text("import os, time\nos.kill(os.getpid(), 9) if os.environ['RANK'] == '1' else time.sleep(99)\n")
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -142,7 +145,7 @@ def test_a_fold_trained_by_two_processes_decodes_and_scores(workplace, own_table
 
 
 @pytest.mark.slow
-def test_a_mistake_is_told_without_a_traceback(workplace, own_table, module):
+def test_an_error_is_reported_without_a_traceback(workplace, own_table, module):
     words = two_for_a_fold(own_table)
     assert module("prepare", *words).returncode == module("folds", *words).returncode == 0
     assert module("launch", "train", *words, "--", "--encoder", "not/there", HF_HUB_OFFLINE="1").returncode == 1

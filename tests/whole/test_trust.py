@@ -47,7 +47,7 @@ from local.rerun import check_job, read_finished
 from local.score import score
 from local.scoring import predictions
 from local.training import environment
-from local.training.checkpoints import WholeCheckpointer
+from local.training.checkpoints import RunCheckpointer
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def test_what_the_users_own_yaml_builds_may_be_decoded(run):
 def test_a_checkpoints_pickle_runs_nothing(job, run, trap):
     system = hparams.build(job.yaml)["system"]
     save = {"system": lambda system, path: torch.save({"weights": Payload(trap)}, path)}
-    checkpointer = WholeCheckpointer(run / "save", {"system": system}, custom_save_hooks=save)
+    checkpointer = RunCheckpointer(run / "save", {"system": system}, custom_save_hooks=save)
     checkpointer.save_and_keep({"epoch": 7, "ua": 0.5, "wer": 0.5}, last=1)
     (weights,) = (run / "save").glob("*/system.ckpt")
     springs(trap, lambda: torch.load(weights, weights_only=False))
