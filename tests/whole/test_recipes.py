@@ -240,7 +240,7 @@ def test_the_ablation_of_a_small_release(tmp_path):
     copy_project(place, "recipes")
     release = iemocap_tree.small_release(tmp_path)
     tiny_models.save(tmp_path / "tiny", "wav2vec2-group")
-    options = ["--partial", "true", "--valid", "none", "--folds", "03F 05M"]
+    options = ["--partial", "true", "--valid", "none", "--folds", "03F 05M", "--stop-stage", "4"]
     done = recipe(
         place, "ablation_alpha", str(release), *options, "--", "--encoder", "./tiny", "--epochs", "1", "--device", "cpu"
     )

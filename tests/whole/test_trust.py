@@ -181,7 +181,7 @@ TAGS = [
     "!!python/object/apply:os.mknod ['{trap}']",
     "!<tag:yaml.org,2002:python/object/apply:os.mknod> ['{trap}']",
     "[{{deep: [!apply:os.mknod ['{trap}']]}}]",
-    "!apply:local.launch.os.mknod ['{trap}']",
+    "!apply:local.core.files.os.mknod ['{trap}']",
     "!apply:local.systems.importlib.import_module [sprung]",
     "!name:os.mknod\n        path: '{trap}'",
     "!include:beside.yaml",
