@@ -70,22 +70,9 @@ def prediction_rows(batch: Batch, outputs: Outputs, labels: list[str], tokenizer
 
 
 class EmotionBrain(sb.Brain):
-    """Trains a system (see `local.systems`) as its hparams say.
+    """Trains a system (see `local.systems`) in a run folder, as the YAML's values say.
 
-    Parameters
-    ----------
-    system
-        The module to train.
-    hparams
-        The YAML's values.
-    folder
-        The run folder.
-    sampler
-        The plan of the updates.
-    labels, tokenizer
-        What the heads' outputs mean.
-    checkpointer
-        Keeps the checkpoints.
+    The sampler plans the updates; labels and tokenizer say what the outputs of the heads mean.
     """
 
     def __init__(
