@@ -153,13 +153,7 @@ def split(file: Path, place: str) -> tuple[str, str]:
 
 
 def load(file: Path) -> dict[str, dict[str, Any]]:
-    """The entries of the JSON file beside a page, by place; none where there is no such file.
-
-    Raises
-    ------
-    UserError
-        It is not JSON.
-    """
+    """The entries of the JSON file beside a page, by place; none where there is no such file."""
     file = file.with_suffix(".json")
     try:
         return json.loads(file.read_text(encoding="utf-8"))

@@ -37,18 +37,9 @@ def _result(way: str, worker: subprocess.Popen) -> dict[str, Any]:
 
 
 def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> list[dict[str, Any]]:
-    """Let the ways take turns.
+    """Let the ways take turns, so many jobs of each at a time, in rounds that count and one before, which warms up.
 
-    Parameters
-    ----------
-    ways
-        Their names.
-    rounds
-        How many count, after one that warms up.
-    jobs
-        How many processes of a way run at the same time.
-    arguments
-        Of a process: folder, device, encoder.
+    `arguments` are those of a process: folder, device, encoder.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The ways to use a trained model that the benchmark compares: each loads it and returns what takes wav files.
+"""The ways to use a trained model that the benchmark compares: each loads it and returns a function of wav files.
 
     python -m local.benchmark.uses FOLDER ENCODER
 
@@ -28,7 +28,7 @@ from local.systems.mtl import MultiTaskSystem
 
 TOKENS = ["<pad>", "<unk>", *LETTERS.replace(" ", "\u2581")]
 MODEL = "model"  # the exported model's folder
-Use = Callable[[list[Path]], None]
+Use = Callable[[list[Path]], object]
 
 
 def make(folder: Path, encoder: str) -> None:
@@ -43,17 +43,21 @@ def make(folder: Path, encoder: str) -> None:
     onnx.quantize(folder / "model.onnx", folder / "model.int8.onnx")
 
 
+def one_by_one(take: Callable[[Path], object]) -> Use:
+    """Take all files, one after another."""
+    return lambda wavs: [take(wav) for wav in wavs]
+
+
 def pipelines(model: Path, device: str, tasks: dict[str, str]) -> Use:
     """The pipelines of transformers, as their documentation has them: each task has a model of its own."""
     pipes = [pipeline(task, str(model / name), device=device) for task, name in tasks.items()]
 
-    def take(wavs: list[Path]) -> None:
-        for wav in wavs:
-            samples, rate = soundfile.read(wav, dtype="float32")
-            for pipe in pipes:
-                pipe({"raw": samples, "sampling_rate": rate})
+    def take(wav: Path) -> None:
+        samples, rate = soundfile.read(wav, dtype="float32")
+        for pipe in pipes:
+            pipe({"raw": samples, "sampling_rate": rate})
 
-    return take
+    return one_by_one(take)
 
 
 def foreign_class(model: Path, device: str) -> Use:
@@ -65,48 +69,40 @@ def foreign_class(model: Path, device: str) -> Use:
     head = torch.nn.Linear(encoder.model.config.hidden_size, len(LABELS)).to(device)
 
     @torch.no_grad()
-    def take(wavs: list[Path]) -> None:
-        for wav in wavs:
-            samples, _ = soundfile.read(wav, dtype="float32")
-            frames = encoder(torch.from_numpy(samples)[None].to(device))
-            head(frames.mean(1)).softmax(-1).argmax(-1).item()
+    def take(wav: Path) -> None:
+        samples, _ = soundfile.read(wav, dtype="float32")
+        frames = encoder(torch.from_numpy(samples)[None].to(device))
+        head(frames.mean(1)).softmax(-1).argmax(-1).item()
 
-    return take
+    return one_by_one(take)
 
 
 def recognizer(model: Path, device: str) -> Use:
     """`EmotionRecognizer.analyze`, one file at a time: emotion, transcript and word times."""
-    loaded = EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": "fp32"})
-
-    def take(wavs: list[Path]) -> None:
-        for wav in wavs:
-            loaded.analyze(wav)
-
-    return take
+    return one_by_one(EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": "fp32"}).analyze)
 
 
 def predict(model: Path, device: str, precision: str) -> Use:
     """`local.predict`: batches of similar lengths."""
     loaded = EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": precision})
 
-    def take(wavs: list[Path]) -> None:
+    def take_all(wavs: list[Path]) -> None:
         items = whole_items(files([str(wav) for wav in wavs]), loaded.longest)
         for _ in analyze_items(items, loaded, seconds=120, words=False):
             pass
 
-    return take
+    return take_all
 
 
 def onnxruntime(model: Path, device: str, name: str) -> Use:
     """The exported file in onnxruntime on the CPU, one file at a time: the logits of both heads."""
     runner = onnx.Runner(model / name, threads=torch.get_num_threads())
 
-    def take(wavs: list[Path]) -> None:
-        for wav in wavs:
-            samples, _ = soundfile.read(wav, dtype="float32")
-            runner(samples[None], np.array([len(samples)]))
+    def take(wav: Path) -> None:
+        samples, _ = soundfile.read(wav, dtype="float32")
+        runner(samples[None], np.array([len(samples)]))
 
-    return take
+    return one_by_one(take)
 
 
 EMOTION = {"audio-classification": "emotion"}
