@@ -15,10 +15,8 @@ measured in fp32 and bf16. The first round of each way warms up and does not cou
 
 With `--jobs "1 2 4"` all of this is done for each number of jobs: so many processes of a way begin a round together,
 and it ends with the last of them; threads are divided among them as `local.launch` does. A ratio compares with the same
-number of jobs of `a` (of `one`), in the same round: a second job helps `a`, too, and what it brings is seen in the
-audio seconds per second. As memory holds the models of one number of jobs, the numbers are measured one after another,
-and the load of the machine may change in between: between them compare the shares of the GEMM rate, which is measured
-beside each, rather than the rates.
+number of jobs of `a` (of `one`), in the same round. The numbers are measured one after another, and the load of the
+machine may change in between: between them compare the shares of the GEMM rate rather than the rates.
 
 `--hours` and `--rows` measure the other stages, see `local.benchmark.stages`, on so many hours, and those that handle
 rows on so many utterances; `--plan` computes what so many hours need, see `local.benchmark.plan`. `--readme FILE` saves
@@ -51,13 +49,7 @@ PAGE = stages.REPOSITORY / "results" / "BENCHMARK.md"
 
 
 def options() -> argparse.Namespace:
-    """Read the command line.
-
-    Raises
-    ------
-    UserError
-        A value that is not valid, or a file without a place for the tables: nothing is measured then.
-    """
+    """Read the command line; refuse what is not valid, and a page without a place for the tables."""
     parser = Parser(prog="python -m local.benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
     parser.add_argument("--utterances", type=int, default=16, help="of a round; default: 16")
@@ -123,9 +115,7 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, page.Rows], dict[str, 
         return {"rows": rows}, {"rows": page.of_stages(rows)}
     rows, entry = [], {"utterances": given.utterances, "rounds": given.rounds}
     if given.ways:
-        with tempfile.TemporaryDirectory() as folder:
-            fixed = (given.utterances, given.rounds, given.jobs, given.encoder, given.device)
-            rows = turns.measure_all(folder, given.ways, *fixed)
+        rows = turns.measure_all(given)
         entry |= {name: median(row[kind] for row in rows) / 1e9 for name, kind in KINDS.items()}  # GEMM
         entry |= {"ways": page.of_ways(rows), "uses": page.of_uses(rows)}
     of_stages = of_sizes(given.hours, "h", stages.measure_hours)

@@ -34,12 +34,12 @@ UNITS = {
 
 
 class Need(NamedTuple):
-    """A row of the table: what is needed, how that is known and computed, in which of `UNITS`, and how much."""
+    """A row of the table."""
 
     what: str
-    source: str
-    how: str
-    unit: str
+    source: str  # how it is known
+    how: str  # it is computed
+    unit: str  # of `UNITS`
     per_hour: float
     always: float = 0
 

@@ -85,7 +85,6 @@ def measure_rows(folder: Path, n: int, bytecode: Path) -> list[dict[str, Any]]:
 
     Returns a row per stage: `stage`, `utterances`, `seconds`, `peak` bytes of memory, `written` bytes of files.
     """
-    refuse_few(n)
     options = ["--corpus", "csv", "--data", "data/noise.csv", "--protocol", "session", *SINGLE, *YAML]
     rows = []
     with current_folder(folder):

@@ -132,13 +132,9 @@ def _predictions(job: Job, chance: np.random.Generator) -> pd.DataFrame:
     logits = chance.normal(size=(len(table), len(job.labels)))
     logits[range(len(table)), [job.labels.index(emotion) for emotion in table["emo"]]] += CERTAINTY
     posteriors = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    hypotheses = [_misheard(text, chance) for text in table["wrd"]]
+    hypotheses = []
+    for words in table["wrd"].str.split():
+        wrong = chance.random(len(words)) < WRONG_WORDS  # without their first letter
+        hypotheses.append(" ".join(word[1:] if lost else word for word, lost in zip(words, wrong, strict=True)))
     rows = zip(table["ID"], table["emo"], *posteriors.T, table["wrd"], hypotheses, strict=True)
     return predictions.frame(list(rows), job.labels)
-
-
-def _misheard(text: str, chance: np.random.Generator) -> str:
-    """The text with the first letter of some words left out."""
-    words = text.split()
-    wrong = chance.random(len(words)) < WRONG_WORDS
-    return " ".join(word[1:] if lost else word for word, lost in zip(words, wrong, strict=True))

@@ -27,7 +27,6 @@ import torch
 import torch.nn.functional as F
 from speechbrain.utils.seed import seed_everything
 from torch import Tensor
-from torch.optim import Optimizer
 from transformers import AutoConfig, AutoModel, PretrainedConfig, Wav2Vec2Config
 
 from local.audio.header import SAMPLE_RATE
@@ -53,8 +52,6 @@ YAML = Path("hparams/mtl_wav2vec2.yaml")
 SHAPE = {"layerdrop": 0.0}
 TOKENS = 32
 LITTLE = 0.3  # of the memory: when less is free, freed memory is given back
-Once = Callable[[], object]
-Loss = Callable[[Batch], Tensor]
 GEMM_SIZES, GEMM_SECONDS = (128, 256, 512, 1024, 2048), 0.5
 
 
@@ -79,50 +76,39 @@ class Way(NamedTuple):
 
     config: PretrainedConfig  # the encoder's shape
     passes: tuple[int, int]  # of the CNN and the rest: 3 where it learns, 1 where it only computes, 0 where cached
-    once: Once  # passes over all utterances
+    once: Callable[[], object]  # passes over all utterances
 
 
-def released_code(utterances: Utterances, encoder: str, device: str) -> Way:
-    """As the paper's released code: fp32, gradient checkpointing, 2 x 4, random order, eager attention, no masks."""
-    model, heads = _plain_model(encoder, "eager", device)
-    model.gradient_checkpointing_enable()
+def plain(utterances: Utterances, encoder: str, device: str, released: bool) -> Way:
+    """Train transformers' model in fp32, in random order.
+
+    As the paper's released code does: gradient checkpointing, 2 utterances x 4, eager attention, no masks, both tasks;
+    or as SpeechBrain's IEMOCAP recipe does: 4 utterances an update, the CNN frozen, emotion alone.
+    """
+    size, at_a_time = (8, 2) if released else (4, 4)
+    attention = {"attn_implementation": "eager" if released else "sdpa"}
+    if encoder:
+        model = AutoModel.from_pretrained(encoder, **attention)
+    else:
+        model = AutoModel.from_config(Wav2Vec2Config(**SHAPE), **attention)
+    heads = torch.nn.ModuleList(torch.nn.Linear(model.config.hidden_size, n) for n in (len(LABELS), TOKENS))
+    model, heads = model.to(device).train(), heads.to(device)
+    if released:
+        model.gradient_checkpointing_enable()
+    else:
+        model.feature_extractor.requires_grad_(False)
+    parameters, random = [*model.parameters(), *heads.parameters()], np.random.default_rng(3)
+    optimizer = (torch.optim.AdamW if released else torch.optim.Adam)(parameters, lr=1e-5)
 
     def loss(batch: Batch) -> Tensor:
         frames = model(batch.wavs).last_hidden_state
+        ce = F.cross_entropy(heads[0](frames.mean(1)), batch.targets.emotion)
+        if not released:
+            return ce
         tokens, texts = heads[1](frames).log_softmax(-1).transpose(0, 1), batch.targets.tokens.to(device)
         n_frames = model._get_feat_extract_output_lengths(batch.lengths)
         ctc = F.ctc_loss(tokens, texts, n_frames, batch.targets.n_tokens, reduction="sum")
-        return F.cross_entropy(heads[0](frames.mean(1)), batch.targets.emotion) + 0.1 * ctc / len(batch)
-
-    optimizer = torch.optim.AdamW([*model.parameters(), *heads.parameters()], lr=1e-5)
-    return Way(model.config, (3, 3), _plain_epoch(utterances, loss, optimizer, size=8, at_a_time=2))
-
-
-def speechbrain_recipe(utterances: Utterances, encoder: str, device: str) -> Way:
-    """As SpeechBrain's IEMOCAP recipe: fp32, 4 utterances an update, the CNN frozen, emotion alone."""
-    model, heads = _plain_model(encoder, "sdpa", device)
-    model.feature_extractor.requires_grad_(False)
-
-    def loss(batch: Batch) -> Tensor:
-        return F.cross_entropy(heads[0](model(batch.wavs).last_hidden_state.mean(1)), batch.targets.emotion)
-
-    optimizer = torch.optim.Adam([*model.parameters(), *heads[0].parameters()], lr=1e-5)
-    return Way(model.config, (1, 3), _plain_epoch(utterances, loss, optimizer, size=4, at_a_time=4))
-
-
-def _plain_model(encoder: str, attention: str, device: str) -> tuple[torch.nn.Module, torch.nn.ModuleList]:
-    """The encoder as transformers has it, and heads for emotions and tokens."""
-    if encoder:
-        model = AutoModel.from_pretrained(encoder, attn_implementation=attention)
-    else:
-        model = AutoModel.from_config(Wav2Vec2Config(**SHAPE), attn_implementation=attention)
-    heads = torch.nn.ModuleList(torch.nn.Linear(model.config.hidden_size, n) for n in (len(LABELS), TOKENS))
-    return model.to(device).train(), heads.to(device)
-
-
-def _plain_epoch(utterances: Utterances, loss: Loss, optimizer: Optimizer, size: int, at_a_time: int) -> Once:
-    """Train on all utterances once, in random order, `size` an update and so many at a time."""
-    random, device = np.random.default_rng(3), optimizer.param_groups[0]["params"][0].device
+        return ce + 0.1 * ctc / len(batch)
 
     def once() -> None:
         order = random.permutation(len(utterances)).tolist()
@@ -131,11 +117,11 @@ def _plain_epoch(utterances: Utterances, loss: Loss, optimizer: Optimizer, size:
             for first in range(0, len(update), at_a_time):
                 batch = _padded(utterances, update[first : first + at_a_time]).to(device)
                 (loss(batch) * len(batch) / len(update)).backward()
-            torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-    return once
+    return Way(model.config, (3 if released else 1, 3), once)
 
 
 def _padded(utterances: Utterances, indices: list[int]) -> Batch:
@@ -157,9 +143,11 @@ def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool, pr
     brain.has_valid = True  # an epoch ends with its validation, which is not called here
     utterances.audio = model_inputs(utterances.audio, system.encoder, device)
     batches, epochs = loader(utterances, sampler), count(1)
-    passes = (0 if freeze_cnn else 3, 3)
-    once = lambda: brain._fit_train(train_set=batches, epoch=next(epochs), enable=False)  # noqa: E731
-    return Way(system.encoder.model.config, passes, once)
+
+    def once() -> None:
+        brain._fit_train(train_set=batches, epoch=next(epochs), enable=False)
+
+    return Way(system.encoder.model.config, (0 if freeze_cnn else 3, 3), once)
 
 
 def inference(utterances: Utterances, encoder: str, device: str, one_by_one: bool) -> Way:
@@ -184,8 +172,8 @@ def _system(encoder: str, freeze_cnn: bool) -> MultiTaskSystem:
 
 
 WAYS = {
-    "a": released_code,
-    "b": speechbrain_recipe,
+    "a": partial(plain, released=True),
+    "b": partial(plain, released=False),
     "c": partial(ours, freeze_cnn=False, precision="auto"),
     "d": partial(ours, freeze_cnn=True, precision="bf16"),
     "one": partial(inference, one_by_one=True),
@@ -235,9 +223,8 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
         began = _now(device)
         built.once()
         row["seconds"] = _now(device) - began
-        row["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
-        if device.startswith("cuda"):
-            row["peak"] = torch.cuda.max_memory_allocated()
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
+        row["peak"] = torch.cuda.max_memory_allocated() if device.startswith("cuda") else own
         _give_back_memory()
         print(json.dumps(row), flush=True)
 
