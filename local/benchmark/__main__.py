@@ -5,19 +5,9 @@
     python -m local.benchmark --rows "20000 200000 2000000" [--json FILE] [--readme FILE]
     python -m local.benchmark --plan "1000 10000" [--readme FILE]
 
-Trains a wav2vec 2.0 of base shape with random weights on noise of IEMOCAP's durations, in whole updates with
-the optimizer:
-
-    a     as the paper's released code: fp32, gradient checkpointing, 2 utterances x 4 accumulation steps in
-          random order, padded, the CNN trained
-    b     as SpeechBrain's IEMOCAP recipe: fp32, 4 utterances, padded, the CNN frozen, emotion alone
-    c     this project's default: hparams/mtl_wav2vec2.yaml
-    d     this project's fastest: c with the CNN frozen and its output cached, in bf16
-    one   inference, one utterance at a time
-    many  inference, in the batches of stage 3
-
-With `--ways "sb hf hf-emotion file onnx int8 predict bf16"` it measures the ways to use a trained model, see
-`local.benchmark.uses`; never with the ways to train, as memory holds all models of a run.
+Ways are those to train and infer (`local.benchmark.ways`: a and b as others do, c and d as this project does, one and
+many) or, never together, as memory holds all models of a run, those to use a trained model (`local.benchmark.uses`:
+sb hf hf-emotion file onnx int8 predict bf16). `--ways ""` measures none.
 
 Every way is a process of its own. They take turns, round by round, so that whatever else the machine does slows all of
 them; figures are medians over rounds, ratios are taken within a round. Before each round the GEMM rate of the device is
@@ -25,17 +15,12 @@ measured in fp32 and bf16. The first round of each way warms up and does not cou
 
 With `--jobs "1 2 4"` all of this is done for each number of jobs: so many processes of a way begin a round together,
 and it ends with the last of them; threads are divided among them as `local.launch` does. A ratio compares with the same
-number of jobs of `a` (of `one`), in the same round: a second job helps `a`, too, and what it brings is seen in the
-audio seconds per second. As memory holds the models of one number of jobs, the numbers are measured one after another,
-and the load of the machine may change in between: between them compare the shares of the GEMM rate, which is measured
-beside each, rather than the rates. `--ways ""` measures none.
+number of jobs of `a` (of `one`), in the same round. The numbers are measured one after another, and the load of the
+machine may change in between: between them compare the shares of the GEMM rate rather than the rates.
 
 `--hours` and `--rows` measure the other stages, see `local.benchmark.stages`, on so many hours, and those that handle
-rows on so many utterances; `--plan` computes what so many hours need, see `local.benchmark.plan`.
-
-`--readme FILE` writes the tables into a file such as results/BENCHMARK.md, in place of what is between the lines
-`<!-- benchmark cpu -->` and `<!-- /benchmark cpu -->` (or `cuda`: of the device's kind; `cpu use`; `rows`; `plan`), and
-the figures into the JSON file beside it (results/BENCHMARK.json), from which `--plan` computes.
+rows on so many utterances; `--plan` computes what so many hours need, see `local.benchmark.plan`. `--readme FILE` saves
+figures and tables in a page such as results/BENCHMARK.md, see `local.benchmark.page`.
 """
 
 from __future__ import annotations
@@ -47,6 +32,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -63,40 +49,28 @@ PAGE = stages.REPOSITORY / "results" / "BENCHMARK.md"
 
 
 def options() -> argparse.Namespace:
-    """Read the command line.
-
-    Raises
-    ------
-    UserError
-        A value that is not valid, or a file without a place for the tables: nothing is measured then.
-    """
+    """Read the command line; refuse what is not valid, and a page without a place for the tables."""
     parser = Parser(prog="python -m local.benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
     parser.add_argument("--utterances", type=int, default=16, help="of a round; default: 16")
     parser.add_argument("--rounds", type=int, default=3, help="that count, after one that warms up; default: 3")
     parser.add_argument("--ways", default=" ".join(WAYS), help=f"of '{' '.join(WAYS)}' or of '{' '.join(USES)}'")
-    parser.add_argument("--jobs", default="1", help="numbers of processes of a way at a time; default: 1")
-    parser.add_argument("--encoder", default="", help="folder; default: base shape, random weights")
-    parser.add_argument("--hours", default="", help="of the corpora on which the other stages are measured, too")
-    parser.add_argument("--rows", default="", help="utterances of the corpora on which stages are measured, alone")
-    parser.add_argument("--plan", default="", help="hours of which it is computed what they need")
+    parser.add_argument("--jobs", default=[1], type=integers, help="how many processes of a way at a time; default: 1")
+    parser.add_argument("--encoder", default="", help="its folder; default: base shape, random weights")
+    parser.add_argument("--hours", default=[], type=numbers, help="hours of audio on which to measure the other stages")
+    parser.add_argument("--rows", default=[], type=integers, help="utterances on which to measure stages, alone")
+    parser.add_argument("--plan", default=[], type=numbers, help="hours of which to compute what they need")
     parser.add_argument("--json", type=Path, help="file for every row that was measured")
-    parser.add_argument("--readme", type=Path, help="file that has a place for the tables")
+    parser.add_argument("--readme", type=Path, help="page that has a place for the tables")
     given = parser.parse_args()
-    given.rows, given.plan = numbers("rows", given.rows, int), numbers("plan", given.plan, float)
-    given.ways = [] if given.rows or given.plan else given.ways.split()
-    given.jobs = numbers("jobs", given.jobs, int) or [1]
-    given.hours = numbers("hours", given.hours, float)
-    unknown = [way for way in given.ways if way not in (*WAYS, *USES)]
-    if unknown:
+    given.jobs, given.ways = given.jobs or [1], [] if given.rows or given.plan else given.ways.split()
+    if unknown := [way for way in given.ways if way not in (*WAYS, *USES)]:
         raise UserError(f"there is no way '{unknown[0]}'", f"choose from: {' '.join((*WAYS, *USES))}")
     if set(given.ways) & set(WAYS) and set(given.ways) & set(USES):
         raise UserError("ways to train and ways to use a model need a command each", f"--ways '{' '.join(USES)}'")
     if sum(map(bool, (given.ways or given.hours, given.rows, given.plan))) != 1:
-        raise UserError(
-            "there is nothing to measure, or too much at a time",
-            "give --ways and --hours, or --rows, or --plan",
-        )
+        remedy = "give --ways and --hours, or --rows, or --plan"
+        raise UserError("there is nothing to measure, or too much at a time", remedy)
     for hours in given.hours:
         synthetic.size(hours)
     for n in given.rows:
@@ -107,30 +81,26 @@ def options() -> argparse.Namespace:
     return given
 
 
-def numbers(option: str, text: str, kind: type) -> list:
-    """Read an option that takes several numbers, each greater than 0; repeated ones count once.
-
-    Raises
-    ------
-    UserError
-        Something else is among them.
-    """
+def numbers(text: str, kind: type = float) -> list:
+    """Read several numbers, each greater than 0; repeated ones count once."""
     try:
         values = list(dict.fromkeys(kind(word) for word in text.split()))
     except ValueError:
         values = [0]
     if not all(0 < value < float("inf") for value in values):
-        raise UserError(f"--{option} '{text}': not numbers greater than 0", f'for example --{option} "1 2 4"')
+        raise argparse.ArgumentTypeError(f"'{text}' are not numbers greater than 0, such as '1 2 4'")
     return values
+
+
+integers = partial(numbers, kind=int)
 
 
 def of_sizes(sizes: list[float], unit: str, measure: Callable[..., page.Rows]) -> page.Rows:
     """Measure stages on one corpus after another."""
-    if not sizes:
-        return []
     rows = []
     with tempfile.TemporaryDirectory() as bytecode:
-        stages.load_all(Path(bytecode))
+        if sizes:
+            stages.load_all(Path(bytecode))
         for size in sizes:
             print(f"  {size:g} {unit}", file=sys.stderr)
             with tempfile.TemporaryDirectory() as folder:
@@ -145,19 +115,11 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, page.Rows], dict[str, 
         return {"rows": rows}, {"rows": page.of_stages(rows)}
     rows, entry = [], {"utterances": given.utterances, "rounds": given.rounds}
     if given.ways:
-        with tempfile.TemporaryDirectory() as folder:
-            fixed = (given.utterances, given.rounds, given.jobs, given.encoder, given.device)
-            rows = turns.measure_all(folder, given.ways, *fixed)
+        rows = turns.measure_all(given)
         entry |= {name: median(row[kind] for row in rows) / 1e9 for name, kind in KINDS.items()}  # GEMM
         entry |= {"ways": page.of_ways(rows), "uses": page.of_uses(rows)}
     of_stages = of_sizes(given.hours, "h", stages.measure_hours)
     return {"rows": rows, "stages": of_stages}, entry | {"stages": page.of_stages(of_stages)}
-
-
-def machine(device: str) -> str:
-    """Name the device, as tables show it."""
-    gpu = f"{torch.cuda.get_device_name(device)}, " if device.startswith("cuda") else ""
-    return f"{gpu}{cpu_name()}, {torch.get_num_threads()} threads"
 
 
 @as_command
@@ -168,13 +130,14 @@ def main() -> None:
         entry = {"command": command, "hours": given.plan}
         text = plan.render(command, given.plan, given.readme or PAGE)
     else:
-        entry = {"command": command, "machine": machine(given.device), "date": f"{date.today():%Y-%m-%d}"}
+        gpu = f"{torch.cuda.get_device_name(given.device)}, " if given.device.startswith("cuda") else ""
+        machine = f"{gpu}{cpu_name()}, {torch.get_num_threads()} threads"
         rows, figures = measure(given)
-        entry |= figures
+        entry = {"command": command, "machine": machine, "date": f"{date.today():%Y-%m-%d}"} | figures
         text = page.render(entry)
         if given.json:
             with atomic(given.json) as file:
-                json.dump({"machine": entry["machine"]} | rows, file, indent=1)
+                json.dump({"machine": machine} | rows, file, indent=1)
     if given.readme:
         page.put(given.readme, given.place, entry, text)
     print(text, end="")

@@ -8,10 +8,11 @@ from __future__ import annotations
 from transformers import PretrainedConfig
 
 
-def forward(config: PretrainedConfig, samples: int) -> tuple[int, int]:
-    """Operations of the CNN, and of all that follows it, on a waveform of so many samples, forward.
+def total(config: PretrainedConfig, samples: int, passes: tuple[int, int]) -> int:
+    """Operations on a waveform with so many passes of the CNN, and of all that follows it; a backward pass is two.
 
-    What follows: projection, positional convolution, and in each layer attention and feed-forward.
+    What follows: projection, positional convolution, and in each layer attention and feed-forward. What gradient
+    checkpointing computes again, and padding, does not count: no result needs it.
     """
     cnn, frames, inputs = 0, samples, 1
     for outputs, kernel, stride in zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True):
@@ -21,12 +22,5 @@ def forward(config: PretrainedConfig, samples: int) -> tuple[int, int]:
     width = config.hidden_size
     positions = width // config.num_conv_pos_embedding_groups * config.num_conv_pos_embeddings
     layer = 4 * width + 2 * frames + 2 * config.intermediate_size
-    return cnn, 2 * frames * width * (inputs + positions + config.num_hidden_layers * layer)
-
-
-def total(config: PretrainedConfig, samples: int, passes: tuple[int, int]) -> int:
-    """Operations with so many passes of the CNN and of the rest; a backward pass counts as two.
-
-    What gradient checkpointing computes again, and padding, does not count: no result needs it.
-    """
-    return sum(count * times for count, times in zip(forward(config, samples), passes, strict=True))
+    rest = 2 * frames * width * (inputs + positions + config.num_hidden_layers * layer)
+    return passes[0] * cnn + passes[1] * rest

@@ -93,34 +93,33 @@ def _ratio(rows: Rows, mine: Rows, base: str) -> float | None:
 
 def of_stages(rows: Rows) -> Rows:
     """A row per stage and size of the corpus; `rows` as from `local.benchmark.stages`, of one corpus after another."""
-    figures = []
-    for row in rows:
-        stage, n, seconds = row["stage"], row["utterances"], row["seconds"]
-        line = {"utterances": n, "seconds": seconds}
-        if hours := row.get("hours"):
-            line = {"hours": hours} | line | {"seconds per hour": seconds / hours, "peak MB": row["peak"] / 1e6}
+    order, figures = [row["stage"] for row in rows], []
+    for row in sorted(rows, key=lambda row: order.index(row["stage"])):
+        peak, seconds = {"peak MB": row["peak"] / 1e6}, row["seconds"]
+        line = {name: row[name] for name in ("stage", "hours", "utterances", "seconds") if name in row}
+        if "hours" in row:
+            line |= {"seconds per hour": seconds / row["hours"]} | peak
         else:
-            line |= {"µs per utterance": 1e6 * seconds / n, "peak MB": row["peak"] / 1e6}
-            line |= {"MB written": row["written"] / 1e6}
-        figures.append({"stage": stage} | line)
-    order = [row["stage"] for row in rows]
-    return sorted(figures, key=lambda line: order.index(line["stage"]))
+            line |= (
+                {"µs per utterance": 1e6 * seconds / row["utterances"]} | peak | {"MB written": row["written"] / 1e6}
+            )
+        figures.append(line)
+    return figures
 
 
 def render(entry: dict[str, Any]) -> str:
     """Show an entry: its command, its machine and date, its tables with their introductions."""
     sections = [[f"    {entry['command']}"]]
     first = [f"{entry['machine']}, {entry['date']}."]
-    for name, introduction in INTRODUCTIONS.items():
-        if rows := entry.get(name):
-            lines = [[_show(*cell) for cell in row.items()] for row in rows]
+    for kind, introduction in INTRODUCTIONS.items():
+        if rows := entry.get(kind):
+            lines = [
+                ["–" if value is None else format(value, FORMATS.get(name, "")) for name, value in row.items()]
+                for row in rows
+            ]
             sections += [[*first, fill(introduction.format(**entry), 110)], table(list(rows[0]), lines)]
             first = []
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
-
-
-def _show(name: str, value: object) -> str:
-    return "–" if value is None else format(value, FORMATS.get(name, ""))
 
 
 def place(device: str, ways: list[str]) -> str:
@@ -132,10 +131,7 @@ def place(device: str, ways: list[str]) -> str:
 def split(file: Path, place: str) -> tuple[str, str]:
     """The text of a file up to the first marker of a place, and from the second one on, both with their marker.
 
-    Raises
-    ------
-    UserError
-        The file cannot be read, or does not have both markers once, in their order.
+    A file that cannot be read, or does not have both markers once, in their order, is refused.
     """
     begin, end = f"<!-- benchmark {place} -->", f"<!-- /benchmark {place} -->"
     try:
@@ -145,21 +141,13 @@ def split(file: Path, place: str) -> tuple[str, str]:
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
     if (text.count(begin), text.count(end), rest.count(end)) != (1, 1, 1):
-        raise UserError(
-            f"{file} has no place for the tables of {place}",
-            f"write the lines {begin} and {end}, once each, where the tables shall be",
-        )
+        remedy = f"write the lines {begin} and {end}, once each, where the tables shall be"
+        raise UserError(f"{file} has no place for the tables of {place}", remedy)
     return before + begin, end + after
 
 
 def load(file: Path) -> dict[str, dict[str, Any]]:
-    """The entries of the JSON file beside a page, by place; none where there is no such file.
-
-    Raises
-    ------
-    UserError
-        It is not JSON.
-    """
+    """The entries of the JSON file beside a page, by place; none where there is no such file."""
     file = file.with_suffix(".json")
     try:
         return json.loads(file.read_text(encoding="utf-8"))

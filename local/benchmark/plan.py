@@ -34,12 +34,12 @@ UNITS = {
 
 
 class Need(NamedTuple):
-    """A row of the table: what is needed, how that is known and computed, in which of `UNITS`, and how much."""
+    """A row of the table."""
 
     what: str
-    source: str
-    how: str
-    unit: str
+    source: str  # how it is known
+    how: str  # it is computed
+    unit: str  # of `UNITS`
     per_hour: float
     always: float = 0
 
@@ -51,30 +51,21 @@ class Measured:
         self.file, self.entries = file.with_suffix(".json"), page.load(file)
 
     def figure(self, place: str, table: str, name: str, column: str) -> float:
-        """The last figure of a way or stage in a column of a table.
-
-        Raises
-        ------
-        UserError
-            There is none.
-        """
+        """The last figure of a way or stage in a column of a table; it must have been measured."""
         rows = [row for row in self.entries.get(place, {}).get(table, []) if name in (row.get("way"), row.get("stage"))]
         if not rows:
             raise UserError(f"{self.file} has no figures of '{name}'", "measure first: --hours with --ways, and --rows")
         return rows[-1][column]
 
-    def total(self, column: str, stages: tuple[str, ...]) -> float:
-        """The sum of a column over stages that handle rows."""
-        return sum(self.figure("rows", "rows", stage, column) for stage in stages)
-
     def time(self, what: str, *stages: str) -> Need:
         """The time that stages take, which handle rows."""
-        each = self.total("µs per utterance", stages)
+        each = sum(self.figure("rows", "rows", stage, "µs per utterance") for stage in stages)
         return Need(what, "measured", f"{each:.0f} µs an utterance", "seconds", UTTERANCES_PER_HOUR * each / 1e6)
 
     def size(self, what: str, column: str, *stages: str) -> Need:
         """The memory or the disk that stages take, which handle rows."""
-        each = 1e6 * self.total(column, stages) / self.total("utterances", stages[:1])
+        figures = (self.figure("rows", "rows", stage, column) for stage in stages)
+        each = 1e6 * sum(figures) / self.figure("rows", "rows", stages[0], "utterances")
         return Need(what, "measured", f"{each:,.0f} B an utterance", "bytes", UTTERANCES_PER_HOUR * each)
 
 

@@ -2,16 +2,15 @@
 
     python -m local.benchmark.stages corpus N | runs OPTIONS | texts OPTIONS | epoch OPTIONS
 
-runs one step of a measurement. `measure_hours` measures on a number of hours stage 0, stage 1, the audio store, stage 4
-for one experiment of ten folds, and what a table like the paper's ablation costs: five alphas with three seeds and ten
-folds each, 150 jobs, scored one experiment after the other, compared pair by pair, and stage 5 for one of the five.
+runs a step of `measure_rows`. `measure_hours` measures stage 0, stage 1, the audio store, stage 4 for one experiment of
+ten folds, and what a table like the paper's ablation costs: five alphas with three seeds and ten folds each, 150 jobs,
+scored one experiment after the other, compared pair by pair, and stage 5 for one of the five.
 
-`measure_rows` measures the stages that handle rows, not audio, on up to millions of utterances, two thousand of each
-couple of speakers, in ten sessions that are the folds: stages 0 and 1; what a training job does with rows before its
-first update, `texts` (read the manifests, make what the loader draws from) and `epoch` (draw its updates, cut the
-validation set into batches); and stages 4 and 5 of an experiment of ten folds. No audio is decoded: all utterances of
-a recording are hard links to one file of some kilobytes. The leak audit must read each of them whole, as their bytes
-are equal.
+`measure_rows` measures what handles rows, not audio, on up to millions of utterances, two thousand of each couple of
+speakers, in ten sessions that are the folds: stages 0 and 1; what a training job does before its first update, `texts`
+(read the manifests, make what the loader draws from) and `epoch` (draw its updates, cut the validation set into
+batches); stages 4 and 5 of ten folds. No audio is decoded: all utterances of a recording are hard links to one file of
+some kilobytes, each of which the leak audit must read whole, as their bytes are equal.
 
 Each is a process of its own that runs once; its seconds are those from its start to its end, loading Python and its
 libraries included, whose bytecode is there already. The files have just been written: the system has them in memory,
@@ -27,7 +26,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,50 +54,26 @@ RATE = 1000  # samples per second, the fewest that stage 0 takes
 def measure_hours(
     folder: Path, hours: float, bytecode: Path, alphas: tuple[str, ...] = ALPHAS, seeds: tuple[str, ...] = SEEDS
 ) -> list[dict[str, Any]]:
-    """Measure the stages on a corpus of so many hours.
+    """Measure the stages, and an ablation of these alphas and seeds, on a corpus of so many hours.
 
-    Parameters
-    ----------
-    folder
-        An empty one, for the corpus, its manifests and results.
-    hours
-        Of audio.
-    bytecode
-        Where Python keeps it, see `load_all`.
-    alphas, seeds
-        Of the ablation.
-
-    Returns
-    -------
-    A row per stage: `stage`, `hours` that the corpus has, `utterances`, `seconds`, `peak` bytes of memory.
-
-    Raises
-    ------
-    UserError
-        A stage has failed, after its own message.
+    `folder` is empty, for the corpus, its manifests and results; `bytecode` is where Python keeps it, see `load_all`.
+    Returns a row per stage: `stage`, `hours` that the corpus has, `utterances`, `seconds`, `peak` bytes of memory.
     """
     with current_folder(folder):
         corpus = ["--corpus", "csv", "--data", str(synthetic.corpus(Path("data"), synthetic.size(hours))), *YAML]
-        timed = partial(run, bytecode)
-        rows = [
-            timed("0 corpus", ["prepare", *corpus]),
-            timed("1 folds", ["folds", *corpus]),
-            timed("audio store", ["audio_store", *corpus]),
-        ]
-        single, seeds_option = [*corpus, *SINGLE], ["--seeds", " ".join(seeds)]
-        names = [f"alpha{alpha}" for alpha in alphas]
-        ablation = [
-            [*corpus, "--name", name, *seeds_option, "--", "--alpha", alpha]
-            for name, alpha in zip(names, alphas, strict=True)
-        ]
+        stages = (("0 corpus", "prepare"), ("1 folds", "folds"), ("audio store", "audio_store"))
+        rows = [run(bytecode, stage, [module, *corpus]) for stage, module in stages]
+        single, asked = [*corpus, *SINGLE], ["--seeds", " ".join(seeds), "--", "--alpha"]
+        ablation = [[*corpus, "--name", f"alpha{alpha}", *asked, alpha] for alpha in alphas]
+        folders = [f"results/noise/speaker/alpha{alpha}" for alpha in alphas]
         for experiment in (single, *ablation):
             synthetic.write_runs(parse(experiment))
         jobs = 10 * len(alphas) * len(seeds)
         rows += [
-            timed("4 score, 10 jobs", ["score", *single]),
-            timed(f"4 score, {jobs} jobs", *(["score", *experiment] for experiment in ablation)),
-            timed(f"compare {len(alphas)} alphas", ["compare", *(f"results/noise/speaker/{name}" for name in names)]),
-            timed("5 report beside them", ["report", *ablation[-1]]),
+            run(bytecode, "4 score, 10 jobs", ["score", *single]),
+            run(bytecode, f"4 score, {jobs} jobs", *(["score", *experiment] for experiment in ablation)),
+            run(bytecode, f"compare {len(alphas)} alphas", ["compare", *folders]),
+            run(bytecode, "5 report beside them", ["report", *ablation[-1]]),
         ]
         table = manifest.read(Path("manifests/noise/all.csv"))
     size = {"hours": float(table["duration"].sum()) / 3600, "utterances": len(table)}
@@ -107,15 +81,10 @@ def measure_hours(
 
 
 def measure_rows(folder: Path, n: int, bytecode: Path) -> list[dict[str, Any]]:
-    """Measure the stages that handle rows on a corpus of n utterances.
+    """Measure the stages that handle rows on a corpus of n utterances, as `measure_hours` does.
 
-    `folder` and `bytecode` are those of `measure_hours`, as are the errors.
-
-    Returns
-    -------
-    A row per stage: `stage`, `utterances`, `seconds`, `peak` bytes of memory, `written` bytes of files.
+    Returns a row per stage: `stage`, `utterances`, `seconds`, `peak` bytes of memory, `written` bytes of files.
     """
-    refuse_few(n)
     options = ["--corpus", "csv", "--data", "data/noise.csv", "--protocol", "session", *SINGLE, *YAML]
     rows = []
     with current_folder(folder):
@@ -136,13 +105,7 @@ def measure_rows(folder: Path, n: int, bytecode: Path) -> list[dict[str, Any]]:
 
 
 def refuse_few(n: int) -> None:
-    """Refuse fewer utterances than are needed for every speaker to say every emotion in several recordings.
-
-    Raises
-    ------
-    UserError
-        They are too few.
-    """
+    """Refuse fewer utterances than are needed for every speaker to say every emotion in several recordings."""
     if n < FEWEST:
         raise UserError(f"{n} utterances are too few for ten sessions", f"take {FEWEST} or more")
 
@@ -154,13 +117,7 @@ def load_all(bytecode: Path) -> None:
 
 
 def run(bytecode: Path, stage: str, *commands: list[str]) -> dict[str, Any]:
-    """Run modules of `local` one after another: the sum of their seconds, the largest of their peaks.
-
-    Raises
-    ------
-    UserError
-        A command has failed, after its own message.
-    """
+    """Run modules of `local` one after another: the sum of their seconds, the largest of their peaks."""
     results = []
     for module, *arguments in commands:
         command = [sys.executable, "-m", f"local.{module}", *arguments]

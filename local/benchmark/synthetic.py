@@ -46,13 +46,7 @@ def iemocap_durations(n: int) -> np.ndarray:
 
 
 def size(hours: float) -> int:
-    """How many utterances so many hours have.
-
-    Raises
-    ------
-    UserError
-        They are too few for ten speakers with four emotions each.
-    """
+    """How many utterances so many hours have; too few for ten speakers with four emotions each are refused."""
     n = round(hours * UTTERANCES_PER_HOUR)
     if n < FEWEST:
         raise UserError(f"{hours:g} h are {n} utterances, too few for ten speakers", f"take {FEWEST} / 790 h or more")
@@ -61,41 +55,17 @@ def size(hours: float) -> int:
 
 @dataclass(frozen=True)
 class Shape:
-    """Who speaks in a corpus, and how its audio is written.
-
-    Attributes
-    ----------
-    sessions, couples
-        How many; a couple is two speakers who talk with each other, all in one session.
-    rate, subtype
-        Samples per second, and the format of a sample.
-    one_file
-        Whether all utterances of a recording are hard links to one file.
-    """
+    """Who speaks in a corpus, and how its audio is written."""
 
     sessions: int = 5
-    couples: int = 5
+    couples: int = 5  # of speakers who talk with each other, in one session
     rate: int = SAMPLE_RATE
-    subtype: str = "PCM_16"
-    one_file: bool = False
+    subtype: str = "PCM_16"  # format of a sample
+    one_file: bool = False  # all utterances of a recording are hard links to one file
 
 
 def corpus(folder: Path, n: int, shape: Shape = Shape()) -> Path:
-    """Write wav files and the table noise.csv that lists them, for `--corpus csv`.
-
-    Parameters
-    ----------
-    folder
-        For the table, and the files below it.
-    n
-        Utterances.
-    shape
-        See `Shape`.
-
-    Returns
-    -------
-    The table's path.
-    """
+    """Write n wav files below a folder and the table noise.csv there, for `--corpus csv`; return the table's path."""
     chance, table = np.random.default_rng(4), _who(n, shape)
     of_file = pd.factorize(table["recording"] if shape.one_file else table["ID"])[0]
     lengths = (iemocap_durations(of_file.max() + 1)[of_file] * shape.rate).round().astype(int)
@@ -110,7 +80,9 @@ def corpus(folder: Path, n: int, shape: Shape = Shape()) -> Path:
         # Each file begins one sample later in the noise: no two are the same.
         soundfile.write(path, noise[number : number + lengths[number]], shape.rate, shape.subtype)
         written[file] = path
-    vocabulary, counts = _vocabulary(chance), np.maximum(1, (CHARACTERS / 6 * lengths / shape.rate).round().astype(int))
+    letters = list(LETTERS[:26])
+    vocabulary = ["".join(chance.choice(letters, chance.choice(LENGTHS))) for _ in range(WORDS)]
+    counts = np.maximum(1, (CHARACTERS / 6 * lengths / shape.rate).round().astype(int))
     words = (vocabulary[index] for index in chance.integers(WORDS, size=counts.sum()))
     table["wrd"] = [" ".join(islice(words, count)) for count in counts]
     path = folder / "noise.csv"
@@ -134,33 +106,24 @@ def _who(n: int, shape: Shape) -> pd.DataFrame:
     return table
 
 
-def _vocabulary(chance: np.random.Generator) -> list[str]:
-    letters = list(LETTERS[:26])
-    return ["".join(chance.choice(letters, chance.choice(LENGTHS))) for _ in range(WORDS)]
-
-
 def write_runs(options: Options) -> None:
     """Write all that stages 2 and 3 would, except checkpoints, into every run folder of an experiment.
 
     Below the current folder, in which stages 0 and 1 are done.
     """
     chance = np.random.default_rng(5)
+    epochs = pd.DataFrame(dict.fromkeys(EPOCH_COLUMNS, np.linspace(1, 0.2, EPOCHS)))  # every figure falls
+    epochs["epoch"], epochs["skipped_updates"] = range(1, EPOCHS + 1), 0
     for fold in options.chosen_folds():
         for seed in options.seeds:
             job = Job(options, fold, seed)
             job.folder.mkdir(parents=True)
             (job.folder / "hyperparams.yaml").write_text(job.yaml, encoding="utf-8")
             (job.folder / "env.json").write_text('{"commit": ""}', encoding="utf-8")
-            _epochs().to_csv(job.folder / "epochs.csv", index=False)
+            epochs.to_csv(job.folder / "epochs.csv", index=False)
             job.training().write([job.folder / "epochs.csv"], config=options.hparams.name, epoch=EPOCHS)
             predictions.write(job.folder / "predictions.csv", _predictions(job, chance))
             job.decoding().write([job.folder / "predictions.csv"], epoch=EPOCHS)
-
-
-def _epochs() -> pd.DataFrame:
-    """The epochs.csv of a training in which every figure falls."""
-    falling = dict.fromkeys(EPOCH_COLUMNS, np.linspace(1, 0.2, EPOCHS))
-    return pd.DataFrame(falling | {"epoch": range(1, EPOCHS + 1), "skipped_updates": 0})
 
 
 def _predictions(job: Job, chance: np.random.Generator) -> pd.DataFrame:
@@ -169,13 +132,9 @@ def _predictions(job: Job, chance: np.random.Generator) -> pd.DataFrame:
     logits = chance.normal(size=(len(table), len(job.labels)))
     logits[range(len(table)), [job.labels.index(emotion) for emotion in table["emo"]]] += CERTAINTY
     posteriors = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    hypotheses = [_misheard(text, chance) for text in table["wrd"]]
+    hypotheses = []
+    for words in table["wrd"].str.split():
+        wrong = chance.random(len(words)) < WRONG_WORDS  # without their first letter
+        hypotheses.append(" ".join(word[1:] if lost else word for word, lost in zip(words, wrong, strict=True)))
     rows = zip(table["ID"], table["emo"], *posteriors.T, table["wrd"], hypotheses, strict=True)
     return predictions.frame(list(rows), job.labels)
-
-
-def _misheard(text: str, chance: np.random.Generator) -> str:
-    """The text with the first letter of some words left out."""
-    words = text.split()
-    wrong = chance.random(len(words)) < WRONG_WORDS
-    return " ".join(word[1:] if lost else word for word, lost in zip(words, wrong, strict=True))

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -37,28 +39,11 @@ def _result(way: str, worker: subprocess.Popen) -> dict[str, Any]:
 
 
 def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> list[dict[str, Any]]:
-    """Let the ways take turns.
+    """Let the ways take turns, so many jobs of each at a time, in rounds that count and one before, which warms up.
 
-    Parameters
-    ----------
-    ways
-        Their names.
-    rounds
-        How many count, after one that warms up.
-    jobs
-        How many processes of a way run at the same time.
-    arguments
-        Of a process: folder, device, encoder.
-
-    Returns
-    -------
-    A row for each way and round: `way`, `jobs`, `round`, `seconds`, `audio` seconds of all jobs, `flops`, `peak`
-    bytes of one job, `float32` and `bfloat16`, the GEMM rates in operations per second.
-
-    Raises
-    ------
-    UserError
-        A process has died, after its own message.
+    `arguments` are those of a process: folder, device, encoder. Returns a row for each way and round: `way`, `jobs`,
+    `round`, `seconds`, `audio` seconds of all jobs, `flops`, `peak` bytes of one job, and the GEMM rates `float32` and
+    `bfloat16` in operations per second.
     """
     rows = []
     with ExitStack() as stack:
@@ -78,12 +63,12 @@ def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> li
     return rows
 
 
-def measure_all(
-    folder: str, ways: list[str], utterances: int, rounds: int, jobs: list[int], encoder: str, device: str
-) -> list[dict[str, Any]]:
-    """Measure the ways on a corpus that is made in an empty folder, one number of jobs after another."""
-    make(Path(folder), utterances)
-    if set(ways) & set(USES):
-        # In a process of its own, as its memory would be counted for the processes that are started here.
-        subprocess.run([sys.executable, "-m", "local.benchmark.uses", folder, encoder], check=True)
-    return [row for number in jobs for row in measure(ways, rounds, number, [folder, device, encoder])]
+def measure_all(given: Namespace) -> list[dict[str, Any]]:
+    """Measure the ways that the command line names, one number of jobs after another."""
+    with TemporaryDirectory() as folder:
+        make(Path(folder), given.utterances)
+        if set(given.ways) & set(USES):
+            # In a process of its own, as its memory would be counted for the processes that are started here.
+            subprocess.run([sys.executable, "-m", "local.benchmark.uses", folder, given.encoder], check=True)
+        arguments = [folder, given.device, given.encoder]
+        return [row for jobs in given.jobs for row in measure(given.ways, given.rounds, jobs, arguments)]

@@ -1,4 +1,4 @@
-"""The ways to use a trained model that the benchmark compares: each loads it and returns what takes wav files.
+"""The ways to use a trained model that the benchmark compares: each loads it and returns a function of wav files.
 
     python -m local.benchmark.uses FOLDER ENCODER
 
@@ -27,7 +27,7 @@ from local.systems.mtl import MultiTaskSystem
 
 TOKENS = ["<pad>", "<unk>", *LETTERS.replace(" ", "\u2581")]
 MODEL = "model"  # the exported model's folder
-Use = Callable[[list[Path]], None]
+Use = Callable[[list[Path]], object]
 
 
 def make(folder: Path, encoder: str) -> None:
@@ -42,17 +42,15 @@ def make(folder: Path, encoder: str) -> None:
     onnx.quantize(folder / "model.onnx", folder / "model.int8.onnx")
 
 
+def one_by_one(take: Callable[[np.ndarray, int], object]) -> Use:
+    """Read one file after another, and take its samples and their rate."""
+    return lambda wavs: [take(*soundfile.read(wav, dtype="float32")) for wav in wavs]
+
+
 def pipelines(model: Path, device: str, tasks: dict[str, str]) -> Use:
     """The pipelines of transformers, as their documentation has them: each task has a model of its own."""
     pipes = [pipeline(task, str(model / name), device=device) for task, name in tasks.items()]
-
-    def take(wavs: list[Path]) -> None:
-        for wav in wavs:
-            samples, rate = soundfile.read(wav, dtype="float32")
-            for pipe in pipes:
-                pipe({"raw": samples, "sampling_rate": rate})
-
-    return take
+    return one_by_one(lambda samples, rate: [pipe({"raw": samples, "sampling_rate": rate}) for pipe in pipes])
 
 
 def foreign_class(model: Path, device: str) -> Use:
@@ -64,48 +62,29 @@ def foreign_class(model: Path, device: str) -> Use:
     head = torch.nn.Linear(encoder.model.config.hidden_size, len(LABELS)).to(device)
 
     @torch.no_grad()
-    def take(wavs: list[Path]) -> None:
-        for wav in wavs:
-            samples, _ = soundfile.read(wav, dtype="float32")
-            frames = encoder(torch.from_numpy(samples)[None].to(device))
-            head(frames.mean(1)).softmax(-1).argmax(-1).item()
+    def take(samples: np.ndarray, _: int) -> None:
+        frames = encoder(torch.from_numpy(samples)[None].to(device))
+        head(frames.mean(1)).softmax(-1).argmax(-1).item()
 
-    return take
+    return one_by_one(take)
 
 
-def recognizer(model: Path, device: str) -> Use:
-    """`EmotionRecognizer.analyze`, one file at a time: emotion, transcript and word times."""
-    loaded = EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": "fp32"})
-
-    def take(wavs: list[Path]) -> None:
-        for wav in wavs:
-            loaded.analyze(wav)
-
-    return take
-
-
-def predict(model: Path, device: str, precision: str) -> Use:
-    """`local.predict`: batches of similar lengths."""
+def recognizer(model: Path, device: str, precision: str, batches: bool) -> Use:
+    """`local.predict`, in batches of similar lengths; or `EmotionRecognizer.analyze`, one by one, with word times."""
     loaded = EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": precision})
 
-    def take(wavs: list[Path]) -> None:
+    def predict(wavs: list[Path]) -> None:
         items = whole_items(files([str(wav) for wav in wavs]), loaded.longest)
         for _ in analyze_items(items, loaded, seconds=120, words=False):
             pass
 
-    return take
+    return predict if batches else lambda wavs: [loaded.analyze(wav) for wav in wavs]
 
 
 def onnxruntime(model: Path, device: str, name: str) -> Use:
     """The exported file in onnxruntime on the CPU, one file at a time: the logits of both heads."""
     runner = onnx.Runner(model / name, threads=torch.get_num_threads())
-
-    def take(wavs: list[Path]) -> None:
-        for wav in wavs:
-            samples, _ = soundfile.read(wav, dtype="float32")
-            runner(samples[None], np.array([len(samples)]))
-
-    return take
+    return one_by_one(lambda samples, _: runner(samples[None], np.array([len(samples)])))
 
 
 EMOTION = {"audio-classification": "emotion"}
@@ -113,9 +92,9 @@ USES = {
     "hf": partial(pipelines, tasks=EMOTION | {"automatic-speech-recognition": "ctc"}),
     "hf-emotion": partial(pipelines, tasks=EMOTION),
     "sb": foreign_class,
-    "file": recognizer,
-    "predict": partial(predict, precision="fp32"),
-    "bf16": partial(predict, precision="bf16"),
+    "file": partial(recognizer, precision="fp32", batches=False),
+    "predict": partial(recognizer, precision="fp32", batches=True),
+    "bf16": partial(recognizer, precision="bf16", batches=True),
     "onnx": partial(onnxruntime, name="model.onnx"),
     "int8": partial(onnxruntime, name="model.int8.onnx"),
 }

@@ -41,7 +41,7 @@ from local.data.dataset import Batch, Utterances, loader
 from local.data.device import evaluation_limits, limits, resolve_precision
 from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
-from local.encoders import length_mask, load_encoder
+from local.encoders import load_encoder
 from local.systems.mtl import MultiTaskSystem
 from local.text.tokenizer import Tokenizer, train
 from local.training.brain import EmotionBrain
@@ -72,70 +72,43 @@ def utterances_of(folder: Path) -> Utterances:
 
 
 class Way(NamedTuple):
-    """A way to pass over the utterances.
+    """A way to pass over the utterances."""
 
-    config
-        The encoder's shape.
-    passes
-        Of the CNN and of the rest, see `flops.total`: 3 where it learns, 1 where it only computes, 0 where its output
-        is cached.
-    once
-        Passes over the utterances once.
+    config: PretrainedConfig  # the encoder's shape
+    passes: tuple[int, int]  # of the CNN and the rest: 3 where it learns, 1 where it only computes, 0 where cached
+    once: Callable[[], object]  # passes over all utterances
+
+
+def plain(utterances: Utterances, encoder: str, device: str, released: bool) -> Way:
+    """Train transformers' model in fp32, in random order.
+
+    As the paper's released code does: gradient checkpointing, 2 utterances x 4, eager attention, no masks, both tasks;
+    or as SpeechBrain's IEMOCAP recipe does: 4 utterances an update, the CNN frozen, emotion alone.
     """
-
-    config: PretrainedConfig
-    passes: tuple[int, int]
-    once: Callable[[], object]
-
-
-def released_code(utterances: Utterances, encoder: str, device: str) -> Way:
-    """As the paper's released code: fp32, gradient checkpointing, 2 x 4, random order, eager attention, no masks."""
-    model, heads = _plain_model(encoder, "eager", device)
-    model.gradient_checkpointing_enable()
+    size, at_a_time = (8, 2) if released else (4, 4)
+    attention = {"attn_implementation": "eager" if released else "sdpa"}
+    if encoder:
+        model = AutoModel.from_pretrained(encoder, **attention)
+    else:
+        model = AutoModel.from_config(Wav2Vec2Config(**SHAPE), **attention)
+    heads = torch.nn.ModuleList(torch.nn.Linear(model.config.hidden_size, n) for n in (len(LABELS), TOKENS))
+    model, heads = model.to(device).train(), heads.to(device)
+    if released:
+        model.gradient_checkpointing_enable()
+    else:
+        model.feature_extractor.requires_grad_(False)
+    parameters, random = [*model.parameters(), *heads.parameters()], np.random.default_rng(3)
+    optimizer = (torch.optim.AdamW if released else torch.optim.Adam)(parameters, lr=1e-5)
 
     def loss(batch: Batch) -> Tensor:
         frames = model(batch.wavs).last_hidden_state
+        ce = F.cross_entropy(heads[0](frames.mean(1)), batch.targets.emotion)
+        if not released:
+            return ce
         tokens, texts = heads[1](frames).log_softmax(-1).transpose(0, 1), batch.targets.tokens.to(device)
         n_frames = model._get_feat_extract_output_lengths(batch.lengths)
         ctc = F.ctc_loss(tokens, texts, n_frames, batch.targets.n_tokens, reduction="sum")
-        return F.cross_entropy(heads[0](frames.mean(1)), batch.targets.emotion) + 0.1 * ctc / len(batch)
-
-    optimizer = torch.optim.AdamW([*model.parameters(), *heads.parameters()], lr=1e-5)
-    return Way(model.config, (3, 3), _plain_epoch(utterances, device, loss, optimizer, size=8, at_a_time=2))
-
-
-def speechbrain_recipe(utterances: Utterances, encoder: str, device: str) -> Way:
-    """As SpeechBrain's IEMOCAP recipe: fp32, 4 utterances an update, the CNN frozen, emotion alone."""
-    model, heads = _plain_model(encoder, "sdpa", device)
-    model.feature_extractor.requires_grad_(False)
-
-    def loss(batch: Batch) -> Tensor:
-        return F.cross_entropy(heads[0](model(batch.wavs).last_hidden_state.mean(1)), batch.targets.emotion)
-
-    optimizer = torch.optim.Adam([*model.parameters(), *heads[0].parameters()], lr=1e-5)
-    return Way(model.config, (1, 3), _plain_epoch(utterances, device, loss, optimizer, size=4, at_a_time=4))
-
-
-def _plain_model(encoder: str, attention: str, device: str) -> tuple[torch.nn.Module, torch.nn.ModuleList]:
-    """The encoder as transformers has it, and heads for emotions and tokens."""
-    if encoder:
-        model = AutoModel.from_pretrained(encoder, attn_implementation=attention)
-    else:
-        model = AutoModel.from_config(Wav2Vec2Config(**SHAPE), attn_implementation=attention)
-    heads = torch.nn.ModuleList(torch.nn.Linear(model.config.hidden_size, n) for n in (len(LABELS), TOKENS))
-    return model.to(device).train(), heads.to(device)
-
-
-def _plain_epoch(
-    utterances: Utterances,
-    device: str,
-    loss: Callable[[Batch], Tensor],
-    optimizer: torch.optim.Optimizer,
-    size: int,
-    at_a_time: int,
-) -> Callable[[], None]:
-    """What trains on all utterances once, in random order, so many an update and so many at a time."""
-    random = np.random.default_rng(3)
+        return ce + 0.1 * ctc / len(batch)
 
     def once() -> None:
         order = random.permutation(len(utterances)).tolist()
@@ -144,20 +117,17 @@ def _plain_epoch(
             for first in range(0, len(update), at_a_time):
                 batch = _padded(utterances, update[first : first + at_a_time]).to(device)
                 (loss(batch) * len(batch) / len(update)).backward()
-            torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-    return once
+    return Way(model.config, (3 if released else 1, 3), once)
 
 
 def _padded(utterances: Utterances, indices: list[int]) -> Batch:
     """A batch of waveforms, each normalised over its own length."""
-    batch = utterances.collate([utterances[index] for index in indices])
-    mask = length_mask(batch.lengths, batch.wavs.shape[1])
-    wavs = (batch.wavs - (batch.wavs.sum(1) / batch.lengths)[:, None]) * mask
-    batch.wavs = wavs / wavs.square().sum(1, keepdim=True).div(batch.lengths[:, None]).sqrt()
-    return batch
+    items = [(index, wav - wav.mean()) for index, wav in map(utterances.__getitem__, indices)]
+    return utterances.collate([(index, wav / wav.square().mean().sqrt()) for index, wav in items])
 
 
 def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool, precision: str) -> Way:
@@ -181,8 +151,8 @@ def inference(utterances: Utterances, encoder: str, device: str, one_by_one: boo
     """Forward alone, as stage 3 does; in its batches, or one utterance at a time."""
     values = hparams.read_values(YAML) | {"device": device}
     system = _system(encoder, False).to(device).eval()
-    batches = sorted_batches(utterances.durations, evaluation_limits(values, system))
-    batches = loader(utterances, [[index] for index in range(len(utterances))] if one_by_one else batches)
+    in_batches = sorted_batches(utterances.durations, evaluation_limits(values, system))
+    batches = loader(utterances, [[index] for index in range(len(utterances))] if one_by_one else in_batches)
 
     @torch.inference_mode()
     def once() -> None:
@@ -198,18 +168,9 @@ def _system(encoder: str, freeze_cnn: bool) -> MultiTaskSystem:
     return MultiTaskSystem(load_encoder(source, freeze_cnn=freeze_cnn), len(LABELS), TOKENS, alpha=0.1)
 
 
-def use(utterances: Utterances, device: str, name: str) -> Way:
-    """Use a trained model on the wav files of the utterances."""
-    from local.benchmark import uses  # loads all that exports: the other ways are not to hold it in memory
-
-    folder = utterances.audio.path.parent
-    model, wavs = folder / uses.MODEL, sorted(folder.rglob("*.wav"))
-    return Way(AutoConfig.from_pretrained(model / "emotion"), (1, 1), partial(uses.USES[name](model, device), wavs))
-
-
 WAYS = {
-    "a": released_code,
-    "b": speechbrain_recipe,
+    "a": partial(plain, released=True),
+    "b": partial(plain, released=False),
     "c": partial(ours, freeze_cnn=False, precision="auto"),
     "d": partial(ours, freeze_cnn=True, precision="bf16"),
     "one": partial(inference, one_by_one=True),
@@ -218,15 +179,21 @@ WAYS = {
 
 
 def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way:
-    """Build a way by its name."""
-    return WAYS[way](utterances, encoder, device) if way in WAYS else use(utterances, device, way)
+    """Build a way by its name: of `WAYS`, or to use a trained model on the wav files of the utterances."""
+    if way in WAYS:
+        return WAYS[way](utterances, encoder, device)
+    from local.benchmark import uses  # loads all that exports: the other ways are not to hold it in memory
+
+    folder = utterances.audio.path.parent
+    model, wavs = folder / uses.MODEL, sorted(folder.rglob("*.wav"))
+    return Way(AutoConfig.from_pretrained(model / "emotion"), (1, 1), partial(uses.USES[way](model, device), wavs))
 
 
 def gemm(device: str, dtype: torch.dtype) -> float:
     """Multiply two square matrices: operations per second, the best of five at the largest size that is fast enough.
 
-    A product of 2048 x 2048 takes some milliseconds on a GPU, or on a CPU in a precision that its hardware has, but
-    minutes on a CPU without bf16 hardware: sizes grow for as long as a product is expected to take under half a second.
+    2048 x 2048 in bf16 takes minutes on a CPU without bf16 hardware: sizes grow while a product is expected to take
+    under half a second.
     """
     for size in GEMM_SIZES:
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
@@ -252,7 +219,9 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
     for _ in sys.stdin:
         began = _now(device)
         built.once()
-        row |= {"seconds": _now(device) - began, "peak": _peak(device)}
+        row["seconds"] = _now(device) - began
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
+        row["peak"] = torch.cuda.max_memory_allocated() if device.startswith("cuda") else own
         _give_back_memory()
         print(json.dumps(row), flush=True)
 
@@ -261,13 +230,6 @@ def _now(device: str) -> float:
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def _peak(device: str) -> int:
-    """Peak bytes of memory: of the GPU, or of this process."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
 
 
 def _give_back_memory() -> None:
