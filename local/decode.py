@@ -79,12 +79,9 @@ def decode(job: Job) -> None:
 def main() -> None:
     """Decode one job."""
     logs.log_to_stderr()
-    options = parse()
-    for seed in options.seeds:
-        for fold in options.chosen_folds():
-            job = Job(options, fold, seed)
-            with locked_or_refused(job.folder / ".lock", f"works in {job.folder}"):
-                decode(job)
+    for job in Job.all(parse()):
+        with locked_or_refused(job.folder / ".lock", f"works in {job.folder}"):
+            decode(job)
 
 
 if __name__ == "__main__":

@@ -46,11 +46,8 @@ DIRTY = "a commit ends in -dirty: the runs had changes without a commit, which m
 def read_finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read env.json and decode.json of a run folder.
 
-    Raises
-    ------
-    UserError
-        It is no run folder, its run has not ended, an earlier version wrote too little of it, or its YAML
-        would build what is not of this project.
+    `UserError` when it is no run folder, its run has not ended, an earlier version wrote too little of it, or its
+    YAML would build what is not of this project.
     """
     refuse_not_a_run(run)
     refuse_foreign(run)

@@ -102,13 +102,11 @@ def main() -> None:
     logs.log_to_stderr()
     options = parse()
     distributed.join_group(options.values["device"])
-    for seed in options.seeds:
-        for fold in options.chosen_folds():
-            job = Job(options, fold, seed)
-            with contextlib.ExitStack() as stack:
-                if distributed.rank() == 0:
-                    stack.enter_context(locked_or_refused(job.folder / ".lock", f"works in {job.folder}"))
-                train(job)
+    for job in Job.all(options):
+        with contextlib.ExitStack() as stack:
+            if distributed.rank() == 0:
+                stack.enter_context(locked_or_refused(job.folder / ".lock", f"works in {job.folder}"))
+            train(job)
 
 
 if __name__ == "__main__":

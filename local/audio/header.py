@@ -40,11 +40,8 @@ class Header:
 def open_audio(path: Path | str) -> Iterator[soundfile.SoundFile]:
     """Open an audio file.
 
-    Raises
-    ------
-    OSError
-        It is missing, not readable, not audio or, while samples are read, damaged; `str` of the error says which,
-        without the path.
+    `OSError` when it is missing, not readable, not audio or, while samples are read, damaged; `str` of the error
+    says which, without the path.
     """
     try:
         status = os.stat(path)

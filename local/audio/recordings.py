@@ -50,10 +50,7 @@ REMEDY = "give a recording that can be played; `ffmpeg -i IN OUT.wav` converts m
 def load_wav(path: Path | str) -> Tensor:
     """Read a file for training: [N] float32 samples at 16 kHz, NaN and infinite ones too.
 
-    Raises
-    ------
-    OSError
-        It is missing, not audio, without samples or damaged; `str` of the error says which, without the path.
+    `OSError` when it is missing, not audio, without samples or damaged; its `str` says which, without the path.
     """
     samples, ratio = _decode(path)
     return _resample(samples.mean(1), ratio)
@@ -75,10 +72,7 @@ class Recording:
 def read(path: Path | str, longest: float = math.inf) -> Recording:
     """Read a file for use: the samples of `load_wav`, but for those that are NaN or infinite, which are set to 0.
 
-    Raises
-    ------
-    UserError
-        As `load_wav`, or it lasts more than `longest` seconds.
+    `UserError` as `load_wav`, or when it lasts more than `longest` seconds.
     """
     with _naming(path):
         return _recording(*_decode(path, longest))

@@ -34,11 +34,8 @@ RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_l
 def parse_overrides(words: Sequence[str], file: Path, required: Sequence[str] = ()) -> dict[str, Any]:
     """Turn `--key value` and `--key=value` words into typed overrides of a YAML.
 
-    Raises
-    ------
-    UserError
-        A stray word, a missing value, an unknown key (the known ones are named) or a value of
-        another type than the default's; or the YAML lacks a required key.
+    `UserError` for a stray word, a missing value, an unknown key (the known ones are named), a value of another
+    type than the default's, or a YAML without a required key.
     """
     defaults = read_values(file)
     if missing := [key for key in required if key not in defaults]:

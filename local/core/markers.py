@@ -36,13 +36,9 @@ class Marker:
         self.inputs: dict[str, Any] = json.loads(json.dumps(inputs))  # as it will be read: a tuple is a list
 
     def is_done(self, step: str, force: bool = False, redo: bool = False) -> bool:
-        """Tell whether the step is done with these inputs.
+        """Whether the step is done with these inputs.
 
-        Raises
-        ------
-        UserError
-            It is done with other inputs, and neither `force` (the user's word) nor `redo` (the
-            step costs little) is given; the difference is named.
+        `UserError` names the inputs that differ, unless `force` (by the user) or `redo` (the step is quick).
         """
         if force or not self.path.exists():
             return False
@@ -91,13 +87,7 @@ class Marker:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a marker.
-
-    Raises
-    ------
-    UserError
-        It is missing or damaged.
-    """
+    """Read a marker; `UserError` when it is missing or damaged."""
     try:
         marker = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(marker[key], dict) for key in ("inputs", "outputs", "facts")):

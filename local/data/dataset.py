@@ -63,25 +63,13 @@ class Utterances(Dataset):
 
     @classmethod
     def of(cls, path: Path, store: Store, labels: list[str], tokenizer: Tokenizer) -> Utterances:
-        """Read the utterances of a manifest.
-
-        Raises
-        ------
-        UserError
-            The store lacks the audio of some.
-        """
+        """Read the utterances of a manifest; `UserError` when the store lacks the audio of some."""
         table = manifest.read(path)
         store.refuse_missing(table["ID"])
         return cls(table, store, labels, tokenizer)
 
     def refuse_longer_than(self, max_samples: int | None) -> None:
-        """Refuse utterances that an encoder cannot read whole, before the first step.
-
-        Raises
-        ------
-        UserError
-            The first utterance that is too long.
-        """
+        """`UserError`, before the first step, for an utterance that an encoder cannot read whole."""
         for name, duration in zip(self.ids, self.durations, strict=True):
             if max_samples is not None and duration * SAMPLE_RATE > max_samples:
                 raise UserError(

@@ -41,10 +41,7 @@ class FeatureStore(Store):
     def of(cls, audio: AudioStore, encoder: WaveformEncoder, device: str | torch.device) -> Self:
         """Open the store of a corpus and a CNN, beside that of the audio; compute it first if there is none.
 
-        Raises
-        ------
-        UserError
-            The disk is full, or a feature does not fit 16 bits.
+        `UserError` when the disk is full, or a feature does not fit 16 bits.
         """
         sources = fingerprint(audio, encoder)
         path = audio.path.with_name(f"cnn-{sources}.f16")

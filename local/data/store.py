@@ -88,13 +88,7 @@ class Store(Mapping[str, "Tensor"]):
         return self._map[self.spans[name]]
 
     def refuse_missing(self, names: Iterable[str]) -> None:
-        """Refuse utterances that are not in the store.
-
-        Raises
-        ------
-        UserError
-            All whose samples are unsound, with the reasons; or the first that is not in the corpus.
-        """
+        """`UserError` for all utterances with unsound samples, or for one that is not in the corpus."""
         missing = dict.fromkeys(name for name in names if name not in self.spans)
         refuse_unsound(self.path.parent, {name: why for name, why in self.facts["faults"].items() if name in missing})
         if missing:
@@ -133,10 +127,7 @@ class AudioStore(Store):
 def is_built(folder: Path, table: pd.DataFrame, data_root: Path) -> bool:
     """Whether the audio store of a corpus is complete; parameters as of `AudioStore.of`.
 
-    Raises
-    ------
-    UserError
-        It is, and some samples are unsound.
+    `UserError` when it is, and some samples are unsound.
     """
     facts = shared_file(folder / "audio.i16", fingerprint(table, data_root)).facts()
     refuse_unsound(folder, facts["faults"] if facts else {})
@@ -193,10 +184,7 @@ def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[s
 def _decode(path: str) -> tuple[np.ndarray, bool]:
     """[N] 16-bit samples of a file at 16 kHz mono, and whether some were clipped.
 
-    Raises
-    ------
-    OSError
-        It cannot be read; or its samples are not all finite, or all zero: no emotion can be learnt from them.
+    `OSError` when it cannot be read, or its samples are not all finite, or all zero (no emotion can be learnt).
     """
     from local.audio.recordings import load_wav  # and torch with it
 

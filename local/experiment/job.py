@@ -56,11 +56,8 @@ class Job:
     def of_run(cls, run: Path) -> Job:
         """The job whose run folder it is.
 
-        Raises
-        ------
-        UserError
-            It is no run folder, its run has not ended, an earlier version wrote too little of it, or its
-            YAML would build what is not of this project.
+        `UserError` when it is no run folder, its run has not ended, an earlier version wrote too little of it, or
+        its YAML would build what is not of this project.
         """
         refuse_not_a_run(run)
         refuse_foreign(run)
@@ -102,12 +99,9 @@ class Job:
         return Marker(self.folder / "decode.json", inputs)
 
     def is_done(self, step: str) -> bool:
-        """Tell whether `train` or `decode` is done.
+        """Whether `train` or `decode` is done.
 
-        Raises
-        ------
-        UserError
-            It was trained with other values or manifests; or there is no training to decode.
+        `UserError` when it was trained with other values or manifests, or there is no training to decode.
         """
         if step == "train":
             return self.training().is_done(f"training of {self.folder}", self.options.force)

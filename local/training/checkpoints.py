@@ -37,13 +37,7 @@ class RunCheckpointer(Checkpointer):
     """
 
     def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
-        """As in the base class.
-
-        Raises
-        ------
-        UserError
-            The disk is full; the earlier checkpoints are kept.
-        """
+        """As in the base class; `UserError` when the disk is full: the earlier checkpoints are kept."""
         before = set(self.checkpoints_dir.iterdir())
         try:
             checkpoint = super().save_checkpoint(*args, **kwargs)
@@ -110,10 +104,7 @@ class RunCheckpointer(Checkpointer):
     def chosen(self) -> Checkpoint | None:
         """The checkpoint of the best epoch; see `best`.
 
-        Raises
-        ------
-        UserError
-            It is damaged, or the meta data of another are, which may be the best.
+        `UserError` when it is damaged, or the meta data of another are, which may be the best.
         """
         for path in self.checkpoints_dir.glob(f"{CKPT_PREFIX}*/{METAFNAME}"):
             if _read_meta(path.parent) is None:
@@ -124,13 +115,7 @@ class RunCheckpointer(Checkpointer):
         return checkpoint
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """As in the base class.
-
-        Raises
-        ------
-        UserError
-            It holds more than values, which PyTorch refuses to read.
-        """
+        """As in the base class; `UserError` when it holds more than values, which PyTorch refuses to read."""
         with values_only(checkpoint):
             super().load_checkpoint(checkpoint)
 
@@ -228,13 +213,7 @@ def damage_of(folder: Path) -> str:
 
 
 def refuse_damaged(folder: Path) -> None:
-    """Refuse a checkpoint that is not what was saved.
-
-    Raises
-    ------
-    UserError
-        It is damaged.
-    """
+    """`UserError` for a checkpoint that is not what was saved."""
     if damage := damage_of(folder):
         raise UserError(
             f"{folder} is damaged: {damage}",
@@ -244,13 +223,7 @@ def refuse_damaged(folder: Path) -> None:
 
 @contextlib.contextmanager
 def values_only(checkpoint: Checkpoint) -> Iterator[None]:
-    """Name the checkpoint that PyTorch refuses to read: a pickle could run a program.
-
-    Raises
-    ------
-    UserError
-        It holds more than values.
-    """
+    """A `UserError` that names the checkpoint, when PyTorch refuses to read it: a pickle could run a program."""
     try:
         yield
     except pickle.UnpicklingError:

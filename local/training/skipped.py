@@ -45,10 +45,7 @@ class SkippedUpdates:
     def check(self, update: int) -> None:
         """Count what was skipped among the updates not checked yet, up to this one.
 
-        Raises
-        ------
-        UserError
-            `PATIENCE` updates in a row were skipped.
+        `UserError` when `PATIENCE` updates in a row were skipped.
         """
         outcomes = torch.stack(self.unchecked).tolist() if self.unchecked else []
         self.unchecked = []
