@@ -121,7 +121,6 @@ class EmotionBrain(sb.Brain):
         self.init_optimizers()
         rows = self.log.read()
         epochs = [{"epoch": row["epoch"], "ua": row["valid_ua"], "wer": row["valid_wer"]} for row in rows]
-        self.progress = None
         checkpoint = self.checkpointer.recover_latest(epochs)
         done = self.epoch_counter.current
         self.log.begin([row for row in rows if row["epoch"] <= done])
@@ -265,13 +264,13 @@ class EmotionBrain(sb.Brain):
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
             self._warn_of_blanks(predictions, epoch)
         if stage == sb.Stage.VALID or not self.has_valid:
+            self.progress = None
             self.end_epoch()
 
     def end_epoch(self) -> None:
         """Log the epoch and save its checkpoint; exit when asked to."""
         # The log first: a row beyond the checkpoint is dropped on resuming, a missing one could not be restored.
         self.log.add(self.row | {"seconds": round(time.monotonic() - self.started_at, 2)})
-        self.progress = None
         meta = {"epoch": self.row["epoch"], "ua": self.row.get("valid_ua"), "wer": self.row.get("valid_wer")}
         self.checkpointer.save_and_keep(meta, getattr(self.hparams, "keep_last", 1))
         _exit_by(distributed.max_over_processes(self.asked_to_end.number), f"after epoch {self.row['epoch']}")
