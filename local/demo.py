@@ -67,12 +67,8 @@ def analyze(
 ) -> dict[str, Any]:
     """Analyze a recording: the contents of the page's parts, by their names; calls `progress` with the share done.
 
-    A recording that is too long to be analyzed at once is always shown over time.
-
-    Raises
-    ------
-    UserError
-        It cannot be read or holds no samples.
+    A recording that is too long to be analyzed at once is always shown over time. A `UserError` if it cannot be read
+    or holds no samples.
     """
     try:
         duration = header.read_header(path).duration

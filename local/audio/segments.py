@@ -51,21 +51,11 @@ class _Second(NamedTuple):
 
 
 def segments(blocks: Iterable[Tensor], longest: float, shortest: float = 1.0) -> Iterator[Segment]:
-    """Cut a recording of any length into windows, in bounded memory.
+    """Cut a recording of any length, in blocks of [n] samples at 16 kHz, into windows, in bounded memory.
 
-    Parameters
-    ----------
-    blocks
-        [n] samples each, at 16 kHz.
-    longest
-        Seconds that no segment exceeds, such as the longest utterance of training; a UserError if under 1.
-    shortest
-        Seconds below which a stretch of speech joins its neighbour, if it can.
-
-    Yields
-    ------
-    Segment
-        In their order, without overlap; together they hold every frame of speech.
+    None exceeds `longest` seconds, such as the longest utterance of training; a `UserError` if that is under 1. A
+    stretch of speech below `shortest` seconds joins its neighbour, if it can. The windows come in their order, without
+    overlap; together they hold every frame of speech.
     """
     if not longest >= 1.0:
         raise UserError(f"segments of at most {longest} s are too short to cut at pauses", "allow 1 s or more")

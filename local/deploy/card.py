@@ -47,22 +47,10 @@ HIDDEN = {"encoder", "eval_precision", *hparams.RUNTIME, *hparams.SET_BY_PIPELIN
 
 
 def render(model: Model, experiment: Experiment | None, contents: dict[str, str], notes: list[str]) -> str:
-    """Write the card.
+    """Write the card: Markdown behind a YAML front matter.
 
-    Parameters
-    ----------
-    model
-        What is exported; its `provenance` is that of `local.deploy.gather`.
-    experiment
-        Which it comes from; None if that has not been scored.
-    contents
-        Files and folders beside the card, and how each is loaded.
-    notes
-        What is to be known of them, a sentence or more each.
-
-    Returns
-    -------
-    Markdown behind a YAML front matter.
+    The model's `provenance` is that of `local.deploy.gather`; `experiment` is where it comes from, None if that has not
+    been scored; `contents` are the files and folders beside the card, and how each is loaded; `notes` are on these.
     """
     origin, member = model.provenance, model.members[0]
     about = corpora.about(origin["corpus"])

@@ -37,13 +37,7 @@ CONTENTS = {
 
 
 def export(run: Path, out: Path, average: int = 1, of_folds: bool = False, int8: bool = False) -> None:
-    """Export a run folder, or the folds of a seed's folder as an ensemble.
-
-    Raises
-    ------
-    UserError
-        There is nothing to export.
-    """
+    """Export a run folder, or the folds of a seed's folder as an ensemble; a `UserError` if there are none."""
     runs = sorted(path.parent for path in run.glob("*/train.json")) if of_folds else [run]
     if not runs:
         raise UserError(f"{run} holds no trained fold", "give results/<corpus>/<protocol>/<name>/seed<S>")
@@ -51,7 +45,11 @@ def export(run: Path, out: Path, average: int = 1, of_folds: bool = False, int8:
     partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         _write(partial, model, runs, int8)
-        _put_in_place(partial, out)
+        old = partial.with_suffix(".old")
+        if out.exists():
+            out.rename(old)
+        partial.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     logger.info("%s holds %s", out, ", ".join(sorted(path.name for path in out.iterdir())))
@@ -93,14 +91,6 @@ def _cost_of_int8(folder: Path, runs: list[Path]) -> str:
         f"{cost['speed_int8']:.1f} instead of {cost['speed']:.1f} s of audio per second, one utterance at a time "
         f"({cpu_name()}, {torch.get_num_threads()} threads)."
     )
-
-
-def _put_in_place(partial: Path, out: Path) -> None:
-    old = partial.with_suffix(".old")
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def refuse_existing(out: Path, force: bool) -> None:

@@ -17,19 +17,10 @@ from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, 
 
 
 def load_trained(run: Path, average: int = 1) -> Model:
-    """The model of a run folder.
+    """The model of a run folder, `results/<corpus>/<protocol>/<name>/seed<S>/<fold>`.
 
-    Parameters
-    ----------
-    run
-        `results/<corpus>/<protocol>/<name>/seed<S>/<fold>`.
-    average
-        1 takes the checkpoint that the test set was decoded with; K the mean weights of the K latest.
-
-    Raises
-    ------
-    UserError
-        It is no run folder, its training has not ended, or it lacks K checkpoints.
+    An `average` of 1 takes the checkpoint that the test set was decoded with; K the mean weights of the K latest.
+    A `UserError` if it is no run folder, its training has not ended, or it lacks K checkpoints.
     """
     job = Job.of_run(run)
     if not job.training().path.exists():
@@ -71,10 +62,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
 def load_ensemble(runs: list[Path], average: int = 1) -> Model:
     """The mean of the models of several folds of one experiment.
 
-    Raises
-    ------
-    UserError
-        As for `load_trained`; or their tokens are pieces of words, and differ.
+    A `UserError` as for `load_trained`, or if their tokens are pieces of words, and differ.
     """
     models = [load_trained(run, average) for run in runs]
     first = models[0]

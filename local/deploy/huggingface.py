@@ -40,18 +40,10 @@ SAME = 1e-4  # logits that differ by less count as the same
 
 
 def write(folder: Path, model: Model) -> list[str]:
-    """Write both folders into a folder, or remove them where transformers has no such model.
+    """Write both folders into a folder, created if missing, or remove them where transformers has no such model.
 
-    Parameters
-    ----------
-    folder
-        Created if missing.
-    model
-        On any device; in evaluation mode.
-
-    Returns
-    -------
-    Sentences for the reader: what transformers does differently, measured; or why there are no such folders.
+    The model is in evaluation mode, on any device. Returns sentences for the reader: what transformers does
+    differently, measured; or why there are no such folders.
     """
     folder.mkdir(parents=True, exist_ok=True)
     reason = _reason_against(model)

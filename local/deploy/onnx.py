@@ -43,20 +43,11 @@ ROUNDS = 5  # of timing
 
 
 def write(path: Path, model: Model) -> list[str]:
-    """Write a model as an ONNX file; its results are those of the model to 1e-4.
+    """Write a model as an ONNX file, or remove the file if the model cannot be exported.
 
-    Weights of more than 1.5 GB go to `<path>.data`, because an ONNX file holds at most 2 GB.
-
-    Parameters
-    ----------
-    path
-        The file; removed if the model cannot be exported.
-    model
-        On the CPU, in evaluation mode.
-
-    Returns
-    -------
-    Sentences for the reader: what to know of the file, or why there is none.
+    The model is on the CPU, in evaluation mode; the file's results are the same to 1e-4. Weights of more than 1.5 GB
+    go to `<path>.data`, because an ONNX file holds at most 2 GB. Returns sentences for the reader: what to know of the
+    file, or why there is none.
     """
     encoder = model.system.encoder
     if isinstance(encoder, FilterbankEncoder):
@@ -120,19 +111,9 @@ def quantize(path: Path, out: Path) -> None:
 
 
 class Runner:
-    """Runs an ONNX file on the CPU.
+    """Runs an ONNX file of `write` or `quantize` on the CPU; `threads` None takes one per core.
 
-    Parameters
-    ----------
-    path
-        What `write` or `quantize` wrote.
-    threads
-        None takes one per core.
-
-    Attributes
-    ----------
-    labels
-        The emotions, in the order of the logits.
+    `labels` are the emotions, in the order of the logits.
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -154,20 +135,9 @@ def cost(
     batches: Iterable[tuple[np.ndarray, np.ndarray, Sequence[str]]],
     threads: int | None = None,
 ) -> dict[str, float]:
-    """Measure what weights of 8 bits cost and gain.
+    """Measure what weights of 8 bits cost and gain on batches: [B, N] float32 waveforms, [B] samples, and B emotions.
 
-    Parameters
-    ----------
-    exact, quantized
-        The files.
-    batches
-        [B, N] float32 waveforms, [B] samples, and B emotions.
-    threads
-        See `Runner`.
-
-    Returns
-    -------
-    `n` utterances; `agreement`, the share of them with the same emotion; `ua`, `ua_int8`; `largest_difference`
+    Returns `n` utterances; `agreement`, the share of them with the same emotion; `ua`, `ua_int8`; `largest_difference`
     of a posterior; `speed`, `speed_int8` in seconds of audio per second, the median of alternating rounds.
     """
     batches = list(batches)

@@ -10,15 +10,10 @@ from local.systems import Outputs
 
 
 class Ensemble(nn.Module):
-    """Averages the posteriors of systems that have encoders of one shape.
+    """Averages the posteriors of M systems that have encoders of one shape.
 
-    Parameters
-    ----------
-    members
-        M systems.
-    orders
-        [M, V] int: for each token of the ensemble the index of the member's token, or one beyond its last if it has
-        no such token, whose posterior is then 0.
+    `orders` are [M, V] int: for each token of the ensemble the index of the member's token, or one beyond its last if
+    it has no such token, whose posterior is then 0.
     """
 
     def __init__(self, members: list[nn.Module], orders: Tensor) -> None:

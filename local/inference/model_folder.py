@@ -94,10 +94,7 @@ def write(folder: Path, model: Model) -> None:
 def read(folder: Path | str) -> Model:
     """Read a model folder; the system is in evaluation mode, on the CPU.
 
-    Raises
-    ------
-    UserError
-        It is missing, broken, or not as `write` writes it; the message says where.
+    If it is missing, broken, or not as `write` writes it, a `UserError` says where.
     """
     folder = Path(folder)
     config = _read_config(folder)

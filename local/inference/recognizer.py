@@ -68,17 +68,9 @@ class Window(NamedTuple):
 class EmotionRecognizer(Pretrained):
     """Recognizes emotion and words in recordings.
 
-    Parameters
-    ----------
-    model
-        The result of `local.inference.model_folder.read`; it is changed, to the device and the precision.
-    run_opts
-        SpeechBrain's run options: `device`, and `precision` (fp32; bf16 and fp16 are faster if the device has them).
-
-    Raises
-    ------
-    UserError
-        There is no such device or precision.
+    `model` is the result of `local.inference.model_folder.read`; it is changed, to the device and the precision.
+    `run_opts` are SpeechBrain's run options: `device`, and `precision` (fp32; bf16 and fp16 are faster if the device
+    has them); a `UserError` if there is no such device or precision.
     """
 
     def __init__(self, model: Model, run_opts: dict[str, Any] | None = None) -> None:
@@ -108,23 +100,11 @@ class EmotionRecognizer(Pretrained):
         savedir: str | Path | None = None,
         run_opts: dict[str, Any] | None = None,
     ) -> EmotionRecognizer:
-        """Load a model folder.
+        """Load a model folder; `source` is the folder, or the name of a model on the Hugging Face hub.
 
-        Parameters
-        ----------
-        source
-            The folder, or the name of a model on the Hugging Face hub.
-        hparams_file
-            `config.json`; SpeechBrain has this parameter.
-        savedir
-            Folder for the files from the hub; by default one below `~/.cache/ser-mtl`.
-        run_opts
-            See `EmotionRecognizer`.
-
-        Raises
-        ------
-        UserError
-            There is no such folder, it is broken, or it could run code.
+        `hparams_file` is `config.json`; SpeechBrain has this parameter. `savedir` is the folder for the files from the
+        hub, by default one below `~/.cache/ser-mtl`; for `run_opts` see `EmotionRecognizer`. A `UserError` if there is
+        no such folder, it is broken, or it could run code.
         """
         if hparams_file != model_folder.CONFIG:
             raise UserError(
@@ -180,12 +160,8 @@ class EmotionRecognizer(Pretrained):
         """Find emotion, posteriors, transcript and word times of a recording.
 
         `audio` is the path of an audio file; or samples, numpy or torch, [N], [channels, N] or [N, channels], at
-        `sample_rate` Hz.
-
-        Raises
-        ------
-        UserError
-            It cannot be read, has no samples, or is longer than `longest` seconds: for those see `follow`.
+        `sample_rate` Hz. A `UserError` if it cannot be read, has no samples, or is longer than `longest` seconds: for
+        those see `follow`.
         """
         return self.analyze_batch([self._read(audio, sample_rate)])[0]
 

@@ -64,12 +64,7 @@ def waveform(path: Path | str, windows: Sequence[Window], labels: list[str]) -> 
     """Draw the envelope of a recording in the colours of the most probable labels, above the posteriors.
 
     The audio file can be of any length: it is read in blocks. `windows` are in their order, without overlap; the rest
-    is grey. The `labels` are drawn in their order.
-
-    Raises
-    ------
-    UserError
-        The file cannot be read.
+    is grey. The `labels` are drawn in their order. A `UserError` if the file cannot be read.
     """
     edges, low, high = _envelope(path)
     picture = _Picture(windows, labels, edges[-1])

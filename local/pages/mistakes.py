@@ -18,19 +18,9 @@ Words = list[tuple[str, bool]]  # each word, and whether it differs from the oth
 def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST) -> list[dict[str, Any]]:
     """List the wrong hypotheses with the highest posteriors, by posterior, then ID and seed.
 
-    Parameters
-    ----------
-    predictions
-        With the columns that `local.scoring.scored.pooled_predictions` adds.
-    data_root
-        What `$data_root` stands for.
-    most
-        How many to list.
-
-    Returns
-    -------
-    The columns of `predictions`, and `confidence` (the posterior of the hypothesis), `posteriors` (by label), `spoken`
-    and `recognised` (the reference and the greedy transcript, word by word), and `audio` (absolute `file://` URI).
+    `predictions` are those of `local.scoring.scored.pooled_predictions`. Returns their columns, and `confidence` (the
+    posterior of the hypothesis), `posteriors` (by label), `spoken` and `recognised` (the reference and the greedy
+    transcript, word by word), and `audio` (absolute `file://` URI).
     """
     names = labels(predictions)
     wrong = predictions[predictions["emo"] != predictions["emo_hyp"]]

@@ -31,14 +31,9 @@ OUR_CURVES = {  # by column of epochs.csv
 
 
 def mismatch_reason(table: str, experiment: Experiment) -> str:
-    """Say why an experiment may not share a row with the paper's figures of a table; empty if it may.
+    """Say why an experiment may not share a row with the paper's figures of a table (of `TABLES`); empty if it may.
 
-    Parameters
-    ----------
-    table
-        One of `TABLES`.
-    experiment
-        It may if it is of whole folds of IEMOCAP under the paper's protocol, with an alpha of that table.
+    It may if it is of whole folds of IEMOCAP under the paper's protocol, with an alpha of that table.
     """
     if experiment.corpus != "iemocap":
         return f"its corpus is {experiment.corpus}"
@@ -57,13 +52,7 @@ def mismatch_reason(table: str, experiment: Experiment) -> str:
 
 
 def alpha_of(experiment: Experiment) -> float:
-    """The weight of the CTC task in an experiment's resolved YAML.
-
-    Raises
-    ------
-    UserError
-        Its system has none.
-    """
+    """The weight of the CTC task in an experiment's resolved YAML; a `UserError` if its system has none."""
     if "alpha" not in experiment.values:
         raise UserError(f"{experiment.folder}: its YAML has no alpha", "give experiments of the multi-task system")
     return float(experiment.values["alpha"])

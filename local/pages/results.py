@@ -25,22 +25,12 @@ classes' frequency. WER, CER: all edits / all words, characters. ECE: expected c
 
 @dataclass(frozen=True)
 class Notes:
-    """What RESULTS.md and report.html say in words.
+    """What RESULTS.md and report.html say in words."""
 
-    Attributes
-    ----------
-    title, command
-        Plain text.
-    facts
-        What a reader must know before the figures, a line of Markdown each.
-    key
-        What the figures mean: lines of Markdown.
-    """
-
-    title: str
-    command: str
-    facts: list[str]
-    key: list[str]
+    title: str  # plain text
+    command: str  # plain text
+    facts: list[str]  # what a reader must know before the figures, a line of Markdown each
+    key: list[str]  # what the figures mean: lines of Markdown
 
     def write(self, folder: Path) -> None:
         """Write RESULTS.json."""
@@ -50,13 +40,7 @@ class Notes:
 
     @classmethod
     def read(cls, folder: Path) -> Notes:
-        """Read RESULTS.json.
-
-        Raises
-        ------
-        UserError
-            It is missing or damaged.
-        """
+        """Read RESULTS.json; a `UserError` if it is missing or damaged."""
         path = folder / "RESULTS.json"
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
@@ -71,18 +55,8 @@ def notes(
 ) -> Notes:
     """Say what the results are of.
 
-    Parameters
-    ----------
-    options, command
-        Of this run.
-    values
-        Of the experiment's YAML.
-    summary
-        The row of summary.csv.
-    overlap
-        See `local.splits.audit.describe`.
-    warnings
-        What is odd; see `untested_label_notes` and `local.scoring.diagnosis.warnings`.
+    `values` are those of the experiment's YAML, `summary` is the row of summary.csv. For `overlap` see
+    `local.splits.audit.describe`, for `warnings` `untested_label_notes` and `local.scoring.diagnosis.warnings`.
     """
     corpus, valid = options.corpus_facts, summary["valid"]
     facts = [

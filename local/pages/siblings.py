@@ -40,9 +40,7 @@ def siblings(own: Experiment) -> tuple[list[Experiment], dict[str, str]]:
 def comparison(own: Experiment, others: list[Experiment]) -> tuple[pd.DataFrame, dict[str, str]]:
     """Compare `own` (A) with each of the others (B); p values after Holm over these pairs.
 
-    Returns
-    -------
-    See `local.scoring.comparison.compare_pairs`; and by name why another cannot be compared.
+    Returns what `local.scoring.comparison.compare_pairs` does, and by name why another cannot be compared.
     """
     reasons = {other.name: mismatch_reason(own, other) for other in others}
     pairs = compare_pairs([(own, other) for other in others if not reasons[other.name]])
@@ -53,18 +51,11 @@ def comparison(own: Experiment, others: list[Experiment]) -> tuple[pd.DataFrame,
 class AlphaCurves:
     """Accuracy and WER by epoch, a line per alpha.
 
-    Attributes
-    ----------
-    folds
-        Every line is the mean over these.
-    accuracy, wer
-        Label of a line -> fractions by epoch, on the validation set; without one, accuracy is on the training
-        set, and there is no WER.
-    left_out
-        Experiments with another alpha that differ in more, and why, by name.
+    Both are fractions by epoch, by the label of a line, on the validation set; without one, accuracy is on the training
+    set, and there is no WER. `left_out` says by name why an experiment with another alpha has no line.
     """
 
-    folds: list[str]
+    folds: list[str]  # every line is the mean over these
     accuracy: dict[str, pd.Series] = field(default_factory=dict)
     wer: dict[str, pd.Series] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)

@@ -73,16 +73,9 @@ class Picture:
 
 @contextmanager
 def picture(name: str, alt: str, height: float) -> Iterator[Picture]:
-    """Draw one plot.
+    """Draw one plot, `height` inches high and `WIDTH` wide.
 
-    Parameters
-    ----------
-    name
-        Prefix of every id in the SVG; unique within the page.
-    alt
-        What the plot shows, as text.
-    height
-        Inches; the width is `WIDTH`.
+    `name` is the prefix of every id in the SVG, unique within the page; `alt` says as text what the plot shows.
     """
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
         drawn = Picture(height)

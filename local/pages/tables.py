@@ -26,27 +26,13 @@ RESAMPLED = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table: `markdown` renders it as Markdown, `page.html.j2` as HTML that a click sorts.
+    """A table: `markdown` renders it as Markdown, `page.html.j2` as HTML that a click sorts."""
 
-    Attributes
-    ----------
-    caption
-        What it shows.
-    columns
-        Head of each, and whether it holds numbers (aligned to the right, not escaped).
-    rows
-        Cells as text, numbers formatted; of words only `Markup` is not escaped.
-    totals
-        Rows that stay at the bottom however it is sorted.
-    notes
-        Sentences on what it leaves out.
-    """
-
-    caption: str
-    columns: list[tuple[str, bool]]
-    rows: list[list[object]]
-    totals: list[list[object]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    caption: str  # what it shows
+    columns: list[tuple[str, bool]]  # head of each, and whether it holds numbers (aligned to the right, not escaped)
+    rows: list[list[object]]  # cells as text, numbers formatted; of words only `Markup` is not escaped
+    totals: list[list[object]] = field(default_factory=list)  # rows that stay at the bottom however it is sorted
+    notes: list[str] = field(default_factory=list)  # sentences on what it leaves out
 
     def markdown(self) -> list[str]:
         """Its lines in Markdown: the words of totals are bold, the notes below."""
@@ -92,16 +78,8 @@ def score_table(
 ) -> Table:
     """Scores of every fold and seed; below them pooled with intervals, and means.
 
-    Parameters
-    ----------
-    folds
-        `seed,fold,n,epoch` and the scores, a row per run.
-    summary
-        The row of summary.csv.
-    scores
-        Those to show, where they have a value.
-    weights
-        A remark on each row, for a column more.
+    `folds` has `seed,fold,n,epoch` and the scores, a row per run; `summary` is the row of summary.csv. Those of `scores`
+    that have a value are shown; `weights` is a remark on each row, for a column more.
     """
     shown = known_scores(scores, summary)
     rows = [
@@ -146,14 +124,9 @@ def breakdown_table(groups: pd.DataFrame) -> Table:
 
 
 def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
-    """A row per pair and score.
+    """A row per pair (see `local.scoring.comparison.compare_pairs`) and score; p values after Holm.
 
-    Parameters
-    ----------
-    pairs
-        See `local.scoring.comparison.compare_pairs`; p values after Holm.
-    own
-        A is the experiment whose report shows the table.
+    With `own`, A is the experiment whose report shows the table.
     """
     names, values = (["there", "validation"], ["here", "there"]) if own else (["A", "B"], ["of A", "of B"])
     rows = [

@@ -17,16 +17,9 @@ MOST_GROUPS = 100  # of a kind, on a page
 
 
 def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Score every group of utterances.
+    """Score every group of utterances in predictions of `local.scoring.scored.pooled_predictions`.
 
-    Parameters
-    ----------
-    predictions
-        With the columns that `local.scoring.scored.pooled_predictions` adds.
-
-    Returns
-    -------
-    `by,group,n,wa,ua,f1,wer,cer`: a row per group of every kind with at least two groups; utterances that
+    Returns `by,group,n,wa,ua,f1,wer,cer`: a row per group of every kind with at least two groups; utterances that
     the corpus does not assign are the group `unknown`. Durations are cut at their quartiles.
     """
     kinds = {by: predictions[column].replace("", "unknown") for by, column in COLUMNS.items()}

@@ -44,13 +44,7 @@ def mismatch_reason(a: Experiment, b: Experiment) -> str:
 
 
 def compare(experiments: list[Experiment]) -> pd.DataFrame:
-    """Compare all pairs; see `compare_pairs`.
-
-    Raises
-    ------
-    UserError
-        Two of them cannot be compared.
-    """
+    """Compare all pairs, see `compare_pairs`; a `UserError` if two cannot be compared."""
     pairs = list(combinations(experiments, 2))
     for a, b in pairs:
         if reason := mismatch_reason(a, b):
@@ -63,9 +57,7 @@ def compare(experiments: list[Experiment]) -> pd.DataFrame:
 def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
     """Compare pairs that `mismatch_reason` allows.
 
-    Returns
-    -------
-    A row per pair: `a`, `b`, `corpus`, `protocol`, `valid_a`, `valid_b`, `n` (utterances),
+    Returns a row per pair: `a`, `b`, `corpus`, `protocol`, `valid_a`, `valid_b`, `n` (utterances),
     `cluster`, `clusters`; for each of `SCORES` the values of both, the difference B - A with its
     interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
     on either side: with more its p is missing. Without transcripts, all of WER is.

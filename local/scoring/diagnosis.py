@@ -22,14 +22,8 @@ NEAR_CHANCE = 0.1  # a UA less than this above 1 / classes is near chance
 def warnings(predictions: pd.DataFrame, epochs: pd.DataFrame, values: dict[str, Any]) -> list[str]:
     """List what is odd about an experiment: the runs that show it, what it is, its usual causes.
 
-    Parameters
-    ----------
-    predictions
-        Of all runs, with `seed` and `fold`.
-    epochs
-        The epochs.csv of all runs, with `seed` and `fold`.
-    values
-        The YAML's values; with `alpha` 0 the CTC task is off.
+    `predictions` and `epochs` (of epochs.csv) are those of all runs, with `seed` and `fold`; `values` are the YAML's:
+    with `alpha` 0 the CTC task is off.
     """
     runs_by_sign: dict[str, list[str]] = {}
     runs = predictions.groupby(["seed", "fold"])

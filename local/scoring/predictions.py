@@ -37,13 +37,7 @@ def write(path: Path, predictions: pd.DataFrame) -> None:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Read predictions.csv.
-
-    Raises
-    ------
-    UserError
-        It is missing, or not a table of predictions.
-    """
+    """Read predictions.csv; a `UserError` if it is missing, or not a table of predictions."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)
     except FileNotFoundError:

@@ -33,17 +33,10 @@ def seed_of(run: Path) -> int:
 
 
 def pooled_predictions(runs: list[Path], utterances: pd.DataFrame) -> pd.DataFrame:
-    """Put the predictions of all runs below each other.
+    """Put the predictions of all runs below each other; a `UserError` if an utterance is not in the corpus.
 
-    Returns
-    -------
-    The columns of predictions and of their edits (`local.scoring.metrics.edits`), `seed`, `fold`, and of the table of
-    utterances those of `ABOUT`.
-
-    Raises
-    ------
-    UserError
-        An utterance is not in the corpus.
+    Returns the columns of predictions and of their edits (`local.scoring.metrics.edits`), `seed`, `fold`, and of the
+    table of utterances those of `ABOUT`.
     """
     tables = [predictions.read(run / "predictions.csv").assign(seed=seed_of(run), fold=run.name) for run in runs]
     pooled = pd.concat(tables, ignore_index=True)
@@ -65,23 +58,11 @@ def epochs(runs: list[Path]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment that has been scored.
-
-    Attributes
-    ----------
-    folder
-        Its folder.
-    folds
-        Its folds.csv.
-    summary
-        The row of its summary.csv.
-    name, corpus, protocol, valid
-        Of the summary.
-    """
+    """An experiment that has been scored."""
 
     folder: Path
-    folds: pd.DataFrame
-    summary: pd.Series
+    folds: pd.DataFrame  # its folds.csv
+    summary: pd.Series  # the row of its summary.csv, where the following are from
     name: str
     corpus: str
     protocol: str
@@ -116,13 +97,7 @@ class Experiment:
 
 
 def load(folder: Path) -> Experiment:
-    """Read an experiment.
-
-    Raises
-    ------
-    UserError
-        The folder is not one of an experiment, or it was not scored, or by an older version.
-    """
+    """Read an experiment; a `UserError` if the folder holds none, or it was not scored, or by an older version."""
     tables = [folder / "folds.csv", folder / "summary.csv"]
     for path in tables:
         if not path.exists():

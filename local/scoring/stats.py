@@ -40,22 +40,13 @@ def clusters(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
 
 @dataclass(frozen=True)
 class Tallies:
-    """The counts behind the scores, summed within each cluster.
+    """The counts behind the scores, summed within each cluster."""
 
-    Attributes
-    ----------
-    names
-        The clusters.
-    sums
-        [clusters, C * C + 4]: the confusion matrix (reference by hypothesis), word edits, words,
-        character edits, characters.
-    n_labels
-        C.
-    """
-
-    names: pd.Index
+    names: pd.Index  # of the clusters
+    # [clusters, C * C + 4]: the confusion matrix (reference by hypothesis), word edits, words, character edits,
+    # characters.
     sums: np.ndarray
-    n_labels: int
+    n_labels: int  # C
 
     @classmethod
     def of(cls, predictions: pd.DataFrame, cluster: pd.Series) -> Tallies:
@@ -100,17 +91,9 @@ def level_for(n_clusters: int, level: float = LEVEL) -> float:
 def p_value(estimate: float, distribution: np.ndarray, n_clusters: int) -> float:
     """Two-sided p of a difference: one minus the level whose interval (see `level_for`) just touches 0.
 
-    Where fewer than `LEAST_BEYOND` resamples lie beyond 0, their share is too rough; the tail is
-    then that of the normal distribution with their standard deviation about the estimate.
-
-    Parameters
-    ----------
-    estimate
-        The difference.
-    distribution
-        [resamples] its bootstrap values.
-    n_clusters
-        How many clusters each was drawn from.
+    `distribution` are its bootstrap values [resamples], each drawn from `n_clusters` clusters. Where fewer than
+    `LEAST_BEYOND` of them lie beyond 0, their share is too rough; the tail is then that of the normal distribution with
+    their standard deviation about the estimate.
     """
     distribution = distribution[np.isfinite(distribution)]
     if not len(distribution):
@@ -127,17 +110,8 @@ def p_value(estimate: float, distribution: np.ndarray, n_clusters: int) -> float
 def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run scipy's percentile bootstrap over clusters, seeded, at the level that so few need.
 
-    Parameters
-    ----------
-    n_clusters
-        How many there are.
-    rates
-        Of indices of clusters [resamples, clusters]: `RATES` [5, resamples].
-
-    Returns
-    -------
-    Low and high ends [5] and the distribution [5, resamples]; nan where a rate is not defined, or
-    clusters are too few.
+    `rates` maps indices of clusters [resamples, clusters] to `RATES` [5, resamples]. Returns low and high ends [5] and
+    the distribution [5, resamples]; nan where a rate is not defined, or clusters are too few.
     """
     everything = np.arange(n_clusters)
     defined = np.isfinite(rates(everything[None])[:, 0])
@@ -161,11 +135,8 @@ def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tu
 def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:
     """95 % intervals of `RATES`, pooled over all predictions; nan where there is none.
 
-    Parameters
-    ----------
-    predictions
-        With the columns that `local.scoring.scored.pooled_predictions` adds; all seeds of an utterance
-        stay together, as its cluster does.
+    `predictions` are those of `local.scoring.scored.pooled_predictions`; all seeds of an utterance stay together, as its
+    cluster does.
     """
     tallies = Tallies.of(predictions, clusters(predictions)[0])
     low, high, _ = _bootstrap(len(tallies.names), tallies.resampled)

@@ -24,11 +24,8 @@ FOLD_COLUMNS = (
 def run_facts(run: Path, folds_folder: Path, valid: str) -> dict[str, Any]:
     """What folds.csv says of a run besides its scores: seed, fold, epoch, commit, config.
 
-    Raises
-    ------
-    UserError
-        Its predictions are of another test set than the fold has now or of an earlier training, or it was
-        trained or validated on other sets.
+    A `UserError` if its predictions are of another test set than the fold has now or of an earlier training, or it was
+    trained or validated on other sets.
     """
     decoding, training = markers.read(run / "decode.json"), markers.read(run / "train.json")
     test = folds_folder / run.name / "test.csv"
@@ -74,21 +71,10 @@ def summarise(
 ) -> pd.Series:
     """Make the row of summary.csv.
 
-    Parameters
-    ----------
-    folds
-        folds.csv with all `SCORES`, one row per fold and seed.
-    pooled
-        The predictions behind them, with the columns of `local.scoring.scored.pooled_predictions`.
-    known
-        All folds of the protocol.
-    leaks
-        The audit of the folds.
-    rejected
-        Utterances of the corpus that were set aside as broken.
+    `folds` is folds.csv with all `SCORES`, one row per fold and seed; `pooled` are the predictions behind them, those of
+    `local.scoring.scored.pooled_predictions`; `known` are all folds of the protocol; `leaks` is the audit of the folds;
+    `rejected` counts the utterances of the corpus that were set aside as broken.
 
-    Notes
-    -----
     Pooled scores are over all predictions together (WA as the paper's: correct / n over all
     folds). `<score>_mean` and `_sd` are over folds, each the mean of its seeds;
     `<score>_seeds_mean` and `_sd` over seeds, each pooled over its folds. `_low` and `_high` are
