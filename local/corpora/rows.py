@@ -28,10 +28,10 @@ Row = dict[str, str]
 def rows(path: Path, required: Iterable[str], faults: list[Fault], **dialect) -> list[tuple[int, Row]]:
     """Read a table with a header: the line in which each row begins, and its fields by column.
 
-    The file is text in UTF-8, with or without byte order mark; `dialect` are options of Python's csv.reader. Fields lose
-    the blanks around them; empty rows are skipped. `faults`, empty before, receives one for each row that is left out:
-    not UTF-8, a zero byte, wrong quotes or number of fields. A `UserError` if the header is missing, broken, lacks a
-    `required` column, or has a column twice.
+    The file is text in UTF-8, with or without byte order mark; `dialect` are options of Python's csv.reader. Fields
+    lose the blanks around them; empty rows are skipped. `faults`, empty before, receives one for each row that is left
+    out: not UTF-8, a zero byte, wrong quotes or number of fields. A `UserError` if the header is missing, broken, lacks
+    a `required` column, or has a column twice.
     """
     records = _records(path, faults, **dialect)
     line, header = next(records, (1, []))
