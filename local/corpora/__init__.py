@@ -51,30 +51,14 @@ class Corpus:
 
 @dataclass(frozen=True)
 class About:
-    """What a model card says of a corpus.
+    """What a model card says of a corpus."""
 
-    Attributes
-    ----------
-    source
-        One line on what it is.
-    language
-        Its code of ISO 639-1; None where it is not known.
-    licence
-        As the Hugging Face hub names it (`cc-by-nc-sa-4.0`), or a name of our own.
-    facts
-        Who speaks, and how it was labelled: Markdown.
-    terms
-        What may be done with a model trained on it.
-    labels
-        A word for each label.
-    """
-
-    source: str
-    language: str | None
-    licence: str
-    facts: str
-    terms: str
-    labels: Mapping[str, str]
+    source: str  # one line on what it is
+    language: str | None  # its code of ISO 639-1; None where it is not known
+    licence: str  # as the Hugging Face hub names it (`cc-by-nc-sa-4.0`), or a name of our own
+    facts: str  # who speaks, and how it was labelled: Markdown
+    terms: str  # what may be done with a model trained on it
+    labels: Mapping[str, str]  # a word for each label
 
 
 def about(name: str) -> About:

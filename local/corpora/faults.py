@@ -18,24 +18,12 @@ REMEDY = "fix them, or go on without them: --partial true"
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is missing or broken.
+    """One thing that is missing or broken."""
 
-    Attributes
-    ----------
-    file
-        Path relative to the corpus's root; empty for a wrong count.
-    line
-        In that file, from 1; None for the whole file.
-    ID
-        The utterance; empty for several, none, or an unknown one.
-    reason
-        What is wrong, in a few words. Reasons that differ only in numbers and quoted words are of one kind.
-    """
-
-    file: str
-    line: int | None
-    ID: str
-    reason: str
+    file: str  # path relative to the corpus's root; empty for a wrong count
+    line: int | None  # in that file, from 1; None for the whole file
+    ID: str  # the utterance; empty for several, none, or an unknown one
+    reason: str  # in a few words; reasons that differ only in numbers and quoted words are of one kind
 
     def __str__(self) -> str:
         place = printable(self.file) + (f":{self.line}" if self.line else "")
@@ -59,10 +47,7 @@ def printable(name: str) -> str:
 def raise_faults(corpus: str, faults: Sequence[Fault], partial: bool = False, remedy: str = REMEDY) -> None:
     """Refuse the corpus of a name if it has faults, unless `partial`.
 
-    Raises
-    ------
-    UserError
-        There are faults: it lists the kinds in the order of their first fault, with at most `SHOWN` of each.
+    The `UserError` lists the kinds in the order of their first fault, with at most `SHOWN` of each.
     """
     if not faults or partial:
         return

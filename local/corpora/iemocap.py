@@ -101,13 +101,8 @@ def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
     """Examine a release in IEMOCAP's shape, compare it with the facts, and return its utterances.
 
     With `partial`, utterances whose audio is missing or broken are left out, and those without a
-    transcript line have an empty one.
-
-    Raises
-    ------
-    UserError
-        `root` is not a release or has no utterance at all; or, unless `partial`, anything is missing,
-        broken or not as in the facts: each fault is named.
+    transcript line have an empty one. Otherwise a `UserError` names all that is missing, broken or not as in the facts;
+    in any case one is raised if `root` is not a release or has no utterance at all.
     """
     root = Path(os.path.abspath(root.expanduser()))
     _expect_release(root)

@@ -49,28 +49,16 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a dialogue.
+    """One turn of a dialogue, such as `Ses01F_impro01_M003`.
 
-    Attributes
-    ----------
-    name
-        For instance `Ses01F_impro01_M003`. The F before the first underscore is who wears the markers
-        in that recording; the M after the last one is who speaks.
-    label
-        What the raters agreed on: one of `LABELS`, unless the release has a fault.
-    wav
-        Path of the audio file, relative to the release.
-    duration
-        Seconds; None where the audio is missing or broken.
-    text
-        The transcript as in the release; empty where there is none.
+    The F before the first underscore is who wears the markers in that recording; the M after the last is who speaks.
     """
 
     name: str
-    label: str
-    wav: str
-    duration: float | None
-    text: str
+    label: str  # what the raters agreed on: one of `LABELS`, unless the release has a fault
+    wav: str  # path of the audio file, relative to the release
+    duration: float | None  # seconds; None where the audio is missing or broken
+    text: str  # the transcript as in the release; empty where there is none
 
 
 def session_folders(root: Path) -> dict[str, str]:
@@ -82,12 +70,7 @@ def session_folders(root: Path) -> dict[str, str]:
 def examine(root: Path, sessions: Iterable[str]) -> tuple[list[Turn], list[Fault]]:
     """Read every turn of a release, whatever its label, and the header of every wav.
 
-    Parameters
-    ----------
-    root
-        The folder that holds `Session1`, `Session2` and so on.
-    sessions
-        The sessions that are required (`Ses01`, ...); others are read too.
+    `root` holds `Session1`, `Session2` and so on; `sessions` are required (`Ses01`, ...), others are read too.
     """
     reader = _Reader(root)
     folders = session_folders(root)

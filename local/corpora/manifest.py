@@ -53,10 +53,7 @@ def write_lines(path: Path, some: Iterable[str]) -> None:
 def read(path: Path) -> pd.DataFrame:
     """Read a table of utterances; a word such as NA or null stays the text that it is.
 
-    Raises
-    ------
-    UserError
-        The file is missing, or not a table of utterances.
+    A `UserError` if the file is missing, or not a table of utterances.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)

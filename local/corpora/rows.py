@@ -28,24 +28,10 @@ Row = dict[str, str]
 def rows(path: Path, required: Iterable[str], faults: list[Fault], **dialect) -> list[tuple[int, Row]]:
     """Read a table with a header: the line in which each row begins, and its fields by column.
 
-    Fields lose the blanks around them; empty rows are skipped.
-
-    Parameters
-    ----------
-    path
-        A text file in UTF-8, with or without byte order mark.
-    required
-        Columns that the table must have.
-    faults
-        Empty; receives one for each row that is left out: not UTF-8, a zero byte, wrong quotes or
-        number of fields.
-    dialect
-        Options of Python's csv.reader.
-
-    Raises
-    ------
-    UserError
-        The header is missing, broken, or lacks a column or has it twice.
+    The file is text in UTF-8, with or without byte order mark; `dialect` are options of Python's csv.reader. Fields
+    lose the blanks around them; empty rows are skipped. `faults`, empty before, receives one for each row that is left
+    out: not UTF-8, a zero byte, wrong quotes or number of fields. A `UserError` if the header is missing, broken, lacks
+    a `required` column, or has a column twice.
     """
     records = _records(path, faults, **dialect)
     line, header = next(records, (1, []))
@@ -73,22 +59,10 @@ def gather(
 ) -> dict[int, dict]:
     """Make utterances of rows: with durations from the audio files, unique IDs and files, names spelled in one way.
 
-    Parameters
-    ----------
-    path
-        The table; its folder becomes `$data_root`.
-    records
-        As from `rows`.
-    utterance
-        Turns (folder, row) into the columns of `local.corpora.manifest` except `duration`, with `wav`
-        relative to the folder, and a list of what is wrong with the row.
-    faults
-        Receives every fault of every row.
-
-    Returns
-    -------
-    dict
-        The utterances without a fault, by line, in the order of the table.
+    `path` is that of the table, whose folder becomes `$data_root`, `records` are as from `rows`. `utterance` turns
+    (folder, row) into the columns of `local.corpora.manifest` except `duration`, with `wav` relative to the folder, and
+    a list of what is wrong with the row. `faults` receives every fault of every row. Returns the utterances without a
+    fault, by line, in the order of the table.
     """
     good, first = {}, {}
     for line, row in records:

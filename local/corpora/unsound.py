@@ -57,10 +57,7 @@ def load(folder: Path, table: pd.DataFrame, data_root: Path) -> list[Fault]:
 def leave_out(corpus: Corpus, folder: Path, partial: bool) -> Corpus:
     """Leave out the utterances that `folder` knows to have unsound samples.
 
-    Raises
-    ------
-    UserError
-        There are any, unless `partial`; or no other is left.
+    A `UserError` if there are any, unless `partial`; or if no other is left.
     """
     faults = load(folder, corpus.table, corpus.root)
     raise_faults(corpus.name, faults, partial)

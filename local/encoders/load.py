@@ -48,18 +48,10 @@ KNOWN = tuple(_FAMILIES)
 def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = False) -> Encoder:
     """Load a pretrained encoder, or build one with random weights.
 
-    Parameters
-    ----------
-    source
-        A Hugging Face folder or hub name; or a mapping, the configuration of an encoder with random weights:
-        transformers' `model_type` and its keys, and `do_normalize`.
-    freeze, freeze_cnn
-        Do not train the encoder, or its CNN.
-
-    Raises
-    ------
-    UserError
-        There is no such encoder, it cannot be read, or its architecture is not supported.
+    `source` is a Hugging Face folder or hub name; or a mapping, the configuration of an encoder with random weights:
+    transformers' `model_type` and its keys, and `do_normalize`. With `freeze` the encoder is not trained, with
+    `freeze_cnn` its CNN. A `UserError` if there is no such encoder, it cannot be read, or its architecture is not
+    supported.
     """
     if isinstance(source, dict):
         config = dict(source)
@@ -83,12 +75,8 @@ def build_encoder(
     """Build an encoder with random weights.
 
     `config` has transformers' `model_type` and any of the keys of its configuration, `preprocessor` any of the keys of
-    its feature extractor, as in the encoder's `preprocessor`; the rest as in `load_encoder`.
-
-    Raises
-    ------
-    UserError
-        The type is not supported, or the values are wrong.
+    its feature extractor, as in the encoder's `preprocessor`; the rest as in `load_encoder`. A `UserError` if the type
+    is not supported, or the values are wrong.
     """
     kind = config.get("model_type")
     if kind not in KNOWN:

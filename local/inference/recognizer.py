@@ -68,9 +68,17 @@ class Window(NamedTuple):
 class EmotionRecognizer(Pretrained):
     """Recognizes emotion and words in recordings.
 
-    `model` is the result of `local.inference.model_folder.read`; it is changed, to the device and the precision.
-    `run_opts` are SpeechBrain's run options: `device`, and `precision` (fp32; bf16 and fp16 are faster if the device
-    has them); a `UserError` if there is no such device or precision.
+    Parameters
+    ----------
+    model
+        The result of `local.inference.model_folder.read`; it is changed, to the device and the precision.
+    run_opts
+        SpeechBrain's run options: `device`, and `precision` (fp32; bf16 and fp16 are faster if the device has them).
+
+    Raises
+    ------
+    UserError
+        There is no such device or precision.
     """
 
     def __init__(self, model: Model, run_opts: dict[str, Any] | None = None) -> None:
@@ -100,11 +108,23 @@ class EmotionRecognizer(Pretrained):
         savedir: str | Path | None = None,
         run_opts: dict[str, Any] | None = None,
     ) -> EmotionRecognizer:
-        """Load a model folder; `source` is the folder, or the name of a model on the Hugging Face hub.
+        """Load a model folder.
 
-        `hparams_file` is `config.json`; SpeechBrain has this parameter. `savedir` is the folder for the files from the
-        hub, by default one below `~/.cache/ser-mtl`; for `run_opts` see `EmotionRecognizer`. A `UserError` if there is
-        no such folder, it is broken, or it could run code.
+        Parameters
+        ----------
+        source
+            The folder, or the name of a model on the Hugging Face hub.
+        hparams_file
+            `config.json`; SpeechBrain has this parameter.
+        savedir
+            Folder for the files from the hub; by default one below `~/.cache/ser-mtl`.
+        run_opts
+            See `EmotionRecognizer`.
+
+        Raises
+        ------
+        UserError
+            There is no such folder, it is broken, or it could run code.
         """
         if hparams_file != model_folder.CONFIG:
             raise UserError(

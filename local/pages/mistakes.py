@@ -16,7 +16,7 @@ Words = list[tuple[str, bool]]  # each word, and whether it differs from the oth
 
 
 def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST) -> list[dict[str, Any]]:
-    """List the wrong hypotheses with the highest posteriors, by posterior, then ID and seed.
+    """List the `most` wrong hypotheses with the highest posteriors, by posterior, then ID and seed.
 
     `predictions` are those of `local.scoring.scored.pooled_predictions`. Returns their columns, and `confidence` (the
     posterior of the hypothesis), `posteriors` (by label), `spoken` and `recognised` (the reference and the greedy

@@ -78,8 +78,8 @@ def score_table(
 ) -> Table:
     """Scores of every fold and seed; below them pooled with intervals, and means.
 
-    `folds` has `seed,fold,n,epoch` and the scores, a row per run; `summary` is the row of summary.csv. Those of `scores`
-    that have a value are shown; `weights` is a remark on each row, for a column more.
+    `folds` has `seed,fold,n,epoch` and the scores, a row per run; `summary` is the row of summary.csv. Of `scores`,
+    those are shown that have a value; `weights` holds a remark on each row, for a column more.
     """
     shown = known_scores(scores, summary)
     rows = [

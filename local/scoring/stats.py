@@ -135,8 +135,8 @@ def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tu
 def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:
     """95 % intervals of `RATES`, pooled over all predictions; nan where there is none.
 
-    `predictions` are those of `local.scoring.scored.pooled_predictions`; all seeds of an utterance stay together, as its
-    cluster does.
+    `predictions` are those of `local.scoring.scored.pooled_predictions`; all seeds of an utterance stay together, as
+    its cluster does.
     """
     tallies = Tallies.of(predictions, clusters(predictions)[0])
     low, high, _ = _bootstrap(len(tallies.names), tallies.resampled)

@@ -71,7 +71,7 @@ def summarise(
 ) -> pd.Series:
     """Make the row of summary.csv.
 
-    `folds` is folds.csv with all `SCORES`, one row per fold and seed; `pooled` are the predictions behind them, those of
+    `folds` is folds.csv with all `SCORES`, a row per fold and seed; `pooled` are the predictions behind them, those of
     `local.scoring.scored.pooled_predictions`; `known` are all folds of the protocol; `leaks` is the audit of the folds;
     `rejected` counts the utterances of the corpus that were set aside as broken.
 

@@ -42,10 +42,7 @@ NEVER = ("utterance", "audio")
 def keys(table: pd.DataFrame, data_root: Path) -> pd.DataFrame:
     """What utterances can share, one categorical column per kind; an empty key is never shared.
 
-    Raises
-    ------
-    UserError
-        An audio file cannot be read.
+    A `UserError` if an audio file cannot be read.
     """
     columns = {
         "utterance": table["ID"],
@@ -135,13 +132,7 @@ def write_leaks(path: Path, found: pd.DataFrame) -> None:
 
 
 def read_leaks(path: Path) -> pd.DataFrame:
-    """Read leaks.csv.
-
-    Raises
-    ------
-    UserError
-        The file is missing.
-    """
+    """Read leaks.csv; a `UserError` if it is missing."""
     try:
         return pd.read_csv(path, dtype={"fold": str}, keep_default_na=False)
     except FileNotFoundError:
@@ -149,13 +140,7 @@ def read_leaks(path: Path) -> pd.DataFrame:
 
 
 def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False) -> None:
-    """Refuse folds whose sets share what they must not.
-
-    Raises
-    ------
-    UserError
-        Every forbidden row of the leaks, named.
-    """
+    """Refuse folds whose sets share what they must not, by a `UserError` that names the forbidden rows of the leaks."""
     promises = (*PROMISES[protocol], "transcript") if text_held else PROMISES[protocol]
     promised = found["kind"].isin(promises) & found["parts"].str.endswith("-test")
     forbidden = found[promised | found["kind"].isin(NEVER)]

@@ -56,10 +56,7 @@ def split_all(
 ) -> dict[str, pd.Series]:
     """Name the set of every utterance, by fold; see `test_folds`, `split` and `hold_text`.
 
-    Raises
-    ------
-    UserError
-        The corpus does not serve the protocol or the validation, or would have too many folds.
+    A `UserError` if the corpus does not serve the protocol or the validation, or would have too many folds.
     """
     folds = test_folds(table, protocol, recording_fold)
     assert_partition(table, folds)
@@ -73,22 +70,10 @@ def split_all(
 
 
 def test_folds(table: pd.DataFrame, protocol: str, recording_fold: RecordingFold | None = None) -> pd.Series:
-    """Name the fold that tests each utterance.
+    """Name the fold that tests each utterance; a `UserError` if the corpus does not serve the protocol (of `WORDS`).
 
-    Parameters
-    ----------
-    table
-        Table of utterances.
-    protocol
-        One of `WORDS`.
-    recording_fold
-        The fold of a recording, where the corpus says (see `local.corpora`); otherwise each recording
-        is a fold, or more than ten of them are dealt in their order to ten.
-
-    Raises
-    ------
-    UserError
-        The corpus does not serve the protocol.
+    `recording_fold` gives the fold of a recording, where the corpus says (see `local.corpora`); otherwise each
+    recording is a fold, or more than ten of them are dealt in their order to ten.
     """
     if protocol not in WORDS:
         raise UserError(f"unknown protocol '{protocol}'", f"take one of: {' '.join(WORDS)}")
@@ -128,10 +113,7 @@ def assert_partition(table: pd.DataFrame, folds: pd.Series) -> None:
 def refuse_too_many(protocol: str, folds: pd.Series) -> None:
     """Refuse folds whose manifests, a line in each fold for every utterance, would fill a disk.
 
-    Raises
-    ------
-    UserError
-        There would be more than `MOST_MANIFEST_LINES`.
+    A `UserError` if there would be more than `MOST_MANIFEST_LINES`.
     """
     count = folds.nunique()
     if count * len(folds) > MOST_MANIFEST_LINES:
@@ -165,11 +147,7 @@ def hold_text(table: pd.DataFrame, sets: pd.Series, rank: int) -> pd.Series:
     Of the distinct transcripts in their order, the fold of `rank` tests those at positions
     `rank`, `rank` + 3, ... (modulo 3): three folds in a row test every sentence. Utterances
     without a transcript keep their set. `sets` are as from `split`, ranks count from 0.
-
-    Raises
-    ------
-    UserError
-        There are too few sentences, or none of those held out is tested.
+    A `UserError` if there are too few sentences, or none of those held out is tested.
     """
     sentences = sorted(set(table["wrd"]) - {""})
     if len(sentences) < TEXT_SHARES:
@@ -197,13 +175,8 @@ def refuse_bad_folds(table: pd.DataFrame, splits: Mapping[str, pd.Series]) -> No
     """Refuse folds that cannot teach every emotion, or cannot choose an epoch: all of them, by name.
 
     A test set may lack emotions, or be one utterance: its UA is over the emotions that it has.
-    `splits` are as from `split_all`.
-
-    Raises
-    ------
-    UserError
-        A training set lacks an emotion of the corpus; or a validation set has only one, for which a
-        model that always says it has a UA of 1.
+    `splits` are as from `split_all`. A `UserError` if a training set lacks an emotion of the corpus, or a validation
+    set has only one, for which a model that always says it has a UA of 1.
     """
     labels, faults = sorted(table["emo"].unique()), []
     for fold, sets in splits.items():

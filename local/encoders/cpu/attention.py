@@ -56,24 +56,9 @@ def attention(
 ) -> tuple[Tensor, None]:
     """Attend to all frames but padding; an attention function of transformers.
 
-    Parameters
-    ----------
-    module, kwargs
-        The layer, and further arguments of transformers; for PyTorch's own attention.
-    query, key, value
-        [B, h, T, d].
-    attention_mask
-        [B, 1, 1, T] bool, false for padding; or None.
-    dropout
-        Probability that a weight is dropped.
-    scaling
-        Of the products; 1 / sqrt(d) if it is None.
-    position_bias
-        [B, h, T, T] float, perhaps trained: with it, PyTorch's own attention is used.
-
-    Returns
-    -------
-    [B, T, h, d], and None for the weights.
+    `query`, `key` and `value` are [B, h, T, d]; `attention_mask` is [B, 1, 1, T] bool, false for padding, or None;
+    `scaling` is of the products, 1 / sqrt(d) if it is None. With `position_bias`, [B, h, T, T] float, perhaps trained,
+    PyTorch's own attention is used; `module` and `kwargs` are for that. Returns [B, T, h, d], and None for the weights.
     """
     faster = query.requires_grad or query.dtype == torch.bfloat16
     if query.device.type != "cpu" or not faster or position_bias is not None:
