@@ -145,6 +145,7 @@ def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool, pr
     batches, epochs = loader(utterances, sampler), count(1)
 
     def once() -> None:
+        brain.progress = None  # which the end of an epoch resets
         brain._fit_train(train_set=batches, epoch=next(epochs), enable=False)
 
     return Way(system.encoder.model.config, (0 if freeze_cnn else 3, 3), once)
