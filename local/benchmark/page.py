@@ -41,7 +41,7 @@ USES = {
 KINDS = {"fp32": "float32", "bf16": "bfloat16"}
 INTRODUCTIONS = {
     "ways": "Training and inference: {utterances} utterances of IEMOCAP's durations, medians of {rounds} rounds; "
-    "audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: fp32 {fp32:.0f}, bf16 {bf16:.0f}.",
+    "audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: fp32 {fp32:.3g}, bf16 {bf16:.3g}.",
     "uses": "A trained model in use: {utterances} wav files of IEMOCAP's durations, medians of {rounds} rounds without "
     "loading.",
     "stages": "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",

@@ -15,6 +15,7 @@ import pandas as pd
 import soundfile
 
 from local.audio.header import SAMPLE_RATE
+from local.core import logs  # noqa: F401 - before anything of SpeechBrain, whose message it leaves out
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.job import Job

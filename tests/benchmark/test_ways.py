@@ -19,6 +19,7 @@ from transformers import AutoModel, Wav2Vec2Config
 
 from local.benchmark import flops, page, uses, ways
 from local.benchmark.synthetic import iemocap_durations
+from local.data.dataset import Utterances
 from local.inference.items import Item
 from local.inference.recognizer import EmotionRecognizer
 
@@ -101,13 +102,17 @@ def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
     encoder = tiny_models.save(tmp_path / "encoder", "wav2vec2-group")
     ways.make(tmp_path, 4)
-    results = {}
+    results, taken = {}, []
+    take = Utterances.__getitem__
+    monkeypatch.setattr(Utterances, "__getitem__", lambda self, index: taken.append(index) or take(self, index))
     for way in page.WAYS:
         monkeypatch.setattr(sys, "stdin", io.StringIO("round\nround\n"))
         ways.serve(way, tmp_path, "cpu", str(encoder))
         first, second = map(json.loads, capsys.readouterr().out.splitlines())
         assert first["audio"] == second["audio"] == pytest.approx(iemocap_durations(4).sum(), abs=1e-3)
         results[way] = second
+        assert sorted(taken[:4]) == sorted(taken[4:]) == [0, 1, 2, 3], way  # in each round
+        taken.clear()
     operations = {way: result["flops"] for way, result in results.items()}
     assert operations["a"] == operations["c"] > operations["b"] > operations["d"]
     assert operations["d"] > operations["one"] == operations["many"] > 0
