@@ -13,14 +13,12 @@ Every way is a process of its own. They take turns, round by round, so that what
 them; figures are medians over rounds, ratios are taken within a round. Before each round the GEMM rate of the device is
 measured in fp32 and bf16. The first round of each way warms up and does not count.
 
-With `--jobs "1 2 4"` all of this is done for each number of jobs: so many processes of a way begin a round together,
-and it ends with the last of them; threads are divided among them as `local.launch` does. A ratio compares with the same
-number of jobs of `a` (of `one`), in the same round. The numbers are measured one after another, and the load of the
-machine may change in between: between them compare the shares of the GEMM rate rather than the rates.
+With `--jobs "1 2 4"` so many processes of a way begin a round together, which ends with the last of them; threads are
+divided among them as `local.launch` does. A ratio compares with as many jobs of `a` (of `one`) in the same round.
+Between numbers of jobs compare the shares of the GEMM rate: the machine's load may have changed.
 
-`--hours` and `--rows` measure the other stages, see `local.benchmark.stages`, on so many hours, and those that handle
-rows on so many utterances; `--plan` computes what so many hours need, see `local.benchmark.plan`. `--readme FILE` saves
-figures and tables in a page such as results/BENCHMARK.md, see `local.benchmark.page`.
+`--hours` and `--rows` measure the other stages (`local.benchmark.stages`), `--plan` computes what so many hours need
+(`local.benchmark.plan`), and `--readme FILE` saves figures and tables in a page such as results/BENCHMARK.md.
 """
 
 from __future__ import annotations
@@ -73,8 +71,8 @@ def options() -> argparse.Namespace:
         raise UserError("there is nothing to measure, or too much at a time", remedy)
     for hours in given.hours:
         synthetic.size(hours)
-    for n in given.rows:
-        stages.refuse_few(n)
+    if few := [n for n in given.rows if n < stages.FEWEST]:
+        raise UserError(f"{few[0]} utterances are too few for ten sessions", f"take {stages.FEWEST} or more")
     given.place = "rows" if given.rows else "plan" if given.plan else page.place(given.device, given.ways)
     if given.readme:
         page.split(given.readme, given.place)

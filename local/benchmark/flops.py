@@ -9,10 +9,9 @@ from transformers import PretrainedConfig
 
 
 def total(config: PretrainedConfig, samples: int, passes: tuple[int, int]) -> int:
-    """Operations on a waveform with so many passes of the CNN, and of all that follows it; a backward pass is two.
+    """Operations on a waveform, with so many passes of the CNN and of all behind it; a backward pass is two.
 
-    What follows: projection, positional convolution, and in each layer attention and feed-forward. What gradient
-    checkpointing computes again, and padding, does not count: no result needs it.
+    What gradient checkpointing computes again, and padding, does not count: no result needs it.
     """
     cnn, frames, inputs = 0, samples, 1
     for outputs, kernel, stride in zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True):

@@ -97,13 +97,9 @@ def of_stages(rows: Rows) -> Rows:
     for row in sorted(rows, key=lambda row: order.index(row["stage"])):
         peak, seconds = {"peak MB": row["peak"] / 1e6}, row["seconds"]
         line = {name: row[name] for name in ("stage", "hours", "utterances", "seconds") if name in row}
-        if "hours" in row:
-            line |= {"seconds per hour": seconds / row["hours"]} | peak
-        else:
-            line |= (
-                {"µs per utterance": 1e6 * seconds / row["utterances"]} | peak | {"MB written": row["written"] / 1e6}
-            )
-        figures.append(line)
+        by_hour = {"seconds per hour": seconds / row["hours"]} if "hours" in row else {}
+        by_row = {} if by_hour else {"µs per utterance": 1e6 * seconds / row["utterances"]}
+        figures.append(line | by_hour | by_row | peak | ({"MB written": row["written"] / 1e6} if by_row else {}))
     return figures
 
 
@@ -124,8 +120,7 @@ def render(entry: dict[str, Any]) -> str:
 
 def place(device: str, ways: list[str]) -> str:
     """Where the tables belong: by the kind of device, those of the ways to use a model apart from the others."""
-    kind = device.split(":")[0]
-    return f"{kind} use" if set(ways) & set(USES) else kind
+    return device.split(":")[0] + (" use" if set(ways) & set(USES) else "")
 
 
 def split(file: Path, place: str) -> tuple[str, str]:

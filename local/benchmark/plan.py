@@ -71,11 +71,9 @@ class Measured:
 
 def render(command: str, hours: list[float], file: Path) -> str:
     """Show the command and the table, with a column for each number of hours, from the figures beside a page."""
-    heads = ["what", "from", "how", *(f"{n:,g} h" for n in hours)]
-    lines = [
-        [*need[:3], *(shown(need.unit, need.per_hour * n + need.always) for n in hours)]
-        for need in needs(Measured(file))
-    ]
+    heads, lines = ["what", "from", "how", *(f"{n:,g} h" for n in hours)], []
+    for need in needs(Measured(file)):
+        lines.append([*need[:3], *(shown(need.unit, need.per_hour * n + need.always) for n in hours)])
     return "\n".join([f"    {command}", "", *table(heads, lines)]) + "\n"
 
 

@@ -2,19 +2,17 @@
 
     python -m local.benchmark.stages corpus N | runs OPTIONS | texts OPTIONS | epoch OPTIONS
 
-runs a step of `measure_rows`. `measure_hours` measures stage 0, stage 1, the audio store, stage 4 for one experiment of
-ten folds, and what a table like the paper's ablation costs: five alphas with three seeds and ten folds each, 150 jobs,
-scored one experiment after the other, compared pair by pair, and stage 5 for one of the five.
+runs a step of `measure_rows`. `measure_hours` measures stages 0 and 1, the audio store, stage 4 for one experiment of
+ten folds, and an ablation like the paper's: five alphas, three seeds and ten folds, 150 jobs, scored one experiment
+after the other, compared pair by pair, with stage 5 for one of them.
 
-`measure_rows` measures what handles rows, not audio, on up to millions of utterances, two thousand of each couple of
-speakers, in ten sessions that are the folds: stages 0 and 1; what a training job does before its first update, `texts`
-(read the manifests, make what the loader draws from) and `epoch` (draw its updates, cut the validation set into
-batches); stages 4 and 5 of ten folds. No audio is decoded: all utterances of a recording are hard links to one file of
-some kilobytes, each of which the leak audit must read whole, as their bytes are equal.
+`measure_rows` measures what handles rows, not audio, on up to millions of utterances, in ten sessions that are the
+folds: stages 0, 1, 4 and 5, and what a training job does before its first update, `texts` (read the manifests, make
+what the loader draws from) and `epoch` (draw its updates, cut the validation set into batches). All utterances of a
+recording are hard links to one small file, each of which the leak audit must read whole, as their bytes are equal.
 
-Each is a process of its own that runs once; its seconds are those from its start to its end, loading Python and its
-libraries included, whose bytecode is there already. The files have just been written: the system has them in memory,
-where that is large enough. All are in temporary folders (20 h: some 5 GB), none in this repository.
+Each runs once, in a process of its own, whose seconds include loading Python and its libraries, from bytecode. The
+files have just been written and are in memory if that is large enough. All are temporary (20 h: some 5 GB).
 """
 
 from __future__ import annotations
@@ -104,12 +102,6 @@ def measure_rows(folder: Path, n: int, bytecode: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def refuse_few(n: int) -> None:
-    """Refuse fewer utterances than are needed for every speaker to say every emotion in several recordings."""
-    if n < FEWEST:
-        raise UserError(f"{n} utterances are too few for ten sessions", f"take {FEWEST} or more")
-
-
 def load_all(bytecode: Path) -> None:
     """Load the stages' modules once, so that no measurement has to compile them."""
     imports = "import " + ", ".join(f"local.{name}" for name in MODULES)
@@ -139,7 +131,7 @@ def _environment(bytecode: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def current_folder(folder: Path) -> Iterator[None]:
-    """Make a folder the current one, below which manifests and results are written."""
+    """Work in a folder."""
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -108,23 +108,18 @@ def _who(n: int, shape: Shape) -> pd.DataFrame:
 
 
 def write_runs(options: Options) -> None:
-    """Write all that stages 2 and 3 would, except checkpoints, into every run folder of an experiment.
-
-    Below the current folder, in which stages 0 and 1 are done.
-    """
+    """Write what stages 2 and 3 would, except checkpoints, into every run folder, after stages 0 and 1."""
     chance = np.random.default_rng(5)
     epochs = pd.DataFrame(dict.fromkeys(EPOCH_COLUMNS, np.linspace(1, 0.2, EPOCHS)))  # every figure falls
     epochs["epoch"], epochs["skipped_updates"] = range(1, EPOCHS + 1), 0
-    for fold in options.chosen_folds():
-        for seed in options.seeds:
-            job = Job(options, fold, seed)
-            job.folder.mkdir(parents=True)
-            (job.folder / "hyperparams.yaml").write_text(job.yaml, encoding="utf-8")
-            (job.folder / "env.json").write_text('{"commit": ""}', encoding="utf-8")
-            epochs.to_csv(job.folder / "epochs.csv", index=False)
-            job.training().write([job.folder / "epochs.csv"], config=options.hparams.name, epoch=EPOCHS)
-            predictions.write(job.folder / "predictions.csv", _predictions(job, chance))
-            job.decoding().write([job.folder / "predictions.csv"], epoch=EPOCHS)
+    for job in Job.all(options):
+        job.folder.mkdir(parents=True)
+        (job.folder / "hyperparams.yaml").write_text(job.yaml, encoding="utf-8")
+        (job.folder / "env.json").write_text('{"commit": ""}', encoding="utf-8")
+        epochs.to_csv(job.folder / "epochs.csv", index=False)
+        job.training().write([job.folder / "epochs.csv"], config=options.hparams.name, epoch=EPOCHS)
+        predictions.write(job.folder / "predictions.csv", _predictions(job, chance))
+        job.decoding().write([job.folder / "predictions.csv"], epoch=EPOCHS)
 
 
 def _predictions(job: Job, chance: np.random.Generator) -> pd.DataFrame:

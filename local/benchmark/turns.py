@@ -30,20 +30,11 @@ def _start(way: str, arguments: list[str], jobs: int, stack: ExitStack) -> subpr
     return worker
 
 
-def _result(way: str, worker: subprocess.Popen) -> dict[str, Any]:
-    """The result of a round, waited for."""
-    line = worker.stdout.readline()
-    if not line:
-        raise UserError(f"way {way} ended with code {worker.wait()}", "see its message above")
-    return json.loads(line)
-
-
 def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> list[dict[str, Any]]:
-    """Let the ways take turns, so many jobs of each at a time, in rounds that count and one before, which warms up.
+    """Let the ways take turns, so many jobs of each at a time; a first round warms up and does not count.
 
-    `arguments` are those of a process: folder, device, encoder. Returns a row for each way and round: `way`, `jobs`,
-    `round`, `seconds`, `audio` seconds of all jobs, `flops`, `peak` bytes of one job, and the GEMM rates `float32` and
-    `bfloat16` in operations per second.
+    `arguments` of a process: folder, device, encoder. A row for each way and round: `way`, `jobs`, `round`, `seconds`,
+    `audio` seconds and `flops` of all jobs, `peak` bytes of one, GEMM rates `float32` and `bfloat16` in operations/s.
     """
     rows = []
     with ExitStack() as stack:
@@ -53,7 +44,11 @@ def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> li
             for way in ways:
                 for worker in workers[way]:
                     print("round", file=worker.stdin, flush=True)
-                results = [_result(way, worker) for worker in workers[way]]
+                lines = [worker.stdout.readline() for worker in workers[way]]
+                if "" in lines:
+                    code = workers[way][lines.index("")].wait()
+                    raise UserError(f"way {way} ended with code {code}", "see its message above")
+                results = [json.loads(line) for line in lines]
                 row = {"way": way, "jobs": jobs, "round": number} | rates
                 row |= {name: max(result[name] for result in results) for name in ("seconds", "peak")}
                 row |= {name: sum(result[name] for result in results) for name in ("audio", "flops")}

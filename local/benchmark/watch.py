@@ -16,14 +16,9 @@ import time
 UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
 
 
-def watch(command: list[str]) -> dict[str, float]:
-    """Run a command and measure it."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "peak": used.ru_maxrss * UNIT}
-
-
 if __name__ == "__main__":
-    print(json.dumps(watch(sys.argv[1:])))
+    began = time.perf_counter()
+    process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    row = {"code": os.waitstatus_to_exitcode(status), "seconds": time.perf_counter() - began}
+    print(json.dumps(row | {"peak": used.ru_maxrss * UNIT}))

@@ -80,10 +80,10 @@ class Way(NamedTuple):
 
 
 def plain(utterances: Utterances, encoder: str, device: str, released: bool) -> Way:
-    """Train transformers' model in fp32, in random order.
+    """Train transformers' model in fp32, in random order, as the paper's released code or SpeechBrain's recipe does.
 
-    As the paper's released code does: gradient checkpointing, 2 utterances x 4, eager attention, no masks, both tasks;
-    or as SpeechBrain's IEMOCAP recipe does: 4 utterances an update, the CNN frozen, emotion alone.
+    The former: gradient checkpointing, 2 utterances x 4, eager attention, no masks, both tasks. The latter, for
+    IEMOCAP: 4 utterances an update, the CNN frozen, emotion alone.
     """
     size, at_a_time = (8, 2) if released else (4, 4)
     attention = {"attn_implementation": "eager" if released else "sdpa"}
@@ -190,11 +190,7 @@ def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way:
 
 
 def gemm(device: str, dtype: torch.dtype) -> float:
-    """Multiply two square matrices: operations per second, the best of five at the largest size that is fast enough.
-
-    2048 x 2048 in bf16 takes minutes on a CPU without bf16 hardware: sizes grow while a product is expected to take
-    under half a second.
-    """
+    """Multiply square matrices: operations per second, the best of five at a size that takes up to half a second."""
     for size in GEMM_SIZES:
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         a @ b  # the first product of a size prepares kernels
@@ -233,10 +229,7 @@ def _now(device: str) -> float:
 
 
 def _give_back_memory() -> None:
-    """Give freed memory back to the system where little is left, for the ways that wait for their turn.
-
-    Otherwise the C library keeps it for the next tensor, as it does in a training that runs alone (see path.sh).
-    """
+    """Give freed memory back where little is left, for the ways that wait: the C library keeps it (see path.sh)."""
     if sys.platform == "linux" and os.sysconf("SC_AVPHYS_PAGES") < LITTLE * os.sysconf("SC_PHYS_PAGES"):
         ctypes.CDLL(None).malloc_trim(0)
 
