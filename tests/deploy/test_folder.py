@@ -308,7 +308,7 @@ def test_an_ensembles_card_has_no_ua_of_utterances_that_its_members_learned(runs
     run = next(iter(runs("1A", "2B")))
     folder.export(run.parent, tmp_path / "out", of_folds=True, int8=True)
     note = (tmp_path / "out" / "README.md").read_text().split("With 8 bits, ")[1].splitlines()[0]
-    assert "have the same emotion; a posterior moves" in note and "UA" not in note
+    assert "get the same emotion; a posterior changes" in note and "UA" not in note
 
 
 def test_stage_6_exports_what_is_not_exported(runs, export, capsys, monkeypatch):
