@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ import torch
 from paths import REPOSITORY
 from tiny_training import Corpus
 
+from local import decode, folds, prepare, score
 from local.core.errors import UserError
 from local.experiment.options import parse
 from local.jobs.machine import gpu_slots
@@ -50,13 +53,25 @@ def two(place: Path, out: Path, trainings: dict[str, dict]) -> subprocess.Comple
     return subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
 
 
+class Trained(NamedTuple):
+    """The folder of two processes' trainings, by name, and the outputs of its two starts."""
+
+    folder: Path
+    first: subprocess.CompletedProcess
+    second: subprocess.CompletedProcess
+
+
 @pytest.fixture(scope="module")
-def trained(place, tmp_path_factory) -> Path:
-    """The folders of two processes' trainings; one start for all of them, which is what takes time."""
-    out = tmp_path_factory.mktemp("trained")
-    ended = two(place, out, {**SAME_AS_ONE, "random": RANDOM})
-    assert ended.returncode == 0, ended.stderr
-    return out
+def trained(place, tmp_path_factory) -> Trained:
+    """Trainings by two processes, in as few starts as possible, for these take most of the time.
+
+    In the first start, one of two processes is asked to end while it trains `resumed`.
+    """
+    folder = tmp_path_factory.mktemp("trained")
+    first = two(place, folder, {"resumed": RANDOM | {"ends_at": 6}})
+    second = two(place, folder, {"resumed": RANDOM, "random": RANDOM, **SAME_AS_ONE})
+    assert second.returncode == 0, second.stderr
+    return Trained(folder, first, second)
 
 
 def ranks(folder: Path) -> list[dict]:
@@ -75,7 +90,7 @@ def assert_close(found, expected, scale: float) -> None:
 
 @pytest.mark.parametrize("name", SAME_AS_ONE)
 def test_two_processes_learn_what_one_learns(corpus, trained, tmp_path, name):
-    folder = trained / name
+    folder = trained.folder / name
     first, second = ranks(folder)
     one = several.train(corpus, tmp_path, **SAME_AS_ONE[name])
     # The same updates, each utterance in one of the two processes; the one that has nothing to do takes another's.
@@ -100,19 +115,19 @@ def test_two_processes_learn_what_one_learns(corpus, trained, tmp_path, name):
 
 
 def test_with_layers_dropped_at_random_the_processes_stay_the_same(trained):
-    first, second = (record["weights"] for record in ranks(trained / "random"))
+    first, second = (record["weights"] for record in ranks(trained.folder / "random"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_one_of_two_asked_to_end_they_end_together_and_resume(place, tmp_path, trained):
-    ended = two(place, tmp_path, {"random": RANDOM | {"ends_at": 6}})
-    assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
-    assert "stopped by signal 15 after update 2 of epoch 2" in ended.stderr and "Traceback" not in ended.stderr
-    again = two(place, tmp_path, {"random": RANDOM})
-    assert again.returncode == 0 and "resuming after epoch 1 and update 2 of the next" in again.stderr
-    resumed, whole = (ranks(folder / "random")[0]["weights"] for folder in (tmp_path, trained))
-    assert all(torch.equal(resumed[name], whole[name]) for name in resumed)
-    pd.testing.assert_frame_equal(epochs(tmp_path / "random"), epochs(trained / "random"))
+def test_one_of_two_asked_to_end_they_end_together_and_resume(trained):
+    stopped = trained.first
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
+    assert "stopped by signal 15 after update 2 of epoch 2" in stopped.stderr and "Traceback" not in stopped.stderr
+    assert trained.second.stderr.count("resuming after epoch 1 and update 2 of the next") == 1
+    resumed, whole = trained.folder / "resumed", trained.folder / "random"
+    for one, other in zip(ranks(resumed), ranks(whole), strict=True):
+        assert all(torch.equal(one["weights"][name], other["weights"][name]) for name in one["weights"])
+    pd.testing.assert_frame_equal(epochs(resumed), epochs(whole))
 
 
 def test_a_killed_process_ends_the_other(place, tmp_path):
@@ -131,12 +146,16 @@ def two_for_a_fold(table: Path) -> list[str]:
     return [*given, "--folds", "1A", "--processes", "2"]
 
 
-def test_a_fold_trained_by_two_processes_decodes_and_scores(workplace, own_table, module):
+def test_a_fold_trained_by_two_processes_decodes_and_scores(workplace, own_table, module, monkeypatch):
     words = two_for_a_fold(own_table)
     words += ["--", "--epochs", "1", "--batch-size", "5", "--device", "cpu"]
-    for stage in (["prepare"], ["folds"], ["launch", "train"], ["launch", "decode"], ["score"]):
-        ended = module(*stage, *words, OMP_NUM_THREADS="2")
-        assert ended.returncode == 0, ended.stdout + ended.stderr
+    monkeypatch.setattr(sys, "argv", ["", *words])
+    prepare.main()
+    folds.main()
+    ended = module("launch", "train", *words, OMP_NUM_THREADS="2")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    decode.main()
+    score.main()
     run = workplace / "results" / "own" / "speaker" / "mini" / "seed1" / "1A"
     log = (run / "train.log").read_text()
     assert "--nproc-per-node 2" in log.splitlines()[0] and log.count("Going into epoch 1") == 1
