@@ -121,12 +121,10 @@ class RunCheckpointer(Checkpointer):
 
     def list_checkpoints(self) -> list[Checkpoint]:
         """As in the base class, without those whose CKPT.yaml is damaged."""
-        folders = (path.parent for path in self.checkpoints_dir.glob(f"{CKPT_PREFIX}*/{METAFNAME}"))
-        metas = {folder: _read_meta(folder) for folder in folders}
         return [
-            Checkpoint(folder, meta, {path.stem: path for path in folder.glob(f"*{PARAMFILE_EXT}")})
-            for folder, meta in metas.items()
-            if meta is not None
+            Checkpoint(path.parent, meta, {each.stem: each for each in path.parent.glob(f"*{PARAMFILE_EXT}")})
+            for path in self.checkpoints_dir.glob(f"{CKPT_PREFIX}*/{METAFNAME}")
+            if (meta := _read_meta(path.parent)) is not None
         ]
 
     def _keep(self, kept: list[Checkpoint]) -> None:

@@ -18,22 +18,14 @@ import local
 LISTED = {
     "_attn_implementation": "transformers:PretrainedConfig._attn_implementation",
     "_compute_mask_indices": "transformers.models.wav2vec2.modeling_wav2vec2:_compute_mask_indices",
-    "_construct_checkpoint_objects": "speechbrain.utils.checkpoints:Checkpointer._construct_checkpoint_objects",
     "_conv_forward": "torch.nn:Conv1d._conv_forward",
-    "_fit_train": "speechbrain.core:Brain._fit_train",
     "_get_feat_extract_output_lengths": "transformers:Wav2Vec2Model._get_feat_extract_output_lengths",
     "_identity": "filelock._identity:owner_is_stale",
     "_is_avx512_bf16_supported": "torch.cpu:_is_avx512_bf16_supported",
     "_linear_pointwise": "torch:ops.mkldnn._linear_pointwise",
-    "_list_checkpoint_dirs": "speechbrain.utils.checkpoints:Checkpointer._list_checkpoint_dirs",
     "_mask_hidden_states": "transformers:Wav2Vec2Model._mask_hidden_states",
-    "_recover": "speechbrain.core:Brain._recover",
-    "_save": "speechbrain.core:Brain._save",
     "_save_checkpoint_metafile": "speechbrain.utils.checkpoints:Checkpointer._save_checkpoint_metafile",
-    "_save_intra_epoch_ckpt": "speechbrain.core:Brain._save_intra_epoch_ckpt",
-    "_should_save_intra_epoch_ckpt": "speechbrain.core:Brain._should_save_intra_epoch_ckpt",
     "_softmax_backward_data": "torch:_softmax_backward_data",
-    "_wrap_distributed": "speechbrain.core:Brain._wrap_distributed",
 }
 DOCUMENTED = {"_asdict", "_exit", "_fields", "_handle", "_replace"}  # by Python, underscore or not
 GENERATED = {"_abc_impl", "_backward_cls"}  # in every class of their kind
