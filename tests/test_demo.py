@@ -129,22 +129,21 @@ def test_the_examples_are_speech_of_different_speeds(recognizer, tmp_path):
 # ---------------------------------------------------------------- the command
 
 
-def run(*words: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "local.demo", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True)
+def test_a_mistake_is_two_lines_before_anything_is_served(tmp_path, folder, monkeypatch, capsys):
+    def errors(model: Path, port: int) -> str:
+        monkeypatch.setattr(sys, "argv", ["demo", "--model", str(model), "--port", str(port)])
+        with pytest.raises(SystemExit) as ended:
+            demo.main()
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out, err.count("\n")) == (2, "", 2)
+        return err
 
-
-def test_a_mistake_is_two_lines_before_anything_is_served(tmp_path, folder):
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        ended = run("--model", folder, "--port", port)
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 2)
-    assert str(port) in ended.stderr
-    ended = run("--model", tmp_path, "--port", free_port())
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 2)
-    assert str(tmp_path) in ended.stderr
+        assert str(port) in errors(folder, port)
+    assert str(tmp_path) in errors(tmp_path, free_port())
 
 
 @pytest.mark.parametrize(

@@ -349,7 +349,7 @@ def test_a_config_without_a_known_model(tmp_path, model_type):
 def test_another_architecture(tmp_path):
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16}
     BertModel(BertConfig(vocab_size=5, **small)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="'bert' is not an architecture known here") as error:
+    with pytest.raises(UserError, match="the architecture 'bert' is not supported") as error:
         load_encoder(str(tmp_path))
     assert "w2v" not in error.value.what and "wav2vec2-bert" in error.value.remedy
 

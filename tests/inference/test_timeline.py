@@ -88,10 +88,10 @@ def test_many_windows_become_means_by_time(figure_of):
         for place, (start, end) in enumerate(itertools.pairwise(edges))
         if place % 5
     ]
-    lane = figure_of(windows).axes[2]
-    (patch,) = lane.patches
+    axes = figure_of(windows).axes
+    (patch,) = axes[2].patches
     values, hours, _ = patch.get_data()
-    assert unit(figure_of(windows).axes[-1]) == "h" and len(values) == timeline.COLUMNS
+    assert unit(axes[-1]) == "h" and len(values) == timeline.COLUMNS
     for column in (0, 400, 899):
         low, high = 3600 * hours[column : column + 2]
         inside = [

@@ -141,7 +141,7 @@ def test_a_transcript_longer_than_the_frames_is_refused(tokens, needed):
     log_probs = torch.randn(needed, 6).log_softmax(-1)
     assert words(log_probs, tokens, CHARACTERS, 1.0, float(needed))[0].text == "".join(CHARACTERS[t] for t in tokens)
     for n_frames in range(needed):
-        with pytest.raises(UserError, match=f"needs {needed} frames: the utterance has {n_frames}"):
+        with pytest.raises(UserError, match=f"needs {needed} frames, the utterance has {n_frames}"):
             words(log_probs[:n_frames], tokens, CHARACTERS, 1.0, float(needed))
 
 
