@@ -66,7 +66,7 @@ def score(options: Options) -> None:
 
 def command() -> str:
     """The command line that the user typed, as run.sh passes it on, or this module's own."""
-    return os.environ.get("SER_MTL_COMMAND") or f"python -m local.score {shlex.join(sys.argv[1:])}"
+    return os.environ.get("SER_MTL_COMMAND") or shlex.join(["python", "-m", "local.score", *sys.argv[1:]])
 
 
 @as_command

@@ -155,7 +155,7 @@ def test_what_is_no_trained_run(runs, tmp_path):
     (run,) = runs("1A")
     with pytest.raises(UserError, match="holds 3 of the 4 latest checkpoints"):
         load_trained(run, 4)
-    with pytest.raises(UserError, match="is not there"):
+    with pytest.raises(UserError, match="absent is missing"):
         load_trained(tmp_path / "absent")
     with pytest.raises(UserError, match="not a run folder"):
         load_trained(run.parent)

@@ -23,6 +23,7 @@ from local.systems.mtl import MultiTaskSystem
 LABELS = ["ang", "hap", "neu", "sad"]
 TOKENS = ["<pad>", "<unk>", "\u2581", *"ABCDEF"]
 EXPORTED = (*tiny_models.WAVEFORM, "whisper")
+ALIKE = ("wav2vec2-layer", "hubert-group", "wavlm-group")  # another of the family and another of the norm are tried
 SECOND = 16_000
 # None of them is what is traced; the first two are shorter than one window of the CNN.
 BATCHES = {
@@ -93,7 +94,9 @@ def assert_same(made: torch.nn.Module, path: Path, sizes: tuple[int, ...]) -> No
         np.testing.assert_allclose(one[:length], other[:length], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", EXPORTED)
+@pytest.mark.parametrize(
+    "family", [pytest.param(family, marks=pytest.mark.slow) if family in ALIKE else family for family in EXPORTED]
+)
 def test_onnxruntime_says_what_pytorch_says_for_any_batch(exported, family: str) -> None:
     multi_task, path = exported(family)
     for sizes in (BATCHES if family == "whisper" else BATCHES | LONG).values():

@@ -101,7 +101,7 @@ def test_an_encoders_pickle_runs_nothing(encoder, trap, kind):
     else:
         torch.save({"a": Payload(trap)}, weights, _use_new_zipfile_serialization=kind.startswith("new"))
         springs(trap, lambda: torch.load(weights, weights_only=False))
-    with pytest.raises(UserError, match="pickle of more than weights"):
+    with pytest.raises(UserError, match="a pickle that holds more than weights"):
         load_encoder(str(encoder))
 
 
