@@ -22,8 +22,11 @@ from local.systems.mtl import MultiTaskSystem
 
 LABELS = ["ang", "hap", "neu", "sad"]
 TOKENS = ["<pad>", "<unk>", "\u2581", *"ABCDEF"]
-EXPORTED = (*tiny_models.WAVEFORM, "whisper")
-ALIKE = ("wav2vec2-layer", "hubert-group", "wavlm-group")  # another of the family and another of the norm are tried
+ALIKE = ("wav2vec2-layer", "hubert-group", "wavlm-group")  # their family and their norm are tried by others
+each_family = pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in (*tiny_models.WAVEFORM, "whisper")],
+)
 SECOND = 16_000
 # None of them is what is traced; the first two are shorter than one window of the CNN.
 BATCHES = {
@@ -94,16 +97,14 @@ def assert_same(made: torch.nn.Module, path: Path, sizes: tuple[int, ...]) -> No
         np.testing.assert_allclose(one[:length], other[:length], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "family", [pytest.param(family, marks=pytest.mark.slow) if family in ALIKE else family for family in EXPORTED]
-)
+@each_family
 def test_onnxruntime_says_what_pytorch_says_for_any_batch(exported, family: str) -> None:
     multi_task, path = exported(family)
     for sizes in (BATCHES if family == "whisper" else BATCHES | LONG).values():
         assert_same(multi_task, path, sizes)
 
 
-@pytest.mark.parametrize("family", EXPORTED)
+@each_family
 def test_neither_its_batch_nor_padding_changes_what_the_file_says_of_an_utterance(exported, family: str) -> None:
     run = onnx.Runner(exported(family)[1])
     wavs, lengths = (values.numpy() for values in padded(waves(30_000, 800, 47_000, 3333)))
@@ -116,7 +117,7 @@ def test_neither_its_batch_nor_padding_changes_what_the_file_says_of_an_utteranc
         np.testing.assert_allclose(alone["tokens"][0], together["tokens"][place, :n_frames], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", EXPORTED)
+@each_family
 def test_the_file_is_valid_names_its_sizes_and_nothing_of_this_machine(exported, family: str) -> None:
     path = exported(family)[1]
     reference.checker.check_model(path, full_check=True)
