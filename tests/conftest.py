@@ -23,7 +23,7 @@ from local.experiment.options import parse
 from local.folds import make_folds
 from local.prepare import prepare
 
-LONG = tuple(f"test_{name}.py" for name in ("slurm", "survival", "distributed", "pipeline", "rerun", "launch"))
+LONG = tuple(f"test_{name}.py" for name in ("slurm", "survival", "pipeline", "distributed", "onnx", "recipes", "checkpoints"))
 Run = Callable[..., subprocess.CompletedProcess]
 
 

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -252,7 +251,7 @@ def test_an_uploaded_recording_is_analyzed(page, server, recognizer, files):
     text = page.evaluate("document.body.innerText")
     assert demo.CAUTION in text and "01F, 02M" in text and PROVENANCE["encoder"] in text
     page.size(390, 844)
-    time.sleep(0.5)  # tables measure themselves again
+    page.wait("document.documentElement.scrollWidth <= innerWidth")  # tables measure themselves again
     assert faults(page, server) == []
     assert page.evaluate("document.querySelectorAll('a[href]').length") == 0
 

@@ -1,11 +1,10 @@
-"""The launcher: logs, exit codes, the machine divided, GPUs shared; and one launch of real jobs, one of which fails."""
+"""The launcher: logs, exit codes, the machine divided, GPUs shared, and the jobs of an experiment."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import random
-import re
 import shlex
 import sys
 import threading
@@ -15,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hand_made_runs import predict
+from job_logs import ENDED, STARTED, sections
 from nvidia_smi import StandIn
 
 from local.core.errors import UserError
@@ -23,18 +24,6 @@ from local.jobs.gpus import GpuSlots
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobProcess, thread_limits
 from local.launch import failure_report, pending_jobs
-
-STARTED = re.compile(r"# Started at \S.*\S")
-ENDED = re.compile(r"# Ended \(code (-?\d+)\) at \S.*, elapsed time \d+ seconds")
-
-
-def sections(log: str) -> list[list[str]]:
-    """Cut a log into its runs, each from its command to its end."""
-    lines = log.splitlines()
-    starts = [i - 1 for i, line in enumerate(lines) if STARTED.match(line)]
-    assert starts[0] == 0
-    return [lines[start:end] for start, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
-
 
 # ---------------------------------------------------------------- one job
 
@@ -376,29 +365,14 @@ def test_every_fold_with_every_seed_is_a_job(words):
         assert (alone.seeds, alone.folds, alone.overrides) == ((int(seed),), (fold,), parse(words).overrides)
 
 
-def test_a_failing_job_stops_nobody_else(words, module, workplace):
-    """Fold 1A was begun with other values."""
-    folder = workplace / "results" / "own" / "speaker" / "n" / "seed1"
-    (folder / "1A").mkdir(parents=True)
-    (folder / "1A" / "hyperparams.yaml").write_text("# manifests: {}\nlr: 7\n")
-    ended = module("launch", "train", *words, CUDA_VISIBLE_DEVICES="")
-    assert ended.returncode == 1
-    assert "seed1/1A: FAILED (code 2), see results/own/speaker/n/seed1/1A/train.log" in ended.stdout
-    assert "seed1/2A: done" in ended.stdout
-    assert "error: seed1/1A failed" in ended.stderr and "see results/own/speaker/n/seed1/1A/train.log" in ended.stderr
-    assert "lr (7 -> 0.002)" in ended.stderr and "2A failed" not in ended.stderr
-    for fold, code in (("1A", "2"), ("2A", "0")):
-        ((command, started, *said, last),) = sections((folder / fold / "train.log").read_text())
-        assert shlex.split(command)[1:4] == [sys.executable, "-m", "local.train"] and f"--folds {fold}" in command
-        assert STARTED.fullmatch(started) and ENDED.fullmatch(last)[1] == code
-        assert ("error: " in "\n".join(said)) == (fold == "1A") and "Traceback" not in "\n".join(said)
-        assert (folder / fold / "train.json").exists() == (fold == "2A")
-
-    # Started again, only what failed is left; and it cannot be decoded.
+def test_started_again_only_what_is_left_is_done(words):
+    predict(words[: words.index("--folds")] + words[words.index("--") :], "2A")
     assert [run.name for run in pending_jobs("train", parse(words), words)] == ["seed1/1A"]
     with pytest.raises(UserError, match=r"seed1/1A/train\.json is missing"):
         pending_jobs("decode", parse(words), words)
     decoding = [*words[: words.index("1A 2A")], "2A", *words[words.index("--") :]]
+    assert pending_jobs("decode", parse(decoding), decoding) == []
+    Path("results/own/speaker/n/seed1/2A/decode.json").unlink()
     (left,) = pending_jobs("decode", parse(decoding), decoding)
     assert left.name == "seed1/2A" and left.proof.name == "predictions.csv"
 

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import pandas as pd
 import pytest
 from earlier_runs import to_earlier_form
 from paths import REPOSITORY
+from stages import run_stages
 
 from local import rerun
 from local.config import hparams
@@ -28,7 +28,6 @@ from local.scoring import predictions
 from local.training import environment
 
 JOB = {"corpus": "own", "protocol": "session", "valid": "recordings", "hold_text": True, "fold": "s2", "seed": 3}
-BOTH_STAGES = "from local import decode, train; train.main(); decode.main()"  # one process: torch is slow to start
 
 
 def first_stages(table: Path, *asked: str) -> list[str]:
@@ -84,8 +83,7 @@ def repeat(monkeypatch, capsys) -> Callable[[Path], tuple[int, str]]:
 
 def test_a_run_made_again_is_the_same_to_the_byte_and_what_differs_is_told(words, job, workplace, repeat, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    subprocess.run([sys.executable, "-c", BOTH_STAGES, *words], check=True, capture_output=True)
+    run_stages(words, "train", "decode")
     told = json.loads((job.folder / "env.json").read_text())
     assert told["job"] == JOB | {"name": "n", "options": words}
     before = contents(job.folder)

@@ -7,6 +7,7 @@ nothing; here a value must be given, its key must be at the top of the YAML, and
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
 import math
@@ -115,6 +116,11 @@ _Values.add_multi_constructor("!", lambda *_: ...)
 
 def plain_values(text: str) -> dict[str, Any] | None:
     """Top-level values without the objects that would be built; None where the YAML is not a mapping."""
+    return copy.deepcopy(_plain_values(text))
+
+
+@functools.lru_cache(maxsize=32)  # a YAML takes a tenth of a second to read, and a stage reads it for every job
+def _plain_values(text: str) -> dict[str, Any] | None:
     reader = ruamel.yaml.YAML(typ="safe", pure=True)
     reader.Constructor = _Values
     values = reader.load(text)

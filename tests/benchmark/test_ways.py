@@ -66,6 +66,7 @@ def test_matrix_products_are_timed_at_sizes_that_the_machine_is_fast_enough_for(
     assert sizes[-1] == max(sizes) == largest and sizes.count(largest) == 6 and clock[0] < 1
 
 
+@pytest.mark.slow  # it exports a model as ONNX
 def test_every_way_to_use_a_model_takes_all_files(tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     encoder = tiny_models.save(tmp_path / "encoder", "wav2vec2-group")

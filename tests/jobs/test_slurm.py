@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import slurm_cluster
 from paths import ONE_THREAD, REPOSITORY, copy_project
+from stages import run_stages
 from tones import tones
 
 from local import status
@@ -258,7 +259,7 @@ def test_a_job_that_is_to_begin_anew_does_so_once(tmp_path):
 
 @pytest.fixture
 def training(tmp_path) -> tuple[Path, list[str], list[str]]:
-    """A copy of the project in a folder of an evil name, options of run.sh for four folds, and overrides."""
+    """A copy of the project in a folder of an evil name, options of run.sh for the tones, and overrides."""
     place = tmp_path / "a house; of $(touch pwned)"
     place.mkdir()
     copy_project(place)
@@ -272,8 +273,9 @@ def start(place: Path, environment: dict[str, str], *words: str) -> subprocess.P
     return subprocess.Popen([place / "run.sh", *words], cwd=place, env=variables, stdout=subprocess.PIPE, text=True)
 
 
-def test_four_folds_of_which_one_is_requeued_give_what_they_give_without_slurm(cluster, training):
+def test_two_folds_of_which_one_is_requeued_give_what_they_give_without_slurm(cluster, training, monkeypatch):
     place, words, sizes = training
+    words += ["--folds", "A C"]
     by_slurm = [*words, "--stop-stage", "3", "--name", "by_slurm", "--jobs", "2", "--backend", "slurm"]
     sizes = [*sizes, "--device", "cpu", "--slurm", SMALL]
     going = start(place, cluster, *by_slurm, *sizes)
@@ -289,10 +291,9 @@ def test_four_folds_of_which_one_is_requeued_give_what_they_give_without_slurm(c
     assert f"seed1/A (job {job}): requeued" in said
     log = (run / "train.log").read_text()
     assert log.count("# Started at ") == 2 and "# Ended (code 143)" in log and "resuming after epoch" in log
-    for step in ("train", "decode"):  # one process for all folds; the local launcher has one for each
-        alone = [sys.executable, "-m", f"local.{step}", *words, "--name", "alone", *sizes]
-        subprocess.run(alone, cwd=place, env=ONE_THREAD | {"PYTHONPATH": str(place)}, check=True, capture_output=True)
-    for fold in "ABCD":
+    monkeypatch.chdir(place)
+    run_stages([*words, "--name", "alone", *sizes], "train", "decode")
+    for fold in "AC":
         ours, theirs = (experiment.with_name(name) / "seed1" / fold for name in ("by_slurm", "alone"))
         assert (ours / "predictions.csv").read_bytes() == (theirs / "predictions.csv").read_bytes()
         tables = [pd.read_csv(folder / "epochs.csv").drop(columns="seconds") for folder in (ours, theirs)]

@@ -17,7 +17,7 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-FLAGS += ("--mute-audio", "--remote-debugging-pipe")
+FLAGS += ("--mute-audio", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-pipe")
 PATIENCE = 600  # seconds, for a condition that a broken page never meets
 
 

@@ -3,11 +3,13 @@
 import csv
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from job_logs import ENDED, STARTED, sections
 from paths import ONE_THREAD, copy_project
 from tones import tones
 
@@ -119,7 +121,7 @@ def test_again_skips_what_is_done(finished):
     place, words, overrides, _ = finished
     watched = [path for kind in ("*.yaml", "*.log", "predictions.csv") for path in place.glob(f"results/**/{kind}")]
     before = [path.stat().st_mtime_ns for path in watched]
-    again = run(place, *words, *overrides)
+    again = run(place, *words, "--stop-stage", "3", *overrides)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("already done") == 4
     assert "is already made" in again.stdout
@@ -141,9 +143,18 @@ def test_a_failed_job_stops_nobody_else(finished):
     begun = place / "results" / "tones" / "speaker" / "broken" / "seed1" / "A"
     begun.mkdir(parents=True)
     (begun / "hyperparams.yaml").write_text("# manifests: {}\nlr: 7\n")
-    done = run(place, *words, "--stage", "2", "--stop-stage", "3", *overrides)
+    done = run(place, *words, "--stage", "2", "--stop-stage", "2", *overrides)
     assert done.returncode == 1
     assert "seed1/B: done" in done.stdout
-    assert "seed1/A: FAILED" in done.stdout
-    assert "lr (7 -> " in done.stderr and "train.log" in done.stderr
+    log = "results/tones/speaker/broken/seed1/A/train.log"
+    assert f"seed1/A: FAILED (code 2), see {log}" in done.stdout
+    assert "error: seed1/A failed" in done.stderr and f"see {log}" in done.stderr
+    assert "lr (7 -> 0.002)" in done.stderr and "B failed" not in done.stderr
     assert "Traceback" not in done.stderr
+    for fold, code in (("A", "2"), ("B", "0")):
+        folder = begun.with_name(fold)
+        ((command, started, *said, last),) = sections((folder / "train.log").read_text())
+        assert shlex.split(command)[2:4] == ["-m", "local.train"] and f"--folds {fold}" in command
+        assert STARTED.fullmatch(started) and ENDED.fullmatch(last)[1] == code
+        assert ("error: " in "\n".join(said)) == (fold == "A") and "Traceback" not in "\n".join(said)
+        assert (folder / "train.json").exists() == (fold == "B")

@@ -1,7 +1,7 @@
 """The report in headless Chromium: drawn, sortable, readable on a telephone, silent in the console and on the network.
 
-A copy of the page gets a recorder at its beginning and a script at its end, which looks at the page
-as it stands and clicks every head of every table; what it finds comes back in the DOM of the page around it.
+A copy of the page gets a recorder at its beginning. When its audio has been loaded, or found missing, `CHECKS` looks at
+the page and clicks every head of every table.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import html
 import json
 import re
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import browser
 import pytest
@@ -20,22 +21,26 @@ from report_place import words
 from local.experiment.options import parse
 from local.report import report
 
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-FLAGS += ("--mute-audio", "--autoplay-policy=no-user-gesture-required")
-FLAGS += ("--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom")
-
+LOST = "8%20100%25.wav"  # as in an address: the browser may say that it is not there
 RECORDER = """
 <script>
-const recorded = [];
+const recorded = [], unheard = new Set();
 addEventListener("error", (event) => {
-  if (event.target.tagName !== "AUDIO") recorded.push("error: " + (event.message || event.target.outerHTML));
+  if (event.target.tagName === "AUDIO") unheard.add(event.target);
+  else recorded.push("error: " + (event.message || event.target.outerHTML));
 }, true);
 addEventListener("unhandledrejection", (event) => recorded.push("rejected: " + event.reason));
 addEventListener("securitypolicyviolation", (event) => recorded.push("forbidden: " + event.blockedURI));
 </script>
 """
+PLAY = """
+const players = [...document.querySelectorAll("audio")];
+for (const player of players) player.play().catch(() => {});
+undefined  // a promise would be waited for, and nothing may ever play
+"""
+# Without an address where the page's own script has failed.
+LOADED = "players.every((player) => !player.src || player.duration > 0 || unheard.has(player))"
 CHECKS = """
-<script>
 function painted(shape) {
   const style = getComputedStyle(shape), box = shape.getBoundingClientRect();
   const seen = (colour) => colour !== "none" && colour !== "rgba(0, 0, 0, 0)";
@@ -61,39 +66,27 @@ function sorting(table) {
     return found;
   });
 }
-addEventListener("load", async () => {
-  const players = [...document.querySelectorAll("audio")];
-  for (const player of players) player.play().catch(() => {});
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  const found = {
-    width: innerWidth,
-    reach: document.documentElement.scrollWidth,
-    pictures: [...document.querySelectorAll("figure")].map(picture),
-    tables: [...document.querySelectorAll("table")].map(sorting),
-    fetched: performance.getEntriesByType("resource").map((entry) => entry.name),
-    played: players.filter((player) => player.isConnected).map((player) => player.duration),
-    unplayable: [...document.querySelectorAll(".unplayable")].map((words) => words.innerText),
-    recorded,
-  };
-  parent.postMessage(JSON.stringify(found), "*");
-});
-</script>
-"""
-# A window of Chromium's is at least 500 wide, a frame in it may be narrower.
-FRAME = """
-<iframe src="copy.html" width="WIDTH" height="900"></iframe><pre></pre>
-<script>addEventListener("message", (event) => document.querySelector("pre").textContent = event.data);</script>
+({
+  width: innerWidth,
+  reach: document.documentElement.scrollWidth,
+  pictures: [...document.querySelectorAll("figure")].map(picture),
+  tables: [...document.querySelectorAll("table")].map(sorting),
+  played: players.filter((player) => player.isConnected).map((player) => player.duration),
+  unplayable: [...document.querySelectorAll(".unplayable")].map((words) => words.innerText),
+  recorded,
+})
 """
 
 
 @pytest.fixture(scope="module")
-def chromium() -> str:
-    """The browser."""
-    return browser.chromium()
+def tab(tmp_path_factory) -> Iterator[browser.Tab]:
+    """A tab of the browser, for one page after the other."""
+    with browser.tab(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
 
 
 @pytest.fixture(scope="module")
-def page(chromium, tmp_path_factory) -> str:
+def page(tmp_path_factory) -> str:
     """A report with everything on it; the audio of one of its mistakes, u08, has been lost."""
     folder = tmp_path_factory.mktemp("browser")
     with pytest.MonkeyPatch.context() as patch:
@@ -101,23 +94,22 @@ def page(chromium, tmp_path_factory) -> str:
         table = report_place.corpus(folder)
         own = report_place.family(table)
         report(parse(words(table, "n", 0.1)))
-        (table.parent / "8 100%.wav").unlink()
+        (table.parent / unquote(LOST)).unlink()
         return (own / "report.html").read_text(encoding="utf-8")
 
 
-def look(chromium: str, page: str, folder: Path, width: int) -> dict:
-    """Open a page in a window of this width; return what `CHECKS` found, and the lines of the console."""
+def look(tab: browser.Tab, page: str, folder: Path, width: int) -> dict:
+    """Open a page in a window of this width; return what `CHECKS` found, complaints and what was fetched."""
     copy = folder / "copy.html"
-    copy.write_text(
-        page.replace("<head>", "<head>" + RECORDER).replace("</body>", CHECKS + "</body>"), encoding="utf-8"
-    )
-    (folder / "frame.html").write_text(FRAME.replace("WIDTH", str(width)))
-    command = [chromium, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--window-size=1500,1000"]
-    ended = subprocess.run([*command, (folder / "frame.html").as_uri()], capture_output=True, text=True)
-    seen = re.search(r"<pre>(.+?)</pre>", ended.stdout, re.DOTALL)
-    assert seen, f"the checks did not run: {ended.stderr}"
-    console = [line for line in ended.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads(html.unescape(seen[1])) | {"console": console}
+    copy.write_text(page.replace("<head>", "<head>" + RECORDER), encoding="utf-8")
+    tab.events.clear()
+    tab.size(width, 900)
+    tab.open(copy.as_uri())
+    tab.wait(f"location.href === {json.dumps(copy.as_uri())} && document.readyState === 'complete'")
+    tab.evaluate(PLAY)
+    tab.wait(LOADED)
+    complaints = [line for line in tab.complaints() if LOST not in line]
+    return tab.evaluate(CHECKS) | {"console": complaints, "fetched": tab.requested()}
 
 
 def faults(seen: dict) -> list[str]:
@@ -155,8 +147,8 @@ def unsorted(column: dict) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [400, 1400])
-def test_a_good_page(chromium, page, tmp_path, width):
-    seen = look(chromium, page, tmp_path, width)
+def test_a_good_page(tab, page, tmp_path, width):
+    seen = look(tab, page, tmp_path, width)
     assert seen["width"] == width
     assert faults(seen) == []
     assert len(seen["pictures"]) == 8 and [len(table) for table in seen["tables"]] == [12, 6, 8, 10, 6]
@@ -166,12 +158,12 @@ def test_a_good_page(chromium, page, tmp_path, width):
     assert notice.startswith("This machine cannot play /") and notice.endswith("/d&ta #1/8 100%.wav")
 
 
-def test_numbers_are_sorted_as_numbers(chromium, page, tmp_path):
+def test_numbers_are_sorted_as_numbers(tab, page, tmp_path):
     """9 before 10, minus before plus, and a dash, which is no figure, last either way."""
     cells = ("10.5", "–", "-3", "9", "+200.25", "< 0.001")
     body = "".join("<tr>" + f'<td class="number">{html.escape(cell)}</td>' * 6 + "</tr>" for cell in cells)
     classes = re.compile(r'(aria-labelledby="classes">.*?<tbody>).*?(</tbody>)', re.DOTALL)
-    seen = look(chromium, classes.sub(rf"\g<1>{body}\g<2>", page), tmp_path, 1400)
+    seen = look(tab, classes.sub(rf"\g<1>{body}\g<2>", page), tmp_path, 1400)
     recall = next(column for column in seen["tables"][1] if column["head"] == "recall")
     assert recall["clicks"] == [
         ["ascending", ["-3", "< 0.001", "9", "10.5", "+200.25", "–"]],
@@ -191,7 +183,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize(("old", "new", "message"), PLANTED.values(), ids=PLANTED)
-def test_a_planted_fault_is_seen(chromium, page, tmp_path, old, new, message):
+def test_a_planted_fault_is_seen(tab, page, tmp_path, old, new, message):
     spoilt, times = re.subn(old, new, page, count=1, flags=re.DOTALL)
     assert times == 1
-    assert any(message in fault for fault in faults(look(chromium, spoilt, tmp_path, 400)))
+    assert any(message in fault for fault in faults(look(tab, spoilt, tmp_path, 400)))

@@ -224,8 +224,8 @@ def test_a_signal_to_run_sh_ends_its_jobs_and_the_same_command_resumes(tmp_path,
         time.sleep(0.05)
     log = (run / "train.log").read_text()
     assert "stopped by signal 15 after" in log and "# Ended (code 143)" in log and "Traceback" not in log + output
-    if number != signal.SIGKILL:
-        return  # a second start is the same for all
+    if number != signal.SIGINT:
+        return  # resuming is tried above, and a second start takes half a minute
     again = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "resuming after" in (run / "train.log").read_text() and (run / "predictions.csv").exists()
