@@ -23,7 +23,7 @@ from local.experiment.options import parse
 from local.folds import make_folds
 from local.prepare import prepare
 
-LONG = tuple(f"test_{name}.py" for name in ("slurm", "survival", "pipeline", "distributed", "onnx", "recipes", "checkpoints"))
+LONG = ("slurm", "survival", "pipeline", "distributed", "onnx", "recipes", "checkpoints", "rerun")
 Run = Callable[..., subprocess.CompletedProcess]
 
 
@@ -36,7 +36,7 @@ def pytest_configure() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, lest one core be left with them at the end."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)
     # Hypothesis asks every module for its file, at which SpeechBrain's lazy ones would be imported; some cannot be.
     if lazy := sys.modules.get("speechbrain.utils.importutils"):
         lazy.LazyModule.__file__ = None
