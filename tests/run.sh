@@ -14,6 +14,8 @@ ruff check --quiet
 ruff format --check --quiet
 
 echo "== tests"
-# One thread each: figures must not hang on how many a machine has, and the files run side by side.
+# One thread each: figures must not hang on how many a machine has, and the files run side by side. One process more
+# than there are cores, for some tests wait for processes of their own.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
+cores=$(nproc)
+pytest -m "not slow" --numprocesses $((cores < 3 ? cores + 1 : 4)) --dist loadfile --no-loadscope-reorder "$@"

@@ -57,6 +57,7 @@ def test_what_cannot_be_measured_or_written_is_refused_first(words, message, run
     assert (ended.value.code, out) == (2, "") and message in err and Path("page.md").read_text() == "# Title\n"
 
 
+@pytest.mark.slow
 def test_a_small_real_run(run, tmp_path, monkeypatch):
     encoder, file = tiny_models.save(tmp_path / "encoder", "wav2vec2-group"), tmp_path / "page.md"
     file.write_text(MARKED)

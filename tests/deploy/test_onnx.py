@@ -158,6 +158,7 @@ def test_the_file_is_valid_names_its_sizes_and_nothing_of_this_machine(exported,
     assert str(Path(onnx.__file__).parents[2]).encode() not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_one_file_too(tmp_path: Path) -> None:
     members = [system(WIDE), system(WIDE)]
     # The second has its tokens in another order, and no `F`.
