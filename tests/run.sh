@@ -17,5 +17,5 @@ echo "== tests"
 # One thread each: figures must not hang on how many a machine has, and the files run side by side. One process more
 # than there are cores, for some tests wait for processes of their own.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-cores=$(nproc)
+cores=$(getconf _NPROCESSORS_ONLN)
 pytest -m "not slow" --numprocesses $((cores < 3 ? cores + 1 : 4)) --dist loadfile --no-loadscope-reorder "$@"
