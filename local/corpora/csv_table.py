@@ -158,7 +158,8 @@ def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
     if "\\" in wav and not os.path.lexists(root / wav):
         wav = wav.replace("\\", "/")
     wav = os.path.relpath(root / wav, root) if wav else ""
-    name = "-".join(part for part in os.path.splitext(wav)[0].split("/") if part != "..")
+    name = unicodedata.normalize("NFC", os.path.splitext(wav)[0])
+    name = "-".join(part for part in name.split("/") if part != "..")
     wrong = [f"{column} is empty" for column in REQUIRED if not row[column]]
     wrong += [
         f"{column} {row[column]!r} has a control character" for column in ("ID", "wav") if CONTROL.search(row[column])
