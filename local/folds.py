@@ -24,6 +24,8 @@ from local.experiment.options import Options, check, parse
 from local.splits import audit, protocols
 from local.text import tokenizer
 
+CHANGED = "--force true to make the folds again, and all that follows from them"
+
 
 def make_folds(options: Options) -> None:
     """Write all folds of the protocol, unless they are there already."""
@@ -39,7 +41,7 @@ def make_folds(options: Options) -> None:
     marker = Marker(folder / "folds.json", inputs | tokens)
     print(f"== stage 1: folds of protocol {options.protocol_name}")
     with locked(options.corpus_folder / ".lock", f"makes {folder}"):
-        if marker.is_done("stage 1", options.force):
+        if marker.is_done("stage 1", options.force, remedy=CHANGED):
             print(f"  {folder} is already made")
         else:
             write_folds(options, marker, tokens)

@@ -17,6 +17,9 @@ from local.corpora import faults, manifest, unsound
 from local.data import store
 from local.experiment.options import Options, check, parse
 
+CHANGED = "--force true to make it again, and all that follows from it"
+OWN_TABLE = "; or give the table another file name: that is another corpus"
+
 
 def prepare(options: Options) -> None:
     """Examine the corpus, every time; write its table unless the same one is there already."""
@@ -33,13 +36,16 @@ def prepare(options: Options) -> None:
     print(f"== stage 0: corpus {corpus.name}\n  {corpus.source}")
     for fault in corpus.faults:
         print(f"  partial: {fault}")
+    for warning in corpus.warnings:
+        print(f"  warning: {warning}")
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {table['spk_id'].nunique()} speakers")
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
     with locked(folder / ".lock", f"makes {path}"):
-        if marker.is_done("stage 0", options.force):
+        remedy = CHANGED + (OWN_TABLE if options.module_name == "csv" else "")
+        if marker.is_done("stage 0", options.force, remedy=remedy):
             print(f"  {path} is already made")
             return
         store.delete_stores(folder)
@@ -50,7 +56,7 @@ def prepare(options: Options) -> None:
             rejected.unlink(missing_ok=True)
         facts = {"source": corpus.source, "root": str(corpus.root), "rejected": corpus.rejected}
         outputs = [path, rejected] if corpus.faults else [path]
-        marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults])
+        marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults], warnings=corpus.warnings)
     print(f"  wrote {path}")
 
 

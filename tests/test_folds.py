@@ -13,7 +13,7 @@ from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.options import parse
 from local.folds import make_folds
-from local.splits import protocols
+from local.splits import audit, protocols
 
 
 @pytest.fixture
@@ -71,6 +71,26 @@ def test_the_files_of_every_fold(stage, own_corpus, words, names):
     assert sorted(tested) == everything["ID"].tolist()
 
 
+@pytest.mark.parametrize("names", [("NA", "007", "1e5", "null"), ("nan", "None", "inf", "true")])
+def test_folds_may_have_any_name(stage, own_table, names):
+    text = own_table.read_text()
+    for speaker, name in zip(("1A", "1B", "2A", "2B"), names, strict=True):
+        text = text.replace(f",{speaker},", f",{name},")
+    own_table.write_text(text.replace(",s1,", f",{names[3]},").replace(",s2,", f",{names[1]},"))
+    folder = Path("manifests/own")
+    assert stage(0)[0] == stage(1, "--folds", " ".join(names[1:]))[0] == 0
+    assert stage(1, "--protocol", "session", "--valid", "recordings")[0] == 0
+    facts = json.loads((folder / "speaker" / "folds.json").read_text())["facts"]
+    assert sorted(facts["sizes"]) == sorted(names)
+    for name in names:
+        assert manifest.read(folder / "speaker" / name / "test.csv")["spk_id"].unique().tolist() == [name]
+    for name in names[1::2]:
+        assert manifest.read(folder / "session" / name / "test.csv")["session"].unique().tolist() == [name]
+    leaks = audit.read_leaks(folder / "speaker" / "leaks.csv")
+    assert sorted(leaks["fold"].unique()) == sorted(names) and leaks["count"].dtype == "int64"
+    assert "is already made" in stage(1)[1]
+
+
 def test_made_again_it_says_so_and_rewrites_nothing(stage, own_corpus):
     before = snapshot(Path("manifests"))
     assert "is already made" in stage(0)[1] and "is already made" in stage(1)[1]
@@ -106,7 +126,8 @@ def test_a_changed_corpus_is_refused_unless_forced(stage, own_corpus, own_table)
         assert code == 2 and snapshot(Path("manifests")) == before
         error, remedy = errors.splitlines()
         assert error.startswith(f"error: stage {number}: {name} was made with other inputs: utterances (")
-        assert "--force true" in remedy
+        assert "--force true" in remedy and "--name" not in remedy  # which changes nothing in these stages
+        assert ("give the table another file name" in remedy) == (number == 0)
         stage(number, "--force", "true")
         before = snapshot(Path("manifests"))
         assert stage(number)[0] == 0

@@ -19,3 +19,11 @@ def test_it_writes_the_table(workplace, own_table, capsys):
     assert table.to_dict("records") == expected.to_dict("records")
     facts = json.loads(Path("manifests/own/all.json").read_text())["facts"]
     assert facts["root"] == str(own_table.parent.resolve()) and facts["faults"] == []
+
+
+def test_it_tells_and_keeps_what_may_not_be_meant(workplace, own_table, capsys):
+    own_table.write_text(own_table.read_text().replace(",well then,", ",nan,"))
+    prepare(parse(["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]))
+    warnings = json.loads(Path("manifests/own/all.json").read_text())["facts"]["warnings"]
+    assert len(warnings) == 1 and warnings[0].startswith("wrd 'nan' (")
+    assert f"  warning: {warnings[0]}\n" in capsys.readouterr().out

@@ -17,6 +17,8 @@ from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.lock import locked
 
+OF_RUNS = "--name NAME for another experiment, or --force true to overwrite this one"
+
 
 class Marker:
     """The marker of one step.
@@ -35,16 +37,17 @@ class Marker:
         self.path, self.fingerprint = path, fingerprint
         self.inputs: dict[str, Any] = json.loads(json.dumps(inputs))  # as it will be read: a tuple is a list
 
-    def is_done(self, step: str, force: bool = False, redo: bool = False) -> bool:
+    def is_done(self, step: str, force: bool = False, redo: bool = False, remedy: str = OF_RUNS) -> bool:
         """Whether the step is done with these inputs.
 
-        `UserError` names the inputs that differ, unless `force` (by the user) or `redo` (the step is quick).
+        `UserError` names the inputs that differ, and the remedy, unless `force` (by the user) or `redo` (the step is
+        quick).
         """
         if force or not self.path.exists():
             return False
         old = read(self.path)
         if not redo:
-            self.refuse_changes(old["inputs"], f"{step}: {self.path.parent} was made")
+            self.refuse_changes(old["inputs"], f"{step}: {self.path.parent} was made", remedy)
         return self._is_current(old)
 
     def changes(self, old: dict[str, Any]) -> list[str]:
@@ -55,13 +58,10 @@ class Marker:
             if old.get(name) != self.inputs.get(name)
         ]
 
-    def refuse_changes(self, old: dict[str, Any], what: str) -> None:
+    def refuse_changes(self, old: dict[str, Any], what: str, remedy: str = OF_RUNS) -> None:
         """Refuse earlier inputs that differ from these; `what` begins the message."""
         if changed := self.changes(old):
-            raise UserError(
-                f"{what} with other inputs: {', '.join(changed)}",
-                "--name NAME for another experiment, or --force true to overwrite this one",
-            )
+            raise UserError(f"{what} with other inputs: {', '.join(changed)}", remedy)
 
     def facts(self) -> dict[str, Any] | None:
         """The facts of a step that is done with these inputs; None where it is not, or its marker is damaged."""

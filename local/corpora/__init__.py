@@ -47,6 +47,7 @@ class Corpus:
     source: str  # one line on what it is, printed by stage 0 and on the results
     faults: list[Fault] = field(default_factory=list)  # what is missing or broken; empty unless read with `partial`
     rejected: int = 0  # utterances that the corpus has, or should have, besides those of the table
+    warnings: list[str] = field(default_factory=list)  # what is used as it is, but may not be meant
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Your own table: `--corpus csv --data /path/to/table.csv`, one utterance a row.
+r"""Your own table: `--corpus csv --data /path/to/table.csv`, one utterance a row.
 
 ========== ==================================================================================
 wav        audio file, absolute or relative to the folder of the table; any rate, number of
@@ -15,15 +15,25 @@ style      `impro` or `script`
 ========== ==================================================================================
 
 `wav` and `emo` are required, the others may be missing or empty, further columns are not used.
-UTF-8, with commas, quoted as by spreadsheets. The labels are those in the table, each with at
-least two utterances. No two names may differ in case alone: to a disk of a Mac or of Windows they
-are one. The name of the corpus is that of the file without suffix.
+UTF-8, with commas, semicolons, tabs or `|`, quoted as by spreadsheets, with or without Excel's
+first line `sep=`. The labels are those in the table, each with at least two utterances. The name
+of the corpus is that of the file without suffix.
+
+Names are compared as people read them: `ann` beside `Ann`, or 1 and 1.0 beside 01, are refused as
+one in two spellings. A cell such as `nan` or NULL is the text that it is, with a warning. A file
+is found in whichever Unicode form the disk has its name, and with `\` for `/`; one whose case
+differs is named.
+
+The transcript is normalised (`local.text.normalise`): noise tags are left out, punctuation becomes
+a space (`either/or`, `3.5` and `U.S.` are two words each), a hyphen within a word goes. Case is
+folded in the same way for all languages: in Turkish and Azeri, dotted and dotless i are both I.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -33,15 +43,35 @@ from local.core.errors import UserError
 from local.corpora import NAMES, About, Corpus
 from local.corpora.faults import Fault, raise_faults
 from local.corpora.manifest import COLUMNS
-from local.corpora.rows import Row, gather, rows
+from local.corpora.names import is_name
+from local.corpora.rows import Row, gather, other_names, rows
 from local.text.normalise import normalise
 
 REQUIRED = ("wav", "emo")
 OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style")
 GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
 STYLES = ("", "impro", "script")
-LABEL = re.compile(r"[\w-]+")
-FOLDER = re.compile(r"\w[\w.-]{0,62}")  # in UTF-8 a letter may take four bytes, and a folder's name has 255 at most
+FOLDERS = ("spk_id", "session", "recording")  # columns after which folders are named
+SEPARATORS = ",;\t|"
+# What the columns are called elsewhere, by what they are called here.
+CALLED = {
+    "wav": "path file filename file_name filepath file_path audio audio_file audio_path wav_file wav_path",
+    "emo": "emotion emotions label class category",
+    "ID": "utterance_id utt_id utt",
+    "wrd": "text transcript transcription sentence words raw_text",
+    "spk_id": "speaker speaker_id spk actor actor_id client_id subject",
+    "session": "session_id ses",
+    "recording": "recording_id dialogue dialog dialogue_id dialog_id",
+    "gender": "sex",
+    "style": "",
+}
+NAMED = {name: here for here, names in CALLED.items() for name in (here.lower(), *names.split())}
+# What pandas, spreadsheets, databases and people write where a value is missing.
+MISSING = {
+    *("nan", "-nan", "nat", "na", "n/a", "n.a.", "<na>", "#n/a", "#na", "null", "none", "nil"),
+    *("missing", "undefined", "unknown", "-", "--"),
+}
+LONGEST = 63  # in UTF-8 a letter may take four bytes, and a folder's name has 255 at most
 TAKEN = ("folds.json", "leaks.csv")  # files beside the folders of folds
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 ABOUT = About(
@@ -62,7 +92,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     """Examine the table `data` and the audio files that it lists; see `local.corpora`."""
     path = _locate(data)
     faults: list[Fault] = []
-    records = rows(path, REQUIRED, faults, skipinitialspace=True)
+    records = rows(path, REQUIRED, faults, SEPARATORS, NAMED, skipinitialspace=True)
     utterances = gather(path, records, _utterance, faults)
     sizes = Counter(utterance["emo"] for utterance in utterances.values())
     for line, utterance in list(utterances.items()):
@@ -77,9 +107,27 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         raise UserError(
             f"{path} has {has} that can be used", "give two emotions or more, each of two utterances or more"
         )
-    unused = sorted({column for _, row in records for column in row if column} - {*REQUIRED, *OPTIONAL})
+    used = [row for line, row in records if line in utterances]
+    unused = sorted({column for row in used for column in row if column} - {*REQUIRED, *OPTIONAL})
     source = f"own table {path.name}" + (f" (columns not used: {', '.join(unused)})" if unused else "")
-    return Corpus(path.stem, path.parent, table, source, faults, rejected=len({fault.line for fault in faults}))
+    rejected = len({fault.line for fault in faults})
+    return Corpus(path.stem, path.parent, table, source, faults, rejected, _warnings(used))
+
+
+def _warnings(used: list[Row]) -> list[str]:
+    """What in the rows that are used may not be meant: words for a missing value, columns under other names."""
+    warnings = []
+    for column in ("emo", "wrd", *FOLDERS, "ID"):
+        found = Counter(row[column] for row in used if row.get(column, "").lower() in MISSING)
+        remedy = "if it is one, " + ("remove the row" if column in REQUIRED else "leave the cell empty")
+        warnings += [
+            f"{column} {value!r} ({n} utterance{'s' if n > 1 else ''}) looks like a missing value; {remedy}"
+            for value, n in sorted(found.items())
+        ]
+    return warnings + [
+        f"column {name!r} is not used; if it is the {here}, rename it to {here}"
+        for name, here in other_names(used[0], NAMED).items()
+    ]
 
 
 def _locate(data: Path | None) -> Path:
@@ -90,7 +138,7 @@ def _locate(data: Path | None) -> Path:
     path = path.parent.resolve() / path.name  # a `..` behind a link leads out of the link's target
     if not os.path.isfile(path):  # Path.is_file raises where it may not look
         raise UserError(f"there is no table {data}", "--data /path/to/table.csv")
-    if path.stem.lower() in NAMES or not FOLDER.fullmatch(path.stem):
+    if path.stem.lower() in NAMES or not _can_be_folder(path.stem):
         raise UserError(
             f"{data}: {path.stem!r} cannot be the name of a corpus of your own",
             f"rename the file: letters, digits, _ . and -, and none of {', '.join(NAMES)}",
@@ -98,19 +146,28 @@ def _locate(data: Path | None) -> Path:
     return path
 
 
+def _can_be_folder(name: str) -> bool:
+    return is_name(name, "_.-") and name[0] not in ".-" and len(name) <= LONGEST
+
+
 def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
     """The columns of `local.corpora.manifest` of a row, and what is wrong with it."""
     row = dict.fromkeys(OPTIONAL, "") | row
-    wav = os.path.relpath(root / row["wav"], root) if row["wav"] else ""
-    name = "-".join(part for part in os.path.splitext(wav)[0].split("/") if part != "..")
+    row |= {column: unicodedata.normalize("NFC", row[column]) for column in ("ID", *FOLDERS, "emo")}
+    wav = row["wav"]
+    if "\\" in wav and not os.path.lexists(root / wav):
+        wav = wav.replace("\\", "/")
+    wav = os.path.relpath(root / wav, root) if wav else ""
+    name = unicodedata.normalize("NFC", os.path.splitext(wav)[0])
+    name = "-".join(part for part in name.split("/") if part != "..")
     wrong = [f"{column} is empty" for column in REQUIRED if not row[column]]
     wrong += [
         f"{column} {row[column]!r} has a control character" for column in ("ID", "wav") if CONTROL.search(row[column])
     ]
-    if row["emo"] and not LABEL.fullmatch(row["emo"]):
+    if row["emo"] and not is_name(row["emo"], "_-"):
         wrong.append(f"emo {row['emo']!r} has characters other than letters, digits, _ and -")
-    for column in ("spk_id", "session", "recording"):
-        if row[column] and (not FOLDER.fullmatch(row[column]) or row[column].lower() in TAKEN):
+    for column in FOLDERS:
+        if row[column] and (not _can_be_folder(row[column]) or row[column].lower() in TAKEN):
             wrong.append(f"{column} {row[column]!r} cannot name a folder: give up to 63 letters, digits, _ . and -")
     if row["gender"].lower() not in GENDERS:
         wrong.append(f"gender {row['gender']!r} is none of f, female, m, male")

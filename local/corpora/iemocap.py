@@ -22,7 +22,8 @@ from local.corpora import About, Corpus
 from local.corpora.faults import Fault, raise_faults
 from local.corpora.iemocap_release import EMOTION, Turn, examine, session_folders
 from local.corpora.manifest import COLUMNS, DATA_ROOT
-from local.text.normalise import ENGLISH, normalise
+from local.corpora.names import Disk
+from local.text.normalise import ENGLISH, dropped, normalise
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
     """
     root = Path(os.path.abspath(root.expanduser()))
     _expect_release(root)
-    turns, faults = examine(root, facts.sessions)
+    turns, faults, warnings = examine(root, facts.sessions)
     utterances = _utterances(turns)
     faults += _count_faults(utterances, facts)
     used = utterances[utterances["emo"] != ""]
@@ -116,7 +117,20 @@ def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
         why = "; ".join(map(str, faults[:3])) or "no turn is labelled ang, hap, exc, neu or sad"
         raise UserError(f"no utterance of {root} can be used: {why}", "unpack the release again")
     expected = sum(facts.emotions.values()) or len(used)
-    return Corpus(facts.name, root, table, facts.source, faults, rejected=max(0, expected - len(table)))
+    rejected = max(0, expected - len(table))
+    return Corpus(facts.name, root, table, facts.source, faults, rejected, warnings + _dropped(turns))
+
+
+def _dropped(turns: list[Turn]) -> list[str]:
+    """Say what the transcripts that are used lose because the alphabet lacks it: digits, letters with accents."""
+    lost = {turn.name: found for turn in turns if turn.label in EMOTION and (found := dropped(turn.text, ENGLISH))}
+    if not lost:
+        return []
+    name, found = next(iter(lost.items()))
+    return [
+        f"{sum(map(len, lost.values()))} digits and letters other than A to Z, in {len(lost)} of the transcripts, "
+        f"are left out: {found!r} in {name}" + (", ..." if len(lost) > 1 else "")
+    ]
 
 
 def _expect_release(root: Path) -> None:
@@ -131,7 +145,7 @@ def _expect_release(root: Path) -> None:
         raise UserError(f"{root}: {error.strerror}", GIVE_ROOT) from None
     likely = next((folder for folder in near if os.access(folder, os.R_OK) and session_folders(folder)), None)
     raise UserError(
-        f"{root} is not the release: there is no folder Session1 in it",
+        f"{root} is not the release: there is no folder Session1 in it{Disk(root).other_case('Session1')}",
         f"give the folder that holds the sessions: --data {likely}" if likely else GIVE_ROOT,
     )
 

@@ -10,11 +10,13 @@ SessionN/sentences/wav/<dialogue>/<turn>.wav
     16 kHz, one channel.
 
 AppleDouble files lie between them (`._Ses01F_impro01.txt`, `._Ses01F_impro01_F000.wav`), which no name
-below matches. Reading goes on after a fault, so that a user sees all of them at once.
+below matches. Reading goes on after a fault, so that a user sees all of them at once. Text that is not
+UTF-8 is read as Latin-1, with a warning.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Iterable
@@ -24,6 +26,7 @@ from pathlib import Path
 from local.audio.header import SAMPLE_RATE
 from local.audio.header import examine as examine_audio
 from local.corpora.faults import Fault
+from local.corpora.names import Disk
 from local.text.normalise import ENGLISH, normalise
 
 # The labels of turns, and the emotion as which they are used, if at all.
@@ -67,21 +70,21 @@ def session_folders(root: Path) -> dict[str, str]:
     return {f"Ses{int(match['number']):02d}": match[0] for match in matches if match}
 
 
-def examine(root: Path, sessions: Iterable[str]) -> tuple[list[Turn], list[Fault]]:
-    """Read every turn of a release, whatever its label, and the header of every wav.
+def examine(root: Path, sessions: Iterable[str]) -> tuple[list[Turn], list[Fault], list[str]]:
+    """Read every turn of a release, whatever its label, and the header of every wav; return its faults and warnings.
 
     `root` holds `Session1`, `Session2` and so on; `sessions` are required (`Ses01`, ...), others are read too.
     """
     reader = _Reader(root)
     folders = session_folders(root)
     for session in sorted(set(sessions) - set(folders)):
-        reader.fault(f"Session{int(session[3:])}", "folder of the session is missing")
+        reader.missing(f"Session{int(session[3:])}", "folder of the session is missing")
     turns = [turn for session in sorted(folders) for turn in reader.session(session, folders[session])]
-    return turns, reader.faults
+    return turns, reader.faults, reader.warnings
 
 
 class _Reader:
-    """Reads one release and collects its faults; paths are relative to its root, as in the faults.
+    """Reads one release and collects its faults and warnings; paths are relative to its root, as in the faults.
 
     A file or folder that cannot be read at all is one fault and becomes None, so that a missing file
     is not a fault of each turn in it.
@@ -90,6 +93,12 @@ class _Reader:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.faults: list[Fault] = []
+        self.warnings: list[str] = []
+        self.disk = Disk(root)
+
+    def missing(self, path: str, reason: str, ID: str = "") -> None:
+        """Note that a file or folder is missing, and which is there of that name in another case."""
+        self.fault(path, reason + self.disk.other_case(path), ID=ID)
 
     def fault(self, file: str, reason: str, line: int | None = None, ID: str = "") -> None:
         self.faults.append(Fault(file, line, ID, reason))
@@ -105,7 +114,7 @@ class _Reader:
             for part, names in listed.items():
                 if names is not None and dialogue not in names:
                     place, suffix = PARTS[part]
-                    self.fault(f"{folder}/{place}/{dialogue}{suffix}", f"{part} of the dialogue is missing")
+                    self.missing(f"{folder}/{place}/{dialogue}{suffix}", f"{part} of the dialogue is missing")
             present = {part for part, names in listed.items() if dialogue in (names or ())}
             turns += self._dialogue(dialogue, folder, present)
         return turns
@@ -114,7 +123,7 @@ class _Reader:
         try:
             return sorted(os.listdir(self.root / folder))
         except OSError as error:
-            self.fault(folder, f"folder is missing or cannot be read ({error.strerror})")
+            self.missing(folder, f"folder is missing or cannot be read ({error.strerror})")
             return None
 
     def _dialogues(self, session: str, folder: str, suffix: str) -> set[str] | None:
@@ -144,7 +153,7 @@ class _Reader:
             if texts is not None and name not in texts:
                 self.fault(transcription, f"turn '{name}' has no line", ID=name)
             if files is not None and name not in files:
-                self.fault(wav, "wav of the turn is missing", ID=name)
+                self.missing(wav, "wav of the turn is missing", ID=name)
             elif files is not None:
                 duration = self._duration(wav, name)
             turns.append(Turn(name, label, wav, duration, (texts or {}).get(name, "")))
@@ -155,14 +164,25 @@ class _Reader:
     def _lines(self, path: str) -> list[str] | None:
         try:
             content = (self.root / path).read_bytes()
-            # Not splitlines(): it also breaks at characters that are no line ends to an editor.
-            return [line.strip() for line in content.decode("utf-8-sig").split("\n")]
         except OSError as error:
             self.fault(path, f"text file cannot be read ({error.strerror})")
-        except UnicodeDecodeError as error:
-            number = content.count(b"\n", 0, error.start) + 1
-            self.fault(path, "text file is not UTF-8", number)
-        return None
+            return None
+        lines, foreign = [], []
+        # Not splitlines(): it also breaks at characters that are no line ends to an editor.
+        for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
+            try:
+                lines.append(line.decode().strip())
+            except UnicodeDecodeError:
+                # What calls itself Latin-1 is Windows-1252, with typographic apostrophes where Latin-1 has controls.
+                lines.append(line.decode("cp1252", errors="replace").strip())
+                foreign.append(number)
+        if foreign and b"\0" in content:
+            self.fault(path, "text file is not UTF-8", foreign[0])
+            return None
+        if foreign:
+            more = f" (and {len(foreign) - 1} more lines)" if len(foreign) > 1 else ""
+            self.warnings.append(f"{path}:{foreign[0]}{more}: text is not UTF-8; it is read as Latin-1")
+        return lines
 
     def _evaluation(self, path: str, dialogue: str) -> dict[str, str] | None:
         """Read the label of each turn; None where the file holds none."""

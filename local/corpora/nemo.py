@@ -58,7 +58,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     if not os.path.isfile(path):  # Path.is_file raises where it may not look
         raise UserError(f"{data} is not nEMO: it has no file data.tsv", "--data /path/to/nEMO")
     faults: list[Fault] = []
-    records = rows(path, REQUIRED, faults, delimiter="\t", quoting=csv.QUOTE_NONE)
+    records = rows(path, REQUIRED, faults, separators="\t", quoting=csv.QUOTE_NONE)
     utterances = gather(path, records, _utterance, faults)
     raise_faults("nemo", faults, partial)
     if not utterances:

@@ -4,51 +4,185 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from local.audio.header import examine, refuse_rate
 from local.core.errors import UserError
-from local.corpora.faults import Fault
+from local.corpora.faults import Fault, printable
 from local.corpora.manifest import DATA_ROOT
+from local.corpora.names import Disk, same_file, same_name
 
 NOT_TEXT = re.compile("[\0\udc80-\udcff]")  # a zero byte, and what surrogateescape makes of bytes outside UTF-8
+SEP_LINE = re.compile(r"\"?sep=([,;:|\t])\"?", re.IGNORECASE)  # which Excel writes and reads before the header
+SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}")
+WINDOWS = re.compile(r"[A-Za-z]:[/\\]")
 
-# No two values of these may differ in case alone: folders are named after the first three, and disks of a Mac or of
-# Windows ignore case; and `Ann` beside `ann` is one person, or one emotion, spelled in two ways.
-SPELLED = ("spk_id", "session", "recording", "emo", "ID", "wav")
+# No two values of these may be one in two spellings: folders are named after the first three, and disks of a Mac or of
+# Windows ignore case; and `Ann` beside `ann`, or `1` beside `01`, is one person, or one emotion, spelled in two ways.
+SPELLED = {"spk_id": same_name, "session": same_name, "recording": same_name, "emo": same_name}
+SPELLED |= {"ID": same_file, "wav": same_file}
 UNIQUE = ("ID", "wav")
 
 Row = dict[str, str]
 
 
-def rows(path: Path, required: Iterable[str], faults: list[Fault], **dialect) -> list[tuple[int, Row]]:
+class Record(NamedTuple):
+    """A record of a table: more than one line where a quoted field has newlines."""
+
+    first: int  # line, from 1
+    last: int
+    fields: list[str]
+    wrong: str  # why it cannot be read, or empty
+
+
+def rows(
+    path: Path,
+    required: tuple[str, ...],
+    faults: list[Fault],
+    separators: str = ",",
+    names: Mapping[str, str] | None = None,
+    **dialect,
+) -> list[tuple[int, Row]]:
     """Read a table with a header: the line in which each row begins, and its fields by column.
 
-    The file is text in UTF-8, with or without byte order mark; `dialect` are options of Python's csv.reader. Fields
-    lose the blanks around them; empty rows are skipped. `faults`, empty before, receives one for each row that is left
-    out: not UTF-8, a zero byte, wrong quotes or number of fields. A `UserError` if the header is missing, broken, lacks
-    a `required` column, or has a column twice.
+    The file is text in UTF-8, with or without byte order mark. Fields lose the blanks around them; empty rows are
+    skipped. `faults`, empty before, receives one for each row that is left out: not UTF-8, a zero byte, wrong quotes
+    or number of fields; also for each row that a quotation mark in an earlier one has made part of a field.
+
+    Parameters
+    ----------
+    path
+        The table.
+    required
+        Columns that it must have, the first with the audio files.
+    faults
+        Receives what is wrong.
+    separators
+        What may separate the fields: the first of them with which the header has the required columns.
+    names
+        Other names of columns, in lower case, and what these are called here: read where only the case differs,
+        otherwise named in the error of a header that lacks a required one.
+    dialect
+        Options of Python's csv.reader.
+
+    Raises
+    ------
+    UserError
+        The header is missing, broken, lacks a required column, or has a column twice.
     """
-    records = _records(path, faults, **dialect)
-    line, header = next(records, (1, []))
-    if faults:  # the true header is among them
-        raise UserError(f"the header of the table cannot be read: {faults[0]}", "save the table again, as UTF-8")
-    wrong = [f"lacks {column}" for column in required if column not in header]
-    wrong += [f"repeats {column}" for column, n in Counter(filter(None, header)).items() if n > 1]
+    table = _Table(path, required, separators, names or {}, dialect)
+    records = table.records()
+    header = next(records, Record(1, 1, [], ""))
+    if wrong := table.wrong(header):
+        raise UserError(
+            f"the header of the table cannot be read: {path.name}:{header.first}: {wrong}",
+            "save the table again, as UTF-8 and with quotation marks in pairs",
+        )
+    _refuse_header(f"{path}:{header.first}", header.fields, table.columns, required, names or {})
+    good = []
+    for record in records:
+        if wrong := table.wrong(record):
+            faults.append(Fault(path.name, record.first, "", wrong))
+            inside = f"is inside the quotation marks that open in line {record.first}"
+            faults += [Fault(path.name, line, "", inside) for line in table.swallowed(record)]
+        else:
+            good.append((record.first, dict(zip(table.columns, record.fields, strict=True))))
+    return good
+
+
+class _Table:
+    """The lines of a table, its columns, and how its fields are separated."""
+
+    def __init__(
+        self, path: Path, required: tuple[str, ...], separators: str, names: Mapping[str, str], dialect: dict
+    ) -> None:
+        try:
+            text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+        self.path, self.file_column = path, required[0]
+        self.lines = list(io.StringIO(text, newline=""))
+        if sep := SEP_LINE.fullmatch(self.lines[0].rstrip("\r\n")) if self.lines else None:
+            self.lines[0], separators = "\n", sep[1]
+
+        def columns(separator: str) -> list[str]:
+            self.dialect = {**dialect, "delimiter": separator}
+            return _columns(next(self.records(), Record(1, 1, [], "")).fields, names)
+
+        def fits(separator: str) -> tuple[bool, int]:
+            found = columns(separator)
+            return set(required) <= set(found), len(found)
+
+        self.columns = columns(max(separators, key=fits))
+
+    def records(self) -> Iterator[Record]:
+        """Yield each record that is not empty, the header first."""
+        reader = csv.reader(self.lines, strict=True, **self.dialect)
+        while True:
+            first, fields, wrong = reader.line_num + 1, [], ""
+            try:
+                fields = [field.strip() for field in next(reader)]
+            except StopIteration:
+                return
+            except csv.Error as error:
+                wrong = f"wrong quotation marks ({error})"
+            if stray := NOT_TEXT.search("".join(fields)):
+                wrong = f"byte '0x{ord(stray[0]) & 0xFF:02X}' is not UTF-8 text"
+            if wrong or any(fields):
+                yield Record(first, reader.line_num, fields, wrong)
+
+    def wrong(self, record: Record) -> str:
+        """Why a record cannot be used, or an empty string."""
+        if self.swallowed(record):
+            return f"unmatched quotation mark: its field runs from line {record.first} to line {record.last}"
+        n, expected = len(record.fields), len(self.columns)
+        return record.wrong or (f"{n} fields where the header has {expected}" if n != expected else "")
+
+    def swallowed(self, record: Record) -> list[int]:
+        """The lines of a record that are rows of the table: a quotation mark has made them part of a field."""
+        return [line for line in range(record.first + 1, record.last + 1) if self._is_row(self.lines[line - 1])]
+
+    def _is_row(self, line: str) -> bool:
+        """Whether a line has the fields of a row, with the name of a file where it belongs."""
+        try:
+            fields = next(csv.reader([line], **self.dialect), [])
+        except csv.Error:
+            return False
+        if len(fields) != len(self.columns) or self.file_column not in self.columns:
+            return False
+        name = fields[self.columns.index(self.file_column)].strip()
+        return bool(SUFFIX.fullmatch(os.path.splitext(name)[1])) or os.path.isfile(self.path.parent / name)
+
+
+def _columns(header: list[str], names: Mapping[str, str]) -> list[str]:
+    """The columns of a header, by the names that they have here where only the case differs."""
+    known = {here.casefold(): here for here in names.values()}
+    return [here if (here := known.get(name.casefold(), name)) not in header else name for name in header]
+
+
+def _refuse_header(
+    where: str, header: list[str], columns: list[str], required: Iterable[str], names: Mapping[str, str]
+) -> None:
+    """Raise a UserError for a header that lacks a column or has one twice."""
+    wrong = [f"lacks {column}" for column in required if column not in columns]
+    wrong += [f"repeats {column}" for column, n in Counter(filter(None, columns)).items() if n > 1]
     if wrong:
         has = f"it has {', '.join(header)}" if header else "it is empty"
-        raise UserError(f"{path}:{line}: the header {' and '.join(wrong)} ({has})", "name each column once in line 1")
-    good = []
-    for line, fields in records:
-        if len(fields) == len(header):
-            good.append((line, dict(zip(header, fields, strict=True))))
-        else:
-            faults.append(Fault(path.name, line, "", f"{len(fields)} fields where the header has {len(header)}"))
-    return good
+        renamed = [f"{name} to {here}" for name, here in other_names(columns, names).items()]
+        remedy = f"rename {', '.join(renamed)}" if renamed else f"name its columns: {', '.join(required)} are required"
+        raise UserError(f"{where}: the header {' and '.join(wrong)} ({has})", f"{remedy}; each column once")
+
+
+def other_names(columns: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:
+    """Which columns probably have, under another name, what the table lacks, and what that is called here."""
+    known = {name: names.get(re.sub(r"[\s-]+", "_", name.casefold())) for name in columns}
+    return {name: here for name, here in known.items() if here and here not in known}
 
 
 def gather(
@@ -64,18 +198,19 @@ def gather(
     a list of what is wrong with the row. `faults` receives every fault of every row. Returns the utterances without a
     fault, by line, in the order of the table.
     """
-    good, first = {}, {}
+    good, first, disk = {}, {}, Disk(path.parent)
     for line, row in records:
         columns, wrong = utterance(path.parent, row)
         wrong += _clashes(columns, line, first)
         wav = columns["wav"]
         if wav:
+            wav, hint = _on_disk(disk, wav)
             try:
                 header = examine(path.parent / wav)
                 refuse_rate(header.rate)
                 columns |= {"duration": round(header.duration, 6), "wav": f"{DATA_ROOT}/{wav}"}
             except OSError as error:
-                wrong.append(f"{wav!r}: {error}")
+                wrong.append(f"'{printable(wav)}': {error}{hint}")
         if wrong:
             faults += [Fault(path.name, line, columns["ID"], each) for each in wrong]
         else:
@@ -83,40 +218,25 @@ def gather(
     return good
 
 
+def _on_disk(disk: Disk, wav: str) -> tuple[str, str]:
+    """The path of an audio file as the disk has it, and what to say besides if it is missing."""
+    if os.path.lexists(disk.root / wav):
+        return wav, ""
+    found = disk.find(wav)
+    if found and unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", wav):
+        return found, ""
+    return wav, " (a path of Windows: give one relative to the table)" if WINDOWS.match(wav) else disk.other_case(wav)
+
+
 def _clashes(columns: Row, line: int, first: dict[tuple[str, str], tuple[str, int]]) -> list[str]:
     """Say which values of a row are those of an earlier one; `first` receives each value and its first line."""
     wrong = []
-    for column in SPELLED:
+    for column, same in SPELLED.items():
         value = columns[column]
-        folded = unicodedata.normalize("NFC", value).casefold()
-        earlier, where = first.setdefault((column, folded), (value, line))
+        earlier, where = first.setdefault((column, same(value)), (value, line))
         if value and earlier != value:
             wrong.append(f"{column} {value!r} is {earlier!r} of line {where} in another spelling")
         elif value and column in UNIQUE and where != line:
             wrong.append(f"{column} {value!r} is in line {where} already")
             break  # two rows of one file have the same default ID, too
     return wrong
-
-
-def _records(path: Path, faults: list[Fault], **dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line and the fields of each record that is not empty; what cannot be read becomes a fault."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, **dialect)
-    while True:
-        line = reader.line_num + 1  # where the record begins: a quoted field may have newlines
-        try:
-            fields = [field.strip() for field in next(reader)]
-        except StopIteration:
-            return
-        except csv.Error as error:
-            faults.append(Fault(path.name, line, "", str(error)))
-            continue
-        stray = NOT_TEXT.search("".join(fields))
-        if stray:
-            byte = f"0x{ord(stray[0]) & 0xFF:02X}"
-            faults.append(Fault(path.name, line, "", f"byte '{byte}' is not UTF-8 text"))
-        elif any(fields):
-            yield line, fields

@@ -135,6 +135,11 @@ def split(table: pd.DataFrame, folds: pd.Series, fold: str, valid: str) -> pd.Se
     sets[folds == fold] = "test"
     if valid == "partner":
         sets[table["spk_id"] == _partner(table, table["spk_id"][sets == "test"])] = "valid"
+        if not (sets == "train").any():
+            raise UserError(
+                f"fold {fold}: two speakers leave nobody to train on beside the tested and the validating one",
+                "take --valid none: the other speaker trains, and the last epoch is taken",
+            )
     elif valid == "recordings":
         held_out = _recordings(table["recording"][sets == "train"], seed=f"recordings of fold {fold}")
         sets[table["recording"].isin(held_out) & (sets == "train")] = "valid"

@@ -3,6 +3,7 @@
 import csv
 import os
 import textwrap
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ def test_every_text_that_python_writes_is_read(folder):
         out.writerow(["wav", "wrd", "emo"])
         for wav, wrd, emo in zip("abcd", ['x "y" z', "l1\nl2", "c,d\r\ne", "'"], ["p", "p", "q", "q"], strict=True):
             out.writerow([f"{wav}.wav", wrd, emo])
-    assert read(path).table["wrd"].tolist() == ["X Y Z", "L1 L2", "CD E", ""]
+    assert read(path).table["wrd"].tolist() == ["X Y Z", "L1 L2", "C D E", ""]
 
 
 def test_paths_absolute_above_and_below(tmp_path):
@@ -196,8 +197,8 @@ def test_a_relative_table_has_an_absolute_root(folder, monkeypatch):
         ('"e\n.wav",hap', "wav 'e\\n.wav' has a control character"),
         ("none.wav,hap,one,two", "4 fields where the header has 2"),
         ("none.wav", "1 fields where the header has 2"),
-        ('"e"x.wav,hap', "',' expected after '\"'"),
-        ('"none.wav,hap', "unexpected end of data"),
+        ('"e"x.wav,hap', "wrong quotation marks (',' expected after '\"')"),
+        ('"none.wav,hap', "wrong quotation marks (unexpected end of data)"),
         ("b.wav,sad", "ID 'b' is in line 3 already"),
         ("./b.wav,sad", "ID 'b' is in line 3 already"),
     ],
@@ -262,7 +263,7 @@ def test_all_faults_in_one_go_by_physical_line(folder):
     ("text", "what"),
     [
         (b"", "the header lacks wav and lacks emo (it is empty)"),
-        (b"file;emo\na;b\n", "the header lacks wav and lacks emo (it has file;emo)"),
+        (b"file;emo\na;b\n", "the header lacks wav (it has file, emo)"),
         (b"wav,ID\na.wav,a\n", "the header lacks emo (it has wav, ID)"),
         (b"wav,emo,emo\n", "the header repeats emo (it has wav, emo, emo)"),
         (FOUR.encode("utf-16"), "byte '0xFF' is not UTF-8"),
@@ -275,6 +276,172 @@ def test_tables_that_cannot_be_used(folder, text, what):
     with pytest.raises(UserError) as refusal:
         read(table(folder, text))
     assert what in refusal.value.what
+
+
+STRAY = """\
+wav,emo,spk_id,wrd
+a.wav,hap,1,well
+b.wav,hap,1,"he said
+c.wav,sad,2,come here
+d.wav,sad,2,{}
+e.wav,hap,3,one
+f.wav,hap,3,two
+g.wav,sad,4,one
+h.wav,sad,4,two
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "last", "used"),
+    [
+        (STRAY.format('and so on"'), 5, "aefgh"),  # closed at the end of another row
+        (STRAY.format('he said "no" twice'), 5, "aefgh"),  # or within it, which is an error of CSV
+        (STRAY.format('"so, yes"'), 5, "aefgh"),
+        (STRAY.format("ok").replace("g.wav,sad,4,one\nh.wav,sad,4,two\n", ""), 7, ""),  # or never
+    ],
+)
+def test_rows_inside_an_unmatched_quotation_mark_are_all_counted(folder, text, last, used):
+    for name in "efgh":
+        soundfile.write(folder / f"{name}.wav", np.zeros(160), 16_000)
+    path = table(folder, text)
+    lines = [f"own.csv:3: unmatched quotation mark: its field runs from line 3 to line {last}"]
+    lines += [f"own.csv:{n}: is inside the quotation marks that open in line 3" for n in range(4, last + 1)]
+    assert faults(path)[: last - 2] == lines
+    if used:
+        corpus = read(path, partial=True)
+        assert "".join(corpus.table["ID"]) == used and corpus.rejected == last - 2
+
+
+def test_rows_inside_an_unmatched_quotation_mark_of_the_header(folder):
+    with pytest.raises(UserError, match=r"own.csv:1: unmatched quotation mark: its field runs from line 1 to line 3"):
+        read(table(folder, 'wav,emo,"wrd\na.wav,hap,one\nb.wav,hap,two"\nc.wav,sad,three\nd.wav,sad,four\n'))
+
+
+def test_a_text_of_several_lines_swallows_no_row(folder):
+    text = 'wav,emo,wrd\na.wav,hap,"so,\nyes, no, or. maybe\n\nc.wav"\nb.wav,hap,\nc.wav,sad,\nd.wav,sad,\n'
+    assert read(table(folder, text)).table["wrd"][0] == "SO YES NO OR MAYBE C WAV"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("first", ["", "sep={}\n", '"sep={}"\r\n'])
+def test_separators_of_spreadsheets(folder, separator, first):
+    text = 'wav,emo,wrd\na.wav,hap,one\nb.wav,hap,"one, two"\nc.wav,sad,"x;y"\nd.wav,sad,"x|y"\n'
+    rows = list(csv.reader(text.splitlines()))
+    quoted = "".join(separator.join(f'"{field}"' for field in row) + "\n" for row in rows)
+    corpus = read(table(folder, "\ufeff" + first.format(separator) + quoted))
+    assert corpus.table["wrd"].tolist() == ["ONE", "ONE TWO", "X Y", "X Y"]
+    line = 2 if first else 1
+    with pytest.raises(UserError, match=rf"own.csv:{line}: the header lacks emo \(it has wav, mood, wrd\)"):
+        read(table(folder, first.format(separator) + quoted.replace("emo", "mood")))
+
+
+def test_columns_in_another_case_are_read(folder):
+    text = "WAV,Emo,SPK_ID,id,Mood\na.wav,h,x,1,\nb.wav,h,x,2,\nc.wav,s,y,3,\nd.wav,s,y,4,\n"
+    corpus = read(table(folder, text))
+    assert corpus.table["ID"].tolist() == ["1", "2", "3", "4"] and corpus.table["spk_id"].tolist() == [
+        "x",
+        "x",
+        "y",
+        "y",
+    ]
+    assert corpus.source == "own table own.csv (columns not used: Mood)" and corpus.warnings == []
+
+
+def test_columns_of_other_names_are_named_beside_ours(folder):
+    with pytest.raises(UserError) as refusal:
+        read(table(folder, FOUR.replace("wav,emo", "Path,emotion")))
+    assert "the header lacks wav and lacks emo (it has Path, emotion)" in refusal.value.what
+    assert "rename Path to wav, emotion to emo" in refusal.value.remedy
+    text = FOUR.replace("\n", ",x,1\n").replace("emo,x,1", "emo,Speaker ID,age")
+    assert read(table(folder, text)).warnings == [
+        "column 'Speaker ID' is not used; if it is the spk_id, rename it to spk_id"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "other"),
+    [
+        *product(["spk_id", "session", "recording", "emo"], ["1", "001", "\uff10\uff11", "\u0661", "0\u0967"]),
+        *product(["spk_id", "session", "recording"], ["1.0", "1."]),
+    ],
+)
+def test_a_number_is_one_name_however_it_is_written(folder, column, other):
+    columns = {"emo": "x", "spk_id": "s", "session": "t", "recording": "u"}
+    rows = [columns | {column: value} for value in ("01", other, "2", "2")]
+    header = ",".join(("wav", *columns))
+    text = "".join(f"{name}.wav,{','.join(row.values())}\n" for name, row in zip("abcd", rows, strict=True))
+    assert f"own.csv:3: {column} '{other}' is '01' of line 2 in another spelling" in faults(
+        table(folder, f"{header}\n{text}")
+    )
+
+
+def test_numbers_within_names_and_of_files_are_different_names(folder):
+    text = "wav,emo,ID,spk_id\na.wav,hap,1,s1\nb.wav,hap,01,s01\nc.wav,sad,1.0,10\nd.wav,sad,001,100\n"
+    assert read(table(folder, text)).table["spk_id"].tolist() == ["s1", "s01", "10", "100"]
+
+
+def test_labels_and_names_of_scripts_with_combining_marks(folder):
+    joy, anger, ann = "\u0916\u0941\u0936\u0940", "\u0917\u0941\u0938\u094d\u0938\u093e", "\u0906\u0928\u0902\u0926"
+    persian = "\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645"  # with a zero-width non-joiner
+    rows = [(joy, ann), (joy, persian), (anger, "Zoe\u0308"), (anger, "Zo\u00eb")]
+    text = "".join(f"{name}.wav,{emo},{who}\n" for name, (emo, who) in zip("abcd", rows, strict=True))
+    corpus = read(table(folder, "wav,emo,spk_id\n" + text))
+    assert corpus.table["emo"].tolist() == [joy, joy, anger, anger]
+    assert corpus.table["spk_id"].tolist() == [ann, persian, "Zo\u00eb", "Zo\u00eb"]
+    lines = faults(table(folder, f"wav,emo\na.wav,{joy}\nb.wav,{joy}\nc.wav,\u0941x\nd.wav,x\ufe0f\n"))
+    assert [line for line in lines if "has characters other than letters" in line] == lines[:2]
+
+
+def test_words_for_missing_values_are_kept_with_a_warning(folder):
+    text = "wav,emo,wrd,spk_id\na.wav,nan,None,NA\nb.wav,nan,n/a,NA\nc.wav,sad,none of it,null\nd.wav,sad,,Nan Li\n"
+    corpus = read(table(folder, text.replace("Nan Li", "Nan.Li")))
+    assert corpus.table["emo"].tolist() == ["nan", "nan", "sad", "sad"]
+    assert corpus.table["spk_id"].tolist() == ["NA", "NA", "null", "Nan.Li"]
+    assert corpus.warnings == [
+        "emo 'nan' (2 utterances) looks like a missing value; if it is one, remove the row",
+        "wrd 'None' (1 utterance) looks like a missing value; if it is one, leave the cell empty",
+        "wrd 'n/a' (1 utterance) looks like a missing value; if it is one, leave the cell empty",
+        "spk_id 'NA' (2 utterances) looks like a missing value; if it is one, leave the cell empty",
+        "spk_id 'null' (1 utterance) looks like a missing value; if it is one, leave the cell empty",
+    ]
+    assert read(table(folder, FOUR)).warnings == []
+
+
+def test_a_file_is_found_in_another_unicode_form(folder):
+    (folder / "fro\u0308h").mkdir()
+    (folder / "a.wav").rename(folder / "fro\u0308h" / "wu\u0308tend.wav")
+    (folder / "b.wav").rename(folder / "w\u00fctend.wav")
+    text = FOUR.replace("a.wav", "fr\u00f6h/w\u00fctend.wav").replace("b.wav", "wu\u0308tend.wav")
+    corpus = read(table(folder, text))
+    assert corpus.table["wav"].tolist()[:2] == [
+        "$data_root/fro\u0308h/wu\u0308tend.wav",
+        "$data_root/w\u00fctend.wav",
+    ]
+    assert corpus.table["ID"].tolist()[:2] == ["fr\u00f6h-w\u00fctend", "w\u00fctend"]
+    assert all(map(os.path.isfile, resolve(corpus.table["wav"], corpus.root)))
+
+
+def test_a_file_of_another_case_is_named(folder):
+    (folder / "Sub").mkdir()
+    (folder / "d.wav").rename(folder / "Sub" / "d.WAV")
+    found = faults(table(folder, FOUR.replace("a.wav", "A.wav").replace("d.wav", "sub/d.wav")))
+    assert found[:2] == [
+        "own.csv:2: 'A.wav': No such file or directory, but there is 'a.wav': only the case differs",
+        "own.csv:5: 'sub/d.wav': No such file or directory, but there is 'Sub/d.WAV': only the case differs",
+    ]
+
+
+def test_backslashes_of_windows(folder):
+    (folder / "x" / "y").mkdir(parents=True)
+    (folder / "a.wav").rename(folder / "x" / "y" / "a.wav")
+    (folder / "b.wav").rename(folder / "z\\b.wav")  # a name that has one
+    text = FOUR.replace("a.wav", "x\\y\\a.wav").replace("b.wav", "z\\b.wav")
+    corpus = read(table(folder, text))
+    assert corpus.table["wav"].tolist()[:2] == ["$data_root/x/y/a.wav", "$data_root/z\\b.wav"]
+    assert corpus.table["ID"].tolist()[0] == "x-y-a"
+    assert faults(table(folder, text.replace("d.wav", "C:\\data\\d.wav")))[0].endswith(
+        "No such file or directory (a path of Windows: give one relative to the table)"
+    )
 
 
 def test_an_emotion_with_one_utterance(folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from broken_releases import BROKEN, F000, F001, OF_DIALOGUE, TRANSCRIPTION, WAVS, remove, write
+from broken_releases import BROKEN, EVALUATION, F000, F001, OF_DIALOGUE, TRANSCRIPTION, WAVS, edit, remove, write
 from iemocap_tree import SMALL_FACTS, small_release, wav_bytes
 
 from local.core.errors import UserError
@@ -79,3 +79,47 @@ def test_of_many_faults_of_a_kind_twenty_are_listed(small: Path) -> None:
     assert error.value.what.count("wav of a turn that is not in the evaluation file") == 20
     assert "5 more" in error.value.what
     assert len(read_release(small, SMALL_FACTS, partial=True).faults) == 25
+
+
+def test_text_that_is_not_utf_8_is_read_as_latin_1_with_a_warning(small: Path) -> None:
+    edit(TRANSCRIPTION, "Good morning.", "Don\x92t, caf\xe9 Ren\xe9.")(small)  # as Windows writes the apostrophe
+    edit(EVALUATION, "[16.2901 - 16.3921]", "% \xe9\n[16.2901 - 16.3921]")(small)
+    corpus = read_release(small, SMALL_FACTS, partial=False)
+    assert corpus.table.set_index("ID")["wrd"][F000] == "DON'T CAF REN"
+    assert corpus.warnings == [
+        f"{EVALUATION}:8: text is not UTF-8; it is read as Latin-1",
+        f"{TRANSCRIPTION}:1: text is not UTF-8; it is read as Latin-1",
+        f"2 digits and letters other than A to Z, in 1 of the transcripts, are left out: '\u00c9\u00c9' in {F000}",
+    ]
+
+
+def test_one_line_in_latin_1_leaves_the_others_in_utf_8(small: Path) -> None:
+    path = small / TRANSCRIPTION
+    lines = path.read_bytes().replace(b"I'm sorry", "I\u2019m sorry".encode()).replace(b"Good", b"G\xf6d")
+    path.write_bytes(lines)
+    texts = read_release(small, SMALL_FACTS, partial=False).table.set_index("ID")["wrd"]
+    assert (texts[F000], texts[F001]) == ("GD MORNING", "I'M SORRY TO HEAR THAT")
+
+
+def test_digits_that_the_alphabet_lacks_are_counted(small: Path) -> None:
+    edit(TRANSCRIPTION, "Good morning.", "Good morning, room 24.")(small)
+    edit(TRANSCRIPTION, "You're not sorry", "You're not 1 bit sorry")(small)
+    edit(TRANSCRIPTION, "Well-known tricks", "77 tricks")(small)  # of a turn that is not used
+    corpus = read_release(small, SMALL_FACTS, partial=False)
+    told = "3 digits and letters other than A to Z, in 2 of the transcripts, are left out: '24' in"
+    assert corpus.warnings == [f"{told} {F000}, ..."]
+
+
+def test_a_release_in_another_case_is_named(small: Path) -> None:
+    for name in ("Session3", "Session5"):
+        (small / name).rename(small / name.lower())
+    (small / "session3").rename(small / "session1")
+    with pytest.raises(UserError, match="no folder Session1 in it, but there is 'session1': only the case differs"):
+        read_release(small, SMALL_FACTS, partial=False)
+    (small / "session1").rename(small / "Session3")
+    (small / "session5").rename(small / "Session5")
+    (small / "Session5" / "dialog").rename(small / "Session5" / "Dialog")
+    with pytest.raises(UserError) as refusal:
+        read_release(small, SMALL_FACTS, partial=False)
+    place = "Session5/{}/EmoEvaluation"
+    assert f"'{place.format('Dialog')}': only the case differs" in refusal.value.what

@@ -88,13 +88,13 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
         OF_DIALOGUE,
     ),
     "evaluation empty": (write(EVALUATION, b""), [f"{EVALUATION}: evaluation file has no turn"], OF_DIALOGUE),
-    "evaluation not UTF-8": (
-        edit(EVALUATION, F001_LINE, F001_LINE + " caf\xe9"),
+    "evaluation not text": (
+        edit(EVALUATION, F001_LINE, F001_LINE + " caf\xe9\0"),
         [f"{EVALUATION}:8: text file is not UTF-8"],
         OF_DIALOGUE,
     ),
-    "transcription not UTF-8": (
-        edit(TRANSCRIPTION, "an hour", "a caf\xe9"),
+    "transcription not text": (
+        edit(TRANSCRIPTION, "an hour", "a caf\xe9\0"),
         [f"{TRANSCRIPTION}:4: text file is not UTF-8"],
         set(),
     ),
@@ -195,7 +195,7 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
     ),
     "session of another case": (
         lambda root: (root / "Session3").rename(root / "session3"),
-        ["Session3: folder of the session is missing"],
+        ["Session3: folder of the session is missing, but there is 'session3': only the case differs"],
         OF_SESSION,
     ),
     "wavs of a dialogue a link to itself": (
@@ -210,7 +210,7 @@ BROKEN: dict[str, tuple[Breaker, list[str], set[str]]] = {
     ),
     "wav of another case": (
         lambda root: (root / WAVS / f"{F000}.wav").rename(root / WAVS / f"{F000}.WAV"),
-        [f"{WAVS}/{F000}.wav: wav of the turn is missing"],
+        [f"{WAVS}/{F000}.wav: wav of the turn is missing, but there is '{WAVS}/{F000}.WAV': only the case differs"],
         {F000},
     ),
 }

@@ -163,6 +163,10 @@ TABLES: dict[str, tuple[Breaker, str]] = {
         of(lambda folder: shutil.copy(folder / WAV, folder / "wav/10a0.WAV"), edit("wav/10A1.wav", "wav/10a0.WAV")),
         f"3: wav 'wav/10a0.WAV' is '{WAV}' of line 2 in another spelling",
     ),
+    "speaker in wide letters": (
+        edit("10A1,wav/10A1.wav,hap,not at all,1A", "10A1,wav/10A1.wav,hap,not at all,1\uff21"),
+        "3: spk_id '1\uff21' is '1A' of line 2 in another spelling",
+    ),
     "speaker of another case": (
         edit("10A1,wav/10A1.wav,hap,not at all,1A", "10A1,wav/10A1.wav,hap,not at all,1a"),
         "3: spk_id '1a' is '1A' of line 2 in another spelling",
@@ -170,7 +174,7 @@ TABLES: dict[str, tuple[Breaker, str]] = {
     "emotion of another case": (edit("10A1.wav,hap", "10A1.wav,Ang"), "3: emo 'Ang' is 'ang' of line 2 in another"),
     "accents composed and not": (
         of(edit("10A0,wav", "Zo\u00eb,wav"), edit("10A1,wav", "Zoe\u0308,wav")),
-        "3: ID 'Zoe\u0308' is 'Zo\u00eb' of line 2 in another spelling",
+        "3: ID 'Zo\u00eb' is in line 2 already",
     ),
     # Fields.
     "no file given": (edit(f"10A0,{WAV}", "10A0,"), "2: wav is empty"),
@@ -192,13 +196,19 @@ TABLES: dict[str, tuple[Breaker, str]] = {
     # Records.
     "field too many": (edit(ROW, ROW + ",x"), "2: 8 fields where the header has 7"),
     "field too few": (edit(ROW, ROW.removesuffix(",10")), "2: 6 fields where the header has 7"),
-    "quote never closed": (edit("well then,1A,s1,10\n10A1", '"well then,1A,s1,10\n10A1'), "2: unexpected end of data"),
-    "quote closed too soon": (edit("10A0,wav", '"10"A0,wav'), "2: ',' expected after '\"'"),
+    "quote never closed": (
+        edit("well then,1A,s1,10\n10A1", '"well then,1A,s1,10\n10A1'),
+        "2: unmatched quotation mark",
+    ),
+    "quote closed too soon": (edit("10A0,wav", '"10"A0,wav'), "2: wrong quotation marks (',' expected"),
     "not UTF-8": (edit("well then,1A,s1,10\n10A1", "café,1A,s1,10\n10A1", "latin-1"), "2: byte '0xE9' is not UTF-8"),
     "column missing": (edit("emo,wrd", "mood,wrd"), "1: the header lacks emo (it has ID, wav, mood"),
     "columns missing": (edit("wav,emo", "file,mood"), "1: the header lacks wav and lacks emo"),
     "column twice": (edit("emo,wrd", "emo,emo"), "1: the header repeats emo"),
-    "semicolons": (edit("ID,wav,emo,wrd,spk_id", "ID;wav;emo;wrd;spk_id"), "1: the header lacks wav and lacks emo"),
+    "semicolons in the header": (
+        edit("ID,wav,emo,wrd,spk_id", "ID;wav;emo;wrd;spk_id"),
+        "2: 1 fields where",
+    ),
     "UTF-16": (edit("ID,", "ID,", "utf-16"), "the header of the table cannot be read: own.csv:1: byte '0xFF'"),
     "empty table": (put(b"", "own.csv"), "1: the header lacks wav and lacks emo (it is empty)"),
     "header only": (put(b"wav,emo\n", "own.csv"), "has no utterance that can be used"),
