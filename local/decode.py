@@ -23,7 +23,7 @@ from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import sorted_batches
 from local.data.dataset import Utterances, loader
-from local.data.device import evaluation_limits
+from local.data.device import evaluation_limits, use_precision
 from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
@@ -62,7 +62,8 @@ def decode(job: Job) -> None:
     utterances.refuse_longer_than(system.encoder.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
     batches = loader(utterances, batches, running["num_workers"])
-    autocast = TorchAutocast(device.split(":")[0], dtype=AMPConfig.from_name(values["eval_precision"]).dtype)
+    precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
+    autocast = TorchAutocast(device.split(":")[0], dtype=precision.dtype)
     rows = []
     for batch in tqdm(batches, disable=not sys.stderr.isatty()):
         batch = batch.to(device)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from local.core import logs  # before anything of SpeechBrain
 from local.core.errors import Parser, UserError, as_command
+from local.data.device import PRECISIONS
 from local.inference.items import Item, analyze_items, files, whole_items, window_items
 from local.inference.lines import FORMATS
 from local.inference.recognizer import Analysis, EmotionRecognizer, Window
@@ -86,7 +87,7 @@ def main() -> None:
         "--batch-seconds", type=float, default=120, help="seconds in a batch, with padding (default 120)"
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default a GPU if there is one)")
-    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     options = parser.parse_args(sys.argv[1:])
     if options.plot and not options.segments:
         raise UserError("--plot draws windows", "give --segments with it")

@@ -30,7 +30,7 @@ from local.core import markers
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import digest
 from local.corpora import manifest
-from local.experiment.job import Job, begun_inputs, options_of_run, read_environment, refuse_not_a_run
+from local.experiment.job import ENCODER, Job, begun_inputs, options_of_run, read_environment, refuse_not_a_run
 from local.experiment.options import MANIFESTS, parse
 from local.jobs.gpus import gpus
 from local.jobs.process import JobProcess, step_command
@@ -38,7 +38,13 @@ from local.pages.markdown import percent, table
 from local.scoring import metrics, predictions
 
 MANIFEST_FILES = ("train.csv", "valid.csv", "test.csv", "tokenizer.model")
-NOT_COMPARED = ("job", "packages", "slurm_job")  # of env.json: not the environment, or compared one by one
+NOT_COMPARED = (
+    "job",
+    "packages",
+    "slurm_job",
+    "started",
+    "resumed",
+)  # of env.json: not the environment, or compared one by one
 ON_GPU = "on a GPU, CTC's gradient is not deterministic: do not expect equal figures"
 DIRTY = "a commit ends in -dirty: the runs had changes without a commit, which may differ"
 
@@ -84,6 +90,12 @@ def check_job(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) 
         raise UserError(
             f"{job.manifests} is not what {run} was made of: {', '.join(changed)} changed",
             f"restore the corpus as it was, then {stages}",
+        )
+    versions = (old.get(ENCODER), job.beginning().inputs.get(ENCODER))
+    if None not in versions and versions[0] != versions[1]:
+        raise UserError(
+            f"the encoder {job.options.values['encoder']} is not what {run} was trained from: its files changed",
+            "restore the encoder as it was",
         )
     refuse_missing_audio(job)
     return job
@@ -131,7 +143,7 @@ def must_start_over(job: Job) -> bool:
     if old is None:
         return False
     # The earlier version wrote a comment before the YAML.
-    same = old == job.beginning().inputs and yaml.exists() and yaml.read_text(encoding="utf-8").endswith(job.yaml)
+    same = not job.beginning().changes(old) and yaml.exists() and yaml.read_text(encoding="utf-8").endswith(job.yaml)
     return not same or (job.folder / "decode.json").exists()
 
 
@@ -144,6 +156,9 @@ def differences(run: Path, again: Path) -> list[str]:
     lines += [*table(["", "run", "rerun"], score_rows(*tables) + changed), ""]
     if not changed:
         lines.append("the environments are the same, by env.json")
+    starts = environments[0].get("resumed", [])
+    if unlike := dict.fromkeys(row[0] for start in starts for row in environment_rows(environments[0], start)):
+        lines.append(f"{run} was resumed with another {', '.join(unlike)}: it cannot be repeated exactly")
     if environments[1]["device"].startswith("cuda"):
         lines.append(ON_GPU)
     if any(environment["commit"].endswith("-dirty") for environment in environments):

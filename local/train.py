@@ -10,7 +10,6 @@ processes train it together when torchrun starts them (see `local.training.distr
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 from typing import Any
@@ -22,11 +21,10 @@ from torch.utils.data import DataLoader
 from local.config import hparams  # logs before anything of SpeechBrain
 from local.core import logs
 from local.core.errors import as_command
-from local.core.files import atomic
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.dataset import Utterances, loader
-from local.data.device import evaluation_limits, limits, resolve_precision
+from local.data.device import evaluation_limits, limits
 from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
@@ -47,16 +45,17 @@ def train(job: Job) -> None:
     seed_everything(job.seed, verbose=False)  # the weights of the heads
     values = hparams.build(job.yaml)
     values["device"] = distributed.process_device(values["device"])
-    values["precision"] = resolve_precision(values)
+    checkpointer = RunCheckpointer(job.folder / "save")
+    first = environment.first_start(job, checkpointer)
+    values["precision"] = environment.held_precision(values, first)
     system = values["system"]
     training, validation = utterances(job, values)
     sampler = UpdateSampler(
         *(training.durations, values["batch_size"], limits(values, system), job.seed),
         *(distributed.rank(), distributed.world_size()),
     )
-    checkpointer = RunCheckpointer(job.folder / "save")
     brain = EmotionBrain(system, values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
-    run_on_main(write_environment, (job, brain))
+    run_on_main(environment.write, (job, brain.device, values["precision"], first))
     train_set = loader(training, sampler, values["num_workers"])
     brain.fit(brain.epoch_counter, train_set, valid_loader(validation, values), progressbar=sys.stderr.isatty())
     run_on_main(write_marker, (job, checkpointer))
@@ -80,12 +79,6 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
         return None
     batches = sorted_batches(validation.durations, evaluation_limits(values, values["system"]))
     return loader(validation, batches[distributed.rank() :: distributed.world_size()], values["num_workers"])
-
-
-def write_environment(job: Job, brain: EmotionBrain) -> None:
-    """Write env.json."""
-    with atomic(job.folder / "env.json") as file:
-        json.dump(environment.describe(job, brain.device, brain.precision), file, indent=1)
 
 
 def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:

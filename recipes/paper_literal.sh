@@ -7,8 +7,11 @@
 # last epoch is taken; Table 1's values: 100 epochs, lr 5e-5, warm-up over a tenth of the updates, 8 utterances per
 # update, one at a time. The only change against mtl_wav2vec2.yaml is one utterance at a time (micro-batch 1), so that
 # nothing is padded; the other values are repeated here because they are the question.
-# What we do not know: the precision in which the paper's two TitanX computed, so `precision` is left to the YAML
-# (-- --precision fp32 is the safe guess); and whether the paper's figures are of the last or of the best epoch.
+# `precision` is left to the YAML, which takes mixed precision where the GPU has it. The authors' own run.sh
+# (github.com/TideDancer/interspeech21_emotion) trained in fp16 from its first commit (June 2021) until August 2022,
+# when that was switched off (c36dcc0): -- --precision fp16 is their way, fp32 the later one.
+# What we do not know: in which precision the paper's two TitanX computed, and whether the paper's figures are of the
+# last or of the best epoch.
 #
 # The table: results/iemocap/paper_literal.md
 #

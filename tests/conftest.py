@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +113,25 @@ def own_corpus(workplace: Path, own_table: Path, own_data: Path, own_manifests: 
     marker = workplace / "manifests" / "own" / "all.json"
     marker.write_text(marker.read_text().replace(str(own_data.resolve()), str(own_table.parent.resolve())))
     return ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]
+
+
+@pytest.fixture
+def tf32_switches() -> Iterator[Callable[[], dict[str, str | bool]]]:
+    """All of PyTorch's switches for TF32, older and newer, read by a function; reset afterwards."""
+    import torch
+
+    from local.data.device import use_precision
+
+    backends = torch.backends
+
+    def read() -> dict[str, str | bool]:
+        newer = {name: getattr(backends.cudnn, name).fp32_precision for name in ("conv", "rnn")}
+        older = {"matmul_flag": backends.cuda.matmul.allow_tf32, "cudnn_flag": backends.cudnn.allow_tf32}
+        return newer | {"matmul": backends.cuda.matmul.fp32_precision} | older
+
+    yield read
+    backends.fp32_precision = "none"
+    use_precision("fp32")
 
 
 @pytest.fixture

@@ -305,6 +305,13 @@ def test_what_makes_a_difference_is_named(run):
     assert "on a GPU, CTC's gradient is not deterministic" in said and "-dirty" in said
 
 
+def test_a_run_that_was_resumed_elsewhere_is_said_to_be_so(run):
+    told = json.loads((run / "env.json").read_text())
+    later = told | {"started": "later", "commit": "other", "packages": told["packages"] | {"torch": "9"}}
+    (run / "env.json").write_text(json.dumps(told | {"resumed": [told, later]}))
+    assert f"{run} was resumed with another commit, torch: it cannot be repeated exactly" in compared(run)
+
+
 def test_utterances_of_one_table_alone_are_counted():
     labels = ["ang", "neu"]
     old = predictions.frame([("a", "ang", 0.75, 0.25, "", ""), ("b", "neu", 0.5, 0.5, "X", "X")], labels)

@@ -72,6 +72,8 @@ def accuracies(rows: list[dict[str, str]]) -> tuple[float, float]:
 def test_folds_csv(words):
     for fold in WRONG:
         predict(words, fold)
+    starts = {"commit": "0123456789ab-dirty", "resumed": [{"commit": "0123456789ab-dirty"}, {"commit": "ba98"}]}
+    (EXPERIMENT / "seed1" / "2A" / "env.json").write_text(json.dumps(starts))
     rows, _, _ = scored(words)
     assert (EXPERIMENT / "folds.csv").read_text().splitlines()[0] == FOLD_HEADER
     assert [row["fold"] for row in rows] == ["1A", "1B", "2A", "2B"]
@@ -80,7 +82,8 @@ def test_folds_csv(words):
         columns = [
             row[name] for name in ("name", "corpus", "protocol", "valid", "seed", "n", "epoch", "commit", "config")
         ]
-        assert columns == ["n", "own", "speaker", "partner", "1", "12", "7", "0123456789ab-dirty", "mini.yaml"]
+        commit = "0123456789ab-dirty" + "+" * (fold == "2A")  # it was resumed with another
+        assert columns == ["n", "own", "speaker", "partner", "1", "12", "7", commit, "mini.yaml"]
         assert float(row["wa"]) == (12 - WRONG[fold]) / 12  # every digit
         assert float(row["ua"]) == pytest.approx(accuracies(predicted)[1], abs=1e-15)
         assert float(row["wer"]) == LOST[fold] / sum(len(each["wrd"].split()) for each in predicted)

@@ -38,7 +38,7 @@ from local.core import logs
 from local.corpora import manifest
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.dataset import Batch, Utterances, loader
-from local.data.device import evaluation_limits, limits, resolve_precision
+from local.data.device import evaluation_limits, limits, resolve_precision, use_precision
 from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.encoders import load_encoder
@@ -88,7 +88,7 @@ def plain(utterances: Utterances, encoder: str, device: str, released: bool) -> 
     size, at_a_time = (8, 2) if released else (4, 4)
     attention = {"attn_implementation": "eager" if released else "sdpa"}
     if encoder:
-        model = AutoModel.from_pretrained(encoder, **attention)
+        model = AutoModel.from_pretrained(encoder, dtype=torch.float32, **attention)
     else:
         model = AutoModel.from_config(Wav2Vec2Config(**SHAPE), **attention)
     heads = torch.nn.ModuleList(torch.nn.Linear(model.config.hidden_size, n) for n in (len(LABELS), TOKENS))
@@ -191,6 +191,7 @@ def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way:
 
 def gemm(device: str, dtype: torch.dtype) -> float:
     """Multiply square matrices: operations per second, the best of five at a size that takes up to half a second."""
+    use_precision("fp32")
     for size in GEMM_SIZES:
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         a @ b  # the first product of a size prepares kernels
@@ -208,6 +209,7 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
     """Do a round for each line of standard input."""
     utterances = utterances_of(folder)
     seed_everything(1, verbose=False)
+    use_precision("fp32")  # unless a way takes another
     built = build(way, utterances, encoder, device)
     samples = (utterances.durations * SAMPLE_RATE).round().astype(int).tolist()
     row = {"audio": float(utterances.durations.sum())}

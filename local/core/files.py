@@ -6,6 +6,7 @@ import contextlib
 import errno
 import glob
 import hashlib
+import io
 import os
 import platform
 from collections.abc import Iterator
@@ -92,7 +93,13 @@ def digest(*parts: Path | bytes | str) -> str:
     """
     total = hashlib.sha256()
     for part in parts:
-        content = part.read_bytes() if isinstance(part, Path) else part
-        content = content.encode() if isinstance(content, str) else content
-        total.update(len(content).to_bytes(8, "big") + content)
+        with open(part, "rb") if isinstance(part, Path) else io.BytesIO(_bytes(part)) as content:
+            total.update(content.seek(0, os.SEEK_END).to_bytes(8, "big"))
+            content.seek(0)
+            while chunk := content.read(1 << 20):  # a file need not fit in memory
+                total.update(chunk)
     return total.hexdigest()[:16]
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text.encode() if isinstance(text, str) else text

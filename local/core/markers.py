@@ -9,7 +9,7 @@ are whole. What a training was begun with is a marker without outputs, written f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,10 +31,18 @@ class Marker:
         What the step is given: names and plain values or digests.
     fingerprint
         What is recorded of an output, to see whether it has changed.
+    if_known
+        Inputs that are not always known, now or when a marker was written: they differ only where both are.
     """
 
-    def __init__(self, path: Path, inputs: dict[str, Any], fingerprint: Callable[[Path], str | int] = digest) -> None:
-        self.path, self.fingerprint = path, fingerprint
+    def __init__(
+        self,
+        path: Path,
+        inputs: dict[str, Any],
+        fingerprint: Callable[[Path], str | int] = digest,
+        if_known: Collection[str] = (),
+    ) -> None:
+        self.path, self.fingerprint, self.if_known = path, fingerprint, if_known
         self.inputs: dict[str, Any] = json.loads(json.dumps(inputs))  # as it will be read: a tuple is a list
 
     def is_done(self, step: str, force: bool = False, redo: bool = False, remedy: str = OF_RUNS) -> bool:
@@ -56,6 +64,7 @@ class Marker:
             f"{name} ({old.get(name)} -> {self.inputs.get(name)})"
             for name in {**old, **self.inputs}
             if old.get(name) != self.inputs.get(name)
+            and not (name in self.if_known and None in (old.get(name), self.inputs.get(name)))
         ]
 
     def refuse_changes(self, old: dict[str, Any], what: str, remedy: str = OF_RUNS) -> None:

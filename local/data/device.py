@@ -9,7 +9,10 @@ import torch
 from speechbrain.utils.distributed import infer_device
 from torch import nn
 
+from local.core.errors import UserError
 from local.data.batches import Limits
+
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 # What a pass of a few utterances costs besides their seconds, in seconds of audio for a model of base
 # size: little on a CPU; on a GPU hundreds of kernels must be launched.
@@ -25,13 +28,41 @@ def kind(values: dict[str, Any]) -> str:
 def resolve_precision(values: dict[str, Any]) -> str:
     """The YAML's `precision`; `auto` is mixed precision where the device has it in hardware.
 
-    A CPU has it with AVX-512 BF16 or AMX, where training was measured to be twice as fast.
+    A CPU has it with AVX-512 BF16 or AMX, where training was measured to be twice as fast. A `UserError` for fp16 on
+    a CPU, in training or validation.
     """
+    if "fp16" in (values["precision"], values["eval_precision"]) and kind(values) == "cpu":
+        raise UserError(
+            "fp16 needs a GPU, and the device is a CPU", "take --precision bf16 or fp32, or another --device"
+        )
     if values["precision"] != "auto":
         return values["precision"]
     if kind(values) == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if sys.platform == "linux" and torch.cpu._is_avx512_bf16_supported() else "fp32"
+
+
+def use_precision(precision: str) -> str:
+    """Let a GPU round single precision to TF32 if the precision is `tf32`, else not; for the whole process.
+
+    SpeechBrain allows it when it is imported, and cuDNN by default: with inputs rounded to 11 bits, an utterance
+    differs between alone and in a batch by 1e-3. Returns SpeechBrain's name of the precision, which has none for
+    `tf32`. A `UserError` for an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision '{precision}' is not known", f"take one of: {' '.join(PRECISIONS)}")
+    allowed = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+    # The newer switches for the same: unset, those of cuDNN follow one of all devices. They come second: where the
+    # two kinds disagree, PyTorch raises an error when the older is read.
+    for operation in (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
+        operation.fp32_precision = "tf32" if allowed else "ieee"
+    return "fp32" if allowed else precision
+
+
+def tf32_is_allowed() -> bool:
+    """Whether a GPU may round single precision to TF32 in this process, somewhere."""
+    return torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
 
 
 def limits(values: dict[str, Any], system: nn.Module) -> Limits:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from local.core.errors import UserError
 from local.core.files import digest
+from local.data.device import use_precision
 from local.data.store import AudioStore, Store
 from local.encoders import Encoder
 from local.encoders.waveform import WaveformEncoder
@@ -79,9 +80,8 @@ def _compute_all(audio: AudioStore, encoder: WaveformEncoder, file: IO[bytes]) -
     """Write the features of all utterances; return their numbers of frames."""
     device, was_training, rows = next(encoder.parameters()).device, encoder.training, {}
     encoder.eval()
-    # By default a GPU rounds the inputs of a convolution in single precision to 11 bits (TF32).
-    exact = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
-    with exact, torch.autocast(device.type, enabled=False):
+    use_precision("fp32")
+    with torch.autocast(device.type, enabled=False):
         for name in tqdm(audio, desc="CNN", unit="utterance", leave=False, disable=not sys.stderr.isatty()):
             wav = audio[name][None].to(device)
             features, _ = encoder.features(wav, torch.tensor([wav.shape[1]], device=device))

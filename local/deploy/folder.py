@@ -12,6 +12,7 @@ import torch
 
 from local.core.errors import UserError
 from local.data.dataset import Utterances
+from local.data.device import use_precision
 from local.data.store import AudioStore
 from local.deploy import card, huggingface, onnx
 from local.deploy.gather import load_ensemble, load_trained
@@ -41,6 +42,7 @@ def export(run: Path, out: Path, average: int = 1, of_folds: bool = False, int8:
     runs = sorted(path.parent for path in run.glob("*/train.json")) if of_folds else [run]
     if not runs:
         raise UserError(f"{run} holds no trained fold", "give results/<corpus>/<protocol>/<name>/seed<S>")
+    use_precision("fp32")  # the forms of the model are compared
     model = load_ensemble(runs, average) if len(runs) > 1 else load_trained(runs[0], average)
     partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:

@@ -13,6 +13,7 @@ from local.corpora import manifest
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
+from local.scoring.summary import commit_of
 from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
 
 
@@ -51,7 +52,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
         "folds": [job.fold],
         "epochs": [max(checkpoint.meta["epoch"] for checkpoint in checkpoints)],
         "averaged": average,
-        "commit": read_environment(run)["commit"],
+        "commit": commit_of(read_environment(run)),
         # The path of a folder on this machine stays private.
         "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
     }

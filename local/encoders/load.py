@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
+from collections.abc import Collection
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
+import torch
 import transformers
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, PreTrainedConfig, SequenceFeatureExtractor
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    SequenceFeatureExtractor,
+)
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperModel
 
 from local.core.errors import UserError
@@ -43,6 +53,10 @@ _FAMILIES = {
     "whisper": _family("Whisper", WhisperEncoder, transformers.WhisperFeatureExtractor),
 }
 KNOWN = tuple(_FAMILIES)
+# Tensors that a checkpoint may lack: what SpecAugment puts in the place of a frame, which not all were trained with,
+# and Whisper's decoder, which is not used here.
+MAY_LACK = re.compile(r"masked_spec_embed|decoder\..*")
+NAMED = 3  # tensors in a message
 
 
 def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = False) -> Encoder:
@@ -50,8 +64,9 @@ def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = Fa
 
     `source` is a Hugging Face folder or hub name; or a mapping, the configuration of an encoder with random weights:
     transformers' `model_type` and its keys, and `do_normalize`. With `freeze` the encoder is not trained, with
-    `freeze_cnn` its CNN. A `UserError` if there is no such encoder, it cannot be read, or its architecture is not
-    supported.
+    `freeze_cnn` its CNN. The weights are in single precision, whatever the checkpoint's are: in bfloat16 most steps of
+    an optimizer are too small to change a weight. A `UserError` if there is no such encoder, it cannot be read, lacks
+    weights, or its architecture is not supported.
     """
     if isinstance(source, dict):
         config = dict(source)
@@ -64,7 +79,7 @@ def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = Fa
             f"use a checkpoint of one of: {' '.join(KNOWN)}",
         )
     extractor = _read_extractor(source, kind)
-    model = _read(AutoModel, source)
+    model = _read_model(source)
     model = model.encoder if kind == "whisper" else model
     return _FAMILIES[kind].encoder(model, extractor, freeze, freeze_cnn)
 
@@ -116,10 +131,39 @@ def _declared(kind: type) -> set[str]:
     return names - set(inspect.signature(PreTrainedConfig).parameters)
 
 
-def _read(auto: type, source: str):
+def _read_model(source: str) -> PreTrainedModel:
+    """Load the weights of a checkpoint; a `UserError` for those that transformers would fill with random numbers."""
+    options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, found = _read(AutoModel, source, **options)
+    missing = [name for name in found["missing_keys"] if not MAY_LACK.fullmatch(name)]
+    unused = found["unexpected_keys"]
+    if missing:
+        instead = f"; it has {_some(unused)}, which the model has not" if unused else ""
+        raise UserError(
+            f"encoder {source}: its weights lack {_some(missing)}{instead}",
+            "correct the names in the file of the weights, or the sizes in config.json, or use another checkpoint",
+        )
+    sizes = [each for each in found["mismatched_keys"] if not MAY_LACK.fullmatch(each[0])]
+    if differing := [f"{name} {[*has]} instead of {[*wanted]}" for name, has, wanted in sizes]:
+        raise UserError(
+            f"encoder {source}: its weights are not of the sizes of its config.json: {_some(differing)}",
+            "correct config.json, or use another checkpoint",
+        )
+    if unused:
+        logger.warning("encoder %s: its weights have %s, which the encoder does not use", source, _some(unused))
+    return model
+
+
+def _some(names: Collection[str]) -> str:
+    """The first of some tensors, and how many there are."""
+    more = f", ... ({len(names)} tensors)" if len(names) > NAMED else ""
+    return ", ".join(sorted(names)[:NAMED]) + more
+
+
+def _read(auto: type, source: str, **options: Any) -> Any:
     """Load a part of a checkpoint, without running code of its own: transformers would ask for permission."""
     try:
-        return auto.from_pretrained(source, trust_remote_code=False)
+        return auto.from_pretrained(source, trust_remote_code=False, **options)
     except UnpicklingError:
         raise UserError(
             f"encoder {source}: its weights are a pickle that holds more than weights, perhaps code",

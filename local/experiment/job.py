@@ -14,6 +14,7 @@ from local.core import markers
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
+from local.experiment.encoder_version import encoder_version
 from local.experiment.options import Options, parse
 from local.text.tokenizer import Tokenizer
 
@@ -23,6 +24,7 @@ TRAINING_OUTPUTS = (
     *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
 )
 TRAINED_ON = ("train.csv", "valid.csv", "tokenizer.model")
+ENCODER = "encoder_version"  # among the inputs of a training; not in run folders of earlier versions
 JOB_KEYS = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
 
 
@@ -82,16 +84,23 @@ class Job:
 
     def beginning(self) -> Marker:
         """The marker that `begin` writes: what is trained on, and the values of the resolved YAML."""
-        return Marker(self.folder / "begun.json", self.digests(*TRAINED_ON) | hparams.compared_values(self.yaml))
+        return self._of_training("begun.json", hparams.compared_values(self.yaml))
 
     def training(self) -> Marker:
-        """The marker of stage 2: made from the training and the validation set and the YAML's values."""
+        """The marker of stage 2: made from the training and the validation set, the encoder and the YAML's values."""
         values = {
             key: value
             for key, value in self.options.values.items()
             if key not in (*hparams.RUNTIME, *hparams.SET_BY_PIPELINE)
         }
-        return Marker(self.folder / "train.json", {"valid": self.valid} | self.digests(*TRAINED_ON) | values)
+        return self._of_training("train.json", {"valid": self.valid} | values)
+
+    def _of_training(self, name: str, values: dict[str, Any]) -> Marker:
+        """A marker in the run folder: with these values, what is trained on and the encoder's weights."""
+        inputs = self.digests(*TRAINED_ON) | values
+        if version := encoder_version(self.options.values.get("encoder")):
+            inputs[ENCODER] = version
+        return Marker(self.folder / name, inputs, if_known=(ENCODER,))
 
     def decoding(self) -> Marker:
         """The marker of stage 3: made from the training and the test set."""

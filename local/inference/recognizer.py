@@ -29,6 +29,7 @@ from local.audio.header import SAMPLE_RATE
 from local.audio.recordings import Recording
 from local.audio.segments import segments
 from local.core.errors import UserError
+from local.data.device import use_precision
 from local.encoders.base import pad_batch
 from local.inference import model_folder
 from local.inference.model_folder import Model
@@ -73,7 +74,8 @@ class EmotionRecognizer(Pretrained):
     model
         The result of `local.inference.model_folder.read`; it is changed, to the device and the precision.
     run_opts
-        SpeechBrain's run options: `device`, and `precision` (fp32; bf16 and fp16 are faster if the device has them).
+        SpeechBrain's run options: `device`, and `precision` (fp32; tf32, bf16 and fp16 are faster if the device
+        has them). The last recognizer that computes in a process decides whether a GPU may round to TF32 there.
 
     Raises
     ------
@@ -82,12 +84,14 @@ class EmotionRecognizer(Pretrained):
     """
 
     def __init__(self, model: Model, run_opts: dict[str, Any] | None = None) -> None:
+        options = {"precision": "fp32"} | (run_opts or {})
+        self.asked_precision = options["precision"]
         try:
-            super().__init__({"system": model.system}, {}, run_opts)
+            super().__init__({"system": model.system}, {}, options | {"precision": use_precision(options["precision"])})
         except (ValueError, RuntimeError, AssertionError) as error:  # of SpeechBrain or torch
             raise UserError(
                 f"the model cannot be used with {run_opts}: {str(error).partition(chr(10))[0]}",
-                "give a device of torch, such as cpu or cuda, and fp32, bf16 or fp16",
+                "give a device of torch, such as cpu or cuda",
             ) from None
         for module in model.system.modules():
             if isinstance(module, torch.nn.Linear):
@@ -146,6 +150,7 @@ class EmotionRecognizer(Pretrained):
 
     def _outputs(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """Logits of waveforms [B, N] with their lengths [B] in samples, in single precision."""
+        use_precision(self.asked_precision)  # another recognizer may have another
         with torch.inference_mode(), self.inference_ctx:
             outputs = self.mods["system"](wavs.to(self.device, torch.float32), lengths)
         tokens = None if outputs.tokens is None else outputs.tokens.float()

@@ -48,9 +48,15 @@ def run_facts(run: Path, folds_folder: Path, valid: str) -> dict[str, Any]:
         "seed": seed_of(run),
         "fold": run.name,
         "epoch": decoding["facts"]["epoch"],
-        "commit": json.loads((run / "env.json").read_text(encoding="utf-8"))["commit"],
+        "commit": commit_of(json.loads((run / "env.json").read_text(encoding="utf-8"))),
         "config": training["facts"]["config"],
     }
+
+
+def commit_of(environment: dict[str, Any]) -> str:
+    """The commit of a training, from its env.json: that of its first start, with `+` if it was resumed with another."""
+    commits = {start["commit"] for start in (environment, *environment.get("resumed", []))}
+    return environment["commit"] + "+" * (len(commits) > 1)
 
 
 def write_scores(run: Path, predicted: pd.DataFrame) -> dict[str, float | int | None]:

@@ -47,6 +47,7 @@ from transformers import get_linear_schedule_with_warmup
 from local.core import signals
 from local.data.batches import UpdateSampler
 from local.data.dataset import Batch
+from local.data.device import use_precision
 from local.scoring import metrics
 from local.scoring.predictions import frame
 from local.systems import Losses, Outputs
@@ -85,7 +86,11 @@ class EmotionBrain(sb.Brain):
         tokenizer: Tokenizer,
         checkpointer: RunCheckpointer,
     ) -> None:
-        super().__init__({"system": system}, hparams=hparams, checkpointer=checkpointer)
+        # SpeechBrain logs tf32 as fp32.
+        logger.info("precision %s, in validation %s", hparams["precision"], hparams["eval_precision"])
+        self.precisions = {sb.Stage.VALID: hparams["eval_precision"], sb.Stage.TRAIN: hparams["precision"]}
+        names = {key: use_precision(hparams[key]) for key in ("eval_precision", "precision")}
+        super().__init__({"system": system}, hparams=hparams | names, checkpointer=checkpointer)
         # Brain would save after any micro-batch, and not when a signal comes: `on_fit_batch_end` does it.
         self.save_minutes, self.ckpt_interval_minutes = self.ckpt_interval_minutes, 0
         self.system = system
@@ -234,7 +239,8 @@ class EmotionBrain(sb.Brain):
     # An epoch
 
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
-        """Begin to count, in an epoch that was interrupted where it was."""
+        """Begin to count, in an epoch that was interrupted where it was, in the stage's precision."""
+        use_precision(self.precisions[stage])
         torch.clear_autocast_cache()  # casts made in validation have no gradient
         self.tally, self.rows = Tally(self.device), []
         if stage != sb.Stage.TRAIN:

@@ -1,19 +1,32 @@
-"""What a result depends on besides its inputs: code, versions, device, threads."""
+"""What a result depends on besides its inputs: code, versions, device, threads; of every start of a training.
+
+env.json describes the first start, and `resumed` in it lists those that resumed: each with its own commit, versions
+and device. The precision stays that of the first.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import platform
 import subprocess
 import sys
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from local.core.errors import UserError
+from local.core.files import atomic
+from local.data.device import kind, resolve_precision, tf32_is_allowed
 from local.experiment.job import Job
 from local.training import distributed
+from local.training.checkpoints import RunCheckpointer
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "torchaudio", "speechbrain", "transformers", "sentencepiece", "numpy", "pandas", "soundfile")
 
@@ -29,7 +42,7 @@ def commit() -> str:
 
 
 def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
-    """What env.json holds.
+    """What env.json holds of a start.
 
     Parameters
     ----------
@@ -40,6 +53,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
     """
     options = job.options
     return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
@@ -48,6 +62,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         "processor": cpu_name(),
         "threads": torch.get_num_threads(),
         "precision": precision,
+        "tf32": tf32_is_allowed(),
         "host": platform.node(),
         "system": platform.platform(),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
@@ -63,6 +78,48 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         },
         "processes": distributed.world_size(),
     }
+
+
+def first_start(job: Job, checkpointer: RunCheckpointer) -> dict[str, Any] | None:
+    """The env.json of a training that is resumed; None for one that begins, as there is no checkpoint.
+
+    Also None where an earlier version wrote none. A `UserError` if it is damaged.
+    """
+    path = job.folder / "env.json"
+    if not checkpointer.list_checkpoints() or not path.exists():
+        return None
+    try:
+        first = json.loads(path.read_text(encoding="utf-8"))
+        return {"job": {}, "precision": None} | first
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {error}", "restore it, or train again with --force true") from None
+
+
+def held_precision(values: dict[str, Any], first: dict[str, Any] | None) -> str:
+    """The precision of a start, from the YAML's values: of one that resumes, that of the first start.
+
+    `auto` may mean another on the device of today. A `UserError` if that device has not the first's.
+    """
+    precision = resolve_precision(values)
+    if first is None or first["precision"] in (None, precision):
+        return precision
+    if first["precision"] == "fp16" and kind(values) == "cpu":
+        raise UserError(
+            "the training was begun in fp16, which needs a GPU, and the device is a CPU",
+            "resume it on a GPU, or train again with --force true",
+        )
+    logger.warning("resuming in %s, as the training was begun; new ones take %s here", first["precision"], precision)
+    return first["precision"]
+
+
+def write(job: Job, device: str, precision: str, first: dict[str, Any] | None) -> None:
+    """Write env.json with one more start; parameters as of `describe`, and the result of `first_start`."""
+    start = describe(job, device, precision)
+    if first:
+        # An earlier version wrote no job.
+        start = first | {"job": first["job"] or start["job"], "resumed": [*first.get("resumed", []), start]}
+    with atomic(job.folder / "env.json") as file:
+        json.dump(start, file, indent=1)
 
 
 def cpu_name() -> str:

@@ -189,6 +189,8 @@ def test_digest_is_of_contents_with_their_boundaries(tmp_path):
     assert digest(path) == digest("ab ż") == digest("ab ż".encode())
     lengths = b"\0\0\0\0\0\0\0\1"
     assert digest("a", b"b") == hashlib.sha256(lengths + b"a" + lengths + b"b").hexdigest()[:16]
+    path.write_bytes(content := bytes(range(256)) * 8193)  # read piece by piece
+    assert digest(path) == hashlib.sha256(len(content).to_bytes(8, "big") + content).hexdigest()[:16]
     assert len({digest("ab"), digest("a", "b"), digest("b", "a"), digest("ab", ""), digest()}) == 5
 
 

@@ -75,6 +75,17 @@ def test_other_inputs_are_refused_by_name(made, inputs, named, not_named):
     assert not marker.is_done("stage 1", redo=True)
 
 
+@pytest.mark.parametrize(("now", "differs"), [("ffff", True), ("0a1b", False), (None, False)])
+def test_an_input_that_is_not_always_known_differs_only_where_it_is(tmp_path, now, differs):
+    path = tmp_path / "step.json"
+    Marker(path, {"lr": 1}).write()  # as an earlier version did
+    assert not Marker(path, {"lr": 1, "weights": "0a1b"}, if_known=["weights"]).changes(markers.read(path)["inputs"])
+    Marker(path, {"lr": 1, "weights": "0a1b"}, if_known=["weights"]).write()
+    marker = Marker(path, {"lr": 1} | ({"weights": now} if now else {}), if_known=["weights"])
+    assert marker.changes(markers.read(path)["inputs"]) == (["weights (0a1b -> ffff)"] if differs else [])
+    assert marker.is_done("stage 1", redo=True) == (not differs)
+
+
 def test_a_missing_marker_and_a_damaged_one_are_refused_differently(made):
     with pytest.raises(UserError, match=r"absent\.json is missing"):
         markers.read(made.with_name("absent.json"))

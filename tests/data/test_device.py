@@ -9,13 +9,43 @@ import torch
 from paths import REPOSITORY
 
 from local.config import hparams
+from local.core.errors import UserError
 from local.data import device
 
 VALUES = hparams.read_values(REPOSITORY / "hparams" / "mtl_wav2vec2.yaml")
 
 
 def test_a_precision_that_is_given_stays():
-    assert device.resolve_precision(VALUES | {"precision": "fp16", "device": "cpu"}) == "fp16"
+    assert device.resolve_precision(VALUES | {"precision": "fp16", "device": "cuda"}) == "fp16"
+
+
+@pytest.mark.parametrize("key", ["precision", "eval_precision"])
+def test_fp16_on_a_cpu_is_refused(key):
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
+        device.resolve_precision(VALUES | {key: "fp16", "device": "cpu"})
+
+
+def test_single_precision_is_rounded_to_tf32_only_when_that_is_asked_for(tf32_switches):
+    for precision in ("fp32", "tf32", "bf16", "fp16", "tf32", "fp32"):
+        name = device.use_precision(precision)
+        assert name == ("fp32" if precision == "tf32" else precision)
+        assert set(tf32_switches().values()) == ({"tf32", True} if precision == "tf32" else {"ieee", False})
+        assert device.tf32_is_allowed() == (precision == "tf32")
+
+
+def test_another_librarys_switches_are_overruled(tf32_switches):
+    torch.backends.fp32_precision = "tf32"  # as transformers' trainer does
+    device.use_precision("fp32")
+    assert set(tf32_switches().values()) == {"ieee", False}
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    device.use_precision("fp32")
+    assert set(tf32_switches().values()) == {"ieee", False}
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(UserError, match="'fp8' is not known") as refusal:
+        device.use_precision("fp8")
+    assert "tf32" in refusal.value.remedy
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the system does not list the features of its CPU")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_models
 import torch
 import torch.nn.functional as F
+import transformers
 from paths import SHARED
+from safetensors.torch import load_file, save_file
 from tiny_models import FAMILIES, STEADY, WAVEFORM, WHISPER_SECONDS, padded, waves
 from transformers import AutoFeatureExtractor, AutoModel, BertConfig, BertModel, WhisperModel
 
@@ -387,6 +391,140 @@ def test_without_a_preprocessor_spectra_cannot_be_made(tmp_path, family):
 def test_architectures_that_would_break_the_contract(tmp_path, family, key):
     with pytest.raises(UserError, match=key):
         load_encoder(tiny_models.save(tmp_path, family, **{key: True}))
+
+
+# The weights of a checkpoint
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("family", ["wav2vec2-group", "w2v-bert", "whisper"])
+def test_weights_saved_in_16_bits_are_trained_in_single_precision(tmp_path, family, dtype):
+    saved = tiny_models.model(family, **changes(family, STEADY)).to(dtype)
+    saved.save_pretrained(tmp_path)
+    tiny_models.extractor(family).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["dtype"] == str(dtype).removeprefix("torch.")
+    encoder = load_encoder(str(tmp_path)).train()
+    weights = dict(encoder.model.named_parameters())
+    expected = (saved.encoder if family == "whisper" else saved).state_dict()
+    assert all(torch.equal(weight, expected[name].float()) for name, weight in weights.items())
+    assert {value.dtype for value in (*weights.values(), *encoder.buffers())} == {torch.float32}
+
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    learning = torch.optim.AdamW(weights.values(), lr=5e-5, weight_decay=0.0)
+    encoder(*padded(waves(8000)))[0].square().sum().backward()
+    reached = {name: weight.grad.abs() > 1e-6 for name, weight in weights.items() if weight.grad is not None}
+    learning.step()
+    moved = [(weights[name] != before[name])[where] for name, where in reached.items()]
+    assert torch.cat(moved).float().mean() > 0.999
+
+
+def test_a_type_of_numbers_among_the_values_changes_nothing():
+    encoder = load_encoder(tiny_models.config("wav2vec2-group").to_dict() | {"dtype": "bfloat16"})
+    assert {weight.dtype for weight in encoder.parameters()} == {torch.float32}
+
+
+def rewrite(folder: Path, change: Callable[[str, torch.Tensor], dict], pickled: bool = False) -> str:
+    """Write the weights of a folder again: `change` makes of a tensor those that take its place."""
+    path, weights = folder / "model.safetensors", {}
+    for name, tensor in load_file(path).items():
+        weights |= change(name, tensor)
+    path.unlink()
+    if pickled:
+        torch.save(weights, folder / "pytorch_model.bin")
+    else:
+        save_file(weights, path, metadata={"format": "pt"})
+    return str(folder)
+
+
+HEADS = {
+    "Wav2Vec2ForCTC": ("wav2vec2-group", "lm_head.bias, lm_head.weight,"),
+    "Wav2Vec2ForPreTraining": ("wav2vec2-layer", "(7 tensors),"),
+    "Wav2Vec2ForSequenceClassification": ("wav2vec2-group", "... (4 tensors),"),
+    "HubertForCTC": ("hubert-layer", "lm_head"),
+    "WavLMForXVector": ("wavlm-group", "tensors)"),
+    "Data2VecAudioForCTC": ("data2vec-audio", "lm_head"),
+    "Wav2Vec2BertForCTC": ("w2v-bert", "lm_head"),
+    "WhisperForConditionalGeneration": ("whisper", ""),
+    "WhisperForAudioClassification": ("whisper", "classifier"),  # no decoder in it
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_models_with_heads_are_encoders_whose_heads_are_told(tmp_path, caplog, kind):
+    family, told = HEADS[kind]
+    config = tiny_models.config(family, **({"vocab_size": 9} if family == "w2v-bert" else {}))
+    model = getattr(transformers, kind)(config)
+    model.save_pretrained(tmp_path)
+    tiny_models.extractor(family).save_pretrained(tmp_path)
+    weights = load_encoder(str(tmp_path)).model.state_dict()
+    inner = getattr(model, model.base_model_prefix, model)
+    expected = (inner.get_encoder() if family == "whisper" else inner).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights.items())
+    lines = [record.getMessage() for record in caplog.records if record.name == "local.encoders.load"]
+    assert len(lines) == bool(told) and told in "".join(lines)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+@pytest.mark.parametrize("family", ["wav2vec2-group", "hubert-layer", "wavlm-group"])
+def test_older_names_of_the_weight_norm_are_read(tmp_path, caplog, family, pickled):
+    expected = load_encoder(tiny_models.save(tmp_path, family)).model.state_dict()
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+
+    def older(name: str, tensor: torch.Tensor) -> dict:
+        stem, _, new = name.partition("pos_conv_embed.conv.")
+        return {f"{stem}pos_conv_embed.conv.{names[new]}" if new in names else name: tensor}
+
+    weights = load_encoder(rewrite(tmp_path, older, pickled)).model.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in expected.items()) and not caplog.text
+
+
+def test_what_spec_augment_writes_may_be_absent(tmp_path, caplog):
+    tiny_models.save(tmp_path, "wav2vec2-group")
+    load_encoder(rewrite(tmp_path, lambda name, tensor: {} if name == "masked_spec_embed" else {name: tensor}))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "named"),
+    [
+        ("wav2vec2-group", lambda name, tensor: {f"module.{name}": tensor}, ["(50 tensors)", "it has module.encoder"]),
+        (
+            "wav2vec2-group",
+            lambda name, tensor: {} if ".layers.1." in name else {name: tensor},
+            ["encoder.layers.1.attention.k_proj.bias, ", "... (16 tensors)"],
+        ),
+        (
+            "data2vec-audio",
+            lambda name, tensor: {} if name == "encoder.layer_norm.bias" else {name: tensor},
+            ["lack encoder.layer_norm.bias"],
+        ),
+        (
+            "w2v-bert",
+            lambda name, tensor: {
+                name: tensor[:, :5].clone() if name == "feature_projection.projection.weight" else tensor
+            },
+            ["feature_projection.projection.weight [32, 5] instead of [32, 160]"],
+        ),
+        # As WhisperEncoder saves itself
+        (
+            "whisper",
+            lambda name, tensor: {name.removeprefix("encoder."): tensor},
+            ["encoder.conv1.bias", "it has conv1"],
+        ),
+        (
+            "whisper",
+            lambda name, tensor: {} if "layers.0.fc1" in name else {name: tensor},
+            ["encoder.layers.0.fc1.bias"],
+        ),
+    ],
+    ids=["prefix", "layer", "tensor", "size", "whisper prefix", "whisper layer"],
+)
+def test_weights_that_would_be_random_are_refused_by_name(tmp_path, family, change, named):
+    tiny_models.save(tmp_path, family)
+    with pytest.raises(UserError) as refusal:
+        load_encoder(rewrite(tmp_path, change))
+    assert all(words in refusal.value.what for words in [str(tmp_path), *named])
+    assert "decoder" not in refusal.value.what.partition("lack")[2].partition(";")[0]
 
 
 def test_group_norm_in_one_go_is_that_by_utterance():

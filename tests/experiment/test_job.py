@@ -90,6 +90,29 @@ def test_other_manifests_are_refused_by_name(begun, words, name):
     assert contents(begun.folder) == before
 
 
+def test_an_encoder_whose_weights_have_changed_is_refused(words, tmp_path):
+    (tmp_path / "encoder").mkdir()
+    weights = tmp_path / "encoder" / "model.safetensors"
+    weights.write_bytes(b"one")
+    words = [*words, "--name", "pretrained", "--", "--encoder", str(tmp_path / "encoder")]
+    first = job(words)
+    first.begin()
+    first.training().write()
+    version = begun_inputs(first.folder)["encoder_version"]
+    assert job(words).is_done("train")
+    weights.write_bytes(b"other")
+    for use in (job(words).begin, lambda: job(words).is_done("train")):
+        with pytest.raises(UserError, match=rf"with other inputs: encoder_version \({version} -> [0-9a-f]{{16}}\)$"):
+            use()
+
+    for name in ("begun.json", "train.json"):  # as an earlier version left them
+        marker = json.loads((first.folder / name).read_text())
+        del marker["inputs"]["encoder_version"]
+        (first.folder / name).write_text(json.dumps(marker))
+    assert job(words).is_done("train")
+    job(words).begin()
+
+
 def test_by_force_it_is_overwritten(begun, words):
     for name in ("epochs.csv", "train.json", "predictions.csv", "train.log"):
         (begun.folder / name).touch()

@@ -240,6 +240,21 @@ def test_half_precision_is_close(folders, recognizers, kind):
     torch.testing.assert_close(result.emotion.softmax(-1), single.emotion.softmax(-1), rtol=0, atol=0.05)
 
 
+def test_tf32_is_for_those_who_ask_for_it(folders, recognizers, tf32_switches):
+    exact, rounded = (
+        EmotionRecognizer.from_hparams(folders["whisper"], run_opts={"device": "cpu"} | options)
+        for options in ({}, {"precision": "tf32"})
+    )
+    _, wavs, wav_lens = batch()
+    for recognizer in (exact, rounded, exact):
+        outputs = recognizer(wavs, wav_lens)
+        assert set(tf32_switches().values()) == ({"tf32", True} if recognizer is rounded else {"ieee", False})
+        torch.testing.assert_close(outputs.emotion, recognizers["whisper"](wavs, wav_lens).emotion)  # on a CPU
+    for recognizer, precision in ((exact, "fp32"), (rounded, "tf32")):
+        assert EmotionRecognizer(recognizer.model, {"device": "cpu", "precision": precision}).precision == "fp32"
+        assert tf32_switches()["matmul_flag"] == (precision == "tf32")
+
+
 # ---------------------------------------------------------------- where a model comes from
 
 

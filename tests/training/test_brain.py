@@ -38,6 +38,27 @@ def corpus(tmp_path_factory) -> Corpus:
     return Corpus(tmp_path_factory.mktemp("corpus"))
 
 
+# Precision
+
+
+@pytest.mark.parametrize(("precision", "eval_precision"), [("fp32", "fp32"), ("tf32", "fp32"), ("bf16", "tf32")])
+def test_each_stage_computes_in_its_precision(corpus, tmp_path, tf32_switches, precision, eval_precision):
+    """On a CPU TF32 changes nothing: what is looked at is whether a GPU might."""
+    brain = build(corpus, tmp_path, epochs=1, precision=precision, eval_precision=eval_precision)
+    assert tf32_switches()["matmul_flag"] == (precision == "tf32")
+    seen = set()
+
+    def note(*_) -> None:
+        seen.add((brain.system.training, *tf32_switches().values()))
+
+    brain.system.encoder.register_forward_hook(note)
+    brain.system.emotion_head.register_full_backward_hook(note)
+    fit(brain, corpus.utterances(corpus.table[:7]))
+    expected = {True: precision == "tf32", False: eval_precision == "tf32"}
+    assert {(training, flag) for training, *_, flag in seen} == set(expected.items())
+    assert all(set(flags) in ({"ieee", False}, {"tf32", True}) for _, *flags in seen)
+
+
 # The log
 
 

@@ -1,0 +1,93 @@
+"""env.json: what a start is described by, and what is kept of the first when a training is resumed."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from local.core.errors import UserError
+from local.experiment.job import Job, read_environment
+from local.experiment.options import parse
+from local.scoring.summary import commit_of
+from local.training import environment
+from local.training.checkpoints import RunCheckpointer
+
+AUTO = {"precision": "auto", "eval_precision": "fp32", "device": "cpu"}
+
+
+@pytest.fixture
+def job(own_corpus) -> Job:
+    job = Job(parse([*own_corpus, "--name", "n"]), "1A", 1)
+    job.begin()
+    return job
+
+
+@pytest.fixture
+def start(job, monkeypatch):
+    """Start the training of the job, at a commit; `resumable`: it leaves a checkpoint, without which it begins anew."""
+
+    def begin(commit: str, precision: str = "fp32", resumable: bool = True) -> dict:
+        monkeypatch.setattr(environment, "commit", lambda: commit)
+        checkpointer = RunCheckpointer(job.folder / "save")
+        environment.write(job, "cpu", precision, environment.first_start(job, checkpointer))
+        if resumable:
+            checkpointer.save_checkpoint(meta={"epoch": 1, "updates": None, "ua": None, "wer": None})
+        return json.loads((job.folder / "env.json").read_text())
+
+    return begin
+
+
+def test_every_start_of_a_training_is_kept_and_the_first_comes_first(job, start):
+    first = start("aaa")
+    assert {"started", "commit", "packages", "device", "precision", "tf32", "host", "threads", "job"} <= first.keys()
+    assert first["job"]["fold"] == "1A" and first["tf32"] is False
+    second = start("aaa", "bf16")
+    assert second == first | {"resumed": second["resumed"]}
+    assert [each["precision"] for each in second["resumed"]] == ["bf16"]
+    assert commit_of(second) == "aaa"
+    third = start("bbb-dirty")
+    assert [each["commit"] for each in third["resumed"]] == ["aaa", "bbb-dirty"]
+    assert commit_of(third) == "aaa+"
+    assert read_environment(job.folder) == third
+
+
+def test_a_start_without_a_checkpoint_before_it_is_the_first(start):
+    start("aaa", resumable=False)
+    assert start("bbb")["commit"] == "bbb"
+    assert commit_of(start("bbb")) == "bbb"
+
+
+def test_what_an_earlier_version_wrote_is_the_first_start(job, start):
+    old = start("aaa")
+    for name in ("started", "tf32", "job"):
+        del old[name]
+    (job.folder / "env.json").write_text(json.dumps(old))
+    new = start("bbb")
+    assert old.items() <= new.items() and commit_of(old) == "aaa" and commit_of(new) == "aaa+"
+    assert read_environment(job.folder)["job"]["seed"] == 1
+
+
+def test_a_damaged_file_is_refused_on_resuming(job, start):
+    start("aaa")
+    (job.folder / "env.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"env\.json is damaged"):
+        start("bbb")
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_auto_keeps_the_precision_of_the_first_start(monkeypatch, caplog, able):
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: able)
+    today, other = ("bf16", "fp32") if able else ("fp32", "bf16")
+    assert environment.held_precision(AUTO, None) == environment.held_precision(AUTO, {"precision": today}) == today
+    assert not caplog.text
+    with caplog.at_level(logging.WARNING):
+        assert environment.held_precision(AUTO, {"precision": other}) == other
+    assert f"resuming in {other}" in caplog.text
+
+
+def test_a_precision_that_the_device_has_not_is_refused_on_resuming():
+    with pytest.raises(UserError, match="begun in fp16") as refusal:
+        environment.held_precision(AUTO, {"precision": "fp16"})
+    assert "--force true" in refusal.value.remedy
