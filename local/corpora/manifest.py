@@ -27,6 +27,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.core.files import atomic
+from local.core.tables import read_csv
 
 COLUMNS = ("ID", "duration", "wav", "spk_id", "gender", "session", "recording", "style", "emo", "wrd")
 DATA_ROOT = "$data_root"
@@ -56,10 +57,9 @@ def read(path: Path) -> pd.DataFrame:
     A `UserError` if the file is missing, or not a table of utterances.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)
+        table = read_csv(path, numbers=["duration"])
         if tuple(table.columns) != COLUMNS:
             raise ValueError(f"it has the columns {','.join(table.columns)}, not {','.join(COLUMNS)}")
-        table = table.astype({"duration": float})
         if not table["duration"].between(0, float("inf"), inclusive="neither").all():
             raise ValueError("a duration is not above 0")
     except FileNotFoundError:

@@ -25,6 +25,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.core.files import atomic
+from local.core.tables import read_csv
 from local.corpora import manifest
 
 PAIRS = (("train", "test"), ("valid", "test"), ("train", "valid"))
@@ -134,7 +135,7 @@ def write_leaks(path: Path, found: pd.DataFrame) -> None:
 def read_leaks(path: Path) -> pd.DataFrame:
     """Read leaks.csv; a `UserError` if it is missing."""
     try:
-        return pd.read_csv(path, dtype={"fold": str}, keep_default_na=False)
+        return read_csv(path, numbers=["count", "share"])
     except FileNotFoundError:
         raise UserError(f"the leak audit {path} is missing", "remove its folder and run stage 1 again") from None
 

@@ -1,0 +1,29 @@
+"""Reading the CSV tables that this project writes, with the types that they were written with.
+
+pandas guesses types: a fold 007 becomes the number 7, a speaker NA or null a missing value. Here a column is
+text, exactly as it is written, unless it is named as one of numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+
+def read_csv(path: Path, numbers: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a CSV with a header: text as it is written, and columns of numbers, those of them that the file has.
+
+    In a column of numbers an empty cell is NaN; one of whole numbers alone has integers, any other floats, each
+    to its last digit. Errors are those of pandas, and a `ValueError` for a cell that is no number.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)
+    return table.assign(**{name: _numbers(table[name]) for name in numbers if name in table})
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    try:
+        return column.astype("int64")
+    except ValueError:
+        return column.replace("", "nan").astype("float64")

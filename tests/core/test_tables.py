@@ -1,0 +1,40 @@
+"""Tables are read with the types that they were written with."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from local.core.tables import read_csv
+
+WORDS = ["NA", "null", "nan", "None", "inf", "-inf", "1e5", "007", "true", "False", "N/A", "#N/A", "", "1_000", "0x1F"]
+
+
+def test_text_is_what_was_written(tmp_path):
+    path = tmp_path / "folds.csv"
+    pd.DataFrame({"fold": WORDS, "name": WORDS[::-1]}).to_csv(path, index=False)
+    read = read_csv(path)
+    assert read["fold"].tolist() == WORDS and read["name"].tolist() == WORDS[::-1]
+
+
+def test_columns_of_numbers_are_numbers(tmp_path):
+    path = tmp_path / "folds.csv"
+    path.write_text("fold,n,wer,epoch\n007,3,0.1,\n1e5,4,,2\n")
+    read = read_csv(path, ("n", "wer", "epoch", "of another version"))
+    assert read["fold"].tolist() == ["007", "1e5"]
+    assert read["n"].tolist() == [3, 4] and read["n"].dtype == "int64"
+    assert read["wer"][0] == 0.1 and math.isnan(read["wer"][1])
+    assert math.isnan(read["epoch"][0]) and read["epoch"][1] == 2
+
+
+def test_numbers_keep_their_last_digit(tmp_path):
+    path, numbers = tmp_path / "numbers.csv", [0.1 + 0.2, 1 / 3, 2 / 3, 5e-324, 1.7976931348623157e308]
+    pd.DataFrame({"wa": numbers}).to_csv(path, index=False)
+    assert read_csv(path, ["wa"])["wa"].tolist() == numbers
+
+
+def test_a_cell_that_is_no_number_is_an_error(tmp_path):
+    path = tmp_path / "numbers.csv"
+    path.write_text("wa\n0.5\nhalf\n")
+    with pytest.raises(ValueError, match="half"):
+        read_csv(path, ["wa"])
