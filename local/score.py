@@ -4,7 +4,8 @@
 
 scores every fold and seed that has been decoded under the experiment's name, whichever this run
 asked for, and writes `scores.json` in each run folder and, beside the seeds, folds.csv, summary.csv,
-classes.csv, breakdown.csv, RESULTS.md and RESULTS.json. Rates are fractions; a WER may pass 1.
+classes.csv, breakdown.csv, RESULTS.md and RESULTS.json. Rates are fractions; a WER may pass 1. Runs that were
+trained with different values are refused (`local.scoring.provenance`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from local.core.files import atomic
 from local.experiment.options import Options, check, parse
 from local.pages.results import notes, render_results, untested_label_notes
 from local.pages.tables import breakdown_table, class_table, score_table
-from local.scoring import diagnosis, metrics, scored
+from local.scoring import diagnosis, metrics, provenance, scored
 from local.scoring.breakdown import breakdown
 from local.scoring.summary import FOLD_COLUMNS, run_facts, summarise, write_scores
 from local.splits import audit
@@ -38,6 +39,7 @@ def score(options: Options) -> None:
         raise UserError(f"{folder} holds no predictions", "run stages 2 and 3 first")
     about = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name, "valid": valid}
     rows = [about | run_facts(run, folds_folder, valid) for run in runs]
+    provenance.refuse_mixed(runs)
     pooled = scored.pooled_predictions(runs, options.table)
     of_runs = pooled.groupby(["seed", "fold"])
     for row, run in zip(rows, runs, strict=True):
@@ -48,7 +50,8 @@ def score(options: Options) -> None:
     summary = summarise(folds, pooled, known, leaks, options.corpus_facts.get("rejected", 0))
     values = hparams.plain_values((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
     overlap = audit.describe(leaks, folds["fold"].unique())
-    warnings = untested_label_notes(pooled) + diagnosis.warnings(pooled, scored.epochs(runs), values)
+    warnings = provenance.warnings(runs) + untested_label_notes(pooled)
+    warnings += diagnosis.warnings(pooled, scored.epochs(runs), values)
     said = notes(options, command(), values, summary, overlap, warnings)
     text = render_results(
         said, score_table(folds, summary), class_table(classes, metrics.confusion(pooled)), breakdown_table(groups)

@@ -214,6 +214,19 @@ def test_the_page_names_corpus_protocol_and_command(words, monkeypatch):
     assert "| 1 | 1A | 12 | 91.67 |" in page
 
 
+def test_other_commits_precisions_and_devices_are_told_above_the_table(words):
+    for fold in WRONG:
+        job = predict(words, fold)
+    gpu = {"commit": "fedcba987654", "device": "cuda:0", "accelerator": "<b>_H100_", "precision": "bf16"}
+    (job.folder / "env.json").write_text(json.dumps(gpu))
+    page = scored(words)[2]
+    said = json.loads((EXPERIMENT / "RESULTS.json").read_text())["facts"]
+    (line,) = (line for line in page.partition("| seed |")[0].splitlines() if "differ in how they were trained" in line)
+    assert line.startswith("- **Warning:** the runs differ") and line.removeprefix("- ") in said
+    assert "commit is fedcba987654 in seed 1 fold 2B, 0123456789ab-dirty in the other 3 runs" in line
+    assert r"device is \<b\>\_H100\_ in seed 1 fold 2B" in line and "precision is bf16 in seed 1 fold 2B" in line
+
+
 def test_without_transcripts_there_are_no_error_rates(words, own_table):
     own_table.write_text(own_table.read_text().replace("wrd", "unused", 1))
     forced = parse([*words, "--force", "true"])
@@ -298,6 +311,16 @@ def test_another_validation_than_it_was_trained_with(words):
     make_folds(parse([*words, "--valid", "none"]))
     error = refusal([*words, "--valid", "none"])
     assert "trained with validation 'partner', not 'none'" in error.what and error.remedy == "give --valid partner"
+
+
+def test_runs_of_other_values_are_not_pooled(words):
+    predict(words, "1A")
+    predict([*words, "--", "--alpha", "0"], "1B")
+    predict([*words, "--", "--lr", "0.5", "--head-lr", "0.002"], "2A")
+    error = refusal(words)
+    assert "results/own/speaker/n were not trained with the same values" in error.what
+    assert "alpha is 0.0 in seed 1 fold 1B, 0.2 in the other 2 runs" in error.what
+    assert "lr is 0.5 in seed 1 fold 2A" in error.what and "head_lr" not in error.what
 
 
 def test_a_fold_that_the_protocol_has_no_more(words, own_table):

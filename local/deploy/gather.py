@@ -13,6 +13,7 @@ from local.corpora import manifest
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
+from local.scoring.provenance import refuse_mixed
 from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
 
 
@@ -62,8 +63,10 @@ def load_trained(run: Path, average: int = 1) -> Model:
 def load_ensemble(runs: list[Path], average: int = 1) -> Model:
     """The mean of the models of several folds of one experiment.
 
-    A `UserError` as for `load_trained`, or if their tokens are pieces of words, and differ.
+    A `UserError` as for `load_trained`, or if they were trained with different values, or their tokens are pieces of
+    words, and differ.
     """
+    refuse_mixed(runs)
     models = [load_trained(run, average) for run in runs]
     first = models[0]
     tokens = first.tokens + sorted({token for model in models for token in model.tokens} - set(first.tokens))

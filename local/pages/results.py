@@ -56,7 +56,8 @@ def notes(
     """Say what the results are of.
 
     `values` are those of the experiment's YAML, `summary` is the row of summary.csv. For `overlap` see
-    `local.splits.audit.describe`, for `warnings` `untested_label_notes` and `local.scoring.diagnosis.warnings`.
+    `local.splits.audit.describe`, for `warnings` `untested_label_notes`, `local.scoring.provenance.warnings` and
+    `local.scoring.diagnosis.warnings`.
     """
     corpus, valid = options.corpus_facts, summary["valid"]
     facts = [
@@ -72,7 +73,7 @@ def notes(
         facts.append(f"**Means and pooled figures are over {summary['folds']} folds only.**")
     if values.get("alpha") == 0:
         facts.append("alpha is 0: the CTC head is not trained, so its WER and CER mean nothing.")
-    facts += [f"**Warning:** {warning}." for warning in warnings]
+    facts += [f"**Warning:** {prose(warning)}." for warning in warnings]
     interval = "No interval: too few utterances were tested."
     if pd.notna(summary["wa_low"]):
         interval = f"Interval: bootstrap of the pooled figures, {interval_source(summary)}."

@@ -16,6 +16,7 @@ from local.config import hparams
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.scoring import metrics, predictions
+from local.scoring.provenance import refuse_mixed
 
 MANIFESTS = Path("manifests")
 ABOUT = ["duration", "wav", "spk_id", "gender", "session", "recording", "style"]
@@ -92,7 +93,8 @@ class Experiment:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The plain values of the YAML of its first run."""
+        """The plain values of its runs' YAML; a `UserError` where they differ, see `provenance.refuse_mixed`."""
+        refuse_mixed(self.runs)
         return hparams.plain_values((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
 
 

@@ -13,6 +13,7 @@ from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.scoring import metrics, stats
 from local.scoring.metrics import SCORES
+from local.scoring.provenance import environment
 from local.scoring.scored import seed_of
 
 FOLD_COLUMNS = (
@@ -48,7 +49,7 @@ def run_facts(run: Path, folds_folder: Path, valid: str) -> dict[str, Any]:
         "seed": seed_of(run),
         "fold": run.name,
         "epoch": decoding["facts"]["epoch"],
-        "commit": json.loads((run / "env.json").read_text(encoding="utf-8"))["commit"],
+        "commit": environment(run)["commit"],
         "config": training["facts"]["config"],
     }
 
