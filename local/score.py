@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from typing import Any
 
 import pandas as pd
 
@@ -20,6 +21,7 @@ from local.config import hparams
 from local.core import markers
 from local.core.errors import UserError, as_command
 from local.core.files import atomic
+from local.corpora import manifest
 from local.experiment.options import Options, check, parse
 from local.pages.results import notes, render_results, untested_label_notes
 from local.pages.tables import breakdown_table, class_table, score_table
@@ -47,9 +49,9 @@ def score(options: Options) -> None:
     folds, classes, groups = pd.DataFrame(rows), metrics.classes(pooled), breakdown(pooled)
     leaks = audit.read_leaks(folds_folder / "leaks.csv")
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
-    summary = summarise(folds, pooled, known, leaks, options.corpus_facts.get("rejected", 0))
+    summary = summarise(folds, pooled, known, of_corpus(options, folds, leaks))
     values = hparams.plain_values((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
-    overlap = audit.describe(leaks, folds["fold"].unique())
+    overlap = audit.describe(leaks, folds["fold"].unique(), options.table)
     warnings = provenance.warnings(runs) + untested_label_notes(pooled)
     warnings += diagnosis.warnings(pooled, scored.epochs(runs), values)
     said = notes(options, command(), values, summary, overlap, warnings)
@@ -65,6 +67,16 @@ def score(options: Options) -> None:
     with atomic(folder / "RESULTS.md") as file:
         file.write(text)
     print(f"== stage 4: score {folder}\n\n{text}")
+
+
+def of_corpus(options: Options, folds: pd.DataFrame, leaks: pd.DataFrame) -> dict[str, Any]:
+    """What summary.csv says of the corpus; see `local.scoring.summary.summarise`."""
+    speakers = options.table["spk_id"]
+    return {
+        "speaker_overlap": audit.speaker_overlap(leaks, folds.groupby("fold")["n"].sum().to_dict(), speakers),
+        "speakers_known": manifest.filled(speakers),
+        "rejected": options.corpus_facts.get("rejected", 0),
+    }
 
 
 def command() -> str:

@@ -32,7 +32,7 @@ SUMMARY_HEADER = ",".join(
     ["name", "corpus", "protocol", "valid", "n", *SCORES]
     + [f"{score}{of}_{what}" for of in ("", "_seeds") for score in SCORES for what in ("mean", "sd")]
     + [f"{score}{bound}" for score in ("wa", "ua", "f1", "wer", "cer") for bound in ("_low", "_high")]
-    + ["cluster", "clusters", "speaker_overlap", "seeds", "folds", "rejected"]
+    + ["cluster", "clusters", "seeds", "folds", "speaker_overlap", "speakers_known", "rejected"]
 )
 EXPERIMENT = Path("results/own/speaker/n")
 
@@ -100,7 +100,7 @@ def test_summary_csv(words):
     assert ",".join(row) == SUMMARY_HEADER
     columns = [row[name] for name in ("name", "corpus", "protocol", "valid", "n", "seeds", "folds")]
     assert columns == ["n", "own", "speaker", "partner", "48", "1", "4/4"]
-    assert float(row["speaker_overlap"]) == 0
+    assert (row["speaker_overlap"], row["speakers_known"]) == ("0.0", "48/48")
     pooled = [each for fold in WRONG for each in rows_of(fold)]
     assert float(row["wa"]) == 34 / 48 == accuracies(pooled)[0]
     assert float(row["ua"]) == pytest.approx(accuracies(pooled)[1], abs=1e-15)
@@ -241,6 +241,37 @@ def test_without_transcripts_there_are_no_error_rates(words, own_table):
     assert json.loads((EXPERIMENT / "seed1" / "1A" / "scores.json").read_text())["wer"] is None
 
 
+@pytest.mark.parametrize(
+    ("known", "counted", "protocol", "overlap"),
+    [
+        (0, "speakers unknown", "who speaks is unknown", "shares a speaker with the test set is unknown"),
+        (24, "2 speakers, known for 24 of 48 utterances", "who speaks is known for 24 of 48 utterances only",
+         "is known to share its speaker with the training set (the speaker is known for 24 of 48 utterances)"),
+    ],
+)  # fmt: skip
+def test_of_speakers_who_are_not_known_nothing_is_claimed(words, own_table, capsys, known, counted, protocol, overlap):
+    table = pd.read_csv(own_table, dtype=str)
+    table.loc[known:, "spk_id"] = ""
+    table.to_csv(own_table, index=False)
+    forced = parse([*words, "--force", "true", "--protocol", "session"])
+    prepare(forced)
+    make_folds(forced)
+    printed = capsys.readouterr().out
+    assert f"h, {counted}\n" in printed and f"  each fold tests a whole session; {protocol}, so" in printed
+    for fold in ("s1", "s2"):
+        predict([*words, "--protocol", "session"], fold, wrong=1, lost=1)
+    score(parse([*words, "--protocol", "session"]))
+    folder = EXPERIMENT.parents[1] / "session" / "n"
+    with open(folder / "summary.csv", newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["speaker_overlap"], row["speakers_known"], row["cluster"]) == ("", f"{known}/48", "recording")
+    page = (folder / "RESULTS.md").read_text(encoding="utf-8")
+    assert f"Protocol `session`: each fold tests a whole session; {protocol}, so" in page and overlap in page
+    assert ("| speaker | unknown | 24 |" in page) == (known > 0) and "speakers are not" not in page
+    with open(folder / "breakdown.csv", newline="", encoding="utf-8") as file:
+        assert ("speaker", "") in {(each["by"], each["group"]) for each in csv.DictReader(file)} or not known
+
+
 # ---------------------------------------------------------------- the interval
 
 
@@ -252,7 +283,7 @@ def test_the_interval_is_over_recordings_where_speakers_are_few(words):
     assert all(
         float(row[f"{name}_low"]) < float(row[name]) < float(row[f"{name}_high"]) for name in ("wa", "ua", "wer")
     )
-    assert "resampling 12 recordings, because there are too few speakers" in page
+    assert "resampling 12 recordings, because speakers are too few or not all known" in page
 
 
 def test_scoring_again_gives_the_same_bytes(words):

@@ -70,7 +70,7 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "members": len(model.members),
         "contents": contents,
         "notes": notes,
-        "protocol": protocols.describe(origin["protocol"]),
+        **_protocol(origin["protocol"], experiment),
         "text_held": origin["protocol"].endswith(protocols.HOLD_TEXT),
         "valid": protocols.VALID_WORDS[origin["valid"]],
         "runs": _runs(origin),
@@ -116,6 +116,15 @@ def _runs(origin: dict[str, Any]) -> list[dict[str, Any]]:
         {"fold": fold, "epoch": epoch, "folder": Markup(" ".join(shlex.quote(f"{seed}/{fold}").split()))}
         for fold, epoch in zip(origin["folds"], origin["epochs"], strict=True)
     ]
+
+
+def _protocol(name: str, experiment: Experiment | None) -> dict[str, Any]:
+    """The protocol in words, and which share of the tested utterances has a speaker of training; None: unknown."""
+    if experiment is None:
+        return {"protocol": protocols.describe(name), "overlap": 0 if name.startswith("speaker") else None}
+    known, overlap = experiment.summary["speakers_known"], experiment.summary["speaker_overlap"]
+    words = protocols.describe(name, known, overlap)
+    return {"protocol": words, "overlap": None if pd.isna(overlap) else overlap}
 
 
 def _figures(origin: dict[str, Any], experiment: Experiment) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         not_compared=unreadable | mismatched,
         mistakes=most_confident(own.predictions, data_root),
         wrong=int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),
+        least_clusters=stats.LEAST_CLUSTERS,
         spoken=bool(tables.known_scores(("wer",), own.summary)),
     )
 

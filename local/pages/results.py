@@ -19,8 +19,8 @@ from local.splits import protocols
 MOST_FAULTS = 5
 KEY = """\
 In per cent, except the Brier score. WA: correct / n. UA: mean recall of the classes. F1: macro, and weighted by the
-classes' frequency. WER, CER: all edits / all words, characters. ECE: expected calibration error of the likeliest class,
-15 bins. Brier: squared distance of the posteriors from the truth, 0 to 2."""
+classes' frequency. WER, CER: all edits / all words, characters, of the utterances that have a transcript. ECE: expected
+calibration error of the likeliest class, 15 bins. Brier: squared distance of the posteriors from the truth, 0 to 2."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ def notes(
     `local.scoring.diagnosis.warnings`.
     """
     corpus, valid = options.corpus_facts, summary["valid"]
+    protocol = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
     facts = [
         f"Corpus: {prose(corpus['source'])}.",
         *_partial_note(corpus["faults"], summary["rejected"]),
-        f"Protocol `{options.protocol_name}`: {protocols.describe(options.protocol_name)}.",
+        f"Protocol `{options.protocol_name}`: {protocol}.",
         *(f"Overlap: {line}." for line in overlap),
         f"Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test set plays no role in it.",
         f"Folds present: {summary['folds']}; seeds: {summary['seeds']}.",

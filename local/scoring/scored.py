@@ -107,7 +107,7 @@ def load(folder: Path) -> Experiment:
                 f"{folder} is not the folder of a scored experiment: it has no {path.name}",
                 "give results/<corpus>/<protocol>/<name>, and run stage 4 for it first",
             )
-    if "speaker_overlap" not in pd.read_csv(tables[1], nrows=0):
+    if "speakers_known" not in pd.read_csv(tables[1], nrows=0):
         raise UserError(f"{folder} was scored by an older version", "run stage 4 for it again")
     folds, summary = (pd.read_csv(path, dtype={"fold": str, "name": str}, keep_default_na=True) for path in tables)
     row = summary.iloc[0]

@@ -65,7 +65,8 @@ def write_experiment(
         "wer": wer,
         "wer_mean": wer_mean,
         "wa_low": low,
-        "speaker_overlap": 0.0,
+        "speaker_overlap": 1.0 if protocol.startswith("recording") else 0.0,
+        "speakers_known": "5531/5531",
         "wa_high": high,
     }
     row |= {"seeds": len(seeds), "folds": f"{len(sizes)}/{known}"}
