@@ -17,6 +17,7 @@ from local.core import markers
 from local.core.errors import UserError
 
 OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")  # inputs of a training in which the folds differ
+VERSION = "encoder_version"  # an input of a training, of the encoder's weights; earlier versions did not record it
 MOST_RUNS = 3  # to name one by one
 LONGEST = 60  # characters of a value in a message
 
@@ -36,11 +37,16 @@ def environment(run: Path) -> dict[str, Any]:
 def refuse_mixed(runs: Iterable[Path]) -> None:
     """Raise a UserError where runs were trained with different values, or build different systems.
 
-    Compared is what stage 2 compares, by train.json, but for the files of the fold and `ROUNDING`.
+    Compared is what stage 2 compares, by train.json, but for the files of the fold and `ROUNDING`, and the encoder's
+    folder where its weights are known to be the same.
     """
     runs = list(runs)
-    differing = _differing({run: _compared(run) for run in runs})
-    if differing:
+    values = {run: _compared(run) for run in runs}
+    versions = [each[VERSION] for each in values.values() if VERSION in each]
+    if len(set(versions)) == 1:  # in all that recorded it
+        same = (VERSION, "encoder") if len(versions) == len(runs) else (VERSION,)  # its folder may be another elsewhere
+        values = {run: {key: value for key, value in each.items() if key not in same} for run, each in values.items()}
+    if differing := _differing(values):
         raise UserError(
             f"the runs of {runs[0].parents[1]} were not trained with the same values: {'; '.join(differing)}",
             "--name NAME for runs with other values, or train runs again with --force true, --folds and --seeds",

@@ -71,6 +71,17 @@ def test_another_encoder_is_named_by_what_differs(tmp_path):
     assert "encoder is a/b in seed 1 fold 2A, aaa" in what and "…" in what
 
 
+def test_encoders_are_known_by_their_weights_where_those_are_recorded(tmp_path):
+    here, there = ({"encoder": f"/{machine}/base", "encoder_version": "0f"} for machine in "ab")
+    runs = [run(tmp_path, "seed1/1A", **here), run(tmp_path, "seed1/1B", **there)]
+    provenance.refuse_mixed(runs)
+    earlier = run(tmp_path, "seed1/2A", encoder="/a/base")
+    provenance.refuse_mixed([runs[0], earlier])
+    assert "values: encoder is /b/base in" in refusal(runs[1], earlier)
+    changed = run(tmp_path, "seed1/2B", **here | {"encoder_version": "1e"})
+    assert refusal(runs[0], changed).endswith("values: encoder_version is 0f in seed 1 fold 1A, 1e in seed 1 fold 2B")
+
+
 def test_another_system_of_the_same_values_is_refused(tmp_path):
     other = SYSTEM.replace("mtl.MultiTaskSystem", "mine.Mine")
     what = refusal(run(tmp_path, "seed1/1A"), run(tmp_path, "seed1/1B", other))
