@@ -13,6 +13,7 @@ from local.pages.markdown import HEADS, inline, percent
 from local.pages.mistakes import most_confident
 from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
+from local.pages.templates import load_template
 from local.scoring import metrics, stats
 from local.scoring.breakdown import breakdown
 from local.scoring.scored import Experiment
@@ -48,16 +49,9 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
 
 
 def template() -> jinja2.Template:
-    """The page's template: all that comes from data is escaped, and a name that is missing is an error."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "inline": inline}
-    return environment.get_template("page.html.j2")
+    """The page's template: all that comes from data is escaped."""
+    filters = {"percent": percent, "inline": inline}
+    return load_template(Path(__file__).with_name("page.html.j2"), filters, autoescape=True)
 
 
 def key_figures(summary: pd.Series) -> list[tuple[str, str, str]]:
