@@ -79,11 +79,11 @@ def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
 
 def per_fold(predictions: pd.DataFrame) -> pd.DataFrame:
     """`fold,wa,wa_low,wa_high,ua,ua_low,ua_high` of every fold, all its seeds together, and of all folds pooled."""
-    test_sets = dict(iter(predictions.groupby("fold")))
+    test_sets = list(predictions.groupby("fold"))
     if len(test_sets) > 1:
-        test_sets["pooled"] = predictions
+        test_sets.append(("pooled", predictions))
     rows = []
-    for fold, tested in test_sets.items():
+    for fold, tested in test_sets:
         scores, intervals = metrics.emotion_scores(tested["emo"], tested["emo_hyp"]), stats.intervals(tested)
         row = {"fold": fold}
         for score in ("wa", "ua"):

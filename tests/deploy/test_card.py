@@ -251,6 +251,17 @@ def test_speakers_that_are_not_known_are_not_spoken_of(encoder, scored):
         assert "whose speakers are not" not in card
 
 
+def test_names_that_look_like_numbers_or_nothing(encoder, scored, own_table):
+    text = own_table.read_text().replace(",1A,", ",NA,").replace(",1B,", ",007,").replace(",2A,", ",1e5,")
+    own_table.write_text(text)
+    own = scored("--name", "null", folds=["007", "1e5", "2B", "NA"])
+    card = render(made(encoder, name="null", folds=["007"]), own, CONTENTS, [])
+    assert "# null: emotion" in card and "python -m local.rerun results/own/speaker/null/seed1/007" in card
+    lines = tables(card)[0]
+    assert [line[1] for line in lines[1:5]] == ["007", "1e5", "2B", "NA"]
+    assert [line[1] for line in lines if line[9] == "this model"] == ["007"]
+
+
 def test_text_that_was_held_out_is_distinguished(encoder, scored):
     own = scored()
     assert "No text was held out" in render(made(encoder), own, CONTENTS, [])
