@@ -166,10 +166,16 @@ def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
     pd.testing.assert_frame_equal(written, table(a, b), check_dtype=False)
 
 
+def test_an_experiment_that_an_older_version_scored(words):
+    path = run(words, "a", folds=("1A", "2B")) / "summary.csv"
+    pd.read_csv(path).drop(columns="speakers_known").to_csv(path, index=False)
+    with pytest.raises(UserError, match="a was scored by an older version"):
+        scored.load(path.parent)
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "message", "stage"),
     [
-        ("summary.csv", ",speakers_known,", ",rate,", "was scored by an older version", "4"),
         ("summary.csv", "speakers_known,rejected", "x,y", "summary.csv is damaged: could not convert", "4"),
         ("folds.csv", "12", "twelve", "folds.csv is damaged: could not convert string to float: 'twelve'", "4"),
         ("seed1/1A/epochs.csv", "0.001", "low", "1A/epochs.csv is damaged: could not convert", "2"),
