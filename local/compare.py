@@ -26,9 +26,10 @@ def render_pairs(pairs: pd.DataFrame) -> str:
     """Show a comparison as Markdown: the table, and what must be known to read it."""
     first = pairs.iloc[0]
     valid = sorted({*pairs["valid_a"], *pairs["valid_b"]})
+    protocol = protocols.describe(first["protocol"], first["speakers_known"], first["speaker_overlap"])
     notes = [
         f"Corpus {first['corpus']}, validation {' against '.join(valid)}. In per cent; difference: B - A.",
-        f"Protocol `{first['protocol']}`: {protocols.describe(first['protocol'])}.",
+        f"Protocol `{first['protocol']}`: {protocol}.",
         f"Interval and p: paired bootstrap, {interval_source(first)}.",
         "Second p: McNemar's test for WA (one seed only), the matched-pairs test for WER.",
     ]

@@ -51,14 +51,16 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
     """Write the folds into the folder of a marker, and the marker; `tokens` are for `tokenizer.train`."""
     table, folder, valid = options.table, marker.path.parent, options.chosen_valid()
     splits = protocols.split_all(table, options.protocol, valid, options.hold_text, options.recording_fold())
-    print(f"  {protocols.describe(options.protocol_name)}")
-    print(f"  validation {valid}: {protocols.VALID_WORDS[valid]}")
-    if (table["wrd"] == "").all():
-        print("  no utterance has a transcript: the CTC task is off, and there is no WER")
     leaks = audit.find_leaks(splits, audit.keys(table, options.data_root))
     audit.refuse(options.protocol, leaks, options.hold_text)
     protocols.refuse_bad_folds(table, splits)
-    for line in audit.describe(leaks, splits):
+    tested = {fold: int((sets == "test").sum()) for fold, sets in splits.items()}
+    overlap = audit.speaker_overlap(leaks, tested, table["spk_id"])
+    print(f"  {protocols.describe(options.protocol_name, manifest.filled(table['spk_id']), overlap)}")
+    print(f"  validation {valid}: {protocols.VALID_WORDS[valid]}")
+    if (table["wrd"] == "").all():
+        print("  no utterance has a transcript: the CTC task is off, and there is no WER")
+    for line in audit.describe(leaks, splits, table):
         print(f"  {line}")
     audit.write_leaks(folder / "leaks.csv", leaks)
     outputs, sizes, lines = [folder / "leaks.csv"], {}, manifest.lines(table)

@@ -8,6 +8,8 @@ partial also `rejected.csv`: a row for each fault, with file, line, utterance an
 
 from __future__ import annotations
 
+import pandas as pd
+
 from local import corpora
 from local.core.errors import as_command
 from local.core.files import digest
@@ -40,7 +42,7 @@ def prepare(options: Options) -> None:
         print(f"  warning: {warning}")
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
-    print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {table['spk_id'].nunique()} speakers")
+    print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
     with locked(folder / ".lock", f"makes {path}"):
@@ -58,6 +60,15 @@ def prepare(options: Options) -> None:
         outputs = [path, rejected] if corpus.faults else [path]
         marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults], warnings=corpus.warnings)
     print(f"  wrote {path}")
+
+
+def speakers(table: pd.DataFrame) -> str:
+    """How many speakers a table of utterances names, and of how many utterances, if not of all."""
+    known = table["spk_id"][table["spk_id"] != ""]
+    if known.empty:
+        return "speakers unknown"
+    count = f"{known.nunique()} speaker{'s' if known.nunique() > 1 else ''}"
+    return count if len(known) == len(table) else f"{count}, known for {len(known)} of {len(table)} utterances"
 
 
 @as_command

@@ -4,7 +4,8 @@
 
 scores every fold and seed that has been decoded under the experiment's name, whichever this run
 asked for, and writes `scores.json` in each run folder and, beside the seeds, folds.csv, summary.csv,
-classes.csv, breakdown.csv, RESULTS.md and RESULTS.json. Rates are fractions; a WER may pass 1.
+classes.csv, breakdown.csv, RESULTS.md and RESULTS.json. Rates are fractions; a WER may pass 1. Runs that were
+trained with different values are refused (`local.scoring.provenance`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from typing import Any
 
 import pandas as pd
 
@@ -19,10 +21,11 @@ from local.config import hparams
 from local.core import markers
 from local.core.errors import UserError, as_command
 from local.core.files import atomic
+from local.corpora import manifest
 from local.experiment.options import Options, check, parse
 from local.pages.results import notes, render_results, untested_label_notes
 from local.pages.tables import breakdown_table, class_table, score_table
-from local.scoring import diagnosis, metrics, scored
+from local.scoring import diagnosis, metrics, provenance, scored
 from local.scoring.breakdown import breakdown
 from local.scoring.summary import FOLD_COLUMNS, run_facts, summarise, write_scores
 from local.splits import audit
@@ -38,6 +41,7 @@ def score(options: Options) -> None:
         raise UserError(f"{folder} holds no predictions", "run stages 2 and 3 first")
     about = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name, "valid": valid}
     rows = [about | run_facts(run, folds_folder, valid) for run in runs]
+    provenance.refuse_mixed(runs)
     pooled = scored.pooled_predictions(runs, options.table)
     of_runs = pooled.groupby(["seed", "fold"])
     for row, run in zip(rows, runs, strict=True):
@@ -45,10 +49,11 @@ def score(options: Options) -> None:
     folds, classes, groups = pd.DataFrame(rows), metrics.classes(pooled), breakdown(pooled)
     leaks = audit.read_leaks(folds_folder / "leaks.csv")
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
-    summary = summarise(folds, pooled, known, leaks, options.corpus_facts.get("rejected", 0))
+    summary = summarise(folds, pooled, known, of_corpus(options, folds, leaks))
     values = hparams.plain_values((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
-    overlap = audit.describe(leaks, folds["fold"].unique())
-    warnings = untested_label_notes(pooled) + diagnosis.warnings(pooled, scored.epochs(runs), values)
+    overlap = audit.describe(leaks, folds["fold"].unique(), options.table)
+    warnings = provenance.warnings(runs) + untested_label_notes(pooled)
+    warnings += diagnosis.warnings(pooled, scored.epochs(runs), values)
     said = notes(options, command(), values, summary, overlap, warnings)
     text = render_results(
         said, score_table(folds, summary), class_table(classes, metrics.confusion(pooled)), breakdown_table(groups)
@@ -62,6 +67,16 @@ def score(options: Options) -> None:
     with atomic(folder / "RESULTS.md") as file:
         file.write(text)
     print(f"== stage 4: score {folder}\n\n{text}")
+
+
+def of_corpus(options: Options, folds: pd.DataFrame, leaks: pd.DataFrame) -> dict[str, Any]:
+    """What summary.csv says of the corpus; see `local.scoring.summary.summarise`."""
+    speakers = options.table["spk_id"]
+    return {
+        "speaker_overlap": audit.speaker_overlap(leaks, folds.groupby("fold")["n"].sum().to_dict(), speakers),
+        "speakers_known": manifest.filled(speakers),
+        "rejected": options.corpus_facts.get("rejected", 0),
+    }
 
 
 def command() -> str:

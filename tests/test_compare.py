@@ -166,6 +166,30 @@ def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
     pd.testing.assert_frame_equal(written, table(a, b), check_dtype=False)
 
 
+def test_an_experiment_that_an_older_version_scored(words):
+    path = run(words, "a", folds=("1A", "2B")) / "summary.csv"
+    pd.read_csv(path).drop(columns="speakers_known").to_csv(path, index=False)
+    with pytest.raises(UserError, match="a was scored by an older version"):
+        scored.load(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message", "stage"),
+    [
+        ("summary.csv", "speakers_known,rejected", "x,y", "summary.csv is damaged: could not convert", "4"),
+        ("folds.csv", "12", "twelve", "folds.csv is damaged: could not convert string to float: 'twelve'", "4"),
+        ("seed1/1A/epochs.csv", "0.001", "low", "1A/epochs.csv is damaged: could not convert", "2"),
+    ],
+)
+def test_tables_that_were_changed_by_hand(words, name, old, new, message, stage):
+    folder = run(words, "a", folds=("1A", "2B"))
+    path = folder / name
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError) as caught:
+        _ = scored.load(folder).epochs
+    assert message in caught.value.what and f"stage {stage}" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,15 @@ def test_a_seed_that_lacks_a_fold_gets_its_own_row(tmp_path):
         ("78.15", "–"),
         ("–", "70.00"),
     ]
+
+
+def test_an_experiment_of_several_alphas_is_refused(tmp_path):
+    """As stage 4 pooled them once."""
+    folder = write_experiment(tmp_path, "iemocap/recording/x", alpha=0.1)
+    other = write_experiment(tmp_path, "iemocap/recording/y", alpha=1.0)
+    shutil.copy(other / "seed1" / "05M" / "train.json", folder / "seed1" / "05M")
+    with pytest.raises(UserError, match=r"recording/x were not trained .*: alpha is 1\.0 in seed 1 fold 05M"):
+        made("table4", folder)
 
 
 def test_two_runs_of_one_alpha_get_a_row_each(tmp_path):

@@ -32,7 +32,7 @@ SUMMARY_HEADER = ",".join(
     ["name", "corpus", "protocol", "valid", "n", *SCORES]
     + [f"{score}{of}_{what}" for of in ("", "_seeds") for score in SCORES for what in ("mean", "sd")]
     + [f"{score}{bound}" for score in ("wa", "ua", "f1", "wer", "cer") for bound in ("_low", "_high")]
-    + ["cluster", "clusters", "speaker_overlap", "seeds", "folds", "rejected"]
+    + ["cluster", "clusters", "seeds", "folds", "speaker_overlap", "speakers_known", "rejected"]
 )
 EXPERIMENT = Path("results/own/speaker/n")
 
@@ -103,7 +103,7 @@ def test_summary_csv(words):
     assert ",".join(row) == SUMMARY_HEADER
     columns = [row[name] for name in ("name", "corpus", "protocol", "valid", "n", "seeds", "folds")]
     assert columns == ["n", "own", "speaker", "partner", "48", "1", "4/4"]
-    assert float(row["speaker_overlap"]) == 0
+    assert (row["speaker_overlap"], row["speakers_known"]) == ("0.0", "48/48")
     pooled = [each for fold in WRONG for each in rows_of(fold)]
     assert float(row["wa"]) == 34 / 48 == accuracies(pooled)[0]
     assert float(row["ua"]) == pytest.approx(accuracies(pooled)[1], abs=1e-15)
@@ -217,6 +217,19 @@ def test_the_page_names_corpus_protocol_and_command(words, monkeypatch):
     assert "| 1 | 1A | 12 | 91.67 |" in page
 
 
+def test_other_commits_precisions_and_devices_are_told_above_the_table(words):
+    for fold in WRONG:
+        job = predict(words, fold)
+    gpu = {"commit": "fedcba987654", "device": "cuda:0", "accelerator": "<b>_H100_", "precision": "bf16"}
+    (job.folder / "env.json").write_text(json.dumps(gpu))
+    page = scored(words)[2]
+    said = json.loads((EXPERIMENT / "RESULTS.json").read_text())["facts"]
+    (line,) = (line for line in page.partition("| seed |")[0].splitlines() if "differ in how they were trained" in line)
+    assert line.startswith("- **Warning:** the runs differ") and line.removeprefix("- ") in said
+    assert "commit is fedcba987654 in seed 1 fold 2B, 0123456789ab-dirty in the other 3 runs" in line
+    assert r"device is \<b\>\_H100\_ in seed 1 fold 2B" in line and "precision is bf16 in seed 1 fold 2B" in line
+
+
 def test_without_transcripts_there_are_no_error_rates(words, own_table):
     own_table.write_text(own_table.read_text().replace("wrd", "unused", 1))
     forced = parse([*words, "--force", "true"])
@@ -231,6 +244,37 @@ def test_without_transcripts_there_are_no_error_rates(words, own_table):
     assert json.loads((EXPERIMENT / "seed1" / "1A" / "scores.json").read_text())["wer"] is None
 
 
+@pytest.mark.parametrize(
+    ("known", "counted", "protocol", "overlap"),
+    [
+        (0, "speakers unknown", "who speaks is unknown", "shares a speaker with the test set is unknown"),
+        (24, "2 speakers, known for 24 of 48 utterances", "who speaks is known for 24 of 48 utterances only",
+         "is known to share its speaker with the training set (the speaker is known for 24 of 48 utterances)"),
+    ],
+)  # fmt: skip
+def test_of_speakers_who_are_not_known_nothing_is_claimed(words, own_table, capsys, known, counted, protocol, overlap):
+    table = pd.read_csv(own_table, dtype=str)
+    table.loc[known:, "spk_id"] = ""
+    table.to_csv(own_table, index=False)
+    forced = parse([*words, "--force", "true", "--protocol", "session"])
+    prepare(forced)
+    make_folds(forced)
+    printed = capsys.readouterr().out
+    assert f"h, {counted}\n" in printed and f"  each fold tests a whole session; {protocol}, so" in printed
+    for fold in ("s1", "s2"):
+        predict([*words, "--protocol", "session"], fold, wrong=1, lost=1)
+    score(parse([*words, "--protocol", "session"]))
+    folder = EXPERIMENT.parents[1] / "session" / "n"
+    with open(folder / "summary.csv", newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["speaker_overlap"], row["speakers_known"], row["cluster"]) == ("", f"{known}/48", "recording")
+    page = (folder / "RESULTS.md").read_text(encoding="utf-8")
+    assert f"Protocol `session`: each fold tests a whole session; {protocol}, so" in page and overlap in page
+    assert ("| speaker | unknown | 24 |" in page) == (known > 0) and "speakers are not" not in page
+    with open(folder / "breakdown.csv", newline="", encoding="utf-8") as file:
+        assert ("speaker", "") in {(each["by"], each["group"]) for each in csv.DictReader(file)} or not known
+
+
 # ---------------------------------------------------------------- the interval
 
 
@@ -242,7 +286,7 @@ def test_the_interval_is_over_recordings_where_speakers_are_few(words):
     assert all(
         float(row[f"{name}_low"]) < float(row[name]) < float(row[f"{name}_high"]) for name in ("wa", "ua", "wer")
     )
-    assert "resampling 12 recordings, because there are too few speakers" in page
+    assert "resampling 12 recordings, because speakers are too few or not all known" in page
 
 
 def test_scoring_again_gives_the_same_bytes(words):
@@ -301,6 +345,16 @@ def test_another_validation_than_it_was_trained_with(words):
     make_folds(parse([*words, "--valid", "none"]))
     error = refusal([*words, "--valid", "none"])
     assert "trained with validation 'partner', not 'none'" in error.what and error.remedy == "give --valid partner"
+
+
+def test_runs_of_other_values_are_not_pooled(words):
+    predict(words, "1A")
+    predict([*words, "--", "--alpha", "0"], "1B")
+    predict([*words, "--", "--lr", "0.5", "--head-lr", "0.002"], "2A")
+    error = refusal(words)
+    assert "results/own/speaker/n were not trained with the same values" in error.what
+    assert "alpha is 0.0 in seed 1 fold 1B, 0.2 in the other 2 runs" in error.what
+    assert "lr is 0.5 in seed 1 fold 2A" in error.what and "head_lr" not in error.what
 
 
 def test_a_fold_that_the_protocol_has_no_more(words, own_table):

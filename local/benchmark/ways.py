@@ -35,6 +35,7 @@ from local.benchmark.synthetic import LABELS, LETTERS, corpus, iemocap_durations
 from local.benchmark.watch import UNIT
 from local.config import hparams
 from local.core import logs
+from local.core.tables import read_csv
 from local.corpora import manifest
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.dataset import Batch, Utterances, loader
@@ -57,7 +58,7 @@ GEMM_SIZES, GEMM_SECONDS = (128, 256, 512, 1024, 2048), 0.5
 
 def make(folder: Path, n: int) -> None:
     """Write a corpus of n utterances: wav files, all.csv, the audio store and a tokenizer."""
-    table = pd.read_csv(corpus(folder, n), keep_default_na=False)
+    table = read_csv(corpus(folder, n))
     table["duration"] = (iemocap_durations(n) * SAMPLE_RATE).round() / SAMPLE_RATE
     table["wav"] = f"{manifest.DATA_ROOT}/" + table["wav"]
     table.to_csv(folder / "all.csv", index=False)
@@ -67,7 +68,7 @@ def make(folder: Path, n: int) -> None:
 
 def utterances_of(folder: Path) -> Utterances:
     """The utterances that `make` wrote."""
-    table = pd.read_csv(folder / "all.csv", keep_default_na=False)
+    table = read_csv(folder / "all.csv", numbers=["duration"])
     return Utterances(table, AudioStore.of(folder, table, folder), LABELS, Tokenizer(folder / "tokenizer.model"))
 
 

@@ -30,6 +30,8 @@ SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how
 REQUIRED = (*SET_BY_PIPELINE, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
 RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
+# Keys that change how figures are rounded, not what is computed: where the runs of a table differ in them, it says so.
+ROUNDING = ("precision", "eval_precision", "micro_batch_size", "micro_batch_seconds")
 
 
 def parse_overrides(words: Sequence[str], file: Path, required: Sequence[str] = ()) -> dict[str, Any]:

@@ -70,6 +70,11 @@ def read(path: Path) -> pd.DataFrame:
     return table
 
 
+def filled(column: pd.Series) -> str:
+    """For how many utterances a column is filled, of how many: `30/48`."""
+    return f"{(column != '').sum()}/{len(column)}"
+
+
 def labels(table: pd.DataFrame) -> list[str]:
     """List the emotions of a table in the order that every model and table uses: alphabetical."""
     return sorted(table["emo"].unique())

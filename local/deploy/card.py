@@ -23,6 +23,7 @@ from local.encoders import description
 from local.inference.model_folder import Model
 from local.pages.markdown import code, percent, prose
 from local.pages.tables import Table, columns, interval_source, score_table
+from local.pages.templates import load_template
 from local.scoring.scored import Experiment
 from local.scoring.stats import RATES
 from local.splits import protocols
@@ -70,7 +71,7 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "members": len(model.members),
         "contents": contents,
         "notes": notes,
-        "protocol": protocols.describe(origin["protocol"]),
+        **_protocol(origin["protocol"], experiment),
         "text_held": origin["protocol"].endswith(protocols.HOLD_TEXT),
         "valid": protocols.VALID_WORDS[origin["valid"]],
         "runs": _runs(origin),
@@ -82,17 +83,10 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
 
 
 def _template() -> jinja2.Template:
-    """The card's template: all that is not `Markup` goes through `prose`, and a missing name is an error."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        finalize=prose,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"code": code, "percent": percent, "lines": lambda lines: Markup("\n".join(lines))}
-    return environment.get_template("card.md.j2")
+    """The card's template: all that is not `Markup` goes through `prose`."""
+    filters = {"code": code, "percent": percent, "lines": lambda lines: Markup("\n".join(lines))}
+    path = Path(__file__).with_name("card.md.j2")
+    return load_template(path, filters, finalize=prose, keep_trailing_newline=True)
 
 
 def _front_matter(about: About, spelled: bool) -> str:
@@ -116,6 +110,15 @@ def _runs(origin: dict[str, Any]) -> list[dict[str, Any]]:
         {"fold": fold, "epoch": epoch, "folder": Markup(" ".join(shlex.quote(f"{seed}/{fold}").split()))}
         for fold, epoch in zip(origin["folds"], origin["epochs"], strict=True)
     ]
+
+
+def _protocol(name: str, experiment: Experiment | None) -> dict[str, Any]:
+    """The protocol in words, and which share of the tested utterances has a speaker of training; None: unknown."""
+    if experiment is None:
+        return {"protocol": protocols.describe(name), "overlap": 0 if name.startswith("speaker") else None}
+    known, overlap = experiment.summary["speakers_known"], experiment.summary["speaker_overlap"]
+    words = protocols.describe(name, known, overlap)
+    return {"protocol": words, "overlap": None if pd.isna(overlap) else overlap}
 
 
 def _figures(origin: dict[str, Any], experiment: Experiment) -> dict[str, Any]:

@@ -8,12 +8,13 @@ import torch
 from speechbrain.utils.checkpoints import average_checkpoints
 
 from local.config import hparams
+from local.core import starts
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
-from local.scoring.summary import commit_of
+from local.scoring.provenance import refuse_mixed
 from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
 
 
@@ -52,7 +53,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
         "folds": [job.fold],
         "epochs": [max(checkpoint.meta["epoch"] for checkpoint in checkpoints)],
         "averaged": average,
-        "commit": commit_of(read_environment(run)),
+        "commit": starts.commit_of(read_environment(run)),
         # The path of a folder on this machine stays private.
         "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
     }
@@ -63,8 +64,10 @@ def load_trained(run: Path, average: int = 1) -> Model:
 def load_ensemble(runs: list[Path], average: int = 1) -> Model:
     """The mean of the models of several folds of one experiment.
 
-    A `UserError` as for `load_trained`, or if their tokens are pieces of words, and differ.
+    A `UserError` as for `load_trained`, or if they were trained with different values, or their tokens are pieces of
+    words, and differ.
     """
+    refuse_mixed(runs)
     models = [load_trained(run, average) for run in runs]
     first = models[0]
     tokens = first.tokens + sorted({token for model in models for token in model.tokens} - set(first.tokens))

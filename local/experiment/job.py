@@ -10,7 +10,7 @@ from typing import Any
 
 from local.config import hparams
 from local.config.trust import refuse_foreign
-from local.core import markers
+from local.core import markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
@@ -155,16 +155,12 @@ def refuse_not_a_run(run: Path) -> None:
 
 
 def read_environment(run: Path) -> dict[str, Any]:
-    """Read env.json of a run folder; `UserError` where it is missing, damaged or does not say which job it is."""
-    path = run / "env.json"
-    try:
-        environment = json.loads(path.read_text(encoding="utf-8"))
-        known = environment.get("job", {}).keys() >= JOB_KEYS
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {error}", "run stage 2 for it again with --force true") from None
-    if not known:
+    """Read env.json of a run folder, see `local.core.starts`; a `UserError` where it does not say which job it is."""
+    environment = starts.read(run)
+    job = environment.get("job")
+    if not (isinstance(job, dict) and job.keys() >= JOB_KEYS):
         raise UserError(
-            f"{path} does not say which job it is: it was made by an older version",
+            f"{run / starts.NAME} does not say which job it is: it was made by an older version",
             f"train it again with this version (--force true); {run / 'train.log'} has the command",
         )
     return environment

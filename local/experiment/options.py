@@ -246,11 +246,12 @@ def _locate_encoder(overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def pick(wanted: tuple[str, ...], known: list[str], protocol: str) -> list[str]:
-    """The wanted folds, all for none or `all`; `UserError` for one that the protocol has not."""
+    """The wanted folds, all for none or `all`, unless a fold has that name; `UserError` for an unknown one."""
     for fold in wanted:
         if fold not in known and fold != "all":
             raise UserError(f"protocol '{protocol}' has no fold '{fold}'", f"take all, or of: {' '.join(known)}")
-    return known if not wanted or "all" in wanted else list(dict.fromkeys(wanted))
+    every = not wanted or ("all" in wanted and "all" not in known)
+    return known if every else list(dict.fromkeys(wanted))
 
 
 def check(options: Options, table: pd.DataFrame | None = None) -> None:

@@ -13,6 +13,7 @@ from local.pages.markdown import HEADS, inline, percent
 from local.pages.mistakes import most_confident
 from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
+from local.pages.templates import load_template
 from local.scoring import metrics, stats
 from local.scoring.breakdown import breakdown
 from local.scoring.scored import Experiment
@@ -42,21 +43,15 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         not_compared=unreadable | mismatched,
         mistakes=most_confident(own.predictions, data_root),
         wrong=int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),
+        least_clusters=stats.LEAST_CLUSTERS,
         spoken=bool(tables.known_scores(("wer",), own.summary)),
     )
 
 
 def template() -> jinja2.Template:
-    """The page's template: all that comes from data is escaped, and a name that is missing is an error."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "inline": inline}
-    return environment.get_template("page.html.j2")
+    """The page's template: all that comes from data is escaped."""
+    filters = {"percent": percent, "inline": inline}
+    return load_template(Path(__file__).with_name("page.html.j2"), filters, autoescape=True)
 
 
 def key_figures(summary: pd.Series) -> list[tuple[str, str, str]]:
@@ -84,11 +79,11 @@ def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
 
 def per_fold(predictions: pd.DataFrame) -> pd.DataFrame:
     """`fold,wa,wa_low,wa_high,ua,ua_low,ua_high` of every fold, all its seeds together, and of all folds pooled."""
-    test_sets = dict(iter(predictions.groupby("fold")))
+    test_sets = list(predictions.groupby("fold"))
     if len(test_sets) > 1:
-        test_sets["pooled"] = predictions
+        test_sets.append(("pooled", predictions))
     rows = []
-    for fold, tested in test_sets.items():
+    for fold, tested in test_sets:
         scores, intervals = metrics.emotion_scores(tested["emo"], tested["emo_hyp"]), stats.intervals(tested)
         row = {"fold": fold}
         for score in ("wa", "ua"):

@@ -19,8 +19,8 @@ from local.splits import protocols
 MOST_FAULTS = 5
 KEY = """\
 In per cent, except the Brier score. WA: correct / n. UA: mean recall of the classes. F1: macro, and weighted by the
-classes' frequency. WER, CER: all edits / all words, characters. ECE: expected calibration error of the likeliest class,
-15 bins. Brier: squared distance of the posteriors from the truth, 0 to 2."""
+classes' frequency. WER, CER: all edits / all words, characters, of the utterances that have a transcript. ECE: expected
+calibration error of the likeliest class, 15 bins. Brier: squared distance of the posteriors from the truth, 0 to 2."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,15 @@ def notes(
     """Say what the results are of.
 
     `values` are those of the experiment's YAML, `summary` is the row of summary.csv. For `overlap` see
-    `local.splits.audit.describe`, for `warnings` `untested_label_notes` and `local.scoring.diagnosis.warnings`.
+    `local.splits.audit.describe`, for `warnings` `untested_label_notes`, `local.scoring.provenance.warnings` and
+    `local.scoring.diagnosis.warnings`.
     """
     corpus, valid = options.corpus_facts, summary["valid"]
+    protocol = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
     facts = [
         f"Corpus: {prose(corpus['source'])}.",
         *_partial_note(corpus["faults"], summary["rejected"]),
-        f"Protocol `{options.protocol_name}`: {protocols.describe(options.protocol_name)}.",
+        f"Protocol `{options.protocol_name}`: {protocol}.",
         *(f"Overlap: {line}." for line in overlap),
         f"Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test set plays no role in it.",
         f"Folds present: {summary['folds']}; seeds: {summary['seeds']}.",
@@ -72,7 +74,7 @@ def notes(
         facts.append(f"**Means and pooled figures are over {summary['folds']} folds only.**")
     if values.get("alpha") == 0:
         facts.append("alpha is 0: the CTC head is not trained, so its WER and CER mean nothing.")
-    facts += [f"**Warning:** {warning}." for warning in warnings]
+    facts += [f"**Warning:** {prose(warning)}." for warning in warnings]
     interval = "No interval: too few utterances were tested."
     if pd.notna(summary["wa_low"]):
         interval = f"Interval: bootstrap of the pooled figures, {interval_source(summary)}."

@@ -19,8 +19,9 @@ from local.scoring.stats import RATES
 SECOND_TEST = {"wa": "p_mcnemar", "wer": "p_matched_pairs"}
 RESAMPLED = {
     "speaker": "speakers",
-    "recording": "recordings, because there are too few speakers: it does not cover how speakers differ",
-    "utterance": "utterances, because there are too few speakers and recordings: it does not cover how these differ",
+    "recording": "recordings, because speakers are too few or not all known: it does not cover how speakers differ",
+    "utterance": "utterances, because speakers and recordings are too few or not all known: it does not cover how they "
+    "differ",
 }
 
 
@@ -118,7 +119,10 @@ def class_table(classes: pd.DataFrame, confusion: pd.DataFrame | None = None) ->
 def breakdown_table(groups: pd.DataFrame) -> Table:
     """Scores of groups of utterances; see `local.scoring.breakdown`."""
     shown, (few, notes) = known_scores(RATES, groups), shown_groups(groups)
-    rows = [[row["by"], row["group"], row["n"], *(percent(row[score]) for score in shown)] for _, row in few.iterrows()]
+    rows = [
+        [row["by"], row["group"] or "unknown", row["n"], *(percent(row[score]) for score in shown)]
+        for _, row in few.iterrows()
+    ]
     heads = columns(["by", "group"], ["n", *(HEADS[score] for score in shown)])
     return Table("Scores of groups of utterances, in per cent.", heads, rows, notes=notes)
 

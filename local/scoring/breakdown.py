@@ -19,10 +19,10 @@ MOST_GROUPS = 100  # of a kind, on a page
 def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
     """Score every group of utterances in predictions of `local.scoring.scored.pooled_predictions`.
 
-    Returns `by,group,n,wa,ua,f1,wer,cer`: a row per group of every kind with at least two groups; utterances that
-    the corpus does not assign are the group `unknown`. Durations are cut at their quartiles.
+    Returns `by,group,n,wa,ua,f1,wer,cer`: a row per group of every kind with at least two groups; the name of the group
+    is empty for utterances that the corpus does not assign. Durations are cut at their quartiles.
     """
-    kinds = {by: predictions[column].replace("", "unknown") for by, column in COLUMNS.items()}
+    kinds = {by: predictions[column] for by, column in COLUMNS.items()}
     kinds["duration"] = duration_quarters(predictions)
     rows = []
     for by, group in kinds.items():

@@ -57,9 +57,9 @@ def compare(experiments: list[Experiment]) -> pd.DataFrame:
 def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
     """Compare pairs that `mismatch_reason` allows.
 
-    Returns a row per pair: `a`, `b`, `corpus`, `protocol`, `valid_a`, `valid_b`, `n` (utterances),
-    `cluster`, `clusters`; for each of `SCORES` the values of both, the difference B - A with its
-    interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
+    Returns a row per pair: `a`, `b`, `corpus`, `protocol`, `valid_a`, `valid_b`, `n` (utterances), `cluster`,
+    `clusters`, `speakers_known`, `speaker_overlap`; for each of `SCORES` the values of both, the difference B - A with
+    its interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
     on either side: with more its p is missing. Without transcripts, all of WER is.
     """
     table = pd.DataFrame([_row(a, b) for a, b in pairs])
@@ -70,6 +70,7 @@ def _row(a: Experiment, b: Experiment) -> dict:
     cluster, kind = stats.clusters(a.predictions)
     row = {"a": a.name, "b": b.name, "corpus": a.corpus, "protocol": a.protocol, "valid_a": a.valid, "valid_b": b.valid}
     row |= {"n": a.predictions["ID"].nunique(), "cluster": kind, "clusters": cluster.nunique()}
+    row |= {name: a.summary[name] for name in ("speakers_known", "speaker_overlap")}  # of one corpus and protocol
     differences = stats.differences(a.predictions, b.predictions)
     for score in SCORES:
         difference = differences[score]

@@ -12,6 +12,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.core.files import atomic
+from local.core.tables import read_csv
 
 POSTERIOR = "p_"
 
@@ -39,7 +40,7 @@ def write(path: Path, predictions: pd.DataFrame) -> None:
 def read(path: Path) -> pd.DataFrame:
     """Read predictions.csv; a `UserError` if it is missing, or not a table of predictions."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False)
+        table = read_csv(path)
     except FileNotFoundError:
         raise UserError(f"there are no predictions {path}", "run stage 3 for this fold and seed") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -14,10 +14,14 @@ import pandas as pd
 
 from local.config import hparams
 from local.core.errors import UserError
+from local.core.tables import read_numbers
 from local.corpora import manifest
 from local.scoring import metrics, predictions
+from local.scoring.provenance import refuse_mixed
 
 MANIFESTS = Path("manifests")
+# The columns of text in folds.csv, summary.csv and epochs.csv.
+TEXT = ("name", "corpus", "protocol", "valid", "fold", "commit", "config", "cluster", "folds", "speakers_known")
 ABOUT = ["duration", "wav", "spk_id", "gender", "session", "recording", "style"]
 
 
@@ -51,8 +55,8 @@ def pooled_predictions(runs: list[Path], utterances: pd.DataFrame) -> pd.DataFra
 
 
 def epochs(runs: list[Path]) -> pd.DataFrame:
-    """Put the epochs.csv of all runs below each other, with `seed` and `fold`."""
-    tables = [pd.read_csv(run / "epochs.csv").assign(seed=seed_of(run), fold=run.name) for run in runs]
+    """Put the epochs.csv of all runs below each other, with `seed` and `fold`; a `UserError` if one is damaged."""
+    tables = [_read(run / "epochs.csv", "run stage 2").assign(seed=seed_of(run), fold=run.name) for run in runs]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -92,12 +96,13 @@ class Experiment:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The plain values of the YAML of its first run."""
+        """The plain values of its runs' YAML; a `UserError` where they differ, see `provenance.refuse_mixed`."""
+        refuse_mixed(self.runs)
         return hparams.plain_values((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
 
 
 def load(folder: Path) -> Experiment:
-    """Read an experiment; a `UserError` if the folder holds none, or it was not scored, or by an older version."""
+    """Read an experiment; a `UserError` if the folder has none that was scored, or by an older version, or damaged."""
     tables = [folder / "folds.csv", folder / "summary.csv"]
     for path in tables:
         if not path.exists():
@@ -105,8 +110,16 @@ def load(folder: Path) -> Experiment:
                 f"{folder} is not the folder of a scored experiment: it has no {path.name}",
                 "give results/<corpus>/<protocol>/<name>, and run stage 4 for it first",
             )
-    if "speaker_overlap" not in pd.read_csv(tables[1], nrows=0):
+    folds, summary = (_read(path, "run stage 4 for it") for path in tables)
+    if "speakers_known" not in summary:
         raise UserError(f"{folder} was scored by an older version", "run stage 4 for it again")
-    folds, summary = (pd.read_csv(path, dtype={"fold": str, "name": str}, keep_default_na=True) for path in tables)
     row = summary.iloc[0]
-    return Experiment(folder, folds, row, *(str(row[key]) for key in ("name", "corpus", "protocol", "valid")))
+    return Experiment(folder, folds, row, *(row[key] for key in ("name", "corpus", "protocol", "valid")))
+
+
+def _read(path: Path, remedy: str) -> pd.DataFrame:
+    """Read a table of numbers and of the texts in `TEXT`; a `UserError` if it is none."""
+    try:
+        return read_numbers(path, TEXT)
+    except ValueError as error:  # of pandas, too, which ends its messages with a newline
+        raise UserError(f"{path} is damaged: {' '.join(str(error).split())}", f"{remedy} again") from None

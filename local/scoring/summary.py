@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from local.core import markers
+from local.core import markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.scoring import metrics, stats
@@ -48,15 +49,9 @@ def run_facts(run: Path, folds_folder: Path, valid: str) -> dict[str, Any]:
         "seed": seed_of(run),
         "fold": run.name,
         "epoch": decoding["facts"]["epoch"],
-        "commit": commit_of(json.loads((run / "env.json").read_text(encoding="utf-8"))),
+        "commit": starts.commit_of(starts.read(run)),
         "config": training["facts"]["config"],
     }
-
-
-def commit_of(environment: dict[str, Any]) -> str:
-    """The commit of a training, from its env.json: that of its first start, with `+` if it was resumed with another."""
-    commits = {start["commit"] for start in (environment, *environment.get("resumed", []))}
-    return environment["commit"] + "+" * (len(commits) > 1)
 
 
 def write_scores(run: Path, predicted: pd.DataFrame) -> dict[str, float | int | None]:
@@ -72,20 +67,20 @@ def write_scores(run: Path, predicted: pd.DataFrame) -> dict[str, float | int | 
     return scores
 
 
-def summarise(
-    folds: pd.DataFrame, pooled: pd.DataFrame, known: list[str], leaks: pd.DataFrame, rejected: int
-) -> pd.Series:
+def summarise(folds: pd.DataFrame, pooled: pd.DataFrame, known: list[str], of_corpus: Mapping[str, Any]) -> pd.Series:
     """Make the row of summary.csv.
 
     `folds` is folds.csv with all `SCORES`, a row per fold and seed; `pooled` are the predictions behind them, those of
-    `local.scoring.scored.pooled_predictions`; `known` are all folds of the protocol; `leaks` is the audit of the folds;
-    `rejected` counts the utterances of the corpus that were set aside as broken.
+    `local.scoring.scored.pooled_predictions`; `known` are all folds of the protocol; `of_corpus` are the last columns:
+    `speaker_overlap`, the share of the tested utterances whose speaker is in the training set, nan where that is not
+    known; `speakers_known`, for how many utterances the speaker is (`48/48`); `rejected`, the number of utterances that
+    were set aside as broken.
 
     Pooled scores are over all predictions together (WA as the paper's: correct / n over all
     folds). `<score>_mean` and `_sd` are over folds, each the mean of its seeds;
     `<score>_seeds_mean` and `_sd` over seeds, each pooled over its folds. `_low` and `_high` are
     95 % intervals of the pooled scores, see `local.scoring.stats.intervals`, over so many `clusters`,
-    each a `cluster`. `speaker_overlap` is the share of the tested utterances whose speaker trained.
+    each a `cluster`.
     """
     row = {name: folds[name].iloc[0] for name in ("name", "corpus", "protocol", "valid")}
     row |= metrics.scores(pooled)
@@ -99,8 +94,6 @@ def summarise(
         row |= {f"{name}_low": low, f"{name}_high": high}
     cluster, kind = stats.clusters(pooled)
     row |= {"cluster": kind, "clusters": cluster.nunique()}
-    heard = leaks[(leaks["kind"] == "speaker") & (leaks["parts"] == "train-test")].set_index("fold")["share"]
-    row["speaker_overlap"] = float((folds["fold"].map(heard).fillna(0) * folds["n"]).sum() / folds["n"].sum())
     # A fold is present when every seed has it.
     whole = int((folds.groupby("fold")["seed"].nunique() == folds["seed"].nunique()).sum())
-    return pd.Series(row | {"seeds": folds["seed"].nunique(), "folds": f"{whole}/{len(known)}", "rejected": rejected})
+    return pd.Series(row | {"seeds": folds["seed"].nunique(), "folds": f"{whole}/{len(known)}"} | of_corpus)

@@ -38,6 +38,7 @@ MIDDLE = 4096  # bytes in the middle of a file, far from headers and silence, in
 # What the test set must not share with the other sets, by protocol; and what no two sets may share.
 PROMISES = {"recording": ("recording",), "speaker": ("speaker",), "session": ("session", "speaker")}
 NEVER = ("utterance", "audio")
+DESCRIBED = {"speaker": "spk_id", "recording": "recording", "session": "session", "transcript": "wrd"}  # and columns
 
 
 def keys(table: pd.DataFrame, data_root: Path) -> pd.DataFrame:
@@ -156,16 +157,49 @@ def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False) -> None:
         raise UserError("\n".join([heading, *lines[:MOST_LINES], *more]), remedy)
 
 
-def describe(found: pd.DataFrame, folds: Iterable[str]) -> list[str]:
-    """Say, for RESULTS.md, what the test sets of these folds share with the training sets: a line per kind."""
-    folds = list(folds)
-    lines = []
-    for kind in ("speaker", "recording", "session", "transcript"):
+def describe(found: pd.DataFrame, folds: Iterable[str], table: pd.DataFrame) -> list[str]:
+    """Say, for RESULTS.md, what the test sets of these folds share with the training sets: a line per kind.
+
+    Of a kind for which the corpus, `table`, has no value nothing is claimed; of one that is known for some utterances
+    only, a share is the least that it can be.
+    """
+    folds, shared, unshared, partly, unknown = list(folds), [], [], [], []
+    for kind, column in DESCRIBED.items():
+        known, of = manifest.filled(table[column]).split("/")
         rows = found[(found["kind"] == kind) & (found["parts"] == "train-test") & found["fold"].isin(folds)]
-        if rows.empty:
-            continue
-        low, high = rows["share"].min(), rows["share"].max()
-        span = f"{100 * low:.0f} %" if round(low, 2) == round(high, 2) else f"{100 * low:.0f} to {100 * high:.0f} %"
-        where = "every fold" if len(rows) == len(folds) else f"{len(rows)} of {len(folds)} folds"
-        lines.append(f"in {where}, {span} of the tested utterances share their {kind} with the training set")
-    return lines or ["no tested utterance shares its speaker, recording, session or transcript with the training set"]
+        some = "" if known == of else f" (the {kind} is known for {known} of {of} utterances)"
+        if known == "0":
+            unknown.append(kind)
+        elif len(rows):
+            low, high = rows["share"].min(), rows["share"].max()
+            span = f"{100 * low:.0f} %" if round(low, 2) == round(high, 2) else f"{100 * low:.0f} to {100 * high:.0f} %"
+            span = f"at least {span}" if some else span
+            where = "every fold" if len(rows) == len(folds) else f"{len(rows)} of {len(folds)} folds"
+            shared.append(f"in {where}, {span} of the tested utterances share their {kind} with the training set{some}")
+        elif some:
+            partly.append(f"no tested utterance is known to share its {kind} with the training set{some}")
+        else:
+            unshared.append(kind)
+    lines = shared + partly
+    if unshared and not shared:
+        lines.append(f"no tested utterance shares its {_either(unshared)} with the training set")
+    if unknown:
+        lines.append(f"whether the training set shares a {_either(unknown)} with the test set is unknown")
+    return lines
+
+
+def _either(words: list[str]) -> str:
+    """Join words: `speaker, recording or session`."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def speaker_overlap(found: pd.DataFrame, tested: Mapping[str, int], speakers: pd.Series) -> float:
+    """The share of the tested utterances whose speaker is in the training set; nan unless all `speakers` are known.
+
+    `tested` has the number of tested utterances by fold, `speakers` are those of the corpus.
+    """
+    if (speakers == "").any():
+        return float("nan")
+    rows = found[(found["kind"] == "speaker") & (found["parts"] == "train-test")]
+    shares = dict(zip(rows["fold"], rows["share"], strict=True))
+    return float(sum(shares.get(fold, 0) * n for fold, n in tested.items()) / sum(tested.values()))

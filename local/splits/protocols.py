@@ -16,9 +16,9 @@ from local.core.errors import UserError
 RecordingFold = Callable[[str], str]
 
 WORDS = {
-    "recording": "each fold tests whole recordings, whose speakers are also in the training set",
+    "recording": "each fold tests whole recordings",
     "speaker": "each fold tests all utterances of one speaker, who is not in the training or validation set",
-    "session": "each fold tests a whole session, whose speakers are not in the training or validation set",
+    "session": "each fold tests a whole session",
 }
 VALID_WORDS = {
     "partner": "another speaker (of the same session, where there are sessions) chooses the epoch",
@@ -26,7 +26,7 @@ VALID_WORDS = {
     "none": "nothing is held out: the last epoch is taken",
 }
 HOLD_TEXT = "-hold_text"  # behind the name of a protocol whose folds hold text out
-HOLD_TEXT_WORDS = "only a third of the sentences is tested, and these are in no other set"
+HOLD_TEXT_WORDS = "only a third of the transcripts is tested, and these are in no other set"
 TEXT_SHARES = 3  # a fold holds out one sentence of so many
 SETS = ("train", "valid", "test")
 LEFT_OUT = "left out"  # in place of a set, where text is held out
@@ -38,10 +38,30 @@ MOST_LINES = 20  # of a message
 FIX = "correct the corpus or its columns, or take another --protocol"
 
 
-def describe(name: str) -> str:
-    """Say what a protocol's folds test; its name is as in paths, with `HOLD_TEXT` behind it or not."""
+def describe(name: str, speakers: str = "", overlap: float = float("nan")) -> str:
+    """Say what a protocol's folds test; its name is as in paths, with `HOLD_TEXT` behind it or not.
+
+    `speakers` tells for how many utterances of the corpus the speaker is known (`30/48`, see `manifest.filled`), and
+    `overlap` is the share of the tested ones whose speaker is in the training set (`local.splits.audit`). Without
+    `speakers` nothing is said of them but what protocol `speaker` promises.
+    """
     protocol = name.removesuffix(HOLD_TEXT)
-    return WORDS[protocol] + (f"; {HOLD_TEXT_WORDS}" if name != protocol else "")
+    words = WORDS[protocol] + (_describe_speakers(protocol, speakers, overlap) if speakers else "")
+    return words + (f"; {HOLD_TEXT_WORDS}" if name != protocol else "")
+
+
+def _describe_speakers(protocol: str, speakers: str, overlap: float) -> str:
+    known, of = speakers.split("/")
+    if protocol == "speaker":  # it refuses a corpus that does not name them all
+        return ""
+    if known != of:
+        what = f"known for {known} of {of} utterances only" if known != "0" else "unknown"
+        return f"; who speaks is {what}, so the training set may have speakers of the test set"
+    if protocol == "session":  # the audit refuses any that are shared
+        return ", whose speakers are not in the training or validation set"
+    if 0 < overlap < 1:
+        return f"; the speakers of {100 * overlap:.0f} % of the tested utterances are also in the training set"
+    return f", whose speakers are {'also' if overlap else 'not'} in the training set"
 
 
 def default_valid(protocol: str, table: pd.DataFrame) -> str:
@@ -203,11 +223,10 @@ def _partner(table: pd.DataFrame, tested: pd.Series) -> str:
         )
     speaker = speakers[0]
     session = table["session"][table["spk_id"] == speaker].iloc[0]
-    mates = sorted(table["spk_id"][table["session"] == session].unique())
+    mates = sorted(set(table["spk_id"][table["session"] == session]) - {""})
     if len(mates) < 2:
-        raise UserError(
-            f"speaker {speaker} has no partner in session {session}", "take --valid recordings, or --valid none"
-        )
+        where = f" in session {session}" if session else ""
+        raise UserError(f"speaker {speaker} has no partner{where}", "take --valid recordings, or --valid none")
     return mates[(mates.index(speaker) + 1) % len(mates)]
 
 

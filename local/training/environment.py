@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from local.core import starts
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.data.device import kind, resolve_precision, tf32_is_allowed
@@ -85,14 +86,9 @@ def first_start(job: Job, checkpointer: RunCheckpointer) -> dict[str, Any] | Non
 
     Also None where an earlier version wrote none. A `UserError` if it is damaged.
     """
-    path = job.folder / "env.json"
-    if not checkpointer.list_checkpoints() or not path.exists():
+    if not checkpointer.list_checkpoints() or not (job.folder / starts.NAME).exists():
         return None
-    try:
-        first = json.loads(path.read_text(encoding="utf-8"))
-        return {"job": {}, "precision": None} | first
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged: {error}", "restore it, or train again with --force true") from None
+    return {"job": {}, "precision": None} | starts.read(job.folder)
 
 
 def held_precision(values: dict[str, Any], first: dict[str, Any] | None) -> str:
@@ -118,7 +114,7 @@ def write(job: Job, device: str, precision: str, first: dict[str, Any] | None) -
     if first:
         # An earlier version wrote no job.
         start = first | {"job": first["job"] or start["job"], "resumed": [*first.get("resumed", []), start]}
-    with atomic(job.folder / "env.json") as file:
+    with atomic(job.folder / starts.NAME) as file:
         json.dump(start, file, indent=1)
 
 

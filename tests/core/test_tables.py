@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from local.core.tables import read_csv
+from local.core.tables import read_csv, read_numbers
 
 WORDS = ["NA", "null", "nan", "None", "inf", "-inf", "1e5", "007", "true", "False", "N/A", "#N/A", "", "1_000", "0x1F"]
 
@@ -31,6 +31,13 @@ def test_numbers_keep_their_last_digit(tmp_path):
     path, numbers = tmp_path / "numbers.csv", [0.1 + 0.2, 1 / 3, 2 / 3, 5e-324, 1.7976931348623157e308]
     pd.DataFrame({"wa": numbers}).to_csv(path, index=False)
     assert read_csv(path, ["wa"])["wa"].tolist() == numbers
+
+
+def test_all_columns_may_be_numbers_but_some(tmp_path):
+    path = tmp_path / "summary.csv"
+    path.write_text("name,n,wa,sd\nnull,3,inf,\n")
+    (row,) = read_numbers(path, ("name", "of another version")).to_dict("records")
+    assert (row["name"], row["n"], row["wa"]) == ("null", 3, math.inf) and math.isnan(row["sd"])
 
 
 def test_a_cell_that_is_no_number_is_an_error(tmp_path):

@@ -230,9 +230,36 @@ def test_protocol_recording_warns_of_shared_speakers(encoder, scored):
     own = scored("--protocol", "recording", folds=["part0"])
     origin = {"protocol": "recording", "valid": "recordings", "folds": ["part0"]}
     card = render(made(encoder, **origin), own, CONTENTS, [])
-    assert "Training and test share their speakers" in card
-    assert "The speaker of 100.00 % of the tested utterances was heard in training" in card
-    assert "share their speakers" not in render(made(encoder), None, CONTENTS, [])
+    assert "whole recordings, whose speakers are also in the training set." in unwrapped(card)
+    assert "Training and test set share speakers**, those of 100.00 % of the tested utterances" in unwrapped(card)
+    assert "share speakers" not in render(made(encoder), None, CONTENTS, [])
+
+
+def test_speakers_that_are_not_known_are_not_spoken_of(encoder, scored):
+    own = scored("--protocol", "session", folds=["s1", "s2"])
+    origin = {"protocol": "session", "valid": "recordings", "folds": ["s1"]}
+    known = unwrapped(render(made(encoder, **origin), own, CONTENTS, []))
+    assert "a whole session, whose speakers are not in the training or validation set." in known
+    assert "share speakers" not in known
+    summary = own.summary.copy()
+    summary[["speakers_known", "speaker_overlap"]] = "30/48", float("nan")
+    partly = unwrapped(render(made(encoder, **origin), replace(own, summary=summary), CONTENTS, []))
+    assert "who speaks is known for 30 of 48 utterances only" in partly and "nan %" not in partly
+    unscored = unwrapped(render(made(encoder, **origin), None, CONTENTS, []))
+    for card in (partly, unscored):
+        assert "Whether training and test set share speakers is unknown" in card
+        assert "whose speakers are not" not in card
+
+
+def test_names_that_look_like_numbers_or_nothing(encoder, scored, own_table):
+    text = own_table.read_text().replace(",1A,", ",NA,").replace(",1B,", ",007,").replace(",2A,", ",1e5,")
+    own_table.write_text(text)
+    own = scored("--name", "null", folds=["007", "1e5", "2B", "NA"])
+    card = render(made(encoder, name="null", folds=["007"]), own, CONTENTS, [])
+    assert "# null: emotion" in card and "python -m local.rerun results/own/speaker/null/seed1/007" in card
+    lines = tables(card)[0]
+    assert [line[1] for line in lines[1:5]] == ["007", "1e5", "2B", "NA"]
+    assert [line[1] for line in lines if line[9] == "this model"] == ["007"]
 
 
 def test_text_that_was_held_out_is_distinguished(encoder, scored):

@@ -22,13 +22,13 @@ def table() -> pd.DataFrame:
 
 def test_every_group_has_the_scores_of_its_utterances(table):
     groups_scored = breakdown(table).set_index(["by", "group"])
-    groups = {"style": {"impro", "script", "unknown"}, "gender": {"F", "M"}, "session": {"Ses01", "Ses02"}}
+    groups = {"style": {"impro", "script", ""}, "gender": {"F", "M"}, "session": {"Ses01", "Ses02"}}
     groups["speaker"] = {"s00", "s01", "s02", "s03"}
     for by, names in groups.items():
         assert set(groups_scored.loc[by].index) == names
     some = {
         ("style", "script"): table[table["style"] == "script"],
-        ("style", "unknown"): table[table["style"] == ""],
+        ("style", ""): table[table["style"] == ""],
         ("gender", "M"): table[table["gender"] == "M"],
         ("speaker", "s03"): table[30:],
         ("duration", "3: 20.50 to 30.25 s"): table[20:30],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from itertools import product
 from pathlib import Path
@@ -157,14 +158,35 @@ def test_leaks_worked_by_hand():
     ]
     with pytest.raises(UserError, match="1 utterances share their audio across train-test: v"):
         audit.refuse("speaker", found)
-    assert audit.describe(found, ["A", "B"]) == [
+    assert audit.describe(found, ["A", "B"], table) == [
         "in 1 of 2 folds, 50 % of the tested utterances share their recording with the training set",
         "in 1 of 2 folds, 100 % of the tested utterances share their session with the training set",
-        "in 1 of 2 folds, 50 % of the tested utterances share their transcript with the training set",
+        "in 1 of 2 folds, at least 50 % of the tested utterances share their transcript with the training set "
+        "(the transcript is known for 3 of 5 utterances)",
     ]
-    assert audit.describe(found, ["B"]) == [
-        "no tested utterance shares its speaker, recording, session or transcript with the training set"
+    assert audit.describe(found, ["B"], table) == [
+        "no tested utterance is known to share its transcript with the training set "
+        "(the transcript is known for 3 of 5 utterances)",
+        "no tested utterance shares its speaker, recording or session with the training set",
     ]
+    nobody = table.assign(spk_id="", session="", wrd="WELL")
+    assert audit.describe(found, ["B"], nobody) == [
+        "no tested utterance shares its recording or transcript with the training set",
+        "whether the training set shares a speaker or session with the test set is unknown",
+    ]
+    assert audit.speaker_overlap(found, {"A": 2}, table["spk_id"]) == 0
+    assert math.isnan(audit.speaker_overlap(found, {"A": 2}, nobody["spk_id"]))
+
+
+def test_the_speaker_overlap_weighs_folds_by_their_size():
+    table = toy(spk_id="AABABB").assign(wav=list("uvwxyz"), wrd="", recording="r", session="s")
+    sets = {"1": ["test", "test", "test", "train", "valid", "train"], "2": ["train"] * 5 + ["test"]}
+    found = audit.find_leaks({fold: pd.Series(names) for fold, names in sets.items()}, audio_less(table))
+    sizes = {"1": 3, "2": 1}
+    assert audit.speaker_overlap(found, sizes, table["spk_id"]) == 1
+    alone = found[found["fold"] == "2"]
+    assert audit.speaker_overlap(alone, sizes, table["spk_id"]) == 1 / 4
+    assert math.isnan(audit.speaker_overlap(alone, sizes, table["spk_id"].replace("A", "")))
 
 
 def test_the_same_audio_under_two_names_is_found_by_its_bytes(tmp_path):

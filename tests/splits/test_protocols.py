@@ -122,6 +122,30 @@ def test_a_speaker_alone_in_a_session_has_no_partner():
         fold_sets(toy(spk_id="AB", session="12"), "speaker", "B", "partner")
 
 
+def test_somebody_unknown_is_no_partner():
+    """He may be the tested speaker."""
+    table = toy(spk_id="AA--", recording="rrst")
+    with pytest.raises(UserError, match=r"speaker A has no partner$"):
+        protocols.split(table, table["recording"], "r", "partner")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("speaker", "4/4", 0.0), "of one speaker, who is not in the training or validation set"),
+        (("session",), "each fold tests a whole session"),
+        (("session", "4/4", 0.0), "a whole session, whose speakers are not in the training or validation set"),
+        (("session", "0/4"), "a whole session; who speaks is unknown, so the training set may have speakers of"),
+        (("session", "3/4"), "a whole session; who speaks is known for 3 of 4 utterances only, so the training set"),
+        (("recording-hold_text", "4/4", 1.0), "whose speakers are also in the training set; only a third of the"),
+        (("recording", "4/4", 0.0), "whole recordings, whose speakers are not in the training set"),
+        (("recording", "4/4", 0.25), "recordings; the speakers of 25 % of the tested utterances are also in the"),
+    ],
+)
+def test_what_is_said_of_speakers_is_what_is_known(given, words):
+    assert words in protocols.describe(*given)
+
+
 @pytest.mark.parametrize(("n_recordings", "names"), [(10, "abcdefghij"), (11, None), (25, None)])
 def test_of_two_speakers_one_tests_and_one_trains_without_validation():
     table = toy(spk_id="AABB", session="1111")

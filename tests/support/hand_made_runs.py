@@ -30,10 +30,10 @@ def predict(words: list[str], fold: str, seed: int = 1, wrong: int | None = None
     wrong, lost = WRONG[fold] if wrong is None else wrong, LOST[fold] if lost is None else lost
     with open(job.folder / "predictions.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(["ID", "emo", "emo_hyp", "p_ang", "p_hap", "p_sad", "wrd", "wrd_hyp"])
+        rows.writerow(["ID", "emo", "emo_hyp", *(f"p_{label}" for label in job.labels), "wrd", "wrd_hyp"])
         for i, (_, each) in enumerate(manifest.read(job.manifests / "test.csv").iterrows()):
-            guess = LABELS[(LABELS.index(each["emo"]) + (i < wrong)) % 3]
-            posteriors = [0.8 if label == guess else 0.1 for label in LABELS]
+            guess = job.labels[(job.labels.index(each["emo"]) + (i < wrong)) % 3]
+            posteriors = [0.8 if label == guess else 0.1 for label in job.labels]
             recognised = each["wrd"].rpartition(" ")[0] if i < lost else each["wrd"]
             rows.writerow([each["ID"], each["emo"], guess, *posteriors, each["wrd"], recognised])
     job.decoding().write([job.folder / "predictions.csv"], epoch=seed + 6)

@@ -9,6 +9,7 @@ import pandas as pd
 from paths import REPOSITORY
 
 from local.config import hparams
+from local.core.markers import Marker
 
 SIZES = dict(
     zip(
@@ -40,11 +41,13 @@ def write_experiment(
     folder = results / path
     about = {"name": name, "corpus": corpus, "protocol": protocol, "valid": valid}
     yaml = hparams.resolve(REPOSITORY / "hparams/mtl_wav2vec2.yaml", values)
+    inputs = {"valid": valid} | hparams.compared_values(yaml)
     for seed in seeds:
         for fold in sizes:
             run = folder / f"seed{seed}" / fold
             run.mkdir(parents=True)
             (run / "hyperparams.yaml").write_text(yaml)
+            Marker(run / "train.json", inputs).write()
             rows = [{"epoch": epoch, "train_wa": epoch / 200 + seed / 1000} for epoch in range(1, n_epochs + 1)]
             for row in rows:
                 validated = valid != "none"
@@ -62,7 +65,8 @@ def write_experiment(
         "wer": wer,
         "wer_mean": wer_mean,
         "wa_low": low,
-        "speaker_overlap": 0.0,
+        "speaker_overlap": 1.0 if protocol.startswith("recording") else 0.0,
+        "speakers_known": "5531/5531",
         "wa_high": high,
     }
     row |= {"seeds": len(seeds), "folds": f"{len(sizes)}/{known}"}

@@ -8,9 +8,9 @@ import logging
 import pytest
 
 from local.core.errors import UserError
+from local.core.starts import commit_of
 from local.experiment.job import Job, read_environment
 from local.experiment.options import parse
-from local.scoring.summary import commit_of
 from local.training import environment
 from local.training.checkpoints import RunCheckpointer
 
