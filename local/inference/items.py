@@ -13,7 +13,6 @@ import numpy as np
 import soundfile
 
 from local.audio import recordings
-from local.audio.header import SAMPLE_RATE
 from local.audio.recordings import Recording
 from local.audio.segments import segments
 from local.core.errors import UserError
@@ -90,9 +89,10 @@ def window_items(items: Iterable[Item], longest: float) -> Iterator[Item]:
             continue
         silent = True
         try:
-            for start, end, wav in segments(recordings.blocks(item.file), longest):
+            blocks = recordings.blocks(item.file)
+            for start, end, wav in segments(blocks, longest):
                 silent = False
-                yield Item(item.file, start, end, recordings.of_array(wav, SAMPLE_RATE))
+                yield Item(item.file, start, end, recordings.window(wav, blocks.flags))
         except UserError as error:
             yield _with_error(item, error)
         else:
