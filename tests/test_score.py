@@ -214,6 +214,19 @@ def test_the_page_names_corpus_protocol_and_command(words, monkeypatch):
     assert "| 1 | 1A | 12 | 91.67 |" in page
 
 
+def test_the_page_says_what_is_odd_about_samples_and_transcripts(words):
+    job = predict(words, "1A")
+    facts = {"odd": {"over full scale": ["a", "b"], "opposite phase": []}}
+    store = parse(words).corpus_folder / "audio.json"
+    store.write_text(json.dumps({"inputs": {}, "outputs": {}, "facts": facts}))
+    log = (job.folder / "epochs.csv").read_text()
+    (job.folder / "epochs.csv").write_text(log.replace(",0,0,1.5", ",24,0,1.5"))
+    _, _, page = scored(words)
+    assert "- **Warning:** 2 files have samples past full scale, which are used as they are.\n" in page
+    assert ": 24 of 24 training transcripts need more frames than their audio has and were left out of CTC." in page
+    assert "opposite" not in page
+
+
 def test_without_transcripts_there_are_no_error_rates(words, own_table):
     own_table.write_text(own_table.read_text().replace("wrd", "unused", 1))
     forced = parse([*words, "--force", "true"])
