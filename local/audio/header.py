@@ -84,8 +84,8 @@ def examine(path: Path | str) -> Header:
         size, samples = os.fstat(file.fileno()).st_size, find_samples(file)
         if samples and samples.end is not None and samples.end > size:
             raise OSError(f"is cut short: its header promises {samples.end} bytes, it has {size}")
-        if header.frames == 0 and samples and samples.start < size:
-            promised = "an unknown number of" if samples.length is None else samples.length
+        if header.frames == 0 and samples and not samples.length and samples.start < size:
+            promised = "an unknown number of" if samples.length is None else 0
             raise OSError(
                 f"its header promises {promised} bytes of samples, {size - samples.start} follow: "
                 "its recorder did not close it"

@@ -151,6 +151,11 @@ def test_a_length_of_zero_is_that_of_a_recorder_that_was_stopped(tmp_path, kind)
     assert examined(tmp_path / "a", changed[:start]) == "holds no samples"
 
 
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "OGG"])
+def test_a_file_of_no_samples_is_that_of_no_recorder(tmp_path, kind):
+    assert [examined(tmp_path / "a", content) for content in written(kind, frames=0)] == 2 * ["holds no samples"]
+
+
 @pytest.mark.parametrize("kind", [kind for kind in CONTAINERS if kind not in ("FLAC", "MP3")])
 def test_damaged_headers_do_not_break_the_search(kind):
     """Each byte of a header, or each but a few, as 0, 255 or the end of the file."""
