@@ -23,7 +23,8 @@ from typing import Any
 import soundfile
 
 from local.audio import header
-from local.audio.recordings import FLAGS, REMEDY
+from local.audio.recordings import REMEDY
+from local.audio.survey import FLAGS
 from local.core.errors import Parser, UserError, as_command
 from local.corpora import espeak
 from local.corpora.mini import MANNERS, VOICES

@@ -4,10 +4,12 @@
     find calls -name '*.flac' | python -m local.predict --model MODEL --format jsonl - > calls.jsonl
     python -m local.predict --model MODEL --segments --plot pictures --format csv meeting.mp3
 
-MODEL is a folder that `python -m local.export` wrote. Of a FOLDER all audio files are read, also in its subfolders;
-`-` reads file names from stdin, one a line. Every file has its line, in the given order; the line of a file that
-cannot be read gives the reason. With --segments a recording of any length is cut at its pauses into windows, one line
-each; without it, one that is longer than a minute and than the longest utterance of training is refused.
+MODEL is a folder that `python -m local.export` wrote. Of a FOLDER all files are taken whose suffix is one of audio or
+video, also in its subfolders and in folders that links lead to; macOS's `._` files and `__MACOSX` are left out. `-`
+reads file names from stdin: one a line, or separated by zero bytes (`find -print0`), in UTF-8 or UTF-16. Every file has
+its line, in the given order; the line of a file that cannot be read gives the reason. With --segments a recording of
+any length is cut at its pauses into windows, one line each; without it, one that is longer than a minute and than the
+longest utterance of training is refused.
 
 Exit codes: 0 every file was read; 1 some were not; 2 an error in the command or the model.
 """
@@ -94,7 +96,6 @@ def main() -> None:
     if not options.batch_seconds > 0:
         raise UserError(f"--batch-seconds {options.batch_seconds:g} is not above 0", "give a number of seconds")
     # File names need not be UTF-8.
-    sys.stdin.reconfigure(errors="surrogateescape")
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     errors = predict(options)
     if errors:

@@ -22,6 +22,7 @@ from local.core import markers
 from local.core.errors import UserError, as_command
 from local.core.files import atomic
 from local.corpora import manifest
+from local.data import store
 from local.experiment.options import Options, check, parse
 from local.pages.results import notes, render_results, untested_label_notes
 from local.pages.tables import breakdown_table, class_table, score_table
@@ -52,8 +53,9 @@ def score(options: Options) -> None:
     summary = summarise(folds, pooled, known, of_corpus(options, folds, leaks))
     values = hparams.plain_values((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
     overlap = audit.describe(leaks, folds["fold"].unique(), options.table)
-    warnings = provenance.warnings(runs) + untested_label_notes(pooled)
-    warnings += diagnosis.warnings(pooled, scored.epochs(runs), values)
+    texts = {fold: manifest.read(folds_folder / fold / "train.csv")["wrd"] for fold in folds["fold"].unique()}
+    warnings = provenance.warnings(runs) + untested_label_notes(pooled) + store.remarks(options.corpus_folder)
+    warnings += diagnosis.warnings(pooled, scored.epochs(runs), values, texts)
     said = notes(options, command(), values, summary, overlap, warnings)
     text = render_results(
         said, score_table(folds, summary), class_table(classes, metrics.confusion(pooled)), breakdown_table(groups)

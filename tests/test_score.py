@@ -230,6 +230,19 @@ def test_other_commits_precisions_and_devices_are_told_above_the_table(words):
     assert r"device is \<b\>\_H100\_ in seed 1 fold 2B" in line and "precision is bf16 in seed 1 fold 2B" in line
 
 
+def test_the_page_says_what_is_odd_about_samples_and_transcripts(words):
+    job = predict(words, "1A")
+    facts = {"odd": {"over full scale": ["a", "b"], "opposite phase": []}}
+    store = parse(words).corpus_folder / "audio.json"
+    store.write_text(json.dumps({"inputs": {}, "outputs": {}, "facts": facts}))
+    log = (job.folder / "epochs.csv").read_text()
+    (job.folder / "epochs.csv").write_text(log.replace(",0,0,1.5", ",24,0,1.5"))
+    _, _, page = scored(words)
+    assert "- **Warning:** 2 files have samples past full scale, which are used as they are.\n" in page
+    assert ": 24 of 24 training transcripts need more frames than their audio has and were left out of CTC." in page
+    assert "opposite" not in page
+
+
 def test_without_transcripts_there_are_no_error_rates(words, own_table):
     own_table.write_text(own_table.read_text().replace("wrd", "unused", 1))
     forced = parse([*words, "--force", "true"])

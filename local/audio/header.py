@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
 import soundfile
+
+from local.audio.lengths import find_samples
 
 SAMPLE_RATE = 16_000
 RATES = (1000, 1_000_000)  # Hz, the lowest and the highest that are read
 MAX_PHASES = 1000  # of the filter that resamples: it would take gigabytes for more
 UNKNOWN_LENGTH = 2**63 - 1  # frames that libsndfile gives where a header leaves its length open (a streamed FLAC)
-STREAMED = 0x7FFFF000  # bytes from which on a WAV leaves its length open: sox writes this number, ffmpeg 0xFFFFFFFF
-MAX_CHUNKS = 1000  # before the samples of a WAV
+BLOCK = 2**16  # frames that are read at a time
 
 
 @dataclass(frozen=True)
@@ -74,22 +73,31 @@ def read_header(path: Path | str) -> Header:
 def examine(path: Path | str) -> Header:
     """Read the header of an audio file, and its last sample to check that all the header promises is there.
 
-    Truncation is detected in WAV, FLAC and MP3; of others, such as Ogg, libsndfile counts the
-    frames that are left, which is what every later reading will give. Sample values are not checked.
+    Truncation is detected in FLAC, MP3 and the containers of `local.audio.lengths`; of others, such as MAT or PVF,
+    libsndfile counts the frames that are left, which is what every later reading will give. Of a codec that cannot
+    seek, such as GSM 6.10, all samples are read. Sample values are not checked.
 
     Errors are those of `open_audio`; the file may be empty or cut short, too.
     """
     with open_audio(path) as audio, open(path, "rb") as file:
         header = Header(audio.frames, audio.samplerate, audio.channels)
+        size, samples = os.fstat(file.fileno()).st_size, find_samples(file)
+        if samples and samples.end is not None and samples.end > size:
+            raise OSError(f"is cut short: its header promises {samples.end} bytes, it has {size}")
+        if header.frames == 0 and samples and not samples.length and samples.start < size:
+            promised = "an unknown number of" if samples.length is None else 0
+            raise OSError(
+                f"its header promises {promised} bytes of samples, {size - samples.start} follow: "
+                "its recorder did not close it"
+            )
         if header.frames == 0:
             raise OSError("holds no samples")
         if header.frames == UNKNOWN_LENGTH:
             raise OSError("its header does not give its length")
-        if not _reaches(audio, header.frames - 1):
-            raise OSError("is cut short")
-        size, end = os.fstat(file.fileno()).st_size, _end_of_samples(file)
-        if end is not None and end > size:
-            raise OSError(f"is cut short: its header promises {end} bytes, it has {size}")
+        reached = _reaches(audio, header.frames - 1)
+    if not reached and _count_frames(path) < header.frames:
+        # Of a container that is whole, it is the decoder that fails.
+        raise OSError("cannot be decoded to its end" if samples and samples.end else "is cut short")
     return header
 
 
@@ -110,27 +118,19 @@ def _unusable(rate: float) -> OSError:
     return OSError(f"its sample rate of {rate} Hz cannot be converted to {SAMPLE_RATE}")
 
 
-def _end_of_samples(file: BinaryIO) -> int | None:
-    """The byte at which a WAV's samples end by its header; None of another format, or where the length is open.
-
-    libsndfile gives a truncated WAV the length of what is there, hence this look at its chunks.
-    """
-    if file.read(12)[:4] != b"RIFF":
-        return None
-    for _ in range(MAX_CHUNKS):
-        head = file.read(8)
-        if len(head) < 8:
-            break
-        chunk, length = struct.unpack("<4sI", head)
-        if chunk == b"data":
-            return None if length >= STREAMED else file.tell() + length
-        file.seek(length + length % 2, os.SEEK_CUR)
-    return None
-
-
 def _reaches(audio: soundfile.SoundFile, frame: int) -> bool:
+    """Whether a frame can be sought and read."""
     try:
         audio.seek(frame)
         return len(audio.read(1)) == 1
     except soundfile.LibsndfileError:
         return False
+
+
+def _count_frames(path: Path | str) -> int:
+    """Read all frames that can be read, one after the other."""
+    count = 0
+    with contextlib.suppress(OSError), open_audio(path) as audio:
+        while read := len(audio.read(BLOCK, "float32", always_2d=True)):
+            count += read
+    return count

@@ -1,6 +1,7 @@
 """Read recordings of any format, rate and channels as 16 kHz mono, for training and for use.
 
-Samples are the mean of the channels, resampled with torchaudio's default filter. A rate whose ratio to 16 kHz has no
+Samples are the mean of the channels, or the loudest channel where they cancel each other, resampled with torchaudio's
+default filter. None is cut at full scale, beyond which floating point goes. A rate whose ratio to 16 kHz has no
 denominator up to 1000, such as the 22,254 Hz of old computers, is replaced by the nearest one that has: within
 0.05 %, a hundredth of a semitone. The filter for the exact ratio would take gigabytes.
 
@@ -25,20 +26,10 @@ from torch import Tensor
 
 from local.audio import header
 from local.audio.header import SAMPLE_RATE
+from local.audio.survey import OF_FILE, Survey, in_order, mono, own_flags
 from local.core.errors import UserError
 
-SILENT = 1e-3  # -60 dBFS
-FULL_SCALE = 0.98  # the top of 8-bit mu-law, the coarsest scale in use, lies at 0.9803
-CLIPPED = 1e-3
-SHORT = 0.1
-FLAGS = {
-    "silent": f"no sample is further than {SILENT:g} of full scale (-60 dB) from the mean",
-    "clipped": f"in a channel, {CLIPPED:.1%} of the samples or more lie within 2 % of full scale or above it "
-    "and repeat the two before them; clipping that was turned down later is not found",
-    "short": f"it lasts less than {SHORT} s",
-    "not finite": "some samples were NaN or infinite; they were set to 0",
-}
-
+UNBOUNDED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")  # pass full scale
 FLOATS = ("float16", "float32", "float64")
 SCALES = {"uint8": (2**7, 2**7), "int16": (0, 2**15), "int32": (0, 2**31)} | dict.fromkeys(FLOATS, (0, 1))  # zero, one
 # The resampling filter reaches 6 zero crossings of a low pass at 0.99 of the lower rate, that is no more than
@@ -47,18 +38,9 @@ REACH = 7
 REMEDY = "give a recording that can be played; `ffmpeg -i IN OUT.wav` converts most formats"
 
 
-def load_wav(path: Path | str) -> Tensor:
-    """Read a file for training: [N] float32 samples at 16 kHz, NaN and infinite ones too.
-
-    `OSError` when it is missing, not audio, without samples or damaged; its `str` says which, without the path.
-    """
-    samples, ratio = _decode(path)
-    return _resample(samples.mean(1), ratio)
-
-
 @dataclass(frozen=True)
 class Recording:
-    """[N] float32 samples at 16 kHz with full scale at 1, and the flags (of `FLAGS`) that apply to them."""
+    """[N] float32 samples at 16 kHz with full scale at 1, and those of `local.audio.survey.FLAGS` that apply."""
 
     wav: Tensor
     flags: tuple[str, ...]
@@ -69,13 +51,30 @@ class Recording:
         return len(self.wav) / SAMPLE_RATE
 
 
-def read(path: Path | str, longest: float = math.inf) -> Recording:
-    """Read a file for use: the samples of `load_wav`, but for those that are NaN or infinite, which are set to 0.
+@dataclass(frozen=True)
+class Blocks:
+    """A recording as blocks of [n] float32 samples at 16 kHz, to be read once, and the flags of all of it."""
 
-    `UserError` as `load_wav`, or when it lasts more than `longest` seconds.
+    wavs: Iterator[Tensor]
+    flags: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self.wavs
+
+
+def load(path: Path | str, longest: float = math.inf) -> Recording:
+    """Read a file; samples that are NaN or infinite are set to 0.
+
+    `OSError` when it is missing, not audio, without samples or damaged; its `str` says which, without the path.
+    `UserError` when it lasts more than `longest` seconds.
     """
+    return _recording(*_decode(path, longest))
+
+
+def read(path: Path | str, longest: float = math.inf) -> Recording:
+    """Read a file as `load`; each error is a `UserError` that names it."""
     with _naming(path):
-        return _recording(*_decode(path, longest))
+        return load(path, longest)
 
 
 def refuse_longer(what: Path | str, duration: float, longest: float) -> None:
@@ -128,39 +127,46 @@ def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
     return _recording(torch.from_numpy(samples if len(samples) > samples.shape[1] else samples.T), ratio)
 
 
-def blocks(path: Path | str, seconds: float = 30.0) -> Iterator[Tensor]:
+def blocks(path: Path | str, seconds: float = 30.0) -> Blocks:
     """Read a file of any length in blocks of about `seconds`, in bounded memory.
 
     Together they are `read(path).wav` to within 1e-5. (Its length can differ by a sample: torchaudio computes it in
     single precision.) Samples that are NaN or infinite are set to 0.
 
-    Yields
-    ------
-    [n] float32 samples at 16 kHz.
+    Whether channels cancel each other, and which is the loudest, only all samples tell. So a file of several channels,
+    or one whose samples can pass full scale, is decoded twice: first for this, and then for the blocks.
 
     Raises
     ------
     UserError
-        As `read`, at once; but for damage within the file when decoding comes to it. (Of Ogg, libsndfile may pass
-        over it.)
+        As `read`, at once; but for damage within a file that is decoded once, when decoding comes to it. (Of Ogg,
+        libsndfile may pass over it.)
     """
     with _naming(path):
         found = header.examine(path)
         ratio = header.rate_ratio(found.rate)
+        survey = Survey(found.channels)
+        with header.open_audio(path) as file:
+            twice = found.channels > 1 or file.subtype in UNBOUNDED
+        for samples in _parts(path, found.frames, header.BLOCK) if twice else ():
+            survey.add(samples)
     periods = max(round(seconds * found.rate / ratio.numerator), REACH + 1)
-    return _blocks(path, found.frames, ratio, periods * ratio.numerator)
+    return Blocks(_blocks(path, found.frames, ratio, periods * ratio.numerator, survey.channel), survey.flags)
 
 
-def _blocks(path: Path | str, left: int, ratio: Fraction, size: int) -> Iterator[Tensor]:
+def window(wav: Tensor, flags: tuple[str, ...]) -> Recording:
+    """A part, [N] samples at 16 kHz, of a recording with these flags: those of `OF_FILE` hold for it, too."""
+    return Recording(wav, in_order({*own_flags(wav, wav[:, None]), *(set(flags) & set(OF_FILE))}))
+
+
+def _blocks(path: Path | str, left: int, ratio: Fraction, size: int, channel: int | None) -> Iterator[Tensor]:
     """Resample each block with the filter's reach on both sides, and yield the samples that have both."""
     before, after = ratio.numerator, ratio.denominator  # samples in a period of the ratio
     held, done = torch.zeros(0), 0  # samples that are kept, and the periods of them that have been yielded
-    with _naming(path), header.open_audio(path) as file:
-        file.seek(0)  # see `_decode`
-        while left:
-            new = _next_samples(file, min(size, left))
+    with _naming(path):
+        for new in _parts(path, left, size):
             left -= len(new)
-            held = torch.cat([held, _mono(new)])
+            held = torch.cat([held, mono(new, channel)])
             resampled = _resample(held, ratio)
             ready = len(held) // before - REACH
             yield resampled[done * after : ready * after if left else None]
@@ -182,9 +188,19 @@ def _decode(path: Path | str, longest: float = math.inf) -> tuple[Tensor, Fracti
     found = header.examine(path)  # libsndfile reads a file cut short without an error
     refuse_longer(path, found.duration, longest)
     ratio = header.rate_ratio(found.rate)
+    (samples,) = _parts(path, found.frames, found.frames)
+    return samples, ratio
+
+
+def _parts(path: Path | str, left: int, size: int) -> Iterator[Tensor]:
+    """Read the [n, channels] samples of a file, of which `left` are to be read, `size` at a time."""
     with header.open_audio(path) as file:
-        file.seek(0)  # as `soundfile.read` does: without it the samples of some MP3 differ in their last bit
-        return _next_samples(file, found.frames), ratio
+        if file.seekable():
+            file.seek(0)  # as `soundfile.read` does: without it the samples of some MP3 differ in their last bit
+        while left:
+            samples = _next_samples(file, min(size, left))
+            left -= len(samples)
+            yield samples
 
 
 def _next_samples(file: soundfile.SoundFile, count: int) -> Tensor:
@@ -195,29 +211,13 @@ def _next_samples(file: soundfile.SoundFile, count: int) -> Tensor:
     return torch.from_numpy(samples)
 
 
-def _mono(samples: Tensor) -> Tensor:
-    """[n, channels] -> [n], the mean of the channels; samples that are not finite count as 0."""
-    return samples.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).mean(1)
-
-
 def _resample(wav: Tensor, ratio: Fraction) -> Tensor:
     return torchaudio.functional.resample(wav, ratio.numerator, ratio.denominator)
 
 
 def _recording(samples: Tensor, ratio: Fraction) -> Recording:
     """[n, channels] at any rate -> the recording."""
-    wav = _resample(_mono(samples), ratio)
-    applies = {
-        "silent": (wav - wav.mean()).abs().max() < SILENT,
-        "clipped": _clipped(samples) >= CLIPPED,
-        "short": len(wav) < SHORT * SAMPLE_RATE,
-        "not finite": not samples.isfinite().all(),
-    }
-    return Recording(wav, tuple(flag for flag in FLAGS if applies[flag]))
-
-
-def _clipped(samples: Tensor) -> float:
-    """Share of samples at full scale that equal the two before them, in the channel with most."""
-    last, middle, first = samples[2:], samples[1:-1], samples[:-2]
-    stuck = (last == middle) & (middle == first) & (last.abs() >= FULL_SCALE)
-    return stuck.sum(0).max().item() / len(samples)
+    survey = Survey(samples.shape[1])
+    survey.add(samples)
+    wav = _resample(mono(samples, survey.channel), ratio)
+    return Recording(wav, in_order({*own_flags(wav, samples), *survey.flags}))

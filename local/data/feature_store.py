@@ -47,7 +47,7 @@ class FeatureStore(Store):
         sources = fingerprint(audio, encoder)
         path = audio.path.with_name(f"cnn-{sources}.f16")
         width, stride = encoder.model.config.conv_dim[-1], np.prod(encoder.model.config.conv_stride)
-        expected = int(sum(audio.facts["rows"].values()) // stride) * width * 2
+        expected = int(sum(len(audio.rows(name)) for name in audio) // stride) * width * 2
 
         def write(file: IO[bytes]) -> dict[str, Any]:
             logger.info("computing the CNN's output for %d utterances: %s", len(audio), path)

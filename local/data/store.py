@@ -1,10 +1,12 @@
 """The corpus's audio, decoded once: one memory-mapped file that every fold, seed and job shares.
 
-`AudioStore.of` writes `manifests/<corpus>/audio.i16`, 16-bit little-endian samples at 16 kHz mono, utterance after
-utterance in the order of all.csv; and, last, `audio.json`: the fingerprint of its sources, the length of each
-utterance, and every file whose samples are unsound (see `local.corpora.unsound`).
-16-bit audio at 16 kHz mono is kept as it is; other audio is resampled, rounded to the nearest 16-bit
-number and clipped. torch is imported only when a file is decoded or a tensor is read.
+`AudioStore.of` writes `manifests/<corpus>/audio.i16`, little-endian samples at 16 kHz mono, utterance after utterance
+in the order of all.csv; and, last, `audio.json`: the fingerprint of its sources, the length of each utterance, and
+every file whose samples are odd, or unsound (see `local.corpora.unsound`).
+A model in use hears what training heard: 16-bit audio at 16 kHz mono is kept as it is. Other audio is rounded to the
+nearest 16-bit number where that loses less than 1e-4 of it, and kept in 32-bit floating point otherwise: where it
+passes full scale, is quiet, or was resampled or averaged. torch is imported only when a file is decoded or a tensor is
+read.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -23,6 +26,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from local.audio.header import SAMPLE_RATE
+from local.core import markers
 from local.core.errors import UserError
 from local.core.files import digest
 from local.core.markers import make_once, shared_file
@@ -34,8 +38,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2  # of the file's contents: a store of another version is rebuilt
+VERSION = 3  # of the file's contents: a store of another version is rebuilt
 SCALE = 2**15  # a sample of 1.0
+LOST = 1e-4  # of the root mean square, that of the rounding error
+ODD = {  # flags of `local.audio.survey` that are counted: what such files have
+    "over full scale": "samples past full scale, which are used as they are",
+    "opposite phase": "channels in opposite phase, of which the loudest is used instead of their mean",
+}
 
 
 class Store(Mapping[str, "Tensor"]):
@@ -97,7 +106,11 @@ class Store(Mapping[str, "Tensor"]):
 
 
 class AudioStore(Store):
-    """The samples of a corpus's utterances: `store[ID]`, [N] float at 16 kHz."""
+    """The samples of a corpus's utterances: `store[ID]`, [N] float at 16 kHz.
+
+    Its facts have `floats`, the IDs of those stored in floating point, two rows a sample; and `odd`, the IDs for each
+    of `ODD`.
+    """
 
     dtype = "<i2"
 
@@ -118,10 +131,21 @@ class AudioStore(Store):
         expected = round(table["duration"].sum() * SAMPLE_RATE) * 2
         return cls.make(folder / "audio.i16", fingerprint(table, data_root), expected, write)
 
+    @cached_property
+    def floats(self) -> frozenset[str]:
+        """The IDs of the utterances that are stored in floating point."""
+        return frozenset(self.facts["floats"])
+
+    def rows(self, name: str) -> np.ndarray:
+        """The samples of an utterance as they are stored, [N]: 16-bit, or floating point."""
+        rows = super().rows(name)
+        return rows.view("<f4") if name in self.floats else rows
+
     def __getitem__(self, name: str) -> Tensor:
         import torch
 
-        return torch.from_numpy(np.multiply(self.rows(name), np.float32(1 / SCALE), dtype=np.float32))
+        one = 1 if name in self.floats else SCALE
+        return torch.from_numpy(np.multiply(self.rows(name), np.float32(1 / one), dtype=np.float32))
 
 
 def is_built(folder: Path, table: pd.DataFrame, data_root: Path) -> bool:
@@ -132,6 +156,21 @@ def is_built(folder: Path, table: pd.DataFrame, data_root: Path) -> bool:
     facts = shared_file(folder / "audio.i16", fingerprint(table, data_root)).facts()
     refuse_unsound(folder, facts["faults"] if facts else {})
     return facts is not None
+
+
+def remarks(folder: Path) -> list[str]:
+    """Say how many files of a corpus (its folder of manifests) are odd, by its store; nothing where there is none."""
+    try:
+        odd = markers.read(folder / "audio.json")["facts"].get("odd", {})
+    except UserError:
+        return []
+    return _count_odd(odd)
+
+
+def _count_odd(odd: Mapping[str, list[str]]) -> list[str]:
+    return [
+        f"{len(names)} file{'s have' if len(names) > 1 else ' has'} {ODD[flag]}" for flag, names in odd.items() if names
+    ]
 
 
 def refuse_unsound(folder: Path, reasons: Mapping[str, list[str]]) -> None:
@@ -162,39 +201,51 @@ def fingerprint(table: pd.DataFrame, data_root: Path) -> str:
 
 
 def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[str, Any]:
-    """Write the samples of all utterances; return the facts: `rows`, the IDs of `clipped` ones, and `faults`."""
-    rows, clipped, faults = {}, [], {}
+    """Write the samples of all utterances; return the facts: `rows`, `floats`, `odd` and `faults`."""
+    rows, floats, odd, faults = {}, [], {flag: [] for flag in ODD}, {}
     files = table["wav"].str.removeprefix(f"{manifest.DATA_ROOT}/")
     reading = _in_order(_decode, manifest.resolve(table["wav"], data_root))
     bar = tqdm(table["ID"], desc="audio", unit="file", leave=False, disable=not sys.stderr.isatty())
     for name, file_name, future in zip(bar, files, reading, strict=True):
         try:
-            samples, is_clipped = future.result()
+            samples, flags = future.result()
         except OSError as error:
             faults[name] = [file_name, str(error)]
             continue
         file.write(samples.tobytes())
-        rows[name] = len(samples)
-        clipped += [name] if is_clipped else []
-    if clipped:
-        logger.warning("%d utterances are clipped at 16 bits, the first %s", len(clipped), clipped[0])
-    return {"rows": rows, "clipped": clipped, "faults": faults}
+        rows[name] = samples.nbytes // 2
+        if samples.dtype.kind == "f":
+            floats.append(name)
+        for flag in ODD.keys() & flags:
+            odd[flag].append(name)
+    for line, names in zip(_count_odd(odd), filter(None, odd.values()), strict=True):
+        logger.warning("%s; the first is %s", line, names[0])
+    return {"rows": rows, "floats": floats, "odd": odd, "faults": faults}
 
 
-def _decode(path: str) -> tuple[np.ndarray, bool]:
-    """[N] 16-bit samples of a file at 16 kHz mono, and whether some were clipped.
+def _decode(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """[N] samples of a file at 16 kHz mono, as they are to be stored, and its flags.
 
     `OSError` when it cannot be read, or its samples are not all finite, or all zero (no emotion can be learnt).
     """
-    from local.audio.recordings import load_wav  # and torch with it
+    from local.audio.recordings import load  # and torch with it
 
-    scaled = (load_wav(path) * SCALE).round()
-    if not scaled.isfinite().all():
+    recording = load(path)
+    if "not finite" in recording.flags:
         raise OSError("holds samples that are not finite")
-    if not scaled.any():
+    if not recording.wav.any():
         raise OSError("is silent: all samples are zero")
-    samples = scaled.clamp(-SCALE, SCALE - 1)
-    return samples.short().numpy().astype("<i2", copy=False), bool((samples != scaled).any())
+    return to_stored(recording.wav.numpy()), recording.flags
+
+
+def to_stored(wav: np.ndarray) -> np.ndarray:
+    """[N] samples as 16-bit numbers, or as they are if those would lose more than `LOST` of them or cut them."""
+    scaled = wav.astype(np.float64) * SCALE
+    rounded = scaled.round()
+    fits = rounded.min() >= -SCALE and rounded.max() < SCALE
+    if fits and np.linalg.norm(rounded - scaled) <= LOST * np.linalg.norm(scaled):
+        return rounded.astype("<i2")
+    return wav.astype("<f4", copy=False)
 
 
 def _in_order(function: Callable[[str], Any], items: Iterable[str]) -> Iterator[Future]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
+import itertools
 import os
+import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
 
 from local.audio import recordings
-from local.audio.header import SAMPLE_RATE
 from local.audio.recordings import Recording
 from local.audio.segments import segments
 from local.core.errors import UserError
@@ -21,8 +23,16 @@ from local.data.batches import Limits, cut
 from local.data.device import overhead
 from local.inference.recognizer import Analysis, EmotionRecognizer
 
-SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats() if name != "RAW"}
-SUFFIXES |= {".aif", ".aifc", ".oga", ".opus", ".snd"}
+# Of folders, the files with these suffixes are taken: what libsndfile reads, under its other names, too;
+READ = {name.lower() for name in soundfile.available_formats()}
+READ |= {"aif", "aifc", "oga", "opus", "snd", "sph", "wave", "bwf", "mpga", "mp1", "mp2", "8svx", "iff", "sf"}
+# and other audio and video, for which a line says that it cannot be read.
+UNREAD = {"m4a", "m4b", "m4r", "m4v", "mp4", "mov", "3gp", "3gpp", "3g2", "webm", "weba", "mkv", "mka", "aac", "adts"}
+UNREAD |= {"ac3", "eac3", "dts", "amr", "awb", "wma", "wmv", "asf", "avi", "flv", "mpg", "mpeg", "m2ts", "mts", "ogv"}
+UNREAD |= {"ogx", "spx", "ape", "wv", "tta", "tak", "mpc", "dsf", "dff", "ra", "rm", "qcp", "gsm", "vox", "g722", "pcm"}
+UNREAD |= {"dss", "ds2", "ulaw", "alaw"}
+SUFFIXES = {f".{name}" for name in READ | UNREAD}
+MACS = "__MACOSX"  # a folder of what macOS notes about files, which are called `._NAME` on other disks
 AHEAD = 16  # files that are read ahead
 GATHERED = 4  # batches that are collected before they are formed, so that each holds similar lengths
 
@@ -38,10 +48,10 @@ class Item(NamedTuple):
 
 
 def files(words: Iterable[str]) -> Iterator[Item]:
-    """Items of file names, folders (their audio files, by name) and `-` (file names from stdin, one a line)."""
+    """Items of file names, folders (their audio files, by name) and `-` (file names from stdin, see `listed`)."""
     for word in words:
         if word == "-":
-            yield from files(line.rstrip("\r\n") for line in sys.stdin if line.strip())
+            yield from files(listed(sys.stdin.buffer))
         elif os.path.isdir(word):
             yield from _files_of_folder(word)
         elif os.path.exists(word) and not os.path.isfile(word):
@@ -50,17 +60,74 @@ def files(words: Iterable[str]) -> Iterator[Item]:
             yield Item(word)
 
 
+def listed(file: BinaryIO) -> Iterator[str]:
+    """The names in a list: one a line, or separated by zero bytes (`find -print0`); in UTF-8 or UTF-16.
+
+    A list in UTF-8 is read as it comes; bytes outside UTF-8 are kept, as in names on the disk.
+    """
+    first = file.readline()
+    encoding = _utf16(first)
+    if encoding:
+        text = (first + file.read()).decode(encoding, errors="replace")
+        names: Iterable[str] = re.split("\r?\n|\0", text.removeprefix("\ufeff"))
+    elif b"\0" in first:
+        names = map(os.fsdecode, (first + file.read()).removeprefix(codecs.BOM_UTF8).split(b"\0"))
+    else:
+        lines = itertools.chain([first.removeprefix(codecs.BOM_UTF8)], file)
+        names = (os.fsdecode(name).rstrip("\r\n") for line in lines for name in line.split(b"\0"))
+    yield from (name for name in names if name.strip("\0 \t\r\n"))
+
+
+def _utf16(start: bytes) -> str | None:
+    """The encoding of a list that begins so, if it is UTF-16.
+
+    That is one with a byte order mark, or with three characters in a row that are ASCII beside a zero byte.
+    """
+    if b"\0" not in start:
+        return None
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16-le" if start.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
+    found = re.search(rb"(?:[ -~]\0){3}|(?:\0[ -~]){3}", start)
+    if not found:
+        return None
+    return "utf-16-le" if start.index(b"\0", found.start()) % 2 else "utf-16-be"
+
+
 def _files_of_folder(top: str) -> Iterator[Item]:
+    """The audio files of a folder and those below it. Links to other folders are followed, each folder once."""
     empty = True
     errors: list[OSError] = []
-    for folder, folders, names in os.walk(top, onerror=errors.append):
-        folders.sort()
-        for name in sorted(name for name in names if os.path.splitext(name)[1].lower() in SUFFIXES):
-            empty = False
-            yield Item(os.path.join(folder, name))
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(top, onerror=errors.append, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if name != MACS and not _is_loop(os.path.join(folder, name), top))
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._"):
+                empty = False
+                yield Item(path)
+            elif os.path.islink(path) and not os.path.exists(path) and not name.startswith("."):
+                empty = False
+                yield Item(path, error="a link to what is not there")
     yield from (Item(error.filename, error=error.strerror) for error in errors)
     if empty and not errors:
         yield Item(top, error="a folder without audio")
+
+
+def _is_loop(path: str, top: str) -> bool:
+    """Whether a folder is a link to a folder that it lies in, or to one that is walked anyhow as it lies in `top`."""
+    if not os.path.islink(path):
+        return False
+    target, above = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+    return _lies_in(above, target) or _lies_in(target, os.path.realpath(top))
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
 
 
 def whole_items(items: Iterable[Item], longest: float) -> Iterator[Item]:
@@ -90,9 +157,10 @@ def window_items(items: Iterable[Item], longest: float) -> Iterator[Item]:
             continue
         silent = True
         try:
-            for start, end, wav in segments(recordings.blocks(item.file), longest):
+            blocks = recordings.blocks(item.file)
+            for start, end, wav in segments(blocks, longest):
                 silent = False
-                yield Item(item.file, start, end, recordings.of_array(wav, SAMPLE_RATE))
+                yield Item(item.file, start, end, recordings.window(wav, blocks.flags))
         except UserError as error:
             yield _with_error(item, error)
         else:

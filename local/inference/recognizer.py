@@ -26,7 +26,7 @@ from torch import Tensor
 
 from local.audio import recordings
 from local.audio.header import SAMPLE_RATE
-from local.audio.recordings import Recording
+from local.audio.recordings import Blocks, Recording
 from local.audio.segments import segments
 from local.core.errors import UserError
 from local.data.device import use_precision
@@ -50,7 +50,7 @@ class Analysis:
     transcript: str  # greedy CTC text, normalised as in training; empty without a CTC head
     words: list[Word]  # of the transcript, with their times in seconds
     duration: float  # seconds
-    flags: tuple[str, ...] = ()  # warnings about the recording, see `local.audio.recordings.FLAGS`
+    flags: tuple[str, ...] = ()  # warnings about the recording, see `local.audio.survey.FLAGS`
 
     def later(self, seconds: float) -> Analysis:
         """The same with the words' times shifted: those in the recording, of a window that starts at `seconds`."""
@@ -215,9 +215,10 @@ class EmotionRecognizer(Pretrained):
         if isinstance(audio, str | Path):
             blocks = recordings.blocks(audio)
         else:
-            blocks = [recordings.of_array(audio, sample_rate).wav]
+            recording = recordings.of_array(audio, sample_rate)
+            blocks = Blocks(iter([recording.wav]), recording.flags)
         for start, end, wav in segments(blocks, self.window):
-            analysis = self.analyze_batch([recordings.of_array(wav, SAMPLE_RATE)])[0]
+            analysis = self.analyze_batch([recordings.window(wav, blocks.flags)])[0]
             yield Window(start, end, analysis.later(start))
 
     def _words(self, outputs: Outputs, index: int, tokens: list[int], duration: float) -> list[Word]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,25 +12,36 @@ from local.scoring import metrics
 from local.scoring.predictions import labels
 
 SURE = 0.01  # a UA above chance with a larger p counts as chance
-HIGH_WER = 0.98  # a CTC head that stays above it has hardly learned
+HIGH_WER, HIGH_CER = 0.98, 0.5  # a CTC head that stays above both has hardly learned
+FEW_BLANKS = 0.1  # a script has no blanks between words if fewer of its transcripts have one
+MANY_LEFT_OUT = 0.5  # of the transcripts that CTC left out: then they are why the WER is high
 FLAT = 0.02  # a loss is flat if it fell by less than this share of its first value
 MEMORISED = 0.99  # a WA on the training set
 DIVERGED = 1.05  # a loss that ended this many times above its first value
 NEAR_CHANCE = 0.1  # a UA less than this above 1 / classes is near chance
 
 
-def warnings(predictions: pd.DataFrame, epochs: pd.DataFrame, values: dict[str, Any]) -> list[str]:
+def warnings(
+    predictions: pd.DataFrame,
+    epochs: pd.DataFrame,
+    values: dict[str, Any],
+    trained_texts: Mapping[str, pd.Series] | None = None,
+) -> list[str]:
     """List what is odd about an experiment: the runs that show it, what it is, its usual causes.
 
     `predictions` and `epochs` (of epochs.csv) are those of all runs, with `seed` and `fold`; `values` are the YAML's:
-    with `alpha` 0 the CTC task is off.
+    with `alpha` 0 the CTC task is off. `trained_texts` are the transcripts of each fold's training set, empty where an
+    utterance has none.
     """
+    trained_texts = trained_texts or {}
     runs_by_sign: dict[str, list[str]] = {}
     runs = predictions.groupby(["seed", "fold"])
     for (seed, fold), log in epochs.groupby(["seed", "fold"]):
         tested = runs.get_group((seed, fold))
         alpha = values.get("alpha", 0)
-        for sign in (*_of_emotions(tested), *_of_text(tested, alpha), *_of_learning(log, tested)):
+        texts = trained_texts.get(fold, pd.Series(dtype=str))
+        of_text = _of_text(tested, log, texts) if alpha != 0 else ()
+        for sign in (*_of_emotions(tested), *of_text, *_of_learning(log, tested)):
             runs_by_sign.setdefault(sign, []).append(f"seed {seed} fold {fold}")
     return [
         f"{'in every run' if len(where) == len(runs) > 1 else ', '.join(where)}: {sign}"
@@ -71,9 +82,26 @@ def _of_emotions(tested: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def _of_text(tested: pd.DataFrame, alpha: float) -> Iterator[str]:
-    wer = metrics.error_rates(tested)["wer"]
-    if wer is None or alpha == 0 or wer < HIGH_WER:
+def _of_text(tested: pd.DataFrame, log: pd.DataFrame, texts: pd.Series) -> Iterator[str]:
+    with_text = int((texts != "").sum())
+    # epochs.csv counts utterances without a transcript, too.
+    too_long = int(log["ctc_left_out"].fillna(0).max()) - (len(texts) - with_text) if with_text else 0
+    if too_long > 0:
+        yield (
+            f"{too_long} of {with_text} training transcripts need more frames than their audio has and were left out "
+            "of CTC. Usual causes: transcripts of longer recordings, or of others, than those of their rows; an "
+            "encoder with few frames a second"
+        )
+    rates = metrics.error_rates(tested)
+    wer, cer = rates["wer"], rates["cer"]
+    if wer is None or wer < HIGH_WER or too_long > MANY_LEFT_OUT * with_text:
+        return
+    if cer < HIGH_CER:
+        if tested["wrd"][tested["wrd"] != ""].str.contains(" ").mean() < FEW_BLANKS:
+            yield (
+                "words cannot be told apart in transcripts without blanks: the WER counts whole transcripts, the CER "
+                "is the figure to read"
+            )
         return
     blank = (tested["wrd_hyp"] == "").mean()
     what = "the output nearly all blank" if blank > 0.9 else "the output mostly wrong"

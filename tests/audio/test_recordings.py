@@ -15,7 +15,8 @@ import torchaudio
 from speechbrain.dataio import audio_io
 
 from local.audio import recordings
-from local.audio.recordings import FLAGS, blocks, load_wav, of_array, read
+from local.audio.recordings import blocks, load, of_array, read, window
+from local.audio.survey import FLAGS
 from local.core.errors import UserError
 
 RATES = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
@@ -55,7 +56,7 @@ def loudest(wav: np.ndarray) -> float:
 @pytest.mark.parametrize("extra", [0, 1, 37])
 def test_a_sine_keeps_its_frequency_length_and_level(tmp_path, rate, extra):
     soundfile.write(tmp_path / "a.wav", tone(rate, extra=extra), rate)
-    wav = load_wav(tmp_path / "a.wav")
+    wav = load(tmp_path / "a.wav").wav
     assert wav.dtype == torch.float32 and wav.ndim == 1
     assert abs(len(wav) - (rate // 2 + extra) * 16_000 / rate) < 1
     assert abs(loudest(wav.numpy()) - 440) <= 1
@@ -69,7 +70,7 @@ def test_resampling_against_scipys(tmp_path, rate, up, down):
     wanted = scipy.signal.lfilter(low, 1, chance.normal(size=rate))
     wanted *= 0.5 / np.abs(wanted).max()
     soundfile.write(tmp_path / "a.wav", wanted, rate, subtype="FLOAT")
-    result = load_wav(tmp_path / "a.wav").numpy()
+    result = load(tmp_path / "a.wav").wav.numpy()
     expected = scipy.signal.resample_poly(wanted, up, down)
     assert len(result) == len(expected) == 16_000
     assert np.abs(result - expected)[200:-200].max() < 0.005
@@ -77,7 +78,7 @@ def test_resampling_against_scipys(tmp_path, rate, up, down):
 
 def test_frequencies_above_8_khz_are_filtered_out(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(48_000, hertz=15_000), 48_000)
-    assert load_wav(tmp_path / "a.wav").abs()[200:-200].max() < 0.01  # and does not come back at 1 kHz
+    assert load(tmp_path / "a.wav").wav.abs()[200:-200].max() < 0.01  # and does not come back at 1 kHz
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_frequencies_above_8_khz_are_filtered_out(tmp_path):
 def test_every_format_gives_the_samples_that_were_written(tmp_path, name, subtype, tolerance):
     wanted = tone(16_000)
     soundfile.write(tmp_path / name, wanted, 16_000, subtype=subtype)
-    result = load_wav(tmp_path / name).numpy()
+    result = load(tmp_path / name).wav.numpy()
     read, _ = soundfile.read(tmp_path / name)
     assert len(result) == len(read)
     assert np.abs(result - read).max() < 1e-6
@@ -111,12 +112,12 @@ def test_integers_against_scipys_and_pythons_own_readers(tmp_path):
     chance = np.random.default_rng(2)
     samples = chance.integers(-(2**15), 2**15, size=999, dtype=np.int16)
     scipy.io.wavfile.write(tmp_path / "16.wav", 16_000, samples)
-    assert (load_wav(tmp_path / "16.wav").double().numpy() == samples / 2**15).all()
+    assert (load(tmp_path / "16.wav").wav.double().numpy() == samples / 2**15).all()
     samples = chance.integers(-(2**23), 2**23, size=999)
     with wave.open(str(tmp_path / "24.wav"), "wb") as out:
         out.setparams((1, 3, 16_000, 999, "NONE", ""))
         out.writeframes(b"".join(int(sample).to_bytes(3, "little", signed=True) for sample in samples))
-    assert (load_wav(tmp_path / "24.wav").double().numpy() == samples / 2**23).all()
+    assert (load(tmp_path / "24.wav").wav.double().numpy() == samples / 2**23).all()
 
 
 @pytest.mark.parametrize("channels", [2, 6])
@@ -124,7 +125,7 @@ def test_channels_are_averaged(tmp_path, channels):
     chance = np.random.default_rng(3)
     wanted = chance.uniform(-0.5, 0.5, size=(800, channels))
     soundfile.write(tmp_path / "a.wav", wanted, 16_000, subtype="FLOAT")
-    result = load_wav(tmp_path / "a.wav")
+    result = load(tmp_path / "a.wav").wav
     assert result.shape == (800,)
     assert np.abs(result.numpy() - wanted.mean(1)).max() < 1e-7
 
@@ -151,10 +152,10 @@ def by_speechbrain(path: Path) -> torch.Tensor:
         ("flac", "PCM_24", 6),
     ],
 )
-def test_training_and_use_read_the_same_samples(tmp_path, rate, suffix, subtype, channels):
+def test_the_samples_are_those_of_torchaudio(tmp_path, rate, suffix, subtype, channels):
     path = written(tmp_path / f"a.{suffix}", noise(rate, 0.7, channels), rate, subtype)
     recording = read(path)
-    assert torch.equal(recording.wav, by_speechbrain(path)) and torch.equal(recording.wav, load_wav(path))
+    assert torch.equal(recording.wav, by_speechbrain(path))
     assert recording.wav.dtype == torch.float32
     assert recording.duration == pytest.approx(0.7, abs=1e-4)
     assert recording.flags == ()
@@ -162,14 +163,9 @@ def test_training_and_use_read_the_same_samples(tmp_path, rate, suffix, subtype,
 
 @pytest.mark.parametrize("rate", [16_000, 22_050, 44_100])
 @pytest.mark.parametrize("suffix", ["ogg", "mp3"])
-def test_training_and_use_read_the_same_samples_of_lossy_formats(tmp_path, rate, suffix):
+def test_the_samples_of_lossy_formats_are_those_of_torchaudio(tmp_path, rate, suffix):
     path = written(tmp_path / f"a.{suffix}", noise(rate, channels=2), rate)
-    assert torch.equal(read(path).wav, by_speechbrain(path)) and torch.equal(read(path).wav, load_wav(path))
-
-
-def test_training_and_use_take_the_same_nearest_rate(tmp_path):
-    path = written(tmp_path / "a.wav", noise(22_254, 0.7), 22_254)
-    assert torch.equal(read(path).wav, load_wav(path))
+    assert torch.equal(read(path).wav, by_speechbrain(path))
 
 
 @pytest.mark.parametrize("rate", [22_254, 44_101, 191_999])
@@ -247,7 +243,7 @@ def test_an_unreadable_file_is_named_at_once(tmp_path, make, function):
     assert error.value.what.startswith(f"{path}: ")
     assert BROKEN[make] in error.value.what and "\n" not in error.value.what
     with pytest.raises(OSError) as reason:
-        load_wav(path)
+        load(path)
     assert error.value.what == f"{path}: {reason.value}"
 
 
@@ -258,12 +254,12 @@ def test_damage_within_a_file_is_an_error(tmp_path, suffix):
         read(path)
     assert error.value.what.startswith(f"{path}: ") and "cannot be decoded" in error.value.what
     with pytest.raises(OSError, match="cannot be decoded"):
-        load_wav(path)
+        load(path)
 
 
 def test_damage_within_a_file_is_an_error_when_its_block_is_read(tmp_path):
     path = damaged(written(tmp_path / "a.flac", noise(48_000, 9.0), 48_000))
-    parts = blocks(path, 1.0)
+    parts = iter(blocks(path, 1.0))
     assert len(next(parts)) > 15_000
     with pytest.raises(UserError) as error:
         list(parts)
@@ -286,15 +282,15 @@ def test_silence_lies_below_minus_60_db_whatever_the_offset():
     assert flags(sine(0.00101)) == flags(0.2 + sine(0.00101)) == ()
 
 
-def test_channels_that_cancel_are_silent():
-    assert flags(np.stack([sine(0.5), -sine(0.5)])) == ("silent",)
+def test_a_silent_channel_is_averaged_as_any_other():
+    assert flags(np.stack([sine(0.5), sine(0.0)])) == ()
 
 
 def test_clipping_is_a_flat_top_at_full_scale():
     assert flags(np.clip(sine(1.5), -1, 1)) == ("clipped",)
     assert flags((np.clip(sine(1.5), -1, 1) * 32767).astype(np.int16)) == ("clipped",)
     assert flags((np.clip(sine(1.5), -1, 1) * 127 + 128).astype(np.uint8)) == ("clipped",)
-    assert flags(sine(1.0)) == flags(sine(3.0)) == ()  # it touches full scale; it is louder, but whole
+    assert flags(sine(1.0)) == () and flags(sine(3.0)) == ("over full scale",)  # it touches full scale; it is whole
     assert flags(np.clip(sine(0.9), -0.5, 0.5)) == ()
 
 
@@ -333,15 +329,69 @@ def test_a_sample_that_is_not_finite_becomes_0_in_its_channel_only(tmp_path):
     expected[[100, 300]] /= 2
     expected[200] = 0
     assert recording.flags == ("not finite",)
-    training = load_wav(tmp_path / "a.wav").isfinite()  # the store refuses such files by name
-    assert not training[[100, 200, 300]].any() and training.sum() == 16_000 - 3
     assert np.array_equal(recording.wav.numpy(), expected)
     assert torch.equal(torch.cat(list(blocks(tmp_path / "a.wav", 0.1))), recording.wav)
 
 
 def test_flags_come_in_the_order_of_their_list():
     assert flags(np.full(10, np.nan)) == ("silent", "short", "not finite")
-    assert list(FLAGS) == ["silent", "clipped", "short", "not finite"]
+    assert list(FLAGS) == ["silent", "clipped", "short", "over full scale", "opposite phase", "not finite"]
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize(("level", "expected"), [(3.0, ("over full scale",)), (0.9, ()), (3e-6, ("silent",))])
+def test_floating_point_is_taken_at_any_level(tmp_path, kind, level, expected):
+    path = written(tmp_path / "a.wav", sine(level), subtype=kind)
+    recording = read(path)
+    assert recording.flags == expected and np.array_equal(recording.wav.numpy(), sine(level).astype(np.float32))
+    assert blocks(path).flags == tuple(set(expected) - {"silent"})
+
+
+# ---------------------------------------------------------------- channels in opposite phase
+
+
+def swapped(noise_level: float, gain: float = 1.0, offset: float = 0.0) -> np.ndarray:
+    """Speech-like noise in two channels of opposite sign, with noise of their own and offsets, [n, 2]."""
+    chance = np.random.default_rng(5)
+    speech, own = 0.1 * chance.standard_normal(100_000), noise_level * chance.standard_normal((100_000, 2))
+    return (np.stack([speech, -gain * speech], 1) + own + [offset, offset]).astype(np.float32)
+
+
+@pytest.mark.parametrize(("gain", "louder"), [(1.5, 1), (0.8, 0)])
+@pytest.mark.parametrize("noise_level", [0.0, 0.001, 0.03])
+@pytest.mark.parametrize("offset", [0.0, 0.3])
+def test_of_channels_that_cancel_each_other_the_loudest_is_taken(tmp_path, gain, louder, noise_level, offset):
+    samples = swapped(noise_level, gain, offset)
+    path = written(tmp_path / "a.wav", samples, subtype="FLOAT")
+    recording = read(path)
+    assert recording.flags == ("opposite phase",)
+    assert np.array_equal(recording.wav.numpy(), samples[:, louder])
+    assert torch.equal(of_array(samples, 16_000).wav, recording.wav)
+    parts = blocks(path, 0.7)
+    assert parts.flags == recording.flags and torch.equal(torch.cat(list(parts)), recording.wav)
+
+
+def test_channels_cancel_if_three_quarters_of_their_energy_are_lost():
+    # Two channels of energy s + n whose sum has the energy 2 n: the share is n / (s + n), a quarter at n = s / 3.
+    assert flags(swapped(0.1 / np.sqrt(3.3))) == ("opposite phase",)
+    assert flags(swapped(0.1 / np.sqrt(2.7))) == ()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6, 17])
+def test_other_channels_do_not_cancel_each_other(channels):
+    chance = np.random.default_rng(channels)
+    alone = 0.1 * chance.standard_normal((16_000, channels)).astype(np.float32)
+    same = np.repeat(alone[:, :1], channels, axis=1)
+    first = alone * (np.arange(channels) == 0)
+    for samples in (alone, same, first, same + 0.01 * alone, np.full_like(alone, 0.3), np.zeros_like(alone)):
+        recording = of_array(samples, 16_000)
+        assert "opposite phase" not in recording.flags
+        assert np.array_equal(recording.wav.numpy(), torch.from_numpy(samples).mean(1).numpy())
+
+
+def test_a_window_has_the_flags_of_its_file():
+    wav = torch.from_numpy(sine(0.0)[:100].astype(np.float32))
+    assert window(wav, ("clipped", "opposite phase")).flags == ("silent", "short", "opposite phase")
 
 
 # ---------------------------------------------------------------- arrays

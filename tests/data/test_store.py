@@ -17,7 +17,7 @@ import soundfile
 from paths import REPOSITORY
 from torch.utils.data import DataLoader
 
-from local.audio.recordings import load_wav
+from local.audio.recordings import read
 from local.core.errors import UserError
 from local.core.lock import locked
 from local.core.markers import make_once
@@ -70,42 +70,70 @@ def test_16_bit_samples_are_kept_to_the_last_bit(tmp_path, corpus):
     assert list(audio) == list(samples) and len(audio) == 4
     for name, wanted in samples.items():
         assert (audio.rows(name) == wanted).all()
-        read, _ = soundfile.read(root / f"{name}.wav", dtype="float32")
-        assert (audio[name].numpy() == read).all() and audio[name].dtype.is_floating_point
-        assert audio[name].equal(load_wav(root / f"{name}.wav"))
+        held, _ = soundfile.read(root / f"{name}.wav", dtype="float32")
+        assert (audio[name].numpy() == held).all() and audio[name].dtype.is_floating_point
+        assert audio[name].equal(read(root / f"{name}.wav").wav)
     assert (tmp_path / "audio.i16").read_bytes() == np.concatenate(list(samples.values())).astype("<i2").tobytes()
 
 
 @pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("level", [3e-6, 1e-3, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize(
     ("suffix", "subtype", "rate"),
     [
         (".wav", "PCM_16", 8_000),
-        (".wav", "PCM_16", 44_100),
         (".wav", "PCM_24", 16_000),
-        (".wav", "FLOAT", 48_000),
+        (".wav", "FLOAT", 16_000),
+        (".wav", "DOUBLE", 48_000),
         (".flac", "PCM_16", 16_000),
         (".ogg", "VORBIS", 24_000),
     ],
 )
-def test_other_audio_is_rounded_to_the_nearest_16_bit_number(tmp_path, suffix, subtype, rate, channels):
-    wav = np.random.default_rng(2).uniform(-0.5, 0.5, size=(rate // 10, channels))
+def test_training_hears_what_a_model_in_use_hears(tmp_path, suffix, subtype, rate, channels, level):
+    wav = level * np.random.default_rng(2).uniform(-1, 1, size=(rate // 10, channels))
     soundfile.write(tmp_path / f"u{suffix}", wav, rate, subtype=subtype)
+    used = read(tmp_path / f"u{suffix}").wav.double().numpy()
     audio = AudioStore.of(tmp_path, table_of("u", suffix=suffix), tmp_path)
-    wanted = load_wav(tmp_path / f"u{suffix}").double().numpy() * 2**15
-    assert len(audio["u"]) == len(wanted)
-    assert np.abs(audio.rows("u") - wanted).max() <= 0.5
-    assert audio.facts["clipped"] == []
+    if not used.any():  # too quiet for the format
+        assert "all samples are zero" in audio.facts["faults"]["u"][1] and level == 3e-6
+        return
+    lost = np.linalg.norm(audio["u"].double().numpy() - used) / np.linalg.norm(used)
+    assert lost <= 1e-4 and len(audio["u"]) == len(used)
+    is_rounded = np.abs(used * 2**15 - (used * 2**15).round()).max() > 0
+    assert (audio.rows("u").dtype == np.float32) == ("u" in audio.facts["floats"])
+    assert lost == 0 or (is_rounded and "u" not in audio.facts["floats"])
 
 
-def test_loud_samples_are_clipped_with_a_warning(tmp_path, caplog):
-    wav = np.array([0.25, 1.5, -1.5, -1.0, 32767 / 32768])
-    soundfile.write(tmp_path / "loud.wav", wav, 16_000, subtype="FLOAT")
-    soundfile.write(tmp_path / "full.wav", wav[3:], 16_000, subtype="FLOAT")
-    audio = AudioStore.of(tmp_path, table_of("full", "loud"), tmp_path)
-    assert audio.rows("loud").tolist() == [8192, 32767, -32768, -32768, 32767]
-    assert audio.facts["clipped"] == ["loud"]
-    assert "1 utterances are clipped at 16 bits, the first loud" in caplog.text
+def test_stored_and_rounded_samples_lie_side_by_side(tmp_path):
+    """Floating point that begins at an odd 16-bit number, too."""
+    wavs = {"a": np.array([0.25]), "b": np.array([1e-5, -3.0, 0.1]), "c": np.array([0.5, -1.0]), "d": np.array([2.0])}
+    for name, wav in wavs.items():
+        soundfile.write(tmp_path / f"{name}.wav", wav, 16_000, subtype="FLOAT")
+    audio = AudioStore.of(tmp_path, table_of(*wavs), tmp_path)
+    assert audio.facts["floats"] == ["b", "d"] and (tmp_path / "audio.i16").stat().st_size == 2 * 3 + 4 * 4
+    for name, wav in wavs.items():
+        assert np.array_equal(audio[name].numpy(), wav.astype(np.float32))
+
+
+def test_odd_files_are_counted_and_named(tmp_path, caplog):
+    samples = np.random.default_rng(6).uniform(-0.9, 0.9, size=1000)
+    written = {
+        "fine": samples,
+        "loud": 2 * samples,
+        "loud2": 1.2 * samples,
+        "swapped": np.stack([samples, -samples], 1),
+    }
+    for name, wav in written.items():
+        soundfile.write(tmp_path / f"{name}.wav", wav, 16_000, subtype="FLOAT")
+    assert store.remarks(tmp_path) == []
+    audio = AudioStore.of(tmp_path, table_of(*written), tmp_path)
+    lines = [
+        "2 files have samples past full scale, which are used as they are",
+        "1 file has channels in opposite phase, of which the loudest is used instead of their mean",
+    ]
+    assert store.remarks(tmp_path) == lines
+    assert caplog.messages == [f"{lines[0]}; the first is loud", f"{lines[1]}; the first is swapped"]
+    assert np.allclose(audio["swapped"].numpy(), samples, atol=2e-5)
 
 
 # ---------------------------------------------------------------- what cannot be read

@@ -18,7 +18,7 @@ from tiny_models import FAMILIES, STEADY, WAVEFORM, WHISPER_SECONDS, padded, wav
 from transformers import AutoFeatureExtractor, AutoModel, BertConfig, BertModel, WhisperModel
 
 from local.audio.header import SAMPLE_RATE
-from local.audio.recordings import load_wav
+from local.audio.recordings import load
 from local.core.errors import UserError
 from local.encoders import Encoder, length_mask, load_encoder
 from local.encoders.waveform import _group_norm, _masked_group_norm
@@ -219,7 +219,7 @@ def test_the_real_whisper_on_real_speech():
     if not WHISPER.is_dir() or not NEMO.is_dir():
         pytest.skip("no real checkpoint or no nEMO beside the repository: ../shared/models, ../shared/data/nemo4")
     paths = sorted(NEMO.iterdir())
-    wavs = [load_wav(path) for path in (paths[0], paths[1000], paths[2000])]
+    wavs = [load(path).wav for path in (paths[0], paths[1000], paths[2000])]
     wavs.append(wavs[0][:4000])
     encoder = load_encoder(str(WHISPER)).eval()
     assert (encoder.dim, encoder.max_samples) == (384, 30 * SAMPLE_RATE)

@@ -17,7 +17,9 @@ def table(accuracy: float = 0.7) -> pd.DataFrame:
 def log(**last: float) -> pd.DataFrame:
     """Three epochs of sound learning; the last one's figures can be set."""
     columns = {"epoch": [1, 2, 3], "train_loss": [9.0, 5.0, 2.0], "train_wa": [0.4, 0.7, 0.9]}
-    epochs = pd.DataFrame(columns | {"valid_ua": [0.3, 0.5, 0.65], "skipped_updates": [0.0, 0.0, 0.0]})
+    epochs = pd.DataFrame(columns | {"valid_ua": [0.3, 0.5, 0.65], "skipped_updates": [0.0, 0.0, 0.0]}).assign(
+        ctc_left_out=0
+    )
     for name, value in last.items():
         epochs.loc[2, name] = value
     return epochs.assign(seed=1, fold="01F")
@@ -76,3 +78,27 @@ def test_the_runs_with_a_sign_are_named():
     assert [sign.partition(":")[0] for sign in warnings(both, logs, {"alpha": 0.1})] == ["seed 1 fold 02M"]
     every = warnings(both.assign(emo_hyp="sad"), logs, {"alpha": 0.1})
     assert len(every) == 1 and every[0].startswith("in every run: every utterance")
+
+
+TEXTS = {"01F": pd.Series(["A LONG TEXT"] * 12 + [""] * 3)}
+
+
+def test_transcripts_that_do_not_fit_their_audio_are_counted_instead_of_blaming_epochs():
+    """Of 15 utterances, 3 have no transcript, which epochs.csv counts as left out, too."""
+    nothing = table().assign(wrd_hyp="")
+    (sign,) = warnings(nothing, log().assign(ctc_left_out=15), {"alpha": 0.1}, TEXTS)
+    assert "12 of 12 training transcripts need more frames than their audio has and were left out of CTC" in sign
+    few = warnings(nothing, log().assign(ctc_left_out=4), {"alpha": 0.1}, TEXTS)
+    assert len(few) == 2 and "1 of 12 training transcripts" in few[0] and "too few epochs" in few[1]
+    assert "too few epochs" in warnings(nothing, log().assign(ctc_left_out=3), {"alpha": 0.1}, TEXTS)[0]
+    assert warnings(nothing, log().assign(ctc_left_out=15), {"alpha": 0}, TEXTS) == []
+    assert warnings(table(), log().assign(ctc_left_out=np.nan), {"alpha": 0.1}, TEXTS) == []
+
+
+def test_in_a_script_without_blanks_the_wer_is_not_stuck():
+    chinese = table().assign(wrd="今天的天气真的很好", wrd_hyp="今天的天汽真的很好")
+    (sign,) = warnings(chinese, log(), {"alpha": 0.1})
+    assert "words cannot be told apart in transcripts without blanks" in sign and "stuck" not in sign
+    (sign,) = warnings(chinese.assign(wrd_hyp=""), log(), {"alpha": 0.1})
+    assert "the WER is stuck near 1, the output nearly all blank" in sign
+    assert warnings(table().assign(wrd="ONE TWO", wrd_hyp="OWE TWOO"), log(), {"alpha": 0.1}) == []

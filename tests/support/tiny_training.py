@@ -10,7 +10,7 @@ import soundfile
 import tiny_models
 import torch
 
-from local.audio.recordings import load_wav
+from local.audio.recordings import load
 from local.corpora import manifest
 from local.corpora.manifest import COLUMNS
 from local.data.batches import Limits, UpdateSampler, sorted_batches
@@ -71,7 +71,7 @@ class Corpus:
     def utterances(self, table: pd.DataFrame | None = None) -> Utterances:
         table = self.table if table is None else table
         paths = zip(table["ID"], manifest.resolve(table["wav"], self.root), strict=True)
-        return Utterances(table, {name: load_wav(path) for name, path in paths}, LABELS, self.tokenizer)
+        return Utterances(table, {name: load(path).wav for name, path in paths}, LABELS, self.tokenizer)
 
     def spoilt(self, *names: str) -> pd.DataFrame:
         """The table with the audio of some utterances holding a NaN."""

@@ -423,8 +423,8 @@ SAMPLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "not a number": (lambda path: noise(path, np.nan), "holds samples that are not finite"),
     "infinite": (lambda path: noise(path, 0.5, -np.inf), "holds samples that are not finite"),
     "all zero": (lambda path: soundfile.write(path, np.zeros(16_000), 16_000), "is silent: all samples are zero"),
-    "below 16 bits": (
-        lambda path: soundfile.write(path, np.full(16_000, 1e-9), 16_000, subtype="FLOAT"),
+    "all zero in two channels": (
+        lambda path: soundfile.write(path, np.zeros((16_000, 2)), 16_000, subtype="FLOAT"),
         "is silent: all samples are zero",
     ),
     "frames that cannot be decoded": (spoil, "cannot be decoded"),

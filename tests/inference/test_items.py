@@ -1,0 +1,112 @@
+"""Which files are read: of folders, with links and the leavings of macOS, and of lists in any encoding."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.inference.items import files, listed, whole_items
+
+NAMES = ["talks/a.wav", "talks/naïve 語.wav", "talks/b c.wav"]
+LINES = "".join(f"{name}\n" for name in NAMES)
+
+
+def made(*names: str) -> None:
+    """Files that are empty: only their names matter."""
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+
+def found(top: str) -> list[str]:
+    return [item.file for item in files([top])]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# ---------------------------------------------------------------- folders
+
+
+def test_audio_that_cannot_be_read_has_its_line():
+    read = ["a.wav", "timit.sph", "b.WAVE", "f.mpga"]
+    unread = ["memo.m4a", "voice.webm", "call.amr", "call.3gp", "clip.MP4", "old.wma", "x.aac", "y.raw"]
+    made(*(f"talks/{name}" for name in (*read, *unread, "notes.txt", "picture.jpg", "a.wav.json", "wav", "")[:-1]))
+    assert sorted(found("talks")) == sorted(f"talks/{name}" for name in (*read, *unread))
+    assert all(item.error for item in whole_items(files(["talks"]), 60))
+
+
+def test_what_macos_leaves_is_passed_over():
+    made("talks/0.wav", "talks/._0.wav", "talks/__MACOSX/talks/._0.wav", "talks/__MACOSX/1.wav", "talks/.hidden/2.wav")
+    assert found("talks") == ["talks/0.wav", "talks/.hidden/2.wav"]
+
+
+def test_links_to_folders_outside_are_followed_once():
+    made("talks/0.wav", "elsewhere/1.wav", "elsewhere/deep/2.wav", "far/3.wav")
+    os.symlink("../elsewhere", "talks/day2")
+    os.symlink("../elsewhere/deep", "talks/day3")
+    os.symlink("../../far", "elsewhere/deep/far")
+    os.symlink("..", "elsewhere/deep/loop")
+    os.symlink(".", "talks/self")
+    os.symlink("..", "talks/up")
+    os.symlink("day1", "talks/also")
+    made("talks/day1/4.wav")
+    below = ["talks/day1/4.wav", "talks/day2/1.wav", "talks/day2/deep/2.wav", "talks/day2/deep/far/3.wav"]
+    assert found("talks") == ["talks/0.wav", *below]
+    os.symlink("talks", "link")
+    assert len(found("link")) == 5 and len(found("link/")) == 5
+
+
+def test_a_link_to_nothing_has_its_line():
+    made("talks/0.wav", "talks/.#notes")
+    os.symlink("/absent/day2", "talks/day2")
+    os.symlink("absent", "talks/.#lock")
+    assert [(item.file, item.error) for item in files(["talks"])] == [
+        ("talks/0.wav", ""),
+        ("talks/day2", "a link to what is not there"),
+    ]
+
+
+# ---------------------------------------------------------------- lists
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_list_in_any_encoding(encoding, ends):
+    content = LINES.replace("\n", ends).encode(encoding)
+    assert list(listed(io.BytesIO(content))) == NAMES
+    assert list(listed(io.BytesIO(content.rstrip(b"\r\n\0")))) == NAMES or "16" in encoding
+    if encoding == "utf-16-be":
+        assert list(listed(io.BytesIO(b"\xfe\xff" + content))) == NAMES
+
+
+def test_a_list_separated_by_zero_bytes():
+    names = [*NAMES, "two\nlines.wav", os.fsdecode(b"\xff\xfe.wav"), "x"]
+    content = b"".join(os.fsencode(name) + b"\0" for name in names)
+    assert list(listed(io.BytesIO(content))) == names
+    assert list(listed(io.BytesIO(b"a.wav\nb.wav\0c.wav\0\n"))) == ["a.wav", "b.wav", "c.wav"]
+
+
+def test_a_list_in_utf_8_is_read_as_it_comes():
+    ends, begins = os.pipe()
+    with open(ends, "rb") as reader, open(begins, "wb", buffering=0) as writer:
+        names = listed(reader)
+        for name in ("0.wav", "1.wav"):
+            writer.write(f"{name}\n".encode())
+            assert next(names) == name
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=30).flatmap(lambda text: st.just(text.encode("utf-16"))))
+def test_any_list_gives_names_that_can_be_asked_for(content):
+    for name in listed(io.BytesIO(content)):
+        assert name.strip() and "\0" not in name
+        os.path.exists(name)
