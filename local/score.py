@@ -53,9 +53,10 @@ def score(options: Options) -> None:
     summary = summarise(folds, pooled, known, of_corpus(options, folds, leaks))
     values = hparams.plain_values((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
     overlap = audit.describe(leaks, folds["fold"].unique(), options.table)
-    texts = {fold: manifest.read(folds_folder / fold / "train.csv")["wrd"] for fold in folds["fold"].unique()}
     warnings = provenance.warnings(runs) + untested_label_notes(pooled) + store.remarks(options.corpus_folder)
-    warnings += diagnosis.warnings(pooled, scored.epochs(runs), values, texts)
+    warnings += diagnosis.warnings(
+        pooled, scored.epochs(runs), values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
+    )
     said = notes(options, command(), values, summary, overlap, warnings)
     text = render_results(
         said, score_table(folds, summary), class_table(classes, metrics.confusion(pooled)), breakdown_table(groups)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -25,21 +25,21 @@ def warnings(
     predictions: pd.DataFrame,
     epochs: pd.DataFrame,
     values: dict[str, Any],
-    trained_texts: Mapping[str, pd.Series] | None = None,
+    trained_texts: Callable[[str], pd.Series] | None = None,
 ) -> list[str]:
     """List what is odd about an experiment: the runs that show it, what it is, its usual causes.
 
     `predictions` and `epochs` (of epochs.csv) are those of all runs, with `seed` and `fold`; `values` are the YAML's:
-    with `alpha` 0 the CTC task is off. `trained_texts` are the transcripts of each fold's training set, empty where an
-    utterance has none.
+    with `alpha` 0 the CTC task is off. `trained_texts` gives the transcripts of a fold's training set, empty where an
+    utterance has none; it is called only where CTC left some out.
     """
-    trained_texts = trained_texts or {}
     runs_by_sign: dict[str, list[str]] = {}
     runs = predictions.groupby(["seed", "fold"])
     for (seed, fold), log in epochs.groupby(["seed", "fold"]):
         tested = runs.get_group((seed, fold))
         alpha = values.get("alpha", 0)
-        texts = trained_texts.get(fold, pd.Series(dtype=str))
+        left_out = trained_texts is not None and log["ctc_left_out"].max() > 0
+        texts = trained_texts(fold) if left_out else pd.Series(dtype=str)
         of_text = _of_text(tested, log, texts) if alpha != 0 else ()
         for sign in (*_of_emotions(tested), *of_text, *_of_learning(log, tested)):
             runs_by_sign.setdefault(sign, []).append(f"seed {seed} fold {fold}")

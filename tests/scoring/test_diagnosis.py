@@ -86,13 +86,13 @@ TEXTS = {"01F": pd.Series(["A LONG TEXT"] * 12 + [""] * 3)}
 def test_transcripts_that_do_not_fit_their_audio_are_counted_instead_of_blaming_epochs():
     """Of 15 utterances, 3 have no transcript, which epochs.csv counts as left out, too."""
     nothing = table().assign(wrd_hyp="")
-    (sign,) = warnings(nothing, log().assign(ctc_left_out=15), {"alpha": 0.1}, TEXTS)
+    (sign,) = warnings(nothing, log().assign(ctc_left_out=15), {"alpha": 0.1}, TEXTS.__getitem__)
     assert "12 of 12 training transcripts need more frames than their audio has and were left out of CTC" in sign
-    few = warnings(nothing, log().assign(ctc_left_out=4), {"alpha": 0.1}, TEXTS)
+    few = warnings(nothing, log().assign(ctc_left_out=4), {"alpha": 0.1}, TEXTS.__getitem__)
     assert len(few) == 2 and "1 of 12 training transcripts" in few[0] and "too few epochs" in few[1]
-    assert "too few epochs" in warnings(nothing, log().assign(ctc_left_out=3), {"alpha": 0.1}, TEXTS)[0]
-    assert warnings(nothing, log().assign(ctc_left_out=15), {"alpha": 0}, TEXTS) == []
-    assert warnings(table(), log().assign(ctc_left_out=np.nan), {"alpha": 0.1}, TEXTS) == []
+    assert "too few epochs" in warnings(nothing, log().assign(ctc_left_out=3), {"alpha": 0.1}, TEXTS.__getitem__)[0]
+    assert warnings(nothing, log().assign(ctc_left_out=15), {"alpha": 0}, TEXTS.__getitem__) == []
+    assert warnings(table(), log().assign(ctc_left_out=np.nan), {"alpha": 0.1}, TEXTS.__getitem__) == []
 
 
 def test_in_a_script_without_blanks_the_wer_is_not_stuck():
