@@ -116,16 +116,6 @@ def test_gpus_of_one_kind_are_not_warned_of(tmp_path):
     assert provenance.warnings(runs) == []
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", '{"device": "cpu"}'])
-def test_env_json_that_cannot_be_read_is_named(tmp_path, text):
-    made = run(tmp_path, "seed1/1A")
-    (made / "env.json").unlink()
-    if text:
-        (made / "env.json").write_text(text)
-    with pytest.raises(UserError, match=r"1A/env\.json cannot be read"):
-        provenance.environment(made)
-
-
 def test_the_lists_fit_those_of_stage_2():
     assert set(provenance.OF_FOLD) == set(job.TRAINED_ON)
     defaults = hparams.read_values(hparams.RUNNING.with_name("mtl_wav2vec2.yaml"))

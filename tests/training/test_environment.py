@@ -72,7 +72,7 @@ def test_what_an_earlier_version_wrote_is_the_first_start(job, start):
 def test_a_damaged_file_is_refused_on_resuming(job, start):
     start("aaa")
     (job.folder / "env.json").write_text("[1]")
-    with pytest.raises(UserError, match=r"env\.json is damaged"):
+    with pytest.raises(UserError, match=r"env\.json cannot be read"):
         start("bbb")
 
 
