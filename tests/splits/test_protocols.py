@@ -122,7 +122,6 @@ def test_a_speaker_alone_in_a_session_has_no_partner():
         fold_sets(toy(spk_id="AB", session="12"), "speaker", "B", "partner")
 
 
-@pytest.mark.parametrize(("n_recordings", "names"), [(10, "abcdefghij"), (11, None), (25, None)])
 def test_of_two_speakers_one_tests_and_one_trains_without_validation():
     table = toy(spk_id="AABB", session="1111")
     with pytest.raises(UserError, match="two speakers leave nobody to train on") as refusal:
@@ -132,6 +131,7 @@ def test_of_two_speakers_one_tests_and_one_trains_without_validation():
     assert speakers(sets["test"]) == {"B"} and speakers(sets["train"]) == {"A"}
 
 
+@pytest.mark.parametrize(("n_recordings", "names"), [(10, "abcdefghij"), (11, None), (25, None)])
 def test_many_recordings_are_dealt_to_ten_folds(n_recordings, names):
     letters = "abcdefghijklmnopqrstuvwxyz"[:n_recordings]
     table = toy(recording=letters * 3)
