@@ -128,7 +128,7 @@ def test_of_two_speakers_one_tests_and_one_trains_without_validation():
         fold_sets(table, "speaker", "B", "partner")
     assert "take --valid none" in refusal.value.remedy
     sets = fold_sets(table, "speaker", "B", "none")
-    assert speakers(sets["test"]) == {"B"} and speakers(sets["train"]) == {"A"}
+    assert set(sets["test"]["spk_id"]) == {"B"} and set(sets["train"]["spk_id"]) == {"A"}
 
 
 @pytest.mark.parametrize(("n_recordings", "names"), [(10, "abcdefghij"), (11, None), (25, None)])
