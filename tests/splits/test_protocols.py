@@ -146,16 +146,16 @@ def test_what_is_said_of_speakers_is_what_is_known(given, words):
     assert words in protocols.describe(*given)
 
 
-@pytest.mark.parametrize(("n_recordings", "names"), [(10, "abcdefghij"), (11, None), (25, None)])
 def test_of_two_speakers_one_tests_and_one_trains_without_validation():
     table = toy(spk_id="AABB", session="1111")
     with pytest.raises(UserError, match="two speakers leave nobody to train on") as refusal:
         fold_sets(table, "speaker", "B", "partner")
     assert "take --valid none" in refusal.value.remedy
     sets = fold_sets(table, "speaker", "B", "none")
-    assert speakers(sets["test"]) == {"B"} and speakers(sets["train"]) == {"A"}
+    assert set(sets["test"]["spk_id"]) == {"B"} and set(sets["train"]["spk_id"]) == {"A"}
 
 
+@pytest.mark.parametrize(("n_recordings", "names"), [(10, "abcdefghij"), (11, None), (25, None)])
 def test_many_recordings_are_dealt_to_ten_folds(n_recordings, names):
     letters = "abcdefghijklmnopqrstuvwxyz"[:n_recordings]
     table = toy(recording=letters * 3)
