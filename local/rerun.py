@@ -38,13 +38,8 @@ from local.pages.markdown import percent, table
 from local.scoring import metrics, predictions
 
 MANIFEST_FILES = ("train.csv", "valid.csv", "test.csv", "tokenizer.model")
-NOT_COMPARED = (
-    "job",
-    "packages",
-    "slurm_job",
-    "started",
-    "resumed",
-)  # of env.json: not the environment, or compared one by one
+# Of env.json: not the environment, or compared one by one.
+NOT_COMPARED = ("job", "packages", "slurm_job", "started", "resumed")
 ON_GPU = "on a GPU, CTC's gradient is not deterministic: do not expect equal figures"
 DIRTY = "a commit ends in -dirty: the runs had changes without a commit, which may differ"
 

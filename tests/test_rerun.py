@@ -246,6 +246,13 @@ def test_a_run_on_a_gpu_is_refused_where_there_is_none(job, monkeypatch):
     assert "was trained on cuda:1, and no GPU is here" in refused(finish(job, device="cuda:1").folder).what
 
 
+def test_a_run_whose_encoder_has_changed_is_refused(job, monkeypatch):
+    versions = iter(["old"] * 2 + ["new"])
+    monkeypatch.setattr("local.experiment.job.encoder_version", lambda _: next(versions, "new"))
+    what = refused(finish(job).folder).what
+    assert f"is not what {job.folder} was trained from: its files changed" in what
+
+
 def test_what_is_no_run_folder_is_refused(run, module):
     assert "is missing" in refused(run / "absent").what
     done = module("rerun", run.parent)

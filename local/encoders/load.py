@@ -138,7 +138,7 @@ def _read_model(source: str) -> PreTrainedModel:
     missing = [name for name in found["missing_keys"] if not MAY_LACK.fullmatch(name)]
     unused = found["unexpected_keys"]
     if missing:
-        instead = f"; it has {_some(unused)}, which the model has not" if unused else ""
+        instead = f"; they have {_some(unused)}, which the encoder has not" if unused else ""
         raise UserError(
             f"encoder {source}: its weights lack {_some(missing)}{instead}",
             "correct the names in the file of the weights, or the sizes in config.json, or use another checkpoint",

@@ -487,7 +487,11 @@ def test_what_spec_augment_writes_may_be_absent(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("family", "change", "named"),
     [
-        ("wav2vec2-group", lambda name, tensor: {f"module.{name}": tensor}, ["(50 tensors)", "it has module.encoder"]),
+        (
+            "wav2vec2-group",
+            lambda name, tensor: {f"module.{name}": tensor},
+            ["(50 tensors)", "they have module.encoder"],
+        ),
         (
             "wav2vec2-group",
             lambda name, tensor: {} if ".layers.1." in name else {name: tensor},
@@ -509,7 +513,7 @@ def test_what_spec_augment_writes_may_be_absent(tmp_path, caplog):
         (
             "whisper",
             lambda name, tensor: {name.removeprefix("encoder."): tensor},
-            ["encoder.conv1.bias", "it has conv1"],
+            ["encoder.conv1.bias", "they have conv1"],
         ),
         (
             "whisper",
