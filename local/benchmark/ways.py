@@ -35,7 +35,7 @@ from local.benchmark.synthetic import LABELS, LETTERS, corpus, iemocap_durations
 from local.benchmark.watch import UNIT
 from local.config import hparams
 from local.core import logs
-from local.core.tables import read_csv
+from local.core.typed_csv import read_csv
 from local.corpora import manifest
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.dataset import Batch, Utterances, loader

@@ -27,7 +27,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.core.tables import read_csv
+from local.core.typed_csv import read_csv
 
 COLUMNS = ("ID", "duration", "wav", "spk_id", "gender", "session", "recording", "style", "emo", "wrd")
 DATA_ROOT = "$data_root"

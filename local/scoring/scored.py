@@ -14,7 +14,7 @@ import pandas as pd
 
 from local.config import hparams
 from local.core.errors import UserError
-from local.core.tables import read_numbers
+from local.core.typed_csv import read_numbers
 from local.corpora import manifest
 from local.scoring import metrics, predictions
 from local.scoring.provenance import refuse_mixed

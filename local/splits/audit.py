@@ -25,7 +25,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.core.tables import read_csv
+from local.core.typed_csv import read_csv
 from local.corpora import manifest
 
 PAIRS = (("train", "test"), ("valid", "test"), ("train", "valid"))

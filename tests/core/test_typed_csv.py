@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from local.core.tables import read_csv, read_numbers
+from local.core.typed_csv import read_csv, read_numbers
 
 WORDS = ["NA", "null", "nan", "None", "inf", "-inf", "1e5", "007", "true", "False", "N/A", "#N/A", "", "1_000", "0x1F"]
 
