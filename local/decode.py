@@ -29,7 +29,6 @@ from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.scoring import predictions
-from local.training.brain import prediction_rows
 from local.training.checkpoints import RunCheckpointer
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def decode(job: Job) -> None:
         batch = batch.to(device)
         with autocast:
             outputs = system(batch.wavs, batch.lengths)
-        rows += prediction_rows(batch, outputs, job.labels, job.tokenizer)
+        rows += batch.prediction_rows(outputs, job.labels, job.tokenizer)
     path = job.folder / "predictions.csv"
     predictions.write(path, predictions.frame(rows, job.labels))
     job.decoding().write([path], epoch=checkpoint.meta["epoch"], threads=torch.get_num_threads())

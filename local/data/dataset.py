@@ -17,7 +17,8 @@ from local.core.errors import UserError
 from local.corpora import manifest
 from local.data.store import Store
 from local.encoders.base import pad_batch
-from local.systems import Targets
+from local.systems import Outputs, Targets
+from local.text.ctc import greedy_tokens
 from local.text.tokenizer import Tokenizer
 
 
@@ -43,6 +44,14 @@ class Batch:
         """Move the tensors to page-locked memory (called by the DataLoader)."""
         targets = Targets(*(tensor.pin_memory() for tensor in self.targets))
         return Batch(self.ids, self.wavs.pin_memory(), self.lengths.pin_memory(), targets, self.texts)
+
+    def prediction_rows(self, outputs: Outputs, labels: list[str], tokenizer: Tokenizer) -> list[tuple]:
+        """Rows for `local.scoring.predictions.frame` from a system's outputs for this batch."""
+        posteriors = outputs.emotion.double().softmax(-1).tolist()
+        emotions = [labels[index] for index in self.targets.emotion.tolist()]
+        texts = [tokenizer.decode(tokens) for tokens in greedy_tokens(outputs.tokens, outputs.n_frames)]
+        rows = zip(self.ids, emotions, posteriors, self.texts, texts, strict=True)
+        return [(name, emotion, *posterior, text, hypothesis) for name, emotion, posterior, text, hypothesis in rows]
 
 
 class Utterances(Dataset):

@@ -51,7 +51,6 @@ from local.data.device import use_precision
 from local.scoring import metrics
 from local.scoring.predictions import frame
 from local.systems import Losses, Outputs
-from local.text.ctc import greedy_tokens
 from local.text.tokenizer import Tokenizer
 from local.training import distributed
 from local.training.checkpoints import RunCheckpointer, has_ended
@@ -59,15 +58,6 @@ from local.training.epoch_log import EpochLog, Tally, means
 from local.training.skipped import SkippedUpdates
 
 logger = logging.getLogger(__name__)
-
-
-def prediction_rows(batch: Batch, outputs: Outputs, labels: list[str], tokenizer: Tokenizer) -> list[tuple]:
-    """Rows for `local.scoring.predictions.frame`."""
-    posteriors = outputs.emotion.double().softmax(-1).tolist()
-    emotions = [labels[index] for index in batch.targets.emotion.tolist()]
-    texts = [tokenizer.decode(tokens) for tokens in greedy_tokens(outputs.tokens, outputs.n_frames)]
-    rows = zip(batch.ids, emotions, posteriors, batch.texts, texts, strict=True)
-    return [(name, emotion, *posterior, text, hypothesis) for name, emotion, posterior, text, hypothesis in rows]
 
 
 class EmotionBrain(sb.Brain):
@@ -233,7 +223,7 @@ class EmotionBrain(sb.Brain):
             outputs = self.compute_forward(batch, stage)
         losses = self.compute_objectives(outputs, batch, stage)
         self.tally.add(losses, outputs, batch)
-        self.rows += prediction_rows(batch, outputs, self.labels, self.tokenizer)
+        self.rows += batch.prediction_rows(outputs, self.labels, self.tokenizer)
         return losses.total.detach()
 
     # An epoch

@@ -14,6 +14,7 @@ from local.core.errors import UserError
 from local.corpora import manifest
 from local.data.dataset import Utterances
 from local.data.store import AudioStore
+from local.systems import Outputs
 from local.text import tokenizer
 from local.text.tokenizer import Tokenizer
 
@@ -92,3 +93,27 @@ def test_utterances_longer_than_the_encoder_reads(corpus):
     utterances.refuse_longer_than(1500)
     with pytest.raises(UserError, match=r"utterance 1e5 lasts 0\.1 s"):
         utterances.refuse_longer_than(1499)
+
+
+def test_greedy_by_hand(corpus):
+    _, utterances = corpus
+    a, space, b = utterances.tokenizer.encode("A B")
+    paths = [
+        [a, a, 0, a, b, b, 0, 0],  # repeats merge, a blank parts two alike: A A B
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [b, space, space, 0, a, 0, a, a],  # ends after 5: B, a blank between words, A
+        [space, a, 0, space, 0, space, b, space],  # blanks at the edges go, several become one
+        [a, a, a, a, a, a, a, a],
+    ]
+    lengths = [8, 8, 5, 8, 1]
+    logits = torch.full((5, 8, len(utterances.tokenizer)), -1.0)
+    for row, path in zip(logits, paths, strict=True):
+        row[torch.arange(8), torch.tensor(path)] = 2.0
+    outputs = Outputs(torch.zeros(5, 3), logits, torch.tensor(lengths))
+    batch = utterances.collate([utterances[index] for index in range(5)])
+
+    def transcripts(outputs: Outputs) -> list[str]:
+        return [row[-1] for row in batch.prediction_rows(outputs, LABELS, utterances.tokenizer)]
+
+    assert transcripts(outputs) == ["AAB", "", "B A", "A B", "A"]
+    assert transcripts(outputs._replace(tokens=None)) == [""] * 5

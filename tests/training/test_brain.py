@@ -12,7 +12,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import (
-    LABELS,
     Corpus,
     Interruption,
     Recorder,
@@ -26,8 +25,6 @@ from tiny_training import (
 from local.core.errors import UserError
 from local.data.batches import Limits, UpdateSampler
 from local.data.dataset import Utterances
-from local.systems import Outputs
-from local.training.brain import prediction_rows
 from local.training.checkpoints import RunCheckpointer, best
 from local.training.epoch_log import EPOCH_COLUMNS, EpochLog
 from local.training.skipped import PATIENCE
@@ -446,27 +443,3 @@ def test_without_transcripts_there_is_nothing_to_warn_of(corpus, tmp_path, caplo
     fit(brain, corpus.utterances(corpus.table[corpus.table["wrd"] == ""]))
     assert "all blank" not in caplog.text
     assert pd.read_csv(tmp_path / "epochs.csv")["valid_wer"].isna().all()
-
-
-def test_greedy_by_hand(corpus):
-    a, space, b = corpus.tokenizer.encode("A B")
-    paths = [
-        [a, a, 0, a, b, b, 0, 0],  # repeats merge, a blank parts two alike: A A B
-        [0, 0, 0, 0, 0, 0, 0, 0],
-        [b, space, space, 0, a, 0, a, a],  # ends after 5: B, a blank between words, A
-        [space, a, 0, space, 0, space, b, space],  # blanks at the edges go, several become one
-        [a, a, a, a, a, a, a, a],
-    ]
-    lengths = [8, 8, 5, 8, 1]
-    logits = torch.full((5, 8, len(corpus.tokenizer)), -1.0)
-    for row, path in zip(logits, paths, strict=True):
-        row[torch.arange(8), torch.tensor(path)] = 2.0
-    outputs = Outputs(torch.zeros(5, 2), logits, torch.tensor(lengths))
-    utterances = corpus.utterances(corpus.table[:5])
-    batch = utterances.collate([utterances[index] for index in range(5)])
-
-    def transcripts(outputs: Outputs) -> list[str]:
-        return [row[-1] for row in prediction_rows(batch, outputs, LABELS, corpus.tokenizer)]
-
-    assert transcripts(outputs) == ["AAB", "", "B A", "A B", "A"]
-    assert transcripts(outputs._replace(tokens=None)) == [""] * 5

@@ -9,6 +9,7 @@ import pytest
 
 from local.core.errors import UserError
 from local.core.starts import commit_of
+from local.data.device import use_precision
 from local.experiment.job import Job, read_environment
 from local.experiment.options import parse
 from local.training import environment
@@ -27,6 +28,7 @@ def job(own_corpus) -> Job:
 @pytest.fixture
 def start(job, monkeypatch):
     """Start the training of the job, at a commit; `resumable`: it leaves a checkpoint, without which it begins anew."""
+    use_precision("fp32")  # as a Brain does before
 
     def begin(commit: str, precision: str = "fp32", resumable: bool = True) -> dict:
         monkeypatch.setattr(environment, "commit", lambda: commit)
