@@ -49,13 +49,15 @@ if ! cmp -s "$SER_MTL/requirements.txt" "$SER_MTL/.venv/requirements.txt"; then
   fi
 fi
 
-export PATH=$SER_MTL/.venv/bin:$PATH
+# By its true path: of copies of the project that share one by a link, none compiles torch again.
+venv=$(cd -P -- "$SER_MTL/.venv" && pwd) || return
+export PATH=$venv/bin:$PATH
 export PYTHONPATH=$SER_MTL
 export PYTHONSAFEPATH=1            # no module is loaded from the current folder (from Python 3.11)
 export TORCH_FORCE_WEIGHTS_ONLY_LOAD=1 # of every pickle, whatever a library asks for
 unset TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD # with both set, nothing is loaded
 export PYTHONUNBUFFERED=1          # logs in the order in which things happen
-export PYTHONPYCACHEPREFIX=$SER_MTL/.venv/bytecode # without it every process compiles torch for ten seconds
+export PYTHONPYCACHEPREFIX=$venv/bytecode # without it every process compiles torch for ten seconds
 unset PYTHONDONTWRITEBYTECODE
 export PYTHONHASHSEED=0            # nothing may depend on the order of a set
 export TOKENIZERS_PARALLELISM=false

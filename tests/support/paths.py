@@ -17,6 +17,6 @@ def copy_project(folder: Path, *more: str) -> Path:
     for name in ("run.sh", "path.sh", "requirements.txt"):
         shutil.copy(REPOSITORY / name, folder)
     for name in ("local", "hparams", *more):
-        shutil.copytree(REPOSITORY / name, folder / name)  # with what Python has compiled: it takes seconds
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / ".venv").symlink_to(REPOSITORY / ".venv")
     return folder
