@@ -50,7 +50,8 @@ def submitted(experiment: Path) -> set[str]:
 
 def rows(experiment: Path, names: Iterable[str]) -> list[tuple[str, str, str]]:
     """Name, state and details of an experiment's jobs, those in `names` and those begun, by seed and fold."""
-    begun = {f"{run.parent.name}/{run.name}" for run in experiment.glob("seed*/*") if run.is_dir()}
+    seeds = [seed for seed in experiment.glob("seed*") if seed.name[4:].isdecimal()]
+    begun = {f"{run.parent.name}/{run.name}" for seed in seeds for run in seed.iterdir() if run.is_dir()}
     every = sorted({*names, *begun, *submitted(experiment)}, key=lambda name: (int(name[4:].split("/")[0]), name))
     queues = {step: functools.cache(functools.partial(queue, experiment, step)) for step in ("train", "decode")}
     return [(name, *state(experiment / name, queues)) for name in every]

@@ -50,6 +50,7 @@ def test_a_training_that_runs_no_more(workplace, log, word, more):
 
 
 def test_what_has_ended_well(workplace):
+    (EXPERIMENT / "seed1_old" / "1A").mkdir(parents=True)  # the user's own, of which nothing is shown
     made("1A", train_json="", train_log=STARTED + "# Ended (code 0) at\n")
     made("1B", train_json="", decode_json="", train_log=STARTED, decode_log=STARTED)
     made("2A", train_json="", decode_log=STARTED + "error: x\n# Ended (code 2) at\n")

@@ -23,13 +23,10 @@ from local.systems.mtl import MultiTaskSystem
 
 LABELS = ["ang", "hap", "neu", "sad"]
 TOKENS = ["<pad>", "<unk>", "\u2581", *"ABCDEF"]
-EXPORTED = ("wav2vec2-group", "whisper")  # an export takes half a minute: the others' are slow tests
+EXPORTED = "wav2vec2-group"  # an export takes half a minute: the others' are slow tests
 each_family = pytest.mark.parametrize(
     "family",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name not in EXPORTED))
-        for name in (*tiny_models.WAVEFORM, "whisper")
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != EXPORTED)) for name in (*tiny_models.WAVEFORM, "whisper")],
 )
 SECOND = 16_000
 # None of them is what is traced; the first two are shorter than one window of the CNN.
@@ -193,6 +190,7 @@ print(json.dumps({"emotion": emotion.tolist(), "n_frames": n_frames.tolist(), "m
     assert given["n_frames"] == [49, 15]
 
 
+@pytest.mark.slow
 def test_whisper_reads_as_long_as_it_says_and_no_longer(exported) -> None:
     multi_task, path = exported("whisper")
     assert_same(multi_task, path, (3 * SECOND, 2 * SECOND))
