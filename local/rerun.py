@@ -152,8 +152,8 @@ def differences(run: Path, again: Path) -> list[str]:
     if not changed:
         lines.append("the environments are the same, by env.json")
     starts = environments[0].get("resumed", [])
-    if unlike := dict.fromkeys(row[0] for start in starts for row in environment_rows(environments[0], start)):
-        lines.append(f"{run} was resumed with another {', '.join(unlike)}: it cannot be repeated exactly")
+    if differing := dict.fromkeys(row[0] for start in starts for row in environment_rows(environments[0], start)):
+        lines.append(f"{run} was resumed with another {', '.join(differing)}: it cannot be repeated exactly")
     if environments[1]["device"].startswith("cuda"):
         lines.append(ON_GPU)
     if any(environment["commit"].endswith("-dirty") for environment in environments):

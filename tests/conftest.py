@@ -35,7 +35,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, lest one core be left with them at the end."""
+    """Begin with the files that take longest, so that all cores are busy until the end."""
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)
     # Hypothesis asks every module for its file, at which SpeechBrain's lazy ones would be imported; some cannot be.
     if lazy := sys.modules.get("speechbrain.utils.importutils"):

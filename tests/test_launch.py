@@ -213,7 +213,7 @@ def test_a_gpu_takes_as_many_jobs_as_fit(smi, capsys, shows_pids):
     launch.go("all.take")
     launch.until(lambda: held(smi) == 10 * 1024)
     launch.looked()
-    assert launch.started() == "a0"  # it holds half of what it needs: nobody can know
+    assert launch.started() == "a0"  # it holds half of what it needs, which cannot be known
     launch.go("a.epoch")
     launch.until(lambda: launch.started() == "a0 b0")
     launch.looked()
@@ -256,7 +256,7 @@ def test_jobs_are_spread_evenly_and_a_need_that_is_known_is_waited_for_no_more(s
     launch.until(lambda: launch.started() in ("a1 b0", "b0 a1"))
     launch.looked()
     assert len(launch.notes()) == 2
-    launch.go("b.take", "b.epoch")  # what b showed on one GPU is good for the other, where nobody holds anything yet
+    launch.go("b.take", "b.epoch")  # what b showed on one GPU is good for the other, where no job holds anything yet
     launch.until(lambda: len(launch.notes()) == 5)
     assert Counter(launch.started().split()) == Counter(["a1", "b0", "c1", "d0", "e1"])
     launch.looked()
@@ -282,7 +282,7 @@ def test_a_resumed_jobs_old_epochs_show_nothing(smi):
     assert launch.started() == "a0 b0"
 
 
-def test_where_free_memory_is_not_told_the_number_alone_counts(smi, capsys):
+def test_where_free_memory_is_unknown_the_number_alone_counts(smi, capsys):
     smi.add("GPU-8932f937", 80 * 1024, **{"memory.used": "[N/A]"})
     launch = Launch(smi, dict.fromkeys("abcd", 10), ["0"], 3)
     launch.start()
@@ -295,7 +295,7 @@ def test_where_free_memory_is_not_told_the_number_alone_counts(smi, capsys):
     assert "no room" not in said
 
 
-def test_a_job_too_large_for_its_gpu_fails_alone_and_is_told_what_to_do(smi):
+def test_a_job_too_large_for_its_gpu_fails_alone_and_its_report_says_what_to_do(smi):
     """Another user has most of the memory: the first job of a GPU is started nevertheless, and the next after it."""
     smi.add("GPU-8932f937", 50 * 1024, 45 * 1024)
     launch = Launch(smi, {"a": 20 * 1024, "b": 20 * 1024, "c": 4 * 1024, "d": 4 * 1024}, ["0"], 2)

@@ -1,4 +1,4 @@
-"""The paper's figures against a copy typed by hand, and the rules by which ours stand beside them."""
+"""The paper's figures against a copy typed by hand, and the rules by which ours are put beside them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.core.errors import UserError
 from local.pages.paper import PAPER, render_table
 from local.scoring.scored import load
 
-# As they stand in our notes on the paper, typed once more.
+# As in our notes on the paper, typed once more.
 TABLE_3 = """
 Wu 2019 10-fold 72.73 | Sajjad 2020 5-fold 72.25 | Lu 2020 10-fold 72.6 | Liu 2020 5-fold 70.78 |
 Wang 2020 5-fold 73.3 | Pappagari 2020 5-fold 70.30 | Peng 2020 5-fold 62.6 | ours 10-fold 78.15

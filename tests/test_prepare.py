@@ -21,7 +21,7 @@ def test_it_writes_the_table(workplace, own_table, capsys):
     assert facts["root"] == str(own_table.parent.resolve()) and facts["faults"] == []
 
 
-def test_it_tells_and_keeps_what_may_not_be_meant(workplace, own_table, capsys):
+def test_it_prints_and_keeps_warnings(workplace, own_table, capsys):
     own_table.write_text(own_table.read_text().replace(",well then,", ",nan,"))
     prepare(parse(["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]))
     warnings = json.loads(Path("manifests/own/all.json").read_text())["facts"]["warnings"]

@@ -1,4 +1,4 @@
-"""Repeating a run from its folder: a real tiny training made again, and all that stands in the way of it."""
+"""Repeating a run from its folder: a real tiny training, and all that prevents one."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def repeat(monkeypatch, capsys) -> Callable[[Path], tuple[int, str]]:
     signal.signal(signal.SIGTERM, handler)
 
 
-def test_a_run_made_again_is_the_same_to_the_byte_and_what_differs_is_told(words, job, workplace, repeat, monkeypatch):
+def test_a_rerun_is_the_same_to_the_byte_and_differences_are_named(words, job, workplace, repeat, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     run_stages(words, "train", "decode")
     told = json.loads((job.folder / "env.json").read_text())
@@ -228,7 +228,7 @@ def test_a_run_that_has_not_ended_is_refused(run, name):
     assert f"has no {name}: its run has not ended" in refused(run).what
 
 
-def test_a_run_trained_anew_but_not_decoded_is_refused(run):
+def test_a_run_trained_again_but_not_decoded_is_refused(run):
     (run / "train.json").write_text((run / "train.json").read_text().replace('"epoch": 1', '"epoch": 2'))
     assert "was trained again after its predictions were made" in refused(run).what
 
@@ -261,7 +261,7 @@ def test_what_is_no_run_folder_is_refused(run, module):
     assert done.stderr.startswith(said) and "Traceback" not in done.stderr
 
 
-# ---------------------------------------------------------------- a rerun that stands there already
+# ---------------------------------------------------------------- a rerun that is there already
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["this version", "the earlier version"])

@@ -129,7 +129,7 @@ def test_pooled_figures_are_not_means_of_folds(words):
     row = pd.read_csv("results/own/recording/n/summary.csv").iloc[0]
     total, wrong = (sum(counts) for counts in zip(*right.values(), strict=True))
     assert (row["n"], row["wa"], row["folds"]) == (48, (total - wrong) / total, "10/10")
-    assert row["speaker_overlap"] == 1  # of every recording, both speakers are heard in others
+    assert row["speaker_overlap"] == 1  # of every recording, both speakers are in others
     mean = sum(Fraction(size - wrong, size) for size, wrong in right.values()) / 10
     assert row["wa_mean"] == pytest.approx(float(mean), abs=1e-15) and abs(row["wa"] - row["wa_mean"]) > 1e-3
 
@@ -217,7 +217,7 @@ def test_the_page_names_corpus_protocol_and_command(words, monkeypatch):
     assert "| 1 | 1A | 12 | 91.67 |" in page
 
 
-def test_other_commits_precisions_and_devices_are_told_above_the_table(words):
+def test_other_commits_precisions_and_devices_are_named_above_the_table(words):
     for fold in WRONG:
         job = predict(words, fold)
     gpu = {"commit": "fedcba987654", "device": "cuda:0", "accelerator": "<b>_H100_", "precision": "bf16"}

@@ -21,7 +21,7 @@ STARTED = "# python -m local.train\n# Started at Mon Nov 23 05:01:30 2026 UTC\n"
 
 
 def made(job: str, **files: str) -> None:
-    """A run folder with such files; `_` stands for the dot in their names."""
+    """A run folder with such files; `_` is the dot in their names."""
     folder = EXPERIMENT / "seed1" / job
     folder.mkdir(parents=True)
     for name, text in files.items():

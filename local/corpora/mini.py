@@ -78,7 +78,7 @@ MANNERS = {
     "oth": Manner(185, 50, 50, -26, 0.00),
     "xxx": Manner(190, 55, 60, -25, 0.00),  # the raters did not agree
 }
-JITTER = Manner(14, 6, 12, 1.5, 0.10)  # standard deviations from turn to turn, lest the task be too easy
+JITTER = Manner(14, 6, 12, 1.5, 0.10)  # standard deviations from turn to turn, so that the task is not too easy
 PEAK = 0.95  # of full scale, at most
 MARGIN = 0.05  # seconds of silence on either side of the speech
 

@@ -133,7 +133,7 @@ class GpuSlots:
         self.has_warned = False
 
     def environment(self, slot: int) -> dict[str, str]:
-        """The environment variables of a process there. By default CUDA counts the fastest first, unlike nvidia-smi."""
+        """The environment variables of a process there. CUDA alone counts the fastest first, nvidia-smi by bus."""
         return {"CUDA_VISIBLE_DEVICES": self.names[slot], "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if self.names else {}
 
     def enter(self, slot: int, pid: int) -> None:

@@ -99,7 +99,7 @@ def _of_text(tested: pd.DataFrame, log: pd.DataFrame, texts: pd.Series) -> Itera
     if cer < HIGH_CER:
         if tested["wrd"][tested["wrd"] != ""].str.contains(" ").mean() < FEW_BLANKS:
             yield (
-                "words cannot be told apart in transcripts without blanks: the WER counts whole transcripts, the CER "
+                "words cannot be separated in transcripts without blanks: the WER counts whole transcripts, the CER "
                 "is the figure to read"
             )
         return

@@ -76,7 +76,7 @@ def test_a_file_cut_short_is_refused(tmp_path, kind):
         for content in [] if (kind, subtype) in UNREADABLE else written(kind, subtype):
             for share in (0.5, 0.9, 0.97):
                 found = examined(tmp_path / f"a.{kind.lower()}", content[: round(share * len(content))])
-                # Of some, libsndfile needs what stands behind the samples.
+                # Of some, libsndfile needs what is behind the samples.
                 assert "cut short" in str(found) or "libsndfile" in str(found), (kind, subtype, share, found)
 
 

@@ -18,7 +18,7 @@ from local.core.files import atomic, digest
 from local.core.markers import make_once, shared_file
 
 
-def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path):
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "a" / "b" / "file.txt"  # folders are made
     with atomic(path) as file:
         file.write("old ż\r\n")
@@ -176,7 +176,7 @@ def make_in_vain(folder: Path) -> None:
     [(fill_up, "size=1m"), (use_up_the_names, "size=1m,nr_inodes=50"), (make_in_vain, "size=1m")],
     ids=["bytes", "names", "once"],
 )
-def test_a_full_disk_is_told_with_file_and_bytes_and_the_old_file_stays(tmp_path, act, options):
+def test_a_full_disk_is_reported_with_file_and_bytes_and_the_old_file_stays(tmp_path, act, options):
     unshared.on_a_small_disk(act, tmp_path, options)
 
 
@@ -194,7 +194,7 @@ def test_digest_is_of_contents_with_their_boundaries(tmp_path):
     assert len({digest("ab"), digest("a", "b"), digest("b", "a"), digest("ab", ""), digest()}) == 5
 
 
-def test_a_full_disk_where_nothing_else_tells_is_two_lines_and_any_other_trouble_is_not_hidden(capsys):
+def test_a_full_disk_is_two_lines_and_no_other_error_is_hidden(capsys):
     def failing(number: int) -> None:
         raise OSError(number, os.strerror(number), "train_log.txt")
 

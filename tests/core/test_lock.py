@@ -170,7 +170,7 @@ def test_a_killed_holder_frees_it_at_once(path, monkeypatch):
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_killed_holder_that_nobody_waited_for_frees_it(path):
+def test_a_killed_holder_without_a_waiting_process_frees_it(path):
     with held(path) as process:
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # and so it remains as a zombie

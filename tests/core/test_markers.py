@@ -22,7 +22,7 @@ def made(tmp_path):
     return tmp_path / "step.json"
 
 
-def test_what_stands_in_it(made):
+def test_contents(made):
     assert json.loads(made.read_text()) == markers.read(made)
     assert markers.read(made) == {
         "inputs": INPUTS | {"seeds": [1, 2]},

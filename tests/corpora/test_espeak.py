@@ -1,4 +1,4 @@
-"""Speech from libespeak-ng: the same samples each time, and voices that can be told apart."""
+"""Speech from libespeak-ng: the same samples each time, and voices that differ."""
 
 import espeakng_loader
 import numpy as np
@@ -19,7 +19,7 @@ def test_samples_depend_on_the_arguments_alone(voice):
     assert np.array_equal(espeak.speak(**{**HELLO, "voice": voice})[0], first)
 
 
-def test_the_parameters_are_heard():
+def test_the_parameters_change_the_speech():
     first, rate = espeak.speak(**HELLO)
     faster = espeak.speak(**{**HELLO, "rate": 300})[0]
     assert len(faster) < 0.8 * len(first)

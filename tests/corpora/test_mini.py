@@ -60,7 +60,7 @@ def test_it_is_read_as_iemocap_is(corpus, folder):
 
 
 def test_two_processes_at_once_make_the_same_bytes_in_place_of_an_outdated_release(corpus, tmp_path):
-    """Of every fifth dialogue, lest it take long."""
+    """Of every fifth dialogue, to save time."""
     outdated, killed = tmp_path / mini.RELEASE, tmp_path / f".{mini.RELEASE}.unfinished" / "new"
     for folder in (outdated, killed):
         folder.mkdir(parents=True)

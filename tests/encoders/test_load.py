@@ -87,7 +87,7 @@ def test_the_same_in_any_batch_without_normalising(tmp_path, family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_silence_is_finite_and_disturbs_nobody(encoders, family):
+def test_silence_is_finite_and_changes_no_other_utterance(encoders, family):
     wavs = [torch.zeros(9000), *waves(12000, 3000), torch.zeros(100)]
     assert largest_difference(encoders[family], wavs) < 1e-4
     assert alone(encoders[family], wavs[0]).isfinite().all()
@@ -277,7 +277,7 @@ def test_spec_augment_hides_whole_spans_and_never_padding(tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_spec_augment_bears_short_batches(folders, family):
+def test_spec_augment_takes_short_batches(folders, family):
     encoder = load_encoder(folders[family]).train()
     encoder.model.config.apply_spec_augment = True  # Whisper's default is not to
     for samples in [(300, 400), (1,), (3520, 300), (3600,)]:
@@ -450,7 +450,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_models_with_heads_are_encoders_whose_heads_are_told(tmp_path, caplog, kind):
+def test_models_with_heads_are_encoders_whose_heads_are_named(tmp_path, caplog, kind):
     family, told = HEADS[kind]
     config = tiny_models.config(family, **({"vocab_size": 9} if family == "w2v-bert" else {}))
     model = getattr(transformers, kind)(config)

@@ -82,7 +82,7 @@ def test_of_others_nothing_is_known(source):
     assert encoder_version(source) is None
 
 
-def test_a_file_that_cannot_be_read_is_told(folder):
+def test_a_file_that_cannot_be_read_is_named(folder):
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").symlink_to("nowhere")
     with pytest.raises(UserError, match=r"encoder .*model\.safetensors"):

@@ -182,7 +182,7 @@ def test_the_options_of_the_help_are_those_of_the_stages():
 # ---------------------------------------------------------------- the whole of run.sh
 
 
-def test_run_sh_refuses_what_only_the_corpus_can_tell(working_checkout, own_table):
+def test_run_sh_refuses_what_only_the_corpus_shows(working_checkout, own_table):
     before = listing(working_checkout)
     ended = run(
         "./run.sh", "--corpus", "csv", "--data", own_table, "--folds", "1A 3C", "--name", "x", cwd=working_checkout
@@ -230,7 +230,7 @@ def test_what_follows_from_no_option_but_the_yaml(workplace):
     assert options.run_folder(1, "01F") == Path("results/mini/speaker/mini/seed1/01F")
 
 
-def test_a_table_of_ones_own_bears_its_name_in_every_path(own):
+def test_the_name_of_an_own_table_is_in_every_path(own):
     options = parse([*own, "--protocol", "session", "--name", "n", "--seeds", "1,3 2", "--", "--lr", "1e-3"])
     assert (options.corpus, options.module_name, options.seeds) == ("own", "csv", (1, 3, 2))
     assert options.overrides == {"lr": 1e-3}

@@ -66,7 +66,7 @@ def test_otherwise_they_are_those_that_nvidia_smi_lists(smi, monkeypatch):
 # ---------------------------------------------------------------- what they hold
 
 
-def test_memory_is_told_by_index_by_uuid_and_by_its_beginning(smi):
+def test_memory_is_found_by_index_by_uuid_and_by_its_beginning(smi):
     smi.add(A, 81559, 5)
     smi.add(B, 81559, 50000, **{"mig.mode.current": "[N/A]", "memory.free": 31000})  # the driver keeps 559
     rows = [(A, 114687, 19135), (B, 7, 120), (A, 88, "[N/A]"), (A, "[Not Found]", 4)]
@@ -91,14 +91,14 @@ def test_memory_is_told_by_index_by_uuid_and_by_its_beginning(smi):
         {"mig.mode.current": "Enabled"},  # the figures are of the whole, of which CUDA takes a part
     ],
 )
-def test_what_is_not_told_stops_no_other(smi, fields):
+def test_a_field_that_is_missing_does_not_hide_the_others(smi, fields):
     smi.add(A, 1000, 10, **fields)
     smi.add(B, 2000, 20)
     smi.write(trouble="Unable to determine the device handle for GPU0000:4E:00.0: Unknown Error")
     assert memory(["0", "1"]) == [None, Memory(20, 1980, {})]
 
 
-def test_a_driver_that_knows_not_all_fields_tells_nothing(smi):
+def test_a_driver_that_lacks_a_field_gives_nothing(smi):
     smi.add(A, 1000)
     smi.write(gpus=[{name: value for name, value in smi.state["gpus"][0].items() if name != "mig.mode.current"}])
     assert memory(["0"]) == [None]
@@ -126,14 +126,14 @@ def test_where_no_gpu_is_shared_nothing_is_asked(smi, names, count):
     assert not smi.asked() and not places.unknown
 
 
-def test_what_was_told_and_is_not_now_is_as_it_was(smi, monkeypatch):
-    """A driver that hangs for once lets nobody in beyond what it told before, and shuts nobody out."""
+def test_figures_that_are_missing_once_stay_as_they_were(smi, monkeypatch):
+    """A driver that hangs once: the launcher goes by the last figures."""
     monkeypatch.setattr("local.jobs.gpus.LOOK", 0)
     smi.add(A, 1000)
     places = GpuSlots(["0"], 5)
     (held := smi.folder / "held" / A).mkdir(parents=True)
     places.enter(0, 11)
-    assert places.choose(set()) is None  # nobody has shown what it needs
+    assert places.choose(set()) is None  # no job has shown what it needs
     (held / "11").write_text("300")
     assert places.choose({11}) == 0 and places.need == 300
     told = dict(smi.state)
@@ -143,12 +143,12 @@ def test_what_was_told_and_is_not_now_is_as_it_was(smi, monkeypatch):
     places.enter(0, 13)
     assert places.choose({11}) is None  # 40, as the two may take 330 each
     (held / "12").write_text("320")
-    assert places.choose({11, 12}) is None and places.need == 300  # it has shown its need, which nobody saw
+    assert places.choose({11, 12}) is None and places.need == 300  # it has shown its need, which was not seen
     smi.write(**told)
     assert places.choose({11, 12}) is None and places.need == 320
 
 
-def test_where_pids_are_shown_another_users_growth_is_nobodys_need(smi, monkeypatch):
+def test_where_pids_are_shown_another_users_growth_is_not_counted_as_need(smi, monkeypatch):
     monkeypatch.setattr("local.jobs.gpus.LOOK", 0)
     smi.add(A, 10_000, 1_000)
     places = GpuSlots(["0"], 5)

@@ -221,7 +221,7 @@ def test_a_cancelled_job_has_failed_whether_it_had_started_or_not(jobs, monkeypa
         assert jobs.states()[run.name[-1]][0] == "failed"
 
 
-def test_what_slurm_refuses_is_told_and_nothing_is_recorded(jobs):
+def test_what_slurm_refuses_is_reported_and_nothing_is_recorded(jobs):
     block = "{cpus_per_task: 1, partition: $(touch pwned)}"
     with pytest.raises(UserError, match=r"Slurm refuses the jobs: .*nvalid partition"):
         slurm.run_all(jobs.runs, "train", jobs.options(block=block))
@@ -241,7 +241,7 @@ def test_a_slurm_that_does_not_answer(jobs, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "squeue does not answer: jobs in its queue are not shown as such\n"
 
 
-def test_a_job_that_is_to_begin_anew_does_so_once(tmp_path):
+def test_a_job_that_has_to_start_over_does_so_once(tmp_path):
     """Queued again, it goes on with what it has begun; but not if it was ended before it had begun."""
     yaml = tmp_path / "hyperparams.yaml"
     yaml.write_text("of an earlier training")
@@ -259,7 +259,7 @@ def test_a_job_that_is_to_begin_anew_does_so_once(tmp_path):
 
 @pytest.fixture
 def training(tmp_path) -> tuple[Path, list[str], list[str]]:
-    """A copy of the project in a folder of an evil name, options of run.sh for the tones, and overrides."""
+    """A copy of the project in a folder with an awkward name, options of run.sh for the tones, and overrides."""
     place = tmp_path / "a house; of $(touch pwned)"
     place.mkdir()
     copy_project(place)

@@ -30,7 +30,7 @@ OWN = Path("results/talk/speaker/n")
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """The corpus of the current folder, in which the experiment n and its siblings stand, n with its report."""
+    """The corpus of the current folder, with the experiment n and its siblings, n with its report."""
     folder = tmp_path_factory.mktemp("report")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(report_place.workplace(folder))

@@ -98,7 +98,7 @@ def test_transcripts_that_do_not_fit_their_audio_are_counted_instead_of_blaming_
 def test_in_a_script_without_blanks_the_wer_is_not_stuck():
     chinese = table().assign(wrd="今天的天气真的很好", wrd_hyp="今天的天汽真的很好")
     (sign,) = warnings(chinese, log(), {"alpha": 0.1})
-    assert "words cannot be told apart in transcripts without blanks" in sign and "stuck" not in sign
+    assert "words cannot be separated in transcripts without blanks" in sign and "stuck" not in sign
     (sign,) = warnings(chinese.assign(wrd_hyp=""), log(), {"alpha": 0.1})
     assert "the WER is stuck near 1, the output nearly all blank" in sign
     assert warnings(table().assign(wrd="ONE TWO", wrd_hyp="OWE TWOO"), log(), {"alpha": 0.1}) == []

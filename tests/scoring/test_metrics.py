@@ -188,7 +188,7 @@ def test_calibration_worked_by_hand():
     assert scored["brier"] == pytest.approx(sum(squares) / 4)
 
 
-def test_edits_that_stand_in_the_table_are_not_counted_again():
+def test_edits_that_are_in_the_table_are_not_counted_again():
     table = pd.DataFrame(
         {"wrd": ["ONE TWO"], "wrd_hyp": ["ONE"], "word_edits": 1, "words": 4, "char_edits": 2, "chars": 5}
     )

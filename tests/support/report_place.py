@@ -81,7 +81,7 @@ def family(table: Path) -> Path:
 
 
 def spoil(path: Path, old: str, new: str) -> None:
-    """Let the first utterance of a predictions.csv be heard otherwise."""
+    """Change the transcript of the first utterance of a predictions.csv."""
     lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
     assert lines[1][-1] == old
     lines[1][-1] = new

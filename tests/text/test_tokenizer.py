@@ -74,7 +74,7 @@ def test_unigrams_join_characters_that_come_together(model):
     assert len(learned.encode("THE FOX")) < len("THE FOX")
 
 
-def test_a_text_that_does_not_bear_so_many_unigrams(model):
+def test_a_text_too_short_for_so_many_unigrams(model):
     assert 5 < len(learn(model, ["HELLO WORLD"] * 3, "unigram", 1000)) < 1000
 
 
@@ -124,7 +124,7 @@ def stages_0_and_1(table: Path, *words: str) -> Path:
 
 
 @pytest.mark.parametrize("valid", ["partner", "recordings", "none"])
-def test_a_tokenizer_never_saw_the_text_of_its_test_part(workplace, own_table, valid):
+def test_a_tokenizer_never_saw_the_text_of_its_test_set(workplace, own_table, valid):
     folds = stages_0_and_1(own_table, "--valid", valid)
     for fold in ("1A", "1B", "2A", "2B"):
         texts = {
@@ -137,7 +137,7 @@ def test_a_tokenizer_never_saw_the_text_of_its_test_part(workplace, own_table, v
         assert ("Z" in texts["test"], "Z" in texts["train"]) == (fold == "2B", trains_2b)
 
 
-def test_unigrams_stand_beside_the_characters(workplace, own_table):
+def test_unigrams_have_a_folder_beside_that_of_the_characters(workplace, own_table):
     characters = stages_0_and_1(own_table)
     unigrams = stages_0_and_1(own_table, "--", "--token-type", "unigram", "--vocab-size", "30")
     assert (characters.name, unigrams.name) == ("speaker", "speaker-unigram_30")
@@ -155,7 +155,7 @@ def test_a_corpus_without_transcripts_has_no_tokenizer(workplace, own_table, cap
     assert sorted(path.name for path in (folds / "1A").iterdir()) == ["test.csv", "train.csv", "valid.csv"]
 
 
-def test_a_fold_whose_training_part_lost_its_transcripts_loses_its_tokenizer(workplace, own_table):
+def test_a_fold_whose_training_set_lost_its_transcripts_loses_its_tokenizer(workplace, own_table):
     folds = stages_0_and_1(own_table)
     assert (folds / "1A" / "tokenizer.model").exists()
     table = pd.read_csv(own_table, dtype=str)

@@ -27,7 +27,7 @@ def job(own_corpus) -> Job:
 
 @pytest.fixture
 def start(job, monkeypatch):
-    """Start the training of the job, at a commit; `resumable`: it leaves a checkpoint, without which it begins anew."""
+    """Start the training of the job, at a commit; `resumable`: it leaves a checkpoint, without which it starts over."""
     use_precision("fp32")  # as a Brain does before
 
     def begin(commit: str, precision: str = "fp32", resumable: bool = True) -> dict:

@@ -85,7 +85,7 @@ def test_run_folder(finished):
     assert list((folder / "save").glob("CKPT*"))
 
 
-def test_predictions_are_of_the_test_part_and_scored_right(finished):
+def test_predictions_are_of_the_test_set_and_scored_right(finished):
     experiment = finished[0] / "results" / "tones" / "speaker" / "first"
     folds = list(csv.DictReader((experiment / "folds.csv").open()))
     assert header(experiment / "folds.csv") == FOLDS
@@ -137,7 +137,7 @@ def test_other_values_are_refused_by_name(finished):
     assert "Traceback" not in other.stderr
 
 
-def test_a_failed_job_stops_nobody_else(finished):
+def test_a_failed_job_stops_no_other(finished):
     place, words, overrides, _ = finished
     words = ["broken" if word == "first" else word for word in words]
     begun = place / "results" / "tones" / "speaker" / "broken" / "seed1" / "A"

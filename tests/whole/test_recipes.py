@@ -31,7 +31,7 @@ RECORDING = "results/iemocap/recording"
 def house(tmp_path, monkeypatch) -> Path:
     """A copy of the project whose run.sh writes down what it is asked, and folders for a corpus and an encoder.
 
-    The user stands beside it.
+    The user's folder is beside it.
     """
     place = tmp_path / "house"
     place.mkdir()
@@ -51,7 +51,7 @@ def recipe(house: Path, name: str, *words: str, **environment: str) -> subproces
 
 
 def asked(house: Path) -> list[list[str]]:
-    """The words of each call of run.sh; it was called from where the user stands."""
+    """The words of each call of run.sh; it was called from the user's folder."""
     calls = [path.read_text().splitlines() for path in sorted((house / "calls").iterdir())]
     assert {call[0] for call in calls} <= {str(house.parent)}
     return [call[1:] for call in calls]
@@ -69,7 +69,7 @@ def understood(house: Path, monkeypatch) -> list[Options]:
     ]
 
 
-def test_mtl_wav2vec2_asks_for_both_protocols_and_tells_them_apart(house, monkeypatch):
+def test_mtl_wav2vec2_asks_for_both_protocols_and_keeps_them_separate(house, monkeypatch):
     write_experiment(house / "results", "iemocap/recording/mtl_wav2vec2", scores=(0.77, 0.2, 0.2))
     write_experiment(house / "results", "iemocap/speaker/mtl_wav2vec2", valid="partner", scores=(0.69, 0.2, 0.2))
     done = recipe(house, "mtl_wav2vec2", "corpus", "--jobs", "2")
@@ -123,7 +123,7 @@ def test_ablation_asks_for_every_alpha(house, monkeypatch):
 
 
 def test_the_users_options_and_overrides_win(house, monkeypatch):
-    """Over those of the recipe, which are repeated by them; paths count from where the user stands."""
+    """Over those of the recipe, which are repeated by them; paths count from the user's folder."""
     yaml = house.parent / "mine.yaml"
     shutil.copy(house / "hparams" / "mtl_wav2vec2.yaml", yaml)
     user = [
@@ -149,7 +149,7 @@ def test_the_users_options_and_overrides_win(house, monkeypatch):
     assert "No table" in done.stdout and not (house / "results").exists()
 
 
-def test_a_name_of_the_users_keeps_alphas_apart(house):
+def test_with_a_name_of_the_users_alphas_stay_separate(house):
     assert recipe(house, "ablation_alpha", "corpus", "--name", "my", "--stop-stage", "1").returncode == 0
     names = [words[words.index("--", 1) - 1] for words in asked(house)]
     assert names == ["my_alpha0", "my_alpha0.001", "my_alpha0.01", "my", "my_alpha1"]

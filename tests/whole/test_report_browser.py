@@ -152,7 +152,7 @@ def test_a_good_page(tab, page, tmp_path, width):
     assert seen["width"] == width
     assert faults(seen) == []
     assert len(seen["pictures"]) == 8 and [len(table) for table in seen["tables"]] == [12, 6, 8, 10, 6]
-    # Three mistakes can be heard, of 0.1 s and 0.025 s more for each utterance; the fourth is reported missing.
+    # Three mistakes can be played, of 0.1 s and 0.025 s more for each utterance; the fourth is reported missing.
     assert seen["played"] == pytest.approx([0.1, 0.25, 0.275], abs=1e-3)
     (notice,) = seen["unplayable"]
     assert notice.startswith("This machine cannot play /") and notice.endswith("/d&ta #1/8 100%.wav")

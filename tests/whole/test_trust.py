@@ -127,7 +127,7 @@ def change(path: Path, **values: object) -> None:
         ("preprocessor_config.json", {"feature_extractor_type": "Extractor"}),
     ],
 )
-def test_an_encoders_code_is_not_run_and_nobody_is_asked(encoder, trap, monkeypatch, file, values):
+def test_an_encoders_code_is_not_run_and_no_question_is_asked(encoder, trap, monkeypatch, file, values):
     (encoder / "evil.py").write_text(CODE.format(trap=str(trap)))
     change(encoder / file, auto_map=AUTO, **values)
     monkeypatch.setattr("builtins.input", lambda *_: "y")
@@ -290,7 +290,7 @@ def test_a_run_folder_does_not_say_where_to_write(run, fold):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"job": 1}', '{"job": {"fold": "1A"}}', "[" * 100_000])
-def test_a_run_folder_that_does_not_tell_its_job_is_refused(run, text):
+def test_a_run_folder_that_does_not_name_its_job_is_refused(run, text):
     (run / "env.json").write_text(text)
     with pytest.raises(UserError, match=r"env\.json"):
         Job.of_run(run)
@@ -402,7 +402,7 @@ def in_environment(house: Path, where: Path, *command: object) -> subprocess.Com
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="before 3.11 Python looks first where it is started")
-def test_modules_that_lie_where_the_user_stands_are_not_loaded(house, tmp_path, trap):
+def test_modules_in_the_current_folder_are_not_loaded(house, tmp_path, trap):
     (tmp_path / "local").mkdir()
     for file in ("local/__init__.py", "pandas.py", "numpy.py"):
         (tmp_path / file).write_text(f"open({str(trap)!r}, 'w')")
@@ -590,7 +590,7 @@ def test_what_is_dangerous_is_seen(tmp_path, line):
     assert dangers(tmp_path)
 
 
-def test_nothing_dangerous_stands_in_the_code():
+def test_the_code_has_nothing_dangerous():
     # The card is Markdown, which jinja2 cannot escape: local.pages.markdown does. Of the report, pictures and lines are
     # escaped where they are made.
     known = {"templates.py: S701", "card.py: S704", "markdown.py: S704", "report.py: S704"}
