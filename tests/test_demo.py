@@ -198,6 +198,8 @@ def tab(server, tmp_path_factory) -> Iterator[browser.Tab]:
 @pytest.fixture
 def page(tab, server) -> browser.Tab:
     """The page, newly opened."""
+    tab.open("about:blank")  # what is cut off on the page before is no fault of this one
+    tab.wait("location.href === 'about:blank'")
     tab.events.clear()
     tab.size(1280, 900)
     tab.open(server)

@@ -8,6 +8,8 @@ import sys
 import pytest
 import torch
 
+from local.core import logs
+
 
 def run_stages(words: list[str], *names: str) -> None:
     """Run `python -m local.NAME WORDS` for each name, but here."""
@@ -16,6 +18,7 @@ def run_stages(words: list[str], *names: str) -> None:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["", *words])
+            patch.setattr(logs, "log_to_stderr", lambda: None)  # which would keep this test's stderr
             for name in names:
                 importlib.import_module(f"local.{name}").main()
     finally:

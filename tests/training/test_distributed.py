@@ -146,6 +146,7 @@ def two_for_a_fold(table: Path) -> list[str]:
     return [*given, "--folds", "1A", "--processes", "2"]
 
 
+@pytest.mark.slow
 def test_a_fold_trained_by_two_processes_decodes_and_scores(workplace, own_table, module, monkeypatch):
     words = two_for_a_fold(own_table)
     words += ["--", "--epochs", "1", "--batch-size", "5", "--device", "cpu"]
