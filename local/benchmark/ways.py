@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from speechbrain.utils.seed import seed_everything
@@ -62,7 +61,7 @@ def make(folder: Path, n: int) -> None:
     table["duration"] = (iemocap_durations(n) * SAMPLE_RATE).round() / SAMPLE_RATE
     table["wav"] = f"{manifest.DATA_ROOT}/" + table["wav"]
     table.to_csv(folder / "all.csv", index=False)
-    train(pd.Series([LETTERS]), folder / "tokenizer.model", "char")
+    train([LETTERS], folder / "tokenizer.model", "char")
     AudioStore.of(folder, table, folder)
 
 
@@ -213,8 +212,8 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
     use_precision("fp32")  # unless a way takes another
     built = build(way, utterances, encoder, device)
     samples = (utterances.durations * SAMPLE_RATE).round().astype(int).tolist()
-    row = {"audio": float(utterances.durations.sum())}
-    row["flops"] = sum(flops.total(built.config, n, built.passes) for n in samples)
+    operations = sum(flops.total(built.config, n, built.passes) for n in samples)
+    row = {"audio": float(utterances.durations.sum()), "flops": operations}
     for _ in sys.stdin:
         began = _now(device)
         built.once()
