@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The tests: style of shell and Python, then pytest with doctests. Arguments go to pytest.
 #
-#   tests/run.sh                    all but the slow ones, under 10 minutes on 2 cores
-#   tests/run.sh tests/test_text.py -x
+#   tests/run.sh                          all but the slow ones, under 10 minutes on 2 cores
+#   tests/run.sh tests/text -x            the tests of a wing, to the first failure
 #   SER_MTL_SPEECH=FOLDER tests/run.sh     an export's forms are compared on recordings of people, not synthetic voices
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
