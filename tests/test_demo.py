@@ -214,7 +214,16 @@ def analyze(page: browser.Tab, path: Path) -> None:
 
 
 def click(page: browser.Tab, name: str) -> None:
-    page.evaluate(f"[...document.querySelectorAll('button')].find((b) => b.innerText.trim() === {name!r}).click()")
+    """Click a button by its text, once it is there: Gradio loads the parts of its page one by one."""
+    button = f"[...document.querySelectorAll('button')].find((button) => button.innerText.trim() === {name!r})"
+    page.wait(f"{button} !== undefined")
+    page.evaluate(f"{button}.click()")
+
+
+def click_on(page: browser.Tab, selector: str) -> None:
+    """Click what a selector finds, once it is there."""
+    page.wait(f"document.querySelector({selector!r}) !== null")
+    page.evaluate(f"document.querySelector({selector!r}).click()")
 
 
 def table(page: browser.Tab, columns: int) -> list[list[str]]:
@@ -259,7 +268,7 @@ def test_an_uploaded_recording_is_analyzed(page, server, recognizer, files):
 
 
 def test_emotion_over_time_is_a_picture_and_a_table(page, server, recognizer, files):
-    page.evaluate("document.querySelector('input[type=checkbox]').click()")
+    click_on(page, "input[type=checkbox]")
     analyze(page, files["long"])
     width, height = page.wait(
         "((image) => image && image.naturalWidth && [image.naturalWidth, image.naturalHeight])"
@@ -287,7 +296,7 @@ def test_an_example_is_analyzed_and_its_result_is_cleared_with_it(page, server):
     page.wait("document.querySelector('audio') !== null")
     click(page, "Analyze")
     page.wait("document.querySelector('meter') !== null")
-    page.evaluate("document.querySelector('[aria-label=Clear]').click()")
+    click_on(page, "[aria-label=Clear]")
     page.wait("document.querySelector('meter') === null")
     assert faults(page, server) == []
 
