@@ -54,10 +54,11 @@ def score(options: Options) -> None:
     values = hparams.plain_values((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
     overlap = audit.describe(leaks, folds["fold"].unique(), options.table)
     warnings = provenance.warnings(runs) + untested_label_notes(pooled) + store.remarks(options.corpus_folder)
+    epochs = scored.epochs(runs)
     warnings += diagnosis.warnings(
-        pooled, scored.epochs(runs), values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
+        pooled, epochs, values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
     )
-    said = notes(options, command(), values, summary, overlap, warnings)
+    said = notes(options, command(), provenance.setup(runs, epochs), values, summary, overlap, warnings)
     text = render_results(
         said, score_table(folds, summary), class_table(classes, metrics.confusion(pooled)), breakdown_table(groups)
     )

@@ -76,7 +76,7 @@ def test_table_4_sets_a_whole_run_beside_the_paper(tmp_path):
     assert [row["alpha"] for row in rows] == ["0", "0.001", "0.01", "0.1", "1"]
     beside = rows[2]
     assert (beside["paper's WA"], beside["paper's WER"], beside["source"]) == ("76.34", "20.07", "Table 4")
-    assert (beside["our WA"], beside["95 % interval"]) == ("76.00", "68.00 to 72.00")
+    assert (beside["our WA"], beside["95 % interval"]) == ("76.00", "68.0–72.0")
     # The mean of the folds' WERs, not the pooled one.
     assert beside["our mean of folds' WER"] == "21.00"
     assert (beside["WA, points"], beside["WER, points"]) == ("-0.34", "+0.93")

@@ -208,7 +208,10 @@ def test_the_page_names_corpus_protocol_and_command(words, monkeypatch):
     predict(words, "1A")
     monkeypatch.setenv("SER_MTL_COMMAND", "./run.sh --corpus csv --data 'a b.csv'")
     page = scored(words)[2]
-    assert page.startswith("# n on own, protocol speaker\n\n    ./run.sh --corpus csv --data 'a b.csv'\n")
+    assert page.startswith(
+        "# n on own, protocol speaker\n\n| set-up |  |\n| --- | --- |\n| system | MultiTaskSystem (mini.yaml) |\n"
+    )
+    assert "| scored by | `./run.sh --corpus csv --data 'a b.csv'` |\n" in page
     assert (
         "own table own.csv" in page
         and "each fold tests all utterances of one speaker" in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +11,14 @@ import pandas as pd
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.experiment.options import Options
-from local.pages.markdown import prose
-from local.pages.tables import Table, interval_source
+from local.pages.markdown import code, prose
+from local.pages.tables import Table, columns, interval_source
 from local.scoring.predictions import labels
+from local.scoring.provenance import COMMAND
 from local.splits import protocols
 
 MOST_FAULTS = 5
+WARNING = "**Warning:** "
 KEY = """\
 In per cent, except the Brier score. WA: correct / n. UA: mean recall of the classes. F1: macro, and weighted by the
 classes' frequency. WER, CER: all edits / all words, characters, of the utterances that have a transcript. ECE: expected
@@ -28,9 +30,27 @@ class Notes:
     """What RESULTS.md and report.html say in words."""
 
     title: str  # plain text
-    command: str  # plain text
-    facts: list[str]  # what a reader must know before the figures, a line of Markdown each
+    command: str  # that scored; plain text
+    facts: list[str]  # what a reader must know, a line of Markdown each; warnings are bold at their beginning
     key: list[str]  # what the figures mean: lines of Markdown
+    setup: list[tuple[str, str]] = field(default_factory=list)  # of `local.scoring.provenance.setup`; plain text
+
+    @property
+    def box(self) -> list[tuple[str, str, bool]]:
+        """The set-up: names and values, and whether a value is a command. Last the one that scored, if another."""
+        trained = [(name, value, name == COMMAND) for name, value in self.setup]
+        scored = [] if (COMMAND, self.command, True) in trained else [("scored by", self.command, True)]
+        return trained + scored
+
+    @property
+    def warnings(self) -> list[str]:
+        """The facts that warn, without the word."""
+        return [fact.removeprefix(WARNING) for fact in self.facts if fact.startswith("**")]
+
+    @property
+    def protocol(self) -> list[str]:
+        """The other facts."""
+        return [fact for fact in self.facts if not fact.startswith("**")]
 
     def write(self, folder: Path) -> None:
         """Write RESULTS.json."""
@@ -43,21 +63,28 @@ class Notes:
         """Read RESULTS.json; a `UserError` if it is missing or damaged."""
         path = folder / "RESULTS.json"
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            read = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**read | {"setup": [(name, value) for name, value in read.get("setup", [])]})
         except FileNotFoundError:
             raise UserError(f"{path} is missing", "run stage 4 (again, if an older version ran it)") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is damaged: {error}", "run stage 4 again") from None
 
 
 def notes(
-    options: Options, command: str, values: dict, summary: pd.Series, overlap: list[str], warnings: list[str]
+    options: Options,
+    command: str,
+    setup: list[tuple[str, str]],
+    values: dict,
+    summary: pd.Series,
+    overlap: list[str],
+    warnings: list[str],
 ) -> Notes:
     """Say what the results are of.
 
-    `values` are those of the experiment's YAML, `summary` is the row of summary.csv. For `overlap` see
-    `local.splits.audit.describe`, for `warnings` `untested_label_notes`, `local.scoring.provenance.warnings` and
-    `local.scoring.diagnosis.warnings`.
+    `command` is the one that scored; for `setup` see `local.scoring.provenance.setup`. `values` are those of the
+    experiment's YAML, `summary` is the row of summary.csv. For `overlap` see `local.splits.audit.describe`, for
+    `warnings` `untested_label_notes`, `local.scoring.provenance.warnings` and `local.scoring.diagnosis.warnings`.
     """
     corpus, valid = options.corpus_facts, summary["valid"]
     protocol = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
@@ -74,18 +101,19 @@ def notes(
         facts.append(f"**Means and pooled figures are over {summary['folds']} folds only.**")
     if values.get("alpha") == 0:
         facts.append("alpha is 0: the CTC head is not trained, so its WER and CER mean nothing.")
-    facts += [f"**Warning:** {prose(warning)}." for warning in warnings]
+    facts += [f"{WARNING}{prose(warning)}." for warning in warnings]
     interval = "No interval: too few utterances were tested."
     if pd.notna(summary["wa_low"]):
         interval = f"Interval: bootstrap of the pooled figures, {interval_source(summary)}."
     title = f"{options.name} on {options.corpus}, protocol {options.protocol_name}"
-    return Notes(title, command, facts, [*KEY.splitlines(), interval])
+    return Notes(title, command, facts, [*KEY.splitlines(), interval], setup)
 
 
 def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table) -> str:
     """RESULTS.md."""
+    box = [[name, code(value) if is_command else value] for name, value, is_command in said.box]
     sections = [
-        [f"# {said.title}", "", f"    {said.command}"],
+        [f"# {said.title}", "", *Table("", columns(["set-up", ""], []), box).markdown()],
         [f"- {fact}" for fact in said.facts],
         scores.markdown(),
         said.key,
@@ -96,16 +124,17 @@ def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table)
 
 
 def untested_label_notes(pooled: pd.DataFrame) -> list[str]:
-    """Say which emotions some folds do not test, for these folds' UA leaves them out.
+    """Say in one sentence which emotions some folds do not test, for these folds' UA leaves them out.
 
     `pooled` holds the predictions, with `fold`.
     """
     folds = pooled.groupby("emo")["fold"].nunique().reindex(labels(pooled), fill_value=0)
     of = pooled["fold"].nunique()
+    few = [f"`{label}` in {n}" for label, n in folds.items() if n < of]
+    if not few:
+        return []
     return [
-        f"`{label}` is tested in {n} of {of} folds; the UA of a fold is over the emotions that it tests"
-        for label, n in folds.items()
-        if n < of
+        f"of {of} folds, not all test every emotion: {', '.join(few)}; the UA of a fold is over those that it tests"
     ]
 
 

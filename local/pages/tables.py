@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,17 @@ class Table:
     totals: list[list[object]] = field(default_factory=list)  # rows that stay at the bottom however it is sorted
     notes: list[str] = field(default_factory=list)  # sentences on what it leaves out
 
+    def led_by(self, head: str) -> Table:
+        """The same with this column first: on a phone it stays in sight while the others are scrolled."""
+        at = [name for name, _ in self.columns].index(head)
+
+        def moved(row: list) -> list:
+            return [row[at], *row[:at], *row[at + 1 :]]
+
+        return replace(
+            self, columns=moved(self.columns), rows=[*map(moved, self.rows)], totals=[*map(moved, self.totals)]
+        )
+
     def markdown(self) -> list[str]:
         """Its lines in Markdown: the words of totals are bold, the notes below."""
         numbers = [number for _, number in self.columns]
@@ -64,9 +75,9 @@ def known_scores(scores: Iterable[str], values: pd.Series | pd.DataFrame) -> lis
 
 
 def interval(row: pd.Series | dict, score: str) -> str:
-    """Show the interval of a score; a dash where there is none."""
+    """Show the interval of a score, `71.9–88.5`; a dash where there is none."""
     low, high = row[f"{score}_low"], row[f"{score}_high"]
-    return "–" if pd.isna(low) else f"{percent(low)} to {percent(high)}"
+    return "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}"
 
 
 def interval_source(row: pd.Series | dict) -> str:

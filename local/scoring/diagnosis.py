@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from scipy.stats import binomtest
@@ -21,6 +21,14 @@ DIVERGED = 1.05  # a loss that ended this many times above its first value
 NEAR_CHANCE = 0.1  # a UA less than this above 1 / classes is near chance
 
 
+class Sign(NamedTuple):
+    """Something odd about a run. Signs that differ in `about` only are one warning."""
+
+    what: str  # with `{}` for `about`
+    causes: str  # the usual ones; empty where `what` says it all
+    about: str = ""  # a label, or how many
+
+
 def warnings(
     predictions: pd.DataFrame,
     epochs: pd.DataFrame,
@@ -33,7 +41,7 @@ def warnings(
     with `alpha` 0 the CTC task is off. `trained_texts` gives the transcripts of a fold's training set, empty where an
     utterance has none; it is called only where CTC left some out.
     """
-    runs_by_sign: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}  # by kind of sign and run
     runs = predictions.groupby(["seed", "fold"])
     for (seed, fold), log in epochs.groupby(["seed", "fold"]):
         tested = runs.get_group((seed, fold))
@@ -42,11 +50,21 @@ def warnings(
         texts = trained_texts(fold) if left_out else pd.Series(dtype=str)
         of_text = _of_text(tested, log, texts) if alpha != 0 else ()
         for sign in (*_of_emotions(tested), *of_text, *_of_learning(log, tested)):
-            runs_by_sign.setdefault(sign, []).append(f"seed {seed} fold {fold}")
-    return [
-        f"{'in every run' if len(where) == len(runs) > 1 else ', '.join(where)}: {sign}"
-        for sign, where in runs_by_sign.items()
-    ]
+            where = found.setdefault((sign.what, sign.causes), {})
+            where.setdefault(f"seed {seed} fold {fold}", []).append(sign.about)
+    return [_merged(what, causes, where, len(runs)) for (what, causes), where in found.items()]
+
+
+def _merged(what: str, causes: str, where: dict[str, list[str]], n_runs: int) -> str:
+    """One warning of a kind of sign: in full of the first runs that share it, of the others what it is about there."""
+    groups: dict[str, list[str]] = {}
+    for run, abouts in where.items():
+        groups.setdefault(", ".join(abouts), []).append(run)
+    said = "; ".join(
+        f"{'in every run' if len(runs) == n_runs > 1 else ', '.join(runs)}: {(what if i == 0 else '{}').format(about)}"
+        for i, (about, runs) in enumerate(groups.items())
+    )
+    return f"{said}. Usual causes: {causes}" if causes else said
 
 
 def at_chance(predictions: pd.DataFrame) -> bool:
@@ -57,40 +75,40 @@ def at_chance(predictions: pd.DataFrame) -> bool:
     return near and binomtest(round(scores["ua"] * n), n, chance, alternative="greater").pvalue > SURE
 
 
-def _of_emotions(tested: pd.DataFrame) -> Iterator[str]:
+def _of_emotions(tested: pd.DataFrame) -> Iterator[Sign]:
     names, hypotheses = labels(tested), set(tested["emo_hyp"])
     if tested["emo"].nunique() < 2:
         return
     if len(hypotheses) == 1:
-        yield (
-            f"every utterance is taken for `{hypotheses.pop()}`. Usual causes: a learning rate that makes the encoder "
-            "diverge (lower `lr`; the paper takes 0.00001 with alpha 0), too few updates, an encoder that is not "
-            "pretrained"
+        yield Sign(
+            "every utterance is taken for {}",
+            "a learning rate that makes the encoder diverge (lower `lr`; the paper takes 0.00001 with alpha 0), too "
+            "few updates, an encoder that is not pretrained",
+            f"`{hypotheses.pop()}`",
         )
         return
     if at_chance(tested):
-        yield (
-            "the accuracy is at chance. Usual causes: too few epochs (with alpha 0.1 the paper's accuracy rises only "
-            "after the WER has fallen, about epoch 12 of 100), a learning rate too high or too low, labels that do "
-            "not match the audio"
+        yield Sign(
+            "the accuracy is at chance",
+            "too few epochs (with alpha 0.1 the paper's accuracy rises only after the WER has fallen, about epoch 12 "
+            "of 100), a learning rate too high or too low, labels that do not match the audio",
         )
     for name in names:
         if name not in hypotheses and (tested["emo"] == name).any():
-            yield (
-                f"`{name}` is never predicted. Usual causes: few examples of it in training, too few epochs, "
-                "unexpected merging of labels"
-            )
+            causes = "few examples in training, too few epochs, unexpected merging of labels"
+            yield Sign("never predicted: {}", causes, f"`{name}`")
 
 
-def _of_text(tested: pd.DataFrame, log: pd.DataFrame, texts: pd.Series) -> Iterator[str]:
+def _of_text(tested: pd.DataFrame, log: pd.DataFrame, texts: pd.Series) -> Iterator[Sign]:
     with_text = int((texts != "").sum())
     # epochs.csv counts utterances without a transcript, too.
     too_long = int(log["ctc_left_out"].fillna(0).max()) - (len(texts) - with_text) if with_text else 0
     if too_long > 0:
-        yield (
-            f"{too_long} of {with_text} training transcripts need more frames than their audio has and were left out "
-            "of CTC. Usual causes: transcripts of longer recordings, or of others, than those of their rows; an "
-            "encoder with few frames a second"
+        yield Sign(
+            "{} training transcripts need more frames than their audio has and were left out of CTC",
+            "transcripts of longer recordings, or of others, than those of their rows; an encoder with few frames a "
+            "second",
+            f"{too_long} of {with_text}",
         )
     rates = metrics.error_rates(tested)
     wer, cer = rates["wer"], rates["cer"]
@@ -98,35 +116,37 @@ def _of_text(tested: pd.DataFrame, log: pd.DataFrame, texts: pd.Series) -> Itera
         return
     if cer < HIGH_CER:
         if tested["wrd"][tested["wrd"] != ""].str.contains(" ").mean() < FEW_BLANKS:
-            yield (
+            yield Sign(
                 "words cannot be separated in transcripts without blanks: the WER counts whole transcripts, the CER "
-                "is the figure to read"
+                "is the figure to read",
+                causes="",
             )
         return
     blank = (tested["wrd_hyp"] == "").mean()
-    what = "the output nearly all blank" if blank > 0.9 else "the output mostly wrong"
-    yield (
-        f"the WER is stuck near 1, {what}. Usual causes: too few epochs (CTC predicts blanks first), `alpha` or "
-        "`head_lr` too small, transcripts in another language or spelling than the audio"
+    yield Sign(
+        "the WER is stuck near 1, the output {}",
+        "too few epochs (CTC predicts blanks first), `alpha` or `head_lr` too small, transcripts in another language "
+        "or spelling than the audio",
+        "nearly all blank" if blank > 0.9 else "mostly wrong",
     )
 
 
-def _of_learning(log: pd.DataFrame, tested: pd.DataFrame) -> Iterator[str]:
+def _of_learning(log: pd.DataFrame, tested: pd.DataFrame) -> Iterator[Sign]:
     first, last = log.iloc[0], log.iloc[-1]
     skipped = int(log["skipped_updates"].fillna(0).sum())
     if skipped:
-        yield f"{skipped} updates were skipped: loss or gradient was not finite. Usual causes: `lr` too high, fp16"
+        yield Sign("{} updates were skipped: loss or gradient was not finite", "`lr` too high, fp16", str(skipped))
     if len(log) < 2:
         return
     if last["train_loss"] > DIVERGED * first["train_loss"]:
-        yield "the training loss ended above where it began. Usual causes: `lr` too high, too short a warm-up"
+        yield Sign("the training loss ended above where it began", "`lr` too high, too short a warm-up")
     elif last["train_loss"] > (1 - FLAT) * first["train_loss"]:
-        yield "the training loss is flat. Usual causes: `lr` too low or too high, an encoder that is frozen"
+        yield Sign("the training loss is flat", "`lr` too low or too high, an encoder that is frozen")
     where, ua = "validation", log["valid_ua"].max()
     if pd.isna(ua):
         where, ua = "the test set", metrics.emotion_scores(tested["emo"], tested["emo_hyp"])["ua"]
     if last["train_wa"] >= MEMORISED and ua < 1 / len(labels(tested)) + NEAR_CHANCE:
-        yield (
-            f"the training set is memorised and accuracy on {where} is at chance. Usual causes: too little data, "
-            "learning the speaker or the recording instead of the emotion, shuffled labels"
+        yield Sign(
+            f"the training set is memorised and accuracy on {where} is at chance",
+            "too little data, learning the speaker or the recording instead of the emotion, shuffled labels",
         )

@@ -1,15 +1,19 @@
 """What the runs of an experiment were trained with.
 
 Runs whose values differ are different experiments: no table pools them. Where only commits, devices or what changes
-no more than rounding differ, the table says so.
+no more than rounding differ, the table says so. `setup` says all of it at the top of the pages.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from local.config.hparams import ROUNDING
 from local.core import markers, starts
@@ -19,6 +23,9 @@ OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")  # inputs of a training 
 VERSION = "encoder_version"  # an input of a training, of the encoder's weights; earlier versions did not record it
 MOST_RUNS = 3  # to name one by one
 LONGEST = 60  # characters of a value in a message
+MOST_VALUES = 4  # of whole numbers that differ, to list; more are shown as a range
+VERSION_LENGTH = 12  # characters of a digest or commit of the hub, as of our own commits
+COMMAND = "command"  # the name in a set-up of a command that trained
 
 
 def refuse_mixed(runs: Iterable[Path]) -> None:
@@ -46,6 +53,146 @@ def warnings(runs: Iterable[Path]) -> list[str]:
     return [f"the runs differ in how they were trained: {'; '.join(differing)}"] if differing else []
 
 
+def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Say what was trained, and how, on what, when and by which command, as names and values to show.
+
+    `epochs` are the epochs.csv of all runs, see `local.scoring.scored.epochs`. Values that differ between runs are
+    listed, each once, and every command has a pair of its own. What no run has recorded is left out, as earlier
+    versions recorded less.
+    """
+    runs = list(runs)
+    firsts = [starts.read(run) for run in runs]
+    trainings = [markers.read(run / "train.json") for run in runs]
+    inputs = [training["inputs"] for training in trainings]
+    every = [start for first in firsts for start in starts.starts(first)]
+    shown = {
+        "system": _distinct(map(_system, runs, trainings)),
+        "encoder": _distinct(map(_encoder, inputs)),
+        "parameters": _distinct(map(_parameters, firsts)),
+        "alpha": _distinct(map(_number, (values.get("alpha") for values in inputs))),
+        "learning rate": _distinct(map(_rates, inputs)),
+        "batch": _distinct(f"{values['batch_size']} utterances" for values in inputs if "batch_size" in values),
+        "epochs": _epochs(trainings, epochs),
+        "precision": _distinct(first.get("precision") for first in firsts),
+        "device": _distinct(map(_device, every)),
+        "time": _hours(runs, firsts, epochs),
+        "dates": _dates([start["started"][:10] for start in every if start.get("started")]),
+        "commits": _distinct(start["commit"] for start in every),
+    }
+    commands = dict.fromkeys(filter(None, map(_command, every)))
+    return [*((name, text) for name, text in shown.items() if text), *((COMMAND, command) for command in commands)]
+
+
+def _distinct(values: Iterable[str | None]) -> str:
+    return ", ".join(dict.fromkeys(filter(None, values)))
+
+
+def _system(run: Path, training: Mapping[str, Any]) -> str:
+    """The class of the system, and the YAML that built it."""
+    found = re.search(r"^system:\s*!\w+:(\S+)", _text(run / "hyperparams.yaml"), re.MULTILINE)
+    config = training["facts"].get("config")
+    return (found[1].rpartition(".")[2] if found else "") + (f" ({config})" if config else "")
+
+
+def _encoder(inputs: Mapping[str, Any]) -> str:
+    """Name the encoder: its folder without the path, which is of one machine, or its name on the hub."""
+    encoder = inputs.get("encoder")
+    if isinstance(encoder, Mapping):
+        words = [str(encoder.get("model_type", "")), "random weights"]
+    elif encoder:
+        local = str(encoder).startswith(("/", ".", "~"))
+        words = [Path(encoder).name if local else str(encoder)]
+        words += [f"version {inputs[VERSION][:VERSION_LENGTH]}"] if inputs.get(VERSION) else []
+    else:
+        return ""
+    frozen = {"freeze": "frozen", "freeze_cnn": "its CNN frozen"}
+    return ", ".join([*filter(None, words), *[text for key, text in frozen.items() if inputs.get(key)][:1]])
+
+
+def _parameters(first: Mapping[str, Any]) -> str:
+    number, trained = first.get("parameters"), first.get("trained_parameters")
+    if not number:
+        return ""
+    return f"{number:,}" + (f" ({trained:,} trained)" if trained not in (None, number) else "")
+
+
+def _rates(inputs: Mapping[str, Any]) -> str:
+    rate, heads = (_number(inputs.get(key)) for key in ("lr", "head_lr"))
+    return f"{rate}, heads {heads}" if rate and heads and heads != rate else rate
+
+
+def _number(value: Any) -> str:
+    """Show a number in full, 0.00005 rather than 5e-05; empty where there is none."""
+    if isinstance(value, int | float):
+        return np.format_float_positional(value, trim="-")
+    return "" if value is None else str(value)
+
+
+def _epochs(trainings: list[Mapping[str, Any]], epochs: pd.DataFrame) -> str:
+    """How many epochs were trained of those asked for, and which one was chosen."""
+    trained = _span(epochs.groupby(["seed", "fold"])["epoch"].max())
+    asked = _span(training["inputs"].get("epochs") for training in trainings)
+    chosen = _span(training["facts"].get("epoch") for training in trainings)
+    return trained + (f" of {asked}" if asked else "") + (f"; chosen: {chosen}" if chosen else "")
+
+
+def _span(numbers: Iterable[int | None]) -> str:
+    """List whole numbers, or the lowest and the highest of many."""
+    known = sorted({int(number) for number in numbers if number is not None})
+    return f"{known[0]} to {known[-1]}" if len(known) > MOST_VALUES else ", ".join(map(str, known))
+
+
+def _device(start: Mapping[str, Any]) -> str:
+    """The device of a start, with how many of it; of a CPU the threads."""
+    name = _device_name(start)
+    if not name or _on_gpu(start):
+        processes = start.get("processes", 1)
+        return f"{processes} x {name}" if processes > 1 and name else name
+    threads = start.get("threads")
+    return f"{name}, {threads} thread{'s' * (threads > 1)}" if threads else name
+
+
+def _device_name(start: Mapping[str, Any]) -> str:
+    return next(filter(None, map(start.get, ("device_name", "accelerator", "processor", "device"))), "")
+
+
+def _on_gpu(start: Mapping[str, Any]) -> bool:
+    return str(start.get("device", "")).startswith("cuda")
+
+
+def _hours(runs: list[Path], firsts: list[Mapping[str, Any]], epochs: pd.DataFrame) -> str:
+    """The hours of all epochs, on the kind of device that a run began on; each GPU of a run counts."""
+    if "seconds" not in epochs:
+        return ""
+    seconds = epochs.groupby(["seed", "fold"])["seconds"].sum()
+    hours: dict[str, float] = {}
+    for run, first in zip(runs, firsts, strict=True):
+        known = float(seconds.get((int(run.parent.name.removeprefix("seed")), run.name), 0)) / 3600
+        kind, number = ("GPU", first.get("processes", 1)) if _on_gpu(first) else ("CPU", 1)
+        hours[kind] = hours.get(kind, 0) + known * number
+    return ", ".join(f"{time:.{2 if time >= 1 else 3}f} h of {kind}" for kind, time in hours.items() if time)
+
+
+def _dates(days: list[str]) -> str:
+    return " to ".join(dict.fromkeys([min(days), max(days)])) if days else ""
+
+
+def _command(start: Mapping[str, Any]) -> str:
+    """The command line that trained, as it was typed; of an earlier version, from the options of the job."""
+    words = start.get("command")
+    if words is None:
+        words = start.get("job", {}).get("options")
+        if words is None:
+            return ""
+        # The launcher adds `--folds FOLD --seeds SEED` to what was typed, before the overrides.
+        at = words.index("--") if "--" in words else len(words)
+        if words[:at][-4::2] == ["--folds", "--seeds"]:
+            words = words[: at - 4] + words[at:]
+    if isinstance(words, str):
+        return words
+    return shlex.join(words if words and not words[0].startswith("-") else ["./run.sh", *words])
+
+
 def _compared(run: Path) -> dict[str, Any]:
     inputs = markers.read(run / "train.json")["inputs"]
     # Of the objects in a YAML only the classes: among their values may be the number of the fold's tokens.
@@ -56,10 +203,8 @@ def _compared(run: Path) -> dict[str, Any]:
 
 def _recorded(run: Path) -> dict[str, Any]:
     first, inputs = starts.read(run), markers.read(run / "train.json")["inputs"]
-    devices = [
-        start.get("accelerator") or start.get("processor") or start.get("device") for start in starts.starts(first)
-    ]
-    known = {"commit": starts.commit_of(first), "device": ", then ".join(dict.fromkeys(filter(None, devices)))}
+    devices = filter(None, map(_device_name, starts.starts(first)))
+    known = {"commit": starts.commit_of(first), "device": ", then ".join(dict.fromkeys(devices))}
     known |= {key: inputs.get(key) for key in ROUNDING}
     known["precision"] = first.get("precision")  # the YAML may say `auto`
     return {key: value for key, value in known.items() if value}

@@ -160,8 +160,8 @@ def test_figures_are_those_of_the_tables(encoder, scored):
     assert pooled[1:3] == ["pooled, 4/4 folds", "96"]
     assert all(same(cell, summary[name]) for cell, name in zip(pooled[3:8], SCORES, strict=True))
     for cell, name in zip(interval[3:8], SCORES, strict=True):
-        low, to, high = cell.split()
-        assert to == "to" and same(low, summary[f"{name}_low"]) and same(high, summary[f"{name}_high"])
+        ends = [f"{100 * float(summary[f'{name}_{end}']):.1f}" for end in ("low", "high")]
+        assert cell == "–".join(ends)
     for row, what in ((over_folds, ""), (over_seeds, "_seeds")):
         for cell, name in zip(row[3:8], SCORES, strict=True):
             mean, _, deviation = cell.split()

@@ -34,7 +34,7 @@ def test_a_sound_run_has_no_sign():
     [
         (table(0.25), log(), "the accuracy is at chance"),
         (table().assign(emo_hyp="neu"), log(), "every utterance is taken for `neu`"),
-        (table().replace({"emo_hyp": {"hap": "ang"}}), log(), "`hap` is never predicted"),
+        (table().replace({"emo_hyp": {"hap": "ang"}}), log(), "never predicted: `hap`"),
         (table().assign(wrd_hyp=""), log(), "the WER is stuck near 1, the output nearly all blank"),
         (table().assign(wrd_hyp="NOTHING LIKE IT"), log(), "the WER is stuck near 1, the output mostly wrong"),
         (table(), log(train_loss=8.95), "the training loss is flat"),
@@ -102,3 +102,21 @@ def test_in_a_script_without_blanks_the_wer_is_not_stuck():
     (sign,) = warnings(chinese.assign(wrd_hyp=""), log(), {"alpha": 0.1})
     assert "the WER is stuck near 1, the output nearly all blank" in sign
     assert warnings(table().assign(wrd="ONE TWO", wrd_hyp="OWE TWOO"), log(), {"alpha": 0.1}) == []
+
+
+def test_like_signs_are_one_warning():
+    """The same labels together, other labels and counts by run, and the causes once."""
+    tables = {
+        fold: table().replace({"emo_hyp": dict.fromkeys(gone, "ang")}).assign(fold=fold)
+        for fold, gone in {"a": ["hap", "sad"], "b": ["sad"], "c": ["sad"], "d": []}.items()
+    }
+    skipped = {"a": 0, "b": 3, "c": 5, "d": 3}
+    logs = pd.concat([log(skipped_updates=skipped[fold]).assign(fold=fold) for fold in tables])
+    never, updates = warnings(pd.concat(tables.values()), logs, {"alpha": 0.1})
+    assert never.startswith(
+        "seed 1 fold a: never predicted: `hap`, `sad`; seed 1 fold b, seed 1 fold c: `sad`. Usual causes: few examples"
+    )
+    assert updates == (
+        "seed 1 fold b, seed 1 fold d: 3 updates were skipped: loss or gradient was not finite; seed 1 fold c: 5. "
+        "Usual causes: `lr` too high, fp16"
+    )

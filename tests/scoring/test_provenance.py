@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from local.config import hparams
@@ -120,3 +121,79 @@ def test_the_lists_fit_those_of_stage_2():
     assert set(provenance.OF_FOLD) == set(job.TRAINED_ON)
     defaults = hparams.read_values(hparams.RUNNING.with_name("mtl_wav2vec2.yaml"))
     assert set(hparams.ROUNDING) <= defaults.keys() and not {*hparams.ROUNDING} & {*hparams.RUNTIME}
+
+
+# ---------------------------------------------------------------- what was trained
+
+BOX = """\
+system: MultiTaskSystem (mtl.yaml)
+encoder: whisper-tiny, version 0123456789ab, frozen
+parameters: 9,123,456 (1,026 trained)
+alpha: 0.1
+learning rate: 0.00005, heads 0.001
+batch: 8 utterances
+epochs: 2, 3 of 30; chosen: 1, 3
+precision: bf16
+device: 2 x H100, EPYC, 4 threads
+time: 2.00 h of GPU, 0.500 h of CPU
+dates: 2026-11-25 to 2026-11-27
+commits: abc, abd-dirty
+command: ./run.sh --name n -- --alpha 0.1
+command: ./run.sh --stage 2 --folds '1A 1B'
+"""
+
+
+def log(seconds: dict[tuple[int, str], list[float]]) -> pd.DataFrame:
+    """An epochs.csv of runs, by seed and fold, of so many seconds an epoch."""
+    rows = [(seed, fold, epoch, took) for (seed, fold), each in seconds.items() for epoch, took in enumerate(each, 1)]
+    return pd.DataFrame(rows, columns=["seed", "fold", "epoch", "seconds"])
+
+
+def test_the_set_up_is_what_the_runs_recorded(tmp_path):
+    """Two runs, on two GPUs and on a CPU, the second resumed; what differs is listed, times are summed."""
+    values = {"encoder": "/mine/whisper-tiny", "encoder_version": "0123456789abcdef", "freeze": True}
+    values |= {"lr": 5e-5, "head_lr": 1e-3, "batch_size": 8, "epochs": 30}
+    gpu = {"commit": "abc", "started": "2026-11-25T23:59:00+00:00", "device": "cuda:0", "accelerator": "H100"}
+    gpu |= {"precision": "bf16", "processes": 2, "parameters": 9123456, "trained_parameters": 1026}
+    gpu |= {"command": ["./run.sh", "--name", "n", "--", "--alpha", "0.1"]}
+    cpu = {"commit": "abc", "started": "2026-11-26T10:00:00+00:00", "device": "cpu", "processor": "EPYC", "threads": 4}
+    cpu |= {"precision": "bf16", "command": ["--stage", "2", "--folds", "1A 1B"]}
+    cpu["resumed"] = [cpu | {"commit": "abd-dirty", "started": "2026-11-27T10:00:00+00:00"}]
+    runs = [run(tmp_path, "seed1/1A", told=gpu, **values), run(tmp_path, "seed2/1A", told=cpu, **values)]
+    for each, epoch in zip(runs, (3, 1), strict=True):
+        Marker(each / "train.json", VALUES | values).write(config="mtl.yaml", epoch=epoch)
+    seconds = {(1, "1A"): [1200.0, 1200.0, 1200.0], (2, "1A"): [900.0, 900.0]}
+    assert "".join(f"{name}: {value}\n" for name, value in provenance.setup(runs, log(seconds))) == BOX
+
+
+def test_what_an_earlier_version_did_not_record_is_left_out(tmp_path):
+    (tmp_path / "env.json").write_text('{"commit": ""}')
+    (tmp_path / "hyperparams.yaml").write_text("lr: 1\n")
+    Marker(tmp_path / "train.json", {}).write()
+    folder = tmp_path.rename(tmp_path.with_name("1A"))
+    seed = tmp_path.with_name("seed1")
+    seed.mkdir()
+    assert provenance.setup([folder.rename(seed / "1A")], log({(1, "1A"): [0.0]}).drop(columns="seconds")) == [
+        ("epochs", "1")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        (["--folds", "1A", "--seeds", "1"], "./run.sh"),
+        (["--name", "a b", "--folds", "1A", "--seeds", "1", "--", "--lr", "1"], "./run.sh --name 'a b' -- --lr 1"),
+        (["--folds=1A", "--seeds=1"], "./run.sh --folds=1A --seeds=1"),
+    ],
+)
+def test_the_command_of_an_earlier_version_is_that_of_its_options(tmp_path, options, command):
+    """The launcher added the fold and the seed, so that all runs of a command are of one."""
+    told = ENVIRONMENT | {"job": {"options": options}}
+    shown = dict(provenance.setup([run(tmp_path, "seed1/1A", told=told)], log({(1, "1A"): [1.0]})))
+    assert shown["command"] == command
+
+
+def test_random_weights_and_many_epochs(tmp_path):
+    runs = [run(tmp_path, f"seed{seed}/1A", encoder={"model_type": "wav2vec2"}, freeze_cnn=True) for seed in range(9)]
+    shown = dict(provenance.setup(runs, log({(seed, "1A"): [1.0] * (seed + 1) for seed in range(9)})))
+    assert shown["encoder"] == "wav2vec2, random weights, its CNN frozen" and shown["epochs"] == "1 to 9"
