@@ -1,4 +1,4 @@
-"""The most confident mistakes of a model: where to listen first."""
+"""The most confident mistakes of a model, over all and of each confusion: where to listen first."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from rapidfuzz.distance import Levenshtein
 from local.corpora import manifest
 from local.scoring.predictions import POSTERIOR, labels
 
-MOST = 50
+MOST, OF_EACH = 50, 5  # mistakes over all, and at least of each pair of classes
 Words = list[tuple[str, bool]]  # each word, and whether it differs from the other transcript
 
 
 def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST) -> list[dict[str, Any]]:
     """List the `most` wrong hypotheses with the highest posteriors, by posterior, then ID and seed.
 
+    Of each pair of reference and hypothesis also the `OF_EACH` highest.
+
     `predictions` are those of `local.scoring.scored.pooled_predictions`. Returns their columns, and `confidence` (the
-    posterior of the hypothesis), `posteriors` (by label), `spoken` and `recognised` (the reference and the greedy
-    transcript, word by word), and `audio` (absolute `file://` URI).
+    posterior of the hypothesis), `posteriors` (by label), `audio` (absolute `file://` URI), and of a system that writes
+    text `spoken` and `recognised` (the reference and the greedy transcript, word by word).
     """
     names = labels(predictions)
     wrong = predictions[predictions["emo"] != predictions["emo_hyp"]]
     confidence = wrong[[POSTERIOR + name for name in names]].max(axis=1)
     wrong = wrong.assign(confidence=confidence, path=manifest.resolve(wrong["wav"], data_root.absolute()))
-    wrong = wrong.sort_values(["confidence", "ID", "seed"], ascending=[False, True, True]).head(most)
-    mistakes = wrong.to_dict("records")
+    wrong = wrong.sort_values(["confidence", "ID", "seed"], ascending=[False, True, True], ignore_index=True)
+    place = wrong.groupby(["emo", "emo_hyp"]).cumcount()
+    mistakes = wrong[(wrong.index < most) | (place < OF_EACH)].to_dict("records")
     for row in mistakes:
         row["posteriors"] = {name: row[POSTERIOR + name] for name in names}
-        row["spoken"], row["recognised"] = mark_differences(row["wrd"], row["wrd_hyp"])
+        if "wrd_hyp" in row:
+            row["spoken"], row["recognised"] = mark_differences(row["wrd"], row["wrd_hyp"])
         row["audio"] = Path(row["path"]).as_uri()
     return mistakes
 

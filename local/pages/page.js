@@ -27,6 +27,32 @@ for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => sort(button.closest("th")));
 }
 
+// Mistakes: a click on a cell of the confusion matrix leaves those of that cell; a second click, or the button, all.
+const cells = [...document.querySelectorAll(".matrix button")], filtered = document.querySelector(".filter");
+const matches = (row, cell) =>
+  row.dataset.reference === cell.dataset.reference && row.dataset.hypothesis === cell.dataset.hypothesis;
+
+function filter(cell) {
+  const rows = [...document.querySelectorAll(".mistakes tbody tr")];
+  for (const row of rows) row.hidden = cell !== null && !matches(row, cell);
+  for (const other of cells) other.setAttribute("aria-pressed", other === cell);
+  filtered.hidden = cell === null;
+  if (cell === null) return;
+  const { reference, hypothesis, count } = cell.dataset, shown = rows.filter((row) => !row.hidden).length;
+  filtered.firstElementChild.textContent = `${reference} taken for ${hypothesis}: ${shown} of ${count}.`;
+  document.getElementById("mistakes").scrollIntoView();
+  filtered.lastElementChild.focus({ preventScroll: true });
+}
+
+for (const cell of cells) {
+  cell.addEventListener("click", () => filter(cell.getAttribute("aria-pressed") === "true" ? null : cell));
+}
+filtered?.lastElementChild.addEventListener("click", () => {
+  const cell = cells.find((other) => other.getAttribute("aria-pressed") === "true");
+  filter(null);
+  cell.focus();
+});
+
 // Audio: a page that came over a network may not touch files, and a file may be on another machine.
 function missing(audio) {
   const words = document.createElement("span");

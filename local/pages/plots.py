@@ -6,17 +6,16 @@ Rates are given as fractions and shown in per cent. `name` is unique within the 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from local.pages.svg import DASHES, HEAT, INK, MARKERS, MUTED, ON_HEAT, SERIES, picture
+from local.pages.svg import DASHES, INK, MARKERS, MUTED, SERIES, picture
 
 LONGEST_LABEL = 18
-CHARACTERS = 50  # that fit along a plot
-DARK_CELL = 0.7  # a cell with more colour has a light number
 POINTS_IN_WORDS = 4
 HIGHEST_WER = 1.5  # the axis ends here, so that one high WER does not flatten the rest
 
@@ -42,37 +41,6 @@ def fold_bars(name: str, folds: pd.DataFrame) -> str:
         axes.set_yticks(range(len(folds)), [_short(fold) for fold in folds["fold"]])
         axes.grid(visible=False, axis="y")
         _legend(axes)
-    return drawn.svg
-
-
-def confusion(name: str, counts: pd.DataFrame, normalised: bool = False) -> str:
-    """A confusion matrix: rows are references, columns hypotheses; counts, or per cent of each row."""
-    shares = counts.div(counts.sum(axis=1).where(lambda total: total > 0), axis=0)
-    depths = shares.fillna(0) if normalised else counts / max(counts.to_numpy().max(), 1)
-    words = (shares * 100).map(lambda share: "–" if math.isnan(share) else f"{share:.2f}")
-    words = words if normalised else counts.astype(str)
-    alt = f"Confusion matrix, {'per cent of each reference' if normalised else 'counts'}. " + " ".join(
-        f"Reference {reference}: " + ", ".join(f"{words.loc[reference, label]} as {label}" for label in counts) + "."
-        for reference in counts.index
-    )
-    with picture(name, alt, height=0.7 + 3.2 * min(1, len(counts) / 4)) as drawn:
-        axes = drawn.axes
-        for row, reference in enumerate(counts.index):
-            for column, label in enumerate(counts):
-                depth = float(depths.loc[reference, label])
-                axes.add_patch(
-                    Rectangle((column - 0.48, row - 0.47), 0.96, 0.94, color=HEAT, alpha=0.06 + 0.94 * depth)
-                )
-                ink = ON_HEAT if depth > DARK_CELL else INK
-                axes.text(column, row, words.loc[reference, label], ha="center", va="center", color=ink)
-        edge = len(counts) - 0.5
-        axes.set(xlim=(-0.5, edge), ylim=(edge, -0.5), xlabel="hypothesis", ylabel="reference")
-        tight = max(map(len, counts)) * len(counts) > CHARACTERS
-        slant = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if tight else {}
-        axes.set_xticks(range(len(counts)), [_short(label) for label in counts], **slant)
-        axes.set_yticks(range(len(counts)), [_short(label) for label in counts.index])
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
     return drawn.svg
 
 
@@ -102,44 +70,82 @@ def reliability(name: str, bins: pd.DataFrame, ece: float, brier: float) -> str:
     return drawn.svg
 
 
-# The lines of a learning curve: column, name, colour, dashes.
-LEARNING = {
-    "train_wa": ("WA, training", MUTED, DASHES[2]),
-    "valid_wa": ("WA", SERIES[0], DASHES[0]),
-    "valid_ua": ("UA", SERIES[1], DASHES[1]),
-    "valid_wer": ("WER", SERIES[2], DASHES[3]),
+class Curve(NamedTuple):
+    """A line of the learning curves."""
+
+    label: str
+    axis: str  # what its axis shows, of `ACCURACY`, `LOSS` and `ERRORS`
+    colour: str
+    width: float
+    dashes: str | tuple = "-"
+
+
+ACCURACY, LOSS, ERRORS = "per cent", "loss", "WER (%)"  # above; below on the left and on the right
+LEARNING = {  # by column of epochs.csv
+    "valid_ua": Curve("UA", ACCURACY, SERIES[1], 2.8),
+    "valid_wa": Curve("WA", ACCURACY, SERIES[0], 1.0),
+    "train_wa": Curve("WA, training", ACCURACY, MUTED, 1.0, DASHES[2]),
+    "valid_loss": Curve("loss", LOSS, SERIES[3], 1.4),
+    "train_loss": Curve("loss, training", LOSS, MUTED, 1.0, DASHES[2]),
+    "valid_wer": Curve("WER", ERRORS, SERIES[2], 1.4, DASHES[1]),
 }
 
 
 def learning(name: str, fold: str, epochs: pd.DataFrame, chosen: dict[int, int]) -> str:
-    """Accuracy and WER of one fold by epoch, for each seed.
+    """Accuracy of one fold by epoch, for each seed, and below it loss and WER.
 
-    `epochs` has `seed`, `epoch` and the columns of `LEARNING`; empty columns are left out. `chosen` is the
-    epoch that was decoded, by seed.
+    `epochs` has `seed`, `epoch`, `train_wa` and columns of `LEARNING`; empty or missing ones are left out. `chosen` is
+    the epoch that was decoded, by seed.
     """
-    known = [column for column in LEARNING if epochs[column].notna().any()]
-    curves = [f"{LEARNING[column][0]} of seed {seed}: {_curve_in_words(one.set_index('epoch')[column], column)}."
-              for seed, one in epochs.groupby("seed") for column in known]  # fmt: skip
-    epochs_chosen = "; ".join(f"{epoch} of seed {seed}" for seed, epoch in chosen.items())
-    alt = f"Fold {fold}, per cent by epoch. {' '.join(curves)} Epoch chosen: {epochs_chosen}."
-    with picture(name, alt, height=3.0) as drawn:
-        axes = drawn.axes
-        for seed, one in epochs.groupby("seed"):
-            first = seed == epochs["seed"].min()
-            for column in known:
-                label, colour, dashes = LEARNING[column]
-                label = label if first else None
-                axes.plot(one["epoch"], 100 * one[column], color=colour, linestyle=dashes, label=label)
-            label = "epoch chosen" if first else None
-            axes.axvline(chosen[seed], color=INK, linewidth=0.8, label=label, zorder=1)
-        _by_epoch(axes, epochs[known], "per cent")
+    known = {column: line for column, line in LEARNING.items() if column in epochs and epochs[column].notna().any()}
+    curves = [
+        (line, seed, one[column] * (1 if line.axis == LOSS else 100))
+        for seed, one in epochs.set_index("epoch").groupby("seed")
+        for column, line in known.items()
+    ]
+    words = " ".join(
+        f"{line.label} of seed {seed}: {_curve_in_words(curve, line.axis != ACCURACY)}." for line, seed, curve in curves
+    )
+    alt = f"Fold {fold} by epoch, rates in per cent. {words} Epoch chosen: "
+    alt += "; ".join(f"{epoch} of seed {seed}" for seed, epoch in chosen.items()) + "."
+    panels = [[ACCURACY], [axis for axis in (LOSS, ERRORS) if any(line.axis == axis for line, _, _ in curves)]]
+    panels = [axes for axes in panels if axes]
+    with picture(name, alt, height=(3.0, 4.6)[len(panels) - 1]) as drawn:
+        ratios = (4, 3)[: len(panels)]
+        for panel, axes in zip(
+            drawn.figure.subplots(len(panels), squeeze=False, sharex=True, height_ratios=ratios)[:, 0],
+            panels,
+            strict=True,
+        ):
+            _learning_panel(panel, axes, curves, chosen)
+        panel.set(xlabel="epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     return drawn.svg
+
+
+def _learning_panel(panel: Axes, names: list[str], curves: list[tuple[Curve, int, pd.Series]], chosen: dict) -> None:
+    """Draw the learning curves of one axis, or of two, left and right, and mark the chosen epochs."""
+    drawn = []
+    for place, name in enumerate(names):
+        axes = panel.twinx() if place else panel
+        for line, seed, curve in curves:
+            if line.axis == name:
+                style = {"color": line.colour, "linewidth": line.width, "linestyle": line.dashes}
+                drawn += axes.plot(curve.index, curve, label=line.label if seed == curves[0][1] else "", **style)
+        top = {ACCURACY: 102, ERRORS: min(max(102, axes.get_ylim()[1]), 100 * HIGHEST_WER)}.get(name)
+        axes.set(ylabel=name, ylim=(0, top))
+        axes.grid(visible=not place)
+    marks = [
+        panel.axvline(epoch, color=INK, linewidth=0.8, label="epoch chosen", zorder=1) for epoch in chosen.values()
+    ]
+    shown = [line for line in drawn if not line.get_label().startswith("_")]
+    _legend(panel, shown + (marks[:1] if ACCURACY in names else []))
 
 
 def lines(name: str, curves: dict[str, pd.Series], what: str) -> str:
     """One line per key of `curves`, a fraction by epoch, as in the paper's Figure 2; `what` names the fraction."""
     alt = f"{what}, per cent by epoch. " + " ".join(
-        f"{label}: {_curve_in_words(curve, what)}." for label, curve in curves.items()
+        f"{label}: {_curve_in_words(100 * curve, what.endswith('WER'))}." for label, curve in curves.items()
     )
     with picture(name, alt, height=3.1) as drawn:
         axes = drawn.axes
@@ -151,9 +157,9 @@ def lines(name: str, curves: dict[str, pd.Series], what: str) -> str:
     return drawn.svg
 
 
-def _legend(axes: Axes, columns: int = 4) -> None:
+def _legend(axes: Axes, handles: list[Artist] | None = None, columns: int = 4) -> None:
     """Put the legend above the axes, where it hides nothing."""
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)
 
 
 def _by_epoch(axes: Axes, rates: pd.DataFrame, what: str) -> None:
@@ -174,17 +180,17 @@ def _with_interval(row: pd.Series, score: str) -> str:
     return f"{score.upper()} {100 * row[score]:.2f}{interval}"
 
 
-def _curve_in_words(curve: pd.Series, what: str) -> str:
-    """Name a curve's first and last value, some between, and its best: the highest, or the lowest WER.
+def _curve_in_words(curve: pd.Series, lower_is_better: bool) -> str:
+    """Name a curve's first and last value, some between, and its best.
 
-    >>> _curve_in_words(pd.Series({1: 0.25, 2: 0.75, 3: 0.5}), "WA")
+    >>> _curve_in_words(pd.Series({1: 25, 2: 75, 3: 50}), lower_is_better=False)
     '25.00 at epoch 1, 75.00 at 2, 50.00 at 3, highest 75.00 at 2'
     """
     curve = curve.dropna()
     if curve.empty:
         return "no figures"
     steps = sorted({round(part * (len(curve) - 1) / POINTS_IN_WORDS) for part in range(POINTS_IN_WORDS + 1)})
-    points = [f"{100 * curve.iloc[step]:.2f} at {curve.index[step]}" for step in steps]
+    points = [f"{curve.iloc[step]:.2f} at {curve.index[step]}" for step in steps]
     points[0] = points[0].replace(" at ", " at epoch ")
-    word, best = ("lowest", curve.idxmin()) if what.lower().endswith("wer") else ("highest", curve.idxmax())
-    return f"{', '.join(points)}, {word} {100 * curve[best]:.2f} at {best}"
+    word, best = ("lowest", curve.idxmin()) if lower_is_better else ("highest", curve.idxmax())
+    return f"{', '.join(points)}, {word} {curve[best]:.2f} at {best}"

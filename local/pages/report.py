@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 import pandas as pd
 from markupsafe import Markup
 
 from local.pages import plots, tables
+from local.pages.confusion import matrix
 from local.pages.markdown import HEADS, inline, percent
 from local.pages.mistakes import most_confident
 from local.pages.results import Notes
@@ -18,33 +20,55 @@ from local.scoring import metrics, stats
 from local.scoring.breakdown import breakdown
 from local.scoring.scored import Experiment
 
-KEY_FIGURES = ("wa", "ua", "f1", "wer")
+CARDS = ("wa", "ua", "f1", "wer")
+SECTIONS = {
+    "results": "Results",
+    "folds": "Folds",
+    "classes": "Classes",
+    "breakdown": "Breakdown",
+    "confusion": "Confusion",
+    "calibration": "Calibration",
+    "learning": "Learning",
+    "alphas": "Weight of the CTC task",
+    "comparison": "Other experiments",
+    "mistakes": "Mistakes",
+}
 
 
 def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
     """Write the page; the same experiment and siblings give the same bytes."""
     others, unreadable = siblings(own)
     pairs, mismatched = comparison(own, others)
-    alphas = alpha_curves(own, others)
+    alphas, not_compared = alpha_curves(own, others), unreadable | mismatched
+    groups = tables.breakdown_table(breakdown(own.predictions))
+    mistakes = most_confident(own.predictions, data_root)
+    empty = {
+        "breakdown": not (groups.rows or groups.notes),
+        "alphas": len(alphas.accuracy) < 2 and not alphas.left_out,
+        "comparison": not (len(pairs) or not_compared),
+        "mistakes": not mistakes,
+    }
     return template().render(
         notes=notes,
-        key_figures=key_figures(own.summary),
+        sections={name: head for name, head in SECTIONS.items() if not empty.get(name)},
+        cards=cards(own),
         tables={
-            "results": tables.score_table(own.scored_folds, own.summary),
+            "results": tables.score_table(own.scored_folds, own.summary).led_by("fold"),
             "classes": tables.class_table(metrics.classes(own.predictions)),
-            "breakdown": tables.breakdown_table(breakdown(own.predictions)),
+            "breakdown": groups.led_by("group"),
             "comparison": tables.comparison_table(pairs, own=True) if len(pairs) else None,
         },
         pairs=len(pairs),
+        matrix=matrix(metrics.confusion(own.predictions)),
         pictures=pictures(own, alphas),
         learning=learning_pictures(own),
         summary=own.summary,
         alphas=alphas,
-        not_compared=unreadable | mismatched,
-        mistakes=most_confident(own.predictions, data_root),
+        not_compared=not_compared,
+        mistakes=mistakes,
         wrong=int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),
         least_clusters=stats.LEAST_CLUSTERS,
-        spoken=bool(tables.known_scores(("wer",), own.summary)),
+        spoken="wrd_hyp" in own.predictions and bool(tables.known_scores(("wer",), own.summary)),
     )
 
 
@@ -54,19 +78,32 @@ def template() -> jinja2.Template:
     return load_template(Path(__file__).with_name("page.html.j2"), filters, autoescape=True)
 
 
-def key_figures(summary: pd.Series) -> list[tuple[str, str, str]]:
-    """Name, value and interval of the main scores."""
-    shown = tables.known_scores(KEY_FIGURES, summary)
-    return [(HEADS[score], percent(summary[score]), tables.interval(summary, score)) for score in shown]
+class Card(NamedTuple):
+    """A main score, as text."""
+
+    name: str
+    value: str
+    interval: str
+    beside: str  # what to hold it against
+
+
+def cards(own: Experiment) -> list[Card]:
+    """The main scores with their intervals, beside chance: the likeliest emotion for every utterance."""
+    emotions, summary = own.predictions["emo"], own.summary
+    chance = metrics.emotion_scores(emotions, pd.Series(emotions.mode()[0], emotions.index))
+    beside = {score: f"chance {percent(chance[score])}" for score in CARDS if score in chance}
+    beside["wer"] = f"CER {percent(summary['cer'])}"
+    return [
+        Card(HEADS[score], percent(summary[score]), tables.interval(summary, score), beside[score])
+        for score in tables.known_scores(CARDS, summary)
+    ]
 
 
 def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
     """The pictures that do not belong to a fold, by name."""
-    counts, bins = metrics.confusion(own.predictions), metrics.reliability(own.predictions)
+    bins = metrics.reliability(own.predictions)
     drawn = {
         "folds": plots.fold_bars("folds", per_fold(own.predictions)),
-        "counts": plots.confusion("counts", counts),
-        "shares": plots.confusion("shares", counts, normalised=True),
         "reliability": plots.reliability("reliability", bins, own.summary["ece"], own.summary["brier"]),
     }
     if len(alphas.accuracy) > 1:

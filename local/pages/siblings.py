@@ -80,7 +80,8 @@ def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
         if label in curves.accuracy:
             label += f" ({line.name})"
         epochs = line.epochs[line.epochs["fold"].isin(curves.folds)]
-        of_folds = epochs.groupby(["fold", "epoch"])[[accuracy, "valid_wer"]].mean()  # over seeds
+        epochs = epochs.reindex(columns=["fold", "epoch", accuracy, "valid_wer"])
+        of_folds = epochs.groupby(["fold", "epoch"]).mean()  # over seeds
         mean = of_folds.groupby("epoch").mean()
         curves.accuracy[label] = mean[accuracy]
         if mean["valid_wer"].notna().any():

@@ -16,14 +16,12 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, MUTED, RULE, HEAT, ON_HEAT = (f"#01020{digit}" for digit in range(5))
+INK, MUTED, RULE = (f"#01020{digit}" for digit in range(3))
 SERIES = tuple(f"#01021{digit}" for digit in range(6))
 PAGE_COLOURS = {
     INK: "currentColor",
     MUTED: "var(--muted)",
     RULE: "var(--rule)",
-    HEAT: "var(--heat)",
-    ON_HEAT: "var(--on-heat)",
 } | {colour: f"var(--series-{number})" for number, colour in enumerate(SERIES)}
 MARKERS = "os^Dv*"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))

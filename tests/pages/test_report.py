@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 import shlex
@@ -55,7 +56,7 @@ def section(name: str, folder: Path = OWN) -> str:
 
 def rows(name: str, folder: Path = OWN) -> list[list[str]]:
     """The cells of the table in a section, head and foot included."""
-    lines = re.findall(r"<tr>(.*?)</tr>", section(name, folder), re.DOTALL)
+    lines = re.findall(r"<tr\b[^>]*>(.*?)</tr>", section(name, folder), re.DOTALL)
     return [[text(cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", line, re.DOTALL)] for line in lines]
 
 
@@ -71,14 +72,14 @@ def labels(markup: str) -> list[str]:
 
 def test_results(table):
     head, first, second, pooled, interval, mean = rows("results")
-    assert head == ["seed", "fold", "n", "WA", "UA", "F1", "weighted F1", "WER", "CER", "ECE", "Brier", "epoch"]
-    assert first[:6] == ["1", "1A", "6", "83.33", "83.33", "82.22"]  # F1: (2/3 + 4/5 + 1) / 3
+    assert head == ["fold", "seed", "n", "WA", "UA", "F1", "weighted F1", "WER", "CER", "ECE", "Brier", "epoch"]
+    assert first[:6] == ["1A", "1", "6", "83.33", "83.33", "82.22"]  # F1: (2/3 + 4/5 + 1) / 3
     assert first[head.index("WER")] == "16.67" and first[-1] == "7"
-    assert second[:5] == ["1", "1B", "6", "50.00", "50.00"] and second[head.index("WER")] == "0.00"
-    assert pooled[1:6] == ["pooled, 2/4 folds", "12", "66.67", "66.67", "66.27"]  # F1: (4/7 + 6/9 + 6/8) / 3
+    assert second[:5] == ["1B", "1", "6", "50.00", "50.00"] and second[head.index("WER")] == "0.00"
+    assert pooled[:6] == ["pooled, 2/4 folds", "", "12", "66.67", "66.67", "66.27"]  # F1: (4/7 + 6/9 + 6/8) / 3
     assert pooled[head.index("WER")] == "8.33" and pooled[head.index("ECE")] == "13.33"
     assert pooled[head.index("Brier")] == "0.527"  # (8 * 0.06 + 4 * 1.46) / 12
-    low, high = map(float, interval[3].split(" to "))
+    low, high = map(float, interval[3].split("–"))
     assert low < 66.67 < high
     assert mean[3] == "66.67 ± 23.57"  # sd of 5/6 and 3/6
 
@@ -86,9 +87,12 @@ def test_results(table):
 def test_key_figures_and_their_intervals(table):
     key = re.search(r'<dl class="key">.*?</dl>', page(), re.DOTALL)[0]
     bounds = dict(zip(rows("results")[0], rows("results")[4], strict=True))
-    shown = [f"{name} {value} % 95 %: {bounds[name]}" for name, value in
-             (("WA", "66.67"), ("UA", "66.67"), ("F1", "66.27"), ("WER", "8.33"))]  # fmt: skip
+    # Taken for `ang` throughout: 4 of 12 are right, one recall of three is 1, one F1 of three is 2 * 4 / (4 + 12).
+    figures = {"WA": ("66.67", "chance 33.33"), "UA": ("66.67", "chance 33.33"), "F1": ("66.27", "chance 16.67")}
+    figures["WER"] = ("8.33", "CER 9.26")
+    shown = [f"{name} {value} % 95 %: {bounds[name]} {beside}" for name, (value, beside) in figures.items()]
     assert text(key) == " ".join(shown)
+    assert re.search(r"</h1>\s*<dl class=\"key\">", page())  # directly below the title
 
 
 def test_classes_and_parts(table):
@@ -97,15 +101,22 @@ def test_classes_and_parts(table):
         ["hap", "4", "5", "75.00", "60.00", "66.67"],
         ["sad", "4", "4", "75.00", "75.00", "75.00"],
     ]
-    parts = {tuple(row[:2]): row[2:] for row in rows("breakdown")[1:]}
+    parts = {(by, group): row for group, by, *row in rows("breakdown")[1:]}
     assert parts["speaker", "1A"][:3] == ["6", "83.33", "83.33"] and parts["speaker", "1B"][-2:] == ["0.00", "0.00"]
     assert sum(int(row[0]) for (by, _), row in parts.items() if by == "duration") == 12
 
 
 def test_alt_texts_hold_the_figures(table):
-    counts, shares = labels(section("confusion"))
-    cells = "Reference ang: 2 as ang, 2 as hap, 0 as sad. Reference hap: 0 as ang, 3 as hap, 1 as sad."
-    assert cells in counts and "Reference sad: 25.00 as ang, 0.00 as hap, 75.00 as sad." in shares
+    assert rows("confusion") == [
+        ["taken for", "ang", "hap", "sad"],
+        ["ang", "50.00 2", "50.00 2", "0.00 0"],
+        ["hap", "0.00 0", "75.00 3", "25.00 1"],
+        ["sad", "25.00 1", "0.00 0", "75.00 3"],
+    ]
+    mistakes = re.findall(r'<button [^>]*aria-label="([^"]*)"', section("confusion"))
+    assert mistakes == [f"{pair} utterances" for pair in
+                        ("ang taken for hap: 50.00 %, 2", "hap taken for sad: 25.00 %, 1",
+                         "sad taken for ang: 25.00 %, 1")]  # fmt: skip
     (folds,) = labels(section("folds"))
     assert re.search(r"1A: WA 83\.33 \([\d.]+ to [\d.]+\), UA 83\.33 \([\d.]+ to [\d.]+\)\. 1B: WA 50\.00 ", folds)
     (calibration,) = labels(section("calibration"))
@@ -114,12 +125,13 @@ def test_alt_texts_hold_the_figures(table):
     first, second = labels(section("learning"))
     assert "Fold 1A" in first and "UA of seed 1: 45.00 at epoch 1, 70.00 at 2, highest 70.00 at 2." in first
     assert "Fold 1B" in second and " WA of seed 1: 70.00 at epoch 1, 85.00 at 2, highest 85.00 at 2." in second
+    assert "loss of seed 1: 8.50 at epoch 1, 5.00 at 2, lowest 5.00 at 2." in second
     assert "WER of seed 1: 100.00 at epoch 1, 50.00 at 2, lowest 50.00 at 2." in second
     accuracy, wer = labels(section("alphas"))
     assert "alpha 0: 50.00 at epoch 1, 75.00 at 2" in accuracy
     assert "alpha 0.1: 60.00 at epoch 1, 80.00 at 2" in accuracy  # the mean of 50 and 70, of 75 and 85
     assert "alpha 0.1: 100.00 at epoch 1, 50.00 at 2, lowest" in wer
-    assert len(labels(page())) == page().count("<svg") == 8
+    assert len(labels(page())) == page().count("<svg") == 6
 
 
 def test_siblings_are_compared_or_the_page_says_why_not(table):
@@ -142,9 +154,10 @@ def test_siblings_are_compared_or_the_page_says_why_not(table):
 
 
 def test_mistakes_of_the_page(table):
+    """The true and the wrong class come first; of a class taken for itself there is nothing to list."""
     mistakes = rows("mistakes")
-    assert [row[0] for row in mistakes[1:]] == [NASTY_ID, "u06", "u07", "u08"]
-    assert mistakes[1][1:6] == ["1A", "1A", "ang", "hap", "80.00"]
+    assert [row[3] for row in mistakes[1:]] == [NASTY_ID, "u06", "u07", "u08"]
+    assert mistakes[1][:6] == ["ang", "hap", "80.00", NASTY_ID, "1A", "1A"]
     assert mistakes[1][6] == "ang 10.00 hap 80.00 sad 10.00"
     assert mistakes[1][7] == f"reference WELL THEN hypothesis WELL {NASTY_WORD}"
     first = section("mistakes")
@@ -171,9 +184,20 @@ def test_the_most_confident_come_first():
     table = predictions({"d": 0.7, "c": 0.9, "b": 0.7, "a": 0.6, "right": 0.99}, right="right")
     mistakes = most_confident(table, Path("/corpus"))
     assert [(each["ID"], each["confidence"]) for each in mistakes] == [("c", 0.9), ("b", 0.7), ("d", 0.7), ("a", 0.6)]
-    assert [each["ID"] for each in most_confident(table, Path("/corpus"), most=2)] == ["c", "b"]
     assert mistakes[0]["audio"] == "file:///corpus/c%24data_root.wav"
     assert mistakes[0]["posteriors"] == pytest.approx({"a": 0.1, "b": 0.9})
+
+
+def test_every_confusion_has_its_own_mistakes():
+    """Six of `a` taken for `b` are surer than the only one of `b` taken for `a`."""
+    table = predictions({f"a{number}": 0.9 - number / 100 for number in range(6)} | {"b": 0.3})
+    table.loc[table["ID"] == "b", ["emo", "emo_hyp"]] = ["b", "a"]
+    assert [each["ID"] for each in most_confident(table, Path("/"), most=2)] == ["a0", "a1", "a2", "a3", "a4", "b"]
+
+
+def test_without_text_output_a_mistake_has_no_transcripts():
+    (mistake,) = most_confident(predictions({"a": 0.9}).drop(columns="wrd_hyp"), Path("/"))
+    assert not {"spoken", "recognised"} & mistake.keys()
 
 
 @pytest.mark.parametrize(
@@ -198,14 +222,30 @@ def test_without_a_reference_no_word_is_wrong():
 
 def test_the_page_says_what_results_md_says(table):
     lines = (OWN / "RESULTS.md").read_text(encoding="utf-8").splitlines()
-    bullets = [re.sub(r"[`*]", "", line[2:]) for line in lines if line.startswith("- ")]
-    shown = [text(item).replace(" ,", ",") for item in re.findall(r"<li[^>]*>(.*?)</li>", page())[: len(bullets)]]
-    tight = [re.sub(r"\s", "", words_) for words_ in (*bullets, *shown)]
-    assert len(bullets) > 3 and tight[: len(bullets)] == tight[len(bullets) :]
+    bullets = [line[2:] for line in lines if line.startswith("- ")]
+    folded = re.search(r'<div class="notes">.*?</div>', page(), re.DOTALL)[0]
+    items = [re.sub(r"\s", "", text(item)) for item in re.findall(r"<li>(.*?)</li>", folded)]
+    assert len(bullets) > 3 and sorted(items) == sorted(re.sub(r"[`*\s]", "", line) for line in bullets)
+    assert '<details class="warning" open>\n<summary>1 warning</summary>' in folded
+    assert "<summary>Protocol speaker, validation partner, 2/4 folds, 1 seed</summary>" in folded
     assert f"<h1>{lines[0][2:]}</h1>" in page()
-    (command,) = re.findall(r'<pre class="command"[^>]*><code>(.*?)</code>', page())
-    assert html.unescape(command) == lines[2].strip()
     assert next(line for line in lines if line.startswith("Interval: ")) in text(page())
+    box = re.search(r'<dl class="setup">.*?</dl>', page(), re.DOTALL)[0]
+    pairs = [[text(part) for part in re.findall(r"<d[td]>(.*?)</d[td]>", line)] for line in box.split("</div>")[:-1]]
+    assert lines[2:4] == ["| set-up |  |", "| --- | --- |"]
+    assert pairs == [re.sub("`", "", line)[2:-2].split(" | ") for line in lines[4 : 4 + len(pairs)]]
+    assert ["encoder", "wav2vec2, random weights"] in pairs and pairs[-1][0] == "scored by"
+
+
+def test_results_of_an_earlier_version_have_no_set_up(table):
+    folder = shutil.copytree(OWN, OWN.with_name("earlier"))
+    said = json.loads((folder / "RESULTS.json").read_text(encoding="utf-8"))
+    del said["setup"]
+    (folder / "RESULTS.json").write_text(json.dumps(said), encoding="utf-8")
+    report(parse(words(table, "earlier", 0.1)))
+    box = re.search(r'<dl class="setup">.*?</dl>', page(folder), re.DOTALL)[0]
+    assert box.count("<dt>") == 1 and f"<code>{html.escape(said['command'])}</code>" in _same(box)
+    shutil.rmtree(folder)
 
 
 def test_the_page_shows_the_figures_of_results_md(table):
@@ -213,9 +253,8 @@ def test_the_page_shows_the_figures_of_results_md(table):
     report(parse(words(table, "zero", 0)))
     lines = (folder / "RESULTS.md").read_text(encoding="utf-8").replace("*", "").splitlines()
     shown = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
-    scores = rows("results", folder)
-    assert [shown[0], *shown[2 : 1 + len(scores)]] == scores
-    assert all(row in shown for row in rows("breakdown", folder))
+    for name in ("results", "breakdown"):  # there the first two columns are the other way round
+        assert all([second, first, *row] in shown for first, second, *row in rows(name, folder))
     assert all(any(row == line[: len(row)] for line in shown) for row in rows("classes", folder))
 
 
@@ -291,22 +330,25 @@ def test_no_transcripts_no_validation_no_siblings(tmp_path, monkeypatch):
     alone = pd.read_csv(given, dtype=str).drop(columns=["wrd", "recording"])
     alone.to_csv(given, index=False)
     monkeypatch.chdir(report_place.workplace(tmp_path))
+    monkeypatch.setenv("SER_MTL_COMMAND", "./run.sh")  # rather than that of the tests, which may name anything
     asked = words(given, "lone", 0.1, "--valid", "none")
     folder = experiment(asked, {"1A": 0, "1B": 0}, {"1A": 0, "1B": 0})
     for fold in report_place.FOLDS:
         (folder / "seed1" / fold / "epochs.csv").write_text(report_place.UNVALIDATED)
     report(parse(asked))
     assert not {"WER", "CER"} & {*rows("results", folder)[0], *rows("breakdown", folder)[0]}
-    assert 'class="key"' in page(folder) and "WER" not in section("learning", folder)
+    assert re.findall("<dt>(..)</dt>", re.search(r'<dl class="key">.*?</dl>', page(folder), re.DOTALL)[0]) == [
+        "WA", "UA", "F1"
+    ]  # fmt: skip
+    assert "WER" not in section("learning", folder)
     assert "Nothing was held out for validation" in text(section("learning", folder))
     assert labels(section("learning", folder))[0].startswith(
-        "Fold 1A, per cent by epoch. WA, training of seed 1: 50.00 at epoch 1, 100.00 at 2"
+        "Fold 1A by epoch, rates in per cent. WA, training of seed 1: 50.00 at epoch 1, 100.00 at 2"
     )
-    assert "No other experiment of this corpus and protocol differs from this one in alpha only." in text(
-        section("alphas", folder)
-    )
-    assert "No other experiment of this corpus and protocol has been scored." in text(section("comparison", folder))
-    assert "No hypothesis is wrong." in text(section("mistakes", folder))
+    # What is empty is not there, and nothing leads to it.
+    shown = re.findall(r'<section aria-labelledby="(\w+)">', page(folder))
+    assert sorted(shown) == ["breakdown", "calibration", "classes", "confusion", "folds", "learning", "results"]
+    assert sorted(re.findall(r'<li><a href="#(\w+)">', page(folder))) == sorted(shown)
     assert "nan" not in page(folder)
 
 
@@ -314,13 +356,13 @@ def test_two_seeds(table):
     folder = experiment(words(table, "seeds", 0.1), {"1A": 1, "1B": 3}, {"1A": 0, "1B": 0}, seeds=(1, 2))
     report(parse(words(table, "seeds", 0.1)))
     results = rows("results", folder)
-    assert [row[:3] for row in results[1:5]] == [["1", "1A", "6"], ["1", "1B", "6"], ["2", "1A", "6"], ["2", "1B", "6"]]
-    assert results[-1][1:4] == ["mean ± sd over seeds", "", "66.67 ± 0.00"]
+    assert [row[:3] for row in results[1:5]] == [["1A", "1", "6"], ["1B", "1", "6"], ["1A", "2", "6"], ["1B", "2", "6"]]
+    assert results[-1][:4] == ["mean ± sd over seeds", "", "", "66.67 ± 0.00"]
     (first, _) = labels(section("learning", folder))
     assert "UA of seed 2: 45.00" in first and first.endswith("Epoch chosen: 7 of seed 1; 8 of seed 2.")
     mistakes = rows("mistakes", folder)
     at = mistakes[0].index("seed")
-    assert [(row[0], row[at]) for row in mistakes[1:5]] == [
+    assert [(row[3], row[at]) for row in mistakes[1:5]] == [
         (NASTY_ID, "1"), (NASTY_ID, "2"), ("u06", "1"), ("u06", "2")
     ]  # fmt: skip
     shutil.rmtree(folder)  # the other tests know the siblings by name

@@ -441,7 +441,7 @@ class Elements(HTMLParser):
 
 def test_names_in_a_picture_are_text():
     def drawn(label: str) -> Elements:
-        return Elements(plots.confusion("p", pd.DataFrame([[1, 2], [3, 4]], [label, "b"], [label, "b"])))
+        return Elements(plots.lines("p", {label: pd.Series([0.1, 0.2]), "b": pd.Series([0.3, 0.4])}, "WA"))
 
     hostile = drawn(HOSTILE)
     assert hostile.found == drawn("a").found
