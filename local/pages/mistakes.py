@@ -11,14 +11,14 @@ from rapidfuzz.distance import Levenshtein
 from local.corpora import manifest
 from local.scoring.predictions import POSTERIOR, labels
 
-MOST, OF_EACH = 50, 5  # mistakes over all, and at least of each pair of classes
+MOST, OF_EACH = 50, 10  # mistakes over all, and at least of each pair of classes
 Words = list[tuple[str, bool]]  # each word, and whether it differs from the other transcript
 
 
 def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST) -> list[dict[str, Any]]:
     """List the `most` wrong hypotheses with the highest posteriors, by posterior, then ID and seed.
 
-    Of each pair of reference and hypothesis also the `OF_EACH` highest.
+    After them come others, so that of each pair of reference and hypothesis there are the `OF_EACH` highest.
 
     `predictions` are those of `local.scoring.scored.pooled_predictions`. Returns their columns, and `confidence` (the
     posterior of the hypothesis), `posteriors` (by label), `audio` (absolute `file://` URI), and of a system that writes

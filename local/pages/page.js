@@ -27,19 +27,19 @@ for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => sort(button.closest("th")));
 }
 
-// Mistakes: a click on a cell of the confusion matrix leaves those of that cell; a second click, or the button, all.
+// Mistakes: a click on a cell of the confusion matrix lists those of that cell; a second click, or the button, the first ones again.
 const cells = [...document.querySelectorAll(".matrix button")], filtered = document.querySelector(".filter");
 const matches = (row, cell) =>
   row.dataset.reference === cell.dataset.reference && row.dataset.hypothesis === cell.dataset.hypothesis;
 
 function filter(cell) {
   const rows = [...document.querySelectorAll(".mistakes tbody tr")];
-  for (const row of rows) row.hidden = cell !== null && !matches(row, cell);
+  for (const row of rows) row.hidden = cell === null ? "more" in row.dataset : !matches(row, cell);
   for (const other of cells) other.setAttribute("aria-pressed", other === cell);
   filtered.hidden = cell === null;
   if (cell === null) return;
   const { reference, hypothesis, count } = cell.dataset, shown = rows.filter((row) => !row.hidden).length;
-  filtered.firstElementChild.textContent = `${reference} taken for ${hypothesis}: ${shown} of ${count}.`;
+  filtered.firstElementChild.textContent = `${reference} taken for ${hypothesis}: the ${shown} most confident of ${count}.`;
   document.getElementById("mistakes").scrollIntoView();
   filtered.lastElementChild.focus({ preventScroll: true });
 }

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from local.pages import plots, tables
 from local.pages.confusion import matrix
 from local.pages.markdown import HEADS, inline, percent
-from local.pages.mistakes import most_confident
+from local.pages.mistakes import MOST, most_confident
 from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
 from local.pages.templates import load_template
@@ -24,9 +24,9 @@ CARDS = ("wa", "ua", "f1", "wer")
 SECTIONS = {
     "results": "Results",
     "folds": "Folds",
-    "classes": "Classes",
     "breakdown": "Breakdown",
     "confusion": "Confusion",
+    "classes": "Classes",
     "calibration": "Calibration",
     "learning": "Learning",
     "alphas": "Weight of the CTC task",
@@ -66,6 +66,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         alphas=alphas,
         not_compared=not_compared,
         mistakes=mistakes,
+        most=MOST,
         wrong=int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),
         least_clusters=stats.LEAST_CLUSTERS,
         spoken="wrd_hyp" in own.predictions and bool(tables.known_scores(("wer",), own.summary)),

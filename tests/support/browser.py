@@ -63,6 +63,16 @@ class Tab:
         """Set the size of the window, in pixels."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
+    def prefer(self, scheme: str) -> None:
+        """Set the colour scheme that the user prefers, `light` or `dark`."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.send("Emulation.setEmulatedMedia", features=[feature])
+
+    def press(self, key: str) -> None:
+        """Press a key, such as Enter, and let go of it."""
+        self.send("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, windowsVirtualKeyCode=13, text="\r")
+        self.send("Input.dispatchKeyEvent", type="keyUp", key=key, code=key, windowsVirtualKeyCode=13)
+
     def evaluate(self, script: str) -> Any:
         """The value of an expression of JavaScript in the page, as JSON has it."""
         answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
