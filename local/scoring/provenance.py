@@ -188,8 +188,8 @@ def _command(start: Mapping[str, Any]) -> str:
         at = words.index("--") if "--" in words else len(words)
         if words[:at][-4::2] == ["--folds", "--seeds"]:
             words = words[: at - 4] + words[at:]
-    if isinstance(words, str):
-        return words
+    if len(words) == 1:  # one that could not be split into words
+        return words[0]
     return shlex.join(words if words and not words[0].startswith("-") else ["./run.sh", *words])
 
 

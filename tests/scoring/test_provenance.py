@@ -193,6 +193,12 @@ def test_the_command_of_an_earlier_version_is_that_of_its_options(tmp_path, opti
     assert shown["command"] == command
 
 
+def test_a_command_that_could_not_be_split_is_shown_as_it_is(tmp_path):
+    told = ENVIRONMENT | {"command": ["./run.sh --name $'a\\n'"]}
+    shown = dict(provenance.setup([run(tmp_path, "seed1/1A", told=told)], log({(1, "1A"): [1.0]})))
+    assert shown["command"] == "./run.sh --name $'a\\n'"
+
+
 def test_random_weights_and_many_epochs(tmp_path):
     runs = [run(tmp_path, f"seed{seed}/1A", encoder={"model_type": "wav2vec2"}, freeze_cnn=True) for seed in range(9)]
     shown = dict(provenance.setup(runs, log({(seed, "1A"): [1.0] * (seed + 1) for seed in range(9)})))

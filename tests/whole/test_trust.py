@@ -441,7 +441,8 @@ class Elements(HTMLParser):
 
 def test_names_in_a_picture_are_text():
     def drawn(label: str) -> Elements:
-        return Elements(plots.lines("p", {label: pd.Series([0.1, 0.2]), "b": pd.Series([0.3, 0.4])}, "WA"))
+        rates = dict.fromkeys(("wa", "wa_low", "wa_high", "ua", "ua_low", "ua_high"), 0.5)
+        return Elements(plots.fold_bars("p", pd.DataFrame([{"fold": label} | rates, {"fold": "b"} | rates])))
 
     hostile = drawn(HOSTILE)
     assert hostile.found == drawn("a").found
