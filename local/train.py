@@ -62,14 +62,14 @@ def train(job: Job) -> None:
 
 
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
-    """The training set and the validation set, if there is one; all of them short enough for the encoder."""
-    encoder = values["system"].encoder
-    store = model_inputs(AudioStore.of(*job.options.audio()), encoder, values["device"] or infer_device())
+    """The training set and the validation set, if there is one; all of them short enough for the system."""
+    system = values["system"]
+    store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, values["device"] or infer_device())
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)
     validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None
     for each in filter(None, (training, validation)):
-        each.refuse_longer_than(encoder.max_samples)
+        each.refuse_longer_than(system.max_samples)
     return training, validation
 
 

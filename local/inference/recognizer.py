@@ -99,7 +99,7 @@ class EmotionRecognizer(Pretrained):
                 module.to(AMPConfig.from_name(self.precision).dtype)
         self.model = model
         self.labels = model.labels
-        limit = model.system.encoder.max_samples
+        limit = model.system.max_samples
         self.longest = min(max(LONGEST, model.max_seconds), limit / SAMPLE_RATE if limit else np.inf)
         # Of `follow`, in seconds: no more than the longest utterance of training, but at least a second.
         self.window = min(max(1.0, model.max_seconds), self.longest)
