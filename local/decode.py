@@ -58,7 +58,7 @@ def decode(job: Job) -> None:
     # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
     store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, device)
     utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer)
-    utterances.refuse_longer_than(system.encoder.max_samples)
+    utterances.refuse_longer_than(system.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
     batches = loader(utterances, batches, running["num_workers"])
     precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
@@ -70,7 +70,7 @@ def decode(job: Job) -> None:
             outputs = system(batch.wavs, batch.lengths)
         rows += batch.prediction_rows(outputs, job.labels, job.tokenizer)
     path = job.folder / "predictions.csv"
-    predictions.write(path, predictions.frame(rows, job.labels))
+    predictions.write(path, predictions.frame(rows, job.labels, system.writes_text))
     job.decoding().write([path], epoch=checkpoint.meta["epoch"], threads=torch.get_num_threads())
     logger.info("decoded %d utterances with epoch %d: %s", len(rows), checkpoint.meta["epoch"], path)
 

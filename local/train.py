@@ -57,19 +57,20 @@ def train(job: Job) -> None:
     brain = EmotionBrain(system, values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
     run_on_main(environment.write, (job, brain.device, values["precision"], first))
     train_set = loader(training, sampler, values["num_workers"])
-    brain.fit(brain.epoch_counter, train_set, valid_loader(validation, values), progressbar=sys.stderr.isatty())
+    valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
+    brain.fit(brain.epoch_counter, train_set, valid_set, measured, progressbar=sys.stderr.isatty())
     run_on_main(write_marker, (job, checkpointer))
 
 
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
-    """The training set and the validation set, if there is one; all of them short enough for the encoder."""
-    encoder = values["system"].encoder
-    store = model_inputs(AudioStore.of(*job.options.audio()), encoder, values["device"] or infer_device())
+    """The training set and the validation set, if there is one; all of them short enough for the system."""
+    system = values["system"]
+    store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, values["device"] or infer_device())
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)
     validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None
     for each in filter(None, (training, validation)):
-        each.refuse_longer_than(encoder.max_samples)
+        each.refuse_longer_than(system.max_samples)
     return training, validation
 
 
@@ -79,6 +80,11 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
         return None
     batches = sorted_batches(validation.durations, evaluation_limits(values, values["system"]))
     return loader(validation, batches[distributed.rank() :: distributed.world_size()], values["num_workers"])
+
+
+def measured_loader(training: Utterances, values: dict[str, Any]) -> DataLoader:
+    """Batches of the whole training set in a fixed order, for what a system measures of it in every process."""
+    return loader(training, sorted_batches(training.durations, evaluation_limits(values, values["system"])))
 
 
 def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:

@@ -60,7 +60,7 @@ class FeatureStore(Store):
         return torch.from_numpy(np.array(self.rows(name)))
 
 
-def model_inputs(audio: AudioStore, encoder: Encoder, device: str | torch.device) -> Store:
+def model_inputs(audio: AudioStore, encoder: Encoder | None, device: str | torch.device) -> Store:
     """The store that a job's batches are read from: waveforms, or the features of an encoder's frozen CNN."""
     if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn:
         return FeatureStore.of(audio, encoder, device)

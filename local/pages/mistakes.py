@@ -9,7 +9,7 @@ import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
 from local.corpora import manifest
-from local.scoring.predictions import POSTERIOR, labels
+from local.scoring.predictions import POSTERIOR, labels, writes_text
 
 MOST, OF_EACH = 50, 10  # mistakes over all, and at least of each pair of classes
 Words = list[tuple[str, bool]]  # each word, and whether it differs from the other transcript
@@ -33,7 +33,7 @@ def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST)
     mistakes = wrong[(wrong.index < most) | (place < OF_EACH)].to_dict("records")
     for row in mistakes:
         row["posteriors"] = {name: row[POSTERIOR + name] for name in names}
-        if "wrd_hyp" in row:
+        if writes_text(predictions):
             row["spoken"], row["recognised"] = mark_differences(row["wrd"], row["wrd_hyp"])
         row["audio"] = Path(row["path"]).as_uri()
     return mistakes

@@ -18,6 +18,7 @@ from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
 from local.pages.templates import load_template
 from local.scoring import metrics, stats
 from local.scoring.breakdown import breakdown
+from local.scoring.predictions import writes_text
 from local.scoring.scored import Experiment
 
 CARDS = ("wa", "ua", "f1", "wer")
@@ -69,7 +70,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         most=MOST,
         wrong=int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),
         least_clusters=stats.LEAST_CLUSTERS,
-        spoken="wrd_hyp" in own.predictions and bool(tables.known_scores(("wer",), own.summary)),
+        spoken=writes_text(own.predictions) and bool(tables.known_scores(("wer",), own.summary)),
     )
 
 

@@ -12,7 +12,7 @@ from local.core.errors import UserError
 from local.core.files import atomic
 from local.experiment.options import Options
 from local.pages.markdown import code, prose
-from local.pages.tables import Table, columns, interval_source
+from local.pages.tables import Table, columns, interval_source, known_scores
 from local.scoring.predictions import labels
 from local.scoring.provenance import COMMAND
 from local.splits import protocols
@@ -21,8 +21,9 @@ MOST_FAULTS = 5
 WARNING = "**Warning:** "
 KEY = """\
 In per cent, except the Brier score. WA: correct / n. UA: mean recall of the classes. F1: macro, and weighted by the
-classes' frequency. WER, CER: all edits / all words, characters, of the utterances that have a transcript. ECE: expected
-calibration error of the likeliest class, 15 bins. Brier: squared distance of the posteriors from the truth, 0 to 2."""
+classes' frequency. ECE: expected calibration error of the likeliest class, 15 bins. Brier: squared distance of the
+posteriors from the truth, 0 to 2."""
+KEY_OF_TEXT = "WER, CER: all edits / all words, characters, of the utterances that have a transcript."
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def notes(
     if pd.notna(summary["wa_low"]):
         interval = f"Interval: bootstrap of the pooled figures, {interval_source(summary)}."
     title = f"{options.name} on {options.corpus}, protocol {options.protocol_name}"
-    return Notes(title, command, facts, [*KEY.splitlines(), interval], setup)
+    of_text = [KEY_OF_TEXT] if known_scores(("wer",), summary) else []
+    return Notes(title, command, facts, [*KEY.splitlines(), *of_text, interval], setup)
 
 
 def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table) -> str:

@@ -14,24 +14,25 @@ from torch import Tensor, nn
 
 from local.core.errors import UserError
 from local.encoders import Encoder, length_mask
-from local.systems import Losses, Outputs, Targets
+from local.systems import Losses, Outputs, System, Targets
 from local.text.tokenizer import BLANK
 
 
-class MultiTaskSystem(nn.Module):
+class MultiTaskSystem(System):
     """Shared encoder, one linear layer per task.
 
     `n_labels` is C, `n_tokens` V (token 0 is the blank), `alpha` the weight of the CTC task; `pooling` over the true
     frames is `mean` (the paper's code) or `sum` (the paper's text).
     """
 
+    writes_text = True
+
     def __init__(self, encoder: Encoder, n_labels: int, n_tokens: int, alpha: float, pooling: str = "mean") -> None:
-        super().__init__()
+        super().__init__(encoder)
         if pooling not in ("mean", "sum"):
             raise UserError(f"pooling is '{pooling}'", "set pooling to mean or sum")
         if alpha < 0:
             raise UserError(f"alpha is {alpha}", "set alpha to 0 or above")
-        self.encoder = encoder
         self.token_head = nn.Linear(encoder.dim, n_tokens)
         self.emotion_head = nn.Linear(encoder.dim, n_labels)
         self.alpha = alpha

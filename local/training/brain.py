@@ -30,6 +30,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ from local.data.dataset import Batch
 from local.data.device import use_precision
 from local.scoring import metrics
 from local.scoring.predictions import frame
-from local.systems import Losses, Outputs
+from local.systems import Losses, Outputs, System
 from local.text.tokenizer import Tokenizer
 from local.training import distributed
 from local.training.checkpoints import RunCheckpointer, has_ended
@@ -68,7 +69,7 @@ class EmotionBrain(sb.Brain):
 
     def __init__(
         self,
-        system: torch.nn.Module,
+        system: System,
         hparams: dict,
         folder: Path,
         sampler: UpdateSampler,
@@ -88,7 +89,7 @@ class EmotionBrain(sb.Brain):
         self.train_sampler = sampler
         self.labels = labels
         self.tokenizer = tokenizer
-        self.log = EpochLog(folder, hparams.get("tensorboard", False))
+        self.log = EpochLog(folder, hparams.get("tensorboard", False), system.writes_text)
         self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
         self.warned_of_blanks = False
         self.progress: dict[str, Any] | None = None  # of an epoch that has not ended, for its checkpoints
@@ -98,9 +99,14 @@ class EmotionBrain(sb.Brain):
 
     # The start
 
-    def fit(self, epoch_counter: Any, train_set: Any, valid_set: Any = None, **kwargs: Any) -> None:
-        """Train to the end, or to the end of the update in which a signal asks for it."""
-        self.has_valid = valid_set is not None
+    def fit(
+        self, epoch_counter: Any, train_set: Any, valid_set: Any = None, measured: Iterable[Batch] = (), **kwargs: Any
+    ) -> None:
+        """Train to the end, or to the end of the update in which a signal asks for it.
+
+        `measured` are batches with each utterance of the training set once, for `System.measure`.
+        """
+        self.has_valid, self.measured = valid_set is not None, measured
         # Within another autocast, weights that were cast for a micro-batch are kept for the others of its update.
         with signals.defer() as self.asked_to_end, torch.autocast(self.device_type, enabled=False):
             super().fit(epoch_counter, train_set, valid_set, **kwargs)
@@ -115,13 +121,22 @@ class EmotionBrain(sb.Brain):
             )
         self.init_optimizers()
         rows = self.log.read()
-        epochs = [{"epoch": row["epoch"], "ua": row["valid_ua"], "wer": row["valid_wer"]} for row in rows]
+        epochs = [{"epoch": row["epoch"], "ua": row["valid_ua"], "wer": row.get("valid_wer")} for row in rows]
         checkpoint = self.checkpointer.recover_latest(epochs)
         done = self.epoch_counter.current
         self.log.begin([row for row in rows if row["epoch"] <= done])
         if checkpoint is not None:
             within = "" if has_ended(checkpoint) else f" and update {checkpoint.meta['updates']} of the next"
             logger.info("resuming after epoch %d%s", done, within)
+        else:
+            self._measure()
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        """Let the system measure the training set; a checkpoint holds what it takes from it."""
+        use_precision("fp32")
+        self.system.eval()
+        self.system.measure((batch.wavs.to(self.device), batch.lengths) for batch in self.measured)
 
     def init_optimizers(self) -> None:
         """AdamW over what learns, the heads at their own rate; linear warm-up and decay over all updates."""
@@ -254,7 +269,7 @@ class EmotionBrain(sb.Brain):
             self.row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
             self.row |= {"skipped_updates": figures["skipped"]} | means(figures["sums"], "train")
         else:
-            predictions = frame(distributed.gather_rows(self.rows), self.labels)
+            predictions = frame(distributed.gather_rows(self.rows), self.labels, self.system.writes_text)
             stats = means(self.tally.total(), "valid")
             stats.pop("ctc_left_out", None)
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
@@ -286,6 +301,8 @@ class EmotionBrain(sb.Brain):
 
     def _warn_of_blanks(self, predictions: pd.DataFrame, epoch: int) -> None:
         """Warn once, after a third of the epochs, when the CTC head still writes nothing."""
+        if not self.system.writes_text:
+            return
         late = epoch >= self.hparams.epochs / 3 and getattr(self.system, "alpha", 0) > 0
         silent = (predictions["wrd"] != "").any() and (predictions["wrd_hyp"] == "").all()
         if late and silent and not self.warned_of_blanks:
