@@ -138,6 +138,19 @@ def test_alt_texts_hold_the_figures(table):
     assert len(labels(page())) == page().count("<svg") == 6
 
 
+def test_learning_curves_show_ua_thick_and_loss_and_wer_below(table):
+    drawn = re.search(r"<svg.*?</svg>", section("learning"), re.DOTALL)[0]
+    styles = [dict(re.findall(r"([\w-]+): ([^;\"]+)", style)) for style in re.findall(r'style="([^"]*)"', drawn)]
+    widths = {style["stroke"]: float(style.get("stroke-width", 1)) for style in styles if "stroke" in style}
+    ua, wa, loss, wer = (widths[f"var(--series-{number})"] for number in (1, 0, 3, 2))
+    assert ua > 2 * wa and {loss, wer} == {1.4}
+    words_ = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert [word for word in words_ if word in ("per cent", "loss", "WER (%)", "epoch")] == [
+        "per cent", "epoch", "loss", "loss", "WER (%)"
+    ]  # fmt: skip
+    assert drawn.count("epoch chosen") == 1
+
+
 def test_siblings_are_compared_or_the_page_says_why_not(table):
     compared = rows("comparison")
     assert [row[:3] for row in compared[1:]] == [
