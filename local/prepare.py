@@ -40,6 +40,8 @@ def prepare(options: Options) -> None:
         print(f"  partial: {fault}")
     for warning in corpus.warnings:
         print(f"  warning: {warning}")
+    for note in corpus.notes:
+        print(f"  note: {note}")
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
@@ -58,7 +60,8 @@ def prepare(options: Options) -> None:
             rejected.unlink(missing_ok=True)
         facts = {"source": corpus.source, "root": str(corpus.root), "rejected": corpus.rejected}
         outputs = [path, rejected] if corpus.faults else [path]
-        marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults], warnings=corpus.warnings)
+        facts |= {"warnings": corpus.warnings, "notes": corpus.notes}
+        marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults])
     print(f"  wrote {path}")
 
 
