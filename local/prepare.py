@@ -18,6 +18,7 @@ from local.core.markers import Marker
 from local.corpora import faults, manifest, unsound
 from local.data import store
 from local.experiment.options import Options, check, parse
+from local.splits import protocols
 
 CHANGED = "--force true to make it again, and all that follows from it"
 OWN_TABLE = "; or give the table another file name: that is another corpus"
@@ -45,6 +46,9 @@ def prepare(options: Options) -> None:
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
+    if not options.protocol and protocols.default_protocol(table) == protocols.RANDOM:
+        print("  no utterance has a speaker (spk_id), session or recording, so the protocol is random")
+        print(f"  {protocols.OPTIMISTIC_WORDS}")
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
     with locked(folder / ".lock", f"makes {path}"):

@@ -15,6 +15,7 @@ style      `impro` or `script`
 ========== ==================================================================================
 
 `wav` and `emo` are required, the others may be missing or empty, further columns are not used.
+Protocol `speaker` needs spk_id, `session` session, `recording` recording; `random` none of them.
 UTF-8, with commas, semicolons, tabs or `|`, quoted as by spreadsheets, with or without Excel's
 first line `sep=`. The labels are those in the table, each with at least two utterances. The name
 of the corpus is that of the file without suffix.

@@ -224,7 +224,7 @@ def own(own_corpus) -> list[str]:
 
 def test_what_follows_from_no_option_but_the_yaml(workplace):
     options = parse(["--hparams", "hparams/mini.yaml"])
-    assert (options.corpus, options.protocol, options.name, options.seeds) == ("mini", "speaker", "mini", (1,))
+    assert (options.corpus, options.chosen_protocol(), options.name, options.seeds) == ("mini", "speaker", "mini", (1,))
     assert (options.data, options.valid, options.folds, options.jobs) == (None, "", (), None)
     assert (options.partial, options.force, options.backend, options.overrides) == (False, False, "local", {})
     assert options.run_folder(1, "01F") == Path("results/mini/speaker/mini/seed1/01F")

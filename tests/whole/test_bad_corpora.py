@@ -32,7 +32,7 @@ from local.data import store
 from local.experiment.options import parse
 from local.pages.results import untested_label_notes
 from local.score import score
-from local.splits import protocols
+from local.splits import checks
 
 ALL = Path("manifests/own/all.csv")
 REJECTED = Path("manifests/own/rejected.csv")
@@ -583,13 +583,13 @@ def test_folds_that_cannot_teach_or_choose_are_named_all_of_them():
         "C": table["spk_id"].map({"A": "train", "B": "valid", "C": "test", "D": "train"}),
     }
     with pytest.raises(UserError) as refusal:
-        protocols.refuse_bad_folds(table, splits)
+        checks.refuse_bad_folds(table, splits)
     assert [line.strip() for line in refusal.value.what.splitlines()] == [
         "fold A: no sad in the training set",
         "fold A: only sad in the validation set",
         "fold B: no hap in the training set",
     ]
-    protocols.refuse_bad_folds(table, {"C": splits["C"]})
+    checks.refuse_bad_folds(table, {"C": splits["C"]})
 
 
 def test_folds_whose_training_set_lacks_an_emotion_are_refused_by_stage_1(words, own_table, ran):
