@@ -123,9 +123,9 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     unused = sorted({column for row in used for column in row if column} - {*REQUIRED, *OPTIONAL})
     source = f"own table {path.name}" + (f" (columns not used: {', '.join(unused)})" if unused else "")
     strange = [f"{listed.name} lists {label!r}, which no row has" for label in sorted(meant - set(spelled.values()))]
-    return Corpus(
-        path.stem, path.parent, table, source, faults, rejected_rows(faults), strange + _warnings(used), notes
-    )
+    warnings = strange + _warnings(used)
+    renamed = other_names(used[0], NAMED)
+    return Corpus(path.stem, path.parent, table, source, faults, rejected_rows(faults), warnings, renamed, notes)
 
 
 def _nfc(text: str) -> str:

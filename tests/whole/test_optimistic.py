@@ -127,6 +127,15 @@ def test_with_speakers_it_is_taken_only_when_asked_for(workplace, own_table, own
     assert refusal.value.remedy.startswith("take one of: session random (random is optimistic")
 
 
+def test_speakers_in_a_column_of_another_name_are_not_ignored_without_being_asked(workplace, own_table, own_corpus):
+    own_table.write_text(own_table.read_text().replace("spk_id,session,recording", "Speaker,x,y", 1))
+    words = [*own_corpus, "--force", "true"]
+    with pytest.raises(UserError, match="column 'Speaker' is not used, and no utterance has") as refusal:
+        prepare(parse(words))
+    assert refusal.value.remedy.startswith("rename Speaker to spk_id; or take --protocol random")
+    prepare(parse([*words, "--protocol", "random"]))
+
+
 def test_another_table_of_the_same_name_has_its_own_default(words, own_table):
     """What stage 0 wrote of an earlier table decides nothing for the new one."""
     prepare(parse(words))
