@@ -77,7 +77,7 @@ def refuse_other_names(corpus: corpora.Corpus) -> None:
     for name, here in corpus.renamed.items():
         if here in protocols.COLUMN.values():
             raise UserError(
-                f"corpus {corpus.name}: column {name!r} is not used, and no utterance has a {' or '.join(protocols.COLUMN)}",
+                f"corpus {corpus.name}: column {name!r} is not used, and no utterance has a {here}",
                 f"rename {name} to {here}; or take --protocol random, which is optimistic: it ignores who speaks",
             )
 

@@ -130,7 +130,7 @@ def test_with_speakers_it_is_taken_only_when_asked_for(workplace, own_table, own
 def test_speakers_in_a_column_of_another_name_are_not_ignored_without_being_asked(workplace, own_table, own_corpus):
     own_table.write_text(own_table.read_text().replace("spk_id,session,recording", "Speaker,x,y", 1))
     words = [*own_corpus, "--force", "true"]
-    with pytest.raises(UserError, match="column 'Speaker' is not used, and no utterance has") as refusal:
+    with pytest.raises(UserError, match="column 'Speaker' is not used, and no utterance has a spk_id") as refusal:
         prepare(parse(words))
     assert refusal.value.remedy.startswith("rename Speaker to spk_id; or take --protocol random")
     prepare(parse([*words, "--protocol", "random"]))
