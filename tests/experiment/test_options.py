@@ -329,6 +329,8 @@ def test_iemocaps_folds_are_known_before_it_is_read(workplace, tmp_path):
     for words in (["--folds", "01F 05M"], ["--protocol", "recording", "--folds", "03F"], ["--folds", "all"]):
         check(parse([*given, *words]))
     check(parse([*given, "--protocol", "session", "--folds", "Ses05"]))
-    for words in (["--folds", "1F"], ["--folds", "Ses01"], ["--protocol", "session", "--folds", "01F"]):
+    check(parse([*given, "--protocol", "random", "--folds", "fold5"]))
+    random = ["--protocol", "random", "--folds", "01F"]
+    for words in (["--folds", "1F"], ["--folds", "Ses01"], ["--protocol", "session", "--folds", "01F"], random):
         with pytest.raises(UserError, match="has no fold"):
             check(parse([*given, *words]))
