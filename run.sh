@@ -11,8 +11,8 @@
 #   --corpus C                  mini (default), iemocap, nemo, csv
 #   --data PATH                 the corpus's folder, or the table of corpus csv
 #   --partial true              continue with what there is of an incomplete corpus
-#   --protocol P                speaker (default), session, recording
-#   --valid V                   partner, recordings, none; default: the protocol's
+#   --protocol P                speaker (default), session, recording, random: optimistic, for tables without these
+#   --valid V                   partner, recordings, utterances, none; default: the protocol's
 #   --hold-text true            hold out a third of the sentences: they are tested, and in no training set
 #   --folds "F ..."             default: all, or two of the mini corpus; all
 #   --seeds "S ..."             default 1

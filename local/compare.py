@@ -1,10 +1,10 @@
 """Compare experiments pair by pair on the same utterances.
 
-    python -m local.compare RUN_A RUN_B [RUN_C ...] [--csv FILE]
+    python -m local.compare EXPERIMENT_A EXPERIMENT_B [EXPERIMENT_C ...] [--csv FILE]
 
-The runs are experiment folders, `results/<corpus>/<protocol>/<name>`. Prints a Markdown table of
-every pair: differences are B - A with 95 % intervals and p values of a paired bootstrap over
-speakers (see `local.scoring.stats`); a second test is McNemar's for WA and the matched-pairs test for WER;
+An experiment is given by its folder, `results/<corpus>/<protocol>/<name>`, or by its only run. Prints a Markdown
+table of every pair: differences are B - A with 95 % intervals and p values of a paired bootstrap over speakers
+(see `local.scoring.stats`); a second test is McNemar's for WA and the matched-pairs test for WER;
 p values are corrected by Holm for the number of pairs. There is a line of WER where both systems write text.
 `--csv` writes all of it, uncorrected too.
 """
@@ -17,6 +17,7 @@ import pandas as pd
 
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
+from local.experiment.folders import experiment_of
 from local.pages.tables import comparison_table, interval_source
 from local.scoring import scored
 from local.scoring.comparison import compare
@@ -45,12 +46,12 @@ def render_pairs(pairs: pd.DataFrame) -> str:
 def main() -> None:
     """Compare the experiments of the command line."""
     parser = Parser(prog="python -m local.compare", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("experiments", nargs="+", type=Path, metavar="EXPERIMENT")
     parser.add_argument("--csv", type=Path, metavar="FILE")
     given = parser.parse_args()
-    if len(given.runs) < 2:
-        raise UserError("one run is not a comparison", "give two or more experiment folders")
-    pairs = compare([scored.load(run) for run in given.runs])
+    if len(given.experiments) < 2:
+        raise UserError("one experiment is not a comparison", "give the folders of two or more")
+    pairs = compare([scored.load(experiment_of(folder)) for folder in given.experiments])
     if given.csv:
         with atomic(given.csv) as file:
             pairs.to_csv(file, index=False, lineterminator="\n")

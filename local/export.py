@@ -1,9 +1,10 @@
 """Export a trained fold as one folder that loads in four ways, or all folds as an ensemble.
 
-    python -m local.export RUN_DIR OUT [--average K] [--int8] [--force]
+    python -m local.export RUN OUT [--average K] [--int8] [--force]
     python -m local.export results/<corpus>/<protocol>/<name>/seed<S> OUT --ensemble
 
-RUN_DIR is `results/<corpus>/<protocol>/<name>/seed<S>/<fold>`. OUT holds, whole or not at all,
+RUN is `results/<corpus>/<protocol>/<name>/seed<S>/<fold>`, or an experiment of one run; with --ensemble a seed's
+folder, or an experiment of one seed. OUT holds, whole or not at all,
 
     config.json, model.safetensors   the model as `local.inference.recognizer.EmotionRecognizer` and plain torch read it
     emotion/, ctc/                   the same for plain transformers, where it has such a model
@@ -20,6 +21,7 @@ from pathlib import Path
 from local.core import logs  # before anything of SpeechBrain
 from local.core.errors import Parser, UserError, as_command
 from local.deploy.folder import export, refuse_existing
+from local.experiment.folders import run_of, seed_of
 
 
 @as_command
@@ -29,7 +31,7 @@ def main() -> None:
     parser = Parser(
         prog="python -m local.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, metavar="RUN_DIR")
+    parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--average", type=int, default=1, metavar="K", help="the mean of the K latest checkpoints")
     parser.add_argument("--ensemble", action="store_true", help="the mean of the folds' posteriors")
@@ -41,7 +43,8 @@ def main() -> None:
     if given.average < 1:
         raise UserError(f"--average {given.average} is not a number of checkpoints", "give 1 or more")
     refuse_existing(given.out, given.force)
-    export(given.run, given.out, given.average, given.ensemble, given.int8)
+    run = seed_of(given.run) if given.ensemble else run_of(given.run, ", or the folder of a seed with --ensemble")
+    export(run, given.out, given.average, given.ensemble, given.int8)
 
 
 if __name__ == "__main__":

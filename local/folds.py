@@ -21,7 +21,7 @@ from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import manifest
 from local.experiment.options import Options, check, parse
-from local.splits import audit, protocols
+from local.splits import audit, checks, protocols
 from local.text import tokenizer
 
 CHANGED = "--force true to make the folds again, and all that follows from them"
@@ -36,7 +36,8 @@ def make_folds(options: Options) -> None:
     tokens = {key: options.values[key] for key in ("token_type", "vocab_size")}
     if tokens["token_type"] == "char":
         del tokens["vocab_size"]
-    inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "protocol": options.protocol, "valid": valid}
+    inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "valid": valid}
+    inputs["protocol"] = options.chosen_protocol()
     inputs |= {"hold_text": True} if options.hold_text else {}
     marker = Marker(folder / "folds.json", inputs | tokens)
     print(f"== stage 1: folds of protocol {options.protocol_name}")
@@ -50,10 +51,13 @@ def make_folds(options: Options) -> None:
 def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> None:
     """Write the folds into the folder of a marker, and the marker; `tokens` are for `tokenizer.train`."""
     table, folder, valid = options.table, marker.path.parent, options.chosen_valid()
-    splits = protocols.split_all(table, options.protocol, valid, options.hold_text, options.recording_fold())
-    leaks = audit.find_leaks(splits, audit.keys(table, options.data_root))
-    audit.refuse(options.protocol, leaks, options.hold_text)
-    protocols.refuse_bad_folds(table, splits)
+    protocol, keys = options.chosen_protocol(), audit.keys(table, options.data_root)
+    splits = protocols.split_all(
+        table, protocol, valid, options.hold_text, options.recording_fold(), keys["audio"].astype(str)
+    )
+    leaks = audit.find_leaks(splits, keys)
+    audit.refuse(protocol, leaks, options.hold_text)
+    checks.refuse_bad_folds(table, splits)
     tested = {fold: int((sets == "test").sum()) for fold, sets in splits.items()}
     overlap = audit.speaker_overlap(leaks, tested, table["spk_id"])
     print(f"  {protocols.describe(options.protocol_name, manifest.filled(table['spk_id']), overlap)}")
@@ -64,7 +68,7 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
         print(f"  {line}")
     audit.write_leaks(folder / "leaks.csv", leaks)
     outputs, sizes, lines = [folder / "leaks.csv"], {}, manifest.lines(table)
-    names = (*protocols.SETS, protocols.LEFT_OUT) if options.hold_text else protocols.SETS
+    names = (*checks.SETS, checks.LEFT_OUT) if options.hold_text else checks.SETS
     for fold, sets in splits.items():
         outputs += _write_fold(folder / fold, table, lines, sets, tokens)
         sizes[fold] = {name: int((sets == name).sum()) for name in names}
@@ -80,7 +84,7 @@ def _write_fold(
     folder: Path, table: pd.DataFrame, lines: np.ndarray, sets: pd.Series, tokens: dict[str, Any]
 ) -> list[Path]:
     """Write one fold's manifests and tokenizer; return their paths."""
-    paths = {name: folder / f"{name}.csv" for name in protocols.SETS}
+    paths = {name: folder / f"{name}.csv" for name in checks.SETS}
     for name, path in paths.items():
         if (sets == name).any():
             manifest.write_lines(path, lines[sets == name])

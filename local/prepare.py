@@ -11,13 +11,14 @@ from __future__ import annotations
 import pandas as pd
 
 from local import corpora
-from local.core.errors import as_command
+from local.core.errors import UserError, as_command
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import faults, manifest, unsound
 from local.data import store
 from local.experiment.options import Options, check, parse
+from local.splits import protocols
 
 CHANGED = "--force true to make it again, and all that follows from it"
 OWN_TABLE = "; or give the table another file name: that is another corpus"
@@ -30,6 +31,9 @@ def prepare(options: Options) -> None:
     corpus = corpora.read(options.module_name, options.data, options.partial)
     corpus = unsound.leave_out(corpus, folder, options.partial)
     check(options, corpus.table)
+    is_random = not options.protocol and protocols.default_protocol(corpus.table) == protocols.RANDOM
+    if is_random:
+        refuse_other_names(corpus)
     table = corpus.table.sort_values("ID", ignore_index=True)
     path, rejected = folder / "all.csv", folder / "rejected.csv"
     inputs = {"data": str(corpus.root), "partial": options.partial, "utterances": digest(table.to_csv(index=False))}
@@ -40,9 +44,14 @@ def prepare(options: Options) -> None:
         print(f"  partial: {fault}")
     for warning in corpus.warnings:
         print(f"  warning: {warning}")
+    for note in corpus.notes:
+        print(f"  note: {note}")
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
+    if is_random:
+        print("  no utterance has a speaker (spk_id), session or recording, so the protocol is random")
+        print(f"  {protocols.OPTIMISTIC_WORDS}")
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
     with locked(folder / ".lock", f"makes {path}"):
@@ -58,8 +67,19 @@ def prepare(options: Options) -> None:
             rejected.unlink(missing_ok=True)
         facts = {"source": corpus.source, "root": str(corpus.root), "rejected": corpus.rejected}
         outputs = [path, rejected] if corpus.faults else [path]
-        marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults], warnings=corpus.warnings)
+        facts |= {"warnings": corpus.warnings, "notes": corpus.notes}
+        marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults])
     print(f"  wrote {path}")
+
+
+def refuse_other_names(corpus: corpora.Corpus) -> None:
+    """Raise a UserError where a column of another name probably has the speakers, which `random` would ignore."""
+    for name, here in corpus.renamed.items():
+        if here in protocols.COLUMN.values():
+            raise UserError(
+                f"corpus {corpus.name}: column {name!r} is not used, and no utterance has a {here}",
+                f"rename {name} to {here}; or take --protocol random, which is optimistic: it ignores who speaks",
+            )
 
 
 def speakers(table: pd.DataFrame) -> str:

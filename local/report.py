@@ -1,26 +1,39 @@
 """Stage 5: `report.html`, one page with all results of stage 4 and plots of them.
 
     python -m local.report OPTIONS
+    python -m local.report EXPERIMENT
 
-Styles, script and plots are in the page; it loads nothing from a network. Only the audio is outside: it
-plays on the machine that has the corpus.
+The options are those of run.sh; EXPERIMENT is `results/<corpus>/<protocol>/<name>`, or its only run.
+Styles, script and plots are in the page; it loads nothing from a network. Only the audio is outside: it plays on
+the machine that has the corpus.
 """
 
 from __future__ import annotations
 
-from local.core.errors import as_command
+import sys
+from pathlib import Path
+
+from local.core import markers
+from local.core.errors import Parser, as_command
 from local.core.files import atomic
-from local.experiment.options import Options, check, parse
+from local.experiment.folders import EXPERIMENT_FORM, experiment_of
+from local.experiment.options import MANIFESTS, Options, check, parse
 from local.pages.report import render_report
 from local.pages.results import Notes
 from local.scoring import scored
 
 
 def report(options: Options) -> None:
-    """Write the report of an experiment."""
+    """Write the report of the experiment of run.sh's options."""
     check(options, options.table)
-    own = scored.load(options.experiment_folder)
-    text = render_report(own, Notes.read(own.folder), options.data_root)
+    report_folder(options.experiment_folder)
+
+
+def report_folder(experiment: Path) -> None:
+    """Write the report of the experiment in a folder."""
+    own = scored.load(experiment)
+    data_root = Path(markers.read(MANIFESTS / own.corpus / "all.json")["facts"]["root"])
+    text = render_report(own, Notes.read(own.folder), data_root)
     path = own.folder / "report.html"
     with atomic(path) as file:
         file.write(text)
@@ -29,7 +42,14 @@ def report(options: Options) -> None:
 
 @as_command
 def main() -> None:
-    """Run stage 5."""
+    """Run stage 5, or report on a folder."""
+    words = sys.argv[1:]
+    if len(words) == 1:
+        parser = Parser(prog="python -m local.report", description=__doc__.splitlines()[0])
+        parser.add_argument("experiment", type=Path, metavar="EXPERIMENT", help=f"{EXPERIMENT_FORM}, or its only run")
+        if not words[0].startswith("--") or words == ["--help"]:
+            report_folder(experiment_of(parser.parse_args(words).experiment))
+            return
     report(parse())
 
 

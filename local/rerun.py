@@ -2,10 +2,10 @@
 
     python -m local.rerun results/<corpus>/<protocol>/<name>/seed<S>/<fold>
 
-`hyperparams.yaml` says what is computed; `env.json` which job it is, on what device, in which
-precision and with how many threads. The job is repeated with these, on the manifests that are here,
-in `results/<corpus>/<protocol>/<name>-rerun/seed<S>/<fold>`, an experiment of its own. A rerun that was
-interrupted is resumed; one that has ended is overwritten.
+An experiment's folder is taken as well if it has one run. `hyperparams.yaml` says what is computed; `env.json`
+which job it is, on what device, in which precision and with how many threads. The job is repeated with these, on
+the manifests that are here, in `results/<corpus>/<protocol>/<name>-rerun/seed<S>/<fold>`, an experiment of its own.
+A rerun that was interrupted is resumed; one that has ended is overwritten.
 
 Exit codes: 0 predictions.csv is the same, byte for byte; 1 it is not, or the job failed (its log is
 named); 2 the run cannot be repeated here, and why.
@@ -30,6 +30,7 @@ from local.core import markers
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import digest
 from local.corpora import manifest
+from local.experiment.folders import RUN_FORM, run_of
 from local.experiment.job import ENCODER, Job, begun_inputs, options_of_run, read_environment, refuse_not_a_run
 from local.experiment.options import MANIFESTS, parse
 from local.jobs.gpus import gpus
@@ -47,14 +48,14 @@ DIRTY = "a commit ends in -dirty: the runs had changes without a commit, which m
 def read_finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read env.json and decode.json of a run folder.
 
-    `UserError` when it is no run folder, its run has not ended, an earlier version wrote too little of it, or its
-    YAML would build what is not of this project.
+    `UserError` when it is no run folder, it is not trained and decoded, an earlier version wrote too little of it, or
+    its YAML would build what is not of this project.
     """
     refuse_not_a_run(run)
     refuse_foreign(run)
     for name in ("env.json", "train.json", "decode.json", "predictions.csv"):
         if not (run / name).exists():
-            raise UserError(f"{run} has no {name}: its run has not ended", "run stages 2 and 3 for it first")
+            raise UserError(f"{run} has no {name}: it is not trained and decoded yet", "run stages 2 and 3 for it")
     environment, decoding = read_environment(run), markers.read(run / "decode.json")
     if decoding["inputs"]["training"] != digest(run / "train.json"):
         raise UserError(f"{run} was trained again after its predictions were made", "run stage 3 for it first")
@@ -201,8 +202,8 @@ def environment_rows(old: dict[str, Any], new: dict[str, Any]) -> list[list[obje
 def main() -> None:
     """Repeat a run and compare."""
     parser = Parser(prog="python -m local.rerun", description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
-    run = parser.parse_args().run
+    parser.add_argument("run", type=Path, metavar="RUN", help=f"{RUN_FORM}, or an experiment of one run")
+    run = run_of(parser.parse_args().run)
     environment, decoding = read_finished(run)
     again = check_job(run, environment, decoding)
     print(f"== rerun {run} as {again.folder}")

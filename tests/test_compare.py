@@ -166,6 +166,22 @@ def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
     pd.testing.assert_frame_equal(written, table(a, b), check_dtype=False)
 
 
+def test_the_only_run_of_an_experiment_is_taken_for_it(words, monkeypatch, capsys):
+    a, b, whole = run(words, "a", 2, folds=("1A",)), run(words, "b", folds=("1A",)), run(words, "whole")
+    printed = []
+    capsys.readouterr()
+    for given in ([a, b], [a / "seed1" / "1A", b / "seed1"]):
+        monkeypatch.setattr("sys.argv", ["compare", *map(str, given)])
+        compare.main()
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and printed[0].count("| a | b |") == 3
+    monkeypatch.setattr("sys.argv", ["compare", str(a), str(whole / "seed1" / "1A")])
+    with pytest.raises(SystemExit):
+        compare.main()
+    errors = capsys.readouterr().err
+    assert f"{whole}/seed1/1A has 1 of the 4 runs of an experiment" in errors and f"  try: give {whole}\n" in errors
+
+
 def test_an_experiment_that_an_older_version_scored(words):
     path = run(words, "a", folds=("1A", "2B")) / "summary.csv"
     pd.read_csv(path).drop(columns="speakers_known").to_csv(path, index=False)
@@ -194,7 +210,7 @@ def test_tables_that_were_changed_by_hand(words, name, old, new, message, stage)
     ("given", "message"),
     [
         ([], "required"),
-        (["results/own/speaker/a"], "one run is not a comparison"),
+        (["results/own/speaker/a"], "one experiment is not a comparison"),
         (["nowhere", "results/own/speaker/a"], "nowhere is not the folder of a scored experiment"),
         (["a", "b", "--cvs", "x"], "unrecognized arguments"),
     ],

@@ -13,7 +13,7 @@ from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.options import parse
 from local.folds import make_folds
-from local.splits import audit, protocols
+from local.splits import audit, checks
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_files_of_every_fold(stage, own_corpus, words, names):
         assert together.to_dict("records") == everything.to_dict("records")  # all of it, each once, unchanged
         facts = json.loads((folder / "folds.json").read_text())["facts"]
         assert facts["labels"] == ["ang", "hap", "sad"]
-        sizes = {name: len(tables.get(f"{name}.csv", ())) for name in protocols.SETS}
+        sizes = {name: len(tables.get(f"{name}.csv", ())) for name in checks.SETS}
         assert facts["sizes"][fold] == sizes
         tested += tables["test.csv"]["ID"].tolist()
     assert sorted(tested) == everything["ID"].tolist()
@@ -186,11 +186,11 @@ def test_sets_are_written_as_any_manifest(workplace, stage, own_table):
 def test_folds_that_would_fill_a_disk_are_refused_before_anything_is_written(own_corpus, monkeypatch):
     """Four speakers of 12 utterances each: 4 folds of 48 lines."""
     options = parse([*own_corpus, "--valid", "none"])
-    monkeypatch.setattr(protocols, "MOST_MANIFEST_LINES", 4 * 48 - 1)
+    monkeypatch.setattr(checks, "MOST_MANIFEST_LINES", 4 * 48 - 1)
     with pytest.raises(UserError, match=r"4 folds of 48 utterances .* 192 lines") as refusal:
         make_folds(options)
     assert "--protocol session" in refusal.value.remedy and not options.folds_folder("none").exists()
-    monkeypatch.setattr(protocols, "MOST_MANIFEST_LINES", 4 * 48)
+    monkeypatch.setattr(checks, "MOST_MANIFEST_LINES", 4 * 48)
     make_folds(options)
 
 

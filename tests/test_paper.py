@@ -82,7 +82,7 @@ def test_table_4_sets_a_whole_run_beside_the_paper(tmp_path):
     assert (beside["WA, points"], beside["WER, points"]) == ("-0.34", "+0.93")
     assert beside["our protocol"] == "recording" and beside["paper's protocol"].startswith("recording")
     assert (beside["validation"], beside["folds"], beside["seeds"]) == ("recordings", "10/10", "1")
-    assert all(row["our run"] == "–" for row in rows if row is not beside)
+    assert all(row["our experiment"] == "–" for row in rows if row is not beside)
     assert "differs from the paper in" not in text and "not beside" not in text
 
 
@@ -103,8 +103,8 @@ APART = {
 @pytest.mark.parametrize(("path", "more", "reason"), APART.values(), ids=APART)
 def test_others_never_share_a_row_with_the_paper(tmp_path, which, path, more, reason):
     rows, text = made(which, write_experiment(tmp_path, path, **more))
-    ours = [row for row in rows if row["our run"] != "–"]
-    assert [row["our run"] for row in ours] == [f"`{path}`"]
+    ours = [row for row in rows if row["our experiment"] != "–"]
+    assert [row["our experiment"] for row in ours] == [f"`{path}`"]
     printed = {
         "table3": ["system", "protocol", "accuracy"],
         "table4": ["paper's protocol", "paper's WA", "paper's WER"],
@@ -190,7 +190,7 @@ def test_differences_from_table_1_are_listed(tmp_path):
 
 
 def curve_of(rows: list[dict[str, str]], alpha: str, run: str) -> dict[str, dict[str, str]]:
-    return {row["epoch"]: row for row in rows if row["alpha"] == alpha and row["our run"] == run}
+    return {row["epoch"]: row for row in rows if row["alpha"] == alpha and row["our experiment"] == run}
 
 
 def test_figure_2_sets_the_fold_beside_the_points(tmp_path):
@@ -251,7 +251,7 @@ def test_command_prints_and_writes_the_same(tmp_path):
     assert len(table_of(done.stdout)) == 5  # the folder that is named twice has one row
     command[4] = str(tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
-    assert done.returncode == 2 and "folds.csv" in done.stderr and len(done.stderr.splitlines()) == 2
+    assert done.returncode == 2 and done.stderr.splitlines()[1] == f"  try: give {folder}"
 
 
 def test_tables_hold_what_the_csv_says(tmp_path):

@@ -225,7 +225,7 @@ def test_an_absent_corpus_is_refused(run, job, workplace):
 @pytest.mark.parametrize("name", ["env.json", "train.json", "decode.json", "predictions.csv"])
 def test_a_run_that_has_not_ended_is_refused(run, name):
     (run / name).unlink()
-    assert f"has no {name}: its run has not ended" in refused(run).what
+    assert f"has no {name}: it is not trained and decoded yet" in refused(run).what
 
 
 def test_a_run_trained_again_but_not_decoded_is_refused(run):
@@ -255,10 +255,20 @@ def test_a_run_whose_encoder_has_changed_is_refused(job, monkeypatch):
 
 def test_what_is_no_run_folder_is_refused(run, module):
     assert "is missing" in refused(run / "absent").what
-    done = module("rerun", run.parent)
+    done = module("rerun", run / "save")
     assert done.returncode == 2
-    said = f"error: {run.parent} is not a run folder: it has no hyperparams.yaml\n  try: give results/<corpus>/"
+    said = f"error: {run / 'save'} is missing\n  try: give {run}\n"
     assert done.stderr.startswith(said) and "Traceback" not in done.stderr
+
+
+def test_an_experiment_of_one_run_is_taken_for_it(run, job, monkeypatch, repeat):
+    asked = []
+    monkeypatch.setattr(rerun, "read_finished", lambda folder: asked.append(folder) or sys.exit(3))
+    assert repeat(run.parents[1])[0] == repeat(run.parent)[0] == repeat(run)[0] == 3
+    assert asked == [run, run, run]
+    shutil.copytree(run, run.with_name("s1"))
+    code, said = repeat(run.parents[1])
+    assert (code, said.splitlines()[2:]) == (2, [f"    {run.with_name('s1')}", f"    {run}"])
 
 
 # ---------------------------------------------------------------- a rerun that is there already

@@ -48,6 +48,8 @@ class Corpus:
     faults: list[Fault] = field(default_factory=list)  # what is missing or broken; empty unless read with `partial`
     rejected: int = 0  # utterances that the corpus has, or should have, besides those of the table
     warnings: list[str] = field(default_factory=list)  # what is used as it is, but may not be meant
+    renamed: dict[str, str] = field(default_factory=dict)  # columns that are not used, and what we probably call them
+    notes: list[str] = field(default_factory=list)  # what was changed: labels in several spellings
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ r"""Your own table: `--corpus csv --data /path/to/table.csv`, one utterance a ro
 ========== ==================================================================================
 wav        audio file, absolute or relative to the folder of the table; any rate, number of
            channels and format that libsndfile reads
-emo        emotion: letters, digits, `_` and `-`
+emo        emotion: letters, digits, `_` and `-`; a blank becomes `_`
 ID         name of the utterance; by default the path of `wav` without suffix, with `-` for `/`
 wrd        transcript, in any language and case
 spk_id     who speaks; like the next two, of letters, digits, `_`, `.` and `-`, as folders are
@@ -15,9 +15,14 @@ style      `impro` or `script`
 ========== ==================================================================================
 
 `wav` and `emo` are required, the others may be missing or empty, further columns are not used.
+Protocol `speaker` needs spk_id, `session` session, `recording` recording; `random` none of them.
 UTF-8, with commas, semicolons, tabs or `|`, quoted as by spreadsheets, with or without Excel's
 first line `sep=`. The labels are those in the table, each with at least two utterances. The name
 of the corpus is that of the file without suffix.
+
+Labels that differ in case, blanks and underscores only are one, in the spelling of most rows; one
+with very few rows and almost the name of another is a fault, as it is probably a typing error. A
+label that is meant as it is stands, a line each, in a file beside the table, for own.csv own.labels.
 
 Names are compared as people read them: `ann` beside `Ann`, or 1 and 1.0 beside 01, are refused as
 one in two spellings. A cell such as `nan` or NULL is the text that it is, with a warning. A file
@@ -40,8 +45,8 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.corpora import NAMES, About, Corpus
-from local.corpora.faults import Fault, raise_faults
+from local.corpora import NAMES, About, Corpus, labels
+from local.corpora.faults import Fault, raise_faults, rejected_rows
 from local.corpora.manifest import COLUMNS
 from local.corpora.names import is_name
 from local.corpora.rows import Row, gather, other_names, rows
@@ -53,6 +58,7 @@ GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
 STYLES = ("", "impro", "script")
 FOLDERS = ("spk_id", "session", "recording")  # columns after which folders are named
 SEPARATORS = ",;\t|"
+LISTED = ".labels"  # in place of the table's suffix: the file with labels that are meant as they are
 # What the columns are called elsewhere, by what they are called here.
 CALLED = {
     "wav": "path file filename file_name filepath file_path audio audio_file audio_path wav_file wav_path",
@@ -92,15 +98,21 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     """Examine the table `data` and the audio files that it lists; see `local.corpora`."""
     path = _locate(data)
     faults: list[Fault] = []
-    records = rows(path, REQUIRED, faults, SEPARATORS, NAMED, skipinitialspace=True)
+    broken: list[Row] = []
+    records = rows(path, REQUIRED, faults, SEPARATORS, NAMED, broken, skipinitialspace=True)
+    listed = path.with_suffix(LISTED)
+    meant = _read_listed(listed)
+    spelled, notes = labels.one_spelling([_nfc(row["emo"]) for _, row in records], meant)
+    for _, row in records:
+        row["emo"] = spelled.get(_nfc(row["emo"]), "")
     utterances = gather(path, records, _utterance, faults)
-    sizes = Counter(utterance["emo"] for utterance in utterances.values())
-    for line, utterance in list(utterances.items()):
-        if sizes[utterance["emo"]] == 1:
-            del utterances[line]
-            reason = f"no other utterance that can be used has the emotion {utterance['emo']!r}"
-            faults.append(Fault(path.name, line, utterance["ID"], reason))
-    raise_faults(path.stem, faults, partial)
+    rare = labels.rare_faults(path.name, records, utterances, meant)
+    given = labels.readable([*(row for _, row in records), *broken], "emo")
+    lost = labels.lost((spelled.get(emo, emo) for emo in given), (each["emo"] for each in utterances.values()))
+    asked = any("did you mean" in fault.reason for fault in rare)
+    hint = f" (a label that is right as it is: put it on a line of {listed.name} beside the table)" if asked else ""
+    raise_faults(path.stem, faults + rare, partial, labels.remedy(lost, hint))
+    faults = labels.lost_faults(path.name, lost) + faults + rare
     table = pd.DataFrame(utterances.values(), columns=list(COLUMNS))
     if table["emo"].nunique() < 2:
         has = f"only one emotion, {table['emo'].iloc[0]!r}," if len(table) else "no utterance"
@@ -110,8 +122,25 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     used = [row for line, row in records if line in utterances]
     unused = sorted({column for row in used for column in row if column} - {*REQUIRED, *OPTIONAL})
     source = f"own table {path.name}" + (f" (columns not used: {', '.join(unused)})" if unused else "")
-    rejected = len({fault.line for fault in faults})
-    return Corpus(path.stem, path.parent, table, source, faults, rejected, _warnings(used))
+    strange = [f"{listed.name} lists {label!r}, which no row has" for label in sorted(meant - set(spelled.values()))]
+    warnings = strange + _warnings(used)
+    renamed = other_names(used[0], NAMED)
+    return Corpus(path.stem, path.parent, table, source, faults, rejected_rows(faults), warnings, renamed, notes)
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _read_listed(path: Path) -> set[str]:
+    """The labels that a file beside the table lists, a line each; none without such a file."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return set()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "save it as text in UTF-8, a label on each line") from None
+    return {_nfc(line.strip()) for line in lines} - {""}
 
 
 def _warnings(used: list[Row]) -> list[str]:
@@ -153,18 +182,18 @@ def _can_be_folder(name: str) -> bool:
 def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
     """The columns of `local.corpora.manifest` of a row, and what is wrong with it."""
     row = dict.fromkeys(OPTIONAL, "") | row
-    row |= {column: unicodedata.normalize("NFC", row[column]) for column in ("ID", *FOLDERS, "emo")}
+    row |= {column: _nfc(row[column]) for column in ("ID", *FOLDERS)}
     wav = row["wav"]
     if "\\" in wav and not os.path.lexists(root / wav):
         wav = wav.replace("\\", "/")
     wav = os.path.relpath(root / wav, root) if wav else ""
-    name = unicodedata.normalize("NFC", os.path.splitext(wav)[0])
+    name = _nfc(os.path.splitext(wav)[0])
     name = "-".join(part for part in name.split("/") if part != "..")
     wrong = [f"{column} is empty" for column in REQUIRED if not row[column]]
     wrong += [
         f"{column} {row[column]!r} has a control character" for column in ("ID", "wav") if CONTROL.search(row[column])
     ]
-    if row["emo"] and not is_name(row["emo"], "_-"):
+    if row["emo"] and not is_name(row["emo"], labels.SIGNS):
         wrong.append(f"emo {row['emo']!r} has characters other than letters, digits, _ and -")
     for column in FOLDERS:
         if row[column] and (not _can_be_folder(row[column]) or row[column].lower() in TAKEN):

@@ -62,6 +62,11 @@ def raise_faults(corpus: str, faults: Sequence[Fault], partial: bool = False, re
     raise UserError("\n".join(lines), remedy)
 
 
+def rejected_rows(faults: Sequence[Fault]) -> int:
+    """How many rows of a table have faults."""
+    return len({fault.line for fault in faults if fault.line})
+
+
 def write(path: Path, faults: Sequence[Fault]) -> None:
     """Write rejected.csv: `file,line,ID,reason`, a row a fault, whole or not at all."""
     table = pd.DataFrame(map(astuple, faults), columns=["file", "line", "ID", "reason"])

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.corpora import About, Corpus
+from local.corpora import About, Corpus, labels
 from local.corpora.faults import Fault, raise_faults
 from local.corpora.iemocap_release import EMOTION, Turn, examine, session_folders
 from local.corpora.manifest import COLUMNS, DATA_ROOT
@@ -112,12 +112,14 @@ def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
     faults += _count_faults(utterances, facts)
     used = utterances[utterances["emo"] != ""]
     table = used.loc[used["duration"].notna(), list(COLUMNS)].reset_index(drop=True)
-    raise_faults(f"{facts.name} in {root}", faults, partial)
+    lost = labels.lost(used["emo"], table["emo"])
+    raise_faults(f"{facts.name} in {root}", faults, partial, labels.remedy(lost))
     if table.empty:
         why = "; ".join(map(str, faults[:3])) or "no turn is labelled ang, hap, exc, neu or sad"
         raise UserError(f"no utterance of {root} can be used: {why}", "unpack the release again")
     expected = sum(facts.emotions.values()) or len(used)
     rejected = max(0, expected - len(table))
+    faults = labels.lost_faults("", lost) + faults
     return Corpus(facts.name, root, table, facts.source, faults, rejected, warnings + _dropped(turns))
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.corpora import About, Corpus
-from local.corpora.faults import Fault, raise_faults
+from local.corpora import About, Corpus, labels
+from local.corpora.faults import Fault, raise_faults, rejected_rows
 from local.corpora.manifest import COLUMNS
 from local.corpora.rows import Row, gather, rows
 from local.text.normalise import normalise
@@ -58,13 +58,16 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     if not os.path.isfile(path):  # Path.is_file raises where it may not look
         raise UserError(f"{data} is not nEMO: it has no file data.tsv", "--data /path/to/nEMO")
     faults: list[Fault] = []
-    records = rows(path, REQUIRED, faults, separators="\t", quoting=csv.QUOTE_NONE)
+    broken: list[Row] = []
+    records = rows(path, REQUIRED, faults, separators="\t", rejected=broken, quoting=csv.QUOTE_NONE)
     utterances = gather(path, records, _utterance, faults)
-    raise_faults("nemo", faults, partial)
+    words = [row["emotion"] for _, row in records] + labels.readable(broken, "emotion")
+    lost = labels.lost((EMOTIONS.get(word, "") for word in words), (each["emo"] for each in utterances.values()))
+    raise_faults("nemo", faults, partial, labels.remedy(lost))
     if not utterances:
         raise UserError(f"{path} lists no utterance that can be used", "--data /path/to/nEMO, with its samples")
     table = pd.DataFrame(utterances.values(), columns=list(COLUMNS))
-    return Corpus("nemo", root, table, SOURCE, faults, rejected=len({fault.line for fault in faults}))
+    return Corpus("nemo", root, table, SOURCE, labels.lost_faults(path.name, lost) + faults, rejected_rows(faults))
 
 
 def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:

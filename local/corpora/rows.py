@@ -24,9 +24,8 @@ SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}")
 WINDOWS = re.compile(r"[A-Za-z]:[/\\]")
 
 # No two values of these may be one in two spellings: folders are named after the first three, and disks of a Mac or of
-# Windows ignore case; and `Ann` beside `ann`, or `1` beside `01`, is one person, or one emotion, spelled in two ways.
-SPELLED = {"spk_id": same_name, "session": same_name, "recording": same_name, "emo": same_name}
-SPELLED |= {"ID": same_file, "wav": same_file}
+# Windows ignore case; and `Ann` beside `ann`, or `1` beside `01`, is one person, spelled in two ways.
+SPELLED = {"spk_id": same_name, "session": same_name, "recording": same_name, "ID": same_file, "wav": same_file}
 UNIQUE = ("ID", "wav")
 
 Row = dict[str, str]
@@ -47,6 +46,7 @@ def rows(
     faults: list[Fault],
     separators: str = ",",
     names: Mapping[str, str] | None = None,
+    rejected: list[Row] | None = None,
     **dialect,
 ) -> list[tuple[int, Row]]:
     """Read a table with a header: the line in which each row begins, and its fields by column.
@@ -68,6 +68,8 @@ def rows(
     names
         Other names of columns, in lower case, and what these are called here: read where only the case differs,
         otherwise named in the error of a header that lacks a required one.
+    rejected
+        Receives the fields of the rows that are left out, as far as they can be told.
     dialect
         Options of Python's csv.reader.
 
@@ -91,6 +93,11 @@ def rows(
             faults.append(Fault(path.name, record.first, "", wrong))
             inside = f"is inside the quotation marks that open in line {record.first}"
             faults += [Fault(path.name, line, "", inside) for line in table.swallowed(record)]
+            if rejected is not None:
+                inner = [table.fields(line) for line in table.swallowed(record)]
+                whole = record.fields and record.first == record.last
+                own = record.fields if whole else table.fields(record.first, marks=False)
+                rejected += [dict(zip(table.columns, fields, strict=False)) for fields in (own, *inner)]
         else:
             good.append((record.first, dict(zip(table.columns, record.fields, strict=True))))
     return good
@@ -146,17 +153,22 @@ class _Table:
 
     def swallowed(self, record: Record) -> list[int]:
         """The lines of a record that are rows of the table: a quotation mark has made them part of a field."""
-        return [line for line in range(record.first + 1, record.last + 1) if self._is_row(self.lines[line - 1])]
+        return [line for line in range(record.first + 1, record.last + 1) if self._is_row(line)]
 
-    def _is_row(self, line: str) -> bool:
-        """Whether a line has the fields of a row, with the name of a file where it belongs."""
+    def fields(self, line: int, marks: bool = True) -> list[str]:
+        """The fields of a line by itself, also as it is without its quotation marks; none where they are not clear."""
+        text = self.lines[line - 1] if marks else self.lines[line - 1].replace('"', "")
         try:
-            fields = next(csv.reader([line], **self.dialect), [])
+            return [field.strip() for field in next(csv.reader([text], **self.dialect), [])]
         except csv.Error:
-            return False
+            return []
+
+    def _is_row(self, line: int) -> bool:
+        """Whether a line has the fields of a row, with the name of a file where it belongs."""
+        fields = self.fields(line)
         if len(fields) != len(self.columns) or self.file_column not in self.columns:
             return False
-        name = fields[self.columns.index(self.file_column)].strip()
+        name = fields[self.columns.index(self.file_column)]
         return bool(SUFFIX.fullmatch(os.path.splitext(name)[1])) or os.path.isfile(self.path.parent / name)
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.corpora import Corpus, manifest
+from local.corpora import Corpus, labels, manifest
 from local.corpora.faults import Fault, raise_faults
 
 NAME = "unsound.json"
@@ -64,7 +64,8 @@ def leave_out(corpus: Corpus, folder: Path, partial: bool) -> Corpus:
     sound = corpus.table[~corpus.table["ID"].isin([fault.ID for fault in faults])]
     if sound.empty:
         raise UserError(f"no utterance of {corpus.name} can be used: {faults[0]}", "replace its audio files")
-    return replace(corpus, table=sound, faults=corpus.faults + faults, rejected=corpus.rejected + len(faults))
+    lost = labels.lost_faults("", labels.lost(corpus.table["emo"], sound["emo"]))
+    return replace(corpus, table=sound, faults=lost + corpus.faults + faults, rejected=corpus.rejected + len(faults))
 
 
 def _read(folder: Path) -> dict[str, dict]:

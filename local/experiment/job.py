@@ -58,8 +58,8 @@ class Job:
     def of_run(cls, run: Path) -> Job:
         """The job whose run folder it is.
 
-        `UserError` when it is no run folder, its run has not ended, an earlier version wrote too little of it, or
-        its YAML would build what is not of this project.
+        `UserError` when it is no run folder, an earlier version wrote too little of it, or its YAML would build what
+        is not of this project.
         """
         refuse_not_a_run(run)
         refuse_foreign(run)

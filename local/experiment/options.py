@@ -87,7 +87,7 @@ class Options:
     corpus: str = field(metadata=_option(_text, "mini"))
     data: Path | None = field(metadata=_option(_path))
     partial: bool = field(metadata=_option(_flag, "false"))
-    protocol: str = field(metadata=_option(_one_of(*protocols.WORDS), "speaker"))
+    protocol: str = field(metadata=_option(_one_of(*protocols.WORDS)))
     valid: str = field(metadata=_option(_one_of(*protocols.VALID_WORDS)))
     hold_text: bool = field(metadata=_option(_flag, "false"))
     folds: tuple[str, ...] = field(metadata=_option(_list))
@@ -113,7 +113,7 @@ class Options:
     @property
     def protocol_name(self) -> str:
         """The protocol as paths and tables name it, which say whether text is held out."""
-        return self.protocol + (protocols.HOLD_TEXT if self.hold_text else "")
+        return protocols.path_name(self.chosen_protocol(), self.hold_text)
 
     def folds_folder(self, valid: str) -> Path:
         """Where stage 1 writes: another validation or other tokens than the default are part of the name."""
@@ -161,13 +161,22 @@ class Options:
 
     def all_folds(self) -> list[str]:
         """Every fold of the protocol, in order."""
-        return sorted(protocols.test_folds(self.table, self.protocol, self.recording_fold()).unique())
+        return protocols.fold_names(self.table, self.chosen_protocol(), self.recording_fold())
 
     def chosen_folds(self) -> list[str]:
         """The folds of `--folds`, or the corpus's default, or all; `UserError` for one that the protocol has not."""
         default = getattr(corpora.module(self.module_name), "DEFAULT_FOLDS", ())
         known = self.all_folds()
-        return pick(self.folds or tuple(fold for fold in default if fold in known), known, self.protocol)
+        return pick(self.folds or tuple(fold for fold in default if fold in known), known, self.chosen_protocol())
+
+    def chosen_protocol(self) -> str:
+        """The protocol of `--protocol`, or the corpus's default."""
+        return self.protocol or self._default_protocol
+
+    @cached_property
+    def _default_protocol(self) -> str:
+        is_known = (self.corpus_folder / "all.csv").exists()
+        return protocols.default_protocol(self.table) if is_known else protocols.DEFAULT
 
     def chosen_valid(self) -> str:
         """The validation of `--valid`, or the protocol's default."""
@@ -175,7 +184,7 @@ class Options:
 
     @cached_property
     def _default_valid(self) -> str:
-        return protocols.default_valid(self.protocol, self.table)
+        return protocols.default_valid(self.chosen_protocol(), self.table)
 
 
 OPTIONS = {f"--{each.name.replace('_', '-')}": each for each in fields(Options) if each.metadata}
@@ -262,9 +271,11 @@ def check(options: Options, table: pd.DataFrame | None = None) -> None:
     if options.backend == "slurm":
         cluster.refuse_without_slurm(options.values, options.processes)
     if table is not None:
-        known = protocols.test_folds(table, options.protocol, options.recording_fold()).unique()
+        protocol = options.protocol or protocols.default_protocol(table)
+        known = protocols.fold_names(table, protocol, options.recording_fold())
     elif facts := getattr(corpora.module(options.module_name), "FACTS", None):
-        known = facts.sessions if options.protocol == "session" else facts.speakers
+        protocol = options.protocol or protocols.DEFAULT
+        known = {"session": [*facts.sessions], "random": [*protocols.RANDOM_FOLDS]}.get(protocol, [*facts.speakers])
     else:
         return
-    pick(options.folds, sorted(known), options.protocol)
+    pick(options.folds, sorted(known), protocol)

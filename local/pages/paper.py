@@ -22,7 +22,7 @@ PAPER = yaml.safe_load(Path(__file__).with_name("paper.yaml").read_text(encoding
 FIGURE_2_FOLD = PAPER["figure2_fold"]
 OWN_PROTOCOL = f"{PAPER['protocol']}, on the test lists"
 HIGHEST = "highest"
-OUR_RUN = columns(["our run", "our protocol", "validation", "folds"], ["seeds"])
+OUR_RUN = columns(["our experiment", "our protocol", "validation", "folds"], ["seeds"])
 OUR_CURVES = {  # by column of epochs.csv
     "valid_wa": "our WA on the validation set",
     "valid_wer": "our WER on the validation set",

@@ -89,14 +89,17 @@ def notes(
     """
     corpus, valid = options.corpus_facts, summary["valid"]
     protocol = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
+    of_protocol = f"Protocol `{options.protocol_name}`: {protocol}."
     facts = [
         f"Corpus: {prose(corpus['source'])}.",
         *_partial_note(corpus["faults"], summary["rejected"]),
-        f"Protocol `{options.protocol_name}`: {protocol}.",
+        of_protocol,
         *(f"Overlap: {line}." for line in overlap),
         f"Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test set plays no role in it.",
         f"Folds present: {summary['folds']}; seeds: {summary['seeds']}.",
     ]
+    if options.chosen_protocol() == protocols.RANDOM:  # a warning, before all else
+        facts.insert(0, f"**{facts.pop(facts.index(of_protocol))}**")
     present, of = summary["folds"].split("/")
     if present != of:
         facts.append(f"**Means and pooled figures are over {summary['folds']} folds only.**")

@@ -50,7 +50,7 @@ def compare(experiments: list[Experiment]) -> pd.DataFrame:
     for a, b in pairs:
         if reason := mismatch_reason(a, b):
             raise UserError(
-                f"these cannot be compared: {reason}", "give runs of the same folds, seeds and manifests, stage 4 run"
+                f"these cannot be compared: {reason}", "give experiments on the same folds and manifests, scored again"
             )
     return compare_pairs(pairs)
 

@@ -72,6 +72,7 @@ experiment() { # name, options of run.sh, --, overrides of the YAML
     "$house/run.sh" "${words[@]}" --name "$name" "$@" "${overrides[@]}"
   fi
   protocol=$(last_of protocol speaker "${words[@]}")
+  if [[ $protocol == random ]]; then protocol+=-OPTIMISTIC; fi
   if [[ $(last_of hold-text false "${words[@]}") == [Tt][Rr][Uu][Ee] ]]; then protocol+=-hold_text; fi
   experiments+=("results/$(last_of corpus mini "${words[@]}")/$protocol/$name")
 }

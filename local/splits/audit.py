@@ -36,7 +36,7 @@ CHUNK = 256  # files that a thread reads at a time
 MIDDLE = 4096  # bytes in the middle of a file, far from headers and silence, in which most files differ
 
 # What the test set must not share with the other sets, by protocol; and what no two sets may share.
-PROMISES = {"recording": ("recording",), "speaker": ("speaker",), "session": ("session", "speaker")}
+PROMISES = {"recording": ("recording",), "speaker": ("speaker",), "session": ("session", "speaker"), "random": ()}
 NEVER = ("utterance", "audio")
 DESCRIBED = {"speaker": "spk_id", "recording": "recording", "session": "session", "transcript": "wrd"}  # and columns
 

@@ -7,11 +7,13 @@ of the other utterances choose the epoch. Both depend on the table of utterances
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pandas as pd
 
 from local.core.errors import UserError
+from local.splits import checks, utterances
+from local.splits.checks import LEFT_OUT
 
 RecordingFold = Callable[[str], str]
 
@@ -19,35 +21,50 @@ WORDS = {
     "recording": "each fold tests whole recordings",
     "speaker": "each fold tests all utterances of one speaker, who is not in the training or validation set",
     "session": "each fold tests a whole session",
+    "random": "each fold tests a random share of the utterances of each emotion, whoever speaks",
 }
 VALID_WORDS = {
     "partner": "another speaker (of the same session, where there are sessions) chooses the epoch",
     "recordings": "whole recordings held out of the training set, about 10 % of it, choose the epoch",
+    "utterances": "single utterances held out of the training set, about 10 % of each emotion, choose the epoch",
     "none": "nothing is held out: the last epoch is taken",
 }
+DEFAULT, RANDOM = "speaker", "random"
+RANDOM_FOLDS = utterances.NAMES  # of a corpus that is not tiny
+OPTIMISTIC = "-OPTIMISTIC"  # behind the name of protocol `random` in paths and on tables
+OPTIMISTIC_WORDS = (
+    "OPTIMISTIC: the speakers and recordings that are tested are probably in the training set as well; expect lower "
+    "figures on other speakers"
+)
 HOLD_TEXT = "-hold_text"  # behind the name of a protocol whose folds hold text out
 HOLD_TEXT_WORDS = "only a third of the transcripts is tested, and these are in no other set"
 TEXT_SHARES = 3  # a fold holds out one sentence of so many
-SETS = ("train", "valid", "test")
-LEFT_OUT = "left out"  # in place of a set, where text is held out
-COLUMN = {"recording": "recording", "speaker": "spk_id", "session": "session"}
+COLUMN = {"speaker": "spk_id", "session": "session", "recording": "recording"}  # that a protocol divides by
 HELD_OUT = 0.1  # share of the training set that `recordings` holds out
 MOST_RECORDING_FOLDS = 10
-MOST_MANIFEST_LINES = 100_000_000  # of all folds: some 15 GB
-MOST_LINES = 20  # of a message
-FIX = "correct the corpus or its columns, or take another --protocol"
+
+
+def path_name(protocol: str, text_held: bool) -> str:
+    """The name of a protocol in paths and on tables.
+
+    >>> path_name("speaker", False), path_name("random", True)
+    ('speaker', 'random-OPTIMISTIC-hold_text')
+    """
+    return protocol + (OPTIMISTIC if protocol == RANDOM else "") + (HOLD_TEXT if text_held else "")
 
 
 def describe(name: str, speakers: str = "", overlap: float = float("nan")) -> str:
-    """Say what a protocol's folds test; its name is as in paths, with `HOLD_TEXT` behind it or not.
+    """Say what a protocol's folds test; its name is as from `path_name`.
 
     `speakers` tells for how many utterances of the corpus the speaker is known (`30/48`, see `manifest.filled`), and
     `overlap` is the share of the tested ones whose speaker is in the training set (`local.splits.audit`). Without
     `speakers` nothing is said of them but what protocol `speaker` promises.
     """
-    protocol = name.removesuffix(HOLD_TEXT)
-    words = WORDS[protocol] + (_describe_speakers(protocol, speakers, overlap) if speakers else "")
-    return words + (f"; {HOLD_TEXT_WORDS}" if name != protocol else "")
+    held = f"; {HOLD_TEXT_WORDS}" if name.endswith(HOLD_TEXT) else ""
+    protocol = name.removesuffix(HOLD_TEXT).removesuffix(OPTIMISTIC)
+    if protocol == RANDOM:
+        return f"{WORDS[protocol]}; {OPTIMISTIC_WORDS}{held}"
+    return WORDS[protocol] + (_describe_speakers(protocol, speakers, overlap) if speakers else "") + held
 
 
 def _describe_speakers(protocol: str, speakers: str, overlap: float) -> str:
@@ -64,46 +81,68 @@ def _describe_speakers(protocol: str, speakers: str, overlap: float) -> str:
     return f", whose speakers are {'also' if overlap else 'not'} in the training set"
 
 
+def default_protocol(table: pd.DataFrame) -> str:
+    """The protocol unless the user names one: `random` for a table without any speaker, session or recording."""
+    return DEFAULT if (table[[*COLUMN.values()]] != "").any(axis=None) else RANDOM
+
+
 def default_valid(protocol: str, table: pd.DataFrame) -> str:
     """The validation that a protocol has unless the user names one."""
     if protocol == "speaker":
         return "partner"
+    if protocol == RANDOM:
+        return "utterances" if utterances.can_validate(table) else "none"
     return "recordings" if (table["recording"] != "").all() else "none"
 
 
 def split_all(
-    table: pd.DataFrame, protocol: str, valid: str, text_held: bool = False, recording_fold: RecordingFold | None = None
+    table: pd.DataFrame,
+    protocol: str,
+    valid: str,
+    text_held: bool = False,
+    recording_fold: RecordingFold | None = None,
+    same_audio: pd.Series | None = None,
 ) -> dict[str, pd.Series]:
     """Name the set of every utterance, by fold; see `test_folds`, `split` and `hold_text`.
 
-    A `UserError` if the corpus does not serve the protocol or the validation, or would have too many folds.
+    `same_audio` is the column `audio` of `local.splits.audit.keys`: where single utterances are drawn, those with one
+    key stay together. A `UserError` if the corpus does not serve the protocol or the validation, or would have too
+    many folds.
     """
-    folds = test_folds(table, protocol, recording_fold)
-    assert_partition(table, folds)
-    refuse_too_many(protocol, folds)
-    splits = {fold: split(table, folds, fold, valid) for fold in sorted(folds.unique())}
+    folds = test_folds(table, protocol, recording_fold, same_audio)
+    checks.assert_partition(table, folds)
+    checks.refuse_too_many(protocol, folds)
+    splits = {fold: split(table, folds, fold, valid, same_audio) for fold in sorted(folds.unique())}
     if text_held:
         splits = {fold: hold_text(table, sets, rank) for rank, (fold, sets) in enumerate(splits.items())}
     for fold, sets in splits.items():
-        assert_sets(fold, sets)
+        checks.assert_sets(fold, sets)
     return splits
 
 
-def test_folds(table: pd.DataFrame, protocol: str, recording_fold: RecordingFold | None = None) -> pd.Series:
+def fold_names(table: pd.DataFrame, protocol: str, recording_fold: RecordingFold | None = None) -> list[str]:
+    """The folds of a protocol, in order; parameters and errors as of `test_folds`."""
+    refuse_unserved(table, protocol)
+    if protocol == RANDOM:
+        return utterances.fold_names(table)
+    return sorted(test_folds(table, protocol, recording_fold).unique())
+
+
+def test_folds(
+    table: pd.DataFrame,
+    protocol: str,
+    recording_fold: RecordingFold | None = None,
+    same_audio: pd.Series | None = None,
+) -> pd.Series:
     """Name the fold that tests each utterance; a `UserError` if the corpus does not serve the protocol (of `WORDS`).
 
     `recording_fold` gives the fold of a recording, where the corpus says (see `local.corpora`); otherwise each
-    recording is a fold, or more than ten of them are dealt in their order to ten.
+    recording is a fold, or more than ten of them are dealt in their order to ten. For `same_audio` see `split_all`.
     """
-    if protocol not in WORDS:
-        raise UserError(f"unknown protocol '{protocol}'", f"take one of: {' '.join(WORDS)}")
+    refuse_unserved(table, protocol)
+    if protocol == RANDOM:
+        return utterances.deal(table, same_audio)
     column = table[COLUMN[protocol]]
-    if not serves(table, protocol):
-        lacking = int((column == "").sum())
-        reason = f"{lacking} of its {len(column)} utterances have no {column.name}" if lacking else "there is only one"
-        others = [name for name in WORDS if serves(table, name)]
-        remedy = f"take one of: {' '.join(others)}" if others else "add a column spk_id, session or recording to it"
-        raise UserError(f"this corpus cannot serve protocol '{protocol}' (column {column.name}): {reason}", remedy)
     if protocol != "recording":
         return column
     names = sorted(column.unique())
@@ -114,40 +153,42 @@ def test_folds(table: pd.DataFrame, protocol: str, recording_fold: RecordingFold
     return column.map({name: recording_fold(name) for name in names})
 
 
-def serves(table: pd.DataFrame, protocol: str) -> bool:
-    """Tell whether every utterance has what a protocol divides by, and there are two folds or more."""
+def refuse_unserved(table: pd.DataFrame, protocol: str) -> None:
+    """Raise a `UserError` if there is no such protocol, or the corpus does not serve it; it names those that it does.
+
+    A protocol is served if every utterance has what it divides by, and there are two folds or more.
+    """
+    if protocol not in WORDS:
+        raise UserError(f"unknown protocol '{protocol}'", f"take one of: {' '.join(WORDS)}")
+    if _serves(table, protocol):
+        return
+    if protocol == RANDOM:
+        raise UserError("this corpus cannot serve protocol 'random': no emotion has two utterances", "add more data")
+    column = table[COLUMN[protocol]]
+    lacking = int((column == "").sum())
+    reason = f"{lacking} of its {len(column)} utterances have no {column.name}" if lacking else "there is only one"
+    served = " ".join(name for name in WORDS if _serves(table, name))
+    columns = ", ".join(f"{column} for {name}" for name, column in COLUMN.items())
+    raise UserError(
+        f"this corpus cannot serve protocol '{protocol}' (column {column.name}): {reason}",
+        f"take one of: {served} (random is optimistic: it ignores who speaks), or fill a column: {columns}",
+    )
+
+
+def _serves(table: pd.DataFrame, protocol: str) -> bool:
+    if protocol == RANDOM:
+        return len(utterances.fold_names(table)) > 1
     column = table[COLUMN[protocol]]
     return bool((column != "").all()) and column.nunique() > 1
 
 
-def assert_partition(table: pd.DataFrame, folds: pd.Series) -> None:
-    """Refuse a corpus with an ID twice, or with an utterance that no fold tests; a `UserError` names the first."""
-    repeated = table["ID"].duplicated()
-    if repeated.any():
-        raise UserError(f"utterance {table['ID'][repeated].iloc[0]} is twice in the corpus", FIX)
-    untested = folds.isna() | (folds == "")
-    if untested.any():
-        raise UserError(f"utterance {table['ID'][untested].iloc[0]} is tested in no fold", FIX)
-
-
-def refuse_too_many(protocol: str, folds: pd.Series) -> None:
-    """Refuse folds whose manifests, a line in each fold for every utterance, would fill a disk.
-
-    A `UserError` if there would be more than `MOST_MANIFEST_LINES`.
-    """
-    count = folds.nunique()
-    if count * len(folds) > MOST_MANIFEST_LINES:
-        raise UserError(
-            f"protocol {protocol} has {count:,} folds of {len(folds):,} utterances here: "
-            f"their manifests would have {count * len(folds):,} lines, more than {MOST_MANIFEST_LINES:,}",
-            "put the speakers into ten groups by a column session, and take --protocol session",
-        )
-
-
-def split(table: pd.DataFrame, folds: pd.Series, fold: str, valid: str) -> pd.Series:
+def split(
+    table: pd.DataFrame, folds: pd.Series, fold: str, valid: str, same_audio: pd.Series | None = None
+) -> pd.Series:
     """Name the set (of `SETS`) of every utterance in one fold.
 
-    `folds` are the utterances' test folds, as from `test_folds`, and `valid` is one of `VALID_WORDS`.
+    `folds` are the utterances' test folds, as from `test_folds`, and `valid` is one of `VALID_WORDS`. For `same_audio`
+    see `split_all`.
     """
     if valid not in VALID_WORDS:
         raise UserError(f"unknown validation '{valid}'", f"take one of: {' '.join(VALID_WORDS)}")
@@ -163,6 +204,8 @@ def split(table: pd.DataFrame, folds: pd.Series, fold: str, valid: str) -> pd.Se
     elif valid == "recordings":
         held_out = _recordings(table["recording"][sets == "train"], seed=f"recordings of fold {fold}")
         sets[table["recording"].isin(held_out) & (sets == "train")] = "valid"
+    elif valid == "utterances":
+        sets[utterances.held_out(table[sets == "train"], same_audio, seed=f"utterances of fold {fold}")] = "valid"
     return sets
 
 
@@ -185,33 +228,6 @@ def hold_text(table: pd.DataFrame, sets: pd.Series, rank: int) -> pd.Series:
     if not (kept == "test").any():
         raise UserError("a fold tests none of the sentences that it holds out", "leave out --hold-text")
     return kept
-
-
-def assert_sets(fold: str, sets: pd.Series) -> None:
-    """Refuse an empty training or test set, or an utterance in a set of another name, with a `UserError`."""
-    if not sets.isin((*SETS, LEFT_OUT)).all():
-        raise UserError(f"fold {fold}: an utterance is in no set", FIX)
-    for name, words in (("train", "training"), ("test", "test")):
-        if not (sets == name).any():
-            raise UserError(f"fold {fold}: the {words} set is empty", FIX)
-
-
-def refuse_bad_folds(table: pd.DataFrame, splits: Mapping[str, pd.Series]) -> None:
-    """Refuse folds that cannot teach every emotion, or cannot choose an epoch: all of them, by name.
-
-    A test set may lack emotions, or be one utterance: its UA is over the emotions that it has.
-    `splits` are as from `split_all`. A `UserError` if a training set lacks an emotion of the corpus, or a validation
-    set has only one, for which a model that always says it has a UA of 1.
-    """
-    labels, faults = sorted(table["emo"].unique()), []
-    for fold, sets in splits.items():
-        trained = set(table["emo"][sets == "train"])
-        faults += [f"fold {fold}: no {label} in the training set" for label in labels if label not in trained]
-        validated = table["emo"][sets == "valid"].unique()
-        faults += [f"fold {fold}: only {validated[0]} in the validation set"] if len(validated) == 1 else []
-    if faults:
-        more = [f"... and {len(faults) - MOST_LINES} more"] if len(faults) > MOST_LINES else []
-        raise UserError("\n  ".join([*faults[:MOST_LINES], *more]), "take another --protocol or --valid, or more data")
 
 
 def _partner(table: pd.DataFrame, tested: pd.Series) -> str:

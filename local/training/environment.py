@@ -69,7 +69,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
         "job": {
             "corpus": options.corpus,
-            "protocol": options.protocol,
+            "protocol": options.chosen_protocol(),
             "valid": job.valid,
             "hold_text": options.hold_text,
             "fold": job.fold,

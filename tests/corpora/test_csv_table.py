@@ -192,7 +192,7 @@ def test_a_relative_table_has_an_absolute_root(folder, monkeypatch):
         ("x.raw,hap", "'x.raw': not audio that libsndfile reads (it has no header)"),
         ("empty.wav,hap", "'empty.wav': holds no samples"),
         ("short.flac,hap", "'short.flac': is cut short"),
-        ("e.wav,h p", "emo 'h p' has characters other than letters, digits, _ and -"),
+        ("e.wav,h&p", "emo 'h&p' has characters other than letters, digits, _ and -"),
         ("e.wav,../up", "emo '../up' has characters other than letters, digits, _ and -"),
         ('"e\n.wav",hap', "wav 'e\\n.wav' has a control character"),
         ("none.wav,hap,one,two", "4 fields where the header has 2"),
@@ -216,7 +216,7 @@ def test_a_fault_names_its_line(folder, row, fault):
     found = faults(path)
     assert found[0] == f"own.csv:6: {fault}"
     partial = read(path, partial=True)
-    assert [str(fault) for fault in partial.faults] == found
+    assert [str(fault) for fault in partial.faults if fault.line] == found
     assert partial.table["ID"].tolist() == ["a", "b", "c", "d"]
 
 
@@ -244,13 +244,13 @@ def test_duplicates(folder):
 
 
 def test_all_faults_in_one_go_by_physical_line(folder):
-    text = b'wav,emo,wrd\na.wav,hap,"two\nlines"\ne.wav,ha p,\n\nb.wav,hap,caf\xe9\nb.wav,hap,\0\n'
+    text = b'wav,emo,wrd\na.wav,hap,"two\nlines"\ne.wav,ha&p,\n\nb.wav,hap,caf\xe9\nb.wav,hap,\0\n'
     text += b"c.wav,sad,ok,no\nd.wav,sad,\n"
     lines = faults(table(folder, text))
     assert [line for line in lines if not line.startswith("own.csv:7: ")] == [
         "own.csv:6: byte '0xE9' is not UTF-8 text",
         "own.csv:8: 4 fields where the header has 3",
-        "own.csv:4: emo 'ha p' has characters other than letters, digits, _ and -",
+        "own.csv:4: emo 'ha&p' has characters other than letters, digits, _ and -",
         "own.csv:4: 'e.wav': No such file or directory",
         "own.csv:2: no other utterance that can be used has the emotion 'hap'",
         "own.csv:9: no other utterance that can be used has the emotion 'sad'",
@@ -361,7 +361,7 @@ def test_columns_of_other_names_are_named_beside_ours(folder):
 @pytest.mark.parametrize(
     ("column", "other"),
     [
-        *product(["spk_id", "session", "recording", "emo"], ["1", "001", "\uff10\uff11", "\u0661", "0\u0967"]),
+        *product(["spk_id", "session", "recording"], ["1", "001", "\uff10\uff11", "\u0661", "0\u0967"]),
         *product(["spk_id", "session", "recording"], ["1.0", "1."]),
     ],
 )

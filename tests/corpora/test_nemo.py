@@ -122,9 +122,10 @@ def test_every_fault_in_one_go(tmp_path):
     with pytest.raises(UserError) as refusal:
         read(tmp_path)
     assert refusal.value.what.splitlines() == ["corpus nemo: 9 faults", *(f"  {fault}" for fault in faults)]
-    assert "--partial true" in refusal.value.remedy
+    assert "without the emotion 'neu': --partial true" in refusal.value.remedy
     corpus = read(tmp_path, partial=True)
-    assert [str(fault) for fault in corpus.faults] == faults
+    lost = "data.tsv: the emotion 'neu' is left out as a whole: none of its 2 rows can be used"
+    assert [str(fault) for fault in corpus.faults] == [lost, *faults]
     assert corpus.rejected == 8
     assert corpus.table["ID"].tolist() == ["A_anger_1", "B_sadness_1"]
 

@@ -207,6 +207,21 @@ def test_an_ensemble_is_asked_for_by_its_seed(runs, export, tmp_path):
     assert export(tmp_path, tmp_path / "none", "--ensemble")[0] == 2
 
 
+def test_an_experiment_is_taken_where_its_meaning_is_plain(runs, export, monkeypatch, tmp_path):
+    (run,) = runs("1A")
+    asked = []
+    monkeypatch.setattr(command, "export", lambda *given: asked.append(given[0]))
+    for given in (run, run.parent, run.parents[1]):
+        assert export(given, tmp_path / "out")[0] == export(given, tmp_path / "out", "--ensemble")[0] == 0
+    assert asked == [run, run.parent] * 3
+    shutil.copytree(run, run.with_name("2B"))
+    code, err = export(run.parents[1], tmp_path / "out")
+    assert code == 2 and "or the folder of a seed with --ensemble:" in err
+    assert err.splitlines()[2:] == [f"    {run}", f"    {run.with_name('2B')}"]
+    assert export(run.parents[1], tmp_path / "out", "--ensemble")[0] == 0 and asked[-1] == run.parent
+    assert f"try: give {run.parent}\n" in export(run, tmp_path / "out", "--ensemble")[1]
+
+
 def test_nothing_is_written_over_unasked(runs, export, tmp_path):
     (run,) = runs("1A")
     out = tmp_path / "out"

@@ -224,7 +224,7 @@ def own(own_corpus) -> list[str]:
 
 def test_what_follows_from_no_option_but_the_yaml(workplace):
     options = parse(["--hparams", "hparams/mini.yaml"])
-    assert (options.corpus, options.protocol, options.name, options.seeds) == ("mini", "speaker", "mini", (1,))
+    assert (options.corpus, options.chosen_protocol(), options.name, options.seeds) == ("mini", "speaker", "mini", (1,))
     assert (options.data, options.valid, options.folds, options.jobs) == (None, "", (), None)
     assert (options.partial, options.force, options.backend, options.overrides) == (False, False, "local", {})
     assert options.run_folder(1, "01F") == Path("results/mini/speaker/mini/seed1/01F")
@@ -329,6 +329,8 @@ def test_iemocaps_folds_are_known_before_it_is_read(workplace, tmp_path):
     for words in (["--folds", "01F 05M"], ["--protocol", "recording", "--folds", "03F"], ["--folds", "all"]):
         check(parse([*given, *words]))
     check(parse([*given, "--protocol", "session", "--folds", "Ses05"]))
-    for words in (["--folds", "1F"], ["--folds", "Ses01"], ["--protocol", "session", "--folds", "01F"]):
+    check(parse([*given, "--protocol", "random", "--folds", "fold5"]))
+    random = ["--protocol", "random", "--folds", "01F"]
+    for words in (["--folds", "1F"], ["--folds", "Ses01"], ["--protocol", "session", "--folds", "01F"], random):
         with pytest.raises(UserError, match="has no fold"):
             check(parse([*given, *words]))

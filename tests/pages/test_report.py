@@ -27,7 +27,7 @@ from local.experiment.options import parse
 from local.pages.mistakes import mark_differences, most_confident
 from local.pages.report import render_report
 from local.pages.results import Notes
-from local.report import report
+from local.report import main, report
 from local.scoring import metrics, scored
 
 OWN = Path("results/talk/speaker/n")
@@ -323,6 +323,25 @@ def test_neither_torch_nor_pyplot_is_loaded(table):
 
 
 # ---------------------------------------------------------------- what may be missing
+
+
+def test_a_report_is_asked_for_by_its_folder_too(table, monkeypatch, capsys):
+    folder = parse(words(table, "n", 0.1)).experiment_folder
+    whole = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    monkeypatch.setattr("sys.argv", ["report", str(folder)])
+    main()
+    assert capsys.readouterr().out == f"== stage 5: report {folder}\n\n{folder}/report.html\n"
+    assert (folder / "report.html").read_bytes() == whole
+    for given, said in (
+        (folder / "seed1" / "1A", f"  try: give {folder}\n"),
+        (folder.parent, f"    {folder}\n"),
+        (folder / "absent", "absent is not the folder of a scored experiment"),
+    ):
+        monkeypatch.setattr("sys.argv", ["report", str(given)])
+        with pytest.raises(SystemExit):
+            main()
+        assert said in capsys.readouterr().err
 
 
 def test_before_stage_4_there_is_nothing_to_report(table):

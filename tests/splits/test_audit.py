@@ -15,7 +15,7 @@ from small_tables import TEST_SIZES, spoken, toy
 
 from local.core.errors import UserError
 from local.corpora import iemocap
-from local.splits import audit, protocols
+from local.splits import audit, checks, protocols
 
 SIZE = 3 * audit.MIDDLE
 
@@ -106,11 +106,11 @@ def audio_less(table: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize(("protocol", "valid"), [("speaker", "partner"), *product(TEST_SIZES, ["recordings", "none"])])
 def test_the_audit_passes_all_folds(iemocap_table, protocol, valid):
     folds = protocols.test_folds(iemocap_table, protocol, iemocap.recording_fold)
-    protocols.assert_partition(iemocap_table, folds)
+    checks.assert_partition(iemocap_table, folds)
     keys = audio_less(iemocap_table)
     for fold in TEST_SIZES[protocol]:
         sets = protocols.split(iemocap_table, folds, fold, valid)
-        protocols.assert_sets(fold, sets)
+        checks.assert_sets(fold, sets)
         found = audit.leaks(fold, keys, sets)
         audit.refuse(protocol, found)
         speakers = found[(found["kind"] == "speaker") & (found["parts"] == "train-test")]

@@ -12,7 +12,7 @@ from small_tables import ACTORS, TEST_SIZES, spoken, toy
 
 from local.core.errors import UserError
 from local.corpora import iemocap, nemo
-from local.splits import protocols
+from local.splits import checks, protocols
 
 EVERY_FOLD = [(protocol, fold) for protocol, sizes in TEST_SIZES.items() for fold in sizes]
 
@@ -189,17 +189,20 @@ def test_recordings_that_cannot_be_held_out(recordings, message):
 @pytest.mark.parametrize(
     ("table", "protocol", "reason", "remedy"),
     [
-        (toy(spk_id="AABB"), "session", "4 of its 4 utterances have no session", "take one of: speaker"),
+        (toy(spk_id="AABB"), "session", "4 of its 4 utterances have no session", "take one of: speaker random (ran"),
         (toy(spk_id="AABB", session="12-2"), "session", "1 of its 4 utterances have no session", "speaker"),
         (toy(spk_id="AAAA", recording="abca"), "speaker", "there is only one", "take one of: recording"),
-        (toy(recording="----"), "recording", "4 of its 4 utterances have no recording", "add a column"),
+        (toy(recording="----"), "recording", "4 of its 4 utterances have no recording", "take one of: random"),
     ],
 )
 def test_a_protocol_that_a_corpus_cannot_serve(table, protocol, reason, remedy):
     with pytest.raises(UserError) as refusal:
-        protocols.test_folds(table, protocol)
+        protocols.test_folds(table.assign(emo=list("abab")), protocol)
     assert f"protocol '{protocol}'" in refusal.value.what and reason in refusal.value.what
     assert remedy in refusal.value.remedy
+    assert refusal.value.remedy.endswith(
+        "fill a column: spk_id for speaker, session for session, recording for recording"
+    )
 
 
 def test_nemo_has_speakers_only(tmp_path):
@@ -216,17 +219,17 @@ def test_nemo_has_speakers_only(tmp_path):
     for protocol in ("session", "recording"):
         with pytest.raises(UserError, match=rf"protocol '{protocol}' \(column {protocol}\): 4 of its 4") as refusal:
             protocols.test_folds(table, protocol)
-        assert refusal.value.remedy == "take one of: speaker"
+        assert refusal.value.remedy.startswith("take one of: speaker random (random is optimistic")
     assert protocols.default_valid("speaker", table) == "partner"
 
 
 def test_unknown_names_are_refused_with_the_known_ones_named():
     with pytest.raises(UserError, match="'fold'") as refusal:
         protocols.test_folds(toy(spk_id="AB"), "fold")
-    assert refusal.value.remedy == "take one of: recording speaker session"
+    assert refusal.value.remedy == "take one of: recording speaker session random"
     with pytest.raises(UserError, match="'dev'") as refusal:
         fold_sets(toy(spk_id="AB"), "speaker", "A", "dev")
-    assert refusal.value.remedy == "take one of: partner recordings none"
+    assert refusal.value.remedy == "take one of: partner recordings utterances none"
 
 
 # ---------------------------------------------------------------- splits that are not complete
@@ -242,17 +245,17 @@ def test_unknown_names_are_refused_with_the_known_ones_named():
 )
 def test_sets_that_do_not_cover_the_corpus(sets, message):
     with pytest.raises(UserError, match=message):
-        protocols.assert_sets("A", pd.Series(sets))
+        checks.assert_sets("A", pd.Series(sets))
 
 
 def test_folds_that_do_not_cover_the_corpus():
     table = toy(spk_id="ABC")
-    protocols.assert_partition(table, table["spk_id"])
+    checks.assert_partition(table, table["spk_id"])
     for folds in (pd.Series(["A", "", "C"]), pd.Series(["A", None, "C"])):
         with pytest.raises(UserError, match="tested in no fold"):
-            protocols.assert_partition(table, folds)
+            checks.assert_partition(table, folds)
     with pytest.raises(UserError, match="u1 is twice"):
-        protocols.assert_partition(table.assign(ID=["u1", "u0", "u1"]), table["spk_id"])
+        checks.assert_partition(table.assign(ID=["u1", "u0", "u1"]), table["spk_id"])
 
 
 # ---------------------------------------------------------------- text held out
@@ -272,7 +275,7 @@ def test_held_text_is_in_no_other_set_and_three_folds_test_all(iemocap_table):
     for rank, fold in enumerate(ACTORS):
         whole = protocols.split(iemocap_table, iemocap_table["spk_id"], fold, "partner")
         sets = protocols.hold_text(iemocap_table, whole, rank)
-        protocols.assert_sets(fold, sets)
+        checks.assert_sets(fold, sets)
         texts = {name: set(iemocap_table["wrd"][sets == name]) - {""} for name in ("train", "valid", "test")}
         assert texts["test"] and not texts["test"] & (texts["train"] | texts["valid"])
         assert ((sets == whole) | (sets == "left out")).all()
@@ -293,5 +296,5 @@ def test_too_few_sentences_to_hold_out():
 def test_two_thousand_speakers_are_too_many_for_two_million_utterances_and_ten_sessions_are_not():
     number = pd.Series(range(2_000_000))
     with pytest.raises(UserError, match="2,000 folds"):
-        protocols.refuse_too_many("speaker", number // 1000)
-    protocols.refuse_too_many("session", number // 200_000)
+        checks.refuse_too_many("speaker", number // 1000)
+    checks.refuse_too_many("session", number // 200_000)

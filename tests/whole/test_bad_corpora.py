@@ -32,7 +32,7 @@ from local.data import store
 from local.experiment.options import parse
 from local.pages.results import untested_label_notes
 from local.score import score
-from local.splits import protocols
+from local.splits import checks
 
 ALL = Path("manifests/own/all.csv")
 REJECTED = Path("manifests/own/rejected.csv")
@@ -171,7 +171,6 @@ TABLES: dict[str, tuple[Breaker, str]] = {
         edit("10A1,wav/10A1.wav,hap,not at all,1A", "10A1,wav/10A1.wav,hap,not at all,1a"),
         "3: spk_id '1a' is '1A' of line 2 in another spelling",
     ),
-    "emotion of another case": (edit("10A1.wav,hap", "10A1.wav,Ang"), "3: emo 'Ang' is 'ang' of line 2 in another"),
     "accents composed and not": (
         of(edit("10A0,wav", "Zo\u00eb,wav"), edit("10A1,wav", "Zoe\u0308,wav")),
         "3: ID 'Zo\u00eb' is in line 2 already",
@@ -179,7 +178,11 @@ TABLES: dict[str, tuple[Breaker, str]] = {
     # Fields.
     "no file given": (edit(f"10A0,{WAV}", "10A0,"), "2: wav is empty"),
     "no emotion": (edit(f"{WAV},ang", f"{WAV},"), "2: emo is empty"),
-    "emotion of two words": (edit(f"{WAV},ang", f"{WAV},very angry"), "2: emo 'very angry' has characters other"),
+    "emotion with a sign": (edit(f"{WAV},ang", f"{WAV},ang/sad"), "2: emo 'ang/sad' has characters other"),
+    "emotion almost of another's name": (
+        edit(f"{WAV},ang", f"{WAV},angy"),
+        "2: emo 'angy' (1 row): did you mean 'ang' (15 rows)?",
+    ),
     "emotion of one utterance": (
         edit(f"{WAV},ang", f"{WAV},awe"),
         "2: no other utterance that can be used has the emotion 'awe'",
@@ -505,7 +508,7 @@ def test_a_store_that_jobs_open_names_all_that_they_lack(words, own_table):
 def test_what_is_left_out_is_in_rejected_csv_and_on_every_table(words, own_table, ran):
     folder = own_table.parent
     put(b"", WAV)(folder)
-    edit("10A1.wav,hap,not at all", "10A1.wav,h p,not at all")(folder)
+    edit("10A1.wav,hap,not at all", "10A1.wav,h&p,not at all")(folder)
     words += ["--partial", "true"]
     assert ran(prepare, words)[0] == ran(folds, words)[0] == 0
     assert rejected() == [
@@ -580,13 +583,13 @@ def test_folds_that_cannot_teach_or_choose_are_named_all_of_them():
         "C": table["spk_id"].map({"A": "train", "B": "valid", "C": "test", "D": "train"}),
     }
     with pytest.raises(UserError) as refusal:
-        protocols.refuse_bad_folds(table, splits)
+        checks.refuse_bad_folds(table, splits)
     assert [line.strip() for line in refusal.value.what.splitlines()] == [
         "fold A: no sad in the training set",
         "fold A: only sad in the validation set",
         "fold B: no hap in the training set",
     ]
-    protocols.refuse_bad_folds(table, {"C": splits["C"]})
+    checks.refuse_bad_folds(table, {"C": splits["C"]})
 
 
 def test_folds_whose_training_set_lacks_an_emotion_are_refused_by_stage_1(words, own_table, ran):

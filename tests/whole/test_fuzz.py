@@ -188,7 +188,9 @@ def test_a_broken_table_is_read_or_refused(folder, content):
     corpus = refusal_or(csv_table.read, path, True)
     if corpus:
         assert corpus.table["emo"].nunique() > 1 and corpus.table["ID"].is_unique
-        assert {fault.line for fault in corpus.faults} <= set(range(1, 2 + content.count(b"\n") + content.count(b"\r")))
+        assert {fault.line for fault in corpus.faults} - {None} <= set(
+            range(1, 2 + content.count(b"\n") + content.count(b"\r"))
+        )
 
 
 def _written(table: list[list[str]]) -> bytes:

@@ -115,7 +115,7 @@ def test_ablation_asks_for_every_alpha(house, monkeypatch):
         ("iemocap", "recording", "", (1, 2))
     }
     rows = table_of((house / "results/iemocap/paper_table4.md").read_text())
-    assert [(row["alpha"], row["our run"].strip("`").split("/")[2]) for row in rows] == list(names.items())
+    assert [(row["alpha"], row["our experiment"].strip("`").split("/")[2]) for row in rows] == list(names.items())
     assert all("–" not in row.values() for row in rows)
     rows = table_of((house / "results/iemocap/paper_figure2.md").read_text())
     assert {row["alpha"] for row in rows} == set(ALPHAS)
@@ -163,7 +163,8 @@ def test_paper_literal_asks_for_the_papers_way(house, monkeypatch):
     assert (call.protocol, call.valid, call.name) == ("recording", "none", folder.name)
     sizes = {"batch_size": 8, "micro_batch_size": 1, "epochs": 100}
     assert call.overrides == {"alpha": 0.1, "lr": 5e-5, "warmup": 0.1} | sizes
-    [row] = [row for row in table_of((house / "results/iemocap/paper_literal.md").read_text()) if row["our run"] != "–"]
+    written = (house / "results/iemocap/paper_literal.md").read_text()
+    [row] = [row for row in table_of(written) if row["our experiment"] != "–"]
     assert (row["accuracy"], row["validation"]) == ("78.15", "none")
     assert "differs from the paper" not in done.stdout
 
@@ -246,14 +247,15 @@ def test_the_ablation_of_a_small_release(tmp_path):
     )
     assert done.returncode == 0, done.stderr + "".join(path.read_text() for path in place.glob("results/**/*.log"))
     text = (place / "results/iemocap/paper_table4.md").read_text()
-    ours = [row for row in table_of(text) if row["our run"] != "–"]
+    ours = [row for row in table_of(text) if row["our experiment"] != "–"]
     assert [row["alpha"] for row in ours] == list(ALPHAS)
     # Two folds of ten, and not the corpus's full size: beside nothing of the paper's.
     assert {(row["paper's WA"], row["folds"], row["validation"]) for row in ours} == {("–", "2/4", "none")}
     assert "lr 1e-05" not in text and text.count("epochs 1 (Table 1: 100)") == 5
     for row in ours:
-        summary = pd.read_csv(place / "results" / row["our run"].strip("`") / "summary.csv").iloc[0]
+        summary = pd.read_csv(place / "results" / row["our experiment"].strip("`") / "summary.csv").iloc[0]
         assert row["our WA"] == f"{100 * summary['wa']:.2f}"
         assert row["our mean of folds' WER"] == f"{100 * summary['wer_mean']:.2f}"
     # The figure's fold is not among them.
-    assert {row["our run"] for row in table_of((place / "results/iemocap/paper_figure2.md").read_text())} == {"–"}
+    written = (place / "results/iemocap/paper_figure2.md").read_text()
+    assert {row["our experiment"] for row in table_of(written)} == {"–"}
