@@ -1,4 +1,4 @@
-"""Which weights a pretrained encoder has, without torch: a digest of its folder, or the commit in the hub's cache."""
+"""Which weights a pretrained encoder has, and whether it is there, without torch: its folder, or the hub's cache."""
 
 from __future__ import annotations
 
@@ -30,6 +30,25 @@ def encoder_version(source: Any) -> str | None:
         return _folder_digest(Path(source))
     except OSError as error:
         raise UserError(f"encoder {source} cannot be read: {error}", "restore the file, or its permissions") from None
+
+
+def refuse_missing(source: Any) -> None:
+    """Raise a UserError for an encoder that is no folder, not in the hub's cache, and not on the hub as seen from here.
+
+    Loading would say so as well, but only after half a minute of attempts.
+    """
+    if not isinstance(source, str) or os.path.isdir(source) or _cached_commit(source):
+        return
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(source, timeout=10)
+    except Exception as error:  # no such name, no permission, no network: each is an error of its own
+        said = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"encoder {source}: there is no such folder, and the hub does not give it ({said})",
+            "give a folder with config.json and weights, or, with a network, a name of the hub",
+        ) from None
 
 
 def _folder_digest(folder: Path) -> str:

@@ -1,0 +1,93 @@
+"""The set-up of stage 2, built once before any of its jobs starts: what all of them would fail of ends here.
+
+    python -m local.check OPTIONS --folds FOLD --seeds SEED [-- OVERRIDES]
+
+builds what the YAML describes, the encoder with its weights, and on it the trainer, for one job; it trains nothing,
+and writes nothing. An error in it has exit code 2.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from local.config import hparams  # logs before anything of SpeechBrain
+from local.config.objects import reason
+from local.core import logs
+from local.core.errors import UserError, as_command
+from local.corpora import manifest
+from local.data.batches import UpdateSampler
+from local.data.dataset import Utterances
+from local.data.device import limits, use_precision
+from local.encoders import KNOWN, refuse_undeclared
+from local.experiment.job import Job
+from local.experiment.options import parse
+from local.training import environment
+from local.training.brain import EmotionBrain
+from local.training.checkpoints import RunCheckpointer
+
+
+def check(job: Job) -> int:
+    """Build the set-up of a job as its training would, but on the CPU; return the number of its parameters.
+
+    `UserError` where that fails, whatever the reason.
+    """
+    try:
+        values = hparams.build(job.yaml)
+        system = values["system"]
+        refuse_unread(values.get("encoder"))
+        table, longest = job.options.table, getattr(system, "max_samples", getattr(system.encoder, "max_samples", None))
+        Utterances(table, {}, job.labels, job.tokenizer).refuse_longer_than(longest)
+        refuse_precision(job, values)
+        values |= {"device": "cpu"} | dict.fromkeys(("precision", "eval_precision"), "fp32")
+        durations = manifest.read(job.manifests / "train.csv")["duration"].to_numpy()
+        sampler = UpdateSampler(durations, values["batch_size"], limits(values, system), job.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            checkpointer = RunCheckpointer(Path(folder) / "save")
+            brain = EmotionBrain(system, values, Path(folder), sampler, job.labels, job.tokenizer, checkpointer)
+            brain.init_optimizers()
+    except UserError:
+        raise
+    except Exception as error:  # of any class: the YAML can build any object
+        raise UserError(
+            f"{job.options.hparams}: the training cannot be set up: {reason(error)}", "correct the YAML or its override"
+        ) from error
+    return sum(parameter.numel() for parameter in system.parameters())
+
+
+def refuse_unread(encoder: Any) -> None:
+    """`UserError` for keys of an encoder of random weights, a mapping, that transformers would accept and not read.
+
+    Not where it is loaded: run folders of earlier versions may have such keys.
+    """
+    if isinstance(encoder, dict) and encoder.get("model_type") in KNOWN:
+        extractor = {key: value for key, value in encoder.items() if key == "do_normalize"}
+        refuse_undeclared({key: value for key, value in encoder.items() if key not in extractor}, extractor)
+
+
+def refuse_precision(job: Job, values: dict[str, Any]) -> None:
+    """`UserError` where this machine has not the device, or not for the precision; of a cluster, names alone count."""
+    if job.options.backend == "slurm":
+        on_node = {name: values[name] for name in ("precision", "eval_precision") if values[name] != "fp16"}
+        values = values | {"device": "cpu", "precision": "fp32", "eval_precision": "fp32"} | on_node
+    resumes = (job.folder / "save").is_dir() and not job.options.force
+    first = environment.first_start(job, RunCheckpointer(job.folder / "save")) if resumes else None
+    for precision in (environment.held_precision(values, first), values["eval_precision"]):
+        use_precision(precision)
+
+
+@as_command
+def main() -> None:
+    """Build the set-up of a job."""
+    began = time.monotonic()
+    logs.log_to_stderr()
+    logging.getLogger().setLevel(logging.ERROR)  # each job's log has the warnings
+    parameters = check(Job.all(parse())[0])
+    print(f"  set-up: {parameters / 1e6:.1f} M parameters (built in {time.monotonic() - began:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()
