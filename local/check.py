@@ -21,7 +21,7 @@ from local.core.errors import UserError, as_command
 from local.corpora import manifest
 from local.data.batches import UpdateSampler
 from local.data.dataset import Utterances
-from local.data.device import limits, use_precision
+from local.data.device import limits, refuse_missing_device, use_precision
 from local.encoders import KNOWN, refuse_undeclared
 from local.experiment.job import Job
 from local.experiment.options import parse
@@ -69,10 +69,11 @@ def refuse_unread(encoder: Any) -> None:
 
 
 def refuse_precision(job: Job, values: dict[str, Any]) -> None:
-    """`UserError` where this machine has not the device, or not for the precision; of a cluster, names alone count."""
+    """`UserError` for a device or a precision that this machine has not; of a cluster's nodes, names alone count."""
     if job.options.backend == "slurm":
-        on_node = {name: values[name] for name in ("precision", "eval_precision") if values[name] != "fp16"}
-        values = values | {"device": "cpu", "precision": "fp32", "eval_precision": "fp32"} | on_node
+        on_nodes = {key: "fp32" for key in ("precision", "eval_precision") if values[key] == "fp16"}
+        values = values | {"device": "cpu"} | on_nodes
+    refuse_missing_device(values["device"])
     resumes = (job.folder / "save").is_dir() and not job.options.force
     first = environment.first_start(job, RunCheckpointer(job.folder / "save")) if resumes else None
     for precision in (environment.held_precision(values, first), values["eval_precision"]):

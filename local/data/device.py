@@ -25,10 +25,10 @@ def kind(values: dict[str, Any]) -> str:
     return (values["device"] or infer_device()).split(":")[0]
 
 
-def refuse_missing_device(name: str) -> None:
+def refuse_missing_device(name: str | None) -> None:
     """Raise a UserError for a device whose name PyTorch does not know, or that it does not find here."""
     try:
-        device = torch.device(name)
+        device = torch.device(name or infer_device())
     except RuntimeError:
         raise UserError(f"device '{name}' is not known", "take cpu, cuda, or cuda:N, N from 0") from None
     backend = getattr(torch, device.type, None)
@@ -41,9 +41,8 @@ def resolve_precision(values: dict[str, Any]) -> str:
     """The YAML's `precision`; `auto` is mixed precision where the device has it in hardware.
 
     A CPU has it with AVX-512 BF16 or AMX, where training was measured to be twice as fast. A `UserError` for fp16 on
-    a CPU, in training or validation, and for a device that is not here.
+    a CPU, in training or validation.
     """
-    refuse_missing_device(values["device"] or infer_device())
     if "fp16" in (values["precision"], values["eval_precision"]) and kind(values) == "cpu":
         raise UserError(
             "fp16 needs a GPU, and the device is a CPU", "take --precision bf16 or fp32, or another --device"
