@@ -36,7 +36,7 @@ def check(job: Job) -> int:
     `UserError` where that fails, whatever the reason.
     """
     try:
-        values = hparams.build(job.yaml)
+        values = hparams.build(job.yaml, job.options.hparams)
         system = values["system"]
         refuse_unread(values.get("encoder"))
         table, longest = job.options.table, getattr(system, "max_samples", getattr(system.encoder, "max_samples", None))

@@ -43,7 +43,7 @@ def train(job: Job) -> None:
         return
     run_on_main(job.begin)
     seed_everything(job.seed, verbose=False)  # the weights of the heads
-    values = hparams.build(job.yaml)
+    values = hparams.build(job.yaml, job.options.hparams)
     values["device"] = distributed.process_device(values["device"])
     refuse_missing_device(values["device"])
     checkpointer = RunCheckpointer(job.folder / "save")

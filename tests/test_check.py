@@ -85,7 +85,9 @@ def test_a_key_of_an_encoder_of_random_weights_that_it_does_not_read(words):
 def test_a_wrong_name_of_an_argument(words):
     replace("    pooling: !ref <pooling>", "    poling: !ref <pooling>")
     error = refused(job(words))
-    assert error.what.startswith("!new:local.systems.mtl.MultiTaskSystem cannot be built: ")
+    line = 1 + YAML.read_text(encoding="utf-8").splitlines().index("system: !new:local.systems.mtl.MultiTaskSystem")
+    said = f"hparams/mini.yaml, line {line}: !new:local.systems.mtl.MultiTaskSystem cannot be built: "
+    assert error.what.startswith(said)
     assert error.what.endswith("got an unexpected keyword argument 'poling'")
     assert error.remedy.startswith("pooling; its arguments are: encoder n_labels n_tokens alpha pooling")
 

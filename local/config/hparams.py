@@ -20,7 +20,7 @@ import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from local.config import keys
-from local.config.objects import refusing
+from local.config.objects import located, refusing
 from local.config.trust import tags
 from local.core import starts
 from local.core.errors import UserError
@@ -216,9 +216,15 @@ def _tuple(loader: _Loader, node: ruamel.yaml.nodes.ScalarNode) -> tuple:
         raise UserError(f"the YAML's value {node.value} is no tuple of plain values", "correct it") from None
 
 
-def build(text: str) -> dict[str, Any]:
-    """Build the objects that a resolved YAML describes; a UserError names one that cannot be built, and why."""
-    return load_hyperpyyaml(text, loader=_Loader)
+def build(text: str, file: Path | None = None) -> dict[str, Any]:
+    """Build the objects that a resolved YAML describes.
+
+    A UserError names one that cannot be built, and why; with its line in `file`, if that is what the user wrote.
+    """
+    try:
+        return load_hyperpyyaml(text, loader=_Loader)
+    except UserError as error:
+        raise (located(error, file) if file else error) from None
 
 
 def compared_values(text: str) -> dict[str, Any]:

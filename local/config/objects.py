@@ -7,6 +7,7 @@ import inspect
 import pydoc
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hyperpyyaml.core
@@ -36,6 +37,14 @@ def refusing(prefix: str, construct: Callable) -> Callable:
         return made
 
     return constructing
+
+
+def located(error: UserError, file: Path) -> UserError:
+    """The error of `refusing` with the file that the user wrote, and the line of it that names the object."""
+    tag = error.what.partition(" ")[0]
+    lines = file.read_text(encoding="utf-8").splitlines()
+    line = next((number for number, line in enumerate(lines, start=1) if tag in line and tag.startswith("!")), None)
+    return error if line is None else UserError(f"{file}, line {line}: {error.what}", error.remedy)
 
 
 def _check_arguments(made: functools.partial) -> None:
