@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from local.config import hparams  # logs before anything of SpeechBrain
+from local.config import hparams, keys  # logs before anything of SpeechBrain
 from local.config.objects import reason
 from local.core import logs
 from local.core.errors import UserError, as_command
@@ -38,7 +37,7 @@ def check(job: Job) -> int:
     try:
         values = hparams.build(job.yaml, job.options.hparams)
         system = values["system"]
-        refuse_unread(values.get("encoder"))
+        refuse_unread(job.options.hparams, values.get("encoder"))
         table, longest = job.options.table, getattr(system, "max_samples", getattr(system.encoder, "max_samples", None))
         Utterances(table, {}, job.labels, job.tokenizer).refuse_longer_than(longest)
         refuse_precision(job, values)
@@ -58,14 +57,19 @@ def check(job: Job) -> int:
     return sum(parameter.numel() for parameter in system.parameters())
 
 
-def refuse_unread(encoder: Any) -> None:
+def refuse_unread(file: Path, encoder: Any) -> None:
     """`UserError` for keys of an encoder of random weights, a mapping, that transformers would accept and not read.
 
     Not where it is loaded: run folders of earlier versions may have such keys.
     """
-    if isinstance(encoder, dict) and encoder.get("model_type") in KNOWN:
-        extractor = {key: value for key, value in encoder.items() if key == "do_normalize"}
+    if not (isinstance(encoder, dict) and encoder.get("model_type") in KNOWN):
+        return
+    extractor = {key: value for key, value in encoder.items() if key == "do_normalize"}
+    try:
         refuse_undeclared({key: value for key, value in encoder.items() if key not in extractor}, extractor)
+    except UserError as error:
+        line, _ = keys.entries(file.read_text(encoding="utf-8"))["encoder"]
+        raise UserError(f"{file}, line {line}: {error.what}", error.remedy) from None
 
 
 def refuse_precision(job: Job, values: dict[str, Any]) -> None:
@@ -83,11 +87,9 @@ def refuse_precision(job: Job, values: dict[str, Any]) -> None:
 @as_command
 def main() -> None:
     """Build the set-up of a job."""
-    began = time.monotonic()
     logs.log_to_stderr()
-    logging.getLogger().setLevel(logging.ERROR)  # each job's log has the warnings
-    parameters = check(Job.all(parse())[0])
-    print(f"  set-up: {parameters / 1e6:.1f} M parameters (built in {time.monotonic() - began:.0f} s)")
+    logging.disable(logging.WARNING)  # each job's log has them
+    print(f"  set-up: {check(Job.all(parse())[0]) / 1e6:.1f} M parameters")
 
 
 if __name__ == "__main__":

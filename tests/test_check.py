@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -72,13 +73,14 @@ def test_fp16_on_a_cpu(words):
 
 
 def test_an_encoder_that_cannot_be_loaded(words, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
     assert "cannot be loaded" in refused(job(words, "--encoder", str(tmp_path))).what
 
 
 def test_a_key_of_an_encoder_of_random_weights_that_it_does_not_read(words):
     replace("hidden_dropout: 0.05", "hiden_dropout: 0.05")
     error = refused(job(words))
-    assert error.what == "encoder: wav2vec2 has no hiden_dropout"
+    assert error.what == "hparams/mini.yaml, line 5: encoder: wav2vec2 has no hiden_dropout"
     assert error.remedy.startswith("hidden_dropout; known are: activation_dropout adapter_attn_dim ")
 
 
@@ -113,13 +115,12 @@ def test_an_utterance_that_the_encoder_cannot_read_whole_of_any_set(words, monke
     assert "the encoder reads 0 s" in refused(job(words)).what
 
 
-def test_as_a_command_it_says_what_was_built(words, monkeypatch, capsys, caplog):
-    caplog.set_level(logging.WARNING)  # in the end it is what it was
+def test_as_a_command_it_says_what_was_built(words, monkeypatch, capsys):
+    monkeypatch.setattr(logging, "disable", lambda level: None)  # it would last
     monkeypatch.setattr("sys.argv", ["", *words, "--", "--device", "cpu"])
     monkeypatch.setattr("local.core.logs.log_to_stderr", lambda: None)
     main()
-    said = capsys.readouterr().out
-    assert said.startswith("  set-up: 0.") and " M parameters (built in " in said
+    assert re.fullmatch(r"  set-up: 0\.\d M parameters\n", capsys.readouterr().out)
 
 
 # ---------------------------------------------------------------- the launcher
@@ -174,5 +175,9 @@ def test_an_encoder_that_is_nowhere_is_refused_without_torch_and_its_attempts(wo
 def test_an_encoder_that_is_here_asks_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.HfApi", None)
     monkeypatch.setattr(encoder_version, "_cached_commit", lambda name: "c0ffee" if name == "in/cache" else None)
+    for lacks, name in (("config.json", "config.json"), ("weights", "model.safetensors")):
+        with pytest.raises(UserError, match=f"has no {lacks}"):
+            encoder_version.refuse_missing(str(tmp_path))
+        (tmp_path / name).touch()
     for source in (str(tmp_path), "in/cache", {"model_type": "wav2vec2"}, None):
         encoder_version.refuse_missing(source)

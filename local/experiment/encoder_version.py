@@ -33,11 +33,21 @@ def encoder_version(source: Any) -> str | None:
 
 
 def refuse_missing(source: Any) -> None:
-    """Raise a UserError for an encoder that is no folder, not in the hub's cache, and not on the hub as seen from here.
+    """Raise a UserError for an encoder that is not here: a folder without its files, or a name that the hub has not.
 
-    Loading would say so as well, but only after half a minute of attempts.
+    Loading it would say so as well, but only after torch was loaded, and half a minute of attempts.
     """
-    if not isinstance(source, str) or os.path.isdir(source) or _cached_commit(source):
+    if not isinstance(source, str):
+        return
+    if os.path.isdir(source):
+        patterns = {"config.json": ("config.json",), f"weights ({' or '.join(WEIGHTS)})": WEIGHTS}
+        lacks = [what for what, names in patterns.items() if not any(any(Path(source).glob(name)) for name in names)]
+        if lacks:
+            raise UserError(
+                f"encoder {source}: the folder has no {lacks[0]}", "give a folder of a Hugging Face encoder"
+            )
+        return
+    if _cached_commit(source):
         return
     from huggingface_hub import HfApi
 
