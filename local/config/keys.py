@@ -181,13 +181,13 @@ def meant(key: str, known: Iterable[str], below: dict[str, str], options: Collec
         return f"{key} below {below[key]}"
     if near := other if other in known else nearest(key, known):
         return near
-    near = nearest(key, below)
+    near = nearest(key, below, alike=0.8)
     return f"{near} below {below[near]}" if near else ""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that is most like another; empty where none is."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)), "")
+def nearest(word: str, known: Iterable[str], alike: float = 0.7) -> str:
+    """The known word that is most like another; empty where none is so much `alike`, from 0 to 1."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=alike)), "")
 
 
 def refusal(

@@ -8,7 +8,7 @@ import pytest
 from paths import REPOSITORY
 
 from local.config import hparams, keys
-from local.config.hparams import refuse_unread, resolve
+from local.config.hparams import parse_overrides, refuse_unread, resolve
 from local.core.errors import UserError
 from local.experiment.options import ALL_OPTIONS, parse
 
@@ -166,6 +166,24 @@ def test_names_of_speechbrain_lead_to_ours_where_there_is_such_a_key(file):
     assert refusal(file, text)[1].startswith("remove them, or let")
     hparams.RUNNING.write_text(DEFAULTS + "optimizer: null\nscheduler: null\n", encoding="utf-8")
     assert refusal(file, text)[1] == "optimizer for 'opt_class', scheduler for 'lr_annealing'; or remove them"
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("--wamrup", "warmup; or take one of: "),
+        ("--folds", "the option --folds of run.sh; or take one of: "),
+        ("--stop_stage", "the option --stop-stage of run.sh; or take one of: "),
+        ("--partition", "partition below slurm; or take one of: "),
+        ("--number-of-epochs", "epochs; or take one of: "),
+        ("--zzz", "take one of: "),
+    ],
+)
+def test_an_unknown_override_leads_to_what_may_be_meant_too(file, override, hint):
+    file.write_text(BASE + "warmup: 0.1\n", encoding="utf-8")
+    with pytest.raises(UserError, match="could be overridden") as caught:
+        parse_overrides([override, "1"], file, options=ALL_OPTIONS)
+    assert caught.value.remedy.startswith(hint + "encoder alpha")
 
 
 def test_every_name_of_others_leads_to_a_key_or_an_option():
