@@ -26,7 +26,7 @@
 #   --help                      print this
 # After a lone --, overrides of the YAML: -- --alpha 0.01 --epochs 30 --device cpu
 #
-# Exit codes: 0 done; 1 a job failed, its log is named; 2 an error in the options or the corpus.
+# Exit codes: 0 done; 1 a job failed, its log is named; 2 an error in the options, the corpus or the set-up.
 
 set -euo pipefail
 caller=$PWD

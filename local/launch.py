@@ -18,10 +18,11 @@ from local.core.errors import as_command
 from local.core.files import digest
 from local.core.markers import Marker
 from local.data import store
+from local.experiment.encoder_version import refuse_missing
 from local.experiment.job import Job
 from local.experiment.options import Options, parse
 from local.jobs.machine import gpu_slots, run_all
-from local.jobs.process import JobLog, JobProcess, step_command
+from local.jobs.process import JobLog, JobProcess, add_options, step_command
 
 STAGES = {"train": 2, "decode": 3}
 # The file of the run folder that a job writes when it has held all the memory that it needs: in
@@ -42,6 +43,16 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
         command = step_command(step, words, *one, processes=options.processes)
         waiting.append(JobProcess(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step]))
     return waiting
+
+
+def check_setup(options: Options, words: list[str], name: str) -> None:
+    """Build the set-up of a job once, whose faults would be those of all jobs; exit where that fails, as they would.
+
+    In a process of its own, so that this one needs no torch.
+    """
+    refuse_missing(options.values.get("encoder"))
+    seed, fold = name.removeprefix("seed").split("/")
+    run_command("check", *add_options(words, "--folds", fold, "--seeds", seed))
 
 
 def build_audio_store(options: Options, words: list[str]) -> None:
@@ -66,6 +77,8 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     waiting = pending_jobs(step, options, words)
     if not waiting:
         return []
+    if step == "train":
+        check_setup(options, words, waiting[0].name)
     build_audio_store(options, words)
     if options.backend == "slurm":
         from local.jobs import slurm  # submitit takes a second to load

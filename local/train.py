@@ -24,7 +24,7 @@ from local.core.errors import as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.dataset import Utterances, loader
-from local.data.device import evaluation_limits, limits
+from local.data.device import evaluation_limits, limits, refuse_missing_device
 from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
@@ -43,8 +43,9 @@ def train(job: Job) -> None:
         return
     run_on_main(job.begin)
     seed_everything(job.seed, verbose=False)  # the weights of the heads
-    values = hparams.build(job.yaml)
+    values = hparams.build(job.yaml, job.options.hparams)
     values["device"] = distributed.process_device(values["device"])
+    refuse_missing_device(values["device"])
     checkpointer = RunCheckpointer(job.folder / "save")
     first = environment.first_start(job, checkpointer)
     values["precision"] = environment.held_precision(values, first)

@@ -12,14 +12,17 @@ import functools
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import ruamel.yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
+from local.config import keys
+from local.config.objects import located, refusing
 from local.config.trust import tags
+from local.core import starts
 from local.core.errors import UserError
 
 RUNNING = Path(__file__).parents[2] / "hparams" / "running.yaml"
@@ -28,17 +31,21 @@ SET_BY_PIPELINE = ("seed", "n_labels", "n_tokens")
 SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much is computed at a time
 # Keys that the stages read themselves, whatever the system.
 REQUIRED = (*SET_BY_PIPELINE, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
+# Keys that they read as well, besides those of running.yaml.
+READ = (*REQUIRED, "system", "warmup", "weight_decay", "max_grad_norm")
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
 RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
 # Keys that change how figures are rounded, not what is computed: where the runs of a table differ in them, it says so.
 ROUNDING = ("precision", "eval_precision", "micro_batch_size", "micro_batch_seconds")
 
 
-def parse_overrides(words: Sequence[str], file: Path, required: Sequence[str] = ()) -> dict[str, Any]:
+def parse_overrides(
+    words: Sequence[str], file: Path, required: Sequence[str] = (), options: Collection[str] = ()
+) -> dict[str, Any]:
     """Turn `--key value` and `--key=value` words into typed overrides of a YAML.
 
-    `UserError` for a stray word, a missing value, an unknown key (the known ones are named), a value of another
-    type than the default's, or a YAML without a required key.
+    `UserError` for a stray word, a missing value, an unknown key (the known ones are named, and what may be meant, also
+    of the `options` of run.sh), a value of another type than the default's, or a YAML without a required key.
     """
     defaults = read_values(file)
     if missing := [key for key in required if key not in defaults]:
@@ -53,7 +60,10 @@ def parse_overrides(words: Sequence[str], file: Path, required: Sequence[str] = 
         key, equals, value = word[2:].partition("=")
         key = key.replace("-", "_")
         if key not in known:
-            raise UserError(f"{file} has no key '{key}' that could be overridden", f"take one of: {' '.join(known)}")
+            texts = (path.read_text(encoding="utf-8") for path in (file, RUNNING))
+            meant = keys.meant(key, known, keys.below_mappings(texts), options)
+            remedy = f"{meant}{'; or ' * bool(meant)}take one of: {' '.join(known)}"
+            raise UserError(f"{file} has no key '{key}' that could be overridden", remedy)
         if not equals and rest and not rest[0].startswith("--"):
             value = rest.pop(0)
         if not value:
@@ -62,6 +72,29 @@ def parse_overrides(words: Sequence[str], file: Path, required: Sequence[str] = 
             raise UserError(f"override --{key} {value}: a value begins with neither ! nor (", "give a plain value")
         overrides[key] = _typed(key, value, defaults[key])
     return overrides
+
+
+def refuse_unread(file: Path, overrides: Collection[str] = (), options: Collection[str] = ()) -> None:
+    """Raise a UserError that names the keys of a YAML, or the overrides of a run folder's, that nothing reads.
+
+    The references of a run folder's YAML are resolved: of its keys, the objects have the values. It was examined when
+    it was begun, perhaps by an earlier version. `options` are those of run.sh, one of which may be meant.
+    """
+    text, running = (path.read_text(encoding="utf-8") for path in (file, RUNNING))
+    read = {*READ, *keys.entries(running)}
+    if file.name == "hyperparams.yaml" and (file.parent / starts.NAME).exists():
+        if unread := [key for key in overrides if key not in read]:
+            raise UserError(
+                f"nothing reads --{unread[0]} of {file}: its references are resolved, as of any run folder",
+                "give the YAML with which it was trained; the run's env.json has its options",
+            )
+        return
+    if "system" not in keys.entries(text):
+        raise UserError(f"{file} lacks the key system", "see hparams/mtl_wav2vec2.yaml for what it is")
+    if unread := keys.unread(text, running, READ):
+        known = {*read, *keys.entries(text)} - {key.path[0] for key in unread}
+        texts = [path.read_text(encoding="utf-8") for path in (file, *sorted(RUNNING.parent.glob("*.yaml")))]
+        raise UserError(*keys.refusal(file, unread, known, texts, options))
 
 
 def _typed(key: str, value: str, default: Any) -> Any:
@@ -170,6 +203,10 @@ class _Loader(ruamel.yaml.Loader):
     def add_constructor(cls, tag: str, constructor: Callable) -> None:
         super().add_constructor(tag, _tuple if tag == "!tuple" else constructor)
 
+    @classmethod
+    def add_multi_constructor(cls, prefix: str, constructor: Callable) -> None:
+        super().add_multi_constructor(prefix, refusing(prefix, constructor))
+
 
 def _tuple(loader: _Loader, node: ruamel.yaml.nodes.ScalarNode) -> tuple:
     """The values of `(1, a)`."""
@@ -179,9 +216,15 @@ def _tuple(loader: _Loader, node: ruamel.yaml.nodes.ScalarNode) -> tuple:
         raise UserError(f"the YAML's value {node.value} is no tuple of plain values", "correct it") from None
 
 
-def build(text: str) -> dict[str, Any]:
-    """Build the objects that a resolved YAML describes."""
-    return load_hyperpyyaml(text, loader=_Loader)
+def build(text: str, file: Path | None = None) -> dict[str, Any]:
+    """Build the objects that a resolved YAML describes.
+
+    A UserError names one that cannot be built, and why; with its line in `file`, if that is what the user wrote.
+    """
+    try:
+        return load_hyperpyyaml(text, loader=_Loader)
+    except UserError as error:
+        raise (located(error, file) if file else error) from None
 
 
 def compared_values(text: str) -> dict[str, Any]:

@@ -25,6 +25,18 @@ def kind(values: dict[str, Any]) -> str:
     return (values["device"] or infer_device()).split(":")[0]
 
 
+def refuse_missing_device(name: str | None) -> None:
+    """Raise a UserError for a device whose name PyTorch does not know, or that it does not find here."""
+    try:
+        device = torch.device(name or infer_device())
+    except RuntimeError:
+        raise UserError(f"device '{name}' is not known", "take cpu, cuda, or cuda:N, N from 0") from None
+    backend = getattr(torch, device.type, None)
+    count = backend.device_count() if backend is not None and backend.is_available() else 0
+    if (device.index or 0) >= count:
+        raise UserError(f"device {name}: PyTorch finds {count} devices {device.type} here", "take cpu, or another")
+
+
 def resolve_precision(values: dict[str, Any]) -> str:
     """The YAML's `precision`; `auto` is mixed precision where the device has it in hardware.
 

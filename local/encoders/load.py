@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 import re
@@ -117,11 +118,14 @@ def description(encoder: Encoder) -> tuple[dict[str, Any], dict[str, Any]]:
 def refuse_undeclared(config: dict[str, Any], preprocessor: dict[str, Any]) -> None:
     """Raise a UserError for keys that the `model_type` does not declare: transformers would accept and use some."""
     family = _FAMILIES[config["model_type"]]
-    for keys, known in ((config, _declared(family.config)), (preprocessor, _declared(family.extractor))):
+    names = _declared(family.config) | set(family.config.attribute_map)  # with the other names of some
+    for keys, known in ((config, names), (preprocessor, _declared(family.extractor))):
         unknown = sorted(set(keys) - known - {"model_type"})
         if unknown:
+            near = difflib.get_close_matches(unknown[0], known, n=1)
             raise UserError(
-                f"encoder: {config['model_type']} has no {' '.join(unknown)}", f"known are: {' '.join(sorted(known))}"
+                f"encoder: {config['model_type']} has no {' '.join(unknown)}",
+                f"{'; '.join([*near, 'known are: '])}{' '.join(sorted(known))}",
             )
 
 

@@ -1,4 +1,4 @@
-"""Which weights a pretrained encoder has, without torch: a digest of its folder, or the commit in the hub's cache."""
+"""Which weights a pretrained encoder has, and whether it is there, without torch: its folder, or the hub's cache."""
 
 from __future__ import annotations
 
@@ -30,6 +30,35 @@ def encoder_version(source: Any) -> str | None:
         return _folder_digest(Path(source))
     except OSError as error:
         raise UserError(f"encoder {source} cannot be read: {error}", "restore the file, or its permissions") from None
+
+
+def refuse_missing(source: Any) -> None:
+    """Raise a UserError for an encoder that is not here: a folder without its files, or a name that the hub has not.
+
+    Loading it would say so as well, but only after torch was loaded, and half a minute of attempts.
+    """
+    if not isinstance(source, str):
+        return
+    if os.path.isdir(source):
+        patterns = {"config.json": ("config.json",), f"weights ({' or '.join(WEIGHTS)})": WEIGHTS}
+        lacks = [what for what, names in patterns.items() if not any(any(Path(source).glob(name)) for name in names)]
+        if lacks:
+            raise UserError(
+                f"encoder {source}: the folder has no {lacks[0]}", "give a folder of a Hugging Face encoder"
+            )
+        return
+    if _cached_commit(source):
+        return
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().model_info(source, timeout=10)
+    except Exception as error:  # no such name, no permission, no network: each is an error of its own
+        said = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"encoder {source}: there is no such folder, and the hub does not give it ({said})",
+            "give a folder with config.json and weights, or, with a network, a name of the hub",
+        ) from None
 
 
 def _folder_digest(folder: Path) -> str:

@@ -72,15 +72,25 @@ class Job:
         return [cls(options, fold, seed) for seed in options.seeds for fold in folds]
 
     def begin(self) -> None:
-        """Begin the run folder, or continue in one that was begun with the same inputs; `UserError` with others."""
-        if self.options.force:
+        """Begin the run folder, or continue in one that was begun with the same inputs; see `starts_over`."""
+        if self.starts_over():
             for path in (self.folder / name for name in TRAINING_OUTPUTS):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        elif (old := begun_inputs(self.folder)) is not None:
-            self.beginning().refuse_changes(old, f"{self.folder} was begun")
         self.beginning().write()
         with atomic(self.folder / "hyperparams.yaml") as file:  # last: with it, the folder is a run folder
             file.write(self.yaml)
+
+    def starts_over(self) -> bool:
+        """Whether what a training has left is to be deleted: by `--force`, or begun with other inputs, as of a typo.
+
+        `UserError` where that has a checkpoint.
+        """
+        old = None if self.options.force else begun_inputs(self.folder)
+        if old is None or not self.beginning().changes(old):
+            return self.options.force
+        if self.training().path.exists() or any(self.folder.glob("save/*/CKPT.yaml")):
+            self.beginning().refuse_changes(old, f"{self.folder} was begun")
+        return True
 
     def beginning(self) -> Marker:
         """The marker that `begin` writes: what is trained on, and the values of the resolved YAML."""
@@ -110,10 +120,13 @@ class Job:
     def is_done(self, step: str) -> bool:
         """Whether `train` or `decode` is done.
 
-        `UserError` when it was trained with other values or manifests, or there is no training to decode.
+        `UserError` when it was trained, or begun, with other values or manifests, or there is no training to decode.
         """
         if step == "train":
-            return self.training().is_done(f"training of {self.folder}", self.options.force)
+            done = self.training().is_done(f"training of {self.folder}", self.options.force)
+            if not done:
+                self.starts_over()  # which refuses what cannot be continued
+            return done
         markers.read(self.training().path)
         # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
         return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)

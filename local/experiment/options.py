@@ -20,7 +20,8 @@ import pandas as pd
 
 from local import corpora
 from local.config import cluster
-from local.config.hparams import REQUIRED, parse_overrides, read_values
+from local.config.hparams import REQUIRED, parse_overrides, read_values, refuse_unread
+from local.config.limits import refuse_bad_values
 from local.core import markers
 from local.core.errors import UserError
 from local.corpora import manifest
@@ -188,6 +189,7 @@ class Options:
 
 
 OPTIONS = {f"--{each.name.replace('_', '-')}": each for each in fields(Options) if each.metadata}
+ALL_OPTIONS = (*OPTIONS, "--stage", "--stop-stage", "--status", "--help")  # the others are run.sh's own
 
 
 def parse(words: list[str] | None = None) -> Options:
@@ -200,11 +202,14 @@ def parse(words: list[str] | None = None) -> Options:
     corpus, name = _corpus_name(values["corpus"], values["data"]), values["corpus"]
     module = corpora.module(name if name in corpora.NAMES else "csv")
     hparams = values["hparams"] or Path(getattr(module, "DEFAULT_HPARAMS", DEFAULT_HPARAMS))
-    typed = _locate_encoder(parse_overrides(overrides, hparams, REQUIRED))
+    typed = _locate_encoder(parse_overrides(overrides, hparams, REQUIRED, ALL_OPTIONS))
+    refuse_unread(hparams, typed, ALL_OPTIONS)
     name = values["name"] or hparams.stem
     if not SAFE_NAME.fullmatch(name):
         raise UserError(f"--name '{name}' cannot be a folder's name", "use letters, digits and . _ + -")
-    return Options(**values | {"corpus": corpus, "hparams": hparams, "name": name, "overrides": typed})
+    options = Options(**values | {"corpus": corpus, "hparams": hparams, "name": name, "overrides": typed})
+    refuse_bad_values(options.values, str(hparams))
+    return options
 
 
 def read(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -218,7 +223,7 @@ def read(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     except argparse.ArgumentError as error:
         raise UserError(str(error), "see ./run.sh --help") from None
     if stray:
-        raise UserError(f"unknown option '{stray[0]}'", "see ./run.sh --help")
+        raise UserError(f"unknown option '{stray[0]}'", "see ./run.sh --help; keys of the YAML come after a lone --")
     return given, overrides[1:]
 
 

@@ -9,7 +9,7 @@
 
 # shellcheck disable=SC2034 # used by run.sh
 stage=0 stop_stage="" status=false options=()
-corpus=mini data=""
+corpus=mini data="" hparams=""
 
 usage_error() { # what, remedy
   printf 'error: %s\n  try: %s\n' "$1" "$2" >&2
@@ -59,11 +59,18 @@ parse_options() {
   ((stop_stage >= stage)) || usage_error "--stop-stage $stop_stage comes before --stage $stage" "give --stop-stage $stage or more"
 }
 
+unknown_option() { # name, value
+  local key=${1//-/_}
+  [[ ! $key =~ ^[A-Za-z_]+$ ]] || ! grep -qs "^$key:" hparams/*.yaml "$hparams" ||
+    usage_error "--$1 is no option of run.sh but a key of the YAML: it comes after a lone --" "./run.sh ... -- --$1 $2"
+  usage_error "unknown option '--$1'" "./run.sh --help"
+}
+
 take_option() { # name, value
   local kind="" value=$2
   [[ ! $1 =~ ^[a-z-]+$ ]] || kind=$(sed -n "s/^#   --$1 \([^ ]\{1,\}\).*/\1/p" run.sh)
   case $kind in
-    "") usage_error "unknown option '--$1'" "./run.sh --help" ;;
+    "") unknown_option "$1" "$2" ;;
     PATH | FILE)
       [[ $value == /* ]] || value=${caller:?}/$value
       [[ $kind == PATH || -f $value ]] || usage_error "--$1 $2: there is no such file" "./run.sh --help"
@@ -75,7 +82,7 @@ take_option() { # name, value
       printf -v "${1/-/_}" %d "$2"
       return
       ;;
-    corpus | data) printf -v "$1" %s "$value" ;;
+    corpus | data | hparams) printf -v "$1" %s "$value" ;;
   esac
   options+=("--$1" "$value")
 }

@@ -62,3 +62,16 @@ def test_limits_are_the_yamls_and_a_pass_costs_more_on_a_gpu_and_with_a_small_mo
     evaluation = device.evaluation_limits(VALUES | {"device": "cpu"}, small)
     assert evaluation.seconds == VALUES["eval_batch_seconds"]
     assert evaluation.overhead == pytest.approx(on_cpu.overhead * 1_001_000 / 10_100)
+
+
+@pytest.mark.parametrize("name", [None, "cpu"])
+def test_a_device_that_is_here(name):
+    device.refuse_missing_device(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("gpu", "'gpu' is not known"), ("cuda:99", "PyTorch finds"), ("cuda:x", "not known")]
+)
+def test_a_device_that_is_not_here_or_has_another_name(name, said):
+    with pytest.raises(UserError, match=said):
+        device.refuse_missing_device(name)

@@ -31,14 +31,16 @@ def job(words: list[str], *more: str) -> Job:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir()}
+    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.fixture(params=["this version", "the earlier version"])
 def begun(request, words) -> Job:
-    """A job whose folder was begun."""
+    """A job whose folder was begun, with a checkpoint."""
     begun = job(words)
     begun.begin()
+    (begun.folder / "save" / "CKPT+1").mkdir(parents=True)
+    (begun.folder / "save" / "CKPT+1" / "CKPT.yaml").touch()
     if request.param == "the earlier version":
         to_earlier_form(begun.folder)
     return begun
@@ -71,8 +73,30 @@ def test_other_values_are_refused_by_name(begun, words):
     before = contents(begun.folder)
     with pytest.raises(UserError, match=r"1A was begun with other inputs: lr \(0\.002 -> 0\.5\)") as refusal:
         job(words, "--", "--lr", "0.5", "--head-lr", "0.002").begin()
+    with pytest.raises(UserError, match="was begun with other inputs: lr"):  # before any job starts
+        job(words, "--", "--lr", "0.5", "--head-lr", "0.002").is_done("train")
     assert "--name" in refusal.value.remedy and "--force true" in refusal.value.remedy
     assert contents(begun.folder) == before
+
+
+def test_without_a_checkpoint_other_values_begin_it_again(begun, words):
+    """A typo was corrected: the name is not blocked by a training that has learnt nothing."""
+    (begun.folder / "save" / "CKPT+1" / "CKPT.yaml").unlink()  # it was not finished
+    for name in ("epochs.csv", "train.log"):
+        (begun.folder / name).write_text("of before")
+    corrected = job(words, "--", "--lr", "0.5")
+    assert not corrected.is_done("train") and (begun.folder / "epochs.csv").exists()
+    corrected.begin()
+    assert contents(begun.folder).keys() == {"begun.json", "hyperparams.yaml", "train.log"}
+    assert not (begun.folder / "save").exists()
+    assert begun_inputs(begun.folder)["lr"] == 0.5 and not corrected.starts_over()
+
+
+def test_a_training_that_has_ended_blocks_its_name_though_its_checkpoints_were_deleted(begun, words):
+    begun.training().write()
+    (begun.folder / "save" / "CKPT+1" / "CKPT.yaml").unlink()
+    with pytest.raises(UserError, match="was begun with other inputs: lr"):
+        job(words, "--", "--lr", "0.5").begin()
 
 
 @pytest.mark.parametrize("name", ["train.csv", "valid.csv", "tokenizer.model"])
@@ -120,7 +144,7 @@ def test_by_force_it_is_overwritten(begun, words):
     forced = job(words, "--force", "true", "--", "--lr", "0.5")
     forced.begin()
     assert contents(begun.folder).keys() == {"begun.json", "hyperparams.yaml", "train.log"}
-    assert begun_inputs(begun.folder)["lr"] == 0.5
+    assert begun_inputs(begun.folder)["lr"] == 0.5 and not (begun.folder / "save").exists()
 
 
 def test_killed_between_its_two_files_it_is_begun_again(words):
@@ -135,6 +159,7 @@ def test_a_yaml_that_does_not_say_on_what_it_was_trained_is_refused(words):
     new = job(words)
     new.begin()
     (new.folder / "begun.json").unlink()
+    (new.folder / "train.json").touch()
     with pytest.raises(UserError, match=r"other inputs: train\.csv \(None -> "):
         new.begin()
 

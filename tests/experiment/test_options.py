@@ -132,7 +132,7 @@ def test_relative_paths_count_from_the_caller(checkout, tmp_path):
         (["--./*", "1"], "unknown option '--./*'"),
         (["--.*=1"], "unknown option '--.*'"),
         (["--stages=1"], "unknown option '--stages'"),
-        (["--alpha", "0.1"], "unknown option '--alpha'"),
+        (["--opt-class", "0.1"], "unknown option '--opt-class'"),
         (["--=1"], "unknown option '--'"),
         (["--fold", "01F"], "unknown option '--fold'"),
         (["--name"], "--name has no value"),
@@ -161,6 +161,22 @@ def test_run_sh_refuses_before_anything_is_set_up(checkout, words, said):
     before = listing(checkout)
     assert_refused(run("./run.sh", *words, cwd=checkout), said)
     assert listing(checkout) == before
+
+
+@pytest.mark.parametrize("form", ["--epochs 1", "--epochs=1"])
+def test_an_override_before_the_dashes_is_told_where_it_belongs(checkout, form):
+    refused = run("./run.sh", "--corpus", "mini", *form.split(), "--seeds", "1", cwd=checkout)
+    assert_refused(refused, "--epochs is no option of run.sh but a key of the YAML: it comes after a lone --")
+    assert refused.stderr.splitlines()[1] == "  try: ./run.sh ... -- --epochs 1"
+
+
+def test_so_is_a_key_of_a_yaml_of_ones_own(checkout, tmp_path):
+    (tmp_path / "own.yaml").write_text("own_rate: 1\n")
+    words = ["--hparams", str(tmp_path / "own.yaml"), "--own-rate", "2"]
+    refused = run("./run.sh", *words, cwd=checkout)
+    assert_refused(refused, "--own-rate is no option of run.sh")
+    assert refused.stderr.splitlines()[1] == "  try: ./run.sh ... -- --own-rate 2"
+    assert_refused(run("./run.sh", *words[2:], cwd=checkout), "unknown option '--own-rate'")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["--stage", "1", "--help", "--bogus"]])
@@ -281,6 +297,10 @@ def test_a_seed_given_twice_is_one_seed(workplace):
         (["--", "--alhpa", "1"], "no key 'alhpa'"),
         (["--", "alpha"], "stray word 'alpha'"),
         (["--", "--alpha", "x"], "not a number"),
+        (["--", "--folds", "1A"], "no key 'folds'"),
+        (["--", "--epochs", "0"], "epochs is 0"),
+        (["--", "--warmup", "3"], "warmup is 3.0"),
+        (["--", "--lr=-1"], "lr is -1.0"),
     ],
 )
 def test_what_local_options_refuses(workplace, words, said):

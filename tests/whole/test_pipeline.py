@@ -137,19 +137,31 @@ def test_other_values_are_refused_by_name(finished):
     assert "Traceback" not in other.stderr
 
 
+@pytest.mark.slow
+def test_a_set_up_that_cannot_be_built_stops_before_any_job(finished):
+    place, words, overrides, _ = finished
+    words = ["typo" if word == "first" else word for word in words]
+    done = run(place, *words, "--stage", "2", *overrides, "--pooling", "max")
+    assert done.returncode == 2
+    assert done.stderr == "error: pooling is 'max'\n  try: set pooling to mean or sum\n"
+    assert not (place / "results" / "tones" / "speaker" / "typo").exists()
+
+
 def test_a_failed_job_stops_no_other(finished):
     place, words, overrides, _ = finished
     words = ["broken" if word == "first" else word for word in words]
     begun = place / "results" / "tones" / "speaker" / "broken" / "seed1" / "A"
-    begun.mkdir(parents=True)
-    (begun / "hyperparams.yaml").write_text("# manifests: {}\nlr: 7\n")
+    valid = place / "manifests" / "tones" / "speaker" / "A" / "valid.csv"
+    whole = valid.read_text()
+    valid.write_text(whole.replace("\nB_", "\nX_", 1))
     done = run(place, *words, "--stage", "2", "--stop-stage", "2", *overrides)
+    valid.write_text(whole)
     assert done.returncode == 1
     assert "seed1/B: done" in done.stdout
     log = "results/tones/speaker/broken/seed1/A/train.log"
     assert f"seed1/A: FAILED (code 2), see {log}" in done.stdout
     assert "error: seed1/A failed" in done.stderr and f"see {log}" in done.stderr
-    assert "lr (7 -> 0.002)" in done.stderr and "B failed" not in done.stderr
+    assert "X_" in done.stderr and "B failed" not in done.stderr
     assert "Traceback" not in done.stderr
     for fold, code in (("A", "2"), ("B", "0")):
         folder = begun.with_name(fold)

@@ -1,0 +1,183 @@
+"""The check before any job starts: what all jobs would fail of ends here, in two lines, and nothing is written."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from local import launch
+from local.check import check, main
+from local.config import hparams
+from local.core.errors import UserError
+from local.encoders.waveform import WaveformEncoder
+from local.experiment import encoder_version
+from local.experiment.job import Job
+from local.experiment.options import parse
+
+YAML = Path("hparams/mini.yaml")
+
+
+@pytest.fixture
+def words(own_corpus) -> list[str]:
+    return [*own_corpus, "--name", "n", "--folds", "1A 2A"]
+
+
+def job(words: list[str], *overrides: str) -> Job:
+    return Job.all(parse([*words, "--", *overrides]))[0]
+
+
+def replace(old: str, new: str) -> None:
+    text = YAML.read_text(encoding="utf-8")
+    assert old in text
+    YAML.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def refused(made: Job) -> UserError:
+    with pytest.raises(UserError) as caught:
+        check(made)
+    assert "\n" not in caught.value.what + caught.value.remedy and not made.folder.exists()
+    return caught.value
+
+
+def test_it_builds_what_a_job_would_train_and_writes_nothing(words):
+    made = job(words, "--device", "cpu")
+    before = sorted(Path().rglob("*"))
+    system = hparams.build(made.yaml)["system"]
+    assert check(made) == sum(parameter.numel() for parameter in system.parameters()) > 100_000
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("--pooling=max", "pooling is 'max'"),
+        ("--alpha=-1", "alpha is -1"),
+        ("--device=gpu", "device 'gpu' is not known"),
+        ("--device=cuda:99", "device cuda:99: PyTorch finds"),
+        ("--precision=fp12", "precision 'fp12' is not known"),
+        ("--eval_precision=auto", "precision 'auto' is not known"),
+    ],
+)
+def test_a_bad_value(words, override, said):
+    assert refused(job(words, override)).what.startswith(said)
+
+
+def test_fp16_on_a_cpu(words):
+    assert refused(job(words, "--precision", "fp16", "--device", "cpu")).what.startswith("fp16 needs a GPU")
+    # The GPUs of a cluster are on its nodes.
+    check(job([*words, "--backend", "slurm"], "--precision", "fp16", "--device", "cuda:99"))
+    assert "not known" in refused(job([*words, "--backend", "slurm"], "--precision", "fp12")).what
+
+
+def test_an_encoder_that_cannot_be_loaded(words, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "wav2vec2"}')
+    assert "cannot be loaded" in refused(job(words, "--encoder", str(tmp_path))).what
+
+
+def test_a_key_of_an_encoder_of_random_weights_that_it_does_not_read(words):
+    replace("hidden_dropout: 0.05", "hiden_dropout: 0.05")
+    error = refused(job(words))
+    assert error.what == "hparams/mini.yaml, line 5: encoder: wav2vec2 has no hiden_dropout"
+    assert error.remedy.startswith("hidden_dropout; known are: activation_dropout adapter_attn_dim ")
+
+
+def test_a_wrong_name_of_an_argument(words):
+    replace("    pooling: !ref <pooling>", "    poling: !ref <pooling>")
+    error = refused(job(words))
+    line = 1 + YAML.read_text(encoding="utf-8").splitlines().index("system: !new:local.systems.mtl.MultiTaskSystem")
+    said = f"hparams/mini.yaml, line {line}: !new:local.systems.mtl.MultiTaskSystem cannot be built: "
+    assert error.what.startswith(said)
+    assert error.what.endswith("got an unexpected keyword argument 'poling'")
+    assert error.remedy.startswith("pooling; its arguments are: encoder n_labels n_tokens alpha pooling")
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        ("!new:local.systems.mtl.NoSystem", "cannot be built: There is no such class as local.systems.mtl.NoSystem"),
+        ("!new:local.systems.nothing.NoSystem", "cannot be built: There is no such class as local.systems.nothing"),
+        (
+            "!new:collections.Counter",
+            "hparams/mini.yaml: the training cannot be set up: 'Counter' object has no attrib",
+        ),
+    ],
+)
+def test_what_is_no_system(words, built, said):
+    replace("!new:local.systems.mtl.MultiTaskSystem", built)
+    assert said in refused(job(words)).what
+
+
+def test_an_utterance_that_the_encoder_cannot_read_whole_of_any_set(words, monkeypatch):
+    monkeypatch.setattr(WaveformEncoder, "max_samples", 2900)
+    assert "the encoder reads 0 s" in refused(job(words)).what
+
+
+def test_as_a_command_it_says_what_was_built(words, monkeypatch, capsys):
+    monkeypatch.setattr(logging, "disable", lambda level: None)  # it would last
+    monkeypatch.setattr("sys.argv", ["", *words, "--", "--device", "cpu"])
+    monkeypatch.setattr("local.core.logs.log_to_stderr", lambda: None)
+    main()
+    assert re.fullmatch(r"  set-up: 0\.\d M parameters\n", capsys.readouterr().out)
+
+
+# ---------------------------------------------------------------- the launcher
+
+
+@pytest.fixture
+def commands(monkeypatch) -> list[tuple]:
+    """The commands that the launcher has run, of which `check` fails."""
+    run: list[tuple] = []
+
+    def run_command(name: str, *words: str) -> None:
+        run.append((name, *words))
+        if name == "check":
+            raise SystemExit(2)
+
+    monkeypatch.setattr(launch, "run_command", run_command)
+    monkeypatch.setattr(launch, "run_all", lambda *_: run.append(("jobs",)))
+    return run
+
+
+def test_no_job_starts_and_nothing_is_written_when_it_fails(words, commands):
+    given = [*words, "--", "--device", "cpu", "--pooling", "max"]
+    with pytest.raises(SystemExit) as ended:
+        launch.launch("train", parse(given), given)
+    assert ended.value.code == 2 and not Path("results").exists()
+    # Of one job, in the words that it would be given.
+    assert commands == [("check", *words, "--folds", "1A", "--seeds", "1", *given[len(words) :])]
+
+
+def test_without_a_job_to_train_there_is_nothing_to_check(words, commands, monkeypatch):
+    monkeypatch.setattr(Job, "is_done", lambda *_: True)
+    assert launch.launch("train", parse(words), words) == [] and commands == []
+
+
+@pytest.mark.parametrize("reason", ["Name or service not known\nmore", "401 Client Error"])
+def test_an_encoder_that_is_nowhere_is_refused_without_torch_and_its_attempts(words, commands, monkeypatch, reason):
+    class Hub:
+        def model_info(self, name: str, timeout: float) -> None:
+            raise OSError(reason)
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    given = [*words, "--", "--encoder", "nowhere/at-all"]
+    with pytest.raises(UserError) as refusal:
+        launch.launch("train", parse(given), given)
+    said = reason.partition("\n")[0]
+    assert refusal.value.what == (
+        f"encoder nowhere/at-all: there is no such folder, and the hub does not give it ({said})"
+    )
+    assert commands == []
+
+
+def test_an_encoder_that_is_here_asks_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.HfApi", None)
+    monkeypatch.setattr(encoder_version, "_cached_commit", lambda name: "c0ffee" if name == "in/cache" else None)
+    for lacks, name in (("config.json", "config.json"), ("weights", "model.safetensors")):
+        with pytest.raises(UserError, match=f"has no {lacks}"):
+            encoder_version.refuse_missing(str(tmp_path))
+        (tmp_path / name).touch()
+    for source in (str(tmp_path), "in/cache", {"model_type": "wav2vec2"}, None):
+        encoder_version.refuse_missing(source)
