@@ -230,7 +230,7 @@ def test_a_system_without_text_promises_none(encoder, scored):
     given = made(encoder).provenance | {"encoder": None}
     model = Model(StatisticsSystem(3), ["ang", "hap", "sad"], [], [0], 2.0, given)
     card = render(model, scored(text=False), {"config.json": "", "model.onnx": ""}, ["There is no x."])
-    assert "**Size**: 323 parameters" in unwrapped(card) and "**Encoder**" not in card
+    assert "**Size**: 243 parameters" in unwrapped(card) and "**Encoder**" not in card
     assert front_matter(card)["tags"] == TAGS[:2]
     assert tables(card)[0][0] == ["seed", "fold", "n", "WA", "UA", "F1", "epoch", "weights"]
     for word in ("WER", "CER", "ranscript", "alpha", "CTC", "token", "vocab"):
