@@ -88,7 +88,7 @@ def test_a_number_of_bands_that_cannot_be_is_refused():
 
 def test_the_defaults_of_a_system():
     system = System()
-    assert (system.encoder, system.max_samples, system.writes_text) == (None, None, False)
+    assert (system.encoder, system.max_samples, system.seconds_per_frame, system.writes_text) == (*[None] * 3, False)
     assert (system.heads(), system.settings(), list(system.state_dict())) == ([], {}, [])
     assert system.measure(iter(())) is None
 
