@@ -65,7 +65,7 @@ print(json.dumps(demo.analyze(recognizer, wav, False, print)["posteriors"]))
 assert demo.analyze(recognizer, wav, True, lambda share: None)["windows"]
 assert demo.build(recognizer, []) is not None
 """
-OF_TEXT = re.compile(r"\b(WER|CER|CTC|alpha|transcript)", re.IGNORECASE)
+OF_TEXT = re.compile(r"\b(?:WER|CER|CTC|alpha|transcripts?)\b", re.IGNORECASE)
 
 
 def of_the_model(text: str) -> str:
