@@ -8,8 +8,10 @@ folder, or an experiment of one seed. OUT holds, whole or not at all,
 
     config.json, model.safetensors   the model as `local.inference.recognizer.EmotionRecognizer` and plain torch read it
     emotion/, ctc/                   the same for plain transformers, where it has such a model
-    model.onnx                       the same for onnxruntime; model.int8.onnx with --int8
+    model.onnx                       the same for onnxruntime, where PyTorch can write it; model.int8.onnx with --int8
     README.md                        the model card: data, protocol, scores, licence, use and misuse
+
+The log and the model card say which of these forms are not there, and why.
 """
 
 from __future__ import annotations

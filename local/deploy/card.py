@@ -65,7 +65,7 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "alpha": alpha,
         "spelled": spelled,
         "writes_text": member.writes_text,
-        "system": sys.modules[type(member).__module__].__doc__.splitlines()[0],
+        "system": (sys.modules[type(member).__module__].__doc__ or type(member).__name__).splitlines()[0],
         "encoder": description(member.encoder)[0]["model_type"] if member.encoder is not None else None,
         "parameters": f"{sum(weight.numel() for weight in model.system.parameters()):,}",
         "labels": {label: about.labels.get(label) for label in model.labels},

@@ -62,7 +62,8 @@ def write(folder: Path, model: Model) -> list[str]:
 
 def _reason_against(model: Model) -> str | None:
     """Why transformers has no such model; None if it has."""
-    without = f"There are no folders `{EMOTION}` and `{CTC}` for plain transformers: "
+    folders = f"are no folders `{EMOTION}` and `{CTC}`" if model.system.writes_text else f"is no folder `{EMOTION}`"
+    without = f"There {folders} for plain transformers: "
     if isinstance(model.system, Ensemble):
         return without + "it has no model that averages several."
     if type(model.system) is not MultiTaskSystem:

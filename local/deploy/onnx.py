@@ -62,7 +62,7 @@ def write(path: Path, model: Model) -> list[str]:
         return [f"There is no ONNX file: PyTorch's exporter cannot write this system ({reason})."]
     metadata = {"labels": model.labels, "sample_rate": SAMPLE_RATE}
     if system.writes_text:
-        metadata |= {"tokens": model.tokens, "seconds_per_frame": system.encoder.seconds_per_frame}
+        metadata |= {"tokens": model.tokens, "seconds_per_frame": system.seconds_per_frame}
     program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
     _put(path, program.save)
     notes = []

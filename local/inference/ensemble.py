@@ -32,6 +32,11 @@ class Ensemble(nn.Module):
         return self.members[0].max_samples
 
     @property
+    def seconds_per_frame(self) -> float | None:
+        """Seconds from one frame of the tokens to the next, as of each member."""
+        return self.members[0].seconds_per_frame
+
+    @property
     def writes_text(self) -> bool:
         """Whether the members have a CTC head."""
         return self.members[0].writes_text

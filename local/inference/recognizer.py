@@ -232,7 +232,7 @@ class EmotionRecognizer(Pretrained):
         if not tokens:
             return []
         log_probs = outputs.tokens[index, : outputs.n_frames[index]].log_softmax(-1)
-        seconds = self.model.system.encoder.seconds_per_frame
+        seconds = self.model.system.seconds_per_frame
         return ctc.words(log_probs, tokens, self.model.tokens, seconds, duration)
 
     def _read(self, audio: Audio, sample_rate: int | None = None) -> Recording:

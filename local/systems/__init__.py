@@ -59,19 +59,22 @@ class System(nn.Module):
         it is frozen; its inputs are then features instead of waveforms.
     max_samples
         The longest input in samples; None: any.
+    seconds_per_frame
+        From one frame of `Outputs.tokens` to the next; None without a CTC head.
     writes_text
         Whether there is a CTC head: `Outputs.tokens` and the parts of `Losses` on CTC are given. Without one, a run
         has no transcripts, no WER and no CER.
     """
 
     max_samples: int | None = None
+    seconds_per_frame: float | None = None
     writes_text: bool = False
 
     def __init__(self, encoder: Encoder | None = None) -> None:
         super().__init__()
         self.encoder = encoder
         if encoder is not None:
-            self.max_samples = encoder.max_samples
+            self.max_samples, self.seconds_per_frame = encoder.max_samples, encoder.seconds_per_frame
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """Compute the outputs of a batch, which depend on nothing but each utterance itself in evaluation mode.
