@@ -23,6 +23,7 @@ from local.core import logs
 from local.core.errors import as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
+from local.data.class_weights import class_weights
 from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, limits
 from local.data.feature_store import model_inputs
@@ -50,6 +51,9 @@ def train(job: Job) -> None:
     values["precision"] = environment.held_precision(values, first)
     system = values["system"]
     training, validation = utterances(job, values)
+    weights = class_weights(values["class_weights"], job.labels, training.emotions)
+    for each in filter(None, (training, validation)):
+        each.class_weights = weights
     sampler = UpdateSampler(
         *(training.durations, values["batch_size"], limits(values, system), job.seed),
         *(distributed.rank(), distributed.world_size()),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tiny_models
 import torch
-from tiny_training import LABELS, VALUES, Corpus, Recorder
+from tiny_training import LABELS, VALUES, Corpus, Recorder, completed
 
 from local.core import logs
 from local.data.batches import Limits, UpdateSampler, sorted_batches
@@ -34,7 +34,9 @@ def train(corpus: Corpus, folder: Path, *, alpha: float = 0.1, ends_at: int = 0,
     rank, world_size = distributed.rank(), distributed.world_size()
     # 16 utterances by 5: of the last update, a single one, one of two processes has nothing.
     sampler = UpdateSampler(training.durations, 5, Limits(2, 1e9, 1e9), VALUES["seed"], rank, world_size)
-    brain = Recorder(system, VALUES, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
+    brain = Recorder(
+        system, completed(VALUES), folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save")
+    )
     if ends_at and rank == world_size - 1:
         end_at(brain, ends_at)
     valid = corpus.utterances(corpus.table[::3])
