@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from local.config import hparams  # logs before anything of SpeechBrain
 from local.core import logs
-from local.core.errors import as_command
+from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.class_weights import class_weights
@@ -68,7 +68,13 @@ def train(job: Job) -> None:
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
     """The training set and the validation set, if there is one; all of them short enough for the system."""
     system = values["system"]
-    store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, values["device"] or infer_device())
+    audio = AudioStore.of(*job.options.audio())
+    store = model_inputs(audio, system.encoder, values["device"] or infer_device())
+    if values["augment"] is not None and store is not audio:
+        raise UserError(
+            "augment: the encoder's output is computed once for all epochs, so its waveforms cannot differ",
+            "remove augment, or set freeze and freeze_cnn to False",
+        )
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)
     validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None
