@@ -45,6 +45,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from local.core import signals
 from local.core.errors import UserError
+from local.data.augmentation import Augmentation
 from local.data.batches import UpdateSampler
 from local.data.dataset import Batch
 from local.data.device import use_precision
@@ -53,7 +54,6 @@ from local.scoring.predictions import frame
 from local.systems import Losses, Outputs
 from local.text.tokenizer import Tokenizer
 from local.training import distributed, optimisation
-from local.training.augmentation import Augmentation
 from local.training.checkpoints import RunCheckpointer, has_ended
 from local.training.epoch_log import EpochLog, Tally, means
 from local.training.selection import Selection

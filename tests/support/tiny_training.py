@@ -41,7 +41,9 @@ VALUES = {
 def completed(values: dict) -> dict:
     """The values with those of hparams/running.yaml, its optimizer and scheduler too."""
     defaults = hparams.read_values(hparams.RUNNING)
-    own = {key: value for key, value in values.items() if key in defaults}
+    own = {
+        key: value for key, value in values.items() if key in defaults and isinstance(value, bool | int | float | str)
+    }
     return hparams.build(hparams.resolve(hparams.RUNNING, own)) | values
 
 
