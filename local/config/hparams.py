@@ -221,13 +221,17 @@ def build(text: str) -> dict[str, Any]:
 
 
 def compared_values(text: str) -> dict[str, Any]:
-    """The values of a resolved YAML by which one experiment differs from another: all but `RUNTIME`.
+    """The values of a resolved YAML by which one experiment differs from another: all but `RUNTIME`."""
+    return {key: value for key, value in trained_values(text).items() if key not in RUNTIME}
+
+
+def trained_values(text: str) -> dict[str, Any]:
+    """The values of the YAML of a run folder, of this version or an earlier one.
 
     Keys of `NEWER` are left out where they have their default: a run folder of before them has no such key, and was
     trained with it. An object of them is `{tag: arguments}`, and so is a pooling; other objects are left out.
     """
-    values = {key: value for key, value in plain_values(text).items() if key not in RUNTIME} | _objects(text)
-    defaults = NEWER | _objects_of_running(text)
+    values, defaults = plain_values(text) | copy.deepcopy(_objects(text)), NEWER | _objects_of_running(text)
     return {key: value for key, value in values.items() if key not in NEWER or value != defaults[key]}
 
 
