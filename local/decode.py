@@ -70,7 +70,7 @@ def decode(job: Job) -> None:
             outputs = system(batch.wavs, batch.lengths)
         rows += batch.prediction_rows(outputs, job.labels, job.tokenizer)
     path = job.folder / "predictions.csv"
-    predictions.write(path, predictions.frame(rows, job.labels))
+    predictions.write(path, predictions.frame(rows, job.labels, system.writes_text))
     job.decoding().write([path], epoch=checkpoint.meta["epoch"], threads=torch.get_num_threads())
     logger.info("decoded %d utterances with epoch %d: %s", len(rows), checkpoint.meta["epoch"], path)
 

@@ -61,7 +61,8 @@ def train(job: Job) -> None:
     brain = EmotionBrain(system, values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
     run_on_main(environment.write, (job, brain.device, values["precision"], first))
     train_set = loader(training, sampler, values["num_workers"])
-    brain.fit(brain.epoch_counter, train_set, valid_loader(validation, values), progressbar=sys.stderr.isatty())
+    valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
+    brain.fit(brain.epoch_counter, train_set, valid_set, measured, progressbar=sys.stderr.isatty())
     run_on_main(write_marker, (job, checkpointer))
 
 
@@ -89,6 +90,11 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
         return None
     batches = sorted_batches(validation.durations, evaluation_limits(values, values["system"]))
     return loader(validation, batches[distributed.rank() :: distributed.world_size()], values["num_workers"])
+
+
+def measured_loader(training: Utterances, values: dict[str, Any]) -> DataLoader:
+    """Batches of the whole training set in a fixed order, for what a system measures of it in every process."""
+    return loader(training, sorted_batches(training.durations, evaluation_limits(values, values["system"])))
 
 
 def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:

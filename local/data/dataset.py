@@ -53,9 +53,12 @@ class Batch:
         """Rows for `local.scoring.predictions.frame` from a system's outputs for this batch."""
         posteriors = outputs.emotion.double().softmax(-1).tolist()
         emotions = [labels[index] for index in self.targets.emotion.tolist()]
-        texts = [tokenizer.decode(tokens) for tokens in greedy_tokens(outputs.tokens, outputs.n_frames)]
-        rows = zip(self.ids, emotions, posteriors, self.texts, texts, strict=True)
-        return [(name, emotion, *posterior, text, hypothesis) for name, emotion, posterior, text, hypothesis in rows]
+        facts = zip(self.ids, emotions, posteriors, self.texts, strict=True)
+        rows = [(name, emotion, *posterior, text) for name, emotion, posterior, text in facts]
+        if outputs.tokens is None:
+            return rows
+        hypotheses = map(tokenizer.decode, greedy_tokens(outputs.tokens, outputs.n_frames))
+        return [(*row, hypothesis) for row, hypothesis in zip(rows, hypotheses, strict=True)]
 
 
 class Utterances(Dataset):

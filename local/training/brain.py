@@ -30,6 +30,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +45,18 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from local.core import signals
-from local.core.errors import UserError
 from local.data.augmentation import Augmentation
 from local.data.batches import UpdateSampler
 from local.data.dataset import Batch
 from local.data.device import use_precision
 from local.scoring import metrics
 from local.scoring.predictions import frame
-from local.systems import Losses, Outputs
+from local.systems import Losses, Outputs, System
 from local.text.tokenizer import Tokenizer
 from local.training import distributed, optimisation
 from local.training.checkpoints import RunCheckpointer, has_ended
 from local.training.epoch_log import EpochLog, Tally, means
-from local.training.selection import Selection
+from local.training.selection import Selection, refuse_without_use
 from local.training.skipped import SkippedUpdates
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class EmotionBrain(sb.Brain):
 
     def __init__(
         self,
-        system: torch.nn.Module,
+        system: System,
         hparams: dict,
         folder: Path,
         sampler: UpdateSampler,
@@ -92,7 +92,7 @@ class EmotionBrain(sb.Brain):
         self.tokenizer = tokenizer
         self.augment = Augmentation(hparams["augment"], system.max_samples)
         self.selection = Selection(hparams["selection"], system.writes_text)
-        self.log = EpochLog(folder, hparams.get("tensorboard", False))
+        self.log = EpochLog(folder, hparams.get("tensorboard", False), system.writes_text)
         self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
         self.warned_of_blanks = False
         self.has_valid = True
@@ -103,9 +103,14 @@ class EmotionBrain(sb.Brain):
 
     # The start
 
-    def fit(self, epoch_counter: Any, train_set: Any, valid_set: Any = None, **kwargs: Any) -> None:
-        """Train to the end, or to the end of the update in which a signal asks for it."""
-        self.has_valid = valid_set is not None
+    def fit(
+        self, epoch_counter: Any, train_set: Any, valid_set: Any = None, measured: Iterable[Batch] = (), **kwargs: Any
+    ) -> None:
+        """Train to the end, or to the end of the update in which a signal asks for it.
+
+        `measured` are batches with each utterance of the training set once, for `System.measure`.
+        """
+        self.has_valid, self.measured = valid_set is not None, measured
         # Within another autocast, weights that were cast for a micro-batch are kept for the others of its update.
         with signals.defer() as self.asked_to_end, torch.autocast(self.device_type, enabled=False):
             super().fit(epoch_counter, train_set, valid_set, **kwargs)
@@ -119,7 +124,7 @@ class EmotionBrain(sb.Brain):
                 self.system, find_unused_parameters=True, broadcast_buffers=False
             )
         self.init_optimizers()
-        self._refuse_what_has_no_use()
+        refuse_without_use(self.hparams, self.has_valid, self.scheduler.follows_figure, self.system.encoder)
         rows = self.log.read()
         checkpoint = self.checkpointer.recover_latest(map(self.selection.meta, rows))
         done = self.epoch_counter.current
@@ -128,6 +133,15 @@ class EmotionBrain(sb.Brain):
         if checkpoint is not None:
             within = "" if has_ended(checkpoint) else f" and update {checkpoint.meta['updates']} of the next"
             logger.info("resuming after epoch %d%s", done, within)
+        else:
+            self._measure()
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        """Let the system measure the training set; a checkpoint holds what it takes from it."""
+        use_precision("fp32")
+        self.system.eval()
+        self.system.measure((batch.wavs.to(self.device), batch.lengths) for batch in self.measured)
 
     def init_optimizers(self) -> None:
         """The optimizer and the learning rates that the YAML names."""
@@ -138,14 +152,6 @@ class EmotionBrain(sb.Brain):
         length = optimisation.Length(hparams.epochs, updates, round(hparams.warmup * updates), hparams.lr)
         self.scheduler = optimisation.Schedule(hparams.scheduler, self.optimizer, length)
         self.checkpointer.add_recoverables({"optimizer": self.optimizer, "scheduler": self.scheduler})
-
-    def _refuse_what_has_no_use(self) -> None:
-        """`UserError` for values that ask for what the system or the protocol lacks."""
-        if not self.has_valid and (self.hparams.patience or self.scheduler.follows_figure):
-            name = "patience" if self.hparams.patience else "scheduler"
-            raise UserError(f"{name}: it follows a figure of the validation set, and there is none", "give --valid")
-        if self.hparams.freeze_encoder_epochs and self.system.encoder is None:
-            raise UserError("freeze_encoder_epochs: the system has no encoder", "set it to 0")
 
     # A step
 
@@ -255,7 +261,7 @@ class EmotionBrain(sb.Brain):
             self.row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
             self.row |= {"skipped_updates": figures["skipped"]} | means(figures["sums"], "train")
         else:
-            predictions = frame(distributed.gather_rows(self.rows), self.labels)
+            predictions = frame(distributed.gather_rows(self.rows), self.labels, self.system.writes_text)
             stats = means(self.tally.total(), "valid")
             stats.pop("ctc_left_out", None)
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
@@ -295,6 +301,8 @@ class EmotionBrain(sb.Brain):
 
     def _warn_of_blanks(self, predictions: pd.DataFrame, epoch: int) -> None:
         """Warn once, after a third of the epochs, when the CTC head still writes nothing."""
+        if not self.system.writes_text:
+            return
         late = epoch >= self.hparams.epochs / 3 and getattr(self.system, "alpha", 0) > 0
         silent = (predictions["wrd"] != "").any() and (predictions["wrd_hyp"] == "").all()
         if late and silent and not self.warned_of_blanks:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from local.core.files import atomic
 from local.data.dataset import Batch
+from local.scoring.scored import OF_TEXT
 from local.systems import Losses, Outputs
 from local.training import distributed
 
@@ -46,8 +47,10 @@ class Tally:
         """Count a batch, unless `counts`, a scalar bool on the device, says that it does not."""
         total = losses.total.detach()
         correct = (outputs.emotion.argmax(-1) == batch.targets.emotion).float().mean()
-        means = torch.stack([total, losses.ce, losses.ctc, correct, torch.ones_like(total)]).double()
-        left_out = losses.ctc_left_out.to(total.device, torch.float64, non_blocking=True)
+        none = torch.zeros_like(total)
+        ctc, left_out = (none if part is None else part for part in (losses.ctc, losses.ctc_left_out))
+        means = torch.stack([total, losses.ce, ctc, correct, torch.ones_like(total)]).double()
+        left_out = left_out.to(total.device, torch.float64, non_blocking=True)
         sums = torch.cat([means * len(batch), left_out[None]])
         self.sums = self.sums + (sums if counts is None else torch.where(counts, sums, 0.0))
 
@@ -76,12 +79,15 @@ class EpochLog:
         The run folder.
     tensorboard
         Whether to write the figures for TensorBoard as well.
+    text
+        Whether the system writes text: without, there are no columns `OF_TEXT`.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, tensorboard: bool, text: bool = True) -> None:
         self.path = folder / "epochs.csv"
         self.text_path = folder / "train_log.txt"
         self.tensorboard_folder = folder / "tensorboard" if tensorboard else None
+        self.columns = [name for name in EPOCH_COLUMNS if text or name not in OF_TEXT]
         self.rows: list[dict[str, Any]] = []
 
     def read(self) -> list[dict[str, Any]]:
@@ -107,10 +113,10 @@ class EpochLog:
 
     def add(self, row: dict[str, Any]) -> None:
         """Add an epoch."""
-        self.rows.append({name: row.get(name) for name in EPOCH_COLUMNS})
+        self.rows.append({name: row.get(name) for name in self.columns})
         if if_main_process():
             with atomic(self.path) as file:
-                pd.DataFrame(self.rows, columns=EPOCH_COLUMNS).to_csv(file, index=False, lineterminator="\n")
+                pd.DataFrame(self.rows, columns=self.columns).to_csv(file, index=False, lineterminator="\n")
         self._show(self.rows[-1], verbose=True)
 
     def _show(self, row: dict[str, Any], verbose: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from local.core.errors import UserError
@@ -56,3 +57,15 @@ class Selection:
         """Whether the last `patience` rows are no better than one before them; never with a patience of 0."""
         best = self.best(rows)
         return patience > 0 and best is not None and rows[-1]["epoch"] - best["epoch"] >= patience
+
+
+def refuse_without_use(values: SimpleNamespace, has_valid: bool, follows_figure: bool, encoder: Any) -> None:
+    """Raise a `UserError` where values ask for what a training has not: a validation set, or an encoder.
+
+    `follows_figure` is whether its scheduler needs a figure of the validation set.
+    """
+    if not has_valid and (values.patience or follows_figure):
+        name = "patience" if values.patience else "scheduler"
+        raise UserError(f"{name}: it follows a figure of the validation set, and there is none", "take another --valid")
+    if values.freeze_encoder_epochs and encoder is None:
+        raise UserError("freeze_encoder_epochs: the system has no encoder", "set it to 0")

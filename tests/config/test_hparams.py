@@ -34,7 +34,8 @@ ODD = [
     "%", "@x", "a: b", "- a", "a b ", "<lr>", "/ż ó/;$(touch x)", "a\\nb",
 ]  # fmt: skip
 KNOWN = "epochs lr head_lr warm freeze pooling device encoder num_workers "  # and those of running.yaml besides
-KNOWN += "warmup weight_decay max_grad_norm class_weights augment freeze_encoder_epochs selection patience "
+KNOWN += "batch_size micro_batch_size micro_batch_seconds warmup weight_decay max_grad_norm token_type vocab_size "
+KNOWN += "class_weights augment freeze_encoder_epochs selection patience "
 KNOWN += "precision eval_precision eval_batch_seconds ckpt_interval_minutes keep_last tensorboard slurm"
 
 
@@ -240,7 +241,7 @@ SYSTEMS = sorted({*(REPOSITORY / "hparams").glob("*.yaml")} - {REPOSITORY / "hpa
 @pytest.mark.parametrize("path", SYSTEMS, ids=lambda path: path.name)
 def test_every_yaml_of_the_repository_takes_every_override(path):
     values = read_values(path)
-    assert {"seed", "n_labels", "n_tokens", "token_type", "vocab_size", "epochs", "alpha", "device"} <= set(values)
+    assert {"seed", "n_labels", "n_tokens", "token_type", "vocab_size", "epochs", "device"} <= set(values)
     plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
     words = [f"--{key}={value}" for key, value in plain.items() if key not in ("seed", "n_labels", "n_tokens")]
     assert read_values(path, parse_overrides(words, path)) == values
