@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import main_process_only
@@ -53,7 +52,7 @@ from local.scoring import metrics
 from local.scoring.predictions import frame
 from local.systems import Losses, Outputs, System
 from local.text.tokenizer import Tokenizer
-from local.training import distributed, optimisation
+from local.training import blanks, distributed, optimisation
 from local.training.checkpoints import RunCheckpointer, has_ended
 from local.training.epoch_log import EpochLog, Tally, means
 from local.training.selection import Selection, refuse_without_use
@@ -265,7 +264,9 @@ class EmotionBrain(sb.Brain):
             stats = means(self.tally.total(), "valid")
             stats.pop("ctc_left_out", None)
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
-            self._warn_of_blanks(predictions, epoch)
+            late = epoch >= self.hparams.epochs / 3 and getattr(self.system, "alpha", 0) > 0
+            if late and self.system.writes_text and not self.warned_of_blanks:
+                self.warned_of_blanks = blanks.warn(predictions, epoch)
         if stage == sb.Stage.VALID or not self.has_valid:
             self.progress = None
             self.end_epoch()
@@ -298,20 +299,6 @@ class EmotionBrain(sb.Brain):
         self.checkpointer.save_within_epoch(epoch, updates)
         self.saved_at = time.monotonic()
         _exit_by(signal, f"after update {updates} of epoch {epoch}")
-
-    def _warn_of_blanks(self, predictions: pd.DataFrame, epoch: int) -> None:
-        """Warn once, after a third of the epochs, when the CTC head still writes nothing."""
-        if not self.system.writes_text:
-            return
-        late = epoch >= self.hparams.epochs / 3 and getattr(self.system, "alpha", 0) > 0
-        silent = (predictions["wrd"] != "").any() and (predictions["wrd_hyp"] == "").all()
-        if late and silent and not self.warned_of_blanks:
-            self.warned_of_blanks = True
-            logger.warning(
-                "epoch %d: the CTC output is all blank on the validation set; "
-                "try more --epochs, a higher --head_lr or --lr, or a larger --alpha",
-                epoch,
-            )
 
 
 def _exit_by(signal: int, where: str) -> None:

@@ -34,8 +34,8 @@ ODD = [
     "%", "@x", "a: b", "- a", "a b ", "<lr>", "/ż ó/;$(touch x)", "a\\nb",
 ]  # fmt: skip
 KNOWN = "epochs lr head_lr warm freeze pooling device encoder num_workers "  # and those of running.yaml besides
-KNOWN += "batch_size micro_batch_size micro_batch_seconds warmup weight_decay max_grad_norm token_type vocab_size "
-KNOWN += "class_weights augment freeze_encoder_epochs selection patience "
+KNOWN += "batch_size micro_batch_size micro_batch_seconds warmup weight_decay max_grad_norm "
+KNOWN += "class_weights augment freeze_encoder_epochs selection patience token_type vocab_size "
 KNOWN += "precision eval_precision eval_batch_seconds ckpt_interval_minutes keep_last tensorboard slurm"
 
 
