@@ -26,7 +26,7 @@ from local.data.batches import UpdateSampler, sorted_batches
 from local.data.class_weights import class_weights
 from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, limits
-from local.data.feature_store import model_inputs
+from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.experiment.options import parse
@@ -69,13 +69,12 @@ def train(job: Job) -> None:
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
     """The training set and the validation set, if there is one; all of them short enough for the system."""
     system = values["system"]
-    audio = AudioStore.of(*job.options.audio())
-    store = model_inputs(audio, system.encoder, values["device"] or infer_device())
-    if values["augment"] is not None and store is not audio:
+    if values["augment"] is not None and kind_of_store(system.encoder) is not None:
         raise UserError(
             "augment: the encoder's output is computed once for all epochs, so its waveforms cannot differ",
             "remove augment, or set freeze and freeze_cnn to False",
         )
+    store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, values["device"] or infer_device())
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)
     validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None

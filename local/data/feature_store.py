@@ -155,11 +155,15 @@ class FrameStore(FeatureStore):
 
 def model_inputs(audio: AudioStore, encoder: Encoder | None, device: str | torch.device) -> Store:
     """The store that a job's batches are read from: waveforms, or the output of what is frozen of the encoder."""
+    kind = kind_of_store(encoder)
+    return audio if kind is None else kind.of(audio, encoder, device)
+
+
+def kind_of_store(encoder: Encoder | None) -> type[FeatureStore] | None:
+    """The store of what is frozen of an encoder; None where waveforms are its inputs."""
     if encoder is not None and encoder.freeze:
-        return FrameStore.of(audio, encoder, device)
-    if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn:
-        return CnnStore.of(audio, encoder, device)
-    return audio
+        return FrameStore
+    return CnnStore if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn else None
 
 
 def _weights(module: torch.nn.Module) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ from local.scoring import predictions
 from local.systems.mtl import MultiTaskSystem
 from local.text.tokenizer import Tokenizer
 from local.text.tokenizer import train as train_tokenizer
-from local.train import train
+from local.train import train, utterances
 from local.training.checkpoints import RunCheckpointer, best
 
 SAMPLES = {"a": 9000, "b": 300, "c": 5123, "d": 7999, "e": 720}  # b is shorter than a frame
@@ -271,3 +271,14 @@ def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus, key, stor
     posteriors = result[[f"p_{label}" for label in job.labels]].to_numpy(float)
     np.testing.assert_allclose(posteriors, expected, atol=2e-4)
     assert np.ptp(expected, axis=0).max() > 5e-3  # one utterance differs from the next by more
+
+
+@pytest.mark.parametrize("key", ["freeze", "freeze_cnn"])
+def test_waveforms_of_what_is_kept_are_not_augmented(own_corpus, key):
+    file = Path("hparams/mini.yaml")
+    augment = "augment: !new:speechbrain.augment.time_domain.DropChunk\n"
+    file.write_text(augment + file.read_text().replace(f"{key}: False", f"{key}: True"))
+    job = Job(parse([*own_corpus, "--folds", "1A"]), "1A", 1)
+    with pytest.raises(UserError, match="augment: the encoder's output is computed once"):
+        utterances(job, hparams.build(job.yaml))
+    assert not [*job.options.corpus_folder.glob("*.f*")]
