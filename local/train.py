@@ -20,12 +20,13 @@ from torch.utils.data import DataLoader
 
 from local.config import hparams  # logs before anything of SpeechBrain
 from local.core import logs
-from local.core.errors import as_command
+from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
+from local.data.class_weights import class_weights
 from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, limits, refuse_missing_device
-from local.data.feature_store import model_inputs
+from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.experiment.options import parse
@@ -51,6 +52,9 @@ def train(job: Job) -> None:
     values["precision"] = environment.held_precision(values, first)
     system = values["system"]
     training, validation = utterances(job, values)
+    weights = class_weights(values["class_weights"], job.labels, training.emotions)
+    for each in filter(None, (training, validation)):
+        each.class_weights = weights
     sampler = UpdateSampler(
         *(training.durations, values["batch_size"], limits(values, system), job.seed),
         *(distributed.rank(), distributed.world_size()),
@@ -66,6 +70,11 @@ def train(job: Job) -> None:
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
     """The training set and the validation set, if there is one; all of them short enough for the system."""
     system = values["system"]
+    if values["augment"] is not None and kind_of_store(system.encoder) is not None:
+        raise UserError(
+            "augment: the encoder's output is computed once for all epochs, so its waveforms cannot differ",
+            "remove augment, or set freeze and freeze_cnn to False",
+        )
     store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, values["device"] or infer_device())
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)

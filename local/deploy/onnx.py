@@ -36,6 +36,7 @@ from local.encoders.filterbank import FilterbankEncoder
 from local.inference.model_folder import Model
 from local.scoring.metrics import emotion_scores
 from local.systems import Outputs
+from local.systems.pooling import NAMES, Pooling
 
 AXES = {"wavs": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}}
 TRACED = (16001, 9001, 5003)  # samples; different, so that the exporter does not take two sizes for one
@@ -54,6 +55,10 @@ def write(path: Path, model: Model) -> list[str]:
     if isinstance(system.encoder, FilterbankEncoder):
         _remove(path)
         return ["There is no ONNX file: the filter banks of w2v-BERT are computed outside of the graph."]
+    pooling = getattr(model.members[0], "pooling", None)
+    if isinstance(pooling, Pooling) and pooling.kind not in NAMES:
+        _remove(path)
+        return [f"There is no ONNX file: {pooling.kind} goes through the utterances one by one or by their lengths."]
     try:
         program = _traced(model)
     except Exception as error:  # the exporter does not know all of torch, and fails in many ways

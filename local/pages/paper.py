@@ -71,9 +71,12 @@ def differences(values: dict[str, Any]) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """A value of a YAML in a word or two: an encoder's folder by its name, one from random weights by its type."""
+    """A value of a YAML in a word or two: an encoder's folder by its name, one from random weights by its type.
+
+    An object is named by its tag.
+    """
     if isinstance(value, dict):
-        return f"{value.get('model_type')} from random weights"
+        return f"{value['model_type']} from random weights" if "model_type" in value else next(iter(value))
     return Path(value).name if isinstance(value, str) else str(value)
 
 

@@ -103,9 +103,9 @@ class Experiment:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The plain values of its runs' YAML; a `UserError` where they differ, see `provenance.refuse_mixed`."""
+        """The values of its runs' YAML; a `UserError` where they differ, see `provenance.refuse_mixed`."""
         refuse_mixed(self.runs)
-        return hparams.plain_values((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
+        return hparams.trained_values((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
 
 
 def load(folder: Path) -> Experiment:

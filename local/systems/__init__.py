@@ -33,6 +33,7 @@ class Targets(NamedTuple):
     emotion: Tensor  # [B] class indices; on the device
     tokens: Tensor  # [B, L] token indices, padded with 0; on the CPU
     n_tokens: Tensor  # [B] true tokens, 0 without a transcript; on the CPU
+    weights: Tensor | None = None  # [B] of the utterances in the cross-entropy; None: all 1. On the device
 
 
 class Losses(NamedTuple):
@@ -90,7 +91,7 @@ class System(nn.Module):
 
     def losses(self, outputs: Outputs, targets: Targets) -> Losses:
         """The loss of a batch: cross-entropy of the emotions, in single precision."""
-        ce = F.cross_entropy(outputs.emotion.float(), targets.emotion)
+        ce = cross_entropy(outputs, targets)
         return Losses(ce, ce.detach())
 
     def measure(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -108,9 +109,18 @@ class System(nn.Module):
         return {}
 
 
+def cross_entropy(outputs: Outputs, targets: Targets, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the emotions, in single precision: the mean over utterances, each times its weight."""
+    if targets.weights is None:
+        return F.cross_entropy(outputs.emotion.float(), targets.emotion, label_smoothing=label_smoothing)
+    # Not a mean by the sum of the weights, as PyTorch's: that over a batch's parts would not be that of the batch.
+    each = F.cross_entropy(outputs.emotion.float(), targets.emotion, reduction="none", label_smoothing=label_smoothing)
+    return (targets.weights * each).mean()
+
+
 def system_class(name: str) -> type[System]:
     """The system of a file here, by its name; a UserError if there is none."""
-    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "pooling")
     if name not in known:
         raise UserError(f"system '{name}' is not known", f"known are: {' '.join(known)}")
     return importlib.import_module(f"{__name__}.{name}").SYSTEM
