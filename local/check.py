@@ -19,6 +19,7 @@ from local.core import logs
 from local.core.errors import UserError, as_command
 from local.corpora import manifest
 from local.data.batches import UpdateSampler
+from local.data.class_weights import class_weights
 from local.data.dataset import Utterances
 from local.data.device import limits, refuse_missing_device, use_precision
 from local.encoders import KNOWN, refuse_undeclared
@@ -38,8 +39,8 @@ def check(job: Job) -> int:
         values = hparams.build(job.yaml, job.options.hparams)
         system = values["system"]
         refuse_unread(job.options.hparams, values.get("encoder"))
-        table, longest = job.options.table, getattr(system, "max_samples", getattr(system.encoder, "max_samples", None))
-        Utterances(table, {}, job.labels, job.tokenizer).refuse_longer_than(longest)
+        Utterances(job.options.table, {}, job.labels, job.tokenizer).refuse_longer_than(system.max_samples)
+        class_weights(values["class_weights"], job.labels, [])
         refuse_precision(job, values)
         values |= {"device": "cpu"} | dict.fromkeys(("precision", "eval_precision"), "fp32")
         durations = manifest.read(job.manifests / "train.csv")["duration"].to_numpy()
