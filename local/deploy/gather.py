@@ -11,6 +11,7 @@ from local.config import hparams
 from local.core import starts
 from local.core.errors import UserError
 from local.corpora import manifest
+from local.deploy import quality
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
@@ -57,6 +58,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
         # The path of a folder on this machine stays private.
         "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
     }
+    provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
     return Model(system, job.labels, job.tokenizer.pieces, [len(job.tokenizer)], longest, provenance)
 
@@ -83,6 +85,8 @@ def load_ensemble(runs: list[Path], average: int = 1) -> Model:
     provenance = first.provenance | {
         name: [each for model in models for each in model.provenance[name]] for name in ("folds", "epochs")
     }
+    provenance.pop("tested", None)  # of the first alone
+    provenance |= quality.of_runs(list(map(Job.of_run, runs)), provenance["epochs"] if average == 1 else None)
     return Model(
         Ensemble([model.system for model in models], torch.tensor(orders)).eval(),
         first.labels,
