@@ -2,9 +2,10 @@
 
     python -m local.demo --model MODEL [--host 127.0.0.1] [--port 7860] [--device cuda]
 
-MODEL is a folder that `python -m local.export` wrote. The page is served to this machine alone, unless --host says
-otherwise, and loads nothing from elsewhere. Recordings are kept in a temporary folder for up to two hours; it is
-deleted when the server ends.
+MODEL is a folder that `python -m local.export` wrote. What is uploaded or recorded is analyzed at once, until Stop is
+pressed; a click on a window plays it. The page also says how good the model is, and who spoke in its training. It is
+served to this machine alone, unless --host says otherwise, and loads nothing from elsewhere. Recordings are kept in a
+temporary folder for up to two hours; it is deleted when the server ends.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import soundfile
 
-from local.audio import header
-from local.audio.recordings import REMEDY
-from local.audio.survey import FLAGS
+from local import corpora
 from local.core.errors import Parser, UserError, as_command
 from local.corpora import espeak
 from local.corpora.mini import MANNERS, VOICES
-from local.inference import timeline
+from local.inference import page as assets
 from local.inference.model_folder import Model
-from local.inference.recognizer import Analysis, EmotionRecognizer, Window
+from local.inference.page import about
+from local.inference.page.analysis import EMPTY, Contents, Runs, analyze
+from local.inference.page.results import View
+from local.inference.recognizer import EmotionRecognizer
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import
 import gradio as gr
@@ -42,83 +43,17 @@ EXAMPLES = {  # sentence, voice and manner of the mini corpus
 }
 KEPT = 3600  # seconds; recordings of that age are deleted, once in as many seconds
 MAX_UPLOAD = "2gb"
-WORDS = ["word", "from (s)", "to (s)", "score"]
-WINDOWS = ["from (s)", "to (s)", "emotion", "probability", "transcript", "remarks"]
-WIDTHS = [95, 95, 120, 120, 380, 120]  # of those columns, in pixels; a narrow window scrolls
-ORIGIN = ("corpus", "protocol", "folds", "encoder")  # the keys of a model's provenance that are shown
-CAUTION = (
-    "Emotion labels are categories that somebody acted or that listeners perceived. They are not a person's state of "
-    "mind, and a probability says how sure the model is, not that it is right. Do not make decisions about people "
-    "from them."
-)
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 LEGIBLE = {"body_text_color_subdued": "*neutral_600", "block_info_text_color": "*neutral_600"}
-STYLE = """
-.gradio-container { width: 100%; max-width: 68rem !important; margin: 0 auto !important; }
-.about dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1.25rem; margin: 0 0 0.75rem; }
-.about dt { color: var(--body-text-color-subdued); }
-.about dd { margin: 0; overflow-wrap: anywhere; }
-.about h2 { font-size: 1rem; font-weight: 600; margin: 0 0 0.5rem; }
-.about p { margin: 0; max-width: 46rem; }
-"""
+ASSETS = Path(assets.__file__).parent
+
+WAITING = "<p>The recording is analyzed.</p>"
 
 
-def analyze(
-    recognizer: EmotionRecognizer, path: str, over_time: bool, progress: Callable[[float], None]
-) -> dict[str, Any]:
-    """Analyze a recording: the contents of the page's parts, by their names; calls `progress` with the share done.
-
-    A recording that is too long to be analyzed at once is always shown over time. A `UserError` if it cannot be read
-    or holds no samples.
-    """
-    try:
-        duration = header.read_header(path).duration
-    except OSError as error:
-        raise UserError(f"{path}: {error}", REMEDY) from None
-    if not over_time and duration <= recognizer.longest:
-        analysis = recognizer.analyze(path)
-        transcript = analysis.transcript or "(no words)"
-        parts = {"posteriors": analysis.posteriors, "transcript": transcript, "words": word_rows(analysis)}
-        return parts | {"remarks": remarks([analysis])}
-    windows = []
-    for window in recognizer.follow(path):
-        windows.append(window)
-        progress(window.end / duration)
-    picture = timeline.waveform(path, windows, recognizer.labels)
-    notes = remarks([window.analysis for window in windows]) if windows else "- silent throughout: no speech found"
-    return {"picture": picture, "windows": window_rows(windows), "remarks": notes}
-
-
-def word_rows(analysis: Analysis) -> list[list[str]]:
-    """Rows of `WORDS`."""
-    return [[word.text, f"{word.start:.2f}", f"{word.end:.2f}", f"{word.score:.2f}"] for word in analysis.words]
-
-
-def window_rows(windows: Iterable[Window]) -> list[list[str]]:
-    """Rows of `WINDOWS`."""
-    rows = []
-    for start, end, analysis in windows:
-        emotion, flags = analysis.emotion, ", ".join(analysis.flags)
-        share = f"{analysis.posteriors[emotion]:.0%}"
-        rows.append([f"{start:.2f}", f"{end:.2f}", emotion, share, analysis.transcript, flags])
-    return rows
-
-
-def remarks(analyses: Iterable[Analysis]) -> str:
-    """The flags of a recording and their meanings, a line each."""
-    flags = {flag for analysis in analyses for flag in analysis.flags}
-    return "\n".join(f"- {flag}: {meaning}" for flag, meaning in FLAGS.items() if flag in flags)
-
-
-def about(model: Model) -> str:
-    """The training data and the labels of a model, as HTML."""
-    facts = {name: model.provenance[name] for name in ORIGIN if model.provenance.get(name)}
-    facts |= {"labels": model.labels, "longest utterance": f"{model.max_seconds:.1f} s"}
-    lines = "".join(
-        f"<dt>{name}</dt><dd>{escape(', '.join(map(str, fact)) if isinstance(fact, list) else str(fact))}</dd>"
-        for name, fact in facts.items()
-    )
-    return f"<h2>This model was trained on</h2><dl>{lines}</dl><p>{CAUTION}</p>"
+def names_of(model: Model) -> dict[str, str]:
+    """The labels of a model, with the words that its corpus has for them."""
+    words = corpora.about(str(model.provenance.get("corpus"))).labels
+    return {label: words.get(label, label) for label in model.labels}
 
 
 def speak_examples(folder: Path) -> list[Path]:
@@ -133,64 +68,99 @@ def speak_examples(folder: Path) -> list[Path]:
 
 def build(recognizer: EmotionRecognizer, examples: list[Path]) -> gr.Blocks:
     """Build the page; `examples` are audio files in gradio's temporary folder, shown by their stems."""
+    model = recognizer.model
+    with_text = getattr(model.system, "writes_text", bool(model.tokens))
+    view = View(names_of(model), with_text)
     with gr.Blocks(title="ser-mtl", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
-        gr.Markdown("# Emotion and words of speech\nUpload or record speech, then press Analyze.")
+        title = "Emotion and words of speech" if with_text else "Emotion of speech"
+        gr.Markdown(f"# {title}\nUpload or record speech; the analysis begins by itself.")
         with gr.Row():
             with gr.Column():
-                recording = gr.Audio(
-                    sources=["upload", "microphone"],
-                    type="filepath",
-                    label="Recording",
-                    buttons=[],
-                    # Drawing it would decode the whole file in the browser.
-                    waveform_options=gr.WaveformOptions(show_recording_waveform=False),
-                )
-                gr.Examples(
-                    [[str(path)] for path in examples],
-                    recording,
-                    label="Examples, spoken by a synthetic voice",
-                    example_labels=[path.stem for path in examples],
-                    api_visibility="private",
-                    preload=False,
-                )
-                over_time = gr.Checkbox(
-                    label="Emotion over time", info=f"Always on for more than {recognizer.longest:.0f} s."
-                )
-                button = gr.Button("Analyze", variant="primary")
+                recording, over_time = _inputs(recognizer, examples)
+                stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop")
             with gr.Column():
-                parts = {
-                    "posteriors": gr.Label(label="Emotion", visible=False),
-                    "transcript": gr.Textbox(label="Transcript", interactive=False, visible=False),
-                    "remarks": gr.Markdown(visible=False, container=True),
-                    "words": _table("Words", WORDS),
-                }
-        parts["picture"] = gr.Plot(show_label=False, visible=False)
-        parts["windows"] = _table("Windows", WINDOWS, wrap=True, column_widths=WIDTHS)
-        gr.HTML(about(recognizer.model), elem_classes="about", container=True, padding=True)
-
-        def update(contents: dict[str, Any]) -> dict:
-            values = {part: contents.get(name) for name, part in parts.items()}
-            return {part: gr.update(value=value, visible=bool(value)) for part, value in values.items()}
-
-        def show(path: str | None, over_time: bool, progress: gr.Progress = gr.Progress()) -> dict:  # noqa: B008
-            if path is None:
-                raise gr.Error("Upload or record speech first.", print_exception=False)
-            try:
-                contents = analyze(recognizer, path, over_time, lambda share: progress(min(share, 1.0), "analyzing"))
-            except UserError as error:
-                message = escape(f"{error.what.replace(path, Path(path).name)}; {error.remedy}")
-                raise gr.Error(message, duration=None, print_exception=False) from None
-            return update(contents)
-
-        outputs = list(parts.values())
-        recording.change(lambda: update({}), None, outputs, show_progress="hidden", api_visibility="private")
-        button.click(show, [recording, over_time], outputs, show_progress_on=recording, api_visibility="private")
+                summary = _html()
+        details = _html()
+        _html(about.about(model, view.names), visible=True)
+        _connect(recognizer, view, (recording, over_time), (summary, details, stop))
     return page
 
 
-def _table(label: str, headers: list[str], **settings: Any) -> gr.Dataframe:
-    settings |= {"interactive": False, "visible": False, "max_height": 360, "buttons": []}
-    return gr.Dataframe(label=label, headers=headers, datatype="str", **settings)
+def _connect(
+    recognizer: EmotionRecognizer,
+    view: View,
+    inputs: tuple[gr.Audio, gr.Checkbox],
+    outputs: tuple[gr.HTML, gr.HTML, gr.Button],
+) -> None:
+    """Say what the page does: an input that changes begins an analysis, and the button ends it."""
+    runs = Runs()
+
+    def update(contents: Contents, running: bool) -> list[dict]:
+        return [gr.update(value=each, visible=bool(each)) for each in contents] + [gr.update(visible=running)]
+
+    def clear(request: gr.Request) -> list[dict]:
+        runs.end(request.session_hash)
+        return update(EMPTY, running=False)
+
+    def halt(request: gr.Request) -> dict:
+        runs.end(request.session_hash)
+        return gr.update(visible=False)
+
+    def show(
+        path: str | None,
+        over_time: bool,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[list[dict] | dict]:
+        if path is None:
+            yield update(EMPTY, running=False)
+            return
+        contents = WAITING, ""
+        yield update(contents, running=True)
+        goes_on = runs.begin(request.session_hash)
+        try:
+            found = analyze(recognizer, view, path, over_time, goes_on, lambda share: progress(share, "analyzing"))
+            for newer in found:
+                contents = newer or contents
+                yield update(contents, running=True) if newer else gr.skip()
+        except UserError as error:
+            yield update(EMPTY, running=False)
+            message = escape(f"{error.what.replace(path, Path(path).name)}; {error.remedy}")
+            raise gr.Error(message, duration=None, print_exception=False) from None
+        yield update(contents, running=False)
+
+    quiet = {"show_progress": "hidden", "trigger_mode": "multiple", "api_visibility": "private"}
+    recording, over_time = inputs
+    cleared = gr.on([recording.change, over_time.change], clear, None, outputs, **quiet)
+    # In one queue: the new analysis of a page begins when that before it has ended.
+    cleared.then(show, inputs, outputs, **quiet | {"show_progress": "full", "show_progress_on": outputs[0]})
+    outputs[-1].click(halt, None, outputs[-1], **quiet)
+
+
+def _inputs(recognizer: EmotionRecognizer, examples: list[Path]) -> tuple[gr.Audio, gr.Checkbox]:
+    recording = gr.Audio(
+        sources=["upload", "microphone"],
+        type="filepath",
+        label="Recording",
+        elem_id="recording",
+        buttons=[],
+        # Drawing it would decode the whole file in the browser.
+        waveform_options=gr.WaveformOptions(show_recording_waveform=False),
+    )
+    gr.Examples(
+        [[str(path)] for path in examples],
+        recording,
+        label="Examples, spoken by a synthetic voice",
+        example_labels=[path.stem for path in examples],
+        api_visibility="private",
+        preload=False,
+    )
+    info = f"Always on for more than {recognizer.longest:.0f} s."
+    return recording, gr.Checkbox(label="Emotion over time", info=info)
+
+
+def _html(value: str = "", visible: bool = False) -> gr.HTML:
+    return gr.HTML(value, visible=visible, container=True, padding=True, apply_default_css=False, js_on_load=None)
 
 
 def refuse_busy(host: str, port: int) -> None:
@@ -235,7 +205,8 @@ def main() -> None:
             ssr_mode=False,
             max_file_size=MAX_UPLOAD,
             theme=gr.themes.Default(primary_hue="blue", font=FONT, font_mono=FONT).set(**LEGIBLE),
-            css=STYLE,
+            css_paths=ASSETS / "page.css",
+            js=(ASSETS / "page.js").read_text(encoding="utf-8"),
         )
         print(f"serving at {url}; Ctrl-C ends the server", flush=True)
         signal.pause()

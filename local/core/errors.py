@@ -8,9 +8,11 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from local.core import signals
+
+INSTALLED = "ser-mtl-"  # how the names of the commands in pyproject.toml begin
 
 
 class UserError(Exception):
@@ -23,10 +25,14 @@ class UserError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads a command line without abbreviations; an error is a UserError that shows the usage."""
+    """Reads a command line without abbreviations; an error is a UserError that shows the usage.
 
-    def __init__(self, **words: str) -> None:
-        super().__init__(allow_abbrev=False, **words)
+    `prog` is the name of the command, unless it was called by a name that `pip install` gave it: `ser-mtl-...`.
+    """
+
+    def __init__(self, prog: str, **words: Any) -> None:
+        called = os.path.basename(sys.argv[0])
+        super().__init__(prog=called if called.startswith(INSTALLED) else prog, allow_abbrev=False, **words)
 
     def error(self, message: str) -> NoReturn:
         """Raise a UserError."""

@@ -72,7 +72,7 @@ def about(name: str) -> About:
 def module(name: str) -> ModuleType:
     """Import the module of a corpus by its name (one of `NAMES`)."""
     # A file of ours named csv.py would be confused with Python's own module.
-    return importlib.import_module(f"local.corpora.{'csv_table' if name == 'csv' else name}")
+    return importlib.import_module(f"{__name__}.{'csv_table' if name == 'csv' else name}")
 
 
 def read(name: str, data: Path | None, partial: bool) -> Corpus:

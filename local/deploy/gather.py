@@ -11,6 +11,7 @@ from local.config import hparams
 from local.core import starts
 from local.core.errors import UserError
 from local.corpora import manifest
+from local.deploy import quality
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
@@ -58,6 +59,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
         # The path of a folder on this machine stays private.
         "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
     }
+    provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
     tokens = job.tokenizer.pieces if system.writes_text else []
     return Model(system, job.labels, tokens, [len(tokens)], longest, provenance)
@@ -88,6 +90,8 @@ def load_ensemble(runs: list[Path], average: int = 1) -> Model:
     provenance = first.provenance | {
         name: [each for model in models for each in model.provenance[name]] for name in ("folds", "epochs")
     }
+    provenance.pop("tested", None)  # of the first alone
+    provenance |= quality.of_runs(list(map(Job.of_run, runs)), provenance["epochs"] if average == 1 else None)
     return Model(
         Ensemble([model.system for model in models], orders).eval(),
         first.labels,

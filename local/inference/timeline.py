@@ -1,4 +1,4 @@
-"""Pictures of emotion over time: the most probable label or the waveform above, the posteriors of each label below.
+"""Pictures of emotion over time: the most probable label above, the posteriors of each label below.
 
 Up to `COLUMNS` edges of windows are drawn exactly; with more, each column shows the mean over the windows in it,
 weighted by time. Time outside of windows stays empty.
@@ -15,8 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from local.audio import header, recordings
-from local.audio.header import SAMPLE_RATE
 from local.core.files import atomic
 from local.inference.recognizer import Window
 
@@ -26,7 +24,7 @@ COLOURS = {
     "ang": "#d55e00", "hap": "#e0a100", "neu": "#7d868e", "sad": "#0072b2", "fea": "#b4568d", "sur": "#56b4e9",
     "dis": "#008a66", "exc": "#8c6100", "fru": "#4b3fa0",
 }  # fmt: skip
-INK, MUTED, RULE, NOTHING = "#1c2024", "#5b636b", "#dcdfe1", "#c9cdd0"
+INK, MUTED, RULE = "#1c2024", "#5b636b", "#dcdfe1"
 WIDTH, LANE = 7.5, 0.62  # inches
 COLUMNS = 900
 LONGEST_NAME = 18
@@ -45,45 +43,30 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
     return by_label | dict(zip(others, itertools.cycle(free), strict=False))
 
 
+def unit_of(duration: float) -> tuple[str, float]:
+    """The unit of a time axis of so many seconds: its name, and its length in seconds."""
+    return next((name, unit) for name, unit, most in UNITS if duration <= most)
+
+
 def draw(windows: Sequence[Window], labels: list[str], path: Path, title: str = "") -> None:
     """Draw emotion over time to a file whose name ends with `.png` or `.svg`.
 
     `windows` are one or more, in their order, without overlap; the `labels` are drawn in their order.
     """
-    picture = _Picture(windows, labels, windows[-1].end, title)
-    shares = picture.lanes()
-    height = np.where(np.isnan(shares[:, 0]), np.nan, 1.0)
-    picture.fill_top(shares, picture.edges, np.zeros(len(shares)), height)
-    picture.top.set_ylim(0, 1)
-    _name(picture.top, "top label")
+    picture = _Picture(windows, labels, title)
+    picture.fill()
     with atomic(path, "wb") as file:
         picture.figure.savefig(file, format=path.suffix[1:])
 
 
-def waveform(path: Path | str, windows: Sequence[Window], labels: list[str]) -> Figure:
-    """Draw the envelope of a recording in the colours of the most probable labels, above the posteriors.
-
-    The audio file can be of any length: it is read in blocks. `windows` are in their order, without overlap; the rest
-    is grey. The `labels` are drawn in their order. A `UserError` if the file cannot be read.
-    """
-    edges, low, high = _envelope(path)
-    picture = _Picture(windows, labels, edges[-1])
-    picture.lanes()
-    picture.top.stairs(high, edges / picture.unit, baseline=low, fill=True, color=NOTHING)
-    picture.fill_top(_means(windows, labels, edges), edges, low, high)
-    reach = max(np.abs([low, high]).max(), 1e-4) * 1.05
-    picture.top.set_ylim(-reach, reach)
-    _name(picture.top, "waveform")
-    return picture.figure
-
-
 class _Picture:
-    """A figure with `top`, for the caller to draw on, and a lane below for each label. The time axis is in `unit`s."""
+    """A figure with a strip on `top`, and a lane below for each label. The time axis is in `unit`s."""
 
-    def __init__(self, windows: Sequence[Window], labels: list[str], duration: float, title: str = "") -> None:
+    def __init__(self, windows: Sequence[Window], labels: list[str], title: str) -> None:
         self.windows, self.labels, self.colours = windows, labels, colours(labels)
-        self.edges = _edges(windows, duration)
-        name, self.unit = next((name, unit) for name, unit, most in UNITS if duration <= most)
+        duration = windows[-1].end
+        self.edges = edges(windows, duration)
+        name, self.unit = unit_of(duration)
         # Without pyplot, whose state is shared by threads.
         self.figure = Figure(figsize=(WIDTH, 1.0 + LANE * (1 + len(labels))), layout="constrained", dpi=200)
         self.figure.get_layout_engine().set(h_pad=0.03, hspace=0.06)
@@ -97,22 +80,19 @@ class _Picture:
         # A file name may have bytes that are not UTF-8.
         self.figure.suptitle(title.encode(errors="backslashreplace").decode(), color=INK, fontsize=11, parse_math=False)
 
-    def lanes(self) -> np.ndarray:
-        """Draw the posteriors in the lanes; return them, [edges - 1, labels]."""
-        shares = _means(self.windows, self.labels, self.edges)
-        for axes, label, values in zip(self.below, self.labels, shares.T, strict=True):
-            axes.stairs(values, self.edges / self.unit, fill=True, color=self.colours[label])
+    def fill(self) -> None:
+        """Draw the posteriors in the lanes, and the most probable label above them."""
+        shares = means(self.windows, self.labels, self.edges)
+        best = np.where(np.isnan(shares[:, 0]), -1, shares.argmax(1))
+        for index, (axes, label) in enumerate(zip(self.below, self.labels, strict=True)):
+            shape = {"edges": self.edges / self.unit, "fill": True, "color": self.colours[label]}
+            axes.stairs(shares[:, index], **shape)
             axes.set(ylim=(0, 1))
             _name(axes, label)
             axes.set_yticks([0, 0.5, 1], ["0", "", "100 %"])
-        return shares
-
-    def fill_top(self, shares: np.ndarray, edges: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-        """Fill `top` from `low` to `high` in the colour of the label with the largest share."""
-        best = np.where(np.isnan(shares[:, 0]), -1, shares.argmax(1))
-        for index, label in enumerate(self.labels):
-            values = np.where(best == index, high, np.nan)
-            self.top.stairs(values, edges / self.unit, baseline=low, fill=True, color=self.colours[label])
+            self.top.stairs(np.where(best == index, 1.0, np.nan), **shape)
+        self.top.set_ylim(0, 1)
+        _name(self.top, "top label")
 
 
 def _plain(axes: Axes) -> None:
@@ -131,30 +111,13 @@ def _name(axes: Axes, name: str) -> None:
     axes.set_ylabel(name, rotation=0, ha="right", va="center", color=INK, parse_math=False)
 
 
-def _edges(windows: Sequence[Window], duration: float) -> np.ndarray:
+def edges(windows: Sequence[Window], duration: float) -> np.ndarray:
     """Starts and ends of the windows in seconds, or the edges of `COLUMNS` equal columns if there are more."""
-    edges = np.unique([time for window in windows for time in window[:2]])
-    return edges if 2 <= len(edges) <= COLUMNS else np.linspace(0, duration, COLUMNS + 1)
+    times = np.unique([0.0, duration] + [time for window in windows for time in window[:2]])
+    return times if len(times) <= COLUMNS else np.linspace(0, duration, COLUMNS + 1)
 
 
-def _envelope(path: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges of equal columns of a recording in seconds, [n + 1], and its lowest and highest sample in each, [n]."""
-    blocks = recordings.blocks(path)  # first: its errors name the file
-    total = max(round(header.read_header(path).duration * SAMPLE_RATE), 1)
-    columns = min(COLUMNS, total)
-    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
-    done = 0
-    for block in blocks:
-        wav = block.numpy()
-        places = np.minimum((done + np.arange(len(wav))) * columns // total, columns - 1)
-        within, first = np.unique(places, return_index=True)
-        low[within] = np.minimum(low[within], np.minimum.reduceat(wav, first))
-        high[within] = np.maximum(high[within], np.maximum.reduceat(wav, first))
-        done += len(wav)
-    return np.linspace(0, total / SAMPLE_RATE, columns + 1), low, high
-
-
-def _means(windows: Sequence[Window], labels: list[str], edges: np.ndarray) -> np.ndarray:
+def means(windows: Sequence[Window], labels: list[str], edges: np.ndarray) -> np.ndarray:
     """Mean posteriors between edges over the time in windows, [edges - 1, labels]; NaN where there is none.
 
     The integrals of the posteriors and of the time in windows are linear between the edges of windows.

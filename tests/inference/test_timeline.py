@@ -9,14 +9,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import soundfile
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 from PIL import Image
 
-from local.audio import recordings
-from local.core.errors import UserError
 from local.inference import timeline
 from local.inference.recognizer import Analysis, Window
 
@@ -135,57 +132,6 @@ def test_colours_are_the_emotions_own_and_different():
     labels = ["disappointed", "calm", "disgust", "bored", "neutral", "happy", "sarcastic"]
     assert len(set(timeline.colours(labels).values())) == len(labels)
     assert timeline.colours(labels)["happy"] == timeline.COLOURS["hap"]
-
-
-@pytest.fixture
-def spoken(tmp_path):
-    """Nine seconds and a half at 44.1 kHz, louder and louder, stereo."""
-    time = np.arange(round(9.5 * 44_100)) / 44_100
-    wav = 0.09 * time * np.sin(2 * np.pi * 200 * time)
-    soundfile.write(tmp_path / "spoken.flac", np.stack([wav, wav], 1), 44_100)
-    return tmp_path / "spoken.flac"
-
-
-def test_the_waveform_is_the_recordings_envelope_in_the_colours_of_its_windows(spoken):
-    top = timeline.waveform(spoken, CALL, LABELS).axes[0]
-    shapes = steps(top)
-    values, edges, low = shapes[timeline.NOTHING].get_data()
-    assert edges[-1] == pytest.approx(9.5) and len(values) == timeline.COLUMNS
-    wav = recordings.read(spoken).wav.numpy()
-    bounds = np.round(edges * 16_000).astype(int)
-    inner = [wav[max(start - 1, 0) : end + 1] for start, end in itertools.pairwise(bounds)]
-    np.testing.assert_allclose(values, [part.max() for part in inner], atol=0.03)
-    np.testing.assert_allclose(low, [part.min() for part in inner], atol=0.03)
-    assert values.max() == pytest.approx(wav.max(), abs=1e-4) and low.min() == pytest.approx(wav.min(), abs=1e-4)
-    colours = timeline.colours(LABELS)
-    for time, label in ((2, "ang"), (4, "sad"), (7, "hap"), (0.5, None), (5, None), (9.3, None)):
-        here = {name for name, colour in colours.items() if not np.isnan(at(shapes[colour], time))}
-        assert here == ({label} if label else set())
-
-
-def test_the_envelope_does_not_hang_on_the_blocks(spoken, monkeypatch):
-    def drawn():
-        return steps(timeline.waveform(spoken, CALL, LABELS).axes[0])[timeline.NOTHING].get_data()
-
-    whole, blocks = drawn(), recordings.blocks
-    monkeypatch.setattr(recordings, "blocks", lambda path: blocks(path, seconds=0.37))
-    for one, other in zip(whole, drawn(), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
-
-
-@pytest.mark.parametrize("samples", [1, 700, 16_000])
-def test_a_waveform_without_windows_is_grey(tmp_path, samples):
-    soundfile.write(tmp_path / "still.wav", np.zeros(samples), 16_000)
-    figure = timeline.waveform(tmp_path / "still.wav", [], LABELS)
-    figure.savefig(tmp_path / "still.png")
-    values = [patch.get_data()[0] for patch in figure.axes[0].patches]
-    assert not np.isnan(values[0]).any() and np.isnan(values[1:]).all()
-
-
-def test_a_file_without_audio_is_a_user_error(tmp_path):
-    (tmp_path / "text.wav").write_text("no audio")
-    with pytest.raises(UserError):
-        timeline.waveform(tmp_path / "text.wav", CALL, LABELS)
 
 
 def test_threads_do_not_mix_their_pictures(tmp_path):

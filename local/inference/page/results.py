@@ -1,0 +1,108 @@
+"""What a model finds in a recording, as HTML: the emotion, the words in its colours, and both over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from local.audio.survey import FLAGS
+from local.inference import timeline
+from local.inference.page.lanes import Lanes
+from local.inference.recognizer import Analysis, Window
+
+CLOSE = 0.10
+RULE = f"Undecided: the probabilities that are named differ by less than {CLOSE * 100:.0f} percentage points."
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def candidates(posteriors: Mapping[str, float]) -> list[str]:
+    """The labels that may be meant, the most probable first: those less than `CLOSE` below the highest posterior."""
+    ranked = sorted(posteriors, key=posteriors.get, reverse=True)
+    return [label for label in ranked if posteriors[ranked[0]] - posteriors[label] < CLOSE - 1e-9]
+
+
+def verdict(posteriors: Mapping[str, float], names: Mapping[str, str]) -> str:
+    """The emotion in words, with per cent.
+
+    >>> verdict({"ang": 0.71, "neu": 0.29}, {"ang": "anger", "neu": "neutral"})
+    'anger 71 %'
+    >>> verdict({"ang": 0.47, "neu": 0.53}, {"ang": "anger", "neu": "neutral"})
+    'undecided: neutral 53, anger 47'
+    """
+    possible = candidates(posteriors)
+    shares = ", ".join(f"{names[label]} {100 * posteriors[label]:.0f}" for label in possible)
+    return f"undecided: {shares}" if len(possible) > 1 else f"{shares} %"
+
+
+def mean_posteriors(windows: Sequence[Window]) -> dict[str, float]:
+    """The posteriors of all windows, weighted by their lengths."""
+    lengths = [window.end - window.start for window in windows]
+    return {
+        label: float(np.average([window.analysis.posteriors[label] for window in windows], weights=lengths))
+        for label in windows[0].analysis.posteriors
+    }
+
+
+def remarks(analyses: Iterable[Analysis]) -> list[tuple[str, str]]:
+    """The flags of a recording with their meanings, each once."""
+    flags = {flag for analysis in analyses for flag in analysis.flags}
+    return [(flag, meaning) for flag, meaning in FLAGS.items() if flag in flags]
+
+
+class View:
+    """Shows windows as HTML. `names` are the model's labels with their words; `with_text`: it has a CTC head."""
+
+    def __init__(self, names: Mapping[str, str], with_text: bool) -> None:
+        self.names, self.with_text = names, with_text
+        self.colours = timeline.colours(list(names))
+
+    def summary(self, windows: Sequence[Window], whole: bool) -> str:
+        """The emotion of a recording: of its one window, if that is the `whole`, or the mean over its windows."""
+        posteriors = mean_posteriors(windows) if windows else {}
+        return self._render(
+            "summary.html.j2",
+            heading=self._verdict(windows[0].analysis) if whole else None,
+            count=len(windows),
+            posteriors=posteriors,
+            remarks=remarks(window.analysis for window in windows),
+            undecided=whole and len(candidates(posteriors)) > 1,
+        )
+
+    def details(self, windows: Sequence[Window], whole: bool, lanes: Lanes | None = None, done: str = "") -> str:
+        """The windows with their words, below the picture if there is one; `done` tells how far an analysis has come.
+
+        Of a recording that was analyzed as a `whole` also the words one by one, with their times.
+        """
+        if whole and not self.with_text:
+            return ""
+        rows = [
+            {
+                "start": window.start,
+                "end": window.end,
+                "verdict": self._verdict(window.analysis),
+                "undecided": len(candidates(window.analysis.posteriors)) > 1,
+                "colour": self.colours[window.analysis.emotion],
+                "words": window.analysis.words,
+                "flags": window.analysis.flags,
+            }
+            for window in windows
+        ]
+        undecided = not whole and any(row["undecided"] for row in rows)
+        return self._render("details.html.j2", windows=rows, whole=whole, lanes=lanes, done=done, undecided=undecided)
+
+    def _verdict(self, analysis: Analysis) -> str:
+        return verdict(analysis.posteriors, self.names)
+
+    def _render(self, name: str, **content: Any) -> str:
+        shared = {"names": self.names, "colours": self.colours, "with_text": self.with_text, "rule": RULE}
+        return TEMPLATES.get_template(name).render(shared | content)
