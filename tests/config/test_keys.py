@@ -14,6 +14,7 @@ from local.experiment.options import ALL_OPTIONS, parse
 
 DEFAULTS = """\
 keep_last: 2
+warmup: 0.1
 slurm:
     partition: null
     mem_gb: 32
