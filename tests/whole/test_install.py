@@ -40,9 +40,11 @@ def answer(python: Path | str, script: str, folder: Path, **variables: str) -> l
 
 
 BESIDE = """
+    import importlib
     import sys
     import local                                        # theirs, before
     import ser_mtl
+    importlib.invalidate_caches()                       # asks every finder
     from ser_mtl.local.core.errors import UserError
     from local.core import errors                       # theirs, after
     print(local.WHOSE, errors.WHOSE, hasattr(errors, "UserError"), UserError.__module__)
