@@ -69,7 +69,7 @@ def speak_examples(folder: Path) -> list[Path]:
 def build(recognizer: EmotionRecognizer, examples: list[Path]) -> gr.Blocks:
     """Build the page; `examples` are audio files in gradio's temporary folder, shown by their stems."""
     model = recognizer.model
-    with_text = getattr(model.system, "writes_text", bool(model.tokens))
+    with_text = model.system.writes_text
     view = View(names_of(model), with_text)
     with gr.Blocks(title="ser-mtl", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
         title = "Emotion and words of speech" if with_text else "Emotion of speech"

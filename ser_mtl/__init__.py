@@ -49,8 +49,9 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder(MetaPathFinder):
-    @staticmethod
-    def find_spec(name: str, path: Iterable[str] | None = None, target: object = None) -> ModuleSpec | None:
+    """Finds `ser_mtl.local` and what is in it."""
+
+    def find_spec(self, name: str, path: Iterable[str] | None, target: object = None) -> ModuleSpec | None:
         if f"{name}.".startswith(f"{CODE}."):
             spec = PathFinder.find_spec(name, [str(_ABOVE)] if name == CODE else path)
             if spec and isinstance(spec.loader, SourceFileLoader):
@@ -59,7 +60,7 @@ class _Finder(MetaPathFinder):
         return None
 
 
-sys.meta_path.insert(0, _Finder)
+sys.meta_path.insert(0, _Finder())
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ import tiny_folders
 from paths import REPOSITORY
 
 import ser_mtl
+from local.core.errors import Parser
 from local.inference import EmotionRecognizer
 
 COMMANDS = ["ser-mtl-compare", "ser-mtl-demo", "ser-mtl-predict"]
@@ -40,9 +41,11 @@ def answer(python: Path | str, script: str, folder: Path, **variables: str) -> l
 
 
 BESIDE = """
+    import importlib
     import sys
     import local                                        # theirs, before
     import ser_mtl
+    importlib.invalidate_caches()                       # asks every finder
     from ser_mtl.local.core.errors import UserError
     from local.core import errors                       # theirs, after
     print(local.WHOSE, errors.WHOSE, hasattr(errors, "UserError"), UserError.__module__)
@@ -90,6 +93,15 @@ def test_local_is_imported_in_the_one_form_that_is_renamed():
     for path in (REPOSITORY / "local").rglob("*.py"):
         plain = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Import)]
         assert not [alias.name for node in plain for alias in node.names if f"{alias.name}.".startswith("local.")], path
+
+
+@pytest.mark.parametrize(
+    ("called", "shown"),
+    [("/env/bin/ser-mtl-predict", "ser-mtl-predict"), ("/house/local/predict.py", "python -m local.predict")],
+)
+def test_usage_names_the_command_as_it_was_typed(monkeypatch, called, shown):
+    monkeypatch.setattr(sys, "argv", [called])
+    assert Parser(prog="python -m local.predict").prog == shown
 
 
 def install(project: Path, *how: str) -> None:
