@@ -21,7 +21,7 @@ from local.systems import Outputs, System
 
 RATE, WINDOW, HOP = 16_000, 400, 160  # Hz, and samples: 25 ms every 10 ms
 MOST_MELS = 80  # of more, some would lie between the frequencies of such a window
-LEAST = 1e-6  # added before the logarithm: digital silence is finite
+LEAST = 1e-3  # added before the logarithm: below -70 dBFS nothing counts, nor does what rounding leaves there
 
 
 class StatisticsSystem(System):

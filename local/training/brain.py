@@ -95,6 +95,7 @@ class EmotionBrain(sb.Brain):
         self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
         self.warned_of_blanks = False
         self.has_valid = True
+        self.measured: Iterable[Batch] = ()  # see `fit`
         self.progress: dict[str, Any] | None = None  # of an epoch that has not ended, for its checkpoints
         self.epoch_counter = EpochCounter(hparams["epochs"])
         checkpointer.add_recoverables({"system": system, "epoch_counter": self.epoch_counter})

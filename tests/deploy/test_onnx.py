@@ -14,6 +14,7 @@ import tiny_models
 import torch
 from scipy.special import softmax
 from speechbrain.nnet.pooling import StatisticsPooling
+from tiny_folders import noise
 from tiny_models import padded, waves
 
 from local.deploy import onnx
@@ -21,6 +22,7 @@ from local.encoders import load_encoder
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
 from local.systems.mtl import MultiTaskSystem
+from local.systems.statistics import StatisticsSystem
 
 LABELS = ["ang", "hap", "neu", "sad"]
 TOKENS = ["<pad>", "<unk>", "\u2581", *"ABCDEF"]
@@ -284,3 +286,29 @@ def test_a_pooling_that_has_no_graph_is_said(tmp_path):
     )
     notes = onnx.write(tmp_path / "model.onnx", Model(pooled.eval(), ["ang", "neu"], ["a"] * 5, [5], 2.0))
     assert "no ONNX file" in notes[0] and "StatisticsPooling" in notes[0] and not any(tmp_path.iterdir())
+# ---------------------------------------------------------------- other systems
+
+
+@pytest.mark.slow
+def test_a_system_without_text_has_one_output(tmp_path):
+    torch.manual_seed(1)
+    system = StatisticsSystem(2).eval().requires_grad_(False)
+    wavs, lengths = torch.zeros(2, 9000), torch.tensor([9000, 5000])
+    for row, length in enumerate(lengths):
+        wavs[row, :length] = torch.from_numpy(noise(1, seed=row))[:length]
+    system.measure([(wavs, lengths)])
+    assert onnx.write(tmp_path / "model.onnx", Model(system, ["a", "b"], [], [0], 1.0)) == []
+    found = onnx.Runner(tmp_path / "model.onnx")(wavs.numpy(), lengths.numpy())
+    assert list(found) == ["emotion"]
+    torch.testing.assert_close(torch.from_numpy(found["emotion"]), system(wavs, lengths).emotion, atol=1e-3, rtol=0)
+
+
+def test_a_system_that_the_exporter_cannot_write_has_no_file_and_a_line_says_why(tmp_path, monkeypatch):
+    def fail(model: Model) -> None:
+        raise RuntimeError("\nno such operator\nmore")
+
+    monkeypatch.setattr(onnx, "_traced", fail)
+    (tmp_path / "model.onnx").write_text("of an earlier export")
+    (note,) = onnx.write(tmp_path / "model.onnx", Model(StatisticsSystem(2), ["a", "b"], [], [0], 1.0))
+    assert note == "There is no ONNX file: PyTorch's exporter cannot write this system (no such operator)."
+    assert not (tmp_path / "model.onnx").exists()
