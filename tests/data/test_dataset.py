@@ -78,9 +78,13 @@ def test_a_batch_without_any_transcript(corpus):
     assert batch.targets.tokens.shape == (1, 0) and batch.targets.n_tokens.tolist() == [0]
 
 
-def test_moving_a_batch_keeps_all_of_it(corpus):
+def test_moving_a_batch_keeps_all_of_it(corpus, monkeypatch):
     _, utterances = corpus
+    assert utterances.collate([utterances[0]]).to("cpu").targets.weights is None
+    weights = torch.arange(1.0, 1.0 + max(utterances.emotions) + 1)
+    monkeypatch.setattr(utterances, "class_weights", weights)
     batch = utterances.collate([utterances[0], utterances[1]])
+    assert batch.targets.weights.tolist() == [1.0 + utterances.emotions[index] for index in (0, 1)]
     moved = batch.to("cpu")
     assert moved.ids == batch.ids and moved.texts == batch.texts
     assert torch.equal(moved.wavs, batch.wavs) and torch.equal(moved.lengths, batch.lengths)
