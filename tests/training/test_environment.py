@@ -6,6 +6,7 @@ import json
 import logging
 
 import pytest
+from torch import nn
 
 from local.core.errors import UserError
 from local.core.starts import commit_of
@@ -15,6 +16,7 @@ from local.experiment.options import parse
 from local.training import environment
 from local.training.checkpoints import RunCheckpointer
 
+SYSTEM = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 5).requires_grad_(False))
 AUTO = {"precision": "auto", "eval_precision": "fp32", "device": "cpu"}
 
 
@@ -33,7 +35,7 @@ def start(job, monkeypatch):
     def begin(commit: str, precision: str = "fp32", resumable: bool = True) -> dict:
         monkeypatch.setattr(environment, "commit", lambda: commit)
         checkpointer = RunCheckpointer(job.folder / "save")
-        environment.write(job, "cpu", precision, environment.first_start(job, checkpointer))
+        environment.write(job, "cpu", precision, environment.first_start(job, checkpointer), SYSTEM)
         if resumable:
             checkpointer.save_checkpoint(meta={"epoch": 1, "updates": None, "ua": None, "wer": None})
         return json.loads((job.folder / "env.json").read_text())

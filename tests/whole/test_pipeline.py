@@ -145,9 +145,9 @@ def test_a_failed_job_stops_no_other(finished):
     (begun / "hyperparams.yaml").write_text("# manifests: {}\nlr: 7\n")
     done = run(place, *words, "--stage", "2", "--stop-stage", "2", *overrides)
     assert done.returncode == 1
-    assert "seed1/B: done" in done.stdout
+    assert re.search(r"^  B done \d+:\d\d, epoch \d of 3, valid UA \d+\.\d\d$", done.stdout, re.MULTILINE)
     log = "results/tones/speaker/broken/seed1/A/train.log"
-    assert f"seed1/A: FAILED (code 2), see {log}" in done.stdout
+    assert re.search(rf"^  A FAILED \(code 2\) after \d+:\d\d, see {log}$", done.stdout, re.MULTILINE)
     assert "error: seed1/A failed" in done.stderr and f"see {log}" in done.stderr
     assert "lr (7 -> 0.002)" in done.stderr and "B failed" not in done.stderr
     assert "Traceback" not in done.stderr
