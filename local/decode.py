@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from local.config import hparams
 from local.config.trust import refuse_foreign
-from local.core import logs, markers, progress
+from local.core import logs, markers, progress_json
 from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import sorted_batches
@@ -90,7 +90,7 @@ def main() -> None:
     """Decode one job."""
     logs.log_to_stderr()
     for job in Job.all(parse()):
-        with locked_or_refused(job.folder / ".lock", f"works in {job.folder}"), progress.cleared(job.folder):
+        with locked_or_refused(job.folder / ".lock", f"works in {job.folder}"), progress_json.cleared(job.folder):
             decode(job)
 
 

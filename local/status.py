@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from local.core import lock, progress
+from local.core import lock, progress_json
 from local.core.errors import as_command
 from local.experiment.options import RESULTS, parse, read
 from local.jobs import slurm
@@ -94,7 +94,7 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
         return "queued", f"job {job_id}, {why}, {epochs}"
     if entry is not None or holder:
         # What a killed job has left is no progress: its lock has no heartbeat.
-        if holder and (now := progress.read(run)):
+        if holder and (now := progress_json.read(run)):
             epochs = joined(progress_parts(now))
         where = f"job {job_id} on {entry.nodes}" if entry else f"process {holder[0]} on {holder[1]}"
         since = f"since {start.time}" if start and start.time else ""

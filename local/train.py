@@ -19,7 +19,7 @@ from speechbrain.utils.seed import seed_everything
 from torch.utils.data import DataLoader
 
 from local.config import hparams  # logs before anything of SpeechBrain
-from local.core import logs, progress
+from local.core import logs, progress_json
 from local.core.errors import as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
@@ -105,7 +105,7 @@ def main() -> None:
         with contextlib.ExitStack() as stack:
             if distributed.rank() == 0:
                 stack.enter_context(locked_or_refused(job.folder / ".lock", f"works in {job.folder}"))
-                stack.enter_context(progress.cleared(job.folder))
+                stack.enter_context(progress_json.cleared(job.folder))
             train(job)
 
 

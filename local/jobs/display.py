@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable
-from types import TracebackType
 
 from tqdm import tqdm
 
-from local.core.progress import Progress
+from local.core import signals
+from local.core.progress_json import Progress
 from local.jobs import lines
 from local.jobs.process import JobProcess, file_version
 
@@ -30,7 +31,7 @@ def say(text: str) -> None:
 
 
 class Display:
-    """Shows running jobs while it is entered; a terminal is left as it was."""
+    """Shows running jobs; a terminal is left as it was."""
 
     def __init__(self) -> None:
         self.in_place = is_terminal()
@@ -43,8 +44,13 @@ class Display:
     def __enter__(self) -> Display:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._draw([])
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self.bars:
+            self._draw([])
 
     def watch(self, run: JobProcess) -> None:
         """Begin to watch a job, before it starts."""
@@ -86,12 +92,17 @@ class Display:
             say(f"  {line}")
 
     def _draw(self, texts: list[str]) -> None:
-        while len(self.bars) > len(texts):
-            self.bars.pop().close()
-        for place in range(len(self.bars), len(texts)):
-            self.bars.append(tqdm(desc=texts[place], bar_format="{desc}", position=place, leave=False, file=sys.stderr))
-        for bar, text in zip(self.bars, texts, strict=True):
-            bar.set_description_str(text)
+        with signals.defer() as asked:  # a line drawn by half would stay
+            while len(self.bars) > len(texts):
+                self.bars.pop().close()
+            for place in range(len(self.bars), len(texts)):
+                self.bars.append(tqdm(bar_format="{desc}", position=place, leave=False, file=sys.stderr))
+            for bar, text in zip(self.bars, texts, strict=True):
+                bar.set_description_str(text)
+            # What Ctrl-C shows comes where the cursor is: to the beginning of a line, which is drawn again or cleared.
+            print("\r" if texts else "\r\x1b[J", end="", file=sys.stderr, flush=True)
+        if asked.number:
+            signal.raise_signal(asked.number)
 
 
 class EpochLines:

@@ -15,7 +15,7 @@ from tqdm.utils import disp_len, disp_trim
 from local.config import hparams
 from local.core import markers
 from local.core.errors import UserError
-from local.core.progress import Progress
+from local.core.progress_json import Progress
 
 LEFT_OUT = ("loss", "best", "update", "left", "ua")  # of a line that is too long, in this order
 

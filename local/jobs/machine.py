@@ -44,37 +44,39 @@ def run_all(waiting: list[JobProcess], slots: GpuSlots, processes: int = 1) -> l
         print(f"  nvidia-smi does not show the free memory of GPU {', '.join(slots.unknown)}: --jobs is the only limit")
     running: list[JobProcess] = []
     failed: list[JobProcess] = []
+    display = Display()
     try:
-        with Display() as display:
-            while waiting or running:
-                shown = {run.process.pid for run in running if run.has_shown_need()}
-                while waiting and (slot := slots.choose(shown)) is not None:
-                    run = waiting.pop(0)
-                    display.watch(run)
-                    run.start(slot, os.environ | signals.parent_variable() | limits | slots.environment(slot))
-                    slots.enter(slot, run.process.pid)
-                    running.append(run)
-                for run in [run for run in running if run.process.poll() is not None]:
-                    running.remove(run)
-                    code, seconds = run.end(), time.monotonic() - run.began
-                    slots.leave(run.slot, run.process.pid, run.has_shown_need())
-                    if code:
-                        failed.append(run)
-                        say(f"  {run.label} FAILED (code {code}) after {clock(seconds)}, see {run.log}")
-                    else:
-                        display.end(run, seconds)
-                display.show(running)
-                time.sleep(POLL)
+        while waiting or running:
+            shown = {run.process.pid for run in running if run.has_shown_need()}
+            while waiting and (slot := slots.choose(shown)) is not None:
+                run = waiting.pop(0)
+                display.watch(run)
+                run.start(slot, os.environ | signals.parent_variable() | limits | slots.environment(slot))
+                slots.enter(slot, run.process.pid)
+                running.append(run)
+            for run in [run for run in running if run.process.poll() is not None]:
+                running.remove(run)
+                code, seconds = run.end(), time.monotonic() - run.began
+                slots.leave(run.slot, run.process.pid, run.has_shown_need())
+                if code:
+                    failed.append(run)
+                    say(f"  {run.label} FAILED (code {code}) after {clock(seconds)}, see {run.log}")
+                else:
+                    display.end(run, seconds)
+            display.show(running)
+            time.sleep(POLL)
     finally:
         if running:  # Ctrl-C, SIGTERM or a fault of this program: leave no orphan
-            end_all(running)
+            end_all(running, display)
+        display.close()
     return failed
 
 
-def end_all(running: list[JobProcess]) -> None:
+def end_all(running: list[JobProcess], display: Display) -> None:
     """Ask jobs to save and end, and wait until they have."""
-    print(f"  ending {len(running)} running jobs; the same command continues them", flush=True)
-    with signals.defer():  # a second Ctrl-C leaves at once
+    with signals.defer():  # Ctrl-C comes with a SIGTERM of run.sh; a second one leaves at once
+        display.close()
+        print(f"  ending {len(running)} running jobs; the same command continues them", flush=True)
         for run in running:
             run.process.terminate()
         for run in running:

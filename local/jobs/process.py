@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from local.core import progress
-from local.core.progress import Progress
+from local.core import progress_json
+from local.core.progress_json import Progress
 from local.experiment.options import split_words
 from local.jobs.torchrun import torchrun_command
 
@@ -139,7 +139,7 @@ class JobProcess:
     def start(self, slot: int, environment: dict[str, str]) -> None:
         """Start it, its log beginning with the command."""
         self.slot, self.began, self.old_proof = slot, time.monotonic(), file_version(self.proof)
-        self.old_progress = file_version(self.folder / progress.NAME)
+        self.old_progress = file_version(self.folder / progress_json.NAME)
         JobLog(self.log).begin(self.command)
         with open(self.log, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
@@ -154,8 +154,8 @@ class JobProcess:
 
     def progress(self) -> Progress | None:
         """How far it is by progress.json; None where it has not written it yet: a killed job leaves its own."""
-        is_old = file_version(self.folder / progress.NAME) == self.old_progress
-        return None if is_old else progress.read(self.folder)
+        is_old = file_version(self.folder / progress_json.NAME) == self.old_progress
+        return None if is_old else progress_json.read(self.folder)
 
     def has_shown_need(self) -> bool:
         """Whether it has held all the memory that it needs: a resumed job finds the file of its earlier start."""

@@ -6,7 +6,7 @@ import math
 import time
 from pathlib import Path
 
-from local.core.progress import Progress
+from local.core.progress_json import Progress
 from local.training import distributed
 from local.training.epoch_log import EpochLog, Tally, best
 
