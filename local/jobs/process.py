@@ -139,7 +139,7 @@ class JobProcess:
     def start(self, slot: int, environment: dict[str, str]) -> None:
         """Start it, its log beginning with the command."""
         self.slot, self.began, self.old_proof = slot, time.monotonic(), file_version(self.proof)
-        self.old_progress = file_version(self.folder / progress_json.NAME)
+        self.ignore_old_progress()
         JobLog(self.log).begin(self.command)
         with open(self.log, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
@@ -152,8 +152,12 @@ class JobProcess:
         JobLog(self.log).end(code, time.monotonic() - self.began)
         return code
 
+    def ignore_old_progress(self) -> None:
+        """Take what is in progress.json now for that of an earlier start, which was killed."""
+        self.old_progress = file_version(self.folder / progress_json.NAME)
+
     def progress(self) -> Progress | None:
-        """How far it is by progress.json; None where it has not written it yet: a killed job leaves its own."""
+        """How far it is by progress.json; None where it has not written it yet, or not any more."""
         is_old = file_version(self.folder / progress_json.NAME) == self.old_progress
         return None if is_old else progress_json.read(self.folder)
 

@@ -238,6 +238,7 @@ def _wait(left: dict[str, JobProcess], step: str, options: Options, ending: sign
                         failed.append(run)
                         say(where + _failure(run, ids[run.name], entry))
                 elif entry.state == "RUNNING" != states.get(run.name):
+                    run.ignore_old_progress()
                     say(f"{where}running on {entry.nodes}")
                 elif entry.state == "PENDING" != states.get(run.name, "PENDING"):
                     say(f"{where}requeued")

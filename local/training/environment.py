@@ -114,9 +114,9 @@ def summary(
     count, trained = parameters(values["system"]).values()
     encoder = job.options.values.get("encoder") or "none"
     encoder = f"{encoder.get('model_type')} of random weights" if isinstance(encoder, dict) else encoder
-    updates = -(-len(training) // values["batch_size"])
+    updates, threads = -(-len(training) // values["batch_size"]), torch.get_num_threads()
     return [
-        f"device {device}: {_accelerator(device) or cpu_name()}, {torch.get_num_threads()} threads{processes}; "
+        f"device {device}: {_accelerator(device) or cpu_name()}, {threads} thread{'s' * (threads > 1)}{processes}; "
         f"precision {values['precision']}, in validation {values['eval_precision']}",
         f"system {type(values['system']).__name__}, encoder {encoder}; "
         f"{count:,} parameters, {'all' if trained == count else f'{trained:,}'} trained",
