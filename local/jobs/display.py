@@ -15,7 +15,6 @@ from local.core.progress_json import Progress
 from local.jobs import lines
 from local.jobs.process import JobProcess, file_version
 
-REDRAW = 0.5  # seconds
 WIDTH = 80  # of a terminal that does not tell its width
 
 
@@ -31,13 +30,17 @@ def say(text: str) -> None:
 
 
 class Display:
-    """Shows running jobs; a terminal is left as it was."""
+    """Shows running jobs; a terminal is left as it was.
 
-    def __init__(self) -> None:
+    `every` is how many seconds pass at least between two looks at the files of all jobs.
+    """
+
+    def __init__(self, every: float = 0.5) -> None:
+        self.every = every
         self.in_place = is_terminal()
         self.bars: list[tqdm] = []
         self.shown: list[str] = []
-        self.drawn_at = 0.0
+        self.looked_at = 0.0
         self.begun: set[str] = set()
         self.epochs: dict[str, EpochLines] = {}
 
@@ -61,14 +64,16 @@ class Display:
         """Show how far jobs are; to be called often."""
         running = list(running)
         labels = [run.label for run in running]
+        if labels == self.shown and time.monotonic() - self.looked_at < self.every:
+            return
+        self.shown, self.looked_at = labels, time.monotonic()
         self.begun &= {run.name for run in running}  # Slurm may queue a job again
-        if not self.in_place:
-            for run in running:
-                self._say_epochs(run)
-        elif labels != self.shown or time.monotonic() - self.drawn_at >= REDRAW:
-            self.shown, self.drawn_at = labels, time.monotonic()
+        if self.in_place:
             width = _columns() - 1  # a cursor after the last column may be on the next line
             self._draw([lines.progress_line(run.label, self._state(run), width) for run in running])
+        else:
+            for run in running:
+                self._say_epochs(run)
 
     def end(self, run: JobProcess, seconds: float | None = None) -> None:
         """Say what came out of a job that is done, after so many seconds, or those of all its epochs."""

@@ -223,7 +223,7 @@ def _wait(left: dict[str, JobProcess], step: str, options: Options, ending: sign
     ids = submitted_ids(options.experiment_folder, step)
     states: dict[str, str] = {}
     failed: list[JobProcess] = []
-    with Display() as display:
+    with Display(POLL) as display:  # over the network
         for run in left.values():
             display.watch(run)
         while left and not ending.number:

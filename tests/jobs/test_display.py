@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,7 +71,6 @@ def to_screen(monkeypatch) -> Callable[..., Screen]:
     def begin(columns: int = 80) -> Screen:
         screen = Screen(columns)
         monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.setattr(display, "REDRAW", 0)
         monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((columns, 24)))
         for name in ("stdout", "stderr"):
             monkeypatch.setattr(sys, name, screen)
@@ -98,7 +98,7 @@ def write_epochs(run: JobProcess, *rows: str) -> None:
 
 def test_a_terminal_has_a_line_for_each_running_job(to_screen, jobs):
     screen, (a, b) = to_screen(), jobs
-    shown = Display()
+    shown = Display(every=0)
     shown.show(jobs)
     assert screen.seen == ["A  starting", "B  starting"]
     Progress(31, 48, 3, 20, 4.08, 0.5625, 0.5625, 3, 130).write(a.folder)
@@ -129,7 +129,7 @@ def test_a_terminal_has_a_line_for_each_running_job(to_screen, jobs):
 @pytest.mark.parametrize("columns", [80, 40, 12, 3])
 def test_lines_are_not_wrapped(to_screen, jobs, columns):
     screen = to_screen(columns)
-    with Display() as shown:
+    with Display(every=0) as shown:
         for run in jobs:
             Progress(31, 48, 3, 20, 4.08, 0.5625, 0.5625, 3, 130).write(run.folder)
         for _ in range(3):
@@ -140,7 +140,7 @@ def test_lines_are_not_wrapped(to_screen, jobs, columns):
 
 def test_a_signal_while_a_line_is_drawn_comes_after_it(to_screen, jobs):
     screen = to_screen()
-    shown = Display()
+    shown = Display(every=0)
     screen.signal = signal.SIGINT
     with pytest.raises(KeyboardInterrupt):
         shown.show(jobs)
@@ -153,7 +153,7 @@ def test_elsewhere_there_is_a_line_per_epoch_and_nothing_else(jobs, capsys):
     a, b = jobs
     write_epochs(a, FIRST)  # of an earlier start
     (a.folder / "hyperparams.yaml").write_text("epochs: 20\n")
-    with Display() as shown:
+    with Display(every=0) as shown:
         for run in jobs:
             shown.watch(run)
         Progress(31, 48, 3, 20, 4.08, 0.5625, 0.5625, 3, 130).write(a.folder)
@@ -176,9 +176,25 @@ def test_elsewhere_there_is_a_line_per_epoch_and_nothing_else(jobs, capsys):
     assert captured.err == ""
 
 
+def test_the_files_are_looked_at_now_and_then(jobs, monkeypatch):
+    looks = []
+    monkeypatch.setattr(display, "EpochLines", lambda run: SimpleNamespace(new=lambda: looks.append(run.label) or []))
+    now = [1000.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+    shown = Display(every=5)
+    for run in jobs:
+        shown.watch(run)
+    for _ in range(100):  # 10 seconds
+        shown.show(jobs)
+        now[0] += 0.1
+    assert looks == ["A", "B"] * 2
+    shown.show(jobs[:1])  # others run: at once
+    assert looks == ["A", "B"] * 2 + ["A"]
+
+
 def test_a_training_that_is_begun_again_shows_its_epochs_again(jobs, capsys):
     write_epochs(jobs[0], FIRST, SECOND)
-    shown = Display()
+    shown = Display(every=0)
     shown.watch(jobs[0])
     write_epochs(jobs[0], FIRST)
     shown.show(jobs)
@@ -188,7 +204,7 @@ def test_a_training_that_is_begun_again_shows_its_epochs_again(jobs, capsys):
 def test_of_a_decoding_the_scores_are_said(jobs, capsys):
     run = JobProcess("seed1/A", [], jobs[0].folder / "decode.log", label="A")
     done(run, epoch=1, scores={"n": 48, "wa": 40 / 48, "ua": 40 / 48, "wer": 1 / 3})
-    Display().end(run, 3)
+    Display(every=0).end(run, 3)
     assert capsys.readouterr().out == "  A n 48 WA 83.33 UA 83.33 WER 33.33\n"
 
 

@@ -289,7 +289,7 @@ def test_a_fold_that_is_requeued_gives_what_it_gives_without_slurm(cluster, trai
     said = going.communicate()[0]
     assert going.returncode == 0, said
     assert f"  A (job {job}): requeued" in said
-    assert re.search(r"^  A  epoch 8/8  loss .*$\n^  A done 0:\d\d, epoch \d of 8, valid UA .*$", said, re.MULTILINE)
+    assert re.search(r"^  A  epoch 8/8  loss .*$\n^  A done \d+:\d\d, epoch \d of 8, valid UA .*$", said, re.MULTILINE)
     log = (run / "train.log").read_text()
     assert log.count("# Started at ") == 2 and "# Ended (code 143)" in log and "resuming after epoch" in log
     monkeypatch.chdir(place)
