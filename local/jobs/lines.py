@@ -23,13 +23,15 @@ LEFT_OUT = ("loss", "best", "update", "left", "ua")  # of a line that is too lon
 def progress_line(label: str, progress: Progress | str, width: int) -> str:
     """How far a job is, or a word for it, in at most so many columns.
 
-    What matters least is left out of a longer line, and what is still too long is cut.
+    A longer line has narrower gaps, then what matters least is left out, and what is still too long is cut.
     """
     parts = {"label": label} | ({"state": progress} if isinstance(progress, str) else progress_parts(progress))
-    for name in LEFT_OUT:
-        if disp_len(joined(parts)) > width:
-            parts.pop(name, None)
-    return disp_trim(joined(parts), max(0, width))
+    for name in ("", *LEFT_OUT):
+        parts.pop(name, None)
+        for gap in ("  ", " "):
+            if disp_len(line := joined(parts, gap)) <= width:
+                return line
+    return disp_trim(line, max(0, width))
 
 
 def progress_parts(progress: Progress) -> dict[str, str]:
@@ -50,9 +52,9 @@ def progress_parts(progress: Progress) -> dict[str, str]:
     return parts
 
 
-def joined(parts: Mapping[str, str]) -> str:
-    """The parts of a line, two blanks between them, but one before the parentheses."""
-    return "  ".join(parts.values()).replace("  (", " (")
+def joined(parts: Mapping[str, str], gap: str = "  ") -> str:
+    """The parts of a line with gaps between them, but one blank before the parentheses."""
+    return gap.join(parts.values()).replace(f"{gap}(", " (")
 
 
 def clock(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,20 @@ epoch,lr,head_lr,train_loss,valid_loss,valid_ua,ctc_left_out,best,seconds
 def test_a_terminal_of_80_columns_has_room_for_all():
     line = "01F  epoch 3/20  update 31/48  loss 4.1  valid UA 56.2 (best 56.2 @3)  ETA 2:10"
     assert len(line) == 79 and lines.progress_line("01F", SHORT, 79) == line
+    line = "01F epoch 19/20 update 131/480 loss 12.5 valid UA 56.2 (best 56.2 @13) ETA 12:10"
+    assert len(line) == 80
+    later = replace(SHORT, epoch=19, done=131, total=480, loss=12.51, best_epoch=13, seconds_left=730)
+    assert lines.progress_line("1F", later, 79) == line.replace("01F", "1F")
 
 
 @pytest.mark.parametrize(
     ("width", "line"),
     [
-        (78, "01F  epoch 3/20  update 31/48  valid UA 56.2 (best 56.2 @3)  ETA 2:10"),
+        (78, "01F epoch 3/20 update 31/48 loss 4.1 valid UA 56.2 (best 56.2 @3) ETA 2:10"),
+        (72, "01F  epoch 3/20  update 31/48  valid UA 56.2 (best 56.2 @3)  ETA 2:10"),
         (60, "01F  epoch 3/20  update 31/48  valid UA 56.2  ETA 2:10"),
-        (50, "01F  epoch 3/20  valid UA 56.2  ETA 2:10"),
+        (51, "01F epoch 3/20 update 31/48 valid UA 56.2 ETA 2:10"),
+        (49, "01F  epoch 3/20  valid UA 56.2  ETA 2:10"),
         (30, "01F  epoch 3/20  valid UA 56.2"),
         (20, "01F  epoch 3/20"),
         (7, "01F  ep"),
