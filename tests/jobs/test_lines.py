@@ -44,7 +44,7 @@ def test_a_terminal_of_80_columns_has_room_for_all():
         (49, "01F  epoch 3/20  valid UA 56.2  ETA 2:10"),
         (30, "01F  epoch 3/20  valid UA 56.2"),
         (20, "01F  epoch 3/20"),
-        (7, "01F  ep"),
+        (7, "01F epo"),
         (0, ""),
     ],
 )
