@@ -5,7 +5,8 @@
 The runs are experiment folders, `results/<corpus>/<protocol>/<name>`. Prints a Markdown table of
 every pair: differences are B - A with 95 % intervals and p values of a paired bootstrap over
 speakers (see `local.scoring.stats`); a second test is McNemar's for WA and the matched-pairs test for WER;
-p values are corrected by Holm for the number of pairs. `--csv` writes all of it, uncorrected too.
+p values are corrected by Holm for the number of pairs. There is a line of WER where both systems write text.
+`--csv` writes all of it, uncorrected too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from local.scoring import scored
 from local.scoring.comparison import compare
 from local.splits import protocols
 
+OF_TEXT = ", the matched-pairs test for WER"
+
 
 def render_pairs(pairs: pd.DataFrame) -> str:
     """Show a comparison as Markdown: the table, and what must be known to read it."""
@@ -31,7 +34,7 @@ def render_pairs(pairs: pd.DataFrame) -> str:
         f"Corpus {first['corpus']}, validation {' against '.join(valid)}. In per cent; difference: B - A.",
         f"Protocol `{first['protocol']}`: {protocol}.",
         f"Interval and p: paired bootstrap, {interval_source(first)}.",
-        "Second p: McNemar's test for WA (one seed only), the matched-pairs test for WER.",
+        f"Second p: McNemar's test for WA (one seed only){OF_TEXT if pairs['wer_a'].notna().any() else ''}.",
     ]
     if len(pairs) > 1:
         notes.append(f"All p after Holm's correction for {len(pairs)} pairs.")

@@ -63,7 +63,7 @@ def decode(job: Job) -> None:
     # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
     store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, device)
     utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer)
-    utterances.refuse_longer_than(system.encoder.max_samples)
+    utterances.refuse_longer_than(system.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
     batches = loader(utterances, batches, running["num_workers"])
     precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
@@ -76,7 +76,7 @@ def decode(job: Job) -> None:
         rows += batch.prediction_rows(outputs, job.labels, job.tokenizer)
         if progress_file.is_due():
             progress_file.write(in_decoding(len(rows), len(utterances), time.monotonic() - began))
-    path, table = job.folder / "predictions.csv", predictions.frame(rows, job.labels)
+    path, table = job.folder / "predictions.csv", predictions.frame(rows, job.labels, system.writes_text)
     predictions.write(path, table)
     scores = metrics.scores(table)
     add_test_scores(job.folder, epoch, scores)

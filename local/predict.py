@@ -1,4 +1,4 @@
-"""Emotion and transcript of audio files, one line each.
+"""Emotion and, where the model writes text, transcript of audio files, one line each.
 
     python -m local.predict --model MODEL FILES and FOLDERS [--format table|csv|jsonl]
     find calls -name '*.flac' | python -m local.predict --model MODEL --format jsonl - > calls.jsonl
@@ -63,7 +63,7 @@ def predict(options: argparse.Namespace) -> int:
     results = analyze_items(items, recognizer, options.batch_seconds, words=options.format == "jsonl")
     if options.plot:
         results = draw_each(results, recognizer.labels, options.plot)
-    lines = FORMATS[options.format](sys.stdout, recognizer.labels, options.segments)
+    lines = FORMATS[options.format](sys.stdout, recognizer.labels, options.segments, recognizer.writes_text)
     errors = 0
     with tqdm(unit=" windows" if options.segments else " files", disable=not sys.stderr.isatty()) as progress:
         for item, analysis in results:

@@ -174,6 +174,7 @@ def describe_predictions(old: pd.DataFrame, new: pd.DataFrame) -> str:
     counts = [
         f"{(pairs[name] != pairs[f'{name}_new']).sum()} of {len(pairs)} {word}"
         for name, word in (("emo_hyp", "emotions"), ("wrd_hyp", "transcripts"))
+        if name in old and name in new
     ]
     largest = f" ({pairs['ID'][distance.idxmax()]})" if distance.max() > 0 else ""
     counts.append(f"a posterior by up to {distance.max():.8f}{largest}")
@@ -183,9 +184,10 @@ def describe_predictions(old: pd.DataFrame, new: pd.DataFrame) -> str:
 
 
 def score_rows(old: pd.DataFrame, new: pd.DataFrame) -> list[list[object]]:
-    """Rows of WA, UA and WER of both."""
+    """Rows of WA, UA and, where there is one, WER of both."""
     scores = [metrics.scores(each) for each in (old, new)]
-    return [[name.upper(), *(percent(each[name]) for each in scores)] for name in ("wa", "ua", "wer")]
+    names = [name for name in ("wa", "ua", "wer") if scores[0][name] is not None]
+    return [[name.upper(), *(percent(each[name]) for each in scores)] for name in names]
 
 
 def environment_rows(old: dict[str, Any], new: dict[str, Any]) -> list[list[object]]:
@@ -218,7 +220,8 @@ def main() -> None:
         print("\n".join(differences(run, again.folder)))
         sys.exit(1)
     scores = metrics.scores(predictions.read(new))
-    print(f"identical: {scores['n']} predictions, WA {percent(scores['wa'])}, WER {percent(scores['wer'])}")
+    of_text = "" if scores["wer"] is None else f", WER {percent(scores['wer'])}"
+    print(f"identical: {scores['n']} predictions, WA {percent(scores['wa'])}{of_text}")
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ from torch.utils.data import DataLoader
 
 from local.config import hparams  # logs before anything of SpeechBrain
 from local.core import logs, progress_json
-from local.core.errors import as_command
+from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
+from local.data.class_weights import class_weights
 from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, limits
-from local.data.feature_store import model_inputs
+from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.experiment.options import parse
@@ -50,6 +51,9 @@ def train(job: Job) -> None:
     values["precision"] = environment.held_precision(values, first)
     system = values["system"]
     training, validation = utterances(job, values)
+    weights = class_weights(values["class_weights"], job.labels, training.emotions)
+    for each in filter(None, (training, validation)):
+        each.class_weights = weights
     sampler = UpdateSampler(
         *(training.durations, values["batch_size"], limits(values, system), job.seed),
         *(distributed.rank(), distributed.world_size()),
@@ -59,19 +63,25 @@ def train(job: Job) -> None:
     for line in environment.summary(job, brain.device, values, training, validation):
         logger.info(line)
     train_set = loader(training, sampler, values["num_workers"])
-    brain.fit(brain.epoch_counter, train_set, valid_loader(validation, values), progressbar=sys.stderr.isatty())
+    valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
+    brain.fit(brain.epoch_counter, train_set, valid_set, measured, progressbar=sys.stderr.isatty())
     run_on_main(write_marker, (job, checkpointer))
 
 
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
-    """The training set and the validation set, if there is one; all of them short enough for the encoder."""
-    encoder = values["system"].encoder
-    store = model_inputs(AudioStore.of(*job.options.audio()), encoder, values["device"] or infer_device())
+    """The training set and the validation set, if there is one; all of them short enough for the system."""
+    system = values["system"]
+    if values["augment"] is not None and kind_of_store(system.encoder) is not None:
+        raise UserError(
+            "augment: the encoder's output is computed once for all epochs, so its waveforms cannot differ",
+            "remove augment, or set freeze and freeze_cnn to False",
+        )
+    store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, values["device"] or infer_device())
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)
     validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None
     for each in filter(None, (training, validation)):
-        each.refuse_longer_than(encoder.max_samples)
+        each.refuse_longer_than(system.max_samples)
     return training, validation
 
 
@@ -81,6 +91,11 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
         return None
     batches = sorted_batches(validation.durations, evaluation_limits(values, values["system"]))
     return loader(validation, batches[distributed.rank() :: distributed.world_size()], values["num_workers"])
+
+
+def measured_loader(training: Utterances, values: dict[str, Any]) -> DataLoader:
+    """Batches of the whole training set in a fixed order, for what a system measures of it in every process."""
+    return loader(training, sorted_batches(training.durations, evaluation_limits(values, values["system"])))
 
 
 def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:

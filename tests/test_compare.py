@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hand_made_runs import WRONG, predict
+from hand_made_runs import WITHOUT_TEXT, WRONG, predict
 from scipy.stats import binomtest, ttest_rel
 
 from local import compare
@@ -28,12 +28,14 @@ def words(own_corpus) -> list[str]:
     return own_corpus
 
 
-def run(words: list[str], name: str, extra: int = 0, seeds: tuple[int, ...] = (1,), folds=tuple(WRONG)) -> Path:
-    """An experiment with so many more mistakes and lost words in each fold."""
-    words = [*words, "--name", name]
+def run(
+    words: list[str], name: str, extra: int = 0, seeds: tuple[int, ...] = (1,), folds=tuple(WRONG), text: bool = True
+) -> Path:
+    """An experiment with so many more mistakes and lost words in each fold, or of a system without text."""
+    words = [*words, "--name", name, *([] if text else WITHOUT_TEXT)]
     for seed in seeds:
         for fold in folds:
-            predict(words, fold, seed, wrong=WRONG[fold] + extra, lost=3 + extra)
+            predict(words, fold, seed, wrong=WRONG[fold] + extra, lost=3 + extra, text=text)
     score(parse(words))
     return RESULTS / name
 
@@ -70,6 +72,24 @@ def test_a_pair_against_hand_counts_and_scipy(words):
     assert row["p_matched_pairs"] == ttest_rel(lost_a, lost_b).pvalue
     assert row["wer_diff"] == pytest.approx((lost_b.sum() - lost_a.sum()) / 144, rel=0.2) and row["wer_diff"] < 0
     assert {test: row[f"{test}_holm"] for test in TESTS} == {test: row[test] for test in TESTS}
+
+
+def test_without_text_on_one_side_only_accuracies_are_compared(words):
+    text, more, none = run(words, "text"), run(words, "more", 1), run(words, "none", 1, text=False)
+    pairs = table(text, more, none)
+    of_both, of_one, of_other = (row for _, row in pairs.iterrows())
+    assert of_both[["wer_a", "wer_b", "wer_diff", "p_wer", "p_matched_pairs"]].notna().all()
+    for row in (of_one, of_other):
+        assert row[[name for name in pairs if "wer" in name or "matched" in name]].isna().all()
+    assert of_one["wa_diff"] == of_both["wa_diff"]  # the same emotions as `more`
+    assert of_one["p_mcnemar"] == of_both["p_mcnemar"] and of_one["p_mcnemar_holm"] >= of_one["p_mcnemar"]
+    text = compare.render_pairs(pairs)
+    assert [line.split(" | ")[2] for line in text.splitlines() if line.startswith("| ")][2:] == [
+        *("WA", "UA", "WER"), *("WA", "UA"), *("WA", "UA")
+    ]  # fmt: skip
+    assert "word errors" in text or "matched-pairs" in text
+    alone = compare.render_pairs(table(none, run(words, "other", text=False)))
+    assert not {"WER", "CER", "transcript", "matched"} & set(alone.replace("-", " ").split())
 
 
 def test_all_pairs_are_compared_and_corrected(words):

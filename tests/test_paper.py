@@ -166,6 +166,16 @@ def test_table_3_takes_its_own_alpha_alone(tmp_path):
     assert "table3 has no alpha 0.01" in text
 
 
+def test_table_3_takes_another_system_below_the_paper(tmp_path):
+    folder = write_experiment(tmp_path, "iemocap/recording/x")
+    for yaml in folder.glob("seed1/*/hyperparams.yaml"):
+        yaml.write_text((REPOSITORY / "hparams" / "statistics.yaml").read_text().partition("system:")[0])
+    rows, text = made("table3", folder)
+    assert (rows[7]["our WA"], rows[8]["our WA"]) == ("–", "70.00")
+    assert "is not beside the paper's figures: it is of another system" in text
+    assert "WER" not in " ".join(rows[8]) and "encoder None" not in text and "epochs 40" in text
+
+
 def test_an_alpha_that_the_paper_has_not(tmp_path):
     rows, _ = made("table4", write_experiment(tmp_path, "iemocap/recording/x", alpha=0.3, interval=None))
     assert [row["alpha"] for row in rows] == ["0", "0.001", "0.01", "0.1", "0.3", "1"]

@@ -319,6 +319,13 @@ def test_a_run_that_was_resumed_elsewhere_is_said_to_be_so(run):
     assert f"{run} was resumed with another commit, torch: it cannot be repeated exactly" in compared(run)
 
 
+def test_of_a_system_without_text_no_transcripts_are_compared():
+    rows = [("a", "ang", 0.75, 0.25, "A"), ("b", "sad", 0.25, 0.75, "B")]
+    old, new = (predictions.frame(some, ["ang", "sad"], text=False) for some in (rows, rows))
+    assert rerun.describe_predictions(old, new).startswith("0 of 2 emotions, a posterior by up to")
+    assert [row[0] for row in rerun.score_rows(old, new)] == ["WA", "UA"]
+
+
 def test_utterances_of_one_table_alone_are_counted():
     labels = ["ang", "neu"]
     old = predictions.frame([("a", "ang", 0.75, 0.25, "", ""), ("b", "neu", 0.5, 0.5, "X", "X")], labels)

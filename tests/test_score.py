@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hand_made_runs import EPOCHS, LABELS, LOST, WRONG, predict
+from hand_made_runs import EPOCHS, LABELS, LOST, WITHOUT_TEXT, WRONG, predict
 from paths import REPOSITORY
 
 from local.core.errors import UserError
@@ -67,6 +67,23 @@ def accuracies(rows: list[dict[str, str]]) -> tuple[float, float]:
 
 
 # ---------------------------------------------------------------- the tables
+
+
+def test_a_system_without_text_has_no_figure_and_no_word_of_it(words):
+    words += WITHOUT_TEXT
+    for fold in WRONG:
+        predict(words, fold, wrong=8, text=False)  # so many that a warning is given
+    rows, summary, text = scored(words)
+    assert {row[name] for row in rows for name in ("wer", "cer")} == {""}
+    assert {value for name, value in summary.items() if name.startswith(("wer", "cer"))} == {""}
+    assert float(summary["wa"]) == 4 / 12 and "the accuracy is at chance" in text
+    without_overlap = "\n".join(line for line in text.splitlines() if "Overlap" not in line)  # of the corpus
+    for word in ("WER", "CER", "transcript", "CTC", "alpha", "100.00 to 100.00"):
+        assert word not in without_overlap
+    with open(EXPERIMENT / "breakdown.csv", newline="", encoding="utf-8") as file:
+        assert {row[name] for row in csv.DictReader(file) for name in ("wer", "cer")} == {""}
+    details = json.loads((EXPERIMENT / "seed1" / "1A" / "scores.json").read_text())
+    assert details["wer"] is details["cer"] is None and details["wa"] == 4 / 12
 
 
 def test_folds_csv(words):

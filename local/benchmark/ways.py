@@ -132,7 +132,8 @@ def _padded(utterances: Utterances, indices: list[int]) -> Batch:
 
 def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool, precision: str) -> Way:
     """Train as this project does: the Brain with its sampler and optimizer, without what ends an epoch."""
-    values = hparams.read_values(YAML) | {"device": device, "freeze_cnn": freeze_cnn, "precision": precision}
+    values = hparams.build(hparams.resolve(hparams.RUNNING, {})) | hparams.read_values(YAML)  # with the optimizer
+    values |= {"device": device, "freeze_cnn": freeze_cnn, "precision": precision}
     values["precision"] = resolve_precision(values)
     system = _system(encoder, freeze_cnn)
     sampler = UpdateSampler(utterances.durations, values["batch_size"], limits(values, system), seed=1)

@@ -33,6 +33,12 @@ RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_l
 # Keys that change how figures are rounded, not what is computed: where the runs of a table differ in them, it says so.
 ROUNDING = ("precision", "eval_precision", "micro_batch_size", "micro_batch_seconds")
 
+# Keys that earlier versions had not, and their defaults, if these are plain values: their runs were trained with them.
+NEWER = {
+    **{"optimizer": ..., "scheduler": ..., "augment": None, "spec_augment": {}, "class_weights": None},
+    **{"label_smoothing": 0.0, "dropout": 0.0, "patience": 0, "selection": "valid_ua", "freeze_encoder_epochs": 0},
+}
+
 
 def parse_overrides(words: Sequence[str], file: Path, required: Sequence[str] = ()) -> dict[str, Any]:
     """Turn `--key value` and `--key=value` words into typed overrides of a YAML.
@@ -80,21 +86,22 @@ def _typed(key: str, value: str, default: Any) -> Any:
     except ValueError:
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise UserError(f"override --{key} {value}: not {kind}", f"the default is {default}") from None
-    if key == "slurm":  # the only mapping among overrides: an encoder is a name there
-        return _mapping(key, value, default)
+    # The only mappings among overrides: an encoder is a name there.
+    if key in ("slurm", "spec_augment") or (key == "class_weights" and value.startswith("{")):
+        return _mapping(key, value, default if isinstance(default, dict) else {})
     return None if default is None and value.lower() in ("none", "null") else value
 
 
 def _mapping(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
-    """Read the values of a mapping that replace some of the default's: `{partition: gpu}`."""
+    """Read the values of a mapping that replace some of the default's, if it has any: `{partition: gpu}`."""
     try:
         values = None if tags(text) else plain_values(text)
     except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of invalid dates and keys
         values = None
     if values is None:
         raise UserError(f"override --{key} {text}: not keys and values", 'write them as "{key: value, key: value}"')
-    if unknown := [name for name in values if name not in (default or {})]:
-        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take of: {' '.join(default or {})}")
+    if default and (unknown := [name for name in values if name not in default]):
+        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take of: {' '.join(default)}")
     return values
 
 
@@ -116,6 +123,20 @@ class _Values(ruamel.yaml.constructor.SafeConstructor):
 _Values.add_multi_constructor("!", lambda *_: ...)
 
 
+class _Descriptions(ruamel.yaml.constructor.SafeConstructor):
+    """Reads values, with `{tag: arguments}` for every object that a tag would build."""
+
+
+def _describe(loader: _Descriptions, suffix: str, node: ruamel.yaml.nodes.Node) -> dict[str, Any]:
+    if isinstance(node, ruamel.yaml.nodes.MappingNode):
+        return {f"!{suffix}": loader.construct_mapping(node, deep=True)}
+    arguments = loader.construct_sequence(node, deep=True) if isinstance(node.value, list) else node.value
+    return {f"!{suffix}": arguments}
+
+
+_Descriptions.add_multi_constructor("!", _describe)
+
+
 def plain_values(text: str) -> dict[str, Any] | None:
     """Top-level values without the objects that would be built; None where the YAML is not a mapping."""
     return copy.deepcopy(_plain_values(text))
@@ -123,16 +144,22 @@ def plain_values(text: str) -> dict[str, Any] | None:
 
 @functools.lru_cache(maxsize=32)  # a YAML takes a tenth of a second to read, and a stage reads it for every job
 def _plain_values(text: str) -> dict[str, Any] | None:
-    reader = ruamel.yaml.YAML(typ="safe", pure=True)
-    reader.Constructor = _Values
-    values = reader.load(text)
+    values = _read(text, _Values)
     return {key: value for key, value in values.items() if value is not ...} if isinstance(values, dict) else None
+
+
+def _read(text: str, constructor: type) -> Any:
+    reader = ruamel.yaml.YAML(typ="safe", pure=True)
+    reader.Constructor = constructor
+    return reader.load(text)
 
 
 def resolve(file: Path, overrides: dict[str, Any]) -> str:
     """Return the text of a YAML with overrides applied and references resolved: it loads by itself."""
     try:
-        text = io.StringIO(_complete(file.read_text(encoding="utf-8"), RUNNING.read_text(encoding="utf-8")))
+        mappings = tuple(key for key, value in overrides.items() if isinstance(value, dict))
+        texts = (path.read_text(encoding="utf-8") for path in (file, RUNNING))
+        text = io.StringIO(_complete(*texts, mappings))
         text.name = str(file)  # from which HyperPyYAML takes the folder of what is included
         return resolve_references(text, overrides, overrides_must_match=True).getvalue()
     except FileNotFoundError as error:
@@ -144,13 +171,17 @@ def resolve(file: Path, overrides: dict[str, Any]) -> str:
 
 
 @functools.lru_cache(maxsize=8)  # a stage resolves the same text for every job
-def _complete(text: str, running: str) -> str:
-    """Add to a YAML the keys of running.yaml that it lacks, and those of the block `slurm`."""
+def _complete(text: str, running: str, mappings: tuple[str, ...] = ()) -> str:
+    """Add to a YAML the keys of running.yaml that it lacks, and those of the block `slurm`.
+
+    A value of `mappings`, which an override updates, is emptied if it is none.
+    """
     yaml = ruamel.yaml.YAML()
     values, defaults = yaml.load(text), yaml.load(running)
     if not isinstance(values, dict):
         return text  # to be refused where it is read
     _fill(values, defaults)
+    values.update({key: {} for key in mappings if key in values and not isinstance(values[key], dict)})
     completed = io.StringIO()
     yaml.dump(values, completed)
     return completed.getvalue()
@@ -158,9 +189,14 @@ def _complete(text: str, running: str) -> str:
 
 def _fill(values: dict[str, Any], defaults: dict[str, Any]) -> None:
     for key, default in defaults.items():
-        if isinstance(default, dict) and isinstance(values.get(key), dict):
+        # The arguments of one optimizer are not the defaults of another's.
+        if _is_plain_mapping(default) and _is_plain_mapping(values.get(key)):
             _fill(values[key], default)
         values.setdefault(key, default)
+
+
+def _is_plain_mapping(value: Any) -> bool:
+    return isinstance(value, dict) and not value.tag.value
 
 
 class _Loader(ruamel.yaml.Loader):
@@ -186,4 +222,30 @@ def build(text: str) -> dict[str, Any]:
 
 def compared_values(text: str) -> dict[str, Any]:
     """The values of a resolved YAML by which one experiment differs from another: all but `RUNTIME`."""
-    return {key: value for key, value in plain_values(text).items() if key not in RUNTIME}
+    return {key: value for key, value in trained_values(text).items() if key not in RUNTIME}
+
+
+def trained_values(text: str) -> dict[str, Any]:
+    """The values of the YAML of a run folder, of this version or an earlier one.
+
+    Keys of `NEWER` are left out where they have their default: a run folder of before them has no such key, and was
+    trained with it. An object of them is `{tag: arguments}`, and so is a pooling; other objects are left out.
+    """
+    values, defaults = plain_values(text) | copy.deepcopy(_objects(text)), NEWER | _objects_of_running(text)
+    return {key: value for key, value in values.items() if key not in NEWER or value != defaults[key]}
+
+
+@functools.lru_cache(maxsize=32)
+def _objects(text: str) -> dict[str, Any]:
+    plain = _plain_values(text)
+    described = {key: value for key, value in _read(text, _Descriptions).items() if key in (*NEWER, "pooling")}
+    return {key: value for key, value in described.items() if key not in plain}
+
+
+@functools.lru_cache(maxsize=32)
+def _objects_of_running(text: str) -> dict[str, Any]:
+    """The objects that running.yaml would give a resolved YAML, had it none of `NEWER`."""
+    yaml, own = ruamel.yaml.YAML(), io.StringIO()
+    yaml.dump({key: value for key, value in plain_values(text).items() if key not in NEWER}, own)
+    completed = resolve_references(_complete(own.getvalue(), RUNNING.read_text(encoding="utf-8"))).getvalue()
+    return _objects(completed)

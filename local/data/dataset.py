@@ -37,28 +37,38 @@ class Batch:
 
     def to(self, device: str | torch.device) -> Batch:
         """Move the waveforms and the classes to a device."""
-        targets = self.targets._replace(emotion=self.targets.emotion.to(device, non_blocking=True))
+        emotion, weights = self.targets.emotion, self.targets.weights
+        targets = self.targets._replace(
+            emotion=emotion.to(device, non_blocking=True),
+            weights=None if weights is None else weights.to(device, non_blocking=True),
+        )
         return replace(self, wavs=self.wavs.to(device, non_blocking=True), targets=targets)
 
     def pin_memory(self) -> Batch:
         """Move the tensors to page-locked memory (called by the DataLoader)."""
-        targets = Targets(*(tensor.pin_memory() for tensor in self.targets))
+        targets = Targets(*(None if tensor is None else tensor.pin_memory() for tensor in self.targets))
         return Batch(self.ids, self.wavs.pin_memory(), self.lengths.pin_memory(), targets, self.texts)
 
     def prediction_rows(self, outputs: Outputs, labels: list[str], tokenizer: Tokenizer) -> list[tuple]:
         """Rows for `local.scoring.predictions.frame` from a system's outputs for this batch."""
         posteriors = outputs.emotion.double().softmax(-1).tolist()
         emotions = [labels[index] for index in self.targets.emotion.tolist()]
-        texts = [tokenizer.decode(tokens) for tokens in greedy_tokens(outputs.tokens, outputs.n_frames)]
-        rows = zip(self.ids, emotions, posteriors, self.texts, texts, strict=True)
-        return [(name, emotion, *posterior, text, hypothesis) for name, emotion, posterior, text, hypothesis in rows]
+        facts = zip(self.ids, emotions, posteriors, self.texts, strict=True)
+        rows = [(name, emotion, *posterior, text) for name, emotion, posterior, text in facts]
+        if outputs.tokens is None:
+            return rows
+        hypotheses = map(tokenizer.decode, greedy_tokens(outputs.tokens, outputs.n_frames))
+        return [(*row, hypothesis) for row, hypothesis in zip(rows, hypotheses, strict=True)]
 
 
 class Utterances(Dataset):
     """The utterances of a table, with classes as indices of `labels`.
 
-    `audio` holds, by ID, [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN.
+    `audio` holds, by ID, [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN, or of
+    a frozen encoder. `class_weights`, which may be set, are those of the classes in the loss.
     """
+
+    class_weights: Tensor | None = None  # [C]
 
     def __init__(
         self, table: pd.DataFrame, audio: Mapping[str, Tensor], labels: list[str], tokenizer: Tokenizer
@@ -96,10 +106,12 @@ class Utterances(Dataset):
         """Pad utterances into a batch."""
         indices, wavs = [index for index, _ in items], [wav for _, wav in items]
         tokens = [torch.tensor(self.tokenizer.encode(self.texts[index]), dtype=torch.long) for index in indices]
+        emotion = torch.tensor([self.emotions[index] for index in indices])
         targets = Targets(
-            emotion=torch.tensor([self.emotions[index] for index in indices]),
+            emotion=emotion,
             tokens=pad_sequence(tokens, batch_first=True),
             n_tokens=torch.tensor([len(item) for item in tokens]),
+            weights=None if self.class_weights is None else self.class_weights[emotion],
         )
         return Batch(
             ids=[self.ids[index] for index in indices],

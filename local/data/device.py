@@ -77,5 +77,5 @@ def evaluation_limits(values: dict[str, Any], system: nn.Module) -> Limits:
 
 def overhead(device: str, system: nn.Module) -> float:
     """What a pass costs besides its seconds, in seconds of audio: the more, the smaller the model."""
-    parameters = sum(p.numel() for p in system.parameters())
+    parameters = max(1, sum(p.numel() for p in system.parameters()))
     return OVERHEAD["cpu" if device == "cpu" else "cuda"] * BASE_PARAMETERS / parameters

@@ -1,18 +1,22 @@
-"""The output of a frozen CNN, computed once for the corpus and shared by every fold, seed and alpha.
+"""The output of what is frozen, computed once for the corpus and shared by every fold, seed and alpha.
 
-`manifests/<corpus>/cnn-<fingerprint>.f16` holds 16-bit little-endian floats, [frames, c] per utterance, one after the
-other; the JSON file beside it, written last, holds their numbers of frames. The first job that needs it computes it,
-in evaluation mode, in single precision, each utterance alone.
+Of a frozen encoder, of any family, it is its last hidden state; where the CNN alone is frozen, the CNN's output.
+`manifests/<corpus>/frames-<fingerprint>.f32` or `cnn-<fingerprint>.f16` holds [frames, c] numbers per utterance, one
+after the other; the JSON file beside it, written last, holds their numbers of frames. The first job that needs it
+computes it, in evaluation mode, in single precision, each utterance alone: what is frozen is in evaluation mode in
+training too, without dropout and SpecAugment.
 
-Error of 16 bits: a float16 has 11 significant bits, so a feature changes by up to 2^-11 of itself (0.05 %), eight times
-less than in bfloat16, and by up to 3e-8 where it is below 6e-5. The projection's layer norm, which follows, enlarges
-the latter by 316 at most (its epsilon is 1e-5).
+Frames are kept in 32 bits, as they are. Error of the CNN's 16 bits: a float16 has 11 significant bits, so a feature
+changes by up to 2^-11 of itself (0.05 %), eight times less than in bfloat16, and by up to 3e-8 where it is below 6e-5.
+The projection's layer norm, which follows, enlarges the latter by 316 at most (its epsilon is 1e-5).
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from collections.abc import Iterator
 from typing import IO, Any, Self
 
 import numpy as np
@@ -20,38 +24,42 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.core.files import digest
 from local.data.device import use_precision
 from local.data.store import AudioStore, Store
-from local.encoders import Encoder
+from local.encoders import Encoder, description
 from local.encoders.waveform import WaveformEncoder
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1  # of the file's contents: a store of another version is rebuilt
-LARGEST = torch.finfo(torch.float16).max
+VERSION = 1  # of the files' contents: a store of another version is rebuilt
 
 
 class FeatureStore(Store):
-    """The CNN's output for a corpus's utterances: `store[ID]`, [T, c] float16."""
+    """Features of a corpus's utterances: `store[ID]`, [T, c]."""
 
-    dtype = "<f2"
+    what: str  # what they are, in the name of the file
+    suffix: str  # of the file
+    owner: str  # whose output they are
 
     @classmethod
-    def of(cls, audio: AudioStore, encoder: WaveformEncoder, device: str | torch.device) -> Self:
-        """Open the store of a corpus and a CNN, beside that of the audio; compute it first if there is none.
+    def of(cls, audio: AudioStore, encoder: Encoder, device: str | torch.device) -> Self:
+        """Open the store of a corpus and an encoder, beside that of the audio; compute it first if there is none.
 
-        `UserError` when the disk is full, or a feature does not fit 16 bits.
+        `UserError` when the disk is full, or an utterance is too long for the encoder or has features that do not fit
+        the numbers of the store.
         """
-        sources = fingerprint(audio, encoder)
-        path = audio.path.with_name(f"cnn-{sources}.f16")
-        width, stride = encoder.model.config.conv_dim[-1], np.prod(encoder.model.config.conv_stride)
-        expected = int(sum(len(audio.rows(name)) for name in audio) // stride) * width * 2
+        sources = cls.fingerprint(audio, encoder)
+        path = audio.path.with_name(f"{cls.what}-{sources}.{cls.suffix}")
+        width = cls.width(encoder)
+        seconds = sum(len(audio.rows(name)) for name in audio) / SAMPLE_RATE
+        expected = int(seconds / encoder.seconds_per_frame) * width * np.dtype(cls.dtype).itemsize
 
         def write(file: IO[bytes]) -> dict[str, Any]:
-            logger.info("computing the CNN's output for %d utterances: %s", len(audio), path)
-            rows = _compute_all(audio, encoder.to(device), file)
+            logger.info("computing the %s output for %d utterances: %s", cls.owner, len(audio), path)
+            rows = cls._compute_all(audio, encoder.to(device), file)
             return {"rows": rows, "faults": audio.facts["faults"], "width": width}
 
         return cls.make(path, sources, expected, write)
@@ -59,38 +67,113 @@ class FeatureStore(Store):
     def __getitem__(self, name: str) -> Tensor:
         return torch.from_numpy(np.array(self.rows(name)))
 
+    @classmethod
+    @torch.no_grad()
+    def _compute_all(cls, audio: AudioStore, encoder: Encoder, file: IO[bytes]) -> dict[str, int]:
+        """Write the features of all utterances; return their numbers of frames."""
+        device, was_training, rows = next(encoder.parameters()).device, encoder.training, {}
+        largest, bits = float(np.finfo(cls.dtype).max), np.finfo(cls.dtype).bits
+        encoder.eval()
+        use_precision("fp32")
+        with torch.autocast(device.type, enabled=False):
+            for name in tqdm(audio, desc=cls.what, unit="utterance", leave=False, disable=not sys.stderr.isatty()):
+                wav = audio[name][None].to(device)
+                _refuse_too_long(name, wav.shape[1], encoder.max_samples)
+                features = cls.compute(encoder, wav, torch.tensor([wav.shape[1]]))
+                if not (features.abs() < largest).all():
+                    raise UserError(
+                        f"utterance {name}: the {cls.owner} output does not fit {bits}-bit floats, as it is stored",
+                        "set freeze_cnn and freeze to False, or use another --encoder",
+                    )
+                file.write(features.cpu().numpy().astype(cls.dtype).tobytes())
+                rows[name] = len(features)
+        encoder.train(was_training)
+        return rows
 
-def model_inputs(audio: AudioStore, encoder: Encoder, device: str | torch.device) -> Store:
-    """The store that a job's batches are read from: waveforms, or the features of an encoder's frozen CNN."""
-    if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn:
-        return FeatureStore.of(audio, encoder, device)
-    return audio
+    @staticmethod
+    def fingerprint(audio: AudioStore, encoder: Encoder) -> str:
+        """Hash the sources of features: the audio, and what computes them, with its weights."""
+        raise NotImplementedError
+
+    @staticmethod
+    def width(encoder: Encoder) -> int:
+        """Numbers in a row."""
+        raise NotImplementedError
+
+    @staticmethod
+    def compute(encoder: Encoder, wav: Tensor, length: Tensor) -> Tensor:
+        """The features of an utterance: [1, N], [1] samples -> [T, c]."""
+        raise NotImplementedError
 
 
-def fingerprint(audio: AudioStore, encoder: WaveformEncoder) -> str:
-    """Hash the sources of features: the audio, the CNN with its weights, and whether waveforms are normalised."""
-    cnn = encoder.model.feature_extractor
-    # The `repr` of a module has its layers with sizes, strides, norms and activations.
-    layers = f"{VERSION}\t{audio.fingerprint}\t{encoder.normalise}\t{cnn}"
-    return digest(layers, *(weight.detach().float().cpu().numpy().tobytes() for weight in cnn.state_dict().values()))
+class CnnStore(FeatureStore):
+    """The output of a waveform encoder's CNN, in 16 bits."""
+
+    dtype, what, suffix, owner = "<f2", "cnn", "f16", "CNN's"
+
+    @staticmethod
+    def fingerprint(audio: AudioStore, encoder: WaveformEncoder) -> str:
+        """Hash the audio, the CNN with its weights, and whether waveforms are normalised."""
+        cnn = encoder.model.feature_extractor
+        # The `repr` of a module has its layers with sizes, strides, norms and activations.
+        return digest(f"{VERSION}\t{audio.fingerprint}\t{encoder.normalise}\t{cnn}", *_weights(cnn))
+
+    @staticmethod
+    def width(encoder: WaveformEncoder) -> int:
+        """Channels of the last convolution."""
+        return encoder.model.config.conv_dim[-1]
+
+    @staticmethod
+    def compute(encoder: WaveformEncoder, wav: Tensor, length: Tensor) -> Tensor:
+        """[1, N], [1] -> [T, c]."""
+        return encoder.features(wav, length)[0][0]
 
 
-@torch.no_grad()
-def _compute_all(audio: AudioStore, encoder: WaveformEncoder, file: IO[bytes]) -> dict[str, int]:
-    """Write the features of all utterances; return their numbers of frames."""
-    device, was_training, rows = next(encoder.parameters()).device, encoder.training, {}
-    encoder.eval()
-    use_precision("fp32")
-    with torch.autocast(device.type, enabled=False):
-        for name in tqdm(audio, desc="CNN", unit="utterance", leave=False, disable=not sys.stderr.isatty()):
-            wav = audio[name][None].to(device)
-            features, _ = encoder.features(wav, torch.tensor([wav.shape[1]], device=device))
-            if not (features.abs() < LARGEST).all():
-                raise UserError(
-                    f"utterance {name}: the CNN's output does not fit 16-bit floats, in which it is stored",
-                    "set freeze_cnn and freeze to False, or use another --encoder",
-                )
-            file.write(features[0].half().cpu().numpy().astype("<f2", copy=False).tobytes())
-            rows[name] = features.shape[1]
-    encoder.train(was_training)
-    return rows
+class FrameStore(FeatureStore):
+    """The frames of an encoder, in 32 bits."""
+
+    dtype, what, suffix, owner = "<f4", "frames", "f32", "encoder's"
+
+    @staticmethod
+    def fingerprint(audio: AudioStore, encoder: Encoder) -> str:
+        """Hash the audio, and the encoder with its configuration, its preprocessor and its weights."""
+        shape = json.dumps(description(encoder), sort_keys=True, default=str)
+        weights = map(digest, _weights(encoder.model))
+        return digest(f"{VERSION}\t{audio.fingerprint}\t{shape}\t{encoder.model}", *weights)
+
+    @staticmethod
+    def width(encoder: Encoder) -> int:
+        """The size of a frame."""
+        return encoder.dim
+
+    @staticmethod
+    def compute(encoder: Encoder, wav: Tensor, length: Tensor) -> Tensor:
+        """[1, N], [1] -> [T, d]."""
+        frames, n_frames = encoder(wav, length)
+        return frames[0, : int(n_frames)]
+
+
+def model_inputs(audio: AudioStore, encoder: Encoder | None, device: str | torch.device) -> Store:
+    """The store that a job's batches are read from: waveforms, or the output of what is frozen of the encoder."""
+    kind = kind_of_store(encoder)
+    return audio if kind is None else kind.of(audio, encoder, device)
+
+
+def kind_of_store(encoder: Encoder | None) -> type[FeatureStore] | None:
+    """The store of what is frozen of an encoder; None where waveforms are its inputs."""
+    if encoder is not None and encoder.freeze:
+        return FrameStore
+    return CnnStore if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn else None
+
+
+def _weights(module: torch.nn.Module) -> Iterator[bytes]:
+    return (weight.detach().float().cpu().numpy().tobytes() for weight in module.state_dict().values())
+
+
+def _refuse_too_long(name: str, samples: int, max_samples: int | None) -> None:
+    if max_samples is not None and samples > max_samples:
+        raise UserError(
+            f"utterance {name} lasts {samples / SAMPLE_RATE:.1f} s: "
+            f"the encoder reads {max_samples / SAMPLE_RATE:.0f} s",
+            "use another --encoder, or cut the utterance",
+        )

@@ -180,7 +180,8 @@ def refuse_unsound(folder: Path, reasons: Mapping[str, list[str]]) -> None:
 
 def delete_stores(folder: Path) -> None:
     """Remove a corpus's stores; jobs that have them open can still read them."""
-    for path in (folder / "audio.json", folder / "audio.i16", *folder.glob("cnn-*.json"), *folder.glob("cnn-*.f16")):
+    names = ("audio.json", "audio.i16", "cnn-*.json", "cnn-*.f16", "frames-*.json", "frames-*.f32")
+    for path in [path for name in names for path in folder.glob(name)]:
         path.unlink(missing_ok=True)
 
 

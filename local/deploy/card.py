@@ -39,10 +39,11 @@ VALUES = {  # what the values of a training mean; the others explain themselves
     "epochs": "passes over the training set",
     "batch_size": "utterances per update",
     "lr": "highest learning rate",
-    "head_lr": "that of the two heads",
+    "head_lr": "that of the heads",
     "warmup": "share of the updates",
     "max_grad_norm": "at which gradients are clipped",
 }
+OF_TEXT = ("token_type", "vocab_size")  # values that only a system with a CTC head reads
 # These do not change what is learned, or are said elsewhere on the card.
 HIDDEN = {"encoder", "eval_precision", *hparams.RUNTIME, *hparams.SET_BY_PIPELINE, *hparams.SIZES}
 
@@ -56,15 +57,16 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
     origin, member = model.provenance, model.members[0]
     about = corpora.about(origin["corpus"])
     alpha = member.settings().get("alpha")
-    spelled = alpha != 0
+    spelled = member.writes_text and alpha != 0
     content = {
         "front_matter": Markup(_front_matter(about, spelled)),
         "origin": origin,
         "about": about,
         "alpha": alpha,
         "spelled": spelled,
-        "system": sys.modules[type(member).__module__].__doc__.splitlines()[0],
-        "encoder": description(member.encoder)[0]["model_type"],
+        "writes_text": member.writes_text,
+        "system": (sys.modules[type(member).__module__].__doc__ or type(member).__name__).splitlines()[0],
+        "encoder": description(member.encoder)[0]["model_type"] if member.encoder is not None else None,
         "parameters": f"{sum(weight.numel() for weight in model.system.parameters()):,}",
         "labels": {label: about.labels.get(label) for label in model.labels},
         "max_seconds": f"{model.max_seconds:.1f}",
@@ -77,7 +79,7 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "runs": _runs(origin),
         "experiment": experiment,
         "figures": _figures(origin, experiment) if experiment else None,
-        "training": _training(experiment.values).markdown() if experiment else None,
+        "training": _training(experiment.values, member.writes_text).markdown() if experiment else None,
     }
     return _template().render(content)
 
@@ -142,6 +144,7 @@ def _figures(origin: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _training(values: dict[str, Any]) -> Table:
-    rows = [[code(key), code(value), VALUES.get(key, "")] for key, value in values.items() if key not in HIDDEN]
+def _training(values: dict[str, Any], writes_text: bool) -> Table:
+    hidden = HIDDEN if writes_text else HIDDEN | {*OF_TEXT}
+    rows = [[code(key), code(value), VALUES.get(key, "")] for key, value in values.items() if key not in hidden]
     return Table("The values of the training.", columns(["key", "value", "meaning"], []), rows)

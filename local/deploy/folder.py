@@ -35,6 +35,7 @@ CONTENTS = {
     "model.int8.onnx": "`model.onnx` with weights of 8 bits",
     "model.int8.onnx.data": "weights of `model.int8.onnx`",
 }
+WITHOUT_TEXT = {"model.onnx": "onnxruntime: `wavs` and `lengths` in, `emotion` out"}
 
 
 def export(run: Path, out: Path, average: int = 1, of_folds: bool = False, int8: bool = False) -> None:
@@ -64,7 +65,8 @@ def _write(folder: Path, model: Model, runs: list[Path], int8: bool) -> None:
     if int8 and (folder / "model.onnx").exists():
         onnx.quantize(folder / "model.onnx", folder / "model.int8.onnx")
         notes.append(_cost_of_int8(folder, runs))
-    contents = {name: line for name, line in CONTENTS.items() if (folder / name).exists()}
+    lines = CONTENTS | ({} if model.system.writes_text else WITHOUT_TEXT)
+    contents = {name: line for name, line in lines.items() if (folder / name).exists()}
     experiment = runs[0].parents[1]
     scored_experiment = scored.load(experiment) if (experiment / "summary.csv").exists() else None
     text = card.render(model, scored_experiment, contents, notes)

@@ -43,7 +43,8 @@ def load_trained(run: Path, average: int = 1) -> Model:
     with values_only(checkpoints[0]):
         system.load_state_dict(average_checkpoints(checkpoints, "system"))
     options = job.options
-    pretrained = values["encoder"] if isinstance(values["encoder"], str) else None
+    source = values.get("encoder")  # a system may have none
+    pretrained = source if isinstance(source, str) else None
     provenance = {
         "corpus": options.corpus,
         "protocol": options.protocol_name,
@@ -58,7 +59,8 @@ def load_trained(run: Path, average: int = 1) -> Model:
         "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
     }
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
-    return Model(system, job.labels, job.tokenizer.pieces, [len(job.tokenizer)], longest, provenance)
+    tokens = job.tokenizer.pieces if system.writes_text else []
+    return Model(system, job.labels, tokens, [len(tokens)], longest, provenance)
 
 
 def load_ensemble(runs: list[Path], average: int = 1) -> Model:
@@ -76,15 +78,18 @@ def load_ensemble(runs: list[Path], average: int = 1) -> Model:
             f"the folds of {runs[0].parent} have different tokens, pieces of words, which cannot be averaged",
             "take --token_type char, or export one fold",
         )
-    orders = [
-        [model.tokens.index(token) if token in model.tokens else len(model.tokens) for token in tokens]
-        for model in models
-    ]
+    orders = torch.tensor(
+        [
+            [model.tokens.index(token) if token in model.tokens else len(model.tokens) for token in tokens]
+            for model in models
+        ],
+        dtype=torch.long,
+    )
     provenance = first.provenance | {
         name: [each for model in models for each in model.provenance[name]] for name in ("folds", "epochs")
     }
     return Model(
-        Ensemble([model.system for model in models], torch.tensor(orders)).eval(),
+        Ensemble([model.system for model in models], orders).eval(),
         first.labels,
         tokens,
         [len(model.tokens) for model in models],

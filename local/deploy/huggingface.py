@@ -67,8 +67,8 @@ def _reason_against(model: Model) -> str | None:
         return without + "it has no model that averages several."
     if type(model.system) is not MultiTaskSystem:
         return without + "it has no such model."
-    if model.system.pooling != "mean":
-        return without + "its models take the mean over frames, this one takes the sum."
+    if (kind := model.system.pooling.kind) != "mean":
+        return without + f"its models take the mean over frames, this one takes {'the sum' if kind == 'sum' else kind}."
     if not isinstance(model.system.encoder, WaveformEncoder):
         return without + f"it has none with a {model.system.encoder.model.config.model_type} encoder."
     return None

@@ -6,7 +6,8 @@
     tokens    [B, T, V] float32 logits per frame, undefined beyond an utterance's last true frame
     n_frames  [B] int64         true frames of each utterance
 
-Its metadata hold, as JSON, `labels`, `tokens`, `sample_rate` and `seconds_per_frame`.
+Its metadata hold, as JSON, `labels`, `tokens`, `sample_rate` and `seconds_per_frame`. A model that writes no text has
+neither tokens nor frames.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from local.encoders.filterbank import FilterbankEncoder
 from local.inference.model_folder import Model
 from local.scoring.metrics import emotion_scores
 from local.systems import Outputs
+from local.systems.pooling import NAMES, Pooling
 
 AXES = {"wavs": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}}
 TRACED = (16001, 9001, 5003)  # samples; different, so that the exporter does not take two sizes for one
@@ -43,28 +45,34 @@ ROUNDS = 5  # of timing
 
 
 def write(path: Path, model: Model) -> list[str]:
-    """Write a model as an ONNX file, or remove the file if the model cannot be exported.
+    """Write a model as an ONNX file, or remove the file if the exporter cannot write the model.
 
     The model is on the CPU, in evaluation mode; the file's results are the same to 1e-4. Weights of more than 1.5 GB
     go to `<path>.data`, because an ONNX file holds at most 2 GB. Returns sentences for the reader: what to know of the
     file, or why there is none.
     """
-    encoder = model.system.encoder
-    if isinstance(encoder, FilterbankEncoder):
+    system = model.system
+    if isinstance(system.encoder, FilterbankEncoder):
         _remove(path)
         return ["There is no ONNX file: the filter banks of w2v-BERT are computed outside of the graph."]
-    program = _traced(model)
-    metadata = {
-        "labels": model.labels,
-        "tokens": model.tokens,
-        "sample_rate": SAMPLE_RATE,
-        "seconds_per_frame": encoder.seconds_per_frame,
-    }
+    pooling = getattr(model.members[0], "pooling", None)
+    if isinstance(pooling, Pooling) and pooling.kind not in NAMES:
+        _remove(path)
+        return [f"There is no ONNX file: {pooling.kind} goes through the utterances one by one or by their lengths."]
+    try:
+        program = _traced(model)
+    except Exception as error:  # the exporter does not know all of torch, and fails in many ways
+        _remove(path)
+        reason = next(filter(None, str(error).splitlines()), type(error).__name__).strip()
+        return [f"There is no ONNX file: PyTorch's exporter cannot write this system ({reason})."]
+    metadata = {"labels": model.labels, "sample_rate": SAMPLE_RATE}
+    if system.writes_text:
+        metadata |= {"tokens": model.tokens, "seconds_per_frame": system.encoder.seconds_per_frame}
     program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
     _put(path, program.save)
     notes = []
-    if encoder.max_samples is not None:
-        notes.append(f"The ONNX file takes {encoder.max_samples / SAMPLE_RATE:.0f} s at most, padding included.")
+    if system.max_samples is not None:
+        notes.append(f"The ONNX file takes {system.max_samples / SAMPLE_RATE:.0f} s at most, padding included.")
     if _data(path).exists():
         notes.append(f"{path.name} needs {_data(path).name} beside it, which holds its weights.")
     return notes
@@ -74,17 +82,19 @@ def _traced(model: Model) -> torch.onnx.ONNXProgram:
     """The graph, for any number of utterances of any lengths."""
     lengths = torch.tensor(TRACED)
     wavs = torch.zeros(len(TRACED), max(TRACED))
+    names = Outputs._fields if model.system.writes_text else Outputs._fields[:1]
     free = {name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in AXES.items()}
     with torch.no_grad(), _quiet():
         # torch.onnx.export alone takes Whisper's slices for slices of unknown size, and fails.
         exported = torch.export.export(model.system, (wavs, lengths), dynamic_shapes=free)
         program = torch.onnx.export(
-            exported, input_names=list(AXES), output_names=Outputs._fields, dynamic_shapes=AXES, verbose=False
+            exported, input_names=list(AXES), output_names=names, dynamic_shapes=AXES, verbose=False
         )
     # Folds the weight norm of the positional convolution, which would be computed at each run.
     optimizer.optimize(program.model, input_size_limit=ANY_SIZE, output_size_limit=ANY_SIZE)
     ClearMetadataAndDocStringPass()(program.model)  # they name files of this machine
-    program.model.graph.outputs[1].shape[1] = "frames"  # otherwise a long expression of samples
+    if model.system.writes_text:
+        program.model.graph.outputs[1].shape[1] = "frames"  # otherwise a long expression of samples
     return program
 
 

@@ -32,8 +32,12 @@ def pad_batch(items: list[Tensor]) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Base of the families: freezing, SpecAugment, and the contract of `forward`."""
+    """Base of the families: freezing, SpecAugment, and the contract of `forward`.
 
+    `freeze` says that it is never trained; `held`, which the trainer sets, that it is not trained in this epoch.
+    """
+
+    held = False
     dim: int  # size d of a frame
     max_samples: int | None = None  # longest input in samples, or None if there is no limit
     preprocessor: dict[str, Any]  # the settings of its feature extractor that are used here
@@ -61,8 +65,9 @@ class Encoder(nn.Module):
         Parameters
         ----------
         wavs
-            [B, N] float, 16 kHz, zero beyond each utterance's end. Waveform encoders also take the output of
-            their CNN (see `local.data.feature_store`): [B, T, c] features of any type.
+            [B, N] float, 16 kHz, zero beyond each utterance's end. Or [B, T, c] features of any type, see
+            `local.data.feature_store`: a frozen encoder's own output, which is returned as it is; or, of a waveform
+            encoder whose CNN alone is frozen, the output of this CNN.
         lengths
             [B] int, true samples, or frames, per utterance; always on the CPU, since reading them from a GPU
             would wait for it.
@@ -74,7 +79,9 @@ class Encoder(nn.Module):
         n_frames
             [B] int, true frames per utterance, at least 1; on the CPU.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
+        if self.freeze and wavs.ndim == 3:
+            return wavs.float(), lengths
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.freeze or self.held)):
             return self.encode(wavs, lengths)
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,8 +89,8 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> Encoder:
-        """A frozen encoder stays in evaluation mode: no dropout, no SpecAugment."""
-        return super().train(mode and not self.freeze)
+        """A frozen or held encoder stays in evaluation mode: no dropout, no SpecAugment."""
+        return super().train(mode and not (self.freeze or self.held))
 
     def _spec_augment_mask(self, n_frames: Tensor, size: int) -> Tensor | None:
         """Draw the frames that SpecAugment masks, inside each utterance's true length: [B, size] bool, on the CPU.

@@ -53,35 +53,54 @@ _FAMILIES = {
     "whisper": _family("Whisper", WhisperEncoder, transformers.WhisperFeatureExtractor),
 }
 KNOWN = tuple(_FAMILIES)
+SPEC_AUGMENT = (  # the keys of transformers' configurations
+    *("apply_spec_augment", "mask_time_prob", "mask_time_length", "mask_time_min_masks"),
+    *("mask_feature_prob", "mask_feature_length", "mask_feature_min_masks"),
+)
 # Tensors that a checkpoint may lack: what SpecAugment puts in the place of a frame, which not all were trained with,
 # and Whisper's decoder, which is not used here.
 MAY_LACK = re.compile(r"masked_spec_embed|decoder\..*")
 NAMED = 3  # tensors in a message
 
 
-def load_encoder(source: str | dict, freeze: bool = False, freeze_cnn: bool = False) -> Encoder:
+def load_encoder(
+    source: str | dict, freeze: bool = False, freeze_cnn: bool = False, spec_augment: dict[str, Any] | None = None
+) -> Encoder:
     """Load a pretrained encoder, or build one with random weights.
 
     `source` is a Hugging Face folder or hub name; or a mapping, the configuration of an encoder with random weights:
     transformers' `model_type` and its keys, and `do_normalize`. With `freeze` the encoder is not trained, with
-    `freeze_cnn` its CNN. The weights are in single precision, whatever the checkpoint's are: in bfloat16 most steps of
-    an optimizer are too small to change a weight. A `UserError` if there is no such encoder, it cannot be read, lacks
-    weights, or its architecture is not supported.
+    `freeze_cnn` its CNN. `spec_augment` has values of SpecAugment (`mask_time_prob`, ...) that come before those of the
+    checkpoint, and turns it on. The weights are in single precision, whatever the checkpoint's are: in bfloat16 most
+    steps of an optimizer are too small to change a weight. A `UserError` if there is no such encoder, it cannot be
+    read, lacks weights, or its architecture is not supported.
     """
     if isinstance(source, dict):
-        config = dict(source)
+        config = source | _spec_augment(spec_augment, source.get("model_type"))
         preprocessor = {"do_normalize": config.pop("do_normalize")} if "do_normalize" in config else {}
         return build_encoder(config, preprocessor, freeze, freeze_cnn)
-    kind = _read(AutoConfig, source).model_type
+    config = _read(AutoConfig, source)
+    kind = config.model_type
     if kind not in KNOWN:
         raise UserError(
             f"encoder {source}: the architecture '{kind}' is not supported",
             f"use a checkpoint of one of: {' '.join(KNOWN)}",
         )
     extractor = _read_extractor(source, kind)
-    model = _read_model(source)
+    config.update(_spec_augment(spec_augment, kind))
+    model = _read_model(source, config)
     model = model.encoder if kind == "whisper" else model
     return _FAMILIES[kind].encoder(model, extractor, freeze, freeze_cnn)
+
+
+def _spec_augment(values: dict[str, Any] | None, kind: str | None) -> dict[str, Any]:
+    """The values of SpecAugment by which a configuration is changed; a `UserError` for a key that has no use."""
+    known = SPEC_AUGMENT[:4] if kind == "whisper" else SPEC_AUGMENT  # of Whisper's, frames of spectra are masked
+    if unknown := [key for key in values or {} if key not in known]:
+        raise UserError(
+            f"spec_augment: {unknown[0]} is no value of SpecAugment of a {kind} encoder", f"take of: {' '.join(known)}"
+        )
+    return {"apply_spec_augment": True} | values if values else {}
 
 
 def build_encoder(
@@ -131,12 +150,12 @@ def _declared(kind: type) -> set[str]:
     return names - set(inspect.signature(PreTrainedConfig).parameters)
 
 
-def _read_model(source: str) -> PreTrainedModel:
+def _read_model(source: str, config: PreTrainedConfig) -> PreTrainedModel:
     """Load the weights of a checkpoint; a `UserError` for those that transformers would fill with random numbers."""
     options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, found = _read(AutoModel, source, **options)
+    model, found = _read(AutoModel, source, config=config, **options)
     missing = [name for name in found["missing_keys"] if not MAY_LACK.fullmatch(name)]
-    unused = found["unexpected_keys"]
+    unused = [name for name in found["unexpected_keys"] if name != "masked_spec_embed"]  # of SpecAugment that is off
     if missing:
         instead = f"; they have {_some(unused)}, which the encoder has not" if unused else ""
         raise UserError(

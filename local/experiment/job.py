@@ -88,11 +88,8 @@ class Job:
 
     def training(self) -> Marker:
         """The marker of stage 2: made from the training and the validation set, the encoder and the YAML's values."""
-        values = {
-            key: value
-            for key, value in self.options.values.items()
-            if key not in (*hparams.RUNTIME, *hparams.SET_BY_PIPELINE)
-        }
+        values = hparams.compared_values(self.yaml)
+        values = {key: value for key, value in values.items() if key not in hparams.SET_BY_PIPELINE}
         return self._of_training("train.json", {"valid": self.valid} | values)
 
     def _of_training(self, name: str, values: dict[str, Any]) -> Marker:

@@ -10,7 +10,7 @@ from local.systems import Outputs
 
 
 class Ensemble(nn.Module):
-    """Averages the posteriors of M systems that have encoders of one shape.
+    """Averages the posteriors of M systems of one shape.
 
     `orders` are [M, V] int: for each token of the ensemble the index of the member's token, or one beyond its last if
     it has no such token, whose posterior is then 0.
@@ -25,6 +25,16 @@ class Ensemble(nn.Module):
     def encoder(self) -> nn.Module:
         """The first member's encoder."""
         return self.members[0].encoder
+
+    @property
+    def max_samples(self) -> int | None:
+        """The longest input in samples, as of each member."""
+        return self.members[0].max_samples
+
+    @property
+    def writes_text(self) -> bool:
+        """Whether the members have a CTC head."""
+        return self.members[0].writes_text
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """[B, N] waveforms, [B] samples -> logarithms of the mean posteriors of both tasks, as logits."""

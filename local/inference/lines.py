@@ -1,4 +1,4 @@
-"""Lines of output: a table to read, CSV, JSON lines."""
+"""Lines of output: a table to read, CSV, JSON lines; with transcripts where the model writes text."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from local.scoring.predictions import POSTERIOR
 class Table:
     """A table to read, in columns."""
 
-    def __init__(self, out: TextIO, labels: list[str], in_windows: bool) -> None:
-        self.out, self.in_windows = out, in_windows
+    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool) -> None:
+        self.out, self.in_windows, self.text = out, in_windows, text
         self.width = max(7, *map(len, labels))
         times = f"{'from':>9} {'to':>9} " if in_windows else ""
-        print(f"{'emotion':{self.width}} {'prob.':>6} {'seconds':>8} {times}file: transcript", file=out)
+        last = "file: transcript" if text else "file"
+        print(f"{'emotion':{self.width}} {'prob.':>6} {'seconds':>8} {times}{last}", file=out)
 
     def write(self, item: Item, analysis: Analysis | None) -> None:
         """Write the line of a file or a window."""
@@ -30,18 +31,18 @@ class Table:
         share = analysis.posteriors[analysis.emotion]
         flags = f" [{', '.join(analysis.flags)}]" if analysis.flags else ""
         start = f"{analysis.emotion:{self.width}} {share:6.1%} {analysis.duration:8.2f} {span}"
-        print(f"{start}{name}: {analysis.transcript}{flags}", file=self.out)
+        print(f"{start}{name}{f': {analysis.transcript}' if self.text else ''}{flags}", file=self.out)
 
 
 class CommaSeparated:
     """CSV: posteriors with 6 digits, times in seconds with 3."""
 
-    def __init__(self, out: TextIO, labels: list[str], in_windows: bool) -> None:
+    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool) -> None:
+        self.text = text
         times = ["start", "end"] if in_windows else []
         names = ["file", *times, "emotion", *(POSTERIOR + label for label in labels)]
-        self.rows = csv.DictWriter(
-            out, [*names, "transcript", "duration", "flags", "error"], restval="", lineterminator="\n"
-        )
+        names += ["transcript"] if text else []
+        self.rows = csv.DictWriter(out, [*names, "duration", "flags", "error"], restval="", lineterminator="\n")
         self.rows.writeheader()
 
     def write(self, item: Item, analysis: Analysis | None) -> None:
@@ -51,7 +52,7 @@ class CommaSeparated:
             row |= {"start": f"{item.start:.3f}", "end": f"{item.end:.3f}"}
         if analysis is not None:
             row |= {POSTERIOR + label: f"{share:.6f}" for label, share in analysis.posteriors.items()}
-            row |= {"emotion": analysis.emotion, "transcript": analysis.transcript}
+            row |= {"emotion": analysis.emotion} | ({"transcript": analysis.transcript} if self.text else {})
             row |= {"duration": f"{analysis.duration:.3f}", "flags": "; ".join(analysis.flags)}
         self.rows.writerow(row)
 
@@ -59,8 +60,9 @@ class CommaSeparated:
 class JsonLines:
     """One JSON object a line: everything, with the times of words."""
 
-    def __init__(self, out: TextIO, labels: list[str], in_windows: bool) -> None:
+    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool) -> None:
         self.out = out
+        self.left_out = () if text else ("transcript", "words")
 
     def write(self, item: Item, analysis: Analysis | None) -> None:
         """Write the object of a file or a window."""
@@ -70,7 +72,8 @@ class JsonLines:
         if analysis is None:
             line["error"] = item.error
         else:
-            line |= vars(analysis) | {"words": [word._asdict() for word in analysis.later(item.start or 0.0).words]}
+            facts = vars(analysis) | {"words": [word._asdict() for word in analysis.later(item.start or 0.0).words]}
+            line |= {name: value for name, value in facts.items() if name not in self.left_out}
         print(json.dumps(line, ensure_ascii=False), file=self.out)
 
 

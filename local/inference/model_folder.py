@@ -1,6 +1,7 @@
 """The model folder that `local.export` writes for a trained fold: writing and reading it.
 
-    config.json         the description of the model: a closed list of keys (see `KEYS`), plain values
+    config.json         the description of the model: a closed list of keys (see `KEYS`), plain values; of a system
+                        without an encoder "encoder" and "preprocessor" are empty, without a CTC head "tokens" is
     model.safetensors   its weights, named as in the system's `state_dict`
 
 Reading one builds nothing but the encoders and systems of this project, and runs no code that comes with the
@@ -27,7 +28,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.encoders import KNOWN, build_encoder, description, refuse_undeclared
+from local.encoders import KNOWN, Encoder, build_encoder, description, refuse_undeclared
 from local.inference.ensemble import Ensemble
 from local.systems import system_class
 
@@ -60,7 +61,7 @@ class Model:
 
     system: nn.Module  # a system (see `local.systems`) or an `Ensemble` of them
     labels: list[str]  # the emotions, in the order of the classes
-    tokens: list[str]  # the text of each token, as SentencePiece writes it: U+2581 is the space between words
+    tokens: list[str]  # the text of each token, as SentencePiece writes it: U+2581 is the space between words; or none
     sizes: list[int]  # number of tokens of each member
     max_seconds: float  # the longest utterance of training
     provenance: dict[str, Any] = field(default_factory=dict)  # corpus, folds and so on: plain values, for information
@@ -74,7 +75,7 @@ class Model:
 def write(folder: Path, model: Model) -> None:
     """Write a model into a folder, the weights in single precision, config.json last."""
     members = model.members
-    encoder, preprocessor = description(members[0].encoder)
+    encoder, preprocessor = description(members[0].encoder) if members[0].encoder is not None else ({}, {})
     config = {
         "format": FORMAT,
         "system": type(members[0]).__module__.rpartition(".")[2],
@@ -142,17 +143,24 @@ def _limit_parameters(count: int) -> Iterator[None]:
 
 def _build(config: dict[str, Any]) -> nn.Module:
     """Build the system that config.json describes, with random weights."""
-    refuse_undeclared(config["encoder"], config["preprocessor"])
-    members = []
+    system, members = system_class(config["system"]), []
+    if system.writes_text != bool(config["tokens"]):
+        raise ValueError(f"the system {config['system']} {'has' if system.writes_text else 'has no'} tokens")
     for size in config["sizes"]:
-        encoder = build_encoder(config["encoder"], config["preprocessor"])
-        system = system_class(config["system"])
-        members.append(system(encoder, n_labels=len(config["labels"]), n_tokens=size, **config["settings"]))
-    if encoder.preprocessor != config["preprocessor"] or not 0.005 <= encoder.seconds_per_frame <= 1:
-        raise ValueError("the preprocessor is not the encoder's, or its frames are not 5 ms to 1 s apart")
+        sizes = {"n_labels": len(config["labels"])} | ({"n_tokens": size} if system.writes_text else {})
+        encoder = {"encoder": _build_encoder(config)} if config["encoder"] else {}
+        members.append(system(**encoder, **sizes, **config["settings"]))
     if len(members) == 1:
         return members[0]
     return Ensemble(members, torch.zeros(len(members), len(config["tokens"]), dtype=torch.long))
+
+
+def _build_encoder(config: dict[str, Any]) -> Encoder:
+    refuse_undeclared(config["encoder"], config["preprocessor"])
+    encoder = build_encoder(config["encoder"], config["preprocessor"])
+    if encoder.preprocessor != config["preprocessor"] or not 0.005 <= encoder.seconds_per_frame <= 1:
+        raise ValueError("the preprocessor is not the encoder's, or its frames are not 5 ms to 1 s apart")
+    return encoder
 
 
 def _load(system: nn.Module, weights: dict[str, Tensor], sizes: list[int]) -> None:
@@ -162,7 +170,7 @@ def _load(system: nn.Module, weights: dict[str, Tensor], sizes: list[int]) -> No
     system.load_state_dict(weights)
     if isinstance(system, Ensemble):
         for order, size in zip(system.orders, sizes, strict=True):
-            if order.min() < 0 or order.max() > size:
+            if len(order) and (order.min() < 0 or order.max() > size):
                 raise ValueError(f"orders of {WEIGHTS} has the index of a token that does not exist")
     system.eval().requires_grad_(False)
     samples = SAMPLE_RATE // 10
@@ -197,11 +205,11 @@ def _fault(config: Any) -> str:
         if type(config[key]) not in ((int, float) if kind is float else (kind,)):
             return f'"{key}" is not a {kind.__name__}'
     for key, kind in (("labels", str), ("tokens", str), ("sizes", int)):
-        if not config[key] or not all(type(value) is kind for value in config[key]):
+        if not (config[key] or key == "tokens") or not all(type(value) is kind for value in config[key]):
             return f'"{key}" is not a list of {kind.__name__}'
     encoder, preprocessor = config["encoder"], config["preprocessor"]
     numbers = [value for key in encoder.values() for value in (key if isinstance(key, list) else [key])]
-    if encoder.get("model_type") not in KNOWN:
+    if (encoder or preprocessor) and encoder.get("model_type") not in KNOWN:
         return f'the "model_type" of "encoder" is not one of: {" ".join(KNOWN)}'
     if not all(0 <= number <= MAX_ENCODER for number in numbers if isinstance(number, int | float)):
         return f'"encoder" has a number that is not from 0 to {MAX_ENCODER}'

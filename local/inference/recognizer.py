@@ -47,7 +47,7 @@ class Analysis:
 
     emotion: str  # the most probable label
     posteriors: dict[str, float]  # probability of each label, in the model's order; they add up to 1
-    transcript: str  # greedy CTC text, normalised as in training; empty without a CTC head
+    transcript: str  # greedy CTC text, normalised as in training; empty where the model writes none
     words: list[Word]  # of the transcript, with their times in seconds
     duration: float  # seconds
     flags: tuple[str, ...] = ()  # warnings about the recording, see `local.audio.survey.FLAGS`
@@ -99,7 +99,8 @@ class EmotionRecognizer(Pretrained):
                 module.to(AMPConfig.from_name(self.precision).dtype)
         self.model = model
         self.labels = model.labels
-        limit = model.system.encoder.max_samples
+        self.writes_text = model.system.writes_text
+        limit = model.system.max_samples
         self.longest = min(max(LONGEST, model.max_seconds), limit / SAMPLE_RATE if limit else np.inf)
         # Of `follow`, in seconds: no more than the longest utterance of training, but at least a second.
         self.window = min(max(1.0, model.max_seconds), self.longest)
@@ -170,7 +171,12 @@ class EmotionRecognizer(Pretrained):
         return self.classify_batch(self._read(path).wav[None])
 
     def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> tuple[list[str], list[list[int]]]:
-        """Transcribe a batch greedily; parameters as in `forward`. B texts, and B lists of tokens."""
+        """Transcribe a batch greedily; parameters as in `forward`. B texts, and B lists of tokens.
+
+        A `UserError` where the model writes no text.
+        """
+        if not self.writes_text:
+            raise UserError("this model writes no text", "use its emotions, or a model with a CTC head")
         outputs = self(wavs, wav_lens)
         tokens = greedy_tokens(outputs.tokens, outputs.n_frames)
         return [to_text(each, self.model.tokens) for each in tokens], tokens
@@ -196,7 +202,8 @@ class EmotionRecognizer(Pretrained):
         wavs = pad_batch([recording.wav for recording in batch])
         outputs = self._outputs(wavs, lengths)
         posteriors = outputs.emotion.double().softmax(-1).tolist()
-        transcripts = greedy_tokens(outputs.tokens, outputs.n_frames)
+        silent = [[] for _ in batch]
+        transcripts = greedy_tokens(outputs.tokens, outputs.n_frames) if self.writes_text else silent
         analyses = []
         for index, recording in enumerate(batch):
             probabilities = dict(zip(self.labels, posteriors[index], strict=True))

@@ -30,7 +30,7 @@ def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST)
     mistakes = wrong.to_dict("records")
     for row in mistakes:
         row["posteriors"] = {name: row[POSTERIOR + name] for name in names}
-        row["spoken"], row["recognised"] = mark_differences(row["wrd"], row["wrd_hyp"])
+        row["spoken"], row["recognised"] = mark_differences(row["wrd"], row.get("wrd_hyp", ""))
         row["audio"] = Path(row["path"]).as_uri()
     return mistakes
 

@@ -47,6 +47,8 @@ def mismatch_reason(table: str, experiment: Experiment) -> str:
         for fold in folds:
             if sizes[fold] != FACTS.folds[fold]:
                 return f"its corpus was partial: fold {fold} tests {sizes[fold]} of {FACTS.folds[fold]} utterances"
+    if table == "table3" and "alpha" not in experiment.values:
+        return "it is of another system"
     alphas = [PAPER["table3_alpha"]] if table == "table3" else PAPER[table]
     return "" if alpha_of(experiment) in alphas else f"the paper's {table} has no alpha {alpha_of(experiment):g}"
 
@@ -64,14 +66,17 @@ def differences(values: dict[str, Any]) -> list[str]:
     return [
         f"{key} {_shown(values.get(key))} ({source}: {value})"
         for key, (value, source) in (PAPER["training"] | {"lr": rate, "head_lr": rate}).items()
-        if values.get(key) != value
+        if key in values and values[key] != value  # another system may not have it
     ]
 
 
 def _shown(value: Any) -> str:
-    """A value of a YAML in a word or two: an encoder's folder by its name, one from random weights by its type."""
+    """A value of a YAML in a word or two: an encoder's folder by its name, one from random weights by its type.
+
+    An object is named by its tag.
+    """
     if isinstance(value, dict):
-        return f"{value.get('model_type')} from random weights"
+        return f"{value['model_type']} from random weights" if "model_type" in value else next(iter(value))
     return Path(value).name if isinstance(value, str) else str(value)
 
 

@@ -12,15 +12,16 @@ from local.core.errors import UserError
 from local.core.files import atomic
 from local.experiment.options import Options
 from local.pages.markdown import prose
-from local.pages.tables import Table, interval_source
+from local.pages.tables import Table, interval_source, known_scores
 from local.scoring.predictions import labels
 from local.splits import protocols
 
 MOST_FAULTS = 5
 KEY = """\
 In per cent, except the Brier score. WA: correct / n. UA: mean recall of the classes. F1: macro, and weighted by the
-classes' frequency. WER, CER: all edits / all words, characters, of the utterances that have a transcript. ECE: expected
-calibration error of the likeliest class, 15 bins. Brier: squared distance of the posteriors from the truth, 0 to 2."""
+classes' frequency. ECE: expected calibration error of the likeliest class, 15 bins. Brier: squared distance of the
+posteriors from the truth, 0 to 2."""
+KEY_OF_TEXT = "WER, CER: all edits / all words, characters, of the utterances that have a transcript."
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def notes(
     if pd.notna(summary["wa_low"]):
         interval = f"Interval: bootstrap of the pooled figures, {interval_source(summary)}."
     title = f"{options.name} on {options.corpus}, protocol {options.protocol_name}"
-    return Notes(title, command, facts, [*KEY.splitlines(), interval])
+    of_text = [KEY_OF_TEXT] if known_scores(("wer",), summary) else []
+    return Notes(title, command, facts, [*KEY.splitlines(), *of_text, interval])
 
 
 def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table) -> str:

@@ -137,7 +137,7 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
         [*((row["b"], row["valid_b"]) if own else (row["a"], row["b"])), HEADS[score], *_difference(row, score)]
         for row in pairs.to_dict("records")
         for score in comparison.SCORES
-        if pairs[f"{score}_a"].notna().any()
+        if pd.notna(row[f"{score}_a"])  # of both or of neither
     ]
     heads = columns([*names, "score"], ["utterances", *values, "difference", "95 % interval", "p", "second p"])
     caption = "This experiment (here) and others (there), in per cent; difference: there less here."

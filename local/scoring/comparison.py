@@ -9,6 +9,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.scoring import metrics, stats
+from local.scoring.predictions import writes_text
 from local.scoring.scored import Experiment
 
 SCORES = ("wa", "ua", "wer")
@@ -60,7 +61,7 @@ def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
     Returns a row per pair: `a`, `b`, `corpus`, `protocol`, `valid_a`, `valid_b`, `n` (utterances), `cluster`,
     `clusters`, `speakers_known`, `speaker_overlap`; for each of `SCORES` the values of both, the difference B - A with
     its interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
-    on either side: with more its p is missing. Without transcripts, all of WER is.
+    on either side: with more its p is missing. Without transcripts of both, all of WER is.
     """
     table = pd.DataFrame([_row(a, b) for a, b in pairs])
     return table.assign(**{f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs})
@@ -74,12 +75,14 @@ def _row(a: Experiment, b: Experiment) -> dict:
     differences = stats.differences(a.predictions, b.predictions)
     for score in SCORES:
         difference = differences[score]
-        row |= {f"{score}_a": a.summary[score], f"{score}_b": b.summary[score], f"{score}_diff": difference.estimate}
+        values = (a.summary[score], b.summary[score])
+        values = values if all(map(pd.notna, values)) else (np.nan, np.nan)  # a WER of one alone is not compared
+        row |= {f"{score}_a": values[0], f"{score}_b": values[1], f"{score}_diff": difference.estimate}
         row |= {f"{score}_diff_low": difference.low, f"{score}_diff_high": difference.high, f"p_{score}": difference.p}
     (right_a, errors_a), (right_b, errors_b) = _per_utterance(a), _per_utterance(b)
     one_seed = a.summary["seeds"] == b.summary["seeds"] == 1
     row["p_mcnemar"] = stats.mcnemar(right_a == 1, right_b == 1) if one_seed else np.nan
-    spoken = ~np.isnan(errors_a)
+    spoken = ~np.isnan(errors_a) & ~np.isnan(errors_b)
     row["p_matched_pairs"] = stats.matched_pairs(errors_a[spoken], errors_b[spoken])
     return row
 
@@ -87,7 +90,7 @@ def _row(a: Experiment, b: Experiment) -> dict:
 def _per_utterance(run: Experiment) -> tuple[np.ndarray, np.ndarray]:
     """Share of seeds that are right, and word errors (mean over seeds; nan without a transcript), by fold and ID."""
     table = run.predictions
-    errors = metrics.edits(table["wrd"], table["wrd_hyp"])["word_edits"].where(table["wrd"] != "")
+    errors = metrics.counted_edits(table)["word_edits"].where((table["wrd"] != "") & writes_text(table))
     columns = table.assign(right=table["emo"] == table["emo_hyp"], errors=errors)
     means = columns.groupby(["fold", "ID"])[["right", "errors"]].mean()
     return means["right"].to_numpy(float), means["errors"].to_numpy(float)

@@ -7,7 +7,7 @@ import pandas as pd
 from rapidfuzz.distance import Levenshtein
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from local.scoring.predictions import POSTERIOR, labels
+from local.scoring.predictions import POSTERIOR, labels, writes_text
 
 BINS = 15  # of confidence, as Guo et al. (2017) take
 SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
@@ -67,15 +67,19 @@ def edits(reference: pd.Series, hypothesis: pd.Series) -> pd.DataFrame:
 
 
 def counted_edits(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The `edits` of predictions: from the table's columns if it has them, else counted now."""
-    return predictions[EDITS] if EDITS[0] in predictions else edits(predictions["wrd"], predictions["wrd_hyp"])
+    """The `edits` of predictions: from the table's columns if it has them, else counted now; without text all are 0."""
+    if EDITS[0] in predictions:
+        return predictions[EDITS]
+    if not writes_text(predictions):
+        return pd.DataFrame(0, columns=EDITS, index=predictions.index)
+    return edits(predictions["wrd"], predictions["wrd_hyp"])
 
 
 def error_rates(predictions: pd.DataFrame) -> dict[str, float | None]:
     """Word and character error rate, pooled: all edits / all words (characters) of the references.
 
-    Utterances without a transcript have no reference and are left out; where none has one, both
-    rates are None. A rate may pass 1.
+    Utterances without a transcript have no reference and are left out; where none has one, or the system writes no
+    text, both rates are None. A rate may pass 1.
     """
     word_edits, words, char_edits, chars = counted_edits(predictions).sum()
     if not words:

@@ -1,7 +1,7 @@
 """Predictions of a model, in memory and as predictions.csv.
 
 Columns `ID,emo,emo_hyp,p_<label>...,wrd,wrd_hyp`: labels in alphabetical order, posteriors with
-8 digits, transcripts normalised; sorted by ID.
+8 digits, transcripts normalised; sorted by ID. A system that writes no text has no `wrd_hyp`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from local.core.typed_csv import read_csv
 POSTERIOR = "p_"
 
 
-def columns(labels: list[str]) -> list[str]:
-    """The columns of predictions over these labels."""
-    return ["ID", "emo", "emo_hyp", *(POSTERIOR + label for label in labels), "wrd", "wrd_hyp"]
+def columns(labels: list[str], text: bool = True) -> list[str]:
+    """The columns of predictions over these labels, of a system that writes text or not."""
+    return ["ID", "emo", "emo_hyp", *(POSTERIOR + label for label in labels), "wrd", *(["wrd_hyp"] if text else [])]
 
 
-def frame(rows: list[tuple], labels: list[str]) -> pd.DataFrame:
+def writes_text(predictions: pd.DataFrame) -> bool:
+    """Whether the system of these predictions writes text."""
+    return "wrd_hyp" in predictions
+
+
+def frame(rows: list[tuple], labels: list[str], text: bool = True) -> pd.DataFrame:
     """Make a table of rows in the order of `columns` without `emo_hyp`, which follows from the posteriors."""
-    names = [name for name in columns(labels) if name != "emo_hyp"]
+    names = [name for name in columns(labels, text) if name != "emo_hyp"]
     predictions = pd.DataFrame(rows, columns=names).sort_values("ID", ignore_index=True)
     posteriors = predictions[[POSTERIOR + label for label in labels]].to_numpy()
     predictions.insert(2, "emo_hyp", [labels[best] for best in posteriors.argmax(1)])
@@ -46,7 +51,7 @@ def read(path: Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise _broken(path, error) from None
     names = labels(table)
-    if not names or list(table.columns) != columns(names):
+    if not names or list(table.columns) not in (columns(names), columns(names, text=False)):
         raise _broken(path, f"the columns {','.join(table.columns)} are not those of predictions")
     posteriors = [POSTERIOR + name for name in names]
     try:

@@ -48,8 +48,10 @@ def warnings(runs: Iterable[Path]) -> list[str]:
 
 def _compared(run: Path) -> dict[str, Any]:
     inputs = markers.read(run / "train.json")["inputs"]
-    # Of the objects in a YAML only the classes: among their values may be the number of the fold's tokens.
-    built = re.findall(r"^[^#\n]*?!(?:new|apply|name):(\S+)", _text(run / "hyperparams.yaml"), re.MULTILINE)
+    # Of the objects in a YAML only the classes: among their values may be the number of the fold's tokens. Optimizers,
+    # schedulers, poolings and augmentations are among the inputs, if they are not those of earlier versions.
+    classes = r"(?!torch\.|transformers\.|speechbrain\.)\S+"
+    built = re.findall(rf"^[^#\n]*?!(?:new|apply|name):({classes})", _text(run / "hyperparams.yaml"), re.MULTILINE)
     values = {key: value for key, value in inputs.items() if key not in (*OF_FOLD, *ROUNDING)}
     return _flat(values) | {"system": " ".join(built)}
 

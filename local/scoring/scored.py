@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from local.config import hparams
@@ -22,6 +23,8 @@ from local.scoring.provenance import refuse_mixed
 MANIFESTS = Path("manifests")
 # The columns of text in folds.csv, summary.csv and epochs.csv.
 TEXT = ("name", "corpus", "protocol", "valid", "fold", "commit", "config", "cluster", "folds", "speakers_known")
+# Columns of epochs.csv that only the runs of a system that writes text have.
+OF_TEXT = ("train_ctc", "valid_ctc", "valid_wer", "valid_cer", "ctc_left_out")
 ABOUT = ["duration", "wav", "spk_id", "gender", "session", "recording", "style"]
 
 
@@ -50,14 +53,18 @@ def pooled_predictions(runs: list[Path], utterances: pd.DataFrame) -> pd.DataFra
             f"{runs[0].parent.parent} predicts {pooled['ID'][strange].iloc[0]}, which is not in the corpus",
             "run stage 0 with the corpus that it was run on",
         )
-    pooled[metrics.EDITS] = metrics.edits(pooled["wrd"], pooled["wrd_hyp"])
+    pooled[metrics.EDITS] = metrics.counted_edits(pooled)
     return pooled.merge(utterances[["ID", *ABOUT]], on="ID", how="left", validate="many_to_one")
 
 
 def epochs(runs: list[Path]) -> pd.DataFrame:
-    """Put the epochs.csv of all runs below each other, with `seed` and `fold`; a `UserError` if one is damaged."""
+    """Put the epochs.csv of all runs below each other, with `seed` and `fold`; a `UserError` if one is damaged.
+
+    Of a system that writes no text the figures of `OF_TEXT` are nan.
+    """
     tables = [_read(run / "epochs.csv", "run stage 2").assign(seed=seed_of(run), fold=run.name) for run in runs]
-    return pd.concat(tables, ignore_index=True)
+    every = pd.concat(tables, ignore_index=True)
+    return every.assign(**dict.fromkeys((name for name in OF_TEXT if name not in every), np.nan))
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,9 @@ class Experiment:
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """The plain values of its runs' YAML; a `UserError` where they differ, see `provenance.refuse_mixed`."""
+        """The values of its runs' YAML; a `UserError` where they differ, see `provenance.refuse_mixed`."""
         refuse_mixed(self.runs)
-        return hparams.plain_values((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
+        return hparams.trained_values((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
 
 
 def load(folder: Path) -> Experiment:

@@ -1,38 +1,30 @@
 """Systems: one file each, pure torch modules without I/O, built by one YAML in hparams.
 
-The trainer asks two things of a system, an `nn.Module`:
-
-`forward(wavs, lengths)` -> `Outputs`
-    [B, N] waveforms and [B] true lengths in samples to emotion logits and, with a CTC head, logits over tokens per
-    frame. If the encoder's CNN is frozen, the inputs are its output, [B, T, c], and [B] frames: a system passes both
-    on to its encoder as they are.
-`losses(outputs, targets)` -> `Losses`
-    The loss, and its parts for the log; each a mean over the batch's utterances, so that the mean over
-    micro-batches, weighted by their sizes, is that of the whole batch.
-
-`heads()`, where a system has it, lists the modules that are trained at `head_lr`; the rest is trained at `lr`.
-
-For the export, a file names its class `SYSTEM`, and `settings()` returns the arguments of its constructor besides
-`encoder`, `n_labels` and `n_tokens`, as plain values.
+A system is a `System`, whose defaults are those of the smallest one: no encoder, no CTC head, cross-entropy alone, any
+length of input. It implements `forward`, and what differs from the defaults. For the export, its file names its class
+`SYSTEM`.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from local.core.errors import UserError
+from local.encoders.base import Encoder
 
 
 class Outputs(NamedTuple):
     """The output of a system for a batch."""
 
     emotion: Tensor  # [B, C] logits
-    tokens: Tensor | None  # [B, T, V] logits per frame, or None without a CTC head
-    n_frames: Tensor  # [B] true frames; on the CPU
+    tokens: Tensor | None = None  # [B, T, V] logits per frame, or None without a CTC head
+    n_frames: Tensor | None = None  # [B] true frames of `tokens`, or None; on the CPU
 
 
 class Targets(NamedTuple):
@@ -41,24 +33,91 @@ class Targets(NamedTuple):
     emotion: Tensor  # [B] class indices; on the device
     tokens: Tensor  # [B, L] token indices, padded with 0; on the CPU
     n_tokens: Tensor  # [B] true tokens, 0 without a transcript; on the CPU
+    weights: Tensor | None = None  # [B] of the utterances in the cross-entropy; None: all 1. On the device
 
 
 class Losses(NamedTuple):
     """The loss of a batch and its parts, scalars, each a mean over the batch's utterances.
 
-    `ctc_left_out` is the number of utterances without a CTC term, whose transcript is missing or needs more frames
-    than there are; on the CPU.
+    The mean over micro-batches, weighted by their sizes, is then that of the whole batch. `total` may have terms that
+    are not among the parts, which are for the log. `ctc_left_out` is the number of utterances without a CTC term, whose
+    transcript is missing or needs more frames than there are; on the CPU.
     """
 
     total: Tensor  # the loss to minimise
     ce: Tensor  # cross-entropy of the emotions
-    ctc: Tensor  # CTC loss, summed over each transcript; 0 for an utterance without a CTC term
-    ctc_left_out: Tensor
+    ctc: Tensor | None = None  # CTC loss, summed over each transcript; 0 for an utterance without a CTC term
+    ctc_left_out: Tensor | None = None
 
 
-def system_class(name: str) -> type[nn.Module]:
+class System(nn.Module):
+    """What the pipeline asks of a system.
+
+    Attributes
+    ----------
+    encoder
+        The encoder, or None for a system with a front end of its own. Its CNN's output is computed once for all where
+        it is frozen; its inputs are then features instead of waveforms.
+    max_samples
+        The longest input in samples; None: any.
+    writes_text
+        Whether there is a CTC head: `Outputs.tokens` and the parts of `Losses` on CTC are given. Without one, a run
+        has no transcripts, no WER and no CER.
+    """
+
+    max_samples: int | None = None
+    writes_text: bool = False
+
+    def __init__(self, encoder: Encoder | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        if encoder is not None:
+            self.max_samples = encoder.max_samples
+
+    def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
+        """Compute the outputs of a batch, which depend on nothing but each utterance itself in evaluation mode.
+
+        Parameters
+        ----------
+        wavs
+            [B, N] float, 16 kHz, zero beyond each utterance's end; or what the encoder takes instead.
+        lengths
+            [B] int, true samples, or frames, per utterance; always on the CPU.
+        """
+        raise NotImplementedError
+
+    def losses(self, outputs: Outputs, targets: Targets) -> Losses:
+        """The loss of a batch: cross-entropy of the emotions, in single precision."""
+        ce = cross_entropy(outputs, targets)
+        return Losses(ce, ce.detach())
+
+    def measure(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Take from the training set what is fixed before the first update, into buffers; by default nothing.
+
+        `batches` are the arguments of `forward`, each utterance once. Called without gradients, in evaluation mode.
+        """
+
+    def heads(self) -> list[nn.Module]:
+        """The modules that are trained at `head_lr`; the rest is trained at `lr`."""
+        return []
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the constructor besides encoder, `n_labels` and `n_tokens`, as plain values."""
+        return {}
+
+
+def cross_entropy(outputs: Outputs, targets: Targets, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the emotions, in single precision: the mean over utterances, each times its weight."""
+    if targets.weights is None:
+        return F.cross_entropy(outputs.emotion.float(), targets.emotion, label_smoothing=label_smoothing)
+    # Not a mean by the sum of the weights, as PyTorch's: that over a batch's parts would not be that of the batch.
+    each = F.cross_entropy(outputs.emotion.float(), targets.emotion, reduction="none", label_smoothing=label_smoothing)
+    return (targets.weights * each).mean()
+
+
+def system_class(name: str) -> type[System]:
     """The system of a file here, by its name; a UserError if there is none."""
-    known = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "pooling")
     if name not in known:
         raise UserError(f"system '{name}' is not known", f"known are: {' '.join(known)}")
     return importlib.import_module(f"{__name__}.{name}").SYSTEM

@@ -2,11 +2,13 @@
 
 z = encoder(x)                          [B, T, d]
 tokens  = W_t z + b_t                   [B, T, V]   per frame, CTC
-emotion = W_e pool(z) + b_e             [B, C]      pool over the true frames
+emotion = W_e pool(z) + b_e             [B, C]      pool over the true frames, see `local.systems.pooling`
 L = CE(emotion) + alpha * CTC(tokens)               paper, equation 3
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,43 +16,53 @@ from torch import Tensor, nn
 
 from local.core.errors import UserError
 from local.encoders import Encoder, length_mask
-from local.systems import Losses, Outputs, Targets
+from local.systems import Losses, Outputs, System, Targets, cross_entropy
+from local.systems.pooling import Pooling
 from local.text.tokenizer import BLANK
 
 
-class MultiTaskSystem(nn.Module):
+class MultiTaskSystem(System):
     """Shared encoder, one linear layer per task.
 
     `n_labels` is C, `n_tokens` V (token 0 is the blank), `alpha` the weight of the CTC task; `pooling` over the true
-    frames is `mean` (the paper's code) or `sum` (the paper's text).
+    frames is `mean` (the paper's code), `sum` (the paper's text), or a module (see `local.systems.pooling`), which is
+    trained as a head is. `dropout` is that of the inputs of both heads, `label_smoothing` that of the emotions.
     """
 
-    def __init__(self, encoder: Encoder, n_labels: int, n_tokens: int, alpha: float, pooling: str = "mean") -> None:
-        super().__init__()
-        if pooling not in ("mean", "sum"):
-            raise UserError(f"pooling is '{pooling}'", "set pooling to mean or sum")
+    writes_text = True
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        n_labels: int,
+        n_tokens: int,
+        alpha: float,
+        pooling: str | dict[str, Any] | nn.Module = "mean",
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(encoder)
         if alpha < 0:
             raise UserError(f"alpha is {alpha}", "set alpha to 0 or above")
-        self.encoder = encoder
+        for name, value in (("dropout", dropout), ("label_smoothing", label_smoothing)):
+            if not 0 <= value < 1:
+                raise UserError(f"{name} is {value}", f"set {name} to at least 0 and less than 1")
+        self.pooling = Pooling(pooling, encoder.dim)
         self.token_head = nn.Linear(encoder.dim, n_tokens)
-        self.emotion_head = nn.Linear(encoder.dim, n_labels)
+        self.emotion_head = nn.Linear(self.pooling.size, n_labels)
+        self.dropout = nn.Dropout(dropout)
         self.alpha = alpha
-        self.pooling = pooling
+        self.label_smoothing = label_smoothing
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """[B, N] waveforms, [B] samples -> logits of both tasks."""
         frames, n_frames = self.encoder(wavs, lengths)
-        return Outputs(self.emotion_head(self.pool(frames, n_frames)), self.token_head(frames), n_frames)
-
-    def pool(self, frames: Tensor, n_frames: Tensor) -> Tensor:
-        """Pool over the true frames: [B, T, d], [B] -> [B, d]."""
-        true = length_mask(n_frames, frames.shape[1], frames.device)[:, :, None]
-        total = frames.float().masked_fill(~true, 0.0).sum(1)
-        return total if self.pooling == "sum" else total / true.sum(1)
+        pooled = self.pooling(frames, n_frames)
+        return Outputs(self.emotion_head(self.dropout(pooled)), self.token_head(self.dropout(frames)), n_frames)
 
     def losses(self, outputs: Outputs, targets: Targets) -> Losses:
         """L = CE + alpha * CTC, and its parts, in single precision."""
-        ce = F.cross_entropy(outputs.emotion.float(), targets.emotion)
+        ce = cross_entropy(outputs, targets, self.label_smoothing)
         # With alpha = 0 no gradient may reach the CTC head, not even zeros: AdamW would still decay its weights.
         # Its loss is computed for the log only.
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.alpha > 0):
@@ -58,13 +70,13 @@ class MultiTaskSystem(nn.Module):
         total = ce + self.alpha * ctc if self.alpha > 0 else ce
         return Losses(total, ce.detach(), ctc.detach(), left_out)
 
-    def settings(self) -> dict[str, float | str]:
-        """The arguments of the constructor besides the encoder and the sizes of the heads."""
-        return {"alpha": self.alpha, "pooling": self.pooling}
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the constructor that matter to a model in use; a `UserError` if they are no plain values."""
+        return {"alpha": self.alpha, "pooling": self.pooling.description()}
 
     def heads(self) -> list[nn.Module]:
         """The modules that are trained at `head_lr`."""
-        return [self.token_head, self.emotion_head]
+        return [self.token_head, self.emotion_head, self.pooling]
 
 
 def ctc_batchmean(outputs: Outputs, targets: Targets) -> tuple[Tensor, Tensor]:

@@ -20,13 +20,8 @@ from local.text.tokenizer import BLANK, UNKNOWN
 SPACE = "\u2581"  # what SentencePiece writes for a space
 
 
-def greedy_tokens(logits: Tensor | None, n_frames: Tensor) -> list[list[int]]:
-    """The most probable token of each true frame, without repeats and blanks: [B, T, V], [B] frames -> B lists.
-
-    `logits` is None for a system without a CTC head: the lists are empty.
-    """
-    if logits is None:
-        return [[] for _ in n_frames]
+def greedy_tokens(logits: Tensor, n_frames: Tensor) -> list[list[int]]:
+    """The most probable token of each true frame, without repeats and blanks: [B, T, V], [B] frames -> B lists."""
     best = logits.argmax(-1).cpu()
     merged = [torch.unique_consecutive(path[:n]) for path, n in zip(best, n_frames.tolist(), strict=True)]
     return [tokens[tokens != BLANK].tolist() for tokens in merged]

@@ -8,12 +8,12 @@ The calls of a training, in order; the loops around them are those of SpeechBrai
         on_stage_start(TRAIN)       counts from 0, or from where the epoch was interrupted
         fit_batch                   for each micro-batch:
           on_fit_batch_start        of an update's first: draws the update's random numbers
-          compute_forward, compute_objectives, backward
+          augment, compute_forward, compute_objectives, backward
           optimizers_step           of an update's last: clips, steps
           on_fit_batch_end          of an update's last: saves when it is time, exits when asked to
         on_stage_end(TRAIN)         the epoch's training figures
         on_stage_start(VALID), evaluate_batch for each batch, on_stage_end(VALID)
-        end_epoch                   epochs.csv, the checkpoint of the epoch; exits when asked to
+        end_epoch                   epochs.csv, the epoch's rates, its checkpoint; exits when asked to
 
 Unlike SpeechBrain's, an update is a set of utterances however it is cut into micro-batches (Brain
 averages micro-batches, and drops those left at the end of an epoch), all parameter groups are
@@ -30,11 +30,11 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import main_process_only
@@ -42,20 +42,21 @@ from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.seed import seed_everything
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from transformers import get_linear_schedule_with_warmup
 
 from local.core import signals
+from local.data.augmentation import Augmentation
 from local.data.batches import UpdateSampler
 from local.data.dataset import Batch
 from local.data.device import use_precision
 from local.scoring import metrics
 from local.scoring.predictions import frame
-from local.systems import Losses, Outputs
+from local.systems import Losses, Outputs, System
 from local.text.tokenizer import Tokenizer
-from local.training import distributed
+from local.training import blanks, distributed, optimisation
 from local.training.checkpoints import RunCheckpointer, has_ended
 from local.training.epoch_log import EpochLog, Tally, learning_rates, means
 from local.training.progress import ProgressFile, in_epoch
+from local.training.selection import Selection, refuse_without_use
 from local.training.skipped import SkippedUpdates
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class EmotionBrain(sb.Brain):
 
     def __init__(
         self,
-        system: torch.nn.Module,
+        system: System,
         hparams: dict,
         folder: Path,
         sampler: UpdateSampler,
@@ -87,10 +88,14 @@ class EmotionBrain(sb.Brain):
         self.train_sampler = sampler
         self.labels = labels
         self.tokenizer = tokenizer
-        self.log = EpochLog(folder, hparams.get("tensorboard", False), hparams["epochs"])
+        self.augment = Augmentation(hparams["augment"], system.max_samples)
+        self.selection = Selection(hparams["selection"], system.writes_text)
+        tensorboard, epochs = hparams.get("tensorboard", False), hparams["epochs"]
+        self.log = EpochLog(folder, tensorboard, system.writes_text, epochs, self.selection)
         self.progress_file = ProgressFile(folder)
         self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
         self.warned_of_blanks = False
+        self.has_valid = True
         self.used_rates: dict[str, float] = {}  # learning rates of the latest update
         self.progress: dict[str, Any] | None = None  # of an epoch that has not ended, for its checkpoints
         self.epoch_counter = EpochCounter(hparams["epochs"])
@@ -99,9 +104,14 @@ class EmotionBrain(sb.Brain):
 
     # The start
 
-    def fit(self, epoch_counter: Any, train_set: Any, valid_set: Any = None, **kwargs: Any) -> None:
-        """Train to the end, or to the end of the update in which a signal asks for it."""
-        self.has_valid = valid_set is not None
+    def fit(
+        self, epoch_counter: Any, train_set: Any, valid_set: Any = None, measured: Iterable[Batch] = (), **kwargs: Any
+    ) -> None:
+        """Train to the end, or to the end of the update in which a signal asks for it.
+
+        `measured` are batches with each utterance of the training set once, for `System.measure`.
+        """
+        self.has_valid, self.measured = valid_set is not None, measured
         # Within another autocast, weights that were cast for a micro-batch are kept for the others of its update.
         with signals.defer() as self.asked_to_end, torch.autocast(self.device_type, enabled=False):
             super().fit(epoch_counter, train_set, valid_set, **kwargs)
@@ -115,34 +125,33 @@ class EmotionBrain(sb.Brain):
                 self.system, find_unused_parameters=True, broadcast_buffers=False
             )
         self.init_optimizers()
+        refuse_without_use(self.hparams, self.has_valid, self.scheduler.follows_figure, self.system.encoder)
         rows = self.log.read()
-        epochs = [{"epoch": row["epoch"], "ua": row["valid_ua"], "wer": row["valid_wer"]} for row in rows]
-        checkpoint = self.checkpointer.recover_latest(epochs)
+        checkpoint = self.checkpointer.recover_latest(map(self.selection.meta, rows))
         done = self.epoch_counter.current
         self.log.begin([row for row in rows if row["epoch"] <= done])
+        self._end_early()
         if checkpoint is not None:
             within = "" if has_ended(checkpoint) else f" and update {checkpoint.meta['updates']} of the next"
             logger.info("resuming after epoch %d%s", done, within)
+        else:
+            self._measure()
+
+    @torch.no_grad()
+    def _measure(self) -> None:
+        """Let the system measure the training set; a checkpoint holds what it takes from it."""
+        use_precision("fp32")
+        self.system.eval()
+        self.system.measure((batch.wavs.to(self.device), batch.lengths) for batch in self.measured)
 
     def init_optimizers(self) -> None:
-        """AdamW over what learns, the heads at their own rate; linear warm-up and decay over all updates."""
+        """The optimizer and the learning rates that the YAML names."""
         hparams = self.hparams
-        heads = {id(p) for head in self.system.heads() for p in head.parameters()}
-        learning = [p for p in self.system.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in learning if id(p) not in heads], "lr": hparams.lr},
-            {"params": [p for p in learning if id(p) in heads], "lr": hparams.head_lr},
-        ]
-        self.optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            betas=(0.9, 0.999),
-            eps=1e-8,
-            weight_decay=hparams.weight_decay,
-            fused=True,
-        )
+        self.optimizer = optimisation.build_optimizer(hparams.optimizer, self.system, hparams.lr, hparams.head_lr)
         self.optimizers_dict = {"optimizer": self.optimizer}
         updates = hparams.epochs * self.train_sampler.updates_per_epoch
-        self.scheduler = get_linear_schedule_with_warmup(self.optimizer, round(hparams.warmup * updates), updates)
+        length = optimisation.Length(hparams.epochs, updates, round(hparams.warmup * updates), hparams.lr)
+        self.scheduler = optimisation.Schedule(hparams.scheduler, self.optimizer, length)
         self.checkpointer.add_recoverables({"optimizer": self.optimizer, "scheduler": self.scheduler})
 
     # A step
@@ -151,7 +160,7 @@ class EmotionBrain(sb.Brain):
         """Add a micro-batch's share to the gradient of its update; step at the update's end."""
         micro_batch = self.train_sampler.plan[self.step - 1]
         self.on_fit_batch_start(batch, micro_batch.ends_update)
-        batch = batch.to(self.device)
+        batch = self.augment(batch.to(self.device))
         with self.no_sync(not micro_batch.ends_update):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
@@ -190,17 +199,13 @@ class EmotionBrain(sb.Brain):
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(learning, self.max_grad_norm if self.max_grad_norm > 0 else torch.inf)
         loss = distributed.sum_over_processes(self.update_loss.float()) / distributed.world_size()
-        if not self.scaler.is_enabled():
-            # The fused optimizer then leaves everything as it is, without a wait for the device. With fp16
-            # the scaler sets it, and lowers its scale.
-            self.optimizer.found_inf = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
-        self.scaler.step(self.optimizer)
+        optimisation.step(self.optimizer, self.scaler, torch.isfinite(loss) & torch.isfinite(norm))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         torch.clear_autocast_cache()  # the weights have changed
         self.optimizer_step += 1
         self.used_rates = learning_rates(self.optimizer.param_groups, self.system.heads())
-        self.scheduler.step()
+        self.scheduler.after_update(self.optimizer_step)
         self.skipped.add(loss, norm.float(), self.optimizer_step)
 
     def on_fit_batch_end(self, batch: Batch, outputs: Outputs, loss: Losses, should_step: bool) -> None:
@@ -243,6 +248,8 @@ class EmotionBrain(sb.Brain):
             return
         self.started_at = self.saved_at = time.monotonic()
         self.update = self.train_sampler.done = self.skipped.in_epoch = 0
+        if self.system.encoder is not None:
+            self.system.encoder.held = epoch <= self.hparams.freeze_encoder_epochs
         if self.progress is not None:
             self.update = self.train_sampler.done = self.progress["updates"]
             self.train_sampler.set_epoch(epoch)
@@ -260,22 +267,32 @@ class EmotionBrain(sb.Brain):
             self.row = {"epoch": epoch, "skipped_updates": figures["skipped"]} | self.used_rates
             self.row |= means(figures["sums"], "train")
         else:
-            predictions = frame(distributed.gather_rows(self.rows), self.labels)
+            predictions = frame(distributed.gather_rows(self.rows), self.labels, self.system.writes_text)
             stats = means(self.tally.total(), "valid")
             stats.pop("ctc_left_out", None)
             self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
-            self._warn_of_blanks(predictions, epoch)
+            late = epoch >= self.hparams.epochs / 3 and getattr(self.system, "alpha", 0) > 0
+            if late and self.system.writes_text and not self.warned_of_blanks:
+                self.warned_of_blanks = blanks.warn(predictions, epoch)
         if stage == sb.Stage.VALID or not self.has_valid:
             self.progress = None
             self.end_epoch()
 
     def end_epoch(self) -> None:
-        """Log the epoch and save its checkpoint; exit when asked to."""
+        """Log the epoch, set the rates of the next, and save its checkpoint; exit when asked to."""
         # The log first: a row beyond the checkpoint is dropped on resuming, a missing one could not be restored.
         self.log.add(self.row | {"seconds": round(time.monotonic() - self.started_at, 2)})
-        meta = {"epoch": self.row["epoch"], "ua": self.row.get("valid_ua"), "wer": self.row.get("valid_wer")}
-        self.checkpointer.save_and_keep(meta, getattr(self.hparams, "keep_last", 1))
+        self.scheduler.after_epoch(self.row["epoch"], self.selection.cost(self.row))
+        self.checkpointer.save_and_keep(self.selection.meta(self.row), getattr(self.hparams, "keep_last", 1))
+        self._end_early()
         _exit_by(distributed.max_over_processes(self.asked_to_end.number), f"after epoch {self.row['epoch']}")
+
+    def _end_early(self) -> None:
+        """Let no epoch follow when there was no better one for as many as `patience` says."""
+        if self.selection.is_over(self.log.rows, self.hparams.patience):
+            best = self.selection.best(self.log.rows)["epoch"]
+            logger.info("no epoch since %d has a better %s: the training ends", best, self.selection.figure)
+            self.epoch_counter.limit = self.epoch_counter.current
 
     def _note_progress(self) -> None:
         """Note how far the epoch has come, as JSON takes it; the processes sum up their figures."""
@@ -289,18 +306,6 @@ class EmotionBrain(sb.Brain):
         self.checkpointer.save_within_epoch(epoch, updates)
         self.saved_at = time.monotonic()
         _exit_by(signal, f"after update {updates} of epoch {epoch}")
-
-    def _warn_of_blanks(self, predictions: pd.DataFrame, epoch: int) -> None:
-        """Warn once, after a third of the epochs, when the CTC head still writes nothing."""
-        late = epoch >= self.hparams.epochs / 3 and getattr(self.system, "alpha", 0) > 0
-        silent = (predictions["wrd"] != "").any() and (predictions["wrd_hyp"] == "").all()
-        if late and silent and not self.warned_of_blanks:
-            self.warned_of_blanks = True
-            logger.warning(
-                "epoch %d: the CTC output is all blank on the validation set; "
-                "try more --epochs, a higher --head_lr or --lr, or a larger --alpha",
-                epoch,
-            )
 
 
 def _exit_by(signal: int, where: str) -> None:

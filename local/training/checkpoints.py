@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import pickle
 import shutil
 import time
@@ -33,7 +34,8 @@ class RunCheckpointer(Checkpointer):
     """The checkpoints of a run, which can be killed, and whose disk can fill up or fail, at any moment.
 
     The meta data of a checkpoint are `epoch`; `updates`, the number done of an epoch that has not ended,
-    or None; `ua` and `wer` of the validation set, or None.
+    or None; `ua` and `wer` of the validation set, or None; and `score`, where another figure than UA is that by which
+    an epoch is chosen (see `local.training.selection`).
     """
 
     def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
@@ -89,7 +91,7 @@ class RunCheckpointer(Checkpointer):
         Parameters
         ----------
         epochs
-            `epoch`, `ua` and `wer` of the epochs that have ended. A checkpoint cannot be used when that of the
+            The meta data of the epochs that have ended, but for `updates`. A checkpoint cannot be used when that of the
             best epoch until then is missing: the run would end with the choice of another.
         """
         if if_main_process():
@@ -270,7 +272,8 @@ def best(checkpoint: Checkpoint) -> tuple[float, float, int]:
 
 
 def rank(figures: dict[str, Any]) -> tuple[float, float, int]:
-    """Rank an epoch: highest validation UA, lowest WER, earliest; without validation, the last."""
-    if figures["ua"] is None:
+    """Rank an epoch: highest score, lowest WER, earliest; without validation, the last. The score is UA, or given."""
+    score, wer = figures.get("score", figures["ua"]), figures["wer"]
+    if score is None:
         return (0.0, 0.0, figures["epoch"])
-    return (figures["ua"], -(figures["wer"] or 0.0), -figures["epoch"])
+    return (score, 0.0 if wer is None or math.isnan(wer) else -wer, -figures["epoch"])

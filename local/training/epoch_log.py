@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from local.core.files import atomic
 from local.data.dataset import Batch
+from local.scoring.scored import OF_TEXT
 from local.systems import Losses, Outputs
 from local.training import distributed
 from local.training.checkpoints import rank
+from local.training.selection import Selection
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +55,10 @@ class Tally:
         """Count a batch, unless `counts`, a scalar bool on the device, says that it does not."""
         total = losses.total.detach()
         correct = (outputs.emotion.argmax(-1) == batch.targets.emotion).float().mean()
-        means = torch.stack([total, losses.ce, losses.ctc, correct, torch.ones_like(total)]).double()
-        left_out = losses.ctc_left_out.to(total.device, torch.float64, non_blocking=True)
+        none = torch.zeros_like(total)
+        ctc, left_out = (none if part is None else part for part in (losses.ctc, losses.ctc_left_out))
+        means = torch.stack([total, losses.ce, ctc, correct, torch.ones_like(total)]).double()
+        left_out = left_out.to(total.device, torch.float64, non_blocking=True)
         sums = torch.cat([means * len(batch), left_out[None]])
         self.sums = self.sums + (sums if counts is None else torch.where(counts, sums, 0.0))
 
@@ -70,12 +74,6 @@ def means(total: list[float], stage: str) -> dict[str, float]:
         return {}
     named = {f"{stage}_{name}": each / utterances for name, each in zip(MEANS, sums, strict=True)}
     return named | {"ctc_left_out": int(left_out)}
-
-
-def best(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row of the epoch whose checkpoint is chosen among those of these rows."""
-    figures = [{"epoch": row["epoch"], "ua": row.get("valid_ua"), "wer": row.get("valid_wer")} for row in rows]
-    return rows[max(range(len(rows)), key=lambda index: rank(figures[index]))]
 
 
 def learning_rates(groups: Iterable[dict[str, Any]], heads: Iterable[nn.Module]) -> dict[str, float]:
@@ -95,15 +93,22 @@ class EpochLog:
         The run folder.
     tensorboard
         Whether to write the figures for TensorBoard as well.
+    text
+        Whether the system writes text: without, there are no columns `OF_TEXT`.
     epochs
         How many there are to be.
+    selection
+        Which of them is the best.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool, epochs: int = 0) -> None:
-        self.epochs = epochs
+    def __init__(
+        self, folder: Path, tensorboard: bool, text: bool = True, epochs: int = 0, selection: Selection | None = None
+    ) -> None:
+        self.epochs, self.selection = epochs, selection or Selection("ua", text)
         self.path = folder / "epochs.csv"
         self.text_path = folder / "train_log.txt"
         self.tensorboard_folder = folder / "tensorboard" if tensorboard else None
+        self.columns = [name for name in EPOCH_COLUMNS if text or name not in OF_TEXT]
         self.rows: list[dict[str, Any]] = []
 
     def read(self) -> list[dict[str, Any]]:
@@ -113,8 +118,12 @@ class EpochLog:
         with open(self.path, encoding="utf-8", newline="") as file:
             rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
         for number, row in enumerate(rows, start=1):  # an earlier version did not write which is the best
-            row["best"] = int(best(rows[:number]) is row)
+            row["best"] = int(self.best(rows[:number]) is row)
         return rows
+
+    def best(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The row of the epoch whose checkpoint is chosen among those of these rows."""
+        return max(rows, key=lambda row: rank(self.selection.meta(row)))
 
     def begin(self, rows: list[dict[str, Any]]) -> None:
         """Begin with these rows. Logs that can only be appended to are written again: no epoch may be in them twice."""
@@ -132,12 +141,12 @@ class EpochLog:
 
     def add(self, row: dict[str, Any]) -> None:
         """Add an epoch."""
-        row = {name: row.get(name) for name in EPOCH_COLUMNS}
+        row = {name: row.get(name) for name in self.columns}
         self.rows.append(row)
-        row["best"] = int(best(self.rows) is row)
+        row["best"] = int(self.best(self.rows) is row)
         if if_main_process():
             with atomic(self.path) as file:
-                pd.DataFrame(self.rows, columns=EPOCH_COLUMNS).to_csv(file, index=False, lineterminator="\n")
+                pd.DataFrame(self.rows, columns=self.columns).to_csv(file, index=False, lineterminator="\n")
         self._show(row)
         logger.info(epoch_line(row, self.epochs))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from local.core.progress_json import Progress
 from local.training import distributed
-from local.training.epoch_log import EpochLog, Tally, best, means
+from local.training.epoch_log import EpochLog, Tally, means
 
 INTERVAL = 1.0  # seconds between two writes, at least
 
@@ -32,7 +32,7 @@ class ProgressFile:
 
 def in_epoch(log: EpochLog, epoch: int, updates: tuple[int, int], tally: Tally, seconds: float) -> Progress:
     """The progress of a training within an epoch, `seconds` after its begin; `updates` are those done, and all."""
-    latest, chosen = (log.rows[-1], best(log.rows)) if log.rows else ({}, {})
+    latest, chosen = (log.rows[-1], log.best(log.rows)) if log.rows else ({}, {})
     # The validation is known from the epoch before.
     whole = latest["seconds"] if latest else seconds / max(1, updates[0]) * updates[1]
     left = whole * (log.epochs - epoch) + max(0.0, whole - seconds)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from paths import REPOSITORY
 
-from local.config.hparams import RUNNING, build, compared_values, parse_overrides, read_values, resolve
+from local.config.hparams import NEWER, RUNNING, build, compared_values, parse_overrides, read_values, resolve
 from local.core.errors import UserError
 
 YAML = """\
@@ -34,6 +34,8 @@ ODD = [
     "%", "@x", "a: b", "- a", "a b ", "<lr>", "/ż ó/;$(touch x)", "a\\nb",
 ]  # fmt: skip
 KNOWN = "epochs lr head_lr warm freeze pooling device encoder num_workers "  # and those of running.yaml besides
+KNOWN += "batch_size micro_batch_size micro_batch_seconds warmup weight_decay max_grad_norm "
+KNOWN += "class_weights augment freeze_encoder_epochs selection patience token_type vocab_size "
 KNOWN += "precision eval_precision eval_batch_seconds ckpt_interval_minutes keep_last tensorboard slurm"
 
 
@@ -178,6 +180,40 @@ def test_values_are_compared_but_for_how_it_runs(file):
     assert compared_values(resolve(file, {}) + "alpha: 0.1\n") == old | {"alpha": 0.1}
 
 
+def test_a_mapping_is_overridden_whatever_its_default(file):
+    for default in ("null", "balanced", "{ang: 3.0}"):
+        file.write_text(f"{YAML}class_weights: {default}\nspec_augment: {{}}\n")
+        words = ["--class_weights", "{hap: 2}", "--spec_augment", "{mask_time_prob: 0.1}"]
+        if "ang" in default:
+            assert "has no key 'hap'" in refusal(file, *words).what
+            words[1] = "{ang: 2}"
+        values = overridden(file, *words)
+        assert list(values["class_weights"].values()) == [2] and values["spec_augment"] == {"mask_time_prob": 0.1}
+    assert overridden(file, "--spec_augment", "{}")["spec_augment"] == {}
+
+
+def test_keys_of_this_version_are_compared_only_where_they_are_not_as_before(file):
+    """A run folder of before has none of them, and was trained with what are their defaults."""
+    old = compared_values(YAML + "weight_decay: 0.5\n")
+    assert not NEWER.keys() & old.keys()
+    file.write_text(YAML + "weight_decay: 0.5\ndropout: 0.0\nlabel_smoothing: 0.0\nspec_augment: {}\n")
+    new = compared_values(resolve(file, {}))
+    assert not NEWER.keys() & new.keys() and old.items() <= new.items()
+    changed = {"dropout": 0.1, "patience": 3, "selection": "wa", "class_weights": "balanced"}
+    changed |= {"spec_augment": {"mask_time_prob": 0.1}}
+    assert compared_values(resolve(file, changed)) == new | changed
+    assert compared_values(resolve(file, {"weight_decay": 0.1})) == new | {"weight_decay": 0.1}
+    file.write_text(file.read_text() + "optimizer: !name:torch.optim.SGD {momentum: 0.9}\n")
+    assert compared_values(resolve(file, {})) == new | {"optimizer": {"!name:torch.optim.SGD": {"momentum": 0.9}}}
+    other = resolve(file, {}).replace("momentum: 0.9", "momentum: 0.8")
+    assert compared_values(other)["optimizer"] == {"!name:torch.optim.SGD": {"momentum": 0.8}}
+
+
+def test_the_arguments_of_one_optimizer_are_not_those_of_another(file):
+    file.write_text(YAML + "optimizer: !name:torch.optim.SGD {momentum: 0.9}\n")
+    assert build(resolve(file, {}))["optimizer"].keywords == {"momentum": 0.9}
+
+
 def test_running_yaml_completes_a_yaml_by_what_it_lacks(file):
     defaults = read_values(RUNNING)
     assert read_values(file, {"slurm": {"partition": "gpu"}}) | {"slurm": 0} == {
@@ -195,8 +231,8 @@ def test_running_yaml_completes_a_yaml_by_what_it_lacks(file):
 
 
 def test_a_required_key_is_missed_by_name(file):
-    with pytest.raises(UserError, match="lacks the keys alpha warmup"):
-        parse_overrides([], file, ("alpha", "lr", "warmup", "keep_last"))
+    with pytest.raises(UserError, match="lacks the keys alpha heat"):
+        parse_overrides([], file, ("alpha", "lr", "heat", "keep_last"))
 
 
 SYSTEMS = sorted({*(REPOSITORY / "hparams").glob("*.yaml")} - {REPOSITORY / "hparams" / RUNNING.name})
@@ -205,7 +241,7 @@ SYSTEMS = sorted({*(REPOSITORY / "hparams").glob("*.yaml")} - {REPOSITORY / "hpa
 @pytest.mark.parametrize("path", SYSTEMS, ids=lambda path: path.name)
 def test_every_yaml_of_the_repository_takes_every_override(path):
     values = read_values(path)
-    assert {"seed", "n_labels", "n_tokens", "token_type", "vocab_size", "epochs", "alpha", "device"} <= set(values)
+    assert {"seed", "n_labels", "n_tokens", "token_type", "vocab_size", "epochs", "device"} <= set(values)
     plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
     words = [f"--{key}={value}" for key, value in plain.items() if key not in ("seed", "n_labels", "n_tokens")]
     assert read_values(path, parse_overrides(words, path)) == values

@@ -1,4 +1,4 @@
-"""The frozen CNN's output, kept: what the CNN makes of each utterance, and the same training and decoding with it."""
+"""The output of what is frozen, kept: what it makes of each utterance, and the same training and decoding with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.config import hparams
 from local.core.errors import UserError
 from local.corpora.manifest import COLUMNS
 from local.data.dataset import Batch, Utterances
-from local.data.feature_store import FeatureStore, model_inputs
+from local.data.feature_store import CnnStore, FrameStore, model_inputs
 from local.data.store import AudioStore
 from local.decode import decode
 from local.encoders import Encoder, load_encoder
@@ -26,7 +26,7 @@ from local.scoring import predictions
 from local.systems.mtl import MultiTaskSystem
 from local.text.tokenizer import Tokenizer
 from local.text.tokenizer import train as train_tokenizer
-from local.train import train
+from local.train import train, utterances
 from local.training.checkpoints import RunCheckpointer, best
 
 SAMPLES = {"a": 9000, "b": 300, "c": 5123, "d": 7999, "e": 720}  # b is shorter than a frame
@@ -87,7 +87,7 @@ def assert_rounded(result: torch.Tensor, exact: torch.Tensor, slack: float = 0.0
 @torch.no_grad()
 def test_features_are_the_cnns_output_rounded_to_16_bits(tmp_path, audio, family, do_normalize):
     encoder = encoder_of(tmp_path, family, do_normalize=do_normalize).train()
-    store = FeatureStore.of(audio, encoder, "cpu")
+    store = CnnStore.of(audio, encoder, "cpu")
     assert encoder.training
     assert list(store) == list(SAMPLES)
     for name in store:
@@ -106,7 +106,7 @@ def test_features_that_do_not_fit_16_bits_are_refused(tmp_path, audio):
         encoder.model.feature_extractor.conv_layers[-1].conv.weight *= 1e6
     before = {path.name for path in audio.path.parent.iterdir()}
     with pytest.raises(UserError, match=r"utterance a: the CNN's output does not fit 16-bit floats") as error:
-        FeatureStore.of(audio, encoder, "cpu")
+        CnnStore.of(audio, encoder, "cpu")
     assert "freeze_cnn" in error.value.remedy
     left = {path.name for path in audio.path.parent.iterdir()} - before
     assert all(name.endswith(".lock") for name in left)
@@ -120,16 +120,16 @@ def test_the_same_cnn_and_audio_share_a_store(tmp_path, audio):
     with torch.no_grad():
         for parameter in second.model.encoder.parameters():  # the transformer may learn
             parameter += 1.0
-    made = FeatureStore.of(audio, first, "cpu")
+    made = CnnStore.of(audio, first, "cpu")
     stat = made.path.stat()
-    again = FeatureStore.of(audio, second, "cpu")
+    again = CnnStore.of(audio, second, "cpu")
     assert again.path == made.path and again.path.stat() == stat
 
 
 @pytest.mark.parametrize("change", ["weights", "bias", "normalise", "audio"])
 def test_another_cnn_or_other_audio_has_another_store(tmp_path, change):
     encoder, audio = encoder_of(tmp_path), write_audio(tmp_path)
-    before = FeatureStore.of(audio, encoder, "cpu")
+    before = CnnStore.of(audio, encoder, "cpu")
     old = before["d"]
     with torch.no_grad():
         if change == "weights":
@@ -140,27 +140,70 @@ def test_another_cnn_or_other_audio_has_another_store(tmp_path, change):
             encoder.normalise = False
         else:
             audio = write_audio(tmp_path, seed=2)
-    after = FeatureStore.of(audio, encoder, "cpu")
+    after = CnnStore.of(audio, encoder, "cpu")
     assert after.path != before.path and not after["d"].equal(old)
     assert before["d"].equal(old)  # a job goes on with what it began with
     assert before.path.exists() == (change != "audio")  # of which nothing is left to others
 
 
 @pytest.mark.parametrize(
-    ("family", "freezing", "cached"),
+    ("family", "freezing", "kind"),
     [
-        ("wav2vec2-group", {"freeze_cnn": True}, True),
-        ("wavlm-layer", {"freeze": True}, True),
-        ("wav2vec2-group", {}, False),
-        ("whisper", {"freeze_cnn": True}, False),
-        ("whisper", {"freeze": True}, False),
-        ("w2v-bert", {"freeze": True}, False),
+        ("wav2vec2-group", {"freeze_cnn": True}, CnnStore),
+        ("wav2vec2-group", {}, AudioStore),
+        ("whisper", {"freeze_cnn": True}, AudioStore),
+        ("wavlm-layer", {"freeze": True}, FrameStore),
+        ("whisper", {"freeze": True, "freeze_cnn": True}, FrameStore),
+        ("w2v-bert", {"freeze": True}, FrameStore),
     ],
 )
-def test_only_a_frozen_cnn_on_waveforms_is_kept(tmp_path, audio, family, freezing, cached):
+def test_what_is_kept_of_an_encoder(tmp_path, audio, family, freezing, kind):
     encoder = load_encoder(tiny_models.save(tmp_path, family), **freezing)
+    assert type(model_inputs(audio, encoder, "cpu")) is kind
+    assert model_inputs(audio, None, "cpu") is audio  # of a system without an encoder
+
+
+# ---------------------------------------------------------------- a frozen encoder
+
+
+def frozen(folder: Path, family: str, **changes) -> Encoder:
+    """A tiny frozen encoder, which would mask and drop a lot if it were trained."""
+    if family == "wav2vec2-group":
+        changes = {"mask_time_prob": 0.5, "mask_time_length": 2, "hidden_dropout": 0.5, "layerdrop": 0.5} | changes
+    return load_encoder(tiny_models.save(folder / "encoder", family, **changes), freeze=True)
+
+
+@pytest.mark.parametrize("family", ["wav2vec2-group", "w2v-bert", "whisper"])
+@torch.no_grad()
+def test_frames_are_the_frozen_encoders_and_pass_through_it(tmp_path, audio, family):
+    encoder = frozen(tmp_path, family).train()
     store = model_inputs(audio, encoder, "cpu")
-    assert isinstance(store, FeatureStore) if cached else store is audio
+    for name in store:
+        exact, n_frames = encoder(*padded([audio[name]]))  # neither dropout nor SpecAugment, though in training
+        assert torch.equal(store[name], exact[0, : int(n_frames)])
+    kept, n_frames = encoder(*padded([store[name] for name in store]))
+    exact, n_exact = encoder(*padded([audio[name] for name in store]))
+    assert torch.equal(n_frames, n_exact)
+    for one, other, length in zip(kept, exact, n_frames, strict=True):
+        torch.testing.assert_close(one[:length], other[:length], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("changed", ["model.encoder.layers.1.final_layer_norm.bias", "model.masked_spec_embed"])
+def test_another_encoder_has_another_store(tmp_path, audio, changed):
+    first, second = frozen(tmp_path / "1", "wav2vec2-group"), frozen(tmp_path / "2", "wav2vec2-group")
+    assert model_inputs(audio, first, "cpu").path == model_inputs(audio, second, "cpu").path
+    with torch.no_grad():
+        second.get_parameter(changed)[0] += 1.0
+    assert model_inputs(audio, first, "cpu").path != model_inputs(audio, second, "cpu").path
+    other = frozen(tmp_path / "3", "wav2vec2-group", layer_norm_eps=1e-3)  # of the same weights
+    assert model_inputs(audio, first, "cpu").path != model_inputs(audio, other, "cpu").path
+
+
+def test_an_utterance_too_long_for_a_frozen_encoder_is_named(tmp_path, audio):
+    encoder = frozen(tmp_path, "whisper", seed=2)
+    encoder.max_samples = 8000
+    with pytest.raises(UserError, match=r"utterance a lasts 0\.6 s: the encoder reads 0 s"):
+        model_inputs(audio, encoder, "cpu")
 
 
 # ---------------------------------------------------------------- the model
@@ -205,14 +248,16 @@ def test_spec_augment_differs_from_epoch_to_epoch(tmp_path, audio):
     assert torch.equal(encode(1, training=False), encode(2, training=False))
 
 
-def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus):
-    words = [*own_corpus, "--name", "n", "--folds", "1A", "--", "--epochs", "1", "--freeze_cnn", "true"]
+@pytest.mark.parametrize(("key", "stored"), [("freeze_cnn", "cnn-*.f16"), ("freeze", "frames-*.f32")])
+def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus, key, stored):
+    words = [*own_corpus, "--name", "n", "--folds", "1A", "--", "--epochs", "1", f"--{key}", "true"]
     words += ["--device", "cpu"]
     job = Job(parse(words), "1A", 1)
     train(job)
     decode(job)
     corpus = job.options.corpus_folder
-    assert len(list(corpus.glob("cnn-*.f16"))) == len(list(corpus.glob("cnn-*.json"))) == 1
+    assert len(list(corpus.glob(stored))) == len(list(corpus.glob(f"{stored[:-4]}.json"))) == 1
+    assert len(list(corpus.glob("*.json"))) == 3  # that, and those of the table and of the audio
     # The same checkpoint on waveforms.
     system = hparams.build((job.folder / "hyperparams.yaml").read_text())["system"].eval()
     RunCheckpointer(job.folder / "save", {"system": system}).recover_if_possible(importance_key=best)
@@ -226,3 +271,14 @@ def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus):
     posteriors = result[[f"p_{label}" for label in job.labels]].to_numpy(float)
     np.testing.assert_allclose(posteriors, expected, atol=2e-4)
     assert np.ptp(expected, axis=0).max() > 5e-3  # one utterance differs from the next by more
+
+
+@pytest.mark.parametrize("key", ["freeze", "freeze_cnn"])
+def test_waveforms_of_what_is_kept_are_not_augmented(own_corpus, key):
+    file = Path("hparams/mini.yaml")
+    augment = "augment: !new:speechbrain.augment.time_domain.DropChunk\n"
+    file.write_text(augment + file.read_text().replace(f"{key}: False", f"{key}: True"))
+    job = Job(parse([*own_corpus, "--folds", "1A"]), "1A", 1)
+    with pytest.raises(UserError, match="augment: the encoder's output is computed once"):
+        utterances(job, hparams.build(job.yaml))
+    assert not [*job.options.corpus_folder.glob("*.f*")]

@@ -10,7 +10,7 @@ import pytest
 import tiny_models
 import torch
 import yaml
-from hand_made_runs import WRONG, predict
+from hand_made_runs import WITHOUT_TEXT, WRONG, predict
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
@@ -25,6 +25,7 @@ from local.prepare import prepare
 from local.score import score
 from local.scoring.scored import Experiment, load
 from local.systems.mtl import MultiTaskSystem
+from local.systems.statistics import StatisticsSystem
 
 SCORES = ("wa", "ua", "f1", "wer", "cer")
 HOSTILE = '"]}\n---\n<script>alert(1)</script> | ```\n# head **b** [l](http://x) `c` <img src=x>'
@@ -46,14 +47,16 @@ def encoder(tmp_path_factory):
 def scored(workplace, own_table):
     """Score an experiment with these options, and these wrong and lost in its folds."""
 
-    def run(*asked: str, folds=WRONG, seeds: tuple[int, ...] = (1,), alpha: float = 0.1) -> Experiment:
+    def run(
+        *asked: str, folds=WRONG, seeds: tuple[int, ...] = (1,), alpha: float = 0.1, text: bool = True
+    ) -> Experiment:
         words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", "--name", "n", *asked]
-        words += ["--", "--alpha", str(alpha)]
+        words += ["--", "--alpha", str(alpha)] if text else WITHOUT_TEXT
         prepare(parse(words))
         make_folds(parse(words))
         for seed in seeds:
             for rank, fold in enumerate(folds):
-                predict(words, fold, seed, wrong=1 + rank, lost=rank)
+                predict(words, fold, seed, wrong=1 + rank, lost=rank, text=text)
         score(parse(words))
         return load(parse(words).experiment_folder)
 
@@ -221,6 +224,17 @@ def test_alpha_0_promises_no_transcripts(encoder, scored):
     assert "the CTC head is not trained" in card
     assert front_matter(card)["tags"] == TAGS[:2]
     assert not {"wer", "cer"} & set(front_matter(card)["metrics"])
+
+
+def test_a_system_without_text_promises_none(encoder, scored):
+    given = made(encoder).provenance | {"encoder": None}
+    model = Model(StatisticsSystem(3), ["ang", "hap", "sad"], [], [0], 2.0, given)
+    card = render(model, scored(text=False), {"config.json": "", "model.onnx": ""}, ["There is no x."])
+    assert "**Size**: 243 parameters" in unwrapped(card) and "**Encoder**" not in card
+    assert front_matter(card)["tags"] == TAGS[:2]
+    assert tables(card)[0][0] == ["seed", "fold", "n", "WA", "UA", "F1", "epoch", "weights"]
+    for word in ("WER", "CER", "ranscript", "alpha", "CTC", "token", "vocab"):
+        assert word not in card
 
 
 # ---------------------------------------------------------------- words

@@ -13,6 +13,7 @@ import pytest
 import tiny_models
 import torch
 from scipy.special import softmax
+from speechbrain.nnet.pooling import StatisticsPooling
 from tiny_models import padded, waves
 
 from local.deploy import onnx
@@ -275,3 +276,11 @@ def test_what_eight_bits_cost_is_counted_over_all_utterances(exported, wide: Pat
     other = onnx.cost(wide, exported("wav2vec2-group")[1], labelled)
     assert other["agreement"] < 0.5
     assert other["ua_int8"] < other["ua"] == measured["ua"]
+
+
+def test_a_pooling_that_has_no_graph_is_said(tmp_path):
+    pooled = MultiTaskSystem(
+        load_encoder(tiny_models.config("wav2vec2-group").to_dict()), 2, 5, 0.1, StatisticsPooling()
+    )
+    notes = onnx.write(tmp_path / "model.onnx", Model(pooled.eval(), ["ang", "neu"], ["a"] * 5, [5], 2.0))
+    assert "no ONNX file" in notes[0] and "StatisticsPooling" in notes[0] and not any(tmp_path.iterdir())

@@ -548,3 +548,36 @@ def test_group_norm_in_one_go_is_that_by_utterance():
     for one, other in zip(*results, strict=True):
         # The masked one computes in single precision.
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+# SpecAugment
+
+
+@pytest.mark.parametrize("family", tiny_models.FAMILIES)
+def test_spec_augment_comes_before_the_checkpoints(tmp_path, family):
+    folder = tiny_models.save(tmp_path, family, mask_time_prob=0.0)
+    plain = load_encoder(folder).train()
+    changed = load_encoder(folder, spec_augment={"mask_time_prob": 0.3, "mask_time_length": 3}).train()
+    batch = padded(waves(16000, 9000))
+    lengths = torch.tensor([40, 20])
+    assert plain._spec_augment_mask(lengths, 40) is None
+    assert 0.1 < changed._spec_augment_mask(lengths, 40).float().mean() < 0.6
+    assert changed(*batch)[0].isfinite().all()
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(weight, changed.state_dict()[name])
+    off = load_encoder(folder, spec_augment={"mask_time_prob": 0.3, "apply_spec_augment": False}).train()
+    assert off._spec_augment_mask(lengths, 40) is None
+    assert plain._spec_augment_mask(lengths, 40) is None
+
+
+def test_spec_augment_of_a_mapping_and_its_keys(tmp_path, caplog):
+    mapping = tiny_models.config("wav2vec2-group", mask_time_prob=0.0).to_dict()
+    assert load_encoder(mapping, spec_augment={"mask_time_prob": 0.3}).model.config.mask_time_prob == 0.3
+    assert mapping["mask_time_prob"] == 0.0
+    with pytest.raises(UserError, match="spec_augment: mask_prob is no value"):
+        load_encoder(mapping, spec_augment={"mask_prob": 0.3})
+    with pytest.raises(UserError, match="mask_feature_prob is no value of SpecAugment of a whisper"):
+        load_encoder(tiny_models.save(tmp_path / "1", "whisper"), spec_augment={"mask_feature_prob": 0.3})
+    folder = tiny_models.save(tmp_path / "2", "wav2vec2-group", mask_time_prob=0.1)
+    load_encoder(folder, spec_augment={"mask_time_prob": 0.0})  # then it has no use for what replaces a frame
+    assert "masked_spec_embed" not in caplog.text

@@ -54,8 +54,18 @@ def test_a_run_folder_is_begun_with_its_inputs_and_the_plain_yaml(words):
     values = hparams.plain_values(new.yaml)
     assert inputs == begun_inputs(new.folder) == {
         **{name: inputs[name] for name in ("train.csv", "valid.csv", "tokenizer.model")},
-        **{key: value for key, value in values.items() if key not in hparams.RUNTIME},
+        **{key: value for key, value in values.items() if key not in (*hparams.RUNTIME, *hparams.NEWER)},
     }  # fmt: skip
+
+
+def test_a_run_folder_of_before_the_newer_keys_is_resumed(words):
+    """Its YAML named no optimizer, and begun.json none of the keys."""
+    new = job(words)
+    inputs = new.beginning().inputs
+    assert not inputs.keys() & hparams.NEWER.keys()
+    changed = job(words, "--", "--patience", "3")
+    assert changed.beginning().changes(inputs) == ["patience (None -> 3)"]
+    assert new.training().inputs.keys() == inputs.keys() - {"seed", "n_labels", "n_tokens"} | {"valid"}
 
 
 def test_with_the_same_inputs_it_is_resumed(begun, words):

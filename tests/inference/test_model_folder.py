@@ -15,6 +15,8 @@ import pytest
 import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
+from speechbrain.lobes.models.ECAPA_TDNN import AttentiveStatisticsPooling
+from speechbrain.nnet.pooling import StatisticsPooling
 
 from local.core.errors import UserError
 from local.encoders import load_encoder
@@ -98,6 +100,31 @@ def test_a_written_folder_is_read_back(tmp_path, family):
         expected, result = written.system(*batch()), read.system(*batch())
     torch.testing.assert_close(result.emotion, expected.emotion, **ALIKE)
     torch.testing.assert_close(of_true_frames(result), of_true_frames(expected), **ALIKE)
+
+
+@pytest.mark.parametrize("pooling", [StatisticsPooling(return_mean=False), AttentiveStatisticsPooling(32, 8)])
+def test_a_pooling_of_speechbrains_is_read_back(tmp_path, pooling):
+    written = model(system(tmp_path, "wav2vec2-group", pooling=pooling, alpha=0.25))
+    model_folder.write(tmp_path / "model", written)
+    read = model_folder.read(tmp_path / "model")
+    assert type(read.system.pooling.how) is type(pooling)
+    with torch.no_grad():
+        expected, result = written.system(*batch()), read.system(*batch())
+    torch.testing.assert_close(result.emotion, expected.emotion, **ALIKE)
+    path = tmp_path / "model" / "config.json"
+    path.write_text(path.read_text().replace("speechbrain.", "os."))
+    with pytest.raises(UserError, match="pooling is"):
+        model_folder.read(tmp_path / "model")
+
+
+def test_a_pooling_that_cannot_be_read_back_is_named(tmp_path):
+    class Own(torch.nn.Module):
+        def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            return frames[:, 0]
+
+    with pytest.raises(UserError, match=r"cannot be exported: its pooling is .*Own"):
+        model_folder.write(tmp_path / "model", model(system(tmp_path, "wav2vec2-group", pooling=Own())))
+    assert not (tmp_path / "model").exists()
 
 
 def test_an_ensemble_is_the_mean_of_its_members_posteriors(tmp_path):

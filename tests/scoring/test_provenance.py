@@ -88,6 +88,11 @@ def test_another_system_of_the_same_values_is_refused(tmp_path):
     assert "system is local.systems.mtl.MultiTaskSystem in seed 1 fold 1A, local.systems.mine.Mine in" in what
 
 
+def test_a_run_of_before_the_optimizer_was_in_the_yaml_is_no_other(tmp_path):
+    objects = "optimizer: !name:torch.optim.AdamW\nscheduler: !name:transformers.get_linear_schedule_with_warmup\n"
+    provenance.refuse_mixed([run(tmp_path, "1A", alpha=0.1), run(tmp_path, "1B", SYSTEM + objects, alpha=0.1)])
+
+
 def test_many_runs_are_counted(tmp_path):
     runs = [run(tmp_path, f"seed{seed}/{fold}", lr=seed) for seed in (1, 2) for fold in "abcde"]
     assert refusal(*runs[:9]).endswith(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tiny_models
 import torch
-from tiny_training import LABELS, VALUES, Corpus, Recorder
+from tiny_training import LABELS, VALUES, Corpus, Recorder, completed
 
 from local.core import logs
 from local.data.batches import Limits, UpdateSampler, sorted_batches
@@ -24,7 +24,9 @@ from local.training import distributed
 from local.training.checkpoints import RunCheckpointer
 
 
-def train(corpus: Corpus, folder: Path, *, alpha: float = 0.1, ends_at: int = 0, **settings) -> Recorder:
+def train(
+    corpus: Corpus, folder: Path, *, alpha: float = 0.1, ends_at: int = 0, freeze_encoder_epochs: int = 0, **settings
+) -> Recorder:
     """Train as one of the processes that there are, which may be the only one; without dropout unless set."""
     folder.mkdir(exist_ok=True)
     torch.manual_seed(1)
@@ -34,7 +36,8 @@ def train(corpus: Corpus, folder: Path, *, alpha: float = 0.1, ends_at: int = 0,
     rank, world_size = distributed.rank(), distributed.world_size()
     # 16 utterances by 5: of the last update, a single one, one of two processes has nothing.
     sampler = UpdateSampler(training.durations, 5, Limits(2, 1e9, 1e9), VALUES["seed"], rank, world_size)
-    brain = Recorder(system, VALUES, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
+    values = completed(VALUES | {"freeze_encoder_epochs": freeze_encoder_epochs})
+    brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
     if ends_at and rank == world_size - 1:
         end_at(brain, ends_at)
     valid = corpus.utterances(corpus.table[::3])

@@ -10,6 +10,7 @@ import soundfile
 import tiny_models
 import torch
 
+from local.config import hparams
 from local.corpora import manifest
 from local.corpora.manifest import COLUMNS
 from local.data.batches import Limits, UpdateSampler, sorted_batches
@@ -35,6 +36,15 @@ VALUES = {
     "precision": "fp32",
     "eval_precision": "fp32",
 }
+
+
+def completed(values: dict) -> dict:
+    """The values with those of hparams/running.yaml, its optimizer and scheduler too."""
+    defaults = hparams.read_values(hparams.RUNNING)
+    own = {
+        key: value for key, value in values.items() if key in defaults and isinstance(value, bool | int | float | str)
+    }
+    return hparams.build(hparams.resolve(hparams.RUNNING, own)) | values
 
 
 class Interruption(Exception):
@@ -139,11 +149,12 @@ def build(
 ) -> Recorder:
     """A Brain on a tiny system, with dropout and SpecAugment unless `steady`."""
     folder.mkdir(exist_ok=True)
-    values = VALUES | changes
+    values = completed(VALUES | changes)
     torch.manual_seed(system_seed)
     settings = tiny_models.STEADY if steady else {"mask_time_prob": 0.2, "mask_time_length": 2}
     encoder = load_encoder(tiny_models.config("wav2vec2-group", **settings).to_dict())
-    system = MultiTaskSystem(encoder, len(LABELS), len(corpus.tokenizer), alpha=values.pop("alpha", 0.1))
+    own = {key: values.pop(key) for key in ("alpha", "pooling", "dropout") if key in values}
+    system = MultiTaskSystem(encoder, len(LABELS), len(corpus.tokenizer), **{"alpha": 0.1} | own)
     training = corpus.utterances(table)
     # As few micro-batches as their size and their seconds allow.
     limits = Limits(values["micro_batch_size"], values.pop("micro_batch_seconds", 1e9), 1e9)

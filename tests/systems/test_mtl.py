@@ -17,7 +17,7 @@ from transformers import Wav2Vec2ForCTC
 from local.core.errors import UserError
 from local.data.dataset import Batch
 from local.encoders import load_encoder
-from local.systems import Losses, Outputs, Targets
+from local.systems import Losses, Outputs, Targets, cross_entropy
 from local.systems.mtl import MultiTaskSystem
 from local.training.epoch_log import Tally
 
@@ -249,19 +249,20 @@ def test_pooling_by_hand(folders, pooling):
 @torch.no_grad()
 def test_sum_is_mean_times_frames(folders):
     frames, n_frames = torch.randn(3, 9, 32), torch.tensor([9, 4, 1])
-    mean, total = (build(folders["group"], 0.1, pooling).pool(frames, n_frames) for pooling in ("mean", "sum"))
+    mean, total = (build(folders["group"], 0.1, pooling).pooling(frames, n_frames) for pooling in ("mean", "sum"))
     torch.testing.assert_close(total, mean * n_frames[:, None])
     torch.testing.assert_close(mean[1], frames[1, :4].mean(0))
 
 
 def select(values: Targets, start: int, end: int) -> Targets:
-    return Targets(*(value[start:end] for value in values))
+    return Targets(*(None if value is None else value[start:end] for value in values))
 
 
-@pytest.mark.parametrize("norm", ["group", "layer"])
-def test_a_batch_equals_the_weighted_sum_of_its_micro_batches(folders, norm):
+@pytest.mark.parametrize(("norm", "weighted"), [("group", False), ("layer", False), ("group", True)])
+def test_a_batch_equals_the_weighted_sum_of_its_micro_batches(folders, norm, weighted):
     system, wavs = build(folders[norm], alpha=0.1), waves(*UNEQUAL)
-    texts = TEXTS._replace(n_tokens=TEXTS.n_tokens.clone())
+    texts = TEXTS._replace(n_tokens=TEXTS.n_tokens.clone(), weights=torch.rand(8) if weighted else None)
+    system.label_smoothing = 0.2 * weighted
     texts.n_tokens[4] = 0  # one without a transcript, so that the CTC means are over different sets
     whole = system.losses(system(*padded(wavs)), texts)
     expected = gradients(system, whole.total)
@@ -272,17 +273,43 @@ def test_a_batch_equals_the_weighted_sum_of_its_micro_batches(folders, norm):
     result = gradients(system, sum(share * part.total for share, part in parts))
     assert_same_gradients(result, expected)
     for name in ("total", "ce", "ctc"):
-        weighted = sum(share * getattr(part, name) for share, part in parts)
-        torch.testing.assert_close(weighted, getattr(whole, name), rtol=1e-5, atol=1e-5)
+        mean = sum(share * getattr(part, name) for share, part in parts)
+        torch.testing.assert_close(mean, getattr(whole, name), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"alpha": -0.1}, "alpha is -0.1"), ({"alpha": 0.1, "pooling": "max"}, "pooling is 'max'")],
+    [
+        ({"alpha": -0.1}, "alpha is -0.1"),
+        ({"pooling": "max"}, "pooling is 'max'"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"label_smoothing": -0.1}, "label_smoothing is -0.1"),
+    ],
 )
 def test_invalid_settings(folders, settings, message):
     with pytest.raises(UserError, match=message):
-        build(folders["group"], **settings)
+        MultiTaskSystem(load_encoder(folders["group"]), LABELS, TOKENS, **{"alpha": 0.1} | settings)
+
+
+def test_smoothed_and_weighted_cross_entropy_by_hand():
+    made = outputs([4, 4, 4])
+    targets_of = targets((1,), (1,), (1,))._replace(weights=torch.tensor([2.0, 0.5, 0.0]))
+    log_probs = made.emotion.log_softmax(-1)
+    smoothed = 0.7 * log_probs.diagonal() + 0.3 * log_probs.mean(1)  # a share of 0.3 is spread over all classes
+    torch.testing.assert_close(cross_entropy(made, targets_of._replace(weights=None), 0.3), -smoothed.mean())
+    torch.testing.assert_close(cross_entropy(made, targets_of, 0.3), -(2 * smoothed[0] + 0.5 * smoothed[1]) / 3)
+
+
+def test_dropout_is_before_both_heads_and_in_training_alone(folders):
+    settings = {"n_labels": LABELS, "n_tokens": TOKENS, "alpha": 0.1}
+    system, batch = MultiTaskSystem(load_encoder(folders["group"]), **settings, dropout=0.9), padded(waves(6400, 3200))
+    heads = (system.emotion_head, system.token_head)
+    zeros = []
+    for head in heads:
+        head.register_forward_pre_hook(lambda _, inputs: zeros.append((inputs[0] == 0).float().mean().item()))
+    system.train()(*batch)
+    system.eval()(*batch)
+    assert zeros[0] > 0.7 and zeros[1] > 0.7 and zeros[2:] == [0, 0]
 
 
 @pytest.mark.parametrize("family", ["w2v-bert", "whisper"])

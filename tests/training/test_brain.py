@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import speechbrain.nnet.schedulers as speechbrain
 import torch
+from speechbrain.augment.augmenter import Augmenter
+from speechbrain.augment.time_domain import DropChunk, SpeedPerturb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_training import (
     Corpus,
@@ -20,6 +24,7 @@ from tiny_training import (
     build,
     checkpoints,
     fit,
+    log_of,
 )
 
 from local.core.errors import UserError
@@ -237,6 +242,87 @@ def test_a_finished_run_is_left_as_it_is(corpus, tmp_path):
     assert second.batches == []
     assert_same(second.system.state_dict(), first.system.state_dict())
     assert (tmp_path / "epochs.csv").read_text() == before
+
+
+CHANGED = {
+    "scheduler": speechbrain.NewBobScheduler(2e-3, improvement_threshold=0.5),
+    "optimizer": torch.optim.RAdam,
+    "augment": Augmenter(
+        augmentations=[SpeedPerturb(16_000, [80, 125]), DropChunk(drop_length_high=800, noise_factor=0.1)],
+        min_augmentations=0,
+    ),
+    "freeze_encoder_epochs": 1,
+    "selection": "loss",
+}
+
+
+@pytest.mark.parametrize("where", [("TRAIN", 2), ("update", 2, 3), ("TRAIN", 3)], ids=str)
+def test_an_interrupted_run_with_other_parts_ends_as_the_uninterrupted_does(corpus, tmp_path, where):
+    valid = corpus.utterances(corpus.table[::3])
+    whole = fit(build(corpus, tmp_path / "whole", **copy.deepcopy(CHANGED)), valid)
+    first = build(corpus, tmp_path / "part", **copy.deepcopy(CHANGED))
+    first.interrupt = where
+    with pytest.raises(Interruption):
+        fit(first, valid)
+    second = fit(build(corpus, tmp_path / "part", system_seed=99, **copy.deepcopy(CHANGED)), valid)
+    # Not byte for byte: where states of the optimizer are loaded and others begun, pickle writes their names twice.
+    for part in ("system", "optimizer", "scheduler"):
+        assert_same(getattr(second, part).state_dict(), getattr(whole, part).state_dict())
+    assert log_of(second) == log_of(whole)
+    lrs = [row["lr"] for row in whole.log.rows]
+    assert lrs[:2] == [2e-3, 2e-3] and lrs[2] == 1e-3  # no epoch has half the loss of the one before
+    assert whole.checkpointer.chosen().meta["score"] == -min(row["valid_loss"] for row in whole.log.rows)
+
+
+def test_the_encoder_is_trained_after_its_frozen_epochs(corpus, tmp_path):
+    brain = build(corpus, tmp_path, freeze_encoder_epochs=2, weight_decay=0.5)
+    encoder, before = brain.system.encoder, {}
+    trained = []
+
+    def note(*_) -> None:
+        if not brain.system.training:
+            return
+        epoch = brain.epoch_counter.current
+        state = {name: value.clone() for name, value in encoder.state_dict().items()}
+        moved = any(not torch.equal(value, state[name]) for name, value in before.items())
+        trained.append((epoch, moved, encoder.training, brain.system.token_head.training))
+        before.update(state)
+
+    encoder.register_forward_hook(note)
+    fit(brain, corpus.utterances(corpus.table[:7]))
+    assert {each[1:] for each in trained if each[0] <= 2} == {(False, False, True)}  # in evaluation mode, too
+    assert {each[2:] for each in trained if each[0] == 3} == {(True, True)} and trained[-1][1]
+    raw = [{name.partition(".")[0] for name in gradients} for gradients in brain.raw]
+    assert raw == [{"token_head", "emotion_head"}] * 6 + [{"encoder", "token_head", "emotion_head"}] * 3
+
+
+def test_a_training_ends_when_it_gets_no_better(corpus, tmp_path, caplog):
+    """With a rate of 0 no epoch is better than the first."""
+    caplog.set_level(logging.INFO)
+    still = {"lr": 0.0, "head_lr": 0.0, "weight_decay": 0.0, "epochs": 9, "patience": 2}
+    valid = corpus.utterances(corpus.table[:7])
+    first = build(corpus, tmp_path, **still)
+    first.interrupt = ("TRAIN", 3)
+    with pytest.raises(Interruption):
+        fit(first, valid)
+    brain = fit(build(corpus, tmp_path, **still), valid)
+    assert [row["epoch"] for row in brain.log.rows] == [1, 2, 3]
+    assert "no epoch since 1 has a better ua: the training ends" in caplog.text
+    again = fit(build(corpus, tmp_path, **still), valid)  # before its marker is written, it may be killed
+    assert again.batches == [] and again.checkpointer.chosen().meta["epoch"] == 1
+    assert [row["epoch"] for row in again.log.rows] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patience": 3}, "patience: it follows a figure"),
+        ({"scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau}, "scheduler: it follows a figure"),
+    ],
+)
+def test_what_follows_a_figure_needs_a_validation_set(corpus, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        fit(build(corpus, tmp_path, **changes), None)
 
 
 # Updates

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pickle
+import pydoc
 import re
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from markdown_it import MarkdownIt
 from paths import REPOSITORY, copy_project
 
 from local import demo
-from local.config import hparams
+from local.config import hparams, trust
 from local.config.trust import refuse_foreign
 from local.core.errors import UserError
 from local.decode import decode
@@ -300,6 +301,36 @@ def test_a_run_folder_that_does_not_name_its_job_is_refused(run, text):
 def test_of_a_file_of_systems_only_its_own_classes_are_built(run, name):
     add(run, f"\nevil: !new:local.systems.mtl.{name}\n")
     with pytest.raises(UserError, match="no system or encoder"):
+        refuse_foreign(run)
+
+
+@pytest.mark.parametrize("tag", sorted(trust.KNOWN))
+def test_known_parts_exist(tag):
+    assert callable(pydoc.locate(tag.partition(":")[2]))
+
+
+def test_known_parts_may_be_built_but_nothing_within_them(run):
+    add(run, "\noptimizer: !name:torch.optim.SGD {momentum: 0.9}\n")
+    refuse_foreign(run)
+    add(run, "\naugment: !new:speechbrain.augment.augmenter.Augmenter {augmentations: [!apply:os.getcwd {}]}\n")
+    with pytest.raises(UserError, match="getcwd"):
+        refuse_foreign(run)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "!new:torch.optim.SGD",
+        "!name:torch.optim.lr_scheduler.LambdaLR",
+        "!new:speechbrain.augment.time_domain.AddNoise",  # opens files
+        "!name:transformers.get_scheduler",
+        "!apply:transformers.get_linear_schedule_with_warmup",
+        "!new:speechbrain.nnet.pooling.AttentionPooling",
+    ],
+)
+def test_parts_that_are_not_known_are_refused(run, tag):
+    add(run, f"\npart: {tag} {{}}\n")
+    with pytest.raises(UserError, match="nor known to be safe"):
         refuse_foreign(run)
 
 

@@ -1,0 +1,71 @@
+"""Which epoch of a training is chosen, and when there will be no better one: `selection` and `patience` of the YAML.
+
+`selection` is a figure of the validation set in epochs.csv, with or without `valid_`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from local.core.errors import UserError
+
+FIGURES = {"ua": True, "wa": True, "f1": True, "wer": False, "cer": False, "loss": False}  # whether higher is better
+OF_TEXT = ("wer", "cer")
+
+
+class Selection:
+    """The choice by a figure.
+
+    `name` is the YAML's `selection`. A `UserError` if there is no such figure, or the system writes no text and the
+    figure is one of texts.
+    """
+
+    def __init__(self, name: str, writes_text: bool = True) -> None:
+        self.figure = name.removeprefix("valid_")
+        if self.figure not in FIGURES:
+            known = " ".join(f"valid_{each}" for each in FIGURES)
+            raise UserError(f"selection is '{name}'", f"set selection to one of: {known}")
+        if self.figure in OF_TEXT and not writes_text:
+            raise UserError(f"selection is '{name}', and the system writes no text", "set selection to valid_ua")
+
+    def meta(self, row: dict[str, Any]) -> dict[str, Any]:
+        """What a checkpoint keeps of a row of epochs.csv, to be ranked: see `local.training.checkpoints.rank`."""
+        figures = {"epoch": int(row["epoch"]), "ua": row.get("valid_ua"), "wer": row.get("valid_wer")}
+        return figures if self.figure == "ua" else figures | {"score": self.score(row)}
+
+    def score(self, row: dict[str, Any]) -> float | None:
+        """The figure of a row, the higher the better; None without validation, the lowest where it is no number."""
+        value = row.get(f"valid_{self.figure}")
+        if value is None:
+            return None
+        return -math.inf if math.isnan(value) else value if FIGURES[self.figure] else -value
+
+    def cost(self, row: dict[str, Any]) -> float | None:
+        """The figure of a row as one that falls: the loss, the error rate, or 1 - UA."""
+        score = self.score(row)
+        return score if score is None else 1 - score if FIGURES[self.figure] else -score
+
+    def best(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+        """The first row with the best figure; None where none has one."""
+        scored = [row for row in rows if self.score(row) is not None]
+        return max(scored, key=self.score, default=None)
+
+    def is_over(self, rows: Sequence[dict[str, Any]], patience: int) -> bool:
+        """Whether the last `patience` rows are no better than one before them; never with a patience of 0."""
+        best = self.best(rows)
+        return patience > 0 and best is not None and rows[-1]["epoch"] - best["epoch"] >= patience
+
+
+def refuse_without_use(values: SimpleNamespace, has_valid: bool, follows_figure: bool, encoder: Any) -> None:
+    """Raise a `UserError` where values ask for what a training has not: a validation set, or an encoder.
+
+    `follows_figure` is whether its scheduler needs a figure of the validation set.
+    """
+    if not has_valid and (values.patience or follows_figure):
+        name = "patience" if values.patience else "scheduler"
+        raise UserError(f"{name}: it follows a figure of the validation set, and there is none", "take another --valid")
+    if values.freeze_encoder_epochs and encoder is None:
+        raise UserError("freeze_encoder_epochs: the system has no encoder", "set it to 0")

@@ -1,0 +1,45 @@
+"""Lines of output of a model that writes no text: nothing of transcripts is in them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from local.inference.items import Item
+from local.inference.lines import FORMATS
+from local.inference.recognizer import Analysis
+
+ANALYSIS = Analysis("ang", {"ang": 0.75, "sad": 0.25}, "", [], 1.5, ("clipped",))
+
+
+def lines(form: str, in_windows: bool = False) -> str:
+    """The output of a file and of one that cannot be read."""
+    out = io.StringIO()
+    writer = FORMATS[form](out, ["ang", "sad"], in_windows, text=False)
+    writer.write(Item("a.wav", *((0.5, 2.0) if in_windows else ())), ANALYSIS)
+    writer.write(Item("b.wav", error="no audio"), None)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("in_windows", [False, True])
+def test_a_table(in_windows):
+    head, line, error = lines("table", in_windows).splitlines()
+    times = (["from", "to"], ["0.50", "2.00"]) if in_windows else ([], [])
+    assert head.split() == ["emotion", "prob.", "seconds", *times[0], "file"]
+    assert line.split() == ["ang", "75.0%", "1.50", *times[1], "a.wav", "[clipped]"]
+    assert error.split()[-4:] == ["b.wav:", "error:", "no", "audio"]
+
+
+def test_csv():
+    rows = list(csv.DictReader(io.StringIO(lines("csv"))))
+    assert list(rows[0]) == ["file", "emotion", "p_ang", "p_sad", "duration", "flags", "error"]
+    assert rows[0]["emotion"] == "ang" and rows[1] | {"file": "", "error": ""} == dict.fromkeys(rows[1], "")
+
+
+def test_json():
+    first, second = map(json.loads, lines("jsonl").splitlines())
+    assert sorted(first) == ["duration", "emotion", "file", "flags", "posteriors"]
+    assert second == {"file": "b.wav", "error": "no audio"}
