@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import LABELS, VALUES, Corpus, Interruption, Recorder, assert_same_runs
+from tiny_training import LABELS, VALUES, Corpus, Interruption, Recorder, assert_same_runs, completed
 from torch import nn
 
 from local.data.batches import Limits, UpdateSampler, sorted_batches
@@ -142,7 +142,7 @@ def train(corpus: Corpus, folder: Path, interrupt: tuple | None = None) -> Recor
     training, valid = corpus.utterances(), corpus.utterances(corpus.table[:7])
     sampler = UpdateSampler(training.durations, VALUES["batch_size"], LIMITS, VALUES["seed"])
     checkpointer = RunCheckpointer(folder / "save")
-    brain = Recorder(Measuring(), VALUES, folder, sampler, LABELS, corpus.tokenizer, checkpointer)
+    brain = Recorder(Measuring(), completed(VALUES), folder, sampler, LABELS, corpus.tokenizer, checkpointer)
     brain.interrupt = interrupt
     train_set, valid_set, measured = (
         loader(utterances, batches)
