@@ -3,13 +3,15 @@
     python -m local.decode OPTIONS --folds FOLD --seeds SEED [-- OVERRIDES]
 
 takes the checkpoint of the best validation UA, or of the last epoch if there is no validation set, and
-writes `predictions.csv`. The model is the one that the run folder's hyperparams.yaml describes.
+writes `predictions.csv`. The scores end `decode.log` and `train_log.txt`; stage 4 has more. The model is the one that
+the run folder's hyperparams.yaml describes.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 
 import torch
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
@@ -18,7 +20,7 @@ from tqdm import tqdm
 
 from local.config import hparams
 from local.config.trust import refuse_foreign
-from local.core import logs, markers
+from local.core import logs, markers, progress_json
 from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import sorted_batches
@@ -28,8 +30,11 @@ from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.experiment.options import parse
-from local.scoring import predictions
+from local.jobs.lines import scores_line
+from local.scoring import metrics, predictions
 from local.training.checkpoints import RunCheckpointer
+from local.training.epoch_log import add_test_scores
+from local.training.progress import ProgressFile, in_decoding
 
 logger = logging.getLogger(__name__)
 
@@ -63,16 +68,21 @@ def decode(job: Job) -> None:
     batches = loader(utterances, batches, running["num_workers"])
     precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
     autocast = TorchAutocast(device.split(":")[0], dtype=precision.dtype)
-    rows = []
+    rows, progress_file, began = [], ProgressFile(job.folder), time.monotonic()
     for batch in tqdm(batches, disable=not sys.stderr.isatty()):
         batch = batch.to(device)
         with autocast:
             outputs = system(batch.wavs, batch.lengths)
         rows += batch.prediction_rows(outputs, job.labels, job.tokenizer)
-    path = job.folder / "predictions.csv"
-    predictions.write(path, predictions.frame(rows, job.labels, system.writes_text))
-    job.decoding().write([path], epoch=checkpoint.meta["epoch"], threads=torch.get_num_threads())
-    logger.info("decoded %d utterances with epoch %d: %s", len(rows), checkpoint.meta["epoch"], path)
+        if progress_file.is_due():
+            progress_file.write(in_decoding(len(rows), len(utterances), time.monotonic() - began))
+    path, table = job.folder / "predictions.csv", predictions.frame(rows, job.labels, system.writes_text)
+    predictions.write(path, table)
+    scores = metrics.scores(table)
+    add_test_scores(job.folder, epoch, scores)
+    job.decoding().write([path], epoch=epoch, threads=torch.get_num_threads(), scores=scores)
+    logger.info("decoded with epoch %d: %s", epoch, path)
+    logger.info(scores_line(scores))
 
 
 @as_command
@@ -80,7 +90,7 @@ def main() -> None:
     """Decode one job."""
     logs.log_to_stderr()
     for job in Job.all(parse()):
-        with locked_or_refused(job.folder / ".lock", f"works in {job.folder}"):
+        with locked_or_refused(job.folder / ".lock", f"works in {job.folder}"), progress_json.cleared(job.folder):
             decode(job)
 
 

@@ -21,6 +21,7 @@ from local.data import store
 from local.experiment.encoder_version import refuse_missing
 from local.experiment.job import Job
 from local.experiment.options import Options, parse
+from local.jobs.lines import result, scores_line
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobLog, JobProcess, add_options, step_command
 
@@ -36,12 +37,13 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
     waiting = []
     for job in Job.all(options):
         name = f"seed{job.seed}/{job.fold}"
+        label = job.fold if len(options.seeds) == 1 else name
         if job.is_done(step):
-            print(f"  {name}: already done")
+            print(f"  {label} already done{', ' if (what := result(job.folder, step)) else ''}{what}")
             continue
         one = ("--folds", job.fold, "--seeds", str(job.seed))
         command = step_command(step, words, *one, processes=options.processes)
-        waiting.append(JobProcess(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step]))
+        waiting.append(JobProcess(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step], label))
     return waiting
 
 
@@ -83,8 +85,25 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     if options.backend == "slurm":
         from local.jobs import slurm  # submitit takes a second to load
 
-        return slurm.run_all(waiting, step, options)
-    return run_all(waiting, gpu_slots(options, len(waiting)), options.processes if step == "train" else 1)
+        failed = slurm.run_all(waiting, step, options)
+    else:
+        failed = run_all(waiting, gpu_slots(options, len(waiting)), options.processes if step == "train" else 1)
+    if step == "decode":
+        print_pooled(Job.all(options))
+    return failed
+
+
+def print_pooled(jobs: list[Job]) -> None:
+    """Print the scores of all predictions together, if several jobs have some."""
+    import pandas as pd
+
+    from local.scoring import metrics, predictions  # scikit-learn takes seconds to load
+
+    decoded = [job.folder for job in jobs if (job.folder / "decode.json").exists()]
+    if len(decoded) > 1:
+        pooled = pd.concat([predictions.read(run / "predictions.csv") for run in decoded], ignore_index=True)
+        of_all = "" if len(decoded) == len(jobs) else f" ({len(decoded)} of {len(jobs)} jobs)"
+        print(f"  pooled {scores_line(metrics.scores(pooled))}{of_all}")
 
 
 def failure_report(run: JobProcess, step: str) -> str:

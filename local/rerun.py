@@ -40,7 +40,10 @@ from local.scoring import metrics, predictions
 
 MANIFEST_FILES = ("train.csv", "valid.csv", "test.csv", "tokenizer.model")
 # Of env.json: not the environment, or compared one by one.
-NOT_COMPARED = ("job", "packages", "slurm_job", "started", "resumed")
+NOT_COMPARED = (
+    *("job", "packages", "slurm_job", "started", "resumed", "command"),
+    *("device_name", "parameters", "trained_parameters"),  # they follow from others, and an earlier version wrote none
+)
 ON_GPU = "on a GPU, CTC's gradient is not deterministic: do not expect equal figures"
 DIRTY = "a commit ends in -dirty: the runs had changes without a commit, which may differ"
 

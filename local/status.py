@@ -18,11 +18,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from local.config import hparams
-from local.core import lock
+from local.core import lock, progress_json
 from local.core.errors import as_command
 from local.experiment.options import RESULTS, parse, read
 from local.jobs import slurm
+from local.jobs.lines import epoch_rows, joined, planned_epochs, progress_parts, result
 from local.jobs.process import JobLog
 
 STATES = ("decoded", "trained", "running", "queued", "waiting", "interrupted", "failed")
@@ -82,21 +82,25 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
         For `train` and `decode` a function that returns what `queue` does.
     """
     if (run / "decode.json").exists():
-        return "decoded", ""
+        return "decoded", result(run, "decode")
     step = "decode" if (run / "train.json").exists() else "train"
     log = run / f"{step}.log"
     start = JobLog(log).last_start()
     epochs = _epochs(run) if step == "train" else "decodes"
+    holder = _holder(run / ".lock")
     job_id, entry = queues[step]().get(f"{run.parent.name}/{run.name}", ("", None))
     if entry is not None and entry.state != "RUNNING":
         why = entry.reason if entry.state == "PENDING" else entry.state.lower()
         return "queued", f"job {job_id}, {why}, {epochs}"
-    if entry is not None or (holder := _holder(run / ".lock")):
+    if entry is not None or holder:
+        # What a killed job has left is no progress: its lock has no heartbeat.
+        if holder and (now := progress_json.read(run)):
+            epochs = joined(progress_parts(now))
         where = f"job {job_id} on {entry.nodes}" if entry else f"process {holder[0]} on {holder[1]}"
         since = f"since {start.time}" if start and start.time else ""
         return "running", ", ".join(filter(None, (epochs, where, since)))
     if start is None:
-        return ("waiting" if step == "train" else "trained"), ""
+        return ("waiting", "") if step == "train" else ("trained", result(run, "train"))
     if not start.has_ended or not 0 <= (start.code or 0) < SIGNALLED:
         return "interrupted", f"{epochs}; the same command continues"
     code = "" if start.code is None else f"code {start.code}: "
@@ -105,11 +109,8 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
 
 def _epochs(run: Path) -> str:
     """How many epochs of a training are done."""
-    try:
-        total = hparams.plain_values((run / "hyperparams.yaml").read_text(encoding="utf-8"))["epochs"]
-        return f"{(run / 'epochs.csv').read_text(encoding='utf-8').count(chr(10)) - 1} of {total} epochs"
-    except FileNotFoundError:
-        return "no epoch yet"
+    done = len(epoch_rows(run))
+    return f"{done} of {planned_epochs(run)} epochs" if done else "no epoch yet"
 
 
 def _holder(path: Path) -> tuple[int, str] | None:

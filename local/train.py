@@ -19,7 +19,7 @@ from speechbrain.utils.seed import seed_everything
 from torch.utils.data import DataLoader
 
 from local.config import hparams  # logs before anything of SpeechBrain
-from local.core import logs
+from local.core import logs, progress_json
 from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
@@ -60,7 +60,9 @@ def train(job: Job) -> None:
         *(distributed.rank(), distributed.world_size()),
     )
     brain = EmotionBrain(system, values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
-    run_on_main(environment.write, (job, brain.device, values["precision"], first))
+    run_on_main(environment.write, (job, brain.device, values["precision"], first, system))
+    for line in environment.summary(job, brain.device, values, training, validation):
+        logger.info(line)
     train_set = loader(training, sampler, values["num_workers"])
     valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
     brain.fit(brain.epoch_counter, train_set, valid_set, measured, progressbar=sys.stderr.isatty())
@@ -102,7 +104,11 @@ def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:
     chosen = checkpointer.chosen()
     outputs = [job.folder / "epochs.csv", chosen.path / "CKPT.yaml"]
     job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"])
-    logger.info("%s is trained; epoch %d is chosen", job.folder, chosen.meta["epoch"])
+    ua = chosen.meta["ua"]
+    logger.info(
+        "%s is trained; epoch %d is chosen%s",
+        *(job.folder, chosen.meta["epoch"], "" if ua is None else f", valid UA {100 * ua:.2f}"),
+    )
 
 
 @as_command
@@ -115,6 +121,7 @@ def main() -> None:
         with contextlib.ExitStack() as stack:
             if distributed.rank() == 0:
                 stack.enter_context(locked_or_refused(job.folder / ".lock", f"works in {job.folder}"))
+                stack.enter_context(progress_json.cleared(job.folder))
             train(job)
 
 

@@ -15,6 +15,7 @@ from paths import REPOSITORY
 
 from local import status
 from local.core import lock
+from local.core.progress_json import Progress
 
 EXPERIMENT = Path("results/own/speaker/n")
 STARTED = "# python -m local.train\n# Started at Mon Nov 23 05:01:30 2026 UTC\n"
@@ -26,6 +27,10 @@ def made(job: str, **files: str) -> None:
     folder.mkdir(parents=True)
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(text)
+
+
+def marker(**facts: object) -> str:
+    return json.dumps({"inputs": {}, "outputs": {}, "facts": facts})
 
 
 def shown() -> dict[str, tuple[str, str]]:
@@ -55,8 +60,12 @@ def test_what_has_ended_well(workplace):
     made("1B", train_json="", decode_json="", train_log=STARTED, decode_log=STARTED)
     made("2A", train_json="", decode_log=STARTED + "error: x\n# Ended (code 2) at\n")
     made("2B")
+    scores = {"n": 12, "wa": 0.75, "ua": 0.7, "wer": None}
+    made("3A", train_json=marker(epoch=2), epochs_csv="epoch,valid_ua\n1,0.5\n2,0.75\n")
+    made("3B", train_json=marker(epoch=2), decode_json=marker(epoch=2, scores=scores))
     expected = [("trained", ""), ("decoded", ""), ("failed", f"code 2: error: x, see {EXPERIMENT}/seed1/2A/decode.log")]
-    assert list(shown().values()) == [*expected, ("waiting", "")]
+    results = [("trained", "epoch 2 of 2, valid UA 75.00"), ("decoded", "n 12 WA 75.00 UA 70.00")]
+    assert list(shown().values()) == [*expected, ("waiting", ""), *results]
 
 
 def test_a_job_that_runs_holds_the_lock_of_its_folder(workplace):
@@ -66,12 +75,16 @@ def test_a_job_that_runs_holds_the_lock_of_its_folder(workplace):
     with lock.locked(path, "works"):
         process = f"process {os.getpid()} on {platform.node()}"
         assert shown() == {"seed1/1A": ("running", f"no epoch yet, {process}, {since}")}
+        Progress(31, 48, 3, 20, 4.08, 0.5625, 0.5625, 3, 130).write(path.parent)
+        now = "epoch 3/20  update 31/48  loss 4.1  valid UA 56.2 (best 56.2 @3)  ETA 2:10"
+        assert shown() == {"seed1/1A": ("running", f"{now}, {process}, {since}")}
         elsewhere = path.read_text().replace(platform.node(), "elsewhere")
     path.write_text(elsewhere)
-    assert shown()["seed1/1A"] == ("running", f"no epoch yet, process {os.getpid()} on elsewhere, {since}")
+    assert shown()["seed1/1A"] == ("running", f"{now}, process {os.getpid()} on elsewhere, {since}")
     long_ago = time.time() - 10 * lock.STALE
     os.utime(path, (long_ago, long_ago))  # no heartbeat any more
-    assert shown()["seed1/1A"][0] == "interrupted"
+    # What a killed job has left says nothing.
+    assert shown()["seed1/1A"] == ("interrupted", "no epoch yet; the same command continues")
 
 
 @pytest.fixture

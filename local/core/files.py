@@ -19,12 +19,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
-def atomic(path: Path | str, mode: str = "w", wanted: int = 0) -> Iterator[IO]:
+def atomic(path: Path | str, mode: str = "w", wanted: int = 0, lasting: bool = True) -> Iterator[IO]:
     """Open a temporary file beside `path`; on success flush it to disk and rename it to `path`.
 
-    A reader sees the old file or the new one, never half of one, also after a power cut; on an exception the
-    old file stays. Text is UTF-8 with newlines as written. A full disk is a UserError, which names the bytes
-    `wanted`, where they are known.
+    A reader sees the old file or the new one, never half of one, also after a power cut, unless it need not be
+    `lasting`: then nothing waits for the disk. On an exception the old file stays. Text is UTF-8 with newlines as
+    written. A full disk is a UserError, which names the bytes `wanted`, where they are known.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,14 +37,16 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0) -> Iterator[IO]:
             file = open(temporary, mode, **text)  # noqa: SIM115
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         finally:
             if file:
                 written = getattr(file, "buffer", file).tell()
                 with contextlib.suppress(OSError):  # the error of the last flush again
                     file.close()
         temporary.replace(path)
-        flush_file(path.parent)
+        if lasting:
+            flush_file(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if getattr(error, "errno", None) in FULL:

@@ -13,8 +13,14 @@ logging.getLogger("speechbrain.utils.train_logger").addFilter(
 
 
 def log_to_stderr() -> None:
-    """Log to stderr; of transformers errors alone, and no progress bars; of ONNX warnings."""
+    """Log to stderr; of transformers errors alone, and no progress bars; of SpeechBrain and ONNX warnings.
+
+    SpeechBrain would say which options it takes from the YAML, and two lines more about each epoch.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
+    # Not by a level: each of SpeechBrain's modules sets its own when it is imported.
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not record.name.startswith("speechbrain.") or record.levelno > logging.INFO)
     for name in ("onnx_ir", "onnxscript", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     transformers_logging.set_verbosity_error()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-
-from tqdm import tqdm
 
 from local.core import signals
 from local.core.errors import UserError
 from local.experiment.options import Options
+from local.jobs.display import Display, say
 from local.jobs.gpus import GpuSlots, gpus
+from local.jobs.lines import clock
 from local.jobs.process import JobProcess, thread_limits
 
 POLL = 0.2  # seconds between two looks at the jobs
@@ -40,48 +39,45 @@ def run_all(waiting: list[JobProcess], slots: GpuSlots, processes: int = 1) -> l
     """Run jobs of so many processes in their order, each when a slot is free; return those that failed."""
     limits = thread_limits(slots.count * processes)
     room = f", as memory allows on GPU {', '.join(slots.names)}" if slots.shared else ""
-    print(f"  {len(waiting)} jobs, {slots.count} at a time{room}, {limits['OMP_NUM_THREADS']} threads each")
+    print(f"  {len(waiting)} jobs, {slots.count} at a time{room}, {limits['OMP_NUM_THREADS']} threads each", flush=True)
     if slots.unknown:
         print(f"  nvidia-smi does not show the free memory of GPU {', '.join(slots.unknown)}: --jobs is the only limit")
     running: list[JobProcess] = []
     failed: list[JobProcess] = []
-    with tqdm(total=len(waiting), unit="job", disable=not sys.stderr.isatty()) as bar:
-        try:
-            while waiting or running:
-                shown = {run.process.pid for run in running if run.has_shown_need()}
-                while waiting and (slot := slots.choose(shown)) is not None:
-                    run = waiting.pop(0)
-                    run.start(slot, os.environ | signals.parent_variable() | limits | slots.environment(slot))
-                    slots.enter(slot, run.process.pid)
-                    running.append(run)
-                for run in [run for run in running if run.process.poll() is not None]:
-                    running.remove(run)
-                    code = run.end()
-                    slots.leave(run.slot, run.process.pid, run.has_shown_need())
-                    outcome = "done" if code == 0 else f"FAILED (code {code}), see {run.log}"
-                    bar.write(f"  {run.name}: {outcome}, {time.monotonic() - run.began:.0f} s", file=sys.stdout)
-                    failed += [run] if code else []
-                    bar.update()
-                bar.set_postfix_str(", ".join(f"{run.name} {_last_line(run)}" for run in running)[:100])
-                time.sleep(POLL)
-        finally:
-            if running:  # Ctrl-C, SIGTERM or a fault of this program: leave no orphan
-                end_all(running)
+    display = Display()
+    try:
+        while waiting or running:
+            shown = {run.process.pid for run in running if run.has_shown_need()}
+            while waiting and (slot := slots.choose(shown)) is not None:
+                run = waiting.pop(0)
+                display.watch(run)
+                run.start(slot, os.environ | signals.parent_variable() | limits | slots.environment(slot))
+                slots.enter(slot, run.process.pid)
+                running.append(run)
+            for run in [run for run in running if run.process.poll() is not None]:
+                running.remove(run)
+                code, seconds = run.end(), time.monotonic() - run.began
+                slots.leave(run.slot, run.process.pid, run.has_shown_need())
+                if code:
+                    failed.append(run)
+                    say(f"  {run.label} FAILED (code {code}) after {clock(seconds)}, see {run.log}")
+                else:
+                    display.end(run, seconds)
+            display.show(running)
+            time.sleep(POLL)
+    finally:
+        if running:  # Ctrl-C, SIGTERM or a fault of this program: leave no orphan
+            end_all(running, display)
+        display.close()
     return failed
 
 
-def end_all(running: list[JobProcess]) -> None:
+def end_all(running: list[JobProcess], display: Display) -> None:
     """Ask jobs to save and end, and wait until they have."""
-    print(f"  ending {len(running)} running jobs; the same command continues them", flush=True)
-    with signals.defer():  # a second Ctrl-C leaves at once
+    with signals.defer():  # Ctrl-C comes with a SIGTERM of run.sh; a second one leaves at once
+        display.close()
+        print(f"  ending {len(running)} running jobs; the same command continues them", flush=True)
         for run in running:
             run.process.terminate()
         for run in running:
             run.end()
-
-
-def _last_line(run: JobProcess) -> str:
-    """The last line of SpeechBrain's training log: epoch and figures."""
-    log = run.log.parent / "train_log.txt"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return lines[-1] if lines else "..."

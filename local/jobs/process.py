@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from local.core import progress_json
+from local.core.progress_json import Progress
 from local.experiment.options import split_words
 from local.jobs.torchrun import torchrun_command
 
@@ -105,20 +107,39 @@ def _now() -> str:
 
 @dataclass
 class JobProcess:
-    """One job and, once started, its process; it writes `proof` when it has held all the memory that it needs."""
+    """One job and, once started, its process.
+
+    It writes `proof` when it has held all the memory that it needs. `label` is its name on the screen.
+    """
 
     name: str
     command: list[str]
     log: Path
     proof: Path | None = None
+    label: str = ""
     slot: int = -1
     process: subprocess.Popen | None = None
     began: float = field(default_factory=time.monotonic)
     old_proof: tuple[int, int] | None = None
+    old_progress: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        self.label = self.label or self.name
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.log.parent
+
+    @property
+    def step(self) -> str:
+        """`train` or `decode`, as which its log is named."""
+        return self.log.stem
 
     def start(self, slot: int, environment: dict[str, str]) -> None:
         """Start it, its log beginning with the command."""
         self.slot, self.began, self.old_proof = slot, time.monotonic(), file_version(self.proof)
+        self.ignore_old_progress()
         JobLog(self.log).begin(self.command)
         with open(self.log, "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
@@ -130,6 +151,15 @@ class JobProcess:
         code = self.process.wait()
         JobLog(self.log).end(code, time.monotonic() - self.began)
         return code
+
+    def ignore_old_progress(self) -> None:
+        """Take what is in progress.json now for that of an earlier start, which was killed."""
+        self.old_progress = file_version(self.folder / progress_json.NAME)
+
+    def progress(self) -> Progress | None:
+        """How far it is by progress.json; None where it has not written it yet, or not any more."""
+        is_old = file_version(self.folder / progress_json.NAME) == self.old_progress
+        return None if is_old else progress_json.read(self.folder)
 
     def has_shown_need(self) -> bool:
         """Whether it has held all the memory that it needs: a resumed job finds the file of its earlier start."""

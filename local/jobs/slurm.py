@@ -21,7 +21,6 @@ from pathlib import Path
 
 import submitit
 from submitit.core.utils import DelayedSubmission, FailedJobError
-from tqdm import tqdm
 
 from local.config import cluster
 from local.core import signals
@@ -30,6 +29,7 @@ from local.core.files import atomic
 from local.core.lock import locked
 from local.experiment.job import Job
 from local.experiment.options import Options
+from local.jobs.display import Display, say
 from local.jobs.process import JobLog, JobProcess, add_options, command_on_node, file_version, thread_limits
 
 POLL = 5.0  # seconds between two calls of squeue, each for all jobs
@@ -223,26 +223,29 @@ def _wait(left: dict[str, JobProcess], step: str, options: Options, ending: sign
     ids = submitted_ids(options.experiment_folder, step)
     states: dict[str, str] = {}
     failed: list[JobProcess] = []
-    with tqdm(total=len(left), unit="job", disable=not sys.stderr.isatty()) as bar:
+    with Display(POLL) as display:  # over the network
+        for run in left.values():
+            display.watch(run)
         while left and not ending.number:
             known = queue_entries(options.experiment_folder, step)
             for run in list(left.values()) if known is not None else ():
-                entry = known.get(ids[run.name])
-                message = ""
+                entry, where = known.get(ids[run.name]), f"  {run.label} (job {ids[run.name]}): "
                 if entry is None or entry.state in ENDED:
                     del left[run.name]
-                    message = "done" if _is_done(run, entry, step, options) else _failure(run, ids[run.name], entry)
-                    failed += [run] if message != "done" else []
-                    bar.update()
+                    if _is_done(run, entry, step, options):
+                        display.end(run)
+                    else:
+                        failed.append(run)
+                        say(where + _failure(run, ids[run.name], entry))
                 elif entry.state == "RUNNING" != states.get(run.name):
-                    message = f"running on {entry.nodes}"
+                    run.ignore_old_progress()
+                    say(f"{where}running on {entry.nodes}")
                 elif entry.state == "PENDING" != states.get(run.name, "PENDING"):
-                    message = "requeued"
+                    say(f"{where}requeued")
                 states[run.name] = entry.state if entry else ""
-                if message:
-                    bar.write(f"  {run.name} (job {ids[run.name]}): {message}", file=sys.stdout)
             until = time.monotonic() + POLL
             while left and not ending.number and time.monotonic() < until:
+                display.show(run for run in left.values() if states.get(run.name) == "RUNNING")
                 time.sleep(0.1)
     return failed
 

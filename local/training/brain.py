@@ -54,7 +54,8 @@ from local.systems import Losses, Outputs, System
 from local.text.tokenizer import Tokenizer
 from local.training import blanks, distributed, optimisation
 from local.training.checkpoints import RunCheckpointer, has_ended
-from local.training.epoch_log import EpochLog, Tally, means
+from local.training.epoch_log import EpochLog, Tally, learning_rates, means
+from local.training.progress import ProgressFile, in_epoch
 from local.training.selection import Selection, refuse_without_use
 from local.training.skipped import SkippedUpdates
 
@@ -77,8 +78,6 @@ class EmotionBrain(sb.Brain):
         tokenizer: Tokenizer,
         checkpointer: RunCheckpointer,
     ) -> None:
-        # SpeechBrain logs tf32 as fp32.
-        logger.info("precision %s, in validation %s", hparams["precision"], hparams["eval_precision"])
         self.precisions = {sb.Stage.VALID: hparams["eval_precision"], sb.Stage.TRAIN: hparams["precision"]}
         names = {key: use_precision(hparams[key]) for key in ("eval_precision", "precision")}
         super().__init__({"system": system}, hparams=hparams | names, checkpointer=checkpointer)
@@ -91,11 +90,14 @@ class EmotionBrain(sb.Brain):
         self.tokenizer = tokenizer
         self.augment = Augmentation(hparams["augment"], system.max_samples)
         self.selection = Selection(hparams["selection"], system.writes_text)
-        self.log = EpochLog(folder, hparams.get("tensorboard", False), system.writes_text)
+        tensorboard, epochs = hparams.get("tensorboard", False), hparams["epochs"]
+        self.log = EpochLog(folder, tensorboard, system.writes_text, epochs, self.selection)
+        self.progress_file = ProgressFile(folder)
         self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
         self.warned_of_blanks = False
         self.has_valid = True
         self.measured: Iterable[Batch] = ()  # see `fit`
+        self.used_rates: dict[str, float] = {}  # learning rates of the latest update
         self.progress: dict[str, Any] | None = None  # of an epoch that has not ended, for its checkpoints
         self.epoch_counter = EpochCounter(hparams["epochs"])
         checkpointer.add_recoverables({"system": system, "epoch_counter": self.epoch_counter})
@@ -203,6 +205,7 @@ class EmotionBrain(sb.Brain):
         self.optimizer.zero_grad(set_to_none=True)
         torch.clear_autocast_cache()  # the weights have changed
         self.optimizer_step += 1
+        self.used_rates = learning_rates(self.optimizer.param_groups, self.system.heads())
         self.scheduler.after_update(self.optimizer_step)
         self.skipped.add(loss, norm.float(), self.optimizer_step)
 
@@ -214,6 +217,10 @@ class EmotionBrain(sb.Brain):
             if signal or due:
                 self._note_progress()
                 self._save_within_epoch(signal)
+            if self.progress_file.is_due():
+                seconds, updates = time.monotonic() - self.started_at, self.train_sampler.updates_per_epoch
+                now = in_epoch(self.log, self.epoch_counter.current, (self.update, updates), self.tally, seconds)
+                self.progress_file.write(now)
 
     def update_average(self, loss: Tensor, avg_loss: float) -> float:
         """The progress bar's loss; not on a GPU, which would have to be waited for at every step."""
@@ -258,8 +265,8 @@ class EmotionBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self._note_progress()
             figures = self.progress["figures"]
-            self.row = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
-            self.row |= {"skipped_updates": figures["skipped"]} | means(figures["sums"], "train")
+            self.row = {"epoch": epoch, "skipped_updates": figures["skipped"]} | self.used_rates
+            self.row |= means(figures["sums"], "train")
         else:
             predictions = frame(distributed.gather_rows(self.rows), self.labels, self.system.writes_text)
             stats = means(self.tally.total(), "valid")
@@ -313,6 +320,7 @@ def _save_state(brain: EmotionBrain, path: Path) -> None:
     state = {
         "optimizer_step": brain.optimizer_step,
         "progress": brain.progress,
+        "used_rates": brain.used_rates,
         "skipped_in_a_row": brain.skipped.in_a_row,
         "warned_of_blanks": brain.warned_of_blanks,
     }
@@ -323,3 +331,4 @@ def _load_state(brain: EmotionBrain, path: Path, end_of_epoch: bool) -> None:
     state = json.loads(path.read_text(encoding="utf-8"))
     brain.optimizer_step, brain.progress = state["optimizer_step"], state["progress"]
     brain.skipped.in_a_row, brain.warned_of_blanks = state["skipped_in_a_row"], state["warned_of_blanks"]
+    brain.used_rates = state.get("used_rates", {})  # an earlier version did not save them

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import datetime
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from local.core import starts
 from local.core.errors import UserError
 from local.core.files import atomic
+from local.data.dataset import Utterances
 from local.data.device import kind, resolve_precision, tf32_is_allowed
 from local.experiment.job import Job
 from local.training import distributed
@@ -53,14 +56,17 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         Those that are used.
     """
     options = job.options
+    accelerator, processor = _accelerator(device), cpu_name()
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": command(),
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "device": device,
-        "accelerator": torch.cuda.get_device_name(device) if device.startswith("cuda") else "",
-        "processor": cpu_name(),
+        "device_name": accelerator or processor,
+        "accelerator": accelerator,
+        "processor": processor,
         "threads": torch.get_num_threads(),
         "precision": precision,
         "tf32": tf32_is_allowed(),
@@ -79,6 +85,48 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         },
         "processes": distributed.world_size(),
     }
+
+
+def command() -> list[str]:
+    """The words of the command that the user typed, as run.sh passes it on, or those of this process."""
+    typed = os.environ.get("SER_MTL_COMMAND", "")
+    try:
+        words = shlex.split(typed)
+    except ValueError:  # bash quotes a control character in its own way
+        return [typed]
+    return words or ["python", "-m", f"local.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+
+
+def parameters(system: nn.Module) -> dict[str, int]:
+    """How many parameters a system has, and how many of them are trained, named for env.json."""
+    sizes = [(each.numel(), each.requires_grad) for each in system.parameters()]
+    return {"parameters": sum(n for n, _ in sizes), "trained_parameters": sum(n for n, learns in sizes if learns)}
+
+
+def summary(
+    job: Job, device: str, values: dict[str, Any], training: Utterances, validation: Utterances | None
+) -> list[str]:
+    """Lines for train.log: on what machine, what, and on what data a job trains.
+
+    `values` are the YAML's, with the objects that it builds and the precision that is used.
+    """
+    processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
+    count, trained = parameters(values["system"]).values()
+    encoder = job.options.values.get("encoder") or "none"
+    encoder = f"{encoder.get('model_type')} of random weights" if isinstance(encoder, dict) else encoder
+    updates, threads = -(-len(training) // values["batch_size"]), torch.get_num_threads()
+    return [
+        f"device {device}: {_accelerator(device) or cpu_name()}, {threads} thread{'s' * (threads > 1)}{processes}; "
+        f"precision {values['precision']}, in validation {values['eval_precision']}",
+        f"system {type(values['system']).__name__}, encoder {encoder}; "
+        f"{count:,} parameters, {'all' if trained == count else f'{trained:,}'} trained",
+        f"training set {_size(training)}; validation set {_size(validation) if validation else 'none'}; "
+        f"{updates} updates per epoch, {values['epochs']} epochs",
+    ]
+
+
+def _size(utterances: Utterances) -> str:
+    return f"{len(utterances)} utterances, {sum(utterances.durations) / 3600:.2f} h"
 
 
 def first_start(job: Job, checkpointer: RunCheckpointer) -> dict[str, Any] | None:
@@ -108,14 +156,18 @@ def held_precision(values: dict[str, Any], first: dict[str, Any] | None) -> str:
     return first["precision"]
 
 
-def write(job: Job, device: str, precision: str, first: dict[str, Any] | None) -> None:
+def write(job: Job, device: str, precision: str, first: dict[str, Any] | None, system: nn.Module) -> None:
     """Write env.json with one more start; parameters as of `describe`, and the result of `first_start`."""
-    start = describe(job, device, precision)
+    start = describe(job, device, precision) | parameters(system)
     if first:
         # An earlier version wrote no job.
         start = first | {"job": first["job"] or start["job"], "resumed": [*first.get("resumed", []), start]}
     with atomic(job.folder / starts.NAME) as file:
         json.dump(start, file, indent=1)
+
+
+def _accelerator(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
 
 
 def cpu_name() -> str:

@@ -1,10 +1,11 @@
-"""The figures of each epoch: summed while it runs, then a line of epochs.csv, train_log.txt and TensorBoard."""
+"""The figures of each epoch: summed while it runs, then a line of epochs.csv, the two logs and TensorBoard."""
 
 from __future__ import annotations
 
 import csv
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,28 @@ import pandas as pd
 import torch
 from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.train_logger import FileTrainLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from local.core.files import atomic
 from local.data.dataset import Batch
 from local.scoring.scored import OF_TEXT
 from local.systems import Losses, Outputs
 from local.training import distributed
+from local.training.checkpoints import rank
+from local.training.selection import Selection
+
+logger = logging.getLogger(__name__)
 
 MEANS = ("loss", "ce", "ctc", "wa")
+RATES = ("lr", "head_lr")  # learning rates, those of the epoch's last update
+SHARES = ("wa", "ua", "f1", "wer", "cer")  # fractions in epochs.csv, per cent in the logs
 EPOCH_COLUMNS = (
-    *("epoch", "lr"),
+    *("epoch", *RATES),
     *(f"train_{name}" for name in MEANS),
-    *(f"valid_{name}" for name in (*MEANS, "ua", "f1", "wer", "cer")),
-    *("ctc_left_out", "skipped_updates", "seconds"),
+    *(f"valid_{name}" for name in (*MEANS, *SHARES[1:])),
+    *("ctc_left_out", "skipped_updates", "best", "seconds"),  # best: 1 where it is the best epoch until then
 )
+LOADED = "Epoch loaded"  # begins the last line of train_log.txt, as in SpeechBrain's recipes
 
 
 class Tally:
@@ -68,6 +76,12 @@ def means(total: list[float], stage: str) -> dict[str, float]:
     return named | {"ctc_left_out": int(left_out)}
 
 
+def learning_rates(groups: Iterable[dict[str, Any]], heads: Iterable[nn.Module]) -> dict[str, float]:
+    """The learning rates now, of an optimizer's groups of parameters, named for epochs.csv: that of heads `head_lr`."""
+    of_heads = {id(parameter) for head in heads for parameter in head.parameters()}
+    return {RATES[id(group["params"][0]) in of_heads]: group["lr"] for group in groups}
+
+
 class EpochLog:
     """The epochs that have ended, in memory and in the run folder.
 
@@ -81,9 +95,16 @@ class EpochLog:
         Whether to write the figures for TensorBoard as well.
     text
         Whether the system writes text: without, there are no columns `OF_TEXT`.
+    epochs
+        How many there are to be.
+    selection
+        Which of them is the best.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool, text: bool = True) -> None:
+    def __init__(
+        self, folder: Path, tensorboard: bool, text: bool = True, epochs: int = 0, selection: Selection | None = None
+    ) -> None:
+        self.epochs, self.selection = epochs, selection or Selection("ua", text)
         self.path = folder / "epochs.csv"
         self.text_path = folder / "train_log.txt"
         self.tensorboard_folder = folder / "tensorboard" if tensorboard else None
@@ -95,7 +116,14 @@ class EpochLog:
         if not self.path.exists():
             return []
         with open(self.path, encoding="utf-8", newline="") as file:
-            return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+            rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+        for number, row in enumerate(rows, start=1):  # an earlier version did not write which is the best
+            row["best"] = int(self.best(rows[:number]) is row)
+        return rows
+
+    def best(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The row of the epoch whose checkpoint is chosen among those of these rows."""
+        return max(rows, key=lambda row: rank(self.selection.meta(row)))
 
     def begin(self, rows: list[dict[str, Any]]) -> None:
         """Begin with these rows. Logs that can only be appended to are written again: no epoch may be in them twice."""
@@ -109,32 +137,76 @@ class EpochLog:
                 shutil.rmtree(self.tensorboard_folder, ignore_errors=True)
                 self.writer = SummaryWriter(str(self.tensorboard_folder))
         for row in rows:
-            self._show(row, verbose=False)
+            self._show(row)
 
     def add(self, row: dict[str, Any]) -> None:
         """Add an epoch."""
-        self.rows.append({name: row.get(name) for name in self.columns})
+        row = {name: row.get(name) for name in self.columns}
+        self.rows.append(row)
+        row["best"] = int(self.best(self.rows) is row)
         if if_main_process():
             with atomic(self.path) as file:
                 pd.DataFrame(self.rows, columns=self.columns).to_csv(file, index=False, lineterminator="\n")
-        self._show(self.rows[-1], verbose=True)
+        self._show(row)
+        logger.info(epoch_line(row, self.epochs))
 
-    def _show(self, row: dict[str, Any], verbose: bool) -> None:
+    def _show(self, row: dict[str, Any]) -> None:
         """Add a row to train_log.txt and to TensorBoard, where `train_loss` is `loss/train`."""
-        epoch, by_stage = int(row["epoch"]), {"train": {}, "valid": {}}
-        for name, value in row.items():
-            if name == "epoch" or pd.isna(value):
-                continue
-            stage, _, rest = name.partition("_")
-            if stage in by_stage:
-                by_stage[stage][rest] = value
-                name = f"{rest}/{stage}"
-            if self.writer:
-                self.writer.add_scalar(name, value, epoch)
         if self.writer:
+            for name, value in _known(row).items():
+                stage, _, rest = name.partition("_")
+                name = f"{rest}/{stage}" if stage in ("train", "valid") else name
+                if name != "epoch":
+                    self.writer.add_scalar(name, value, int(row["epoch"]))
             self.writer.flush()
-        stages = (stats or None for stats in by_stage.values())
-        self.text_log.log_stats({"epoch": epoch, "lr": row["lr"]}, *stages, verbose=verbose)
+        meta = {name: value for name, value in _known(row).items() if name in ("epoch", *RATES)}
+        stages = (_named(_of_stage(row, stage)) or None for stage in ("train", "valid"))
+        self.text_log.log_stats(meta, *stages, verbose=False)
+
+
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
+    """The line of an epoch in train.log, which ends with a star where it is a new best on the validation set."""
+    known = _known(row)
+    parts = [f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}"]
+    parts.append(" ".join(f"{name} {known[name]:.2e}" for name in RATES if name in known))
+    for stage in ("train", "valid"):
+        figures = _of_stage(row, stage)
+        texts = [f"{_label(name)} {_text(name, value):>6}" for name, value in figures.items()]
+        parts += [f"{stage} {' '.join(texts)}"] if texts else []
+    is_new_best = known.get("best") and "valid_loss" in known
+    return "  ".join([*parts, f"{row['seconds']:.1f} s"]) + " *" * bool(is_new_best)
+
+
+def add_test_scores(folder: Path, epoch: int, scores: dict[str, float | None]) -> None:
+    """End train_log.txt of a run folder with the scores of the test set, in place of those of an earlier decoding."""
+    path = folder / "train_log.txt"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    with atomic(path) as file:
+        file.writelines(line for line in lines if not line.startswith(LOADED))
+    shares = {name: scores.get(name) for name in SHARES}
+    FileTrainLogger(save_file=str(path)).log_stats({LOADED: epoch}, test_stats=_named(_known(shares)), verbose=False)
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not pd.isna(value)}
+
+
+def _of_stage(row: dict[str, Any], stage: str) -> dict[str, float]:
+    """The figures of `train` or `valid` by their names in a row's columns without the stage."""
+    return {name[len(stage) + 1 :]: value for name, value in _known(row).items() if name.startswith(f"{stage}_")}
+
+
+def _named(figures: dict[str, float]) -> dict[str, float | str]:
+    """The figures as SpeechBrain's logger takes them: shares as per cent, others in its own format."""
+    return {_label(name): _text(name, value) if name in SHARES else value for name, value in figures.items()}
+
+
+def _label(name: str) -> str:
+    return name if name == "loss" else name.upper()
+
+
+def _text(name: str, value: float) -> str:
+    return f"{100 * value:.2f}" if name in SHARES else f"{value:.3f}"
 
 
 def _number(text: str) -> float | None:

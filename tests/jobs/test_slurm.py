@@ -148,7 +148,7 @@ def test_an_array_of_four_of_which_one_fails(jobs, capsys):
     array = jobs.id("A").removesuffix("_0")
     assert [jobs.id(fold) for fold in "ABCD"] == [f"{array}_{index}" for index in range(4)]
     assert f"  4 jobs submitted to Slurm, as {array}\n" in said
-    assert f"  seed1/B (job {array}_1): done\n" in said
+    assert "  seed1/B done 0:00\n" in said  # without epochs
     assert f"  seed1/C (job {array}_2): FAILED (code 3), see {failed[0].log}\n" in said
     assert "error: it was told so" in failure_report(failed[0], "train")
     for fold, code in zip("ABCD", "0030", strict=True):
@@ -288,7 +288,8 @@ def test_a_fold_that_is_requeued_gives_what_it_gives_without_slurm(cluster, trai
     control("scontrol", "requeue", job, environment=cluster)
     said = going.communicate()[0]
     assert going.returncode == 0, said
-    assert f"seed1/A (job {job}): requeued" in said
+    assert f"  A (job {job}): requeued" in said
+    assert re.search(r"^  A  epoch 8/8  loss .*$\n^  A done \d+:\d\d, epoch \d of 8, valid UA .*$", said, re.MULTILINE)
     log = (run / "train.log").read_text()
     assert log.count("# Started at ") == 2 and "# Ended (code 143)" in log and "resuming after epoch" in log
     monkeypatch.chdir(place)

@@ -160,7 +160,7 @@ def test_a_fold_trained_by_two_processes_decodes_and_scores(workplace, own_table
     score.main()
     run = workplace / "results" / "own" / "speaker" / "mini" / "seed1" / "1A"
     log = (run / "train.log").read_text()
-    assert "--nproc-per-node 2" in log.splitlines()[0] and log.count("Going into epoch 1") == 1
+    assert "--nproc-per-node 2" in log.splitlines()[0] and log.count(" epoch 1/1 ") == 1
     assert pd.read_json(run / "env.json", typ="series")["processes"] == 2
     assert pd.read_csv(run.parents[1] / "folds.csv")["n"].tolist() == [12]
 

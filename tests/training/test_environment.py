@@ -6,6 +6,7 @@ import json
 import logging
 
 import pytest
+from torch import nn
 
 from local.core.errors import UserError
 from local.core.starts import commit_of
@@ -15,6 +16,7 @@ from local.experiment.options import parse
 from local.training import environment
 from local.training.checkpoints import RunCheckpointer
 
+SYSTEM = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 5).requires_grad_(False))
 AUTO = {"precision": "auto", "eval_precision": "fp32", "device": "cpu"}
 
 
@@ -33,7 +35,7 @@ def start(job, monkeypatch):
     def begin(commit: str, precision: str = "fp32", resumable: bool = True) -> dict:
         monkeypatch.setattr(environment, "commit", lambda: commit)
         checkpointer = RunCheckpointer(job.folder / "save")
-        environment.write(job, "cpu", precision, environment.first_start(job, checkpointer))
+        environment.write(job, "cpu", precision, environment.first_start(job, checkpointer), SYSTEM)
         if resumable:
             checkpointer.save_checkpoint(meta={"epoch": 1, "updates": None, "ua": None, "wer": None})
         return json.loads((job.folder / "env.json").read_text())
@@ -53,6 +55,43 @@ def test_every_start_of_a_training_is_kept_and_the_first_comes_first(job, start)
     assert [each["commit"] for each in third["resumed"]] == ["aaa", "bbb-dirty"]
     assert commit_of(third) == "aaa+"
     assert read_environment(job.folder) == third
+
+
+def test_a_start_says_what_was_typed_and_how_large_the_system_is(start, monkeypatch):
+    monkeypatch.setenv("SER_MTL_COMMAND", r"./run.sh --name a\ b -- --slurm \{partition:\ gpu\} ''")
+    first = start("aaa")
+    assert first["command"] == ["./run.sh", "--name", "a b", "--", "--slurm", "{partition: gpu}", ""]
+    assert (first["parameters"], first["trained_parameters"]) == (3 * 2 + 2 + 2 * 5 + 5, 3 * 2 + 2)
+    assert first["device_name"] == first["processor"] and first["accelerator"] == ""
+    monkeypatch.delenv("SER_MTL_COMMAND")
+    monkeypatch.setattr("sys.argv", ["/x/local/train.py", "--folds", "1A"])
+    assert start("aaa")["resumed"][-1]["command"] == ["python", "-m", "local.train", "--folds", "1A"]
+    monkeypatch.setenv("SER_MTL_COMMAND", r"./run.sh --name $'it\'s'")  # bash's own way with a quote
+    assert start("aaa")["resumed"][-1]["command"] == [r"./run.sh --name $'it\'s'"]
+
+
+class Set:
+    """So many utterances of an hour each."""
+
+    def __init__(self, count: int) -> None:
+        self.durations = [3600.0] * count
+
+    def __len__(self) -> int:
+        return len(self.durations)
+
+
+def test_the_log_says_with_what_it_was_trained(job, monkeypatch):
+    monkeypatch.setattr(environment, "cpu_name", lambda: "A CPU")
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    values = {"system": SYSTEM, "precision": "bf16", "eval_precision": "fp32", "batch_size": 8, "epochs": 20}
+    assert environment.summary(job, "cpu", values, Set(17), Set(2)) == [
+        "device cpu: A CPU, 2 threads; precision bf16, in validation fp32",
+        "system Sequential, encoder wav2vec2 of random weights; 23 parameters, 8 trained",
+        "training set 17 utterances, 17.00 h; validation set 2 utterances, 2.00 h; 3 updates per epoch, 20 epochs",
+    ]
+    lines = environment.summary(job, "cpu", values | {"system": SYSTEM[0]}, Set(16), None)
+    assert lines[1].endswith("8 parameters, all trained")
+    assert lines[2].endswith("validation set none; 2 updates per epoch, 20 epochs")
 
 
 def test_a_start_without_a_checkpoint_before_it_is_the_first(start):

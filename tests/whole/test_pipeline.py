@@ -74,12 +74,31 @@ def test_run_folder(finished):
     assert log[1].startswith("# Started at ")
     assert log[-1].startswith("# Ended (code 0) ")
     assert "\r" not in "".join(log), "a progress bar was drawn into a file"
+    assert "Run option" not in "".join(log)
+    lines = [line.partition(" INFO ")[2] for line in log if " INFO " in line]
+    assert re.fullmatch(r"device cpu: .+, 1 thread; precision (fp32|bf16), in validation fp32", lines[0])
+    assert re.fullmatch(r"system MultiTaskSystem, encoder wav2vec2 of .*; [\d,]+ parameters, all trained", lines[1])
+    sets = "training set 12 utterances, 0.00 h; validation set 6 utterances, 0.00 h"
+    assert lines[2] == f"{sets}; 3 updates per epoch, 3 epochs"
+    assert [line[:9] for line in lines[3:]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3", "results/t"]
+    assert lines[3].endswith(" s *")
     epochs = pd.read_csv(folder / "epochs.csv")
     assert epochs["epoch"].tolist() == [1, 2, 3]
     assert epochs[["train_loss", "valid_ua", "valid_wer"]].notna().all(axis=None)
-    assert (folder / "train_log.txt").read_text().count("epoch") == 3
+    *text, last = (folder / "train_log.txt").read_text().splitlines()
+    assert [line[:9] for line in text] == ["epoch: 1,", "epoch: 2,", "epoch: 3,"]
+    scores = json.loads((folder / "scores.json").read_text())
+    chosen = json.loads((folder / "train.json").read_text())["facts"]["epoch"]
+    wa, ua, wer = (f"{100 * scores[name]:.2f}" for name in ("wa", "ua", "wer"))
+    assert last.startswith(f"Epoch loaded: {chosen} - test WA: {wa}, test UA: {ua}, test F1: ")
+    decoded = (folder / "decode.log").read_text().splitlines()
+    assert decoded[-2].endswith(f" INFO n 6 WA {wa} UA {ua} WER {wer}")
+    assert f"\n  A n 6 WA {wa} UA {ua} WER {wer}\n" in finished[-1].stdout
+    assert not (folder / "progress.json").exists()
     environment = json.loads((folder / "env.json").read_text())
     assert environment["device"] == "cpu"
+    assert environment["command"][0] == "./run.sh" and environment["command"][-2:] == ["--device", "cpu"]
+    assert environment["parameters"] == environment["trained_parameters"] > 1000
     assert environment["packages"]["torch"].startswith("2.11.0")
     assert "epochs: 3" in (folder / "hyperparams.yaml").read_text()
     assert list((folder / "save").glob("CKPT*"))
@@ -106,6 +125,22 @@ def test_predictions_are_of_the_test_set_and_scored_right(finished):
     summary = next(csv.DictReader((experiment / "summary.csv").open()))
     assert float(summary["wa"]) == pytest.approx(correct / total, abs=1e-12)
     assert (summary["folds"], summary["seeds"], summary["n"]) == ("2/4", "1", "12")
+
+
+def test_what_is_said_while_it_runs(finished):
+    place, _, _, done = finished
+    assert done.stderr == "" and "\r" not in done.stdout and "\x1b" not in done.stdout
+    shown = done.stdout.splitlines()
+    for fold in "AB":
+        lines = [line for line in shown if line.startswith(f"  {fold} ")]
+        figures = r"loss \d+\.\d+  valid UA \d+\.\d \(best \d+\.\d @\d\)  ETA \d+:\d\d"
+        for epoch, line in enumerate(lines[:3], start=1):
+            assert re.fullmatch(rf"  {fold}  epoch {epoch}/3  {figures}", line)
+        assert re.fullmatch(rf"  {fold} done \d+:\d\d, epoch [123] of 3, valid UA \d+\.\d\d", lines[3])
+        assert lines[4].startswith(f"  {fold} n 6 WA ") and len(lines) == 5
+    (summary,) = csv.DictReader((place / "results" / "tones" / "speaker" / "first" / "summary.csv").open())
+    pooled = " ".join(f"{name.upper()} {100 * float(summary[name]):.2f}" for name in ("wa", "ua", "wer"))
+    assert f"  pooled n 12 {pooled}" in shown
 
 
 def test_results_page_says_what_made_it(finished):
@@ -157,9 +192,9 @@ def test_a_failed_job_stops_no_other(finished):
     done = run(place, *words, "--stage", "2", "--stop-stage", "2", *overrides)
     valid.write_text(whole)
     assert done.returncode == 1
-    assert "seed1/B: done" in done.stdout
+    assert re.search(r"^  B done \d+:\d\d, epoch \d of 3, valid UA \d+\.\d\d$", done.stdout, re.MULTILINE)
     log = "results/tones/speaker/broken/seed1/A/train.log"
-    assert f"seed1/A: FAILED (code 2), see {log}" in done.stdout
+    assert re.search(rf"^  A FAILED \(code 2\) after \d+:\d\d, see {log}$", done.stdout, re.MULTILINE)
     assert "error: seed1/A failed" in done.stderr and f"see {log}" in done.stderr
     assert "X_" in done.stderr and "B failed" not in done.stderr
     assert "Traceback" not in done.stderr
