@@ -76,7 +76,7 @@ def model(folder: Path, family: str, tokens: list[str] = CHARACTERS, pooling: st
     encoder = load_encoder(tiny_models.save(folder / "encoder", family, **changes))
     torch.manual_seed(2)
     system = MultiTaskSystem(encoder, len(LABELS), len(tokens), 0.1, pooling)
-    for head in system.heads():
+    for head in (system.token_head, system.emotion_head):
         torch.nn.init.normal_(head.weight, std=0.5)
     return Model(system.eval(), LABELS, tokens, [len(tokens)], max_seconds=5.0)
 

@@ -286,6 +286,8 @@ def test_a_pooling_that_has_no_graph_is_said(tmp_path):
     )
     notes = onnx.write(tmp_path / "model.onnx", Model(pooled.eval(), ["ang", "neu"], ["a"] * 5, [5], 2.0))
     assert "no ONNX file" in notes[0] and "StatisticsPooling" in notes[0] and not any(tmp_path.iterdir())
+
+
 # ---------------------------------------------------------------- other systems
 
 
