@@ -30,7 +30,7 @@ from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.experiment.options import parse
-from local.jobs.lines import scores_line
+from local.jobs.job_lines import scores_line
 from local.scoring import metrics, predictions
 from local.training.checkpoints import RunCheckpointer
 from local.training.epoch_log import add_test_scores

@@ -27,10 +27,10 @@ from local.core.errors import Parser, UserError, as_command
 from local.corpora import espeak
 from local.corpora.mini import MANNERS, VOICES
 from local.inference import page as assets
+from local.inference.demo_page import about
+from local.inference.demo_page.analysis import EMPTY, Contents, Runs, analyze
+from local.inference.demo_page.results import View
 from local.inference.model_folder import Model
-from local.inference.page import about
-from local.inference.page.analysis import EMPTY, Contents, Runs, analyze
-from local.inference.page.results import View
 from local.inference.recognizer import EmotionRecognizer
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read on import

@@ -21,7 +21,7 @@ from local.data import store
 from local.experiment.encoder_version import refuse_missing
 from local.experiment.job import Job
 from local.experiment.options import Options, parse
-from local.jobs.lines import result, scores_line
+from local.jobs.job_lines import result, scores_line
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobLog, JobProcess, add_options, step_command
 

@@ -22,7 +22,7 @@ from local.core import lock, progress_json
 from local.core.errors import as_command
 from local.experiment.options import RESULTS, parse, read
 from local.jobs import slurm
-from local.jobs.lines import epoch_rows, joined, planned_epochs, progress_parts, result
+from local.jobs.job_lines import epoch_rows, joined, planned_epochs, progress_parts, result
 from local.jobs.process import JobLog
 
 STATES = ("decoded", "trained", "running", "queued", "waiting", "interrupted", "failed")

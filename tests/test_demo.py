@@ -25,9 +25,9 @@ from tiny_folders import noise
 from local import demo
 from local.core.errors import UserError
 from local.inference import model_folder
-from local.inference.page.about import CAUTION
-from local.inference.page.analysis import Runs, analyze
-from local.inference.page.results import View, verdict
+from local.inference.demo_page.about import CAUTION
+from local.inference.demo_page.analysis import Runs, analyze
+from local.inference.demo_page.results import View, verdict
 from local.inference.recognizer import EmotionRecognizer, Window
 
 NAMES = {"ang": "anger", "hap": "happiness", "neu": "neutral"}

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from local.core import signals
 from local.core.progress_json import Progress
-from local.jobs import lines
+from local.jobs import job_lines
 from local.jobs.process import JobProcess, file_version
 
 WIDTH = 80  # of a terminal that does not tell its width
@@ -70,7 +70,7 @@ class Display:
         self.begun &= {run.name for run in running}  # Slurm may queue a job again
         if self.in_place:
             width = _columns() - 1  # a cursor after the last column may be on the next line
-            self._draw([lines.progress_line(run.label, self._state(run), width) for run in running])
+            self._draw([job_lines.progress_line(run.label, self._state(run), width) for run in running])
         else:
             for run in running:
                 self._say_epochs(run)
@@ -78,13 +78,13 @@ class Display:
     def end(self, run: JobProcess, seconds: float | None = None) -> None:
         """Say what came out of a job that is done, after so many seconds, or those of all its epochs."""
         self._say_epochs(run)
-        result = lines.result(run.folder, run.step)
+        result = job_lines.result(run.folder, run.step)
         if run.step == "decode" and result:
             say(f"  {run.label} {result}")
             return
         if seconds is None:
-            seconds = sum(row.get("seconds") or 0 for row in lines.epoch_rows(run.folder))
-        say(f"  {run.label} done {lines.clock(seconds)}{', ' if result else ''}{result}")
+            seconds = sum(row.get("seconds") or 0 for row in job_lines.epoch_rows(run.folder))
+        say(f"  {run.label} done {job_lines.clock(seconds)}{', ' if result else ''}{result}")
 
     def _state(self, run: JobProcess) -> Progress | str:
         """How far a job is, or that it has not begun, or has no more to do than to end."""
@@ -116,20 +116,20 @@ class EpochLines:
     def __init__(self, run: JobProcess) -> None:
         self.run, self.folder = run, run.folder
         self.version = file_version(self.folder / "epochs.csv")
-        self.ended = len(lines.epoch_rows(self.folder))
+        self.ended = len(job_lines.epoch_rows(self.folder))
 
     def new(self) -> list[str]:
         """The lines of the epochs that have ended since the last call."""
         version = file_version(self.folder / "epochs.csv")
         if version == self.version:
             return []
-        self.version, rows = version, lines.epoch_rows(self.folder)
+        self.version, rows = version, job_lines.epoch_rows(self.folder)
         # There are fewer than before when the training was begun again.
         first, self.ended = self.ended if len(rows) >= self.ended else 0, len(rows)
-        epochs = lines.planned_epochs(self.folder)
+        epochs = job_lines.planned_epochs(self.folder)
         ends = range(first + 1, len(rows) + 1)
-        parts = [lines.progress_parts(lines.epoch_progress(rows[:end], epochs)) for end in ends]
-        return [lines.joined({"label": self.run.label} | each) for each in parts]
+        parts = [job_lines.progress_parts(job_lines.epoch_progress(rows[:end], epochs)) for end in ends]
+        return [job_lines.joined({"label": self.run.label} | each) for each in parts]
 
 
 def _columns() -> int:

@@ -10,7 +10,7 @@ from local.core.errors import UserError
 from local.experiment.options import Options
 from local.jobs.display import Display, say
 from local.jobs.gpus import GpuSlots, gpus
-from local.jobs.lines import clock
+from local.jobs.job_lines import clock
 from local.jobs.process import JobProcess, thread_limits
 
 POLL = 0.2  # seconds between two looks at the jobs

@@ -26,6 +26,7 @@ from tones import tones
 from local import status
 from local.core import signals
 from local.core.errors import UserError
+from local.core.files import atomic
 from local.experiment.options import Options, parse
 from local.jobs import slurm
 from local.jobs.process import JobProcess, file_version
@@ -89,7 +90,8 @@ class Jobs:
 
     def tell(self, folds: str, code: int) -> None:
         for fold in folds:
-            (self.experiment / "seed1" / fold / "code").write_text(str(code))
+            with atomic(self.experiment / "seed1" / fold / "code") as file:  # a job reads it meanwhile
+                file.write(str(code))
 
     def starts(self) -> str:
         """The folds that have started, each as often as it has."""

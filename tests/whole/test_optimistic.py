@@ -72,8 +72,9 @@ def test_all_stages_and_pages(words, own_table, capsys):
     report(parse(words))
     page = (EXPERIMENT / "RESULTS.md").read_text().splitlines()
     assert page[0] == "# n on own, protocol random-OPTIMISTIC"
-    assert page[4].startswith("- **Protocol `random-OPTIMISTIC`: each fold tests a random share")
-    assert page[4].endswith("expect lower figures on other speakers.**")
+    fact = next(line for line in page if line.startswith("- "))
+    assert fact.startswith("- **Protocol `random-OPTIMISTIC`: each fold tests a random share")
+    assert fact.endswith("expect lower figures on other speakers.**")
     html = (EXPERIMENT / "report.html").read_text()
     first = html[html.index("<h1>") :]
     assert first.index("random-OPTIMISTIC") < first.index("expect lower figures") < first.index("Corpus: own table")

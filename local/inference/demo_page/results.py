@@ -11,7 +11,7 @@ import numpy as np
 
 from local.audio.survey import FLAGS
 from local.inference import timeline
-from local.inference.page.lanes import Lanes
+from local.inference.demo_page.lanes import Lanes
 from local.inference.recognizer import Analysis, Window
 
 CLOSE = 0.10

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from local.audio import header
 from local.audio.recordings import REMEDY
 from local.core.errors import UserError
-from local.inference.page import lanes
-from local.inference.page.results import View
+from local.inference.demo_page import lanes
+from local.inference.demo_page.results import View
 from local.inference.recognizer import EmotionRecognizer, Window
 
 GROWTH = 1.25  # windows are shown again when there are so many times as many

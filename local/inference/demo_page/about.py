@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from local.inference.demo_page.results import TEMPLATES
 from local.inference.model_folder import Model
-from local.inference.page.results import TEMPLATES
 
 CAUTION = (
     "Emotion labels are categories that somebody acted or that listeners perceived. They are not a person's state of "

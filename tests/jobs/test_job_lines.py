@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tqdm.utils import disp_len
 
 from local.core.progress_json import Progress
-from local.jobs import lines
+from local.jobs import job_lines as lines
 
 # The line that the README shows, and a training that is as long as they come.
 SHORT = Progress(31, 48, 3, 20, 4.08, 0.5625, 0.5625, 3, 130.2)
