@@ -15,7 +15,7 @@ from local.core.progress_json import Progress
 from local.jobs import job_lines
 from local.jobs.process import JobProcess, file_version
 
-WIDTH = 80  # of a terminal that does not tell its width
+WIDTH, HEIGHT = 80, 24  # of a terminal that does not tell its own
 
 
 def is_terminal() -> bool:
@@ -69,7 +69,7 @@ class Display:
         self.shown, self.looked_at = labels, time.monotonic()
         self.begun &= {run.name for run in running}  # Slurm may queue a job again
         if self.in_place:
-            width = _columns() - 1  # a cursor after the last column may be on the next line
+            width = _size().columns - 1  # a cursor after the last column may be on the next line
             self._draw([job_lines.progress_line(run.label, self._state(run), width) for run in running])
         else:
             for run in running:
@@ -103,6 +103,7 @@ class Display:
             for place in range(len(self.bars), len(texts)):
                 self.bars.append(tqdm(bar_format="{desc}", position=place, leave=False, file=sys.stderr))
             for bar, text in zip(self.bars, texts, strict=True):
+                bar.ncols, bar.nrows = _size()  # tqdm takes a size of 0 as it is, and shows nothing
                 bar.set_description_str(text)
             # What Ctrl-C shows comes where the cursor is: to the beginning of a line, which is drawn again or cleared.
             print("\r" if texts else "\r\x1b[J", end="", file=sys.stderr, flush=True)
@@ -132,8 +133,9 @@ class EpochLines:
         return [job_lines.joined({"label": self.run.label} | each) for each in parts]
 
 
-def _columns() -> int:
+def _size() -> os.terminal_size:
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or WIDTH
+        columns, lines = os.get_terminal_size(sys.stderr.fileno())
     except OSError:
-        return WIDTH
+        columns = lines = 0
+    return os.terminal_size((columns or WIDTH, lines or HEIGHT))

@@ -223,3 +223,16 @@ def test_a_terminal_that_cannot_move_its_cursor_is_none(to_screen, monkeypatch):
     assert display.is_terminal()
     monkeypatch.setenv("TERM", "dumb")
     assert not display.is_terminal()
+
+
+def test_a_terminal_that_does_not_tell_its_size(monkeypatch, tmp_path):
+    """A new one has no rows and no columns: jobs are shown there as well."""
+    terminal, end = os.openpty()
+    with open(end, "w", encoding="utf-8") as stream:
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Display() as shown:
+            shown.show([JobProcess("1A", [], tmp_path / "train.log")])
+    seen = os.read(terminal, 4096).decode()
+    os.close(terminal)
+    assert "1A  starting" in seen
