@@ -98,7 +98,7 @@ class Schedule:
     def __init__(self, factory: Any, optimizer: Optimizer, length: Length) -> None:
         self.optimizer, self.length = optimizer, length
         self.ratios = [group["lr"] / length.lr if length.lr else 1.0 for group in optimizer.param_groups]
-        self.inner = _build(factory, optimizer, length)
+        self.inner = _build(factory, optimizer, length, self.ratios)
         self.rate = SimpleNamespace(param_groups=[{"lr": length.lr}])  # what SpeechBrain's take for the optimizer
         self.of_torch = isinstance(self.inner, LRScheduler)
         call = self.inner.step if self.of_torch else self.inner
@@ -181,8 +181,11 @@ class Schedule:
         self.load_state_dict(torch.load(path, weights_only=True))
 
 
-def _build(factory: Any, optimizer: Optimizer, length: Length) -> Any:
-    """The scheduler of PyTorch or SpeechBrain, with the arguments of `FILLED` that the YAML does not give."""
+def _build(factory: Any, optimizer: Optimizer, length: Length, ratios: list[float]) -> Any:
+    """The scheduler of PyTorch or SpeechBrain, with the arguments of `FILLED` that the YAML does not give.
+
+    Of `BY_UPDATE`, which set the rates of all groups to that of their arguments, each group's is its own by its ratio.
+    """
     function = getattr(factory, "func", factory)
     if not (inspect.isclass(function) or inspect.isroutine(function)):
         return factory  # an object of `!new:`
@@ -192,6 +195,9 @@ def _build(factory: Any, optimizer: Optimizer, length: Length) -> Any:
     filled = {name: FILLED[name](length) for name in names if name in FILLED}
     if "optimizer" in names:
         filled["optimizer"] = optimizer
+    if function in BY_UPDATE:
+        rates = {name: given[name] for name in ("base_lr", "max_lr") if isinstance(given.get(name), int | float)}
+        filled |= {name: [rate * ratio for ratio in ratios] for name, rate in rates.items()}
     try:
         return factory(**filled)
     except (TypeError, ValueError, ArithmeticError) as error:

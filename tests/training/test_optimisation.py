@@ -104,6 +104,16 @@ EXPECTED = {
         by_hand([1 - abs(n % 10 / 5 - 1) for n in range(1, 21)]),
     ),
 }
+EXPECTED |= {
+    "one cycle": (
+        partial(lr_scheduler.OneCycleLR, max_lr=LR, pct_start=0.5, anneal_strategy="linear", cycle_momentum=False),
+        by_hand([0.04 + 0.96 * n / 9 for n in range(10)] + [1 - (1 - 4e-6) * n / 10 for n in range(1, 11)]),
+    ),
+    "torch cyclic": (
+        partial(lr_scheduler.CyclicLR, base_lr=0.0, max_lr=LR, step_size_up=5, cycle_momentum=False),
+        by_hand([1 - abs(n % 10 / 5 - 1) for n in UPDATES]),
+    ),
+}
 ALL_OF_SPEECHBRAIN = {
     "CyclicCosineScheduler": {},
     "CyclicLRScheduler": {"step_size": 3},
