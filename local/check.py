@@ -90,7 +90,7 @@ def main() -> None:
     """Build the set-up of a job."""
     logs.log_to_stderr()
     logging.disable(logging.WARNING)  # each job's log has them
-    print(f"  set-up: {check(Job.all(parse())[0]) / 1e6:.1f} M parameters")
+    print(f"  set-up: {check(Job.all(parse())[0]):,} parameters")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,11 @@ def run_all(waiting: list[JobProcess], slots: GpuSlots, processes: int = 1) -> l
     """Run jobs of so many processes in their order, each when a slot is free; return those that failed."""
     limits = thread_limits(slots.count * processes)
     room = f", as memory allows on GPU {', '.join(slots.names)}" if slots.shared else ""
-    print(f"  {len(waiting)} jobs, {slots.count} at a time{room}, {limits['OMP_NUM_THREADS']} threads each", flush=True)
+    jobs, threads = len(waiting), int(limits["OMP_NUM_THREADS"])
+    print(
+        f"  {jobs} job{'s' * (jobs > 1)}, {slots.count} at a time{room}, {threads} thread{'s' * (threads > 1)} each",
+        flush=True,
+    )
     if slots.unknown:
         print(f"  nvidia-smi does not show the free memory of GPU {', '.join(slots.unknown)}: --jobs is the only limit")
     running: list[JobProcess] = []
