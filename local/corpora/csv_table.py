@@ -22,7 +22,7 @@ of the corpus is that of the file without suffix.
 
 Labels that differ in case, blanks and underscores only are one, in the spelling of most rows; one
 with very few rows and almost the name of another is a fault, as it is probably a typing error. A
-label that is meant as it is stands, a line each, in a file beside the table, for own.csv own.labels.
+file beside the table, for own.csv own.labels, lists the labels that are meant as they are, one a line.
 
 Names are compared as people read them: `ann` beside `Ann`, or 1 and 1.0 beside 01, are refused as
 one in two spellings. A cell such as `nan` or NULL is the text that it is, with a warning. A file
