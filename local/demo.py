@@ -26,7 +26,7 @@ from local import corpora
 from local.core.errors import Parser, UserError, as_command
 from local.corpora import espeak
 from local.corpora.mini import MANNERS, VOICES
-from local.inference import page as assets
+from local.inference import demo_page
 from local.inference.demo_page import about
 from local.inference.demo_page.analysis import EMPTY, Contents, Runs, analyze
 from local.inference.demo_page.results import View
@@ -45,7 +45,7 @@ KEPT = 3600  # seconds; recordings of that age are deleted, once in as many seco
 MAX_UPLOAD = "2gb"
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 LEGIBLE = {"body_text_color_subdued": "*neutral_600", "block_info_text_color": "*neutral_600"}
-ASSETS = Path(assets.__file__).parent
+ASSETS = Path(demo_page.__file__).parent
 
 WAITING = "<p>The recording is analyzed.</p>"
 
