@@ -10,15 +10,12 @@ trained with different values are refused (`local.scoring.provenance`).
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from typing import Any
 
 import pandas as pd
 
 from local.config import hparams
-from local.core import markers
+from local.core import markers, starts
 from local.core.errors import UserError, as_command
 from local.core.files import atomic
 from local.corpora import manifest
@@ -58,7 +55,8 @@ def score(options: Options) -> None:
     warnings += diagnosis.warnings(
         pooled, epochs, values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
     )
-    said = notes(options, command(), provenance.setup(runs, epochs), values, summary, overlap, warnings)
+    command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
+    said = notes(options, command, setup, values, summary, overlap, warnings)
     text = render_results(
         said, score_table(folds, summary), class_table(classes, metrics.confusion(pooled)), breakdown_table(groups)
     )
@@ -81,11 +79,6 @@ def of_corpus(options: Options, folds: pd.DataFrame, leaks: pd.DataFrame) -> dic
         "speakers_known": manifest.filled(speakers),
         "rejected": options.corpus_facts.get("rejected", 0),
     }
-
-
-def command() -> str:
-    """The command line that the user typed, as run.sh passes it on, or this module's own."""
-    return os.environ.get("SER_MTL_COMMAND") or shlex.join(["python", "-m", "local.score", *sys.argv[1:]])
 
 
 @as_command

@@ -38,8 +38,9 @@ EXPERIMENT = Path("results/own/speaker/n")
 
 
 @pytest.fixture
-def words(own_corpus) -> list[str]:
+def words(own_corpus, monkeypatch) -> list[str]:
     """The options of an experiment on own.csv, with stages 0 and 1 done."""
+    monkeypatch.setenv("SER_MTL_COMMAND", "./run.sh")  # the page shows it, otherwise as pytest was called
     return [*own_corpus, "--name", "n"]
 
 
@@ -235,6 +236,17 @@ def test_the_page_names_corpus_protocol_and_command(words, monkeypatch):
         and "Validation `partner`" in page
     )
     assert "| 1 | 1A | 12 | 91.67 |" in page
+
+
+def test_a_command_that_trained_and_scored_is_shown_once(words, monkeypatch):
+    """As typed with quotes, and as bash quotes it for this stage."""
+    environment = predict(words, "1A").folder / "env.json"
+    environment.write_text(
+        json.dumps(json.loads(environment.read_text()) | {"command": ["./run.sh", "--folds", "1A 1B"]})
+    )
+    monkeypatch.setenv("SER_MTL_COMMAND", r"./run.sh --folds 1A\ 1B")
+    page = scored(words)[2]
+    assert "| command | `./run.sh --folds '1A 1B'` |\n" in page and "scored by" not in page
 
 
 def test_other_commits_precisions_and_devices_are_named_above_the_table(words):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,21 @@ def read(run: Path) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = error
     raise UserError(f"{path} cannot be read: {reason}", "restore it, or run stage 2 for it again with --force true")
+
+
+def command() -> list[str]:
+    """The words of the command that the user typed, as run.sh passes it on, or those of this process."""
+    typed = os.environ.get("SER_MTL_COMMAND", "")
+    try:
+        words = shlex.split(typed)
+    except ValueError:  # bash quotes a control character in its own way
+        return [typed]
+    return words or ["python", "-m", f"local.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+
+
+def command_line(words: Sequence[str]) -> str:
+    """The words of `command` as one line."""
+    return words[0] if len(words) == 1 else shlex.join(words)
 
 
 def starts(first: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ no more than rounding differ, the table says so. `setup` says all of it at the t
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -188,9 +187,7 @@ def _command(start: Mapping[str, Any]) -> str:
         at = words.index("--") if "--" in words else len(words)
         if words[:at][-4::2] == ["--folds", "--seeds"]:
             words = words[: at - 4] + words[at:]
-    if len(words) == 1:  # one that could not be split into words
-        return words[0]
-    return shlex.join(words if words and not words[0].startswith("-") else ["./run.sh", *words])
+    return starts.command_line(words if words and not words[0].startswith("-") else ["./run.sh", *words])
 
 
 def _compared(run: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import platform
-import shlex
 import subprocess
 import sys
 from datetime import datetime
@@ -59,7 +58,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
     accelerator, processor = _accelerator(device), cpu_name()
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": command(),
+        "command": starts.command(),
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
@@ -85,16 +84,6 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         },
         "processes": distributed.world_size(),
     }
-
-
-def command() -> list[str]:
-    """The words of the command that the user typed, as run.sh passes it on, or those of this process."""
-    typed = os.environ.get("SER_MTL_COMMAND", "")
-    try:
-        words = shlex.split(typed)
-    except ValueError:  # bash quotes a control character in its own way
-        return [typed]
-    return words or ["python", "-m", f"local.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
 
 
 def parameters(system: nn.Module) -> dict[str, int]:
