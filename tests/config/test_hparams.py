@@ -169,6 +169,10 @@ def test_an_absent_yaml_and_a_folder(tmp_path):
         read_values(tmp_path)
 
 
+def test_an_encoder_is_overridden_by_a_folder_or_a_name_only(file):
+    assert "it is a folder or a name" in refusal(file, "--encoder", "{model_type: bert}").what
+
+
 def test_values_are_compared_but_for_how_it_runs(file):
     old = compared_values(resolve(file, {}))
     assert compared_values(resolve(file, {"device": "cpu", "num_workers": 3, "slurm": {"mem_gb": 1}})) == old
