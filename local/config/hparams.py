@@ -119,6 +119,8 @@ def _typed(key: str, value: str, default: Any) -> Any:
     except ValueError:
         kind = "a whole number" if isinstance(default, int) else "a number"
         raise UserError(f"override --{key} {value}: not {kind}", f"the default is {default}") from None
+    if key == "encoder" and re.match(r"\{\s*\w+\s*:", value):
+        raise UserError(f"override --encoder {value}: it is a folder or a name", "write the mapping in a copied YAML")
     # The only mappings among overrides: an encoder is a name there.
     if key in ("slurm", "spec_augment") or (key == "class_weights" and value.startswith("{")):
         return _mapping(key, value, default if isinstance(default, dict) else {})
@@ -275,6 +277,8 @@ def trained_values(text: str) -> dict[str, Any]:
     trained with it. An object of them is `{tag: arguments}`, and so is a pooling; other objects are left out.
     """
     values, defaults = plain_values(text) | copy.deepcopy(_objects(text)), NEWER | _objects_of_running(text)
+    if isinstance(values.get("selection"), str):  # `ua` and `valid_ua` are one figure
+        values["selection"] = f"valid_{values['selection'].removeprefix('valid_')}"
     return {key: value for key, value in values.items() if key not in NEWER or value != defaults[key]}
 
 

@@ -169,6 +169,10 @@ def test_an_absent_yaml_and_a_folder(tmp_path):
         read_values(tmp_path)
 
 
+def test_an_encoder_is_overridden_by_a_folder_or_a_name_only(file):
+    assert "it is a folder or a name" in refusal(file, "--encoder", "{model_type: bert}").what
+
+
 def test_values_are_compared_but_for_how_it_runs(file):
     old = compared_values(resolve(file, {}))
     assert compared_values(resolve(file, {"device": "cpu", "num_workers": 3, "slurm": {"mem_gb": 1}})) == old
@@ -197,9 +201,11 @@ def test_keys_of_this_version_are_compared_only_where_they_are_not_as_before(fil
     file.write_text(YAML + "weight_decay: 0.5\ndropout: 0.0\nlabel_smoothing: 0.0\nspec_augment: {}\n")
     new = compared_values(resolve(file, {}))
     assert not NEWER.keys() & new.keys() and old.items() <= new.items()
-    changed = {"dropout": 0.1, "patience": 3, "selection": "wa", "class_weights": "balanced"}
+    changed = {"dropout": 0.1, "patience": 3, "selection": "valid_wa", "class_weights": "balanced"}
     changed |= {"spec_augment": {"mask_time_prob": 0.1}}
     assert compared_values(resolve(file, changed)) == new | changed
+    assert compared_values(resolve(file, changed | {"selection": "wa"})) == new | changed  # one figure
+    assert compared_values(resolve(file, {"selection": "ua"})) == new  # the default
     assert compared_values(resolve(file, {"weight_decay": 0.1})) == new | {"weight_decay": 0.1}
     file.write_text(file.read_text() + "optimizer: !name:torch.optim.SGD {momentum: 0.9}\n")
     assert compared_values(resolve(file, {})) == new | {"optimizer": {"!name:torch.optim.SGD": {"momentum": 0.9}}}
