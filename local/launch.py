@@ -19,7 +19,7 @@ from local.core.files import digest
 from local.core.markers import Marker
 from local.data import store
 from local.experiment.encoder_version import refuse_missing
-from local.experiment.job import Job
+from local.experiment.job import Job, has_checkpoint
 from local.experiment.options import Options, parse
 from local.jobs.job_lines import result, scores_line
 from local.jobs.machine import gpu_slots, run_all
@@ -79,7 +79,8 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     waiting = pending_jobs(step, options, words)
     if not waiting:
         return []
-    if step == "train":
+    # What has left a checkpoint was set up before, with the same values.
+    if step == "train" and (options.force or not any(has_checkpoint(run.folder) for run in waiting)):
         check_setup(options, words, waiting[0].name)
     build_audio_store(options, words)
     if options.backend == "slurm":

@@ -88,7 +88,7 @@ class Job:
         old = None if self.options.force else begun_inputs(self.folder)
         if old is None or not self.beginning().changes(old):
             return self.options.force
-        if self.training().path.exists() or any(self.folder.glob("save/*/CKPT.yaml")):
+        if self.training().path.exists() or has_checkpoint(self.folder):
             self.beginning().refuse_changes(old, f"{self.folder} was begun")
         return True
 
@@ -132,6 +132,11 @@ class Job:
         """The digests of files of the fold's manifests, of those that exist."""
         paths = [self.manifests / name for name in names]
         return {path.name: digest(path) for path in paths if path.exists()}
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether a training has left a checkpoint in a run folder."""
+    return any(run.glob("save/*/CKPT.yaml"))
 
 
 def begun_inputs(run: Path) -> dict[str, Any] | None:

@@ -229,7 +229,9 @@ def _file_of(folder: Path, name: str) -> Path:
     path = folder / name
     if not os.path.isfile(path):  # Path.is_file raises an error without permission to look
         fault = f"is no model folder: {name} is missing" if os.path.exists(folder) else "is missing"
-        raise UserError(f"{folder} {fault}", "give a folder that python -m local.export wrote")
+        within = folder / "model"  # of a run folder, as stage 6 writes it
+        exported = within if os.path.isfile(within / name) else "a folder that python -m local.export wrote"
+        raise UserError(f"{folder} {fault}", f"give {exported}")
     if folder.resolve() not in path.resolve().parents:
         raise _error(path, "it is a link that leads out of the folder")
     return path

@@ -470,6 +470,13 @@ def test_no_folder(folder, tmp_path):
         model_folder.read(folder / "config.json")
 
 
+def test_a_run_folder_names_the_model_in_it(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run" / "model")
+    with pytest.raises(UserError) as caught:
+        model_folder.read(tmp_path / "run")
+    assert caught.value.remedy == f"give {tmp_path}/run/model"
+
+
 def forbid(path: Path) -> None:
     path.chmod(0)
     if os.access(path, os.R_OK):

@@ -275,6 +275,7 @@ def start(place: Path, environment: dict[str, str], *words: str) -> subprocess.P
     return subprocess.Popen([place / "run.sh", *words], cwd=place, env=variables, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_fold_that_is_requeued_gives_what_it_gives_without_slurm(cluster, training, monkeypatch):
     place, words, sizes = training
     words += ["--folds", "A"]

@@ -202,7 +202,9 @@ def test_an_override_is_a_value_and_never_a_tag(paper, trap, form, tag):
         hparams.parse_overrides(["--encoder", form.format(tag=tag.format(trap=trap))], paper)
 
 
-@pytest.mark.parametrize("value", ["a (b)", "<lr>", "{a: !apply:os.getpid []}", "a # b", "&a", "*a", "[a", "%", "a: b"])
+@pytest.mark.parametrize(
+    "value", ["a (b)", "<lr>", "a{a: !apply:os.getpid []}", "a # b", "&a", "*a", "[a", "%", "a: b"]
+)
 def test_an_override_comes_through_the_yaml_as_it_is(paper, value):
     text = hparams.resolve(paper, hparams.parse_overrides([f"--encoder={value}"], paper))
     assert hparams.build(text.partition("\nsystem:")[0])["encoder"] == value
