@@ -172,8 +172,8 @@ def describe(found: pd.DataFrame, folds: Iterable[str], table: pd.DataFrame) -> 
             unknown.append(kind)
         elif len(rows):
             low, high = rows["share"].min(), rows["share"].max()
-            span = f"{100 * low:.0f} %" if round(low, 2) == round(high, 2) else f"{100 * low:.0f} to {100 * high:.0f} %"
-            span = f"at least {span}" if some else span
+            least, most = f"{100 * low:.0f}", f"{100 * high:.0f}"
+            span = f"at least {least} %" if some else f"{least} %" if least == most else f"{least} to {most} %"
             where = "every fold" if len(rows) == len(folds) else f"{len(rows)} of {len(folds)} folds"
             shared.append(f"in {where}, {span} of the tested utterances share their {kind} with the training set{some}")
         elif some:
