@@ -61,7 +61,7 @@ def decode(job: Job) -> None:
         )
     checkpointer.load_checkpoint(checkpoint)
     # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
-    store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, device)
+    store = model_inputs(AudioStore.of(*job.options.audio()), system, device)
     utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer)
     utterances.refuse_longer_than(system.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))

@@ -72,12 +72,12 @@ def train(job: Job) -> None:
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
     """The training set and the validation set, if there is one; all of them short enough for the system."""
     system = values["system"]
-    if values["augment"] is not None and kind_of_store(system.encoder) is not None:
+    if values["augment"] is not None and kind_of_store(system) is not None:
         raise UserError(
-            "augment: the encoder's output is computed once for all epochs, so its waveforms cannot differ",
-            "remove augment, or set freeze and freeze_cnn to False",
+            "augment: what does not learn is computed once for all epochs, so waveforms cannot differ",
+            "remove augment; with an encoder, or set freeze and freeze_cnn to False",
         )
-    store = model_inputs(AudioStore.of(*job.options.audio()), system.encoder, values["device"] or infer_device())
+    store = model_inputs(AudioStore.of(*job.options.audio()), system, values["device"] or infer_device())
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)
     validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None

@@ -142,7 +142,7 @@ def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool, pr
     brain = EmotionBrain(system, values, folder, sampler, LABELS, utterances.tokenizer, checkpointer)
     brain.on_fit_start()
     brain.on_fit_start = brain.end_epoch = lambda: None  # one optimizer for all rounds; nothing is logged or saved
-    utterances.audio = model_inputs(utterances.audio, system.encoder, device)
+    utterances.audio = model_inputs(utterances.audio, system, device)
     batches, epochs = loader(utterances, sampler), count(1)
     passes = (0 if freeze_cnn else 3, 3)
     return Way(system.encoder.model.config, passes, lambda: brain.fit([next(epochs)], batches, progressbar=False))

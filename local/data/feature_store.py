@@ -1,14 +1,14 @@
-"""The output of what is frozen, computed once for the corpus and shared by every fold, seed and alpha.
+"""The output of what does not learn, computed once for the corpus and shared by every fold, seed and alpha.
 
-Of a frozen encoder, of any family, it is its last hidden state; where the CNN alone is frozen, the CNN's output.
-`manifests/<corpus>/frames-<fingerprint>.f32` or `cnn-<fingerprint>.f16` holds [frames, c] numbers per utterance, one
-after the other; the JSON file beside it, written last, holds their numbers of frames. The first job that needs it
-computes it, in evaluation mode, in single precision, each utterance alone: what is frozen is in evaluation mode in
-training too, without dropout and SpecAugment.
+Of a front end it is its rows; of a frozen encoder, of any family, its last hidden state; where the CNN alone is frozen,
+the CNN's output. `manifests/<corpus>/<what>-<fingerprint>.f32`, or `cnn-<fingerprint>.f16`, holds [rows, c] numbers per
+utterance, one after the other; the JSON file beside it, written last, holds their numbers of rows. The first job that
+needs it computes it, in evaluation mode, in single precision, each utterance alone: what is frozen is in evaluation
+mode in training too, without dropout and SpecAugment.
 
-Frames are kept in 32 bits, as they are. Error of the CNN's 16 bits: a float16 has 11 significant bits, so a feature
-changes by up to 2^-11 of itself (0.05 %), eight times less than in bfloat16, and by up to 3e-8 where it is below 6e-5.
-The projection's layer norm, which follows, enlarges the latter by 316 at most (its epsilon is 1e-5).
+Rows and frames are kept in 32 bits, as they are. Error of the CNN's 16 bits: a float16 has 11 significant bits, so a
+feature changes by up to 2^-11 of itself (0.05 %), eight times less than in bfloat16, and by up to 3e-8 where it is
+below 6e-5. The projection's layer norm, which follows, enlarges the latter by 316 at most (its epsilon is 1e-5).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, Self
 
 import numpy as np
@@ -31,6 +31,8 @@ from local.data.device import use_precision
 from local.data.store import AudioStore, Store
 from local.encoders import Encoder, description
 from local.encoders.waveform import WaveformEncoder
+from local.features import FrontEnd
+from local.systems import System
 
 logger = logging.getLogger(__name__)
 
@@ -45,21 +47,21 @@ class FeatureStore(Store):
     owner: str  # whose output they are
 
     @classmethod
-    def of(cls, audio: AudioStore, encoder: Encoder, device: str | torch.device) -> Self:
-        """Open the store of a corpus and an encoder, beside that of the audio; compute it first if there is none.
+    def of(cls, audio: AudioStore, source: Encoder | FrontEnd, device: str | torch.device) -> Self:
+        """Open the store of a corpus and of what computes the features; compute it first if there is none.
 
-        `UserError` when the disk is full, or an utterance is too long for the encoder or has features that do not fit
+        `UserError` when the disk is full, or an utterance is too long for an encoder or has features that do not fit
         the numbers of the store.
         """
-        sources = cls.fingerprint(audio, encoder)
+        sources = cls.fingerprint(audio, source)
         path = audio.path.with_name(f"{cls.what}-{sources}.{cls.suffix}")
-        width = cls.width(encoder)
+        width = cls.width(source)
         seconds = sum(len(audio.rows(name)) for name in audio) / SAMPLE_RATE
-        expected = int(seconds / encoder.seconds_per_frame) * width * np.dtype(cls.dtype).itemsize
+        expected = int(cls.count(source, len(audio), seconds)) * width * np.dtype(cls.dtype).itemsize
 
         def write(file: IO[bytes]) -> dict[str, Any]:
             logger.info("computing the %s output for %d utterances: %s", cls.owner, len(audio), path)
-            rows = cls._compute_all(audio, encoder.to(device), file)
+            rows = cls._compute_all(audio, source.to(device), torch.device(device), file)
             return {"rows": rows, "faults": audio.facts["faults"], "width": width}
 
         return cls.make(path, sources, expected, write)
@@ -69,17 +71,19 @@ class FeatureStore(Store):
 
     @classmethod
     @torch.no_grad()
-    def _compute_all(cls, audio: AudioStore, encoder: Encoder, file: IO[bytes]) -> dict[str, int]:
-        """Write the features of all utterances; return their numbers of frames."""
-        device, was_training, rows = next(encoder.parameters()).device, encoder.training, {}
+    def _compute_all(
+        cls, audio: AudioStore, source: Encoder | FrontEnd, device: torch.device, file: IO[bytes]
+    ) -> dict[str, int]:
+        """Write the features of all utterances; return their numbers of rows."""
+        was_training, rows = source.training, {}
         largest, bits = float(np.finfo(cls.dtype).max), np.finfo(cls.dtype).bits
-        encoder.eval()
+        source.eval()
         use_precision("fp32")
         with torch.autocast(device.type, enabled=False):
             for name in tqdm(audio, desc=cls.what, unit="utterance", leave=False, disable=not sys.stderr.isatty()):
                 wav = audio[name][None].to(device)
-                _refuse_too_long(name, wav.shape[1], encoder.max_samples)
-                features = cls.compute(encoder, wav, torch.tensor([wav.shape[1]]))
+                _refuse_too_long(name, wav.shape[1], getattr(source, "max_samples", None))
+                features = cls.compute(source, wav, torch.tensor([wav.shape[1]]))
                 if not (features.abs() < largest).all():
                     raise UserError(
                         f"utterance {name}: the {cls.owner} output does not fit {bits}-bit floats, as it is stored",
@@ -87,21 +91,26 @@ class FeatureStore(Store):
                     )
                 file.write(features.cpu().numpy().astype(cls.dtype).tobytes())
                 rows[name] = len(features)
-        encoder.train(was_training)
+        source.train(was_training)
         return rows
 
     @staticmethod
-    def fingerprint(audio: AudioStore, encoder: Encoder) -> str:
+    def fingerprint(audio: AudioStore, source: Encoder | FrontEnd) -> str:
         """Hash the sources of features: the audio, and what computes them, with its weights."""
         raise NotImplementedError
 
     @staticmethod
-    def width(encoder: Encoder) -> int:
+    def width(source: Encoder | FrontEnd) -> int:
         """Numbers in a row."""
         raise NotImplementedError
 
     @staticmethod
-    def compute(encoder: Encoder, wav: Tensor, length: Tensor) -> Tensor:
+    def count(encoder: Encoder, utterances: int, seconds: float) -> float:
+        """About how many rows so many utterances have, which last so many seconds in all."""
+        return seconds / encoder.seconds_per_frame
+
+    @staticmethod
+    def compute(source: Encoder | FrontEnd, wav: Tensor, length: Tensor) -> Tensor:
         """The features of an utterance: [1, N], [1] samples -> [T, c]."""
         raise NotImplementedError
 
@@ -116,7 +125,7 @@ class CnnStore(FeatureStore):
         """Hash the audio, the CNN with its weights, and whether waveforms are normalised."""
         cnn = encoder.model.feature_extractor
         # The `repr` of a module has its layers with sizes, strides, norms and activations.
-        return digest(f"{VERSION}\t{audio.fingerprint}\t{encoder.normalise}\t{cnn}", *_weights(cnn))
+        return digest(f"{VERSION}\t{audio.fingerprint}\t{encoder.normalise}\t{cnn}", *_bytes(cnn.state_dict().values()))
 
     @staticmethod
     def width(encoder: WaveformEncoder) -> int:
@@ -138,7 +147,7 @@ class FrameStore(FeatureStore):
     def fingerprint(audio: AudioStore, encoder: Encoder) -> str:
         """Hash the audio, and the encoder with its configuration, its preprocessor and its weights."""
         shape = json.dumps(description(encoder), sort_keys=True, default=str)
-        weights = map(digest, _weights(encoder.model))
+        weights = map(digest, _bytes(encoder.model.state_dict().values()))
         return digest(f"{VERSION}\t{audio.fingerprint}\t{shape}\t{encoder.model}", *weights)
 
     @staticmethod
@@ -153,21 +162,56 @@ class FrameStore(FeatureStore):
         return frames[0, : int(n_frames)]
 
 
-def model_inputs(audio: AudioStore, encoder: Encoder | None, device: str | torch.device) -> Store:
-    """The store that a job's batches are read from: waveforms, or the output of what is frozen of the encoder."""
-    kind = kind_of_store(encoder)
-    return audio if kind is None else kind.of(audio, encoder, device)
+class RowStore(FeatureStore):
+    """The rows of a front end, in 32 bits."""
+
+    dtype, what, suffix, owner = "<f4", "features", "f32", "front end's"
+
+    @staticmethod
+    def fingerprint(audio: AudioStore, front_end: FrontEnd) -> str:
+        """Hash the audio, and the front end with its version, its settings and its weights."""
+        name = f"{type(front_end).__module__}.{type(front_end).__qualname__}\t{front_end.version}"
+        settings = json.dumps(front_end.settings(), sort_keys=True, default=str)
+        weights = map(digest, _bytes(front_end.weights()))
+        return digest(f"{VERSION}\t{audio.fingerprint}\t{name}\t{settings}", *weights)
+
+    @staticmethod
+    def width(front_end: FrontEnd) -> int:
+        """The numbers of a row."""
+        return front_end.width
+
+    @staticmethod
+    def count(front_end: FrontEnd, utterances: int, seconds: float) -> float:
+        """About how many rows so many utterances have, which last so many seconds in all."""
+        return seconds / front_end.seconds_per_row if front_end.seconds_per_row else utterances * front_end.rows_each
+
+    @staticmethod
+    def compute(front_end: FrontEnd, wav: Tensor, length: Tensor) -> Tensor:
+        """[1, N], [1] -> [T, c]."""
+        rows, n_rows = front_end(wav, length)
+        return rows[0, : int(n_rows)]
 
 
-def kind_of_store(encoder: Encoder | None) -> type[FeatureStore] | None:
-    """The store of what is frozen of an encoder; None where waveforms are its inputs."""
+def model_inputs(audio: AudioStore, system: System, device: str | torch.device) -> Store:
+    """The store that a job's batches are read from: waveforms, or the output of what does not learn of the system."""
+    kind = kind_of_store(system)
+    if kind is None:
+        return audio
+    return kind.of(audio, system.front_end if kind is RowStore else system.encoder, device)
+
+
+def kind_of_store(system: System) -> type[FeatureStore] | None:
+    """The store of what does not learn of a system; None where waveforms are its inputs."""
+    if system.front_end is not None:
+        return RowStore
+    encoder = system.encoder
     if encoder is not None and encoder.freeze:
         return FrameStore
     return CnnStore if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn else None
 
 
-def _weights(module: torch.nn.Module) -> Iterator[bytes]:
-    return (weight.detach().float().cpu().numpy().tobytes() for weight in module.state_dict().values())
+def _bytes(weights: Iterable[Tensor]) -> Iterator[bytes]:
+    return (weight.detach().float().cpu().numpy().tobytes() for weight in weights)
 
 
 def _refuse_too_long(name: str, samples: int, max_samples: int | None) -> None:

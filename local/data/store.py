@@ -180,8 +180,8 @@ def refuse_unsound(folder: Path, reasons: Mapping[str, list[str]]) -> None:
 
 def delete_stores(folder: Path) -> None:
     """Remove a corpus's stores; jobs that have them open can still read them."""
-    names = ("audio.json", "audio.i16", "cnn-*.json", "cnn-*.f16", "frames-*.json", "frames-*.f32")
-    for path in [path for name in names for path in folder.glob(name)]:
+    features = ("cnn-*.json", "cnn-*.f16", "frames-*.json", "frames-*.f32", "features-*.json", "features-*.f32")
+    for path in [path for name in ("audio.json", "audio.i16", *features) for path in folder.glob(name)]:
         path.unlink(missing_ok=True)
 
 

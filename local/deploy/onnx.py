@@ -36,7 +36,7 @@ from local.encoders.filterbank import FilterbankEncoder
 from local.inference.model_folder import Model
 from local.scoring.metrics import emotion_scores
 from local.systems import Outputs
-from local.systems.pooling import NAMES, Pooling
+from local.systems.layers.pooling import NAMES, Pooling
 
 AXES = {"wavs": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}}
 TRACED = (16001, 9001, 5003)  # samples; different, so that the exporter does not take two sizes for one

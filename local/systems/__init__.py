@@ -17,14 +17,16 @@ from torch import Tensor, nn
 
 from local.core.errors import UserError
 from local.encoders.base import Encoder
+from local.features import FrontEnd
 
 
 class Outputs(NamedTuple):
-    """The output of a system for a batch."""
+    """The output of a system for a batch. A batch's rows of the tensors are those of its utterances, in order."""
 
     emotion: Tensor  # [B, C] logits
     tokens: Tensor | None = None  # [B, T, V] logits per frame, or None without a CTC head
     n_frames: Tensor | None = None  # [B] true frames of `tokens`, or None; on the CPU
+    further: tuple[Tensor, ...] = ()  # what else the system's own losses need
 
 
 class Targets(NamedTuple):
@@ -50,14 +52,20 @@ class Losses(NamedTuple):
     ctc_left_out: Tensor | None = None
 
 
+Labelled = Iterable[tuple[Tensor, Tensor, Tensor]]
+
+
 class System(nn.Module):
     """What the pipeline asks of a system.
 
     Attributes
     ----------
     encoder
-        The encoder, or None for a system with a front end of its own. Its CNN's output is computed once for all where
-        it is frozen; its inputs are then features instead of waveforms.
+        The encoder, or None. What is frozen of it is computed once for all, so that its inputs are then its own frames,
+        or its CNN's output, instead of waveforms.
+    front_end
+        The front end, or None. Its rows are computed once for all: the system's inputs are then rows. A system that has
+        one passes its inputs through it, `rows, n_rows = self.front_end(wavs, lengths)`, whatever they are.
     max_samples
         The longest input in samples; None: any.
     seconds_per_frame
@@ -65,15 +73,26 @@ class System(nn.Module):
     writes_text
         Whether there is a CTC head: `Outputs.tokens` and the parts of `Losses` on CTC are given. Without one, a run
         has no transcripts, no WER and no CER.
+    solves
+        Whether a last step follows the training, `solve`. With `epochs: 0` it is the only one.
+    title, certainty, weights
+        What tables say of it: whose system it is, `Wu et al. 2019: capsules`; how much of it is known from its authors,
+        `known`, `partly known` or `own choice`; and what it was pretrained on, or what it lacks, `no ImageNet`. Empty
+        where there is nothing to say.
     """
 
     max_samples: int | None = None
+    solves: bool = False
+    title: str = ""
+    certainty: str = ""
+    weights: str = ""
     seconds_per_frame: float | None = None
     writes_text: bool = False
 
-    def __init__(self, encoder: Encoder | None = None) -> None:
+    def __init__(self, encoder: Encoder | None = None, front_end: FrontEnd | None = None) -> None:
         super().__init__()
         self.encoder = encoder
+        self.front_end = front_end
         if encoder is not None:
             self.max_samples, self.seconds_per_frame = encoder.max_samples, encoder.seconds_per_frame
 
@@ -83,9 +102,10 @@ class System(nn.Module):
         Parameters
         ----------
         wavs
-            [B, N] float, 16 kHz, zero beyond each utterance's end; or what the encoder takes instead.
+            [B, N] float, 16 kHz, zero beyond each utterance's end; or what the encoder, or the front end, takes
+            instead.
         lengths
-            [B] int, true samples, or frames, per utterance; always on the CPU.
+            [B] int, true samples, or frames, or rows, per utterance; always on the CPU.
         """
         raise NotImplementedError
 
@@ -98,6 +118,14 @@ class System(nn.Module):
         """Take from the training set what is fixed before the first update, into buffers; by default nothing.
 
         `batches` are the arguments of `forward`, each utterance once. Called without gradients, in evaluation mode.
+        """
+
+    def solve(self, training: Labelled, validation: Labelled | None) -> None:
+        """Compute what has a closed form, after the last epoch, from the weights of the chosen one.
+
+        Each of the two gives, for each batch, the arguments of `forward` and the emotions, [B] class indices on the
+        device, each utterance once; `validation` is None where there is none. Called without gradients, in evaluation
+        mode, in single precision, once, if `solves`.
         """
 
     def heads(self) -> list[nn.Module]:
@@ -120,7 +148,7 @@ def cross_entropy(outputs: Outputs, targets: Targets, label_smoothing: float = 0
 
 def system_class(name: str) -> type[System]:
     """The system of a file here, by its name; a UserError if there is none."""
-    known = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "pooling")
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
     if name not in known:
         raise UserError(f"system '{name}' is not known", f"known are: {' '.join(known)}")
     return importlib.import_module(f"{__name__}.{name}").SYSTEM

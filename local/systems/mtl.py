@@ -2,7 +2,7 @@
 
 z = encoder(x)                          [B, T, d]
 tokens  = W_t z + b_t                   [B, T, V]   per frame, CTC
-emotion = W_e pool(z) + b_e             [B, C]      pool over the true frames, see `local.systems.pooling`
+emotion = W_e pool(z) + b_e             [B, C]      pool over the true frames, see `local.systems.layers.pooling`
 L = CE(emotion) + alpha * CTC(tokens)               paper, equation 3
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from local.core.errors import UserError
 from local.encoders import Encoder, length_mask
 from local.systems import Losses, Outputs, System, Targets, cross_entropy
-from local.systems.pooling import Pooling
+from local.systems.layers.pooling import Pooling
 from local.text.tokenizer import BLANK
 
 
@@ -25,8 +25,8 @@ class MultiTaskSystem(System):
     """Shared encoder, one linear layer per task.
 
     `n_labels` is C, `n_tokens` V (token 0 is the blank), `alpha` the weight of the CTC task; `pooling` over the true
-    frames is `mean` (the paper's code), `sum` (the paper's text), or a module (see `local.systems.pooling`), which is
-    trained as a head is. `dropout` is that of the inputs of both heads, `label_smoothing` that of the emotions.
+    frames is `mean` (the paper's code), `sum` (the paper's text), or a module (see `local.systems.layers.pooling`),
+    which is trained as a head is. `dropout` is that of the inputs of both heads, `label_smoothing` of the emotions.
     """
 
     writes_text = True

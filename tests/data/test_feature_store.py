@@ -22,7 +22,9 @@ from local.decode import decode
 from local.encoders import Encoder, load_encoder
 from local.experiment.job import Job
 from local.experiment.options import parse
+from local.features import FrontEnd
 from local.scoring import predictions
+from local.systems import System
 from local.systems.mtl import MultiTaskSystem
 from local.text.tokenizer import Tokenizer
 from local.text.tokenizer import train as train_tokenizer
@@ -67,7 +69,7 @@ def encoder_of(folder: Path, family: str = "wav2vec2-group", **changes) -> Encod
 def batches(encoder: Encoder, audio: AudioStore, folder: Path) -> tuple[Batch, Batch]:
     """All utterances as one batch of waveforms, and as one of features."""
     train_tokenizer(table()["wrd"], folder / "tokenizer.model")
-    tokenizer, stores = Tokenizer(folder / "tokenizer.model"), (audio, model_inputs(audio, encoder, "cpu"))
+    tokenizer, stores = Tokenizer(folder / "tokenizer.model"), (audio, model_inputs(audio, System(encoder), "cpu"))
     parts = [Utterances(table(), each, LABELS, tokenizer) for each in stores]
     plain, cached = (part.collate([part[index] for index in range(5)]) for part in parts)
     assert plain.wavs.ndim == 2 and cached.wavs.ndim == 3 and cached.wavs.dtype == torch.float16
@@ -159,8 +161,8 @@ def test_another_cnn_or_other_audio_has_another_store(tmp_path, change):
 )
 def test_what_is_kept_of_an_encoder(tmp_path, audio, family, freezing, kind):
     encoder = load_encoder(tiny_models.save(tmp_path, family), **freezing)
-    assert type(model_inputs(audio, encoder, "cpu")) is kind
-    assert model_inputs(audio, None, "cpu") is audio  # of a system without an encoder
+    assert type(model_inputs(audio, System(encoder), "cpu")) is kind
+    assert model_inputs(audio, System(), "cpu") is audio  # of a system without an encoder
 
 
 # ---------------------------------------------------------------- a frozen encoder
@@ -177,7 +179,7 @@ def frozen(folder: Path, family: str, **changes) -> Encoder:
 @torch.no_grad()
 def test_frames_are_the_frozen_encoders_and_pass_through_it(tmp_path, audio, family):
     encoder = frozen(tmp_path, family).train()
-    store = model_inputs(audio, encoder, "cpu")
+    store = model_inputs(audio, System(encoder), "cpu")
     for name in store:
         exact, n_frames = encoder(*padded([audio[name]]))  # neither dropout nor SpecAugment, though in training
         assert torch.equal(store[name], exact[0, : int(n_frames)])
@@ -191,19 +193,19 @@ def test_frames_are_the_frozen_encoders_and_pass_through_it(tmp_path, audio, fam
 @pytest.mark.parametrize("changed", ["model.encoder.layers.1.final_layer_norm.bias", "model.masked_spec_embed"])
 def test_another_encoder_has_another_store(tmp_path, audio, changed):
     first, second = frozen(tmp_path / "1", "wav2vec2-group"), frozen(tmp_path / "2", "wav2vec2-group")
-    assert model_inputs(audio, first, "cpu").path == model_inputs(audio, second, "cpu").path
+    assert model_inputs(audio, System(first), "cpu").path == model_inputs(audio, System(second), "cpu").path
     with torch.no_grad():
         second.get_parameter(changed)[0] += 1.0
-    assert model_inputs(audio, first, "cpu").path != model_inputs(audio, second, "cpu").path
+    assert model_inputs(audio, System(first), "cpu").path != model_inputs(audio, System(second), "cpu").path
     other = frozen(tmp_path / "3", "wav2vec2-group", layer_norm_eps=1e-3)  # of the same weights
-    assert model_inputs(audio, first, "cpu").path != model_inputs(audio, other, "cpu").path
+    assert model_inputs(audio, System(first), "cpu").path != model_inputs(audio, System(other), "cpu").path
 
 
 def test_an_utterance_too_long_for_a_frozen_encoder_is_named(tmp_path, audio):
     encoder = frozen(tmp_path, "whisper", seed=2)
     encoder.max_samples = 8000
     with pytest.raises(UserError, match=r"utterance a lasts 0\.6 s: the encoder reads 0 s"):
-        model_inputs(audio, encoder, "cpu")
+        model_inputs(audio, System(encoder), "cpu")
 
 
 # ---------------------------------------------------------------- the model
@@ -279,6 +281,51 @@ def test_waveforms_of_what_is_kept_are_not_augmented(own_corpus, key):
     augment = "augment: !new:speechbrain.augment.time_domain.DropChunk\n"
     file.write_text(augment + file.read_text().replace(f"{key}: False", f"{key}: True"))
     job = Job(parse([*own_corpus, "--folds", "1A"]), "1A", 1)
-    with pytest.raises(UserError, match="augment: the encoder's output is computed once"):
+    with pytest.raises(UserError, match="augment: what does not learn is computed once"):
         utterances(job, hparams.build(job.yaml))
     assert not [*job.options.corpus_folder.glob("*.f*")]
+
+
+# ---------------------------------------------------------------- a front end
+
+
+class Pairs(FrontEnd):
+    """Mean and largest of every hundred samples."""
+
+    width, seconds_per_row = 2, 100 / 16_000
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.register_buffer("shift", torch.zeros(1))
+
+    def rows(self, wav: torch.Tensor) -> torch.Tensor:
+        parts = self.scale * torch.nn.functional.pad(wav, (0, -len(wav) % 100)).view(-1, 100) + self.shift
+        return torch.stack([parts.mean(1), parts.amax(1)], dim=1)
+
+    def settings(self) -> dict:
+        return {"scale": self.scale}
+
+
+def test_rows_of_a_front_end_are_kept_and_pass_through_it(audio):
+    front_end = Pairs()
+    store = model_inputs(audio, System(front_end=front_end), "cpu")
+    batch, lengths = padded([audio[name] for name in store])
+    rows, n_rows = front_end(batch, lengths)
+    for name, one, length in zip(store, rows, n_rows.tolist(), strict=True):
+        assert torch.equal(store[name], front_end.rows(audio[name]))
+        assert torch.equal(store[name], one[:length])
+    kept, n_kept = front_end(*padded([store[name] for name in store]))
+    assert torch.equal(n_kept, n_rows)
+    assert all(torch.equal(one[:n], other[:n]) for one, other, n in zip(kept, rows, n_rows, strict=True))
+
+
+def test_another_front_end_has_another_store(audio):
+    def path(front_end: FrontEnd) -> Path:
+        return model_inputs(audio, System(front_end=front_end), "cpu").path
+
+    weights, version = Pairs(), Pairs()
+    weights.shift += 1.0
+    version.version = 2
+    assert path(Pairs()) == path(Pairs())
+    assert len({path(each) for each in (Pairs(), Pairs(scale=2.0), weights, version)}) == 4

@@ -9,7 +9,7 @@ from speechbrain.nnet.pooling import AttentionPooling, StatisticsPooling
 from torch import Tensor, nn
 
 from local.core.errors import UserError
-from local.systems.pooling import Pooling
+from local.systems.layers.pooling import Pooling
 
 DIM = 6
 LENGTHS = (1, 2, 7, 19, 33, 40)
