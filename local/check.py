@@ -22,7 +22,6 @@ from local.data.batches import UpdateSampler
 from local.data.class_weights import class_weights
 from local.data.dataset import Utterances
 from local.data.device import limits, refuse_missing_device, use_precision
-from local.encoders import KNOWN, refuse_undeclared
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.training import environment
@@ -63,7 +62,11 @@ def refuse_unread(file: Path, encoder: Any) -> None:
 
     Not where it is loaded: run folders of earlier versions may have such keys.
     """
-    if not (isinstance(encoder, dict) and encoder.get("model_type") in KNOWN):
+    if not isinstance(encoder, dict):
+        return
+    from local.encoders import KNOWN, refuse_undeclared
+
+    if encoder.get("model_type") not in KNOWN:
         return
     extractor = {key: value for key, value in encoder.items() if key == "do_normalize"}
     try:

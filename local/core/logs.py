@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-
-from transformers.utils import logging as transformers_logging
+import os
+import sys
 
 # On import it warns that it cannot save pictures.
 logging.getLogger("speechbrain.utils.train_logger").addFilter(
@@ -23,5 +23,10 @@ def log_to_stderr() -> None:
         handler.addFilter(lambda record: not record.name.startswith("speechbrain.") or record.levelno > logging.INFO)
     for name in ("onnx_ir", "onnxscript", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    # Not by calls where it is not imported yet: a training without an encoder does without it.
+    os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    if "transformers" in sys.modules:
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()

@@ -29,7 +29,7 @@ from local.core.errors import UserError
 from local.core.files import digest
 from local.data.device import use_precision
 from local.data.store import AudioStore, Store
-from local.encoders import Encoder, description
+from local.encoders import Encoder
 from local.encoders.waveform import WaveformEncoder
 from local.features import FrontEnd
 from local.systems import System
@@ -146,6 +146,8 @@ class FrameStore(FeatureStore):
     @staticmethod
     def fingerprint(audio: AudioStore, encoder: Encoder) -> str:
         """Hash the audio, and the encoder with its configuration, its preprocessor and its weights."""
+        from local.encoders import description
+
         shape = json.dumps(description(encoder), sort_keys=True, default=str)
         weights = map(digest, _bytes(encoder.model.state_dict().values()))
         return digest(f"{VERSION}\t{audio.fingerprint}\t{shape}\t{encoder.model}", *weights)

@@ -7,7 +7,17 @@ The weights are loaded with transformers, not with SpeechBrain's lobes: those no
 let padding into group norm, pad Whisper's input to 30 s, and query the hub even for cached models.
 """
 
+from typing import Any
+
 from local.encoders.base import Encoder, length_mask
-from local.encoders.load import KNOWN, build_encoder, description, load_encoder, refuse_undeclared
 
 __all__ = ["KNOWN", "Encoder", "build_encoder", "description", "length_mask", "load_encoder", "refuse_undeclared"]
+
+
+def __getattr__(name: str) -> Any:
+    """What is of `local.encoders.load`, which takes seconds to import: a system without an encoder needs none of it."""
+    if name in __all__:
+        from local.encoders import load
+
+        return getattr(load, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel
-from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 
 from local.core.errors import UserError
 from local.encoders.cpu import use_cpu_kernels
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # A batch's length is a multiple of this, in samples and in frames: on a CPU every operation is prepared again for each
 # new size, which took half of the time of a small model.
@@ -103,6 +104,8 @@ class Encoder(nn.Module):
             return None
         if size <= config.mask_time_length:
             return torch.zeros(len(n_frames), size, dtype=torch.bool)
+        from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices  # takes seconds
+
         mask = _compute_mask_indices(
             (len(n_frames), size),
             mask_prob=config.mask_time_prob,

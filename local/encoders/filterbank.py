@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from local.audio.header import SAMPLE_RATE
 from local.encoders.base import Encoder, length_mask
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class FilterbankEncoder(Encoder):

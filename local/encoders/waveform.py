@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.encoders.base import Encoder, length_mask
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class WaveformEncoder(Encoder):

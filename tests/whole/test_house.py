@@ -107,6 +107,29 @@ def test_the_faster_kernels_have_one_door():
     assert {user for user in users if not user.startswith("local.encoders.")} <= {"local.benchmark.ways"}
 
 
+def loaded(module: str, seen: dict[str, None]) -> dict[str, None]:
+    """The modules, also of other projects, that importing one of ours loads: not those imported within functions."""
+    if module in FILES and module not in seen:
+        seen[module] = None
+        for node in ast.parse(FILES[module].read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                names = (f"{node.module}.{alias.name}" for alias in node.names)
+                for name in (node.module, *(name for name in names if name in FILES)):
+                    loaded(name, seen)
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    loaded(alias.name, seen)
+    seen[module] = None
+    return seen
+
+
+@pytest.mark.parametrize("command", ["train", "decode", "check"])
+def test_a_job_loads_transformers_only_with_an_encoder(command):  # it takes longer than all else but torch
+    modules = loaded(f"local.{command}", {})
+    assert "torch" in modules and "local.encoders.base" in modules
+    assert not {name for name in modules if name.split(".")[0] == "transformers"}
+
+
 def test_tests_mirror_the_house():
     for path in TESTS.rglob("test_*.py"):
         where = path.parent.relative_to(TESTS).as_posix()

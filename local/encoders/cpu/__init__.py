@@ -7,14 +7,16 @@ PyTorch's. `torch.compile` was measured: it is not faster than these, nor, for s
 from __future__ import annotations
 
 from types import MethodType
+from typing import TYPE_CHECKING
 
 from torch import nn
-from transformers import PreTrainedModel
 
-from local.encoders.cpu.attention import NAME
 from local.encoders.cpu.convolution import convolve
 from local.encoders.cpu.dropout import Dropout
 from local.encoders.cpu.linear import linear
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def use_cpu_kernels(model: PreTrainedModel) -> None:
@@ -28,6 +30,8 @@ def use_cpu_kernels(model: PreTrainedModel) -> None:
         if type(module) is nn.Linear:
             module.forward = MethodType(linear, module)
     if model.config._attn_implementation == "sdpa":
+        from local.encoders.cpu.attention import NAME  # and with it transformers' models, which take seconds
+
         model.set_attn_implementation(NAME)
 
 
