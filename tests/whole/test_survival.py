@@ -106,8 +106,8 @@ def survive(workplace: Path, words: list[str], seed: int, kills: int) -> None:
         assert_tidy(folder)
 
 
-def test_killed_ten_times_at_random_moments_of_all_stages_it_ends_the_same(workplace, words):
-    survive(workplace, words, seed=1, kills=10)
+def test_killed_at_random_moments_of_all_stages_it_ends_the_same(workplace, words):
+    survive(workplace, words, seed=1, kills=4)
 
 
 @pytest.mark.slow
@@ -212,6 +212,9 @@ def test_a_signal_to_run_sh_ends_its_jobs_and_the_same_command_resumes(tmp_path,
     shutil.copytree(workplace / "hparams", place / "hparams", dirs_exist_ok=True)
     words = [word.replace(str(workplace), str(place)) for word in words]
     words[words.index("--folds") + 1] = "A"
+    if number == signal.SIGTERM:  # resuming is tried above: a system that starts in half the time, and does not end
+        words[words.index("--hparams") + 1] = str(place / "hparams" / "statistics.yaml")
+        words[words.index("--epochs") + 1] = "100000"
     run, command = place / EXPERIMENT / "seed1" / "A", [place / "run.sh", "--stop-stage", "3", *words]
     process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     while not list((run / "save").glob("*/CKPT.yaml")):
@@ -225,7 +228,7 @@ def test_a_signal_to_run_sh_ends_its_jobs_and_the_same_command_resumes(tmp_path,
     log = (run / "train.log").read_text()
     assert "stopped by signal 15 after" in log and "# Ended (code 143)" in log and "Traceback" not in log + output
     if number == signal.SIGTERM:
-        return  # resuming is tried above, and a second start takes half a minute
+        return
     again = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert "resuming after" in (run / "train.log").read_text() and (run / "predictions.csv").exists()
