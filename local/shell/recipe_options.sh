@@ -88,6 +88,25 @@ corpus_name() { # options of run.sh: the corpus as paths name it, a table of the
   echo "$corpus"
 }
 
+# Of a corpus that stage 0 has examined, a line each: a protocol that it serves, and that protocol's own validation.
+served() { # the corpus as paths name it
+  (
+    cd -- "$house" || exit
+    . ./path.sh
+    python - "manifests/$1/all.csv" <<'END'
+import sys
+from pathlib import Path
+
+from local.corpora import manifest
+from local.splits import protocols
+
+table = manifest.read(Path(sys.argv[1]))
+for protocol in protocols.served(table):
+    print(protocol, protocols.default_valid(protocol, table))
+END
+  )
+}
+
 leave() { # the jobs stay with Slurm
   trap '' INT TERM
   ((${#calls[@]} == 0)) || kill -TERM "${calls[@]}" 2>/dev/null || true

@@ -99,11 +99,14 @@ def describe(name: str, speakers: str = "", overlap: float = float("nan")) -> st
     `speakers` nothing is said of them but what protocol `speaker` promises.
     """
     held = f"; {HOLD_TEXT_WORDS}" if name.endswith(HOLD_TEXT) else ""
-    held += f"; {ORACLE_WORDS}" if OF_ORACLE in name else ""
     protocol = name.partition("-")[0]
     if protocol == RANDOM:
-        return f"{WORDS[protocol]}; {OPTIMISTIC_WORDS}{held}"
-    return WORDS[protocol] + (_describe_speakers(protocol, speakers, overlap) if speakers else "") + held
+        words = f"{WORDS[protocol]}; {OPTIMISTIC_WORDS}"
+    else:
+        words = WORDS[protocol] + (_describe_speakers(protocol, speakers, overlap) if speakers else "")
+    if OF_ORACLE in name:  # the validation set is the test set, with the tested speakers
+        words = words.replace("training or validation set", "training set") + f"; {ORACLE_WORDS}"
+    return words + held
 
 
 def _describe_speakers(protocol: str, speakers: str, overlap: float) -> str:
