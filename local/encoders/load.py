@@ -65,7 +65,10 @@ NAMED = 3  # tensors in a message
 
 
 def load_encoder(
-    source: str | dict, freeze: bool = False, freeze_cnn: bool = False, spec_augment: dict[str, Any] | None = None
+    source: str | dict | None,
+    freeze: bool = False,
+    freeze_cnn: bool = False,
+    spec_augment: dict[str, Any] | None = None,
 ) -> Encoder:
     """Load a pretrained encoder, or build one with random weights.
 
@@ -74,8 +77,13 @@ def load_encoder(
     `freeze_cnn` its CNN. `spec_augment` has values of SpecAugment (`mask_time_prob`, ...) that come before those of the
     checkpoint, and turns it on. The weights are in single precision, whatever the checkpoint's are: in bfloat16 most
     steps of an optimizer are too small to change a weight. A `UserError` if there is no such encoder, it cannot be
-    read, lacks weights, or its architecture is not supported.
+    read, lacks weights, or its architecture is not supported; and for None, which a probe's YAML gives.
     """
+    if source is None:
+        raise UserError(
+            "upstream is null: a probe has no use without a pretrained encoder",
+            "give a folder with config.json and weights, or a name of the hub: -- --upstream FOLDER",
+        )
     if isinstance(source, dict):
         config = source | _spec_augment(spec_augment, source.get("model_type"))
         preprocessor = {"do_normalize": config.pop("do_normalize")} if "do_normalize" in config else {}

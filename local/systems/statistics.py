@@ -42,7 +42,11 @@ class StatisticsSystem(System):
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """[B, N] waveforms, [B] samples -> logits of the emotions."""
-        return Outputs(self.emotion_head((self.statistics(wavs, lengths) - self.mean) / self.deviation))
+        return Outputs(self.emotion_head(self.standardised(wavs, lengths)))
+
+    def standardised(self, wavs: Tensor, lengths: Tensor) -> Tensor:
+        """The statistics, each with mean 0 and deviation 1 over the training set: [B, 2 * n_mels]."""
+        return (self.statistics(wavs, lengths) - self.mean) / self.deviation
 
     def statistics(self, wavs: Tensor, lengths: Tensor) -> Tensor:
         """Mean and standard deviation of each log-mel energy over the true frames: [B, 2 * n_mels]."""

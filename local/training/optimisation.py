@@ -6,8 +6,8 @@ arguments that follow from other values and are not written. When it is called f
 
     after each update   transformers' (but for those that follow a figure), `OneCycleLR` and `CyclicLR`, and those of
                         SpeechBrain that take the optimizer
-    after each epoch    PyTorch's others, and those of SpeechBrain that take an epoch or a figure; the figure is one
-                        that falls as the model gets better, see `local.training.selection.cost`
+    after each epoch    PyTorch's others, `EpochCyclicLR`, and those of SpeechBrain that take an epoch or a figure; the
+                        figure is one that falls as the model gets better, see `local.training.selection.cost`
 
 SpeechBrain's know one rate. It is that of `lr`; a group with another, `head_lr`, keeps its ratio to it.
 """
@@ -48,6 +48,10 @@ FILLED: dict[str, Callable[[Length], float]] = {
     **dict.fromkeys(("lr_initial", "initial_value", "lr"), lambda length: length.lr),
 }
 BY_UPDATE = (OneCycleLR, CyclicLR)
+
+
+class EpochCyclicLR(CyclicLR):
+    """PyTorch's `CyclicLR`, which swings the momentum as well, with steps that are epochs instead of updates."""
 
 
 def build_optimizer(factory: Callable[..., Optimizer], system: nn.Module, lr: float, head_lr: float) -> Optimizer:
@@ -122,7 +126,7 @@ class Schedule:
         if self.of_torch:
             self.by_update = isinstance(self.inner, BY_UPDATE) or _is_of_transformers(factory)
             self.follows_figure = "metrics" in names
-            self.by_update &= not self.follows_figure
+            self.by_update &= not (self.follows_figure or isinstance(self.inner, EpochCyclicLR))
         else:
             self.takes = names
             self.by_update = "opt" in names or hasattr(self.inner, "on_batch_end")
@@ -200,7 +204,7 @@ class Schedule:
 def _build(factory: Any, optimizer: Optimizer, length: Length, ratios: list[float]) -> Any:
     """The scheduler of PyTorch or SpeechBrain, with the arguments of `FILLED` that the YAML does not give.
 
-    Of `BY_UPDATE`, which set the rates of all groups to that of their arguments, each group's is its own by its ratio.
+    Of those that set the rates of all groups to that of their arguments, each group's is its own by its ratio.
     """
     function = getattr(factory, "func", factory)
     if not (inspect.isclass(function) or inspect.isroutine(function)):
@@ -211,7 +215,7 @@ def _build(factory: Any, optimizer: Optimizer, length: Length, ratios: list[floa
     filled = {name: FILLED[name](length) for name in names if name in FILLED}
     if "optimizer" in names:
         filled["optimizer"] = optimizer
-    if function in BY_UPDATE:
+    if function in (*BY_UPDATE, EpochCyclicLR):
         rates = {name: given[name] for name in ("base_lr", "max_lr") if isinstance(given.get(name), int | float)}
         filled |= {name: [rate * ratio for ratio in ratios] for name, rate in rates.items()}
     try:

@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler
 
 from local.config.trust import KNOWN
 from local.core.errors import UserError
-from local.training.optimisation import Length, Schedule, build_optimizer, step
+from local.training.optimisation import EpochCyclicLR, Length, Schedule, build_optimizer, step
 
 EPOCHS, PER_EPOCH, LR, HEAD_LR = 4, 5, 0.5, 2.0
 LENGTH = Length(EPOCHS, EPOCHS * PER_EPOCH, 4, LR)
@@ -113,6 +113,10 @@ EXPECTED |= {
         partial(lr_scheduler.CyclicLR, base_lr=0.0, max_lr=LR, step_size_up=5, cycle_momentum=False),
         by_hand([1 - abs(n % 10 / 5 - 1) for n in UPDATES]),
     ),
+    "cyclic by epoch": (
+        partial(EpochCyclicLR, base_lr=0.0, max_lr=LR, step_size_up=2),
+        per_epoch(0, 0.5, 1, 0.5),
+    ),
 }
 ALL_OF_SPEECHBRAIN = {
     "CyclicCosineScheduler": {},
@@ -133,6 +137,7 @@ ALL_OF_SPEECHBRAIN = {
 }
 OF_TORCH = {
     "CyclicLR": partial(lr_scheduler.CyclicLR, base_lr=0.1, max_lr=0.4, step_size_up=3),
+    "EpochCyclicLR": partial(EpochCyclicLR, base_lr=0.1, max_lr=0.4, step_size_up=3),
     "OneCycleLR": partial(lr_scheduler.OneCycleLR, max_lr=0.5),
     "ReduceLROnPlateau": EXPECTED["plateau"][0],
     "linear": EXPECTED["linear"][0],
@@ -145,6 +150,23 @@ def test_rates_by_hand(name):
     factory, expected = EXPECTED[name]
     found = follow(schedule_of(factory))
     assert found == [pytest.approx(row, rel=1e-6, abs=1e-9) for row in expected]
+
+
+def test_cycles_of_epochs_swing_the_momentum_as_pytorchs_do():
+    made = schedule_of(partial(EpochCyclicLR, base_lr=5e-4, max_lr=1e-3, step_size_up=10))
+    theirs = lr_scheduler.CyclicLR(optimizer(), base_lr=5e-4, max_lr=1e-3, step_size_up=10)
+    for epoch in range(1, 26):
+        assert [group["momentum"] for group in made.optimizer.param_groups] == [
+            group["momentum"] for group in theirs.optimizer.param_groups
+        ]
+        assert made.optimizer.param_groups[0]["lr"] == theirs.optimizer.param_groups[0]["lr"]
+        made.optimizer.step(), theirs.optimizer.step()
+        made.after_update(epoch)
+        made.after_epoch(epoch, None)
+        theirs.step()
+        if epoch in (10, 20):  # the highest rate has the lowest momentum
+            expected = {10: 0.8, 20: 0.9}[epoch]
+            assert made.optimizer.param_groups[0]["momentum"] == pytest.approx(expected)
 
 
 def resumable() -> dict[str, object]:
