@@ -40,6 +40,7 @@ KNOWN = frozenset(
         *(f"!name:torch.optim.{name}" for name in _OPTIMIZERS.split()),
         *(f"!name:torch.optim.lr_scheduler.{name}" for name in _TORCH_SCHEDULERS.split()),
         "!name:local.training.optimisation.EpochCyclicLR",
+        "!name:local.training.loss_steps.LossSteps",
         *(f"!name:transformers.get_{name}" for name in _TRANSFORMERS_SCHEDULERS.split()),
         *(f"!name:speechbrain.nnet.schedulers.{name}" for name in _SPEECHBRAIN_SCHEDULERS.split()),
         *(f"!new:speechbrain.nnet.schedulers.{name}" for name in _SPEECHBRAIN_SCHEDULERS.split()),

@@ -64,8 +64,8 @@ class FrontEnd(nn.Module):
 
     def rows(self, wav: Tensor) -> Tensor:
         """The rows of an utterance: [N] -> [T, c] on the same device, T at least 1."""
-        rows, _ = self.batch(wav[None], torch.tensor([len(wav)]))
-        return rows[0]
+        rows, n_rows = self.batch(wav[None], torch.tensor([len(wav)]))
+        return rows[0, : int(n_rows)]
 
     def settings(self) -> dict[str, Any]:
         """What its rows depend on besides its class and its weights, as plain values."""

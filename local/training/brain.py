@@ -247,7 +247,7 @@ class EmotionBrain(sb.Brain):
         torch.clear_autocast_cache()  # the weights have changed
         self.optimizer_step += 1
         self.used_rates = learning_rates(self.optimizer.param_groups, self.system.heads())
-        self.scheduler.after_update(self.optimizer_step)
+        self.scheduler.after_update(self.optimizer_step, loss)
         self.skipped.add(loss, norm.float(), self.optimizer_step)
         distributed.average_statistics(self.system)
 

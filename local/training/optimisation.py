@@ -4,8 +4,8 @@
 `torch.optim.lr_scheduler`, or a class or an object of `speechbrain.nnet.schedulers`; `FILLED` gives those of its
 arguments that follow from other values and are not written. When it is called follows from what it is:
 
-    after each update   transformers' (but for those that follow a figure), `OneCycleLR` and `CyclicLR`, and those of
-                        SpeechBrain that take the optimizer
+    after each update   transformers' (but for those that follow a figure), `OneCycleLR`, `CyclicLR` and `LossSteps`,
+                        and those of SpeechBrain that take the optimizer
     after each epoch    PyTorch's others, `EpochCyclicLR`, and those of SpeechBrain that take an epoch or a figure; the
                         figure is one that falls as the model gets better, see `local.training.selection.cost`
 
@@ -29,6 +29,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
 from local.core.errors import UserError
+from local.training.loss_steps import LossSteps
 
 
 class Length(NamedTuple):
@@ -47,7 +48,7 @@ FILLED: dict[str, Callable[[Length], float]] = {
     **dict.fromkeys(("T_max", "epoch_count"), lambda length: length.epochs),
     **dict.fromkeys(("lr_initial", "initial_value", "lr"), lambda length: length.lr),
 }
-BY_UPDATE = (OneCycleLR, CyclicLR)
+BY_UPDATE = (OneCycleLR, CyclicLR, LossSteps)
 
 
 class EpochCyclicLR(CyclicLR):
@@ -141,9 +142,11 @@ class Schedule:
         if getattr(self.inner, "mode", "min") == "max" and self.follows_figure:
             raise UserError("scheduler: mode is max, and the figure that it is given falls", "set mode to min")
 
-    def after_update(self, updates: int) -> None:
-        """Set the rates of the next update, after so many."""
-        if self.by_update:
+    def after_update(self, updates: int, loss: Tensor | None = None) -> None:
+        """Set the rates of the next update, after so many, the latest of this loss."""
+        if isinstance(self.inner, LossSteps):
+            self.inner.step(loss)
+        elif self.by_update:
             self.inner.step() if self.of_torch else self._call_by_update(updates)
 
     def after_epoch(self, epoch: int, cost: float | None) -> None:

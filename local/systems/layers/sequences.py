@@ -62,6 +62,36 @@ def windows(rows: Tensor, n_rows: Tensor, size: int, shift: int) -> tuple[Tensor
     return _take(rows, starts[:, :, None] + torch.arange(size)), counts
 
 
+def join(rows: Tensor, n_rows: Tensor, gap: int = 0) -> tuple[Tensor, Tensor]:
+    """Put the true rows of all utterances one after another, each followed by `gap` rows of zeros.
+
+    A convolution over time then has no padding to compute, and batch norm none to count. Returns [L, ...], L the sum of
+    all `n_rows + gap`, and [B] the row with which each utterance begins, on the CPU; see `separate`.
+    """
+    sizes = n_rows + gap
+    starts = sizes.cumsum(0) - sizes
+    utterances = torch.repeat_interleave(torch.arange(len(rows)), sizes)
+    places = (torch.arange(len(utterances)) - starts[utterances]).clamp(max=rows.shape[1] - 1)
+    joined = rows[utterances.to(rows.device, non_blocking=True), places.to(rows.device, non_blocking=True)]
+    if gap:
+        true = joined_mask(starts, n_rows, len(joined), rows.device)
+        joined = joined.masked_fill(~true.view(-1, *[1] * (joined.ndim - 1)), 0.0)
+    return joined, starts
+
+
+def joined_mask(starts: Tensor, n_rows: Tensor, size: int, device: torch.device | str = "cpu") -> Tensor:
+    """Mark the true rows of what was joined: [B] first rows, [B] true rows -> [size] bool on a device."""
+    places = torch.arange(size)
+    utterances = torch.searchsorted(starts, places, right=True) - 1
+    return (places - starts[utterances] < n_rows[utterances]).to(device, non_blocking=True)
+
+
+def separate(joined: Tensor, starts: Tensor, n_rows: Tensor) -> Tensor:
+    """Undo `join`: [L, ...], [B] first rows, [B] true rows -> [B, T, ...], zero beyond each utterance's last."""
+    places = (starts[:, None] + torch.arange(int(n_rows.max()))).clamp(max=len(joined) - 1)
+    return mask_rows(joined[places.to(joined.device, non_blocking=True)], n_rows)
+
+
 def _take(rows: Tensor, indices: Tensor) -> Tensor:
     """[B, T, ...] at [B, ...] indices of rows, which are cut at the last: [B, ..., ...]."""
     indices = indices.clamp(max=rows.shape[1] - 1).to(rows.device, non_blocking=True)

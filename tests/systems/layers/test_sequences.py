@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from local.systems.layers.sequences import fit, mask_rows, random_crop, repeat, windows
+from local.systems.layers.sequences import fit, join, mask_rows, random_crop, repeat, separate, windows
 
 LENGTHS = torch.tensor([11, 4, 7, 1])
 
@@ -65,3 +65,12 @@ def test_the_last_window_is_flush_with_the_end():
     for one, other, starts in zip(rows, batch(), expected, strict=True):
         for window, start in zip(one, starts, strict=False):
             assert torch.equal(window, other[start : start + 4])
+
+
+@pytest.mark.parametrize("gap", [0, 3])
+def test_what_is_joined_is_separated_again(gap):
+    rows, starts = join(batch(), LENGTHS, gap)
+    expected = [torch.cat([one[:length], torch.zeros(gap, 2)]) for one, length in zip(batch(), LENGTHS, strict=True)]
+    assert torch.equal(rows, torch.cat(expected))
+    assert starts.tolist() == [0, 11 + gap, 15 + 2 * gap, 22 + 3 * gap]
+    assert torch.equal(separate(rows, starts, LENGTHS), mask_rows(batch()[:, :11], LENGTHS))
