@@ -33,7 +33,7 @@ def class_weights(
     if how is None:
         return None
     if how == "balanced":
-        counts = torch.bincount(torch.tensor(emotions), minlength=len(labels))
+        counts = torch.bincount(torch.tensor(emotions, dtype=torch.long), minlength=len(labels))
         return (len(emotions) / (len(labels) * counts.clamp(min=1))).float()
     if not isinstance(how, Mapping):
         raise UserError(f"class_weights is '{how}'", 'set it to null, balanced, or "{label: weight, ...}"')

@@ -20,6 +20,7 @@ def test_balanced_is_scikit_learns():
     np.testing.assert_allclose(weights, expected, rtol=1e-6)
     assert weights[torch.tensor(EMOTIONS)].mean() == pytest.approx(1)
     assert class_weights("balanced", [*LABELS, "sad"], EMOTIONS).isfinite().all()  # of which there is none
+    assert class_weights("balanced", LABELS, []).isfinite().all()  # as the check before any job asks for
 
 
 def test_given_and_none():
