@@ -12,7 +12,6 @@ import hashlib
 import warnings
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torchvision.models import resnet101
 
@@ -53,16 +53,13 @@ class SegmentFrames(LogMel):
     A segment begins every 25 frames and has 48; see `cut`.
     """
 
-    version = 1
-
     def __init__(self) -> None:
         super().__init__(BANDS)
 
     def batch(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[B, N], [B] samples -> [B, T, 40], [B] frames."""
-        return super().batch(
-            F.pad(wavs, (0, max(0, SEGMENT - wavs.shape[1]))), SEGMENT + HOP * (n_segments(lengths) - 1)
-        )
+        wavs = F.pad(wavs, (0, max(0, SEGMENT - wavs.shape[1])))
+        return super().batch(wavs, SEGMENT + HOP * (n_segments(lengths) - 1))
 
 
 def cut(frames: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,8 +100,7 @@ class SegmentFeatures(FrontEnd):
             self.network.fc = torch.nn.Identity()
         self.network.requires_grad_(False)
         self.register_buffer("taper", torch.hamming_window(400), persistent=False)
-        colours = torch.tensor(matplotlib.colormaps["viridis"].colors) if colormap == "viridis" else None
-        self.register_buffer("colours", colours, persistent=False)  # [256, 3]
+        self.register_buffer("colours", _viridis() if colormap == "viridis" else None, persistent=False)
         normal = torch.tensor([MEAN, DEVIATION])[:, :, None, None]
         self.register_buffer("normal", normal, persistent=False)  # [2, 3, 1, 1]
 
@@ -142,6 +138,13 @@ class SegmentFeatures(FrontEnd):
         return {"output": self.output, "colormap": self.colormap}
 
 
+def _viridis() -> Tensor:
+    """Red, green and blue of the colormap, from its lowest to its highest: [256, 3]."""
+    import matplotlib
+
+    return torch.tensor(matplotlib.colormaps["viridis"].colors)
+
+
 def scale(points: NDArray) -> float:
     """The median of the distances between each two points, [S, c]; 1 if it is 0."""
     distances = cdist(points, points)[np.triu_indices(len(points), 1)]
@@ -166,7 +169,8 @@ def key_segments(points: NDArray) -> NDArray[np.intp]:
     if len(points) > 2:
         falls = next_ones < next_ones.mean() - 0.5 * next_ones.std() - NOISE
         clusters = min(1 + int(falls.sum()), len(points), MOST)
-    with warnings.catch_warnings():
+    # By one thread: of so few numbers, several wait for each other most of the time.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct rows than clusters: then fewer are made
         found = KMeans(clusters, n_init=10, random_state=0).fit(alike).labels_
     kept = []

@@ -1,4 +1,4 @@
-"""Key segments, pictures of them for a ResNet-101, and a deep BiLSTM, after Sajjad et al.: own choices, no reproduction.
+"""Key segments, pictures of them for a ResNet-101, and a deep BiLSTM: own choices after Sajjad et al., no reproduction.
 
 Mustaqeem, M. Sajjad and S. Kwon: Clustering-Based Speech Emotion Recognition by Incorporating Learned Features and Deep
 BiLSTM, IEEE Access 8, 2020. Not read: the pipeline's order is known from its abstract, some of the rest is recalled.
@@ -65,9 +65,8 @@ class KeySegmentSystem(System):
         pretrained: str = "",
     ) -> None:
         pretrained = pretrained if resnet101_weights is None else Path(resnet101_weights).stem
-        super().__init__(
-            front_end=SegmentFeatures(resnet101_weights, output, colormap) if pretrained else SegmentFrames()
-        )
+        pictures = SegmentFeatures(resnet101_weights, output, colormap) if pretrained else None
+        super().__init__(front_end=pictures or SegmentFrames())
         self.pretrained, self.output, self.colormap = pretrained, output, colormap
         self.weights = pretrained or "no ImageNet"
         width = self.front_end.width - DESCRIPTOR if pretrained else BANDS * FRAMES
