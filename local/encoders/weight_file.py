@@ -1,0 +1,55 @@
+"""Weights from a file that the user names: the tensors of a module, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from local.core.errors import UserError
+
+
+def load_weights(module: nn.Module, file: str | Path, key: str) -> None:
+    """Load a file of PyTorch or safetensors (`.safetensors`) into a module.
+
+    Of a pickle only tensors are read: no code of the file runs. It must hold the tensors of the module's `state_dict`,
+    and no others; the counters of batch norm, which have no use, may be missing. A `UserError`, which begins with
+    `key`, the file's key in the YAML, names the first tensor that is missing, unknown or of another shape.
+    """
+    found = _read(Path(file).expanduser(), f"{key} {file}")
+    needed = module.state_dict()
+    for name, tensor in needed.items():
+        if name not in found:
+            if name.endswith("num_batches_tracked"):
+                found[name] = tensor
+                continue
+            raise UserError(f"{key} {file}: the tensor {name}, {[*tensor.shape]}, is missing", _remedy(module))
+        if found[name].shape != tensor.shape:
+            has, wanted = [*found[name].shape], [*tensor.shape]
+            raise UserError(f"{key} {file}: the tensor {name} is {has}, not {wanted}", _remedy(module))
+    if unknown := sorted(found.keys() - needed.keys()):
+        raise UserError(f"{key} {file}: the tensor {unknown[0]} is not one of the network's", _remedy(module))
+    module.load_state_dict(found)
+
+
+def _remedy(module: nn.Module) -> str:
+    return f"give the weights of this very {type(module).__name__}"
+
+
+def _read(file: Path, where: str) -> dict[str, Tensor]:
+    remedy = "give a file of weights, .safetensors or .pth"
+    if not file.is_file():
+        raise UserError(f"{where}: there is no such file", remedy)
+    try:
+        is_safe = file.suffix == ".safetensors"
+        found = load_file(file) if is_safe else torch.load(file, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        raise UserError(f"{where}: it is a pickle that holds more than weights, perhaps code", remedy) from None
+    except Exception as error:  # a broken file raises errors of any class
+        raise UserError(f"{where}: cannot be read ({str(error).partition(chr(10))[0]})", remedy) from None
+    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise UserError(f"{where}: it is not one mapping from names to tensors", remedy)
+    return dict(found)

@@ -1,0 +1,23 @@
+"""Recurrent layers over padded batches: the padding has no part in any state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+def run(layer: nn.LSTM | nn.GRU, rows: Tensor, n_rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a recurrent layer, with `batch_first`, over each utterance's true rows, at least 1 each.
+
+    [B, T, c], [B] on the CPU -> the outputs [B, T, h], 0 beyond each utterance's end, and [B, h], the last layer's last
+    states: of a bidirectional layer the forward direction's at the last row and the backward direction's at the first.
+    """
+    packed = pack_padded_sequence(rows, n_rows, batch_first=True, enforce_sorted=False)
+    outputs, states = layer(packed)
+    hidden = states[0] if isinstance(layer, nn.LSTM) else states
+    directions = 2 if layer.bidirectional else 1
+    return (
+        pad_packed_sequence(outputs, batch_first=True, total_length=rows.shape[1])[0],
+        torch.cat([*hidden[-directions:]], dim=1),
+    )

@@ -1,0 +1,25 @@
+"""Recurrent layers: each utterance as if it were alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from local.systems.layers import recurrent
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("both", [True, False])
+def test_outputs_and_last_states_are_those_of_the_utterance_alone(kind, both):
+    torch.manual_seed(1)
+    layer, lengths = kind(5, 3, num_layers=2, bidirectional=both, batch_first=True), torch.tensor([2, 7, 1])
+    rows = torch.randn(3, 9, 5)
+    outputs, last = recurrent.run(layer, rows, lengths)
+    assert outputs.shape == (3, 9, 6 if both else 3) and last.shape == (3, 6 if both else 3)
+    for row, length in enumerate(lengths.tolist()):
+        alone = layer(rows[row : row + 1, :length])[0][0]
+        torch.testing.assert_close(outputs[row, :length], alone)
+        assert not outputs[row, length:].any()
+        expected = torch.cat([alone[-1, :3], alone[0, 3:]]) if both else alone[-1]
+        torch.testing.assert_close(last[row], expected)
