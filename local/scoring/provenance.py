@@ -82,6 +82,15 @@ def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:
     return [*((name, text) for name, text in shown.items() if text), *((COMMAND, command) for command in commands)]
 
 
+def of_system(runs: Iterable[Path]) -> dict[str, str]:
+    """`title`, `certainty` and `weights` of the system that runs trained, see `local.systems.System`.
+
+    Empty where nothing was recorded, as by earlier versions.
+    """
+    firsts = [starts.read(run) for run in runs]
+    return {key: _distinct(first.get(key) for first in firsts) for key in ("title", "certainty", "weights")}
+
+
 def _distinct(values: Iterable[str | None]) -> str:
     return ", ".join(dict.fromkeys(filter(None, values)))
 
