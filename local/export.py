@@ -11,6 +11,9 @@ folder, or an experiment of one seed. OUT holds, whole or not at all,
     model.onnx                       the same for onnxruntime, where PyTorch can write it; model.int8.onnx with --int8
     README.md                        the model card: data, protocol, scores, licence, use and misuse
 
+A run whose test set chose its epoch (--valid oracle), or of protocol random where the corpus serves another, is refused
+without --optimistic; with it, the model card says at its head that the figures are optimistic.
+
 The log and the model card say which of these forms are not there, and why.
 """
 
@@ -40,13 +43,16 @@ def main() -> None:
     parser.add_argument(
         "--int8", action="store_true", help="also write an ONNX file with 8-bit weights, and measure its cost"
     )
+    parser.add_argument(
+        "--optimistic", action="store_true", help="also of a run whose figures are OPTIMISTIC; the model card says so"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite an earlier export")
     given = parser.parse_args(sys.argv[1:])
     if given.average < 1:
         raise UserError(f"--average {given.average} is not a number of checkpoints", "give 1 or more")
     refuse_existing(given.out, given.force)
     run = seed_of(given.run) if given.ensemble else run_of(given.run, ", or the folder of a seed with --ensemble")
-    export(run, given.out, given.average, given.ensemble, given.int8)
+    export(run, given.out, given.average, given.ensemble, given.int8, given.optimistic)
 
 
 if __name__ == "__main__":

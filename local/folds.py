@@ -55,13 +55,13 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
     splits = protocols.split_all(
         table, protocol, valid, options.hold_text, options.recording_fold(), keys["audio"].astype(str)
     )
-    leaks = audit.find_leaks(splits, keys)
-    audit.refuse(protocol, leaks, options.hold_text)
-    checks.refuse_bad_folds(table, splits)
+    leaks = audit.find_leaks(splits, keys, valid)
+    audit.refuse(protocol, leaks, options.hold_text, valid)
+    checks.refuse_bad_folds(table, splits, valid)
     tested = {fold: int((sets == "test").sum()) for fold, sets in splits.items()}
     overlap = audit.speaker_overlap(leaks, tested, table["spk_id"])
     print(f"  {protocols.describe(options.protocol_name, manifest.filled(table['spk_id']), overlap)}")
-    print(f"  validation {valid}: {protocols.VALID_WORDS[valid]}")
+    print(f"  validation {options.valid_name}: {protocols.describe_valid(valid)}")
     if (table["wrd"] == "").all():
         print("  no utterance has a transcript: the CTC task is off, and there is no WER")
     for line in audit.describe(leaks, splits, table):
@@ -70,8 +70,9 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
     outputs, sizes, lines = [folder / "leaks.csv"], {}, manifest.lines(table)
     names = (*checks.SETS, checks.LEFT_OUT) if options.hold_text else checks.SETS
     for fold, sets in splits.items():
-        outputs += _write_fold(folder / fold, table, lines, sets, tokens)
-        sizes[fold] = {name: int((sets == name).sum()) for name in names}
+        inside = {name: checks.members(sets, name, valid) for name in names}
+        outputs += _write_fold(folder / fold, table, lines, inside, tokens)
+        sizes[fold] = {name: int(which.sum()) for name, which in inside.items()}
         print(f"  fold {fold}: " + ", ".join(f"{name} {count}" for name, count in sizes[fold].items()))
     for other in folder.iterdir():  # folds of an earlier corpus of this name, with --force
         if other.is_dir() and other.name not in sizes:
@@ -81,17 +82,17 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
 
 
 def _write_fold(
-    folder: Path, table: pd.DataFrame, lines: np.ndarray, sets: pd.Series, tokens: dict[str, Any]
+    folder: Path, table: pd.DataFrame, lines: np.ndarray, inside: dict[str, pd.Series], tokens: dict[str, Any]
 ) -> list[Path]:
-    """Write one fold's manifests and tokenizer; return their paths."""
+    """Write one fold's manifests and tokenizer; return their paths. `inside` tells for each set who is in it."""
     paths = {name: folder / f"{name}.csv" for name in checks.SETS}
     for name, path in paths.items():
-        if (sets == name).any():
-            manifest.write_lines(path, lines[sets == name])
+        if inside[name].any():
+            manifest.write_lines(path, lines[inside[name]])
         else:
             path.unlink(missing_ok=True)
     model = folder / "tokenizer.model"
-    texts = table["wrd"][sets == "train"].tolist()
+    texts = table["wrd"][inside["train"]].tolist()
     if any(texts):
         tokenizer.train(texts, model, *tokens.values())
     else:

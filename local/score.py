@@ -37,7 +37,8 @@ def score(options: Options) -> None:
     runs = scored.decoded_runs(folder)
     if not runs:
         raise UserError(f"{folder} holds no predictions", "run stages 2 and 3 first")
-    about = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name, "valid": valid}
+    about = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name}
+    about["valid"] = options.valid_name
     rows = [about | run_facts(run, folds_folder, valid) for run in runs]
     provenance.refuse_mixed(runs)
     pooled = scored.pooled_predictions(runs, options.table)

@@ -20,6 +20,7 @@ from local.experiment.job import Job
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.scoring import scored
+from local.splits import protocols
 from local.training.environment import cpu_name
 
 logger = logging.getLogger(__name__)
@@ -38,11 +39,18 @@ CONTENTS = {
 WITHOUT_TEXT = {"model.onnx": "onnxruntime: `wavs` and `lengths` in, `emotion` out"}
 
 
-def export(run: Path, out: Path, average: int = 1, of_folds: bool = False, int8: bool = False) -> None:
-    """Export a run folder, or the folds of a seed's folder as an ensemble; a `UserError` if there are none."""
+def export(
+    run: Path, out: Path, average: int = 1, of_folds: bool = False, int8: bool = False, optimistic: bool = False
+) -> None:
+    """Export a run folder, or the folds of a seed's folder as an ensemble.
+
+    A `UserError` if there are none, or their figures are optimistic without need, unless `optimistic` allows that.
+    """
     runs = sorted(path.parent for path in run.glob("*/train.json")) if of_folds else [run]
     if not runs:
         raise UserError(f"{run} holds no trained fold", "give results/<corpus>/<protocol>/<name>/seed<S>")
+    if not optimistic:
+        refuse_optimistic(runs[0])
     use_precision("fp32")  # the forms of the model are compared
     model = load_ensemble(runs, average) if len(runs) > 1 else load_trained(runs[0], average)
     partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -94,6 +102,22 @@ def _cost_of_int8(folder: Path, runs: list[Path]) -> str:
         f"emotion; {ua}a posterior changes by up to {cost['largest_difference']:.3f}; the speed is "
         f"{cost['speed_int8']:.1f} instead of {cost['speed']:.1f} s of audio per second, one utterance at a time "
         f"({cpu_name()}, {torch.get_num_threads()} threads)."
+    )
+
+
+def refuse_optimistic(run: Path) -> None:
+    """Raise a UserError for a run with the validation oracle, or whose corpus serves another protocol than `random`."""
+    options = Job.of_run(run).options
+    served = protocols.served(options.table)
+    if options.chosen_valid() == protocols.ORACLE:
+        what = "the test set itself chose its epoch (--valid oracle)"
+    elif options.chosen_protocol() == protocols.RANDOM != served[0]:
+        what = f"it ignores who speaks (--protocol random), though the corpus serves {', '.join(served[:-1])}"
+    else:
+        return
+    raise UserError(
+        f"{run}: its figures are OPTIMISTIC, as {what}; a model for others should have honest ones",
+        f"train another; or python -m local.export {run} OUT --optimistic, and the model card says it",
     )
 
 

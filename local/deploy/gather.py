@@ -49,7 +49,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
     provenance = {
         "corpus": options.corpus,
         "protocol": options.protocol_name,
-        "valid": job.valid,
+        "valid": options.valid_name,
         "name": options.name,
         "seed": job.seed,
         "folds": [job.fold],

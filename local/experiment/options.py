@@ -113,12 +113,17 @@ class Options:
 
     @property
     def protocol_name(self) -> str:
-        """The protocol as paths and tables name it, which say whether text is held out."""
-        return protocols.path_name(self.chosen_protocol(), self.hold_text)
+        """The protocol as paths and tables name it, which say whether text is held out, and oracle validates."""
+        return protocols.path_name(self.chosen_protocol(), self.hold_text, self.valid)
+
+    @property
+    def valid_name(self) -> str:
+        """The validation as tables name it, which say whether it is optimistic."""
+        return protocols.valid_name(self.chosen_valid())
 
     def folds_folder(self, valid: str) -> Path:
         """Where stage 1 writes: another validation or other tokens than the default are part of the name."""
-        variant = [] if valid == self._default_valid else [f"valid_{valid}"]
+        variant = [] if valid in (protocols.ORACLE, self._default_valid) else [f"valid_{valid}"]
         if self.values["token_type"] != "char":
             variant.append(f"{self.values['token_type']}_{self.values['vocab_size']}")
         return self.corpus_folder / "-".join([self.protocol_name, *variant])

@@ -20,6 +20,7 @@ from local.scoring import metrics, stats
 from local.scoring.breakdown import breakdown
 from local.scoring.predictions import writes_text
 from local.scoring.scored import Experiment
+from local.splits import protocols
 
 CARDS = ("wa", "ua", "f1", "wer")
 SECTIONS = {
@@ -66,6 +67,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         summary=own.summary,
         alphas=alphas,
         not_compared=not_compared,
+        oracle=own.valid == protocols.valid_name(protocols.ORACLE),
         mistakes=mistakes,
         most=MOST,
         wrong=int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),

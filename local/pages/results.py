@@ -95,10 +95,10 @@ def notes(
         *_partial_note(corpus["faults"], summary["rejected"]),
         of_protocol,
         *(f"Overlap: {line}." for line in overlap),
-        f"Validation `{valid}`: {protocols.VALID_WORDS[valid]}; the test set plays no role in it.",
+        f"Validation `{valid}`: {protocols.describe_valid(valid)}.",
         f"Folds present: {summary['folds']}; seeds: {summary['seeds']}.",
     ]
-    if options.chosen_protocol() == protocols.RANDOM:  # a warning, before all else
+    if protocols.is_optimistic(options.protocol_name):  # a warning, before all else
         facts.insert(0, f"**{facts.pop(facts.index(of_protocol))}**")
     present, of = summary["folds"].split("/")
     if present != of:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ PAGE_COLOURS = {
 } | {colour: f"var(--series-{number})" for number, colour in enumerate(SERIES)}
 MARKERS = "os^Dv*"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
+STYLE_SHEET = Path(__file__).with_name("page.css")
 WIDTH = 5.0  # inches, 360 units of SVG: 9-unit type is legible on a phone
 
 STYLE = {
@@ -81,6 +83,14 @@ def picture(name: str, alt: str, height: float) -> Iterator[Picture]:
         file = io.StringIO()
         drawn.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     drawn.svg = _inline(file.getvalue(), name, alt)
+
+
+def standalone(svg: str) -> str:
+    """The plot as the contents of a file of its own: with the page's colours and background, light or dark."""
+    palette = re.search(r"^:root \{.*?^\}\n@media.*?^\}$", STYLE_SHEET.read_text(), re.DOTALL | re.MULTILINE)[0]
+    ground = "svg { background: var(--ground); color: var(--ink); font-family: system-ui, sans-serif; }"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{100 * WIDTH:.0f}"'
+    return svg.replace("<svg", head, 1).replace(">", f">\n<style>\n{palette}\n{ground}\n</style>", 1) + "\n"
 
 
 def _inline(svg: str, name: str, alt: str) -> str:

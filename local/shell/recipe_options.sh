@@ -50,7 +50,7 @@ last_of() { # an option of run.sh, its value where it is not given, words
 # recipe. The name is the recipe's last word: a user's --name has gone into it. With --backend slurm all
 # experiments are in the queue at once; the folds, which they share, are made by one at a time.
 experiment() { # name, options of run.sh, --, overrides of the YAML
-  local name=$1 words=() protocol from to
+  local name=$1 words=() protocol from to oracle=""
   shift
   while [[ $1 != -- ]]; do
     words+=("$1")
@@ -72,9 +72,39 @@ experiment() { # name, options of run.sh, --, overrides of the YAML
     "$house/run.sh" "${words[@]}" --name "$name" "$@" "${overrides[@]}"
   fi
   protocol=$(last_of protocol speaker "${words[@]}")
-  if [[ $protocol == random ]]; then protocol+=-OPTIMISTIC; fi
+  if [[ $(last_of valid "" "${words[@]}") == oracle ]]; then oracle=-valid_oracle; fi
+  if [[ $protocol == random || -n $oracle ]]; then protocol+=$oracle-OPTIMISTIC; fi
   if [[ $(last_of hold-text false "${words[@]}") == [Tt][Rr][Uu][Ee] ]]; then protocol+=-hold_text; fi
-  experiments+=("results/$(last_of corpus mini "${words[@]}")/$protocol/$name")
+  experiments+=("results/$(corpus_name "${words[@]}")/$protocol/$name")
+}
+
+corpus_name() { # options of run.sh: the corpus as paths name it, a table of the user's own by its file
+  local corpus file
+  corpus=$(last_of corpus mini "$@")
+  if [[ $corpus == csv ]]; then
+    file=$(basename -- "$(last_of data "" "$@")")
+    corpus=${file%.*}
+  fi
+  echo "$corpus"
+}
+
+# Of a corpus that stage 0 has examined, a line each: a protocol that it serves, and that protocol's own validation.
+served() { # the corpus as paths name it
+  (
+    cd -- "$house" || exit
+    . ./path.sh
+    python - "manifests/$1/all.csv" <<'END'
+import sys
+from pathlib import Path
+
+from local.corpora import manifest
+from local.splits import protocols
+
+table = manifest.read(Path(sys.argv[1]))
+for protocol in protocols.served(table):
+    print(protocol, protocols.default_valid(protocol, table))
+END
+  )
 }
 
 leave() { # the jobs stay with Slurm

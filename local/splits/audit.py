@@ -10,6 +10,9 @@ count        utterances of the second set whose key is also in the first
 share        count / utterances of the second set
 examples     up to three of the shared keys
 ===========  =====================================================================================
+
+With validation `oracle` the validation set is the test set, so that `valid-test` shares all, as is meant; what training
+and test set share is found and refused as with any other.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from local.core.errors import UserError
 from local.core.files import atomic
 from local.core.typed_csv import read_csv
 from local.corpora import manifest
+from local.splits.checks import ORACLE, SETS, members
 
 PAIRS = (("train", "test"), ("valid", "test"), ("train", "valid"))
 LEAK_COLUMNS = ("fold", "parts", "kind", "count", "share", "examples")
@@ -103,14 +107,14 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def find_leaks(splits: Mapping[str, pd.Series], shared_keys: pd.DataFrame) -> pd.DataFrame:
+def find_leaks(splits: Mapping[str, pd.Series], shared_keys: pd.DataFrame, valid: str = "") -> pd.DataFrame:
     """Find what the sets of each fold share: rows of `LEAK_COLUMNS`; `splits` has the set of each utterance by fold."""
-    return pd.concat([leaks(fold, shared_keys, sets) for fold, sets in splits.items()], ignore_index=True)
+    return pd.concat([leaks(fold, shared_keys, sets, valid) for fold, sets in splits.items()], ignore_index=True)
 
 
-def leaks(fold: str, shared_keys: pd.DataFrame, sets: pd.Series) -> pd.DataFrame:
-    """Find what the sets of one fold share; `shared_keys` are as from `keys`."""
-    inside = {name: (sets == name).to_numpy() for name in ("train", "valid", "test")}
+def leaks(fold: str, shared_keys: pd.DataFrame, sets: pd.Series, valid: str = "") -> pd.DataFrame:
+    """Find what the sets of one fold share; `shared_keys` are as from `keys`, `valid` is the validation."""
+    inside = {name: members(sets, name, valid).to_numpy() for name in SETS}
     rows = []
     for kind in shared_keys:
         categories = shared_keys[kind].cat.categories
@@ -141,8 +145,10 @@ def read_leaks(path: Path) -> pd.DataFrame:
         raise UserError(f"the leak audit {path} is missing", "remove its folder and run stage 1 again") from None
 
 
-def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False) -> None:
+def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False, valid: str = "") -> None:
     """Refuse folds whose sets share what they must not, by a `UserError` that names the forbidden rows of the leaks."""
+    if valid == ORACLE:  # the validation set is the test set: what training shares with one it shares with the other
+        found = found[found["parts"] == "train-test"]
     promises = (*PROMISES[protocol], "transcript") if text_held else PROMISES[protocol]
     promised = found["kind"].isin(promises) & found["parts"].str.endswith("-test")
     forbidden = found[promised | found["kind"].isin(NEVER)]

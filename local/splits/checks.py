@@ -10,9 +10,15 @@ from local.core.errors import UserError
 
 SETS = ("train", "valid", "test")
 LEFT_OUT = "left out"  # in place of a set, where text is held out
+ORACLE = "oracle"  # the validation with which the test set is the validation set too; never a default
 MOST_MANIFEST_LINES = 100_000_000  # of all folds: some 15 GB
 MOST_LINES = 20  # of a message
 FIX = "correct the corpus or its columns, or take another --protocol"
+
+
+def members(sets: pd.Series, name: str, valid: str) -> pd.Series:
+    """Which utterances of a fold are in a set of that name; `sets` and `valid` are as of `local.splits.protocols`."""
+    return sets == ("test" if name == "valid" and valid == ORACLE else name)
 
 
 def assert_partition(table: pd.DataFrame, folds: pd.Series) -> None:
@@ -48,18 +54,18 @@ def assert_sets(fold: str, sets: pd.Series) -> None:
             raise UserError(f"fold {fold}: the {words} set is empty", FIX)
 
 
-def refuse_bad_folds(table: pd.DataFrame, splits: Mapping[str, pd.Series]) -> None:
+def refuse_bad_folds(table: pd.DataFrame, splits: Mapping[str, pd.Series], valid: str = "") -> None:
     """Refuse folds that cannot teach every emotion, or cannot choose an epoch: all of them, by name.
 
     A test set may lack emotions, or be one utterance: its UA is over the emotions that it has.
-    `splits` are as from `split_all`. A `UserError` if a training set lacks an emotion of the corpus, or a validation
-    set has only one, for which a model that always says it has a UA of 1.
+    `splits` are as from `split_all` with the validation `valid`. A `UserError` if a training set lacks an emotion of
+    the corpus, or a validation set has only one, for which a model that always says it has a UA of 1.
     """
     labels, faults = sorted(table["emo"].unique()), []
     for fold, sets in splits.items():
         trained = set(table["emo"][sets == "train"])
         faults += [f"fold {fold}: no {label} in the training set" for label in labels if label not in trained]
-        validated = table["emo"][sets == "valid"].unique()
+        validated = table["emo"][members(sets, "valid", valid)].unique()
         faults += [f"fold {fold}: only {validated[0]} in the validation set"] if len(validated) == 1 else []
     if faults:
         more = [f"... and {len(faults) - MOST_LINES} more"] if len(faults) > MOST_LINES else []

@@ -13,7 +13,7 @@ import pandas as pd
 
 from local.core.errors import UserError
 from local.splits import checks, utterances
-from local.splits.checks import LEFT_OUT
+from local.splits.checks import LEFT_OUT, ORACLE
 
 RecordingFold = Callable[[str], str]
 
@@ -28,13 +28,19 @@ VALID_WORDS = {
     "recordings": "whole recordings held out of the training set, about 10 % of it, choose the epoch",
     "utterances": "single utterances held out of the training set, about 10 % of each emotion, choose the epoch",
     "none": "nothing is held out: the last epoch is taken",
+    "oracle": "the test set itself chooses the epoch",
 }
 DEFAULT, RANDOM = "speaker", "random"
 RANDOM_FOLDS = utterances.NAMES  # of a corpus that is not tiny
-OPTIMISTIC = "-OPTIMISTIC"  # behind the name of protocol `random` in paths and on tables
+OF_ORACLE = f"-valid_{ORACLE}"  # behind the name of a protocol, so that no folder holds runs with and without it
+OPTIMISTIC = "-OPTIMISTIC"  # behind the name of protocol `random` and of any with oracle, in paths and on tables
 OPTIMISTIC_WORDS = (
     "OPTIMISTIC: the speakers and recordings that are tested are probably in the training set as well; expect lower "
     "figures on other speakers"
+)
+ORACLE_WORDS = (
+    "OPTIMISTIC: the epoch is the best of all on the test set itself; expect lower figures on utterances that did not "
+    "choose it"
 )
 HOLD_TEXT = "-hold_text"  # behind the name of a protocol whose folds hold text out
 HOLD_TEXT_WORDS = "only a third of the transcripts is tested, and these are in no other set"
@@ -44,13 +50,45 @@ HELD_OUT = 0.1  # share of the training set that `recordings` holds out
 MOST_RECORDING_FOLDS = 10
 
 
-def path_name(protocol: str, text_held: bool) -> str:
-    """The name of a protocol in paths and on tables.
+def path_name(protocol: str, text_held: bool, valid: str = "") -> str:
+    """The name of a protocol in paths and on tables; of the validations only oracle is in it.
 
-    >>> path_name("speaker", False), path_name("random", True)
-    ('speaker', 'random-OPTIMISTIC-hold_text')
+    >>> path_name("speaker", False), path_name("random", True), path_name("speaker", True, "oracle")
+    ('speaker', 'random-OPTIMISTIC-hold_text', 'speaker-valid_oracle-OPTIMISTIC-hold_text')
     """
-    return protocol + (OPTIMISTIC if protocol == RANDOM else "") + (HOLD_TEXT if text_held else "")
+    is_oracle = valid == ORACLE
+    mark = OPTIMISTIC if is_oracle or protocol == RANDOM else ""
+    return protocol + (OF_ORACLE if is_oracle else "") + mark + (HOLD_TEXT if text_held else "")
+
+
+def without_oracle(name: str) -> str:
+    """The name of the protocol whose folds test the same; `name` is as from `path_name`.
+
+    >>> without_oracle("session-valid_oracle-OPTIMISTIC-hold_text"), without_oracle("random-valid_oracle-OPTIMISTIC")
+    ('session-hold_text', 'random-OPTIMISTIC')
+    """
+    protocol, _, rest = name.partition("-")
+    return path_name(protocol, f"-{rest}".endswith(HOLD_TEXT))
+
+
+def is_optimistic(name: str) -> bool:
+    """Whether figures under a protocol are optimistic; its name is as from `path_name`."""
+    return OPTIMISTIC in name
+
+
+def valid_name(valid: str) -> str:
+    """The name of a validation on tables.
+
+    >>> valid_name("partner"), valid_name("oracle")
+    ('partner', 'oracle-OPTIMISTIC')
+    """
+    return valid + (OPTIMISTIC if valid == ORACLE else "")
+
+
+def describe_valid(name: str) -> str:
+    """Say what a validation, or its name as from `valid_name`, chooses the epoch by."""
+    valid = name.removesuffix(OPTIMISTIC)
+    return VALID_WORDS[valid] + ("" if valid == ORACLE else "; the test set plays no role in it")
 
 
 def describe(name: str, speakers: str = "", overlap: float = float("nan")) -> str:
@@ -61,10 +99,14 @@ def describe(name: str, speakers: str = "", overlap: float = float("nan")) -> st
     `speakers` nothing is said of them but what protocol `speaker` promises.
     """
     held = f"; {HOLD_TEXT_WORDS}" if name.endswith(HOLD_TEXT) else ""
-    protocol = name.removesuffix(HOLD_TEXT).removesuffix(OPTIMISTIC)
+    protocol = name.partition("-")[0]
     if protocol == RANDOM:
-        return f"{WORDS[protocol]}; {OPTIMISTIC_WORDS}{held}"
-    return WORDS[protocol] + (_describe_speakers(protocol, speakers, overlap) if speakers else "") + held
+        words = f"{WORDS[protocol]}; {OPTIMISTIC_WORDS}"
+    else:
+        words = WORDS[protocol] + (_describe_speakers(protocol, speakers, overlap) if speakers else "")
+    if OF_ORACLE in name:  # the validation set is the test set, with the tested speakers
+        words = words.replace("training or validation set", "training set") + f"; {ORACLE_WORDS}"
+    return words + held
 
 
 def _describe_speakers(protocol: str, speakers: str, overlap: float) -> str:
@@ -167,12 +209,16 @@ def refuse_unserved(table: pd.DataFrame, protocol: str) -> None:
     column = table[COLUMN[protocol]]
     lacking = int((column == "").sum())
     reason = f"{lacking} of its {len(column)} utterances have no {column.name}" if lacking else "there is only one"
-    served = " ".join(name for name in WORDS if _serves(table, name))
-    columns = ", ".join(f"{column} for {name}" for name, column in COLUMN.items())
+    names, columns = " ".join(served(table)), ", ".join(f"{column} for {name}" for name, column in COLUMN.items())
     raise UserError(
         f"this corpus cannot serve protocol '{protocol}' (column {column.name}): {reason}",
-        f"take one of: {served} (random is optimistic: it ignores who speaks), or fill a column: {columns}",
+        f"take one of: {names} (random is optimistic: it ignores who speaks), or fill a column: {columns}",
     )
+
+
+def served(table: pd.DataFrame) -> list[str]:
+    """The protocols that a corpus serves, in the order of `WORDS`: `random` is last."""
+    return [protocol for protocol in WORDS if _serves(table, protocol)]
 
 
 def _serves(table: pd.DataFrame, protocol: str) -> bool:
@@ -188,7 +234,7 @@ def split(
     """Name the set (of `SETS`) of every utterance in one fold.
 
     `folds` are the utterances' test folds, as from `test_folds`, and `valid` is one of `VALID_WORDS`. For `same_audio`
-    see `split_all`.
+    see `split_all`. With oracle no utterance is named `valid`: the test set is both, see `checks.members`.
     """
     if valid not in VALID_WORDS:
         raise UserError(f"unknown validation '{valid}'", f"take one of: {' '.join(VALID_WORDS)}")

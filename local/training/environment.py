@@ -109,7 +109,8 @@ def summary(
         f"precision {values['precision']}, in validation {values['eval_precision']}",
         f"system {type(values['system']).__name__}, encoder {encoder}; "
         f"{count:,} parameters, {'all' if trained == count else f'{trained:,}'} trained",
-        f"training set {_size(training)}; validation set {_size(validation) if validation else 'none'}; "
+        f"training set {_size(training)}; "
+        f"validation set {f'{_size(validation)} ({job.options.valid_name})' if validation else 'none'}; "
         f"{updates} updates per epoch, {values['epochs']} epochs",
     ]
 

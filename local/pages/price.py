@@ -1,0 +1,175 @@
+"""What a protocol is worth: one system under several protocols and validations, each held against the first of them.
+
+Where all folds are there, every protocol tests all utterances, each once. The difference of two then has an interval:
+the paired bootstrap of `local.scoring.stats`, which draws the same speakers for both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+from local.config import hparams
+from local.core.errors import UserError
+from local.pages.markdown import percent, prose, signed
+from local.pages.svg import INK, MUTED, SERIES, picture, standalone
+from local.pages.tables import Table, columns, interval, interval_source
+from local.scoring import stats
+from local.scoring.scored import Experiment
+from local.splits import protocols
+
+SCORES = ("wa", "ua")
+MARKS = dict(zip(SCORES, (SERIES[0], SERIES[1]), strict=True)), dict(zip(SCORES, "os", strict=True))
+LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
+NOT_COMPARED = (*hparams.SET_BY_PIPELINE, *hparams.RUNTIME)
+REFERENCE = "reference"
+
+
+def price(experiments: list[Experiment]) -> pd.DataFrame:
+    """A row for each experiment; the first, which is the reference, is to be honest.
+
+    Returns `protocol`, `valid`, `base` (the protocol that tests the same without oracle), `folds`, `seeds`, `n`; for
+    each of `SCORES` its value, `_low` and `_high`, the `_diff` to the reference, `_diff_low` and `_diff_high`: missing
+    where the two did not test the same utterances. A `UserError` for experiments of several corpora or systems, or an
+    optimistic reference.
+    """
+    first = experiments[0]
+    if protocols.is_optimistic(first.protocol):
+        raise UserError(
+            f"{first.folder} is OPTIMISTIC, and the others would be held against it",
+            "give an honest one first, such as protocol speaker with its own validation",
+        )
+    for other in experiments[1:]:
+        _refuse_unlike(first, other)
+    return pd.DataFrame([_row(first, each) for each in experiments])
+
+
+def _refuse_unlike(first: Experiment, other: Experiment) -> None:
+    if other.corpus != first.corpus:
+        raise UserError(f"{other.folder} is of corpus {other.corpus}, {first.folder} of {first.corpus}", "give one")
+    for key in sorted({*first.values, *other.values} - {*NOT_COMPARED}):
+        values = [each.values.get(key) for each in (first, other)]
+        if values[0] != values[1]:
+            raise UserError(
+                f"{first.folder} has {key} {values[0]}, {other.folder} {values[1]}",
+                "give experiments that differ in protocol and validation only",
+            )
+
+
+def _row(first: Experiment, other: Experiment) -> dict:
+    summary = other.summary
+    row = {"protocol": other.protocol, "valid": other.valid, "base": protocols.without_oracle(other.protocol)}
+    row |= {name: summary[name] for name in ("folds", "seeds", "n", "cluster", "clusters")}
+    same = _tested(first).equals(_tested(other))
+    differences = stats.differences(first.predictions, other.predictions) if same and other is not first else {}
+    for score in SCORES:
+        row |= {f"{score}{end}": summary[f"{score}{end}"] for end in ("", "_low", "_high")}
+        row[f"{score}_diff"] = summary[score] - first.summary[score]
+        known = differences.get(score)
+        row |= {f"{score}_diff_{end}": getattr(known, end) if known else math.nan for end in ("low", "high")}
+    return row
+
+
+def _tested(experiment: Experiment) -> pd.Series:
+    """How often each utterance was tested: once for each seed."""
+    return experiment.predictions["ID"].value_counts().sort_index()
+
+
+def price_table(rows: pd.DataFrame, unserved: Iterable[str] = ()) -> Table:
+    """The table of `price`; the protocols in `unserved`, which the corpus does not serve, have a row that says so."""
+    cells = [
+        [row["protocol"], row["valid"], row["folds"], row["n"]]
+        + [f"{percent(row[score])} ({interval(row, score)})" for score in SCORES]
+        + [REFERENCE if at == 0 else _difference(row, score) for score in SCORES]
+        for at, row in enumerate(rows.to_dict("records"))
+    ]
+    cells += [[name, "not served", *["–"] * 6] for name in unserved]
+    heads = ["n", *(f"{score.upper()} (95 %)" for score in SCORES), *(f"{score.upper()}, points" for score in SCORES)]
+    return Table("What a protocol is worth.", columns(["protocol", "validation", "folds"], heads), cells)
+
+
+def _difference(row: dict, score: str) -> str:
+    low, high = row[f"{score}_diff_low"], row[f"{score}_diff_high"]
+    span = "" if math.isnan(low) else f" ({signed(low)} to {signed(high)})"
+    return signed(row[f"{score}_diff"]) + span
+
+
+def render_price(
+    rows: pd.DataFrame, experiments: list[Experiment], utterances: pd.DataFrame, command: str, image: str
+) -> str:
+    """The page in Markdown: `rows` are the `price` of the experiments.
+
+    `utterances` is the corpus's table, `image` the file of the picture, if there is one.
+    """
+    first = experiments[0]
+    unserved = [name for name in protocols.WORDS if name not in protocols.served(utterances)]
+    notes = [
+        f"Corpus {first.corpus}; system of {', '.join(first.folds['config'].unique())}; seeds: {_seeds(rows)}.",
+        f"Points: less the {REFERENCE}, protocol `{first.protocol}` with validation `{first.valid}`. "
+        f"Intervals: {interval_source(first.summary)}; those of points by the paired bootstrap.",
+        *(f"`{each.protocol}`: {_describe(each)}." for each in _each_once(experiments, "protocol")),
+        *(f"Validation `{each.valid}`: {protocols.describe_valid(each.valid)}." for each in _each_once(experiments)),
+        "A validation set is taken from the training set, so `none` and `oracle` train on more utterances. What the "
+        "choice on the test set itself is worth is oracle less none, which train on the same.",
+        *(f"Not served: {_reason(utterances, name)}." for name in unserved),
+    ]
+    if rows.iloc[1:]["wa_diff_low"].isna().any():
+        notes.append("Points without an interval: not of the same utterances as the reference.")
+    lines = price_table(rows, unserved).markdown()
+    shown = ["", f"![Points against the {REFERENCE}, of each protocol and validation]({image})"] if image else []
+    return "\n".join([f"    {command}", "", *lines, *shown, "", *(f"- {prose(note)}" for note in notes)]) + "\n"
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    return ", ".join(map(str, rows["seeds"].unique()))
+
+
+def _each_once(experiments: list[Experiment], what: str = "valid") -> list[Experiment]:
+    return list({getattr(each, what): each for each in reversed(experiments)}.values())[::-1]
+
+
+def _describe(experiment: Experiment) -> str:
+    summary = experiment.summary
+    return protocols.describe(experiment.protocol, summary["speakers_known"], summary["speaker_overlap"])
+
+
+def _reason(utterances: pd.DataFrame, protocol: str) -> str:
+    try:
+        protocols.refuse_unserved(utterances, protocol)
+    except UserError as error:
+        return error.what
+    return ""
+
+
+def price_picture(rows: pd.DataFrame) -> str:
+    """The SVG of a file: points against the reference, a row for each validation of a protocol."""
+    first = rows.iloc[0]
+    against = f"{first['protocol']}, {first['valid']} (WA {percent(first['wa'])}, UA {percent(first['ua'])})"
+    alt = f"Points of WA and UA against {against}. " + " ".join(
+        f"{row['base']}, {row['valid']}: WA {_difference(row, 'wa')}, UA {_difference(row, 'ua')}."
+        for row in rows.iloc[1:].to_dict("records")
+    )
+    labels: list[tuple[str, dict | None]] = []  # of each line: that of a protocol, or of a row below it
+    for base, of_base in rows.groupby("base", sort=False):
+        labels += [(base, None), *((row["valid"], row) for row in of_base.to_dict("records"))]
+    with picture("price", alt, height=MARGIN + LINE * len(labels)) as drawn:
+        axes = drawn.axes
+        axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
+        for place, score in enumerate(SCORES):
+            colour, mark = (kind[score] for kind in MARKS)
+            for at, row in enumerate(row for _, row in labels):
+                if row is not None:
+                    y = at + 0.3 * (place - 0.5)
+                    ends = [100 * row[f"{score}_diff_{end}"] for end in ("low", "high")]
+                    axes.plot(ends, [y, y], color=colour, linewidth=1.4)
+                    axes.plot(100 * row[f"{score}_diff"], y, color=colour, marker=mark, markersize=4.5)
+            axes.plot([], [], color=colour, marker=mark, label=score.upper())
+        axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel=f"points against {against}")
+        axes.set_yticks(range(len(labels)), [label for label, _ in labels])
+        for (_, row), label in zip(labels, axes.get_yticklabels(), strict=True):
+            label.set(fontweight="normal" if row is not None else "bold", color=INK if row is None else MUTED)
+        axes.grid(visible=False, axis="y")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+    return standalone(drawn.svg)
