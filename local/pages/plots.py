@@ -79,10 +79,10 @@ def row_intervals(name: str, rows: pd.DataFrame) -> str:
         f"{row['label']}: " + ", ".join(_with_interval(row, score) for score in ("wa", "ua")) + "."
         for _, row in rows.iterrows()
     )
-    with picture(name, alt, height=0.8 + 0.46 * len(rows)) as drawn:
+    with picture(name, alt, height=0.8 + 0.5 * len(rows)) as drawn:
         axes = drawn.axes
         for place, score in enumerate(("wa", "ua")):
-            at = [number + 0.12 + 0.24 * place for number in range(len(rows))]
+            at = [number + 0.14 + 0.24 * place for number in range(len(rows))]
             style = {"color": SERIES[place], "clip_on": False}
             for y, low, high in zip(at, rows[f"{score}_low"], rows[f"{score}_high"], strict=True):
                 if not math.isnan(low):
@@ -91,7 +91,7 @@ def row_intervals(name: str, rows: pd.DataFrame) -> str:
             axes.plot(100 * rows[score], at, label=score.upper(), **marks, **style)
         for number, label in enumerate(rows["label"]):
             # The room of a line of figures is below its label, from the left edge: on a phone there is none beside it.
-            axes.text(0, number - 0.12, label, fontsize=9, va="center")
+            axes.text(0, number - 0.15, label, fontsize=9, va="center")
             axes.axhline(number - 0.4, color=RULE, linewidth=0.6)
         axes.set(xlim=(0, 100), ylim=(len(rows) - 0.4, -0.4), xlabel="per cent", yticks=[])
         axes.spines["left"].set_visible(False)

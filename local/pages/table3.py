@@ -182,7 +182,7 @@ def _conditions(run: list[Line]) -> list[str]:
     first = {(line.experiment.protocol, line.experiment.valid): line.experiment.summary for line in reversed(run)}
     return [
         f"Protocol `{name}`: {protocols.describe(name, summary['speakers_known'], summary['speaker_overlap'])}. "
-        f"Validation `{valid}`: {protocols.VALID_WORDS.get(valid, valid)}."
+        f"Validation `{valid}`: {protocols.describe_valid(valid)}."
         for (name, valid), summary in reversed(first.items())
     ]
 
