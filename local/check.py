@@ -25,7 +25,7 @@ from local.data.device import limits, refuse_missing_device, use_precision
 from local.encoders import KNOWN, refuse_undeclared
 from local.experiment.job import Job
 from local.experiment.options import parse
-from local.training import environment
+from local.training import environment, optimisation
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
 
@@ -40,6 +40,7 @@ def check(job: Job) -> int:
         system = values["system"]
         refuse_unread(job.options.hparams, values.get("encoder"))
         Utterances(job.options.table, {}, job.labels, job.tokenizer).refuse_longer_than(system.max_samples)
+        optimisation.refuse_without_training(system, values["epochs"], str(job.options.hparams))
         class_weights(values["class_weights"], job.labels, [])
         refuse_precision(job, values)
         values |= {"device": "cpu"} | dict.fromkeys(("precision", "eval_precision"), "fp32")

@@ -2,9 +2,9 @@
 
     python -m local.decode OPTIONS --folds FOLD --seeds SEED [-- OVERRIDES]
 
-takes the checkpoint of the best validation UA, or of the last epoch if there is no validation set, and
-writes `predictions.csv`. The scores end `decode.log` and `train_log.txt`; stage 4 has more. The model is the one that
-the run folder's hyperparams.yaml describes.
+takes the checkpoint that was chosen: by the YAML's `selection`, of the last epoch if there is no validation set, or of
+a last step in closed form. It writes `predictions.csv`. The scores end `decode.log` and `train_log.txt`; stage 4 has
+more. The model is the one that the run folder's hyperparams.yaml describes.
 """
 
 from __future__ import annotations

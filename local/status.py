@@ -109,7 +109,7 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
 
 def _epochs(run: Path) -> str:
     """How many epochs of a training are done."""
-    done = len(epoch_rows(run))
+    done = sum(not row.get("solved") for row in epoch_rows(run))
     return f"{done} of {planned_epochs(run)} epochs" if done else "no epoch yet"
 
 

@@ -30,7 +30,7 @@ from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.experiment.options import parse
-from local.training import distributed, environment
+from local.training import distributed, environment, optimisation
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
 
@@ -52,6 +52,7 @@ def train(job: Job) -> None:
     values["precision"] = environment.held_precision(values, first)
     system = values["system"]
     training, validation = utterances(job, values)
+    optimisation.refuse_without_training(system, values["epochs"], str(job.options.hparams))
     weights = class_weights(values["class_weights"], job.labels, training.emotions)
     for each in filter(None, (training, validation)):
         each.class_weights = weights
@@ -65,7 +66,8 @@ def train(job: Job) -> None:
         logger.info(line)
     train_set = loader(training, sampler, values["num_workers"])
     valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
-    brain.fit(brain.epoch_counter, train_set, valid_set, measured, progressbar=sys.stderr.isatty())
+    validated = None if validation is None else measured_loader(validation, values)
+    brain.fit(brain.epoch_counter, train_set, valid_set, measured, validated, progressbar=sys.stderr.isatty())
     run_on_main(write_marker, (job, checkpointer))
 
 
@@ -94,9 +96,9 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
     return loader(validation, batches[distributed.rank() :: distributed.world_size()], values["num_workers"])
 
 
-def measured_loader(training: Utterances, values: dict[str, Any]) -> DataLoader:
-    """Batches of the whole training set in a fixed order, for what a system measures of it in every process."""
-    return loader(training, sorted_batches(training.durations, evaluation_limits(values, values["system"])))
+def measured_loader(utterances: Utterances, values: dict[str, Any]) -> DataLoader:
+    """Batches of a whole set in a fixed order, for what a system measures or solves of it in every process."""
+    return loader(utterances, sorted_batches(utterances.durations, evaluation_limits(values, values["system"])))
 
 
 def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:
@@ -106,8 +108,9 @@ def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:
     job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"])
     ua = chosen.meta["ua"]
     logger.info(
-        "%s is trained; epoch %d is chosen%s",
-        *(job.folder, chosen.meta["epoch"], "" if ua is None else f", valid UA {100 * ua:.2f}"),
+        "%s is trained; epoch %d%s is chosen%s",
+        *(job.folder, chosen.meta["epoch"], " (solved)" if chosen.meta.get("solved") else ""),
+        "" if ua is None else f", valid UA {100 * ua:.2f}",
     )
 
 

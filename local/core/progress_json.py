@@ -30,6 +30,8 @@ class Progress:
         Validation UA of the latest epoch, and of the epoch whose checkpoint would be chosen now.
     seconds_left
         An estimate.
+    solved
+        Of a last step in closed form, which follows the epochs: whether it is done. None in an epoch.
     """
 
     done: int | None
@@ -41,6 +43,7 @@ class Progress:
     best_ua: float | None = None
     best_epoch: int | None = None
     seconds_left: float | None = None
+    solved: bool | None = None
 
     def write(self, run: Path) -> None:
         """Write it to a run folder; a full disk is no error, as the job can do without."""

@@ -37,7 +37,9 @@ def progress_line(label: str, progress: Progress | str, width: int) -> str:
 def progress_parts(progress: Progress) -> dict[str, str]:
     """The parts of a line on how far a job is, by name; those that are not known are missing."""
     parts = {}
-    if progress.epoch is not None:
+    if progress.solved is not None:
+        parts["epoch"] = f"epoch {progress.epoch} (solved)" if progress.solved else "solving"
+    elif progress.epoch is not None:
         parts["epoch"] = f"epoch {progress.epoch}" + (f"/{progress.epochs}" if progress.epochs is not None else "")
     if progress.done is not None:
         parts["update"] = f"{'decoded' if progress.epoch is None else 'update'} {progress.done}/{progress.total}"
@@ -97,8 +99,10 @@ def planned_epochs(run: Path) -> int | None:
 
 
 def epoch_progress(rows: list[dict[str, float | None]], epochs: int | None) -> Progress:
-    """The progress of a training at the end of an epoch, the last of these rows of epochs.csv."""
+    """The progress of a training at the end of an epoch, or of its last step, the last of these rows of epochs.csv."""
     last, best = rows[-1], next((row for row in reversed(rows) if row.get("best")), {})
+    if last.get("solved"):
+        return Progress(None, None, int(last["epoch"]), valid_ua=last.get("valid_ua"), solved=True)
     left = None if epochs is None else (epochs - last["epoch"]) * (last.get("seconds") or 0)
     return Progress(
         *(None, None, int(last["epoch"]), epochs),
@@ -120,4 +124,6 @@ def result(run: Path, step: str) -> str:
     if chosen is None:
         return ""
     ua = "" if chosen.get("valid_ua") is None else f", valid UA {100 * chosen['valid_ua']:.2f}"
+    if chosen.get("solved"):
+        return f"solved after {len(rows) - 1} epochs{ua}"
     return f"epoch {facts['epoch']} of {len(rows)}{ua}"

@@ -54,7 +54,7 @@ class Line:
     row: str  # the name of its YAML
     label: str
     experiment: Experiment | None = None  # None: not run yet
-    facts: dict[str, str] = field(default_factory=dict)  # of `local.scoring.provenance`: `of_system` and `setup`
+    facts: dict[str, str] = field(default_factory=dict)  # `Experiment.about`, and of `local.scoring.provenance.setup`
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def _lines(experiments: list[Experiment]) -> list[Line]:
         known = ROWS.get(row, {}).get("system", row)
         lines += [] if several else [Line(row, known)]
         for one in several:
-            facts = provenance.of_system(one.runs) | dict(provenance.setup(one.runs, one.epochs))
+            facts = {name: str(value) for name, value in one.about.items()}
+            facts |= dict(provenance.setup(one.runs, one.epochs))
             label = (facts["title"] or known) + (f" ({one.name})" if len(several) > 1 else "")
             lines.append(Line(row, label, one, facts))
     return lines

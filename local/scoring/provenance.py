@@ -66,6 +66,9 @@ def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:
     every = [start for first in firsts for start in starts.starts(first)]
     shown = {
         "system": _distinct(map(_system, runs, trainings)),
+        "source": _distinct(first.get("title") for first in firsts),
+        "certainty": _distinct(first.get("certainty") for first in firsts),
+        "pretraining": _distinct(first.get("weights") for first in firsts),
         "encoder": _distinct(map(_encoder, inputs)),
         "parameters": _distinct(map(_parameters, firsts)),
         "alpha": _distinct(map(_number, (values.get("alpha") for values in inputs))),
@@ -80,15 +83,6 @@ def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:
     }
     commands = dict.fromkeys(filter(None, map(_command, every)))
     return [*((name, text) for name, text in shown.items() if text), *((COMMAND, command) for command in commands)]
-
-
-def of_system(runs: Iterable[Path]) -> dict[str, str]:
-    """`title`, `certainty` and `weights` of the system that runs trained, see `local.systems.System`.
-
-    Empty where nothing was recorded, as by earlier versions.
-    """
-    firsts = [starts.read(run) for run in runs]
-    return {key: _distinct(first.get(key) for first in firsts) for key in ("title", "certainty", "weights")}
 
 
 def _distinct(values: Iterable[str | None]) -> str:
@@ -137,9 +131,12 @@ def _number(value: Any) -> str:
 
 
 def _epochs(trainings: list[Mapping[str, Any]], epochs: pd.DataFrame) -> str:
-    """How many epochs were trained of those asked for, and which one was chosen."""
-    trained = _span(epochs.groupby(["seed", "fold"])["epoch"].max())
+    """How many epochs were trained of those asked for, and which one was chosen, or that a last step followed."""
+    solved = epochs.get("solved", pd.Series(0, epochs.index)).fillna(0)
+    trained = _span((epochs["epoch"] - solved).groupby([epochs["seed"], epochs["fold"]]).max())
     asked = _span(training["inputs"].get("epochs") for training in trainings)
+    if solved.any():
+        return f"{trained} of {asked}, then solved in closed form" if asked != "0" else "none: solved in closed form"
     chosen = _span(training["facts"].get("epoch") for training in trainings)
     return trained + (f" of {asked}" if asked else "") + (f"; chosen: {chosen}" if chosen else "")
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from local.config import hparams
+from local.core import starts
 from local.core.errors import UserError
 from local.core.typed_csv import read_numbers
 from local.corpora import manifest
@@ -25,7 +26,8 @@ MANIFESTS = Path("manifests")
 TEXT = ("name", "corpus", "protocol", "valid", "fold", "commit", "config", "cluster", "folds", "speakers_known")
 # Columns of epochs.csv that only the runs of a system that writes text have.
 OF_TEXT = ("train_ctc", "valid_ctc", "valid_wer", "valid_cer", "ctc_left_out")
-ABOUT = ["duration", "wav", "spk_id", "gender", "session", "recording", "style"]
+ABOUT = ("title", "certainty", "weights", "parameters", "trained_parameters")  # of the system, in env.json
+OF_UTTERANCE = ["duration", "wav", "spk_id", "gender", "session", "recording", "style"]
 
 
 def decoded_runs(folder: Path) -> list[Path]:
@@ -43,7 +45,7 @@ def pooled_predictions(runs: list[Path], utterances: pd.DataFrame) -> pd.DataFra
     """Put the predictions of all runs below each other; a `UserError` if an utterance is not in the corpus.
 
     Returns the columns of predictions and of their edits (`local.scoring.metrics.edits`), `seed`, `fold`, and of the
-    table of utterances those of `ABOUT`.
+    table of utterances those of `OF_UTTERANCE`.
     """
     tables = [predictions.read(run / "predictions.csv").assign(seed=seed_of(run), fold=run.name) for run in runs]
     pooled = pd.concat(tables, ignore_index=True)
@@ -54,7 +56,7 @@ def pooled_predictions(runs: list[Path], utterances: pd.DataFrame) -> pd.DataFra
             "run stage 0 with the corpus that it was run on",
         )
     pooled[metrics.EDITS] = metrics.counted_edits(pooled)
-    return pooled.merge(utterances[["ID", *ABOUT]], on="ID", how="left", validate="many_to_one")
+    return pooled.merge(utterances[["ID", *OF_UTTERANCE]], on="ID", how="left", validate="many_to_one")
 
 
 def epochs(runs: list[Path]) -> pd.DataFrame:
@@ -88,6 +90,12 @@ class Experiment:
     def predictions(self) -> pd.DataFrame:
         """The predictions of all runs; see `pooled_predictions`."""
         return pooled_predictions(self.runs, manifest.read(MANIFESTS / self.corpus / "all.csv"))
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What env.json of its first run says of the system: `ABOUT`, empty where there is nothing, or it is older."""
+        first = starts.read(self.runs[0])
+        return {name: first.get(name, "") for name in ABOUT}
 
     @property
     def scored_folds(self) -> pd.DataFrame:

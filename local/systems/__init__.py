@@ -124,8 +124,9 @@ class System(nn.Module):
         """Compute what has a closed form, after the last epoch, from the weights of the chosen one.
 
         Each of the two gives, for each batch, the arguments of `forward` and the emotions, [B] class indices on the
-        device, each utterance once; `validation` is None where there is none. Called without gradients, in evaluation
-        mode, in single precision, once, if `solves`.
+        device, each utterance once, in a fixed order, whenever it is iterated over; `validation` is None where there is
+        none. Called without gradients, in evaluation mode, in single precision, once, if `solves`. Several processes
+        each do it, and take the first's tensors of the `state_dict`.
         """
 
     def heads(self) -> list[nn.Module]:

@@ -14,6 +14,8 @@ The calls of a training, in order; the loops around them are those of SpeechBrai
         on_stage_end(TRAIN)         the epoch's training figures
         on_stage_start(VALID), evaluate_batch for each batch, on_stage_end(VALID)
         end_epoch                   epochs.csv, the epoch's rates, its checkpoint; exits when asked to
+      solve                         if the system has a last step: from the chosen checkpoint's weights, once; it is
+                                    validated, logged and saved as one more epoch, which is then the chosen one
 
 Unlike SpeechBrain's, an update is a set of utterances however it is cut into micro-batches (Brain
 averages micro-batches, and drops those left at the end of an epoch), all parameter groups are
@@ -55,9 +57,10 @@ from local.text.tokenizer import Tokenizer
 from local.training import blanks, distributed, optimisation
 from local.training.checkpoints import RunCheckpointer, has_ended
 from local.training.epoch_log import EpochLog, Tally, learning_rates, means
-from local.training.progress import ProgressFile, in_epoch
-from local.training.selection import Selection, refuse_without_use
+from local.training.progress import ProgressFile, in_epoch, in_solving
+from local.training.selection import Selection, refuse_to_follow_nothing, refuse_without_use
 from local.training.skipped import SkippedUpdates
+from local.training.solving import Batches, solve
 
 logger = logging.getLogger(__name__)
 
@@ -91,11 +94,11 @@ class EmotionBrain(sb.Brain):
         self.augment = Augmentation(hparams["augment"], system.max_samples)
         self.selection = Selection(hparams["selection"], system.writes_text)
         tensorboard, epochs = hparams.get("tensorboard", False), hparams["epochs"]
-        self.log = EpochLog(folder, tensorboard, system.writes_text, epochs, self.selection)
+        self.log = EpochLog(folder, tensorboard, system.writes_text, epochs, self.selection, system.solves)
         self.progress_file = ProgressFile(folder)
         self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
         self.warned_of_blanks = False
-        self.has_valid = True
+        self.has_valid, self.is_solved = True, False
         self.measured: Iterable[Batch] = ()  # see `fit`
         self.used_rates: dict[str, float] = {}  # learning rates of the latest update
         self.progress: dict[str, Any] | None = None  # of an epoch that has not ended, for its checkpoints
@@ -106,20 +109,29 @@ class EmotionBrain(sb.Brain):
     # The start
 
     def fit(
-        self, epoch_counter: Any, train_set: Any, valid_set: Any = None, measured: Iterable[Batch] = (), **kwargs: Any
+        self,
+        epoch_counter: Any,
+        train_set: Any,
+        valid_set: Any = None,
+        measured: Iterable[Batch] = (),
+        validated: Iterable[Batch] | None = None,
+        **kwargs: Any,
     ) -> None:
         """Train to the end, or to the end of the update in which a signal asks for it.
 
-        `measured` are batches with each utterance of the training set once, for `System.measure`.
+        `measured` are batches with each utterance of the training set once, for `System.measure` and `System.solve`,
+        and `validated` the same of the validation set; in every process, while `valid_set` is its share.
         """
         self.has_valid, self.measured = valid_set is not None, measured
         # Within another autocast, weights that were cast for a micro-batch are kept for the others of its update.
         with signals.defer() as self.asked_to_end, torch.autocast(self.device_type, enabled=False):
             super().fit(epoch_counter, train_set, valid_set, **kwargs)
+            if self.system.solves and not self.is_solved:
+                self.solve(valid_set, validated)
 
     def on_fit_start(self) -> None:
         """Resume from the latest checkpoint that can be used, with the epoch log as it was then."""
-        if distributed.world_size() > 1:
+        if distributed.world_size() > 1 and self.hparams.epochs:
             # Brain's own way would move the lengths to the GPU. Layer drop, alpha 0 and utterances
             # without a transcript leave parameters without a gradient.
             self.modules["system"] = DistributedDataParallel(
@@ -130,11 +142,12 @@ class EmotionBrain(sb.Brain):
         rows = self.log.read()
         checkpoint = self.checkpointer.recover_latest(map(self.selection.meta, rows))
         done = self.epoch_counter.current
+        self.is_solved = checkpoint is not None and checkpoint.meta.get("solved", False)
         self.log.begin([row for row in rows if row["epoch"] <= done])
         self._end_early()
         if checkpoint is not None:
             within = "" if has_ended(checkpoint) else f" and update {checkpoint.meta['updates']} of the next"
-            logger.info("resuming after epoch %d%s", done, within)
+            logger.info("resuming after epoch %d%s", done, " (solved)" if self.is_solved else within)
         else:
             self._measure()
 
@@ -148,12 +161,40 @@ class EmotionBrain(sb.Brain):
     def init_optimizers(self) -> None:
         """The optimizer and the learning rates that the YAML names."""
         hparams = self.hparams
+        epochs = max(1, hparams.epochs)  # rates follow from it, though there be no epoch
         self.optimizer = optimisation.build_optimizer(hparams.optimizer, self.system, hparams.lr, hparams.head_lr)
         self.optimizers_dict = {"optimizer": self.optimizer}
-        updates = hparams.epochs * self.train_sampler.updates_per_epoch
-        length = optimisation.Length(hparams.epochs, updates, round(hparams.warmup * updates), hparams.lr)
+        updates = epochs * self.train_sampler.updates_per_epoch
+        length = optimisation.Length(epochs, updates, round(hparams.warmup * updates), hparams.lr)
         self.scheduler = optimisation.Schedule(hparams.scheduler, self.optimizer, length)
+        refuse_to_follow_nothing(hparams, self.scheduler.follows_figure)
         self.checkpointer.add_recoverables({"optimizer": self.optimizer, "scheduler": self.scheduler})
+
+    # The last step
+
+    def solve(self, valid_set: Iterable[Batch] | None, validated: Iterable[Batch] | None) -> None:
+        """Let the system solve its last step, validate it, and save it as an epoch of its own, which is chosen."""
+        self.started_at = time.monotonic()
+        self.progress_file.write(in_solving(self.log))
+        epoch = self.epoch_counter.current + 1
+        training, validation = (
+            None if batches is None else Batches(batches, self.device, self._exit_from_solving)
+            for batches in (self.measured, validated)
+        )
+        solve(self.system, self.checkpointer, [self.hparams.seed, epoch], training, validation)
+        self.epoch_counter.current, self.row = epoch, {"epoch": epoch, "solved": 1}
+        if valid_set is None:
+            return self.end_epoch()
+        self.on_stage_start(sb.Stage.VALID, epoch)
+        with torch.no_grad():
+            for batch in valid_set:
+                self.evaluate_batch(batch, sb.Stage.VALID)
+        self.on_stage_end(sb.Stage.VALID, 0.0, epoch)
+
+    def _exit_from_solving(self) -> None:
+        """Exit when asked to; of several processes none may end before the others, which wait for it."""
+        if distributed.world_size() == 1:
+            _exit_by(self.asked_to_end.number, "in the last step, which is solved")
 
     # A step
 
@@ -208,6 +249,7 @@ class EmotionBrain(sb.Brain):
         self.used_rates = learning_rates(self.optimizer.param_groups, self.system.heads())
         self.scheduler.after_update(self.optimizer_step)
         self.skipped.add(loss, norm.float(), self.optimizer_step)
+        distributed.average_statistics(self.system)
 
     def on_fit_batch_end(self, batch: Batch, outputs: Outputs, loss: Losses, should_step: bool) -> None:
         """After an update, save when it is time, and when a process was asked to end: then exit."""
@@ -229,6 +271,8 @@ class EmotionBrain(sb.Brain):
     def evaluate_batch(self, batch: Batch, stage: sb.Stage) -> Tensor:
         """Score a batch of the validation set."""
         if distributed.world_size() == 1 and self.asked_to_end.number:  # several processes end after the epoch
+            if self.row.get("solved"):
+                self._exit_from_solving()
             self._save_within_epoch(self.asked_to_end.number)
         batch = batch.to(self.device)
         with self.evaluation_ctx:
@@ -283,14 +327,17 @@ class EmotionBrain(sb.Brain):
         """Log the epoch, set the rates of the next, and save its checkpoint; exit when asked to."""
         # The log first: a row beyond the checkpoint is dropped on resuming, a missing one could not be restored.
         self.log.add(self.row | {"seconds": round(time.monotonic() - self.started_at, 2)})
-        self.scheduler.after_epoch(self.row["epoch"], self.selection.cost(self.row))
+        if not self.row.get("solved"):
+            self.scheduler.after_epoch(self.row["epoch"], self.selection.cost(self.row))
         self.checkpointer.save_and_keep(self.selection.meta(self.row), getattr(self.hparams, "keep_last", 1))
         self._end_early()
         _exit_by(distributed.max_over_processes(self.asked_to_end.number), f"after epoch {self.row['epoch']}")
 
     def _end_early(self) -> None:
-        """Let no epoch follow when there was no better one for as many as `patience` says."""
-        if self.selection.is_over(self.log.rows, self.hparams.patience):
+        """Let no epoch follow when there was no better one for as many as `patience` says, or it has been solved."""
+        if self.is_solved:
+            self.epoch_counter.limit = self.epoch_counter.current
+        elif self.selection.is_over(self.log.rows, self.hparams.patience):
             best = self.selection.best(self.log.rows)["epoch"]
             logger.info("no epoch since %d has a better %s: the training ends", best, self.selection.figure)
             self.epoch_counter.limit = self.epoch_counter.current

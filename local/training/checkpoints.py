@@ -34,8 +34,9 @@ class RunCheckpointer(Checkpointer):
     """The checkpoints of a run, which can be killed, and whose disk can fill up or fail, at any moment.
 
     The meta data of a checkpoint are `epoch`; `updates`, the number done of an epoch that has not ended,
-    or None; `ua` and `wer` of the validation set, or None; and `score`, where another figure than UA is that by which
-    an epoch is chosen (see `local.training.selection`).
+    or None; `ua` and `wer` of the validation set, or None; `score`, where another figure than UA is that by which
+    an epoch is chosen (see `local.training.selection`); and `solved`, True, where it is no epoch but the last step of a
+    system (`System.solve`).
     """
 
     def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
@@ -266,14 +267,17 @@ def progress(checkpoint: Checkpoint) -> tuple[int, int]:
     return (epoch(checkpoint), 0) if has_ended(checkpoint) else (epoch(checkpoint) - 1, checkpoint.meta["updates"])
 
 
-def best(checkpoint: Checkpoint) -> tuple[float, float, int]:
+def best(checkpoint: Checkpoint) -> tuple[bool, float, float, int]:
     """Rank a checkpoint: see `rank`."""
     return rank(checkpoint.meta)
 
 
-def rank(figures: dict[str, Any]) -> tuple[float, float, int]:
-    """Rank an epoch: highest score, lowest WER, earliest; without validation, the last. The score is UA, or given."""
-    score, wer = figures.get("score", figures["ua"]), figures["wer"]
+def rank(figures: dict[str, Any]) -> tuple[bool, float, float, int]:
+    """Rank an epoch: highest score, lowest WER, earliest; without a score, the last. The score is UA, or given.
+
+    What was solved after the epochs comes before all of them, whatever its score.
+    """
+    solved, score, wer = bool(figures.get("solved")), figures.get("score", figures["ua"]), figures["wer"]
     if score is None:
-        return (0.0, 0.0, figures["epoch"])
-    return (score, 0.0 if wer is None or math.isnan(wer) else -wer, -figures["epoch"])
+        return (solved, 0.0, 0.0, figures["epoch"])
+    return (solved, score, 0.0 if wer is None or math.isnan(wer) else -wer, -figures["epoch"])

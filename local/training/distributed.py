@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from speechbrain.utils.distributed import (
     infer_device,
     is_distributed_initialized,
 )
+from torch import nn
 from torch.distributed import ReduceOp
 
 _gloo: list[Any] = []  # the group of processes that exchanges what is on the CPU, whatever the training's device
@@ -59,6 +61,29 @@ def max_over_processes(number: int) -> int:
 def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
     """The sum of the processes' tensors."""
     return ddp_all_reduce(tensor.clone(), ReduceOp.SUM)
+
+
+def take_first(tensors: Iterable[torch.Tensor]) -> None:
+    """Overwrite tensors by those of the first process."""
+    if world_size() > 1:
+        for tensor in tensors:
+            torch.distributed.broadcast(tensor, src=0)
+
+
+@torch.no_grad()
+def average_statistics(system: nn.Module) -> None:
+    """Set the running statistics of batch norm to their means over the processes, each of which saw other batches.
+
+    After every update, as a checkpoint within an epoch has those of the first process alone: all then resume with it.
+    """
+    if world_size() == 1:
+        return
+    names = ("running_mean", "running_var")
+    statistics = [each for name, each in system.named_buffers() if name.rpartition(".")[2] in names]
+    if statistics:
+        flat = sum_over_processes(torch.cat([each.flatten() for each in statistics])) / world_size()
+        for each, mean in zip(statistics, flat.split([each.numel() for each in statistics]), strict=True):
+            each.copy_(mean.view_as(each))
 
 
 def gather_rows(rows: list[Any]) -> list[Any]:

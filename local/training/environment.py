@@ -26,11 +26,13 @@ from local.core.files import atomic
 from local.data.dataset import Utterances
 from local.data.device import kind, resolve_precision, tf32_is_allowed
 from local.experiment.job import Job
+from local.systems import System
 from local.training import distributed
 from local.training.checkpoints import RunCheckpointer
 
 logger = logging.getLogger(__name__)
 
+ABOUT = ("title", "certainty", "weights")  # attributes of a system; see `local.systems.System`
 PACKAGES = ("torch", "torchaudio", "speechbrain", "transformers", "sentencepiece", "numpy", "pandas", "soundfile")
 
 
@@ -86,6 +88,11 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
     }
 
 
+def about(system: System) -> dict[str, str]:
+    """What tables say of a system, named for env.json."""
+    return {name: getattr(system, name, "") for name in ABOUT}
+
+
 def parameters(system: nn.Module) -> dict[str, int]:
     """How many parameters a system has, and how many of them are trained, named for env.json."""
     sizes = [(each.numel(), each.requires_grad) for each in system.parameters()]
@@ -103,6 +110,7 @@ def summary(
     count, trained = parameters(values["system"]).values()
     encoder = job.options.values.get("encoder") or "none"
     encoder = f"{encoder.get('model_type')} of random weights" if isinstance(encoder, dict) else encoder
+    solved = ", then a last step in closed form" if getattr(values["system"], "solves", False) else ""
     updates, threads = -(-len(training) // values["batch_size"]), torch.get_num_threads()
     return [
         f"device {device}: {_accelerator(device) or cpu_name()}, {threads} thread{'s' * (threads > 1)}{processes}; "
@@ -111,7 +119,7 @@ def summary(
         f"{count:,} parameters, {'all' if trained == count else f'{trained:,}'} trained",
         f"training set {_size(training)}; "
         f"validation set {f'{_size(validation)} ({job.options.valid_name})' if validation else 'none'}; "
-        f"{updates} updates per epoch, {values['epochs']} epochs",
+        f"{updates} updates per epoch, {values['epochs']} epochs{solved}",
     ]
 
 
@@ -146,9 +154,9 @@ def held_precision(values: dict[str, Any], first: dict[str, Any] | None) -> str:
     return first["precision"]
 
 
-def write(job: Job, device: str, precision: str, first: dict[str, Any] | None, system: nn.Module) -> None:
+def write(job: Job, device: str, precision: str, first: dict[str, Any] | None, system: System) -> None:
     """Write env.json with one more start; parameters as of `describe`, and the result of `first_start`."""
-    start = describe(job, device, precision) | parameters(system)
+    start = describe(job, device, precision) | parameters(system) | about(system)
     if first:
         # An earlier version wrote no job.
         start = first | {"job": first["job"] or start["job"], "resumed": [*first.get("resumed", []), start]}

@@ -20,7 +20,6 @@ from local.data.dataset import Batch
 from local.scoring.scored import OF_TEXT
 from local.systems import Losses, Outputs
 from local.training import distributed
-from local.training.checkpoints import rank
 from local.training.selection import Selection
 
 logger = logging.getLogger(__name__)
@@ -32,8 +31,10 @@ EPOCH_COLUMNS = (
     *("epoch", *RATES),
     *(f"train_{name}" for name in MEANS),
     *(f"valid_{name}" for name in (*MEANS, *SHARES[1:])),
-    *("ctc_left_out", "skipped_updates", "best", "seconds"),  # best: 1 where it is the best epoch until then
+    # best: 1 where it is the best epoch until then; empty where the last is chosen
+    *("ctc_left_out", "skipped_updates", "best", "seconds"),
 )
+SOLVED = "solved"  # a column, before the last, of a system with a last step (`System.solve`): 1 of that, 0 of epochs
 LOADED = "Epoch loaded"  # begins the last line of train_log.txt, as in SpeechBrain's recipes
 
 
@@ -99,16 +100,25 @@ class EpochLog:
         How many there are to be.
     selection
         Which of them is the best.
+    solves
+        Whether a last step follows them.
     """
 
     def __init__(
-        self, folder: Path, tensorboard: bool, text: bool = True, epochs: int = 0, selection: Selection | None = None
+        self,
+        folder: Path,
+        tensorboard: bool,
+        text: bool = True,
+        epochs: int = 0,
+        selection: Selection | None = None,
+        solves: bool = False,
     ) -> None:
         self.epochs, self.selection = epochs, selection or Selection("ua", text)
         self.path = folder / "epochs.csv"
         self.text_path = folder / "train_log.txt"
         self.tensorboard_folder = folder / "tensorboard" if tensorboard else None
         self.columns = [name for name in EPOCH_COLUMNS if text or name not in OF_TEXT]
+        self.columns[-1:-1] = [SOLVED] * solves
         self.rows: list[dict[str, Any]] = []
 
     def read(self) -> list[dict[str, Any]]:
@@ -118,12 +128,8 @@ class EpochLog:
         with open(self.path, encoding="utf-8", newline="") as file:
             rows = [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
         for number, row in enumerate(rows, start=1):  # an earlier version did not write which is the best
-            row["best"] = int(self.best(rows[:number]) is row)
+            row["best"] = self.selection.is_new_best(rows[:number])
         return rows
-
-    def best(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """The row of the epoch whose checkpoint is chosen among those of these rows."""
-        return max(rows, key=lambda row: rank(self.selection.meta(row)))
 
     def begin(self, rows: list[dict[str, Any]]) -> None:
         """Begin with these rows. Logs that can only be appended to are written again: no epoch may be in them twice."""
@@ -140,13 +146,15 @@ class EpochLog:
             self._show(row)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Add an epoch."""
-        row = {name: row.get(name) for name in self.columns}
+        """Add an epoch, or, with `solved` 1, the last step."""
+        row = {name: row.get(name, 0 if name == SOLVED else None) for name in self.columns}
         self.rows.append(row)
-        row["best"] = int(self.best(self.rows) is row)
+        row["best"] = self.selection.is_new_best(self.rows)
         if if_main_process():
             with atomic(self.path) as file:
-                pd.DataFrame(self.rows, columns=self.columns).to_csv(file, index=False, lineterminator="\n")
+                # As objects: a column of whole numbers with a gap would be one of floats.
+                table = pd.DataFrame(self.rows, columns=self.columns, dtype=object)
+                table.to_csv(file, index=False, lineterminator="\n")
         self._show(row)
         logger.info(epoch_line(row, self.epochs))
 
@@ -159,21 +167,27 @@ class EpochLog:
                 if name != "epoch":
                     self.writer.add_scalar(name, value, int(row["epoch"]))
             self.writer.flush()
-        meta = {name: value for name, value in _known(row).items() if name in ("epoch", *RATES)}
+        names = ("epoch", *RATES, *[SOLVED] * bool(row.get(SOLVED)))
+        meta = {name: value for name, value in _known(row).items() if name in names}
         stages = (_named(_of_stage(row, stage)) or None for stage in ("train", "valid"))
         self.text_log.log_stats(meta, *stages, verbose=False)
 
 
 def epoch_line(row: dict[str, Any], epochs: int) -> str:
-    """The line of an epoch in train.log, which ends with a star where it is a new best on the validation set."""
+    """The line of an epoch in train.log, which ends with a star where it is a new best on the validation set.
+
+    Of the last step it begins with `epoch 11 (solved)`: so it is counted, but none of the epochs asked for.
+    """
     known = _known(row)
-    parts = [f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}"]
-    parts.append(" ".join(f"{name} {known[name]:.2e}" for name in RATES if name in known))
+    of_all = " (solved)" if known.get(SOLVED) else f"/{epochs}"
+    parts = [f"epoch {row['epoch']:{len(str(epochs))}}{of_all}"]
+    rates = [f"{name} {known[name]:.2e}" for name in RATES if name in known]
+    parts += [" ".join(rates)] if rates else []
     for stage in ("train", "valid"):
         figures = _of_stage(row, stage)
         texts = [f"{_label(name)} {_text(name, value):>6}" for name, value in figures.items()]
         parts += [f"{stage} {' '.join(texts)}"] if texts else []
-    is_new_best = known.get("best") and "valid_loss" in known
+    is_new_best = known.get("best") and "valid_loss" in known and not known.get(SOLVED)
     return "  ".join([*parts, f"{row['seconds']:.1f} s"]) + " *" * bool(is_new_best)
 
 

@@ -58,10 +58,26 @@ def build_optimizer(factory: Callable[..., Optimizer], system: nn.Module, lr: fl
         {"params": [p for p in learning if id(p) not in heads], "lr": lr},
         {"params": [p for p in learning if id(p) in heads], "lr": head_lr},
     ]
+    # Of a system that only solves nothing may learn; an optimizer needs a parameter, and this one has no number.
+    nothing = [] if learning else [{"params": [nn.Parameter(torch.zeros(0))], "lr": lr}]
     try:
-        return factory([group for group in groups if group["params"]])
+        return factory([group for group in groups if group["params"]] + nothing)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"optimizer: {_name(factory)} cannot be built: {error}", "correct its arguments") from None
+
+
+def refuse_without_training(system: nn.Module, epochs: int, where: str) -> None:
+    """Raise a `UserError` where there are no epochs, and no last step; or epochs, and nothing that is trained."""
+    if not epochs and not system.solves:
+        raise UserError(
+            f"{where}: epochs is 0, and {type(system).__name__} has no last step in closed form",
+            "set epochs to a whole number of at least 1",
+        )
+    if epochs and not any(parameter.requires_grad for parameter in system.parameters()):
+        raise UserError(
+            f"{where}: epochs is {epochs}, and nothing of {type(system).__name__} is trained by updates",
+            "set epochs to 0" if system.solves else "set freeze to False",
+        )
 
 
 def step(optimizer: Optimizer, scaler: torch.amp.GradScaler, is_finite: Tensor) -> None:

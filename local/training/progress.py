@@ -32,7 +32,7 @@ class ProgressFile:
 
 def in_epoch(log: EpochLog, epoch: int, updates: tuple[int, int], tally: Tally, seconds: float) -> Progress:
     """The progress of a training within an epoch, `seconds` after its begin; `updates` are those done, and all."""
-    latest, chosen = (log.rows[-1], log.best(log.rows)) if log.rows else ({}, {})
+    latest, chosen = log.rows[-1] if log.rows else {}, log.selection.chosen(log.rows)
     # The validation is known from the epoch before.
     whole = latest["seconds"] if latest else seconds / max(1, updates[0]) * updates[1]
     left = whole * (log.epochs - epoch) + max(0.0, whole - seconds)
@@ -45,6 +45,12 @@ def in_epoch(log: EpochLog, epoch: int, updates: tuple[int, int], tally: Tally, 
         best_epoch=chosen.get("epoch"),
         seconds_left=left,
     )
+
+
+def in_solving(log: EpochLog) -> Progress:
+    """The progress of a training whose epochs have ended, and whose last step runs (`System.solve`)."""
+    latest = log.rows[-1] if log.rows else {}
+    return Progress(None, None, int(latest.get("epoch", 0)) + 1, valid_ua=latest.get("valid_ua"), solved=False)
 
 
 def in_decoding(done: int, total: int, seconds: float) -> Progress:

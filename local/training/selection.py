@@ -1,6 +1,7 @@
 """Which epoch of a training is chosen, and when there will be no better one: `selection` and `patience` of the YAML.
 
-`selection` is a figure of the validation set in epochs.csv, with or without `valid_`.
+`selection` is a figure of the validation set in epochs.csv, with or without `valid_`; or `last`, which takes the last
+epoch though there is a validation set. What follows the last epoch, `System.solve`, is chosen before any of them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from local.core.errors import UserError
+from local.training.checkpoints import rank
 
 FIGURES = {"ua": True, "wa": True, "f1": True, "wer": False, "cer": False, "loss": False}  # whether higher is better
 OF_TEXT = ("wer", "cer")
+LAST = "last"
 
 
 class Selection:
@@ -24,9 +27,9 @@ class Selection:
     """
 
     def __init__(self, name: str, writes_text: bool = True) -> None:
-        self.figure = name.removeprefix("valid_")
-        if self.figure not in FIGURES:
-            known = " ".join(f"valid_{each}" for each in FIGURES)
+        self.figure = name if name == LAST else name.removeprefix("valid_")
+        if self.figure not in (*FIGURES, LAST) or name == f"valid_{LAST}":
+            known = " ".join([*(f"valid_{each}" for each in FIGURES), LAST])
             raise UserError(f"selection is '{name}'", f"set selection to one of: {known}")
         if self.figure in OF_TEXT and not writes_text:
             raise UserError(f"selection is '{name}', and the system writes no text", "set selection to valid_ua")
@@ -34,10 +37,11 @@ class Selection:
     def meta(self, row: dict[str, Any]) -> dict[str, Any]:
         """What a checkpoint keeps of a row of epochs.csv, to be ranked: see `local.training.checkpoints.rank`."""
         figures = {"epoch": int(row["epoch"]), "ua": row.get("valid_ua"), "wer": row.get("valid_wer")}
-        return figures if self.figure == "ua" else figures | {"score": self.score(row)}
+        figures |= {} if self.figure == "ua" else {"score": self.score(row)}
+        return figures | ({"solved": True} if row.get("solved") else {})
 
     def score(self, row: dict[str, Any]) -> float | None:
-        """The figure of a row, the higher the better; None without validation, the lowest where it is no number."""
+        """The figure of a row, the higher the better; None without one, the lowest where it is no number."""
         value = row.get(f"valid_{self.figure}")
         if value is None:
             return None
@@ -48,6 +52,16 @@ class Selection:
         score = self.score(row)
         return score if score is None else 1 - score if FIGURES[self.figure] else -score
 
+    def chosen(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The row whose checkpoint is chosen among those of these rows; empty where it is the last by definition."""
+        if not rows or (self.figure == LAST and not rows[-1].get("solved")):
+            return {}
+        return max(rows, key=lambda row: rank(self.meta(row)))
+
+    def is_new_best(self, rows: Sequence[dict[str, Any]]) -> int | None:
+        """1 where the last of the rows would be chosen among them, else 0; None where the last is by definition."""
+        return int(chosen is rows[-1]) if (chosen := self.chosen(rows)) else None
+
     def best(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         """The first row with the best figure; None where none has one."""
         scored = [row for row in rows if self.score(row) is not None]
@@ -57,6 +71,13 @@ class Selection:
         """Whether the last `patience` rows are no better than one before them; never with a patience of 0."""
         best = self.best(rows)
         return patience > 0 and best is not None and rows[-1]["epoch"] - best["epoch"] >= patience
+
+
+def refuse_to_follow_nothing(values: SimpleNamespace, follows_figure: bool) -> None:
+    """Raise a `UserError` for a patience, or a scheduler that needs a figure, where the last epoch is chosen."""
+    if values.selection == LAST and (values.patience or follows_figure):
+        name = "patience" if values.patience else "scheduler"
+        raise UserError(f"{name}: it follows a figure, and selection is {LAST}", "set selection to that figure")
 
 
 def refuse_without_use(values: SimpleNamespace, has_valid: bool, follows_figure: bool, encoder: Any) -> None:

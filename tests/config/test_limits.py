@@ -30,10 +30,10 @@ def test_what_is_taken(values):
 @pytest.mark.parametrize(
     ("key", "value", "remedy"),
     [
-        ("epochs", 0, "give a whole number of at least 1"),
-        ("epochs", 2.0, "give a whole number of at least 1"),
-        ("epochs", "ten", "give a whole number of at least 1"),
-        ("epochs", True, "give a whole number of at least 1"),
+        ("epochs", -1, "give a whole number of at least 0"),
+        ("epochs", 2.0, "give a whole number of at least 0"),
+        ("epochs", "ten", "give a whole number of at least 0"),
+        ("epochs", True, "give a whole number of at least 0"),
         ("batch_size", -8, "give a whole number of at least 1"),
         ("patience", -1, "give a whole number of at least 0"),
         ("freeze_encoder_epochs", -2, "give a whole number of at least 0"),
