@@ -155,7 +155,7 @@ def _ours(line: Line, is_ours: bool, pairs: dict[Path, dict[str, Any]]) -> dict[
         row[f"p of {SCORES[score]}"] = p_value(pair[f"p_{score}_holm"])
     row |= {f"{SCORES[score]} less ours": "ours" for score in COMPARED if is_ours}
     row |= {head: facts[name] for head, name in (("training time", "time"), ("epochs", "epochs")) if name in facts}
-    row |= {"parameters": facts.get("parameters", "–"), "folds": summary["folds"], "seeds": summary["seeds"]}
+    row |= {"parameters": facts["parameters"] or "–", "folds": summary["folds"], "seeds": summary["seeds"]}
     return row | {"experiment": line.experiment.name}
 
 

@@ -70,7 +70,7 @@ def write_experiment(
         "speaker_overlap": 1.0 if protocol.startswith("recording") else 0.0,
         "speakers_known": "5531/5531",
         "wa_high": high,
-        **{"wf1": wa, "clusters": 10, "cluster": "speaker"},
+        **{"ua_low": low, "ua_high": high, "wf1": wa, "clusters": 10, "cluster": "speaker"},
     }
     row |= {"seeds": len(seeds), "folds": f"{len(sizes)}/{known}"}
     pd.DataFrame([row]).to_csv(folder / "summary.csv", index=False)
