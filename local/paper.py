@@ -1,8 +1,11 @@
 """The paper's printed figures, and ours beside them.
 
     python -m local.paper {table3,table4,figure2} EXPERIMENT... [--out FILE]
+    python -m local.paper table3_all EXPERIMENT... [--out FILE] [--page FILE] [--remark SENTENCE]...
 
-prints a Markdown table, and writes it with `--out`. The paper: Cai, Yuan, Zheng, Huang, Church: Speech
+prints a Markdown table, and writes it with `--out`. `table3` sets our row beside the paper's; `table3_all` has a row
+for each of its systems, and those that we add, trained here on the same folds: `--page` writes it with a picture as one
+page of HTML, and each `--remark` is a note below it. The paper: Cai, Yuan, Zheng, Huang, Church: Speech
 Emotion Recognition with Multi-task Learning, Interspeech 2021; its slides and released code.
 """
 
@@ -12,28 +15,46 @@ import shlex
 import sys
 from pathlib import Path
 
-from local.core.errors import Parser, as_command
+from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
 from local.experiment.folders import experiment_of
 from local.pages.paper import TABLES, render_table
+from local.pages.table3 import all_rows
 from local.scoring.scored import load
+
+ALL_ROWS = "table3_all"
 
 
 @as_command
 def main() -> None:
     """Print a table, and write it."""
     parser = Parser(prog="python -m local.paper", description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("table", choices=[*TABLES, ALL_ROWS])
     parser.add_argument("folders", nargs="+", type=Path, metavar="EXPERIMENT")
     parser.add_argument("--out", type=Path, metavar="FILE")
+    parser.add_argument("--page", type=Path, metavar="FILE")
+    parser.add_argument("--remark", action="append", default=[], metavar="SENTENCE")
     given = parser.parse_args()
+    if given.table != ALL_ROWS and (given.page or given.remark):
+        raise UserError(f"{given.table} takes no --page and no --remark", f"take {ALL_ROWS}, or leave them out")
     command = f"python -m local.paper {shlex.join(sys.argv[1:])}"
-    folders = dict.fromkeys(map(experiment_of, given.folders))
-    text = render_table(given.table, [load(folder) for folder in folders], command)
+    experiments = [load(folder) for folder in dict.fromkeys(map(experiment_of, given.folders))]
+    if given.table == ALL_ROWS:
+        rows = all_rows(experiments, given.remark)
+        text = rows.markdown(command)
+        if given.page:
+            write(given.page, rows.page(command))
+    else:
+        text = render_table(given.table, experiments, command)
     if given.out:
-        with atomic(given.out) as file:
-            file.write(text)
+        write(given.out, text)
     print(text, end="")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    with atomic(path) as file:
+        file.write(text)
 
 
 if __name__ == "__main__":

@@ -43,10 +43,10 @@ def test_table_3_is_the_papers():
         (system if system != "ours" else "ours in the paper", folds, f"{float(accuracy) / 100:.4f}")
         for system, folds, accuracy in typed
     ]
-    assert [row.get("measure") for row in rows] == [*[None] * 5, "weighted F1", None, "pooled WA"]
-    assert rows[4]["protocol"] == "5-fold, random utterances"
+    measures = ["WA", "accuracy", "UA", "UA", "UA", "weighted F1", "UA", "pooled WA"]
+    assert [row["measure"] for row in rows] == measures == [row["measure"] for row in made("table3")[0]]
+    assert rows[4]["protocol"].startswith("5-fold, random utterances")
     assert "recording" in rows[-1]["protocol"]
-    assert [row["measure"] for row in made("table3")[0]][:2] == ["the higher of WA and UA"] * 2
 
 
 def test_table_4_is_the_papers():

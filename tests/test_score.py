@@ -31,7 +31,7 @@ SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
 SUMMARY_HEADER = ",".join(
     ["name", "corpus", "protocol", "valid", "n", *SCORES]
     + [f"{score}{of}_{what}" for of in ("", "_seeds") for score in SCORES for what in ("mean", "sd")]
-    + [f"{score}{bound}" for score in ("wa", "ua", "f1", "wer", "cer") for bound in ("_low", "_high")]
+    + [f"{score}{bound}" for score in ("wa", "ua", "f1", "wer", "cer", "wf1") for bound in ("_low", "_high")]
     + ["cluster", "clusters", "seeds", "folds", "speaker_overlap", "speakers_known", "rejected"]
 )
 EXPERIMENT = Path("results/own/speaker/n")

@@ -13,7 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from local.pages.svg import DASHES, INK, MARKERS, MUTED, SERIES, picture
+from local.pages.svg import DASHES, INK, MARKERS, MUTED, RULE, SERIES, picture
 
 LONGEST_LABEL = 18
 POINTS_IN_WORDS = 4
@@ -67,6 +67,36 @@ def reliability(name: str, bins: pd.DataFrame, ece: float, brier: float) -> str:
         lower.set(xlabel="confidence (%)", ylabel="utterances")
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _legend(upper, columns=2)
+    return drawn.svg
+
+
+def row_intervals(name: str, rows: pd.DataFrame) -> str:
+    """WA and UA of several experiments as points with their intervals, each below its label.
+
+    `rows` has the columns `label,wa,wa_low,wa_high,ua,ua_low,ua_high`, and keeps its order.
+    """
+    alt = "WA and UA of every row, in per cent. " + " ".join(
+        f"{row['label']}: " + ", ".join(_with_interval(row, score) for score in ("wa", "ua")) + "."
+        for _, row in rows.iterrows()
+    )
+    with picture(name, alt, height=0.8 + 0.5 * len(rows)) as drawn:
+        axes = drawn.axes
+        for place, score in enumerate(("wa", "ua")):
+            at = [number + 0.14 + 0.24 * place for number in range(len(rows))]
+            style = {"color": SERIES[place], "clip_on": False}
+            for y, low, high in zip(at, rows[f"{score}_low"], rows[f"{score}_high"], strict=True):
+                if not math.isnan(low):
+                    axes.plot([100 * low, 100 * high], [y, y], linewidth=1.4, marker="|", markersize=5, **style)
+            marks = {"marker": MARKERS[place], "linestyle": "", "markersize": 5, "zorder": 3}
+            axes.plot(100 * rows[score], at, label=score.upper(), **marks, **style)
+        for number, label in enumerate(rows["label"]):
+            # The room of a line of figures is below its label, from the left edge: on a phone there is none beside it.
+            axes.text(0, number - 0.15, label, fontsize=9, va="center")
+            axes.axhline(number - 0.4, color=RULE, linewidth=0.6)
+        axes.set(xlim=(0, 100), ylim=(len(rows) - 0.4, -0.4), xlabel="per cent", yticks=[])
+        axes.spines["left"].set_visible(False)
+        axes.grid(visible=False, axis="y")
+        _legend(axes)
     return drawn.svg
 
 

@@ -75,8 +75,8 @@ def known_scores(scores: Iterable[str], values: pd.Series | pd.DataFrame) -> lis
 
 
 def interval(row: pd.Series | dict, score: str) -> str:
-    """Show the interval of a score, `71.9–88.5`; a dash where there is none."""
-    low, high = row[f"{score}_low"], row[f"{score}_high"]
+    """Show the interval of a score, `71.9–88.5`; a dash where there is none, or an older version wrote none."""
+    low, high = row.get(f"{score}_low"), row.get(f"{score}_high")
     return "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}"
 
 

@@ -28,7 +28,7 @@ def breakdown(predictions: pd.DataFrame) -> pd.DataFrame:
     for by, group in kinds.items():
         if group.nunique() > 1:
             tallies = Tallies.of(predictions, group)
-            of_groups = zip(tallies.names, tallies.sizes, tallies.rates(tallies.sums).T, strict=True)
+            of_groups = zip(tallies.names, tallies.sizes, tallies.rates(tallies.sums)[: len(RATES)].T, strict=True)
             rows += [(by, str(name), n, *rates) for name, n, rates in of_groups]
     return pd.DataFrame(rows, columns=["by", "group", "n", *RATES]).astype(dict.fromkeys(RATES, float))
 

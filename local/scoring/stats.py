@@ -24,6 +24,7 @@ from local.scoring.predictions import labels
 
 LEAST_CLUSTERS = 5
 RATES = ("wa", "ua", "f1", "wer", "cer")
+TALLIED = (*RATES, "wf1")  # all that `Tallies` give
 RESAMPLES = 9999
 BATCH = 2_000_000  # clusters drawn at a time over all resamples; bounds the memory
 LEVEL = 0.95
@@ -64,17 +65,18 @@ class Tallies:
         return self.sums[:, :-4].sum(1).astype(int)
 
     def rates(self, sums: np.ndarray) -> np.ndarray:
-        """`RATES` [5, ...] of sums over clusters [..., C * C + 4]; nan where one is not defined."""
+        """`TALLIED` [6, ...] of sums over clusters [..., C * C + 4]; nan where one is not defined."""
         confusion = sums[..., :-4].reshape(*sums.shape[:-1], self.n_labels, self.n_labels)
         recalls, f1s = recalls_and_f1s(confusion)
         hits = np.trace(confusion, axis1=-2, axis2=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             wer, cer = sums[..., -4] / sums[..., -3], sums[..., -2] / sums[..., -1]
-            wa = hits / confusion.sum((-1, -2))
-            return np.stack([wa, np.nanmean(recalls, -1), np.nanmean(f1s, -1), wer, cer])
+            n = confusion.sum((-1, -2))
+            weighted = np.nansum(f1s * confusion.sum(-1), -1) / n
+            return np.stack([hits / n, np.nanmean(recalls, -1), np.nanmean(f1s, -1), wer, cer, weighted])
 
     def resampled(self, drawn: np.ndarray) -> np.ndarray:
-        """`RATES` [5, resamples] of clusters drawn with replacement: indices [resamples, clusters]."""
+        """`TALLIED` [6, resamples] of clusters drawn with replacement: indices [resamples, clusters]."""
         drawn = np.atleast_2d(drawn)
         count = len(self.names)
         offsets = np.arange(len(drawn))[:, None] * count
@@ -110,12 +112,13 @@ def p_value(estimate: float, distribution: np.ndarray, n_clusters: int) -> float
 def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run scipy's percentile bootstrap over clusters, seeded, at the level that so few need.
 
-    `rates` maps indices of clusters [resamples, clusters] to `RATES` [5, resamples]. Returns low and high ends [5] and
-    the distribution [5, resamples]; nan where a rate is not defined, or clusters are too few.
+    `rates` maps indices of clusters [resamples, clusters] to `TALLIED` [6, resamples]. Returns low and high ends [6]
+    and the distribution [6, resamples]; nan where a rate is not defined, or clusters are too few.
     """
     everything = np.arange(n_clusters)
     defined = np.isfinite(rates(everything[None])[:, 0])
-    low, high, distribution = np.full(5, np.nan), np.full(5, np.nan), np.full((5, RESAMPLES), np.nan)
+    low, high = np.full((2, len(TALLIED)), np.nan)
+    distribution = np.full((len(TALLIED), RESAMPLES), np.nan)
     if n_clusters >= LEAST_CLUSTERS:
         result = stats.bootstrap(
             (everything,),
@@ -133,14 +136,14 @@ def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tu
 
 
 def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """95 % intervals of `RATES`, pooled over all predictions; nan where there is none.
+    """95 % intervals of `TALLIED`, pooled over all predictions; nan where there is none.
 
     `predictions` are those of `local.scoring.scored.pooled_predictions`; all seeds of an utterance stay together, as
     its cluster does.
     """
     tallies = Tallies.of(predictions, clusters(predictions)[0])
     low, high, _ = _bootstrap(len(tallies.names), tallies.resampled)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(RATES)}
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(TALLIED)}
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ class Difference:
 
 
 def differences(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Difference]:
-    """Paired cluster bootstrap of `RATES`: every resample draws the same clusters for A and B.
+    """Paired cluster bootstrap of `TALLIED`: every resample draws the same clusters for A and B.
 
     Both tables must be of the same utterances.
     """
@@ -164,7 +167,7 @@ def differences(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Difference]:
     low, high, distribution = _bootstrap(n, lambda drawn: of_b.resampled(drawn) - of_a.resampled(drawn))
     return {
         name: Difference(float(estimates[i]), float(low[i]), float(high[i]), p_value(estimates[i], distribution[i], n))
-        for i, name in enumerate(RATES)
+        for i, name in enumerate(TALLIED)
     }
 
 

@@ -9,6 +9,10 @@ options=()     # of run.sh, the user's
 overrides=()   # of the YAML, the user's
 experiments=() # folders below results, as they are made
 calls=()       # of run.sh, side by side, where Slurm does the work
+called=()      # the names of their experiments
+failed=()      # the names of experiments whose run.sh failed, of a recipe that goes on without them
+taken=" "      # the keys of the user's overrides that fitted some YAML
+declare -A asked=() # the values of the recipe's own options
 
 take_words() { # the names of the folders that the recipe wants, the words of its command line
   local name names=$1
@@ -19,9 +23,8 @@ take_words() { # the names of the folders that the recipe wants, the words of it
   fi
   for name in $names; do
     if [[ ! -d ${1:-} ]]; then
-      echo "error: $name is to be a folder, and '${1:-}' is none" >&2
-      echo "  try: recipes/${0##*/} $names [options of run.sh] [-- overrides of the YAML]" >&2
-      exit 2
+      refuse "$name is to be a folder, and '${1:-}' is none" \
+        "recipes/${0##*/} $names [options of run.sh] [-- overrides of the YAML]"
     fi
     folders+=("$(cd -- "$1" && pwd)")
     shift
@@ -31,6 +34,82 @@ take_words() { # the names of the folders that the recipe wants, the words of it
     shift
   done
   overrides=("${@:2}")
+}
+
+# shellcheck disable=SC2034 # the recipes read asked
+take_own() { # the names of the recipe's own options, which are none of run.sh's: from options to asked
+  local names=" $1 " rest=() name
+  set -- "${options[@]}"
+  while (($#)); do
+    name=${1%%=*}
+    name=${name#--}
+    name=${name//_/-}
+    if [[ $1 != --* || $names != *" $name "* ]]; then
+      rest+=("$1")
+      shift
+    elif [[ $1 == *=?* ]]; then
+      asked[$name]=${1#*=}
+      shift
+    else
+      [[ $# -ge 2 && $2 != --* && $1 != *= ]] || refuse "option --$name has no value" "--$name VALUE"
+      asked[$name]=$2
+      shift 2
+    fi
+  done
+  options=("${rest[@]}")
+}
+
+has_key() { # YAML, key: whether it has it, or running.yaml, which completes every YAML
+  [[ $2 =~ ^[A-Za-z0-9_]+$ ]] && grep -q "^$2:" "$1" "$house/hparams/running.yaml"
+}
+
+# For recipes over several YAMLs. What is solved in closed form has no epochs, whatever the others have.
+fit_overrides() { # YAML, overrides: adds to overrides those whose keys it has
+  local yaml=$1 key words
+  shift
+  while (($#)); do
+    [[ $1 == --* ]] || refuse "stray word '$1' after --" "write overrides as -- --key value"
+    key=${1%%=*}
+    key=${key#--}
+    key=${key//-/_}
+    words=("$1")
+    shift
+    if [[ ${words[0]} != *=* && $# -ge 1 && $1 != --* ]]; then
+      words+=("$1")
+      shift
+    fi
+    if has_key "$yaml" "$key"; then
+      taken+="$key "
+      if [[ $key != epochs ]] || ! grep -q "^epochs: *0\b" "$yaml"; then overrides+=("${words[@]}"); fi
+    fi
+  done
+}
+
+refuse_unfitting() { # overrides: those that fitted no YAML
+  local word key
+  for word; do
+    key=${word%%=*}
+    key=${key#--}
+    [[ $word != --* || $taken == *" ${key//-/_} "* ]] ||
+      refuse "no YAML of these rows has the key '$key'" "a key of one of hparams/table3, or of hparams/running.yaml"
+  done
+}
+
+has_module() { # of Python
+  (
+    cd -- "$house" || exit
+    . ./path.sh
+    python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$1') is None)"
+  )
+}
+
+refuse() { # what, remedy
+  printf 'error: %s\n  try: %s\n' "$1" "$2" >&2
+  exit 2
+}
+
+whole_path() { # a path that counts from the user's folder, or the name of something elsewhere
+  if [[ -e $1 ]]; then echo "$(cd -- "$(dirname -- "$1")" && pwd)/$(basename -- "$1")"; else echo "$1"; fi
 }
 
 last_of() { # an option of run.sh, its value where it is not given, words
@@ -47,35 +126,41 @@ last_of() { # an option of run.sh, its value where it is not given, words
 }
 
 # Runs the stages in the current folder of the user, so that relative paths are the user's; a failure ends the
-# recipe. The name is the recipe's last word: a user's --name has gone into it. With --backend slurm all
-# experiments are in the queue at once; the folds, which they share, are made by one at a time.
+# recipe, unless it catches it. The name is the recipe's last word: a user's --name has gone into it. With --backend
+# slurm all experiments are in the queue at once; the folds, which they share, are made by one at a time.
 experiment() { # name, options of run.sh, --, overrides of the YAML
-  local name=$1 words=() protocol from to oracle=""
+  local name=$1 words=() from to
   shift
   while [[ $1 != -- ]]; do
     words+=("$1")
     shift
   done
   words+=("${options[@]}")
+  experiments+=("$(experiment_folder "${words[@]}" --name "$name")")
   if [[ $(last_of backend local "${words[@]}") == slurm ]]; then
     from=$(last_of stage 0 "${words[@]}") to=$(last_of stop-stage 5 "${words[@]}")
     trap leave INT TERM
     if [[ $from == [01] ]]; then
-      "$house/run.sh" "${words[@]}" --name "$name" --stop-stage "$([[ $to == 0 ]] && echo 0 || echo 1)" "$@" "${overrides[@]}"
+      "$house/run.sh" "${words[@]}" --name "$name" --stop-stage "$([[ $to == 0 ]] && echo 0 || echo 1)" "$@" \
+        "${overrides[@]}" || return
       from=2
     fi
     if [[ $to != [01] ]]; then
       "$house/run.sh" "${words[@]}" --name "$name" --stage "$from" "$@" "${overrides[@]}" &
-      calls+=("$!")
+      calls+=("$!") called+=("$name")
     fi
   else
     "$house/run.sh" "${words[@]}" --name "$name" "$@" "${overrides[@]}"
   fi
-  protocol=$(last_of protocol speaker "${words[@]}")
-  if [[ $(last_of valid "" "${words[@]}") == oracle ]]; then oracle=-valid_oracle; fi
+}
+
+experiment_folder() { # options of run.sh
+  local protocol oracle=""
+  protocol=$(last_of protocol speaker "$@")
+  if [[ $(last_of valid "" "$@") == oracle ]]; then oracle=-valid_oracle; fi
   if [[ $protocol == random || -n $oracle ]]; then protocol+=$oracle-OPTIMISTIC; fi
-  if [[ $(last_of hold-text false "${words[@]}") == [Tt][Rr][Uu][Ee] ]]; then protocol+=-hold_text; fi
-  experiments+=("results/$(corpus_name "${words[@]}")/$protocol/$name")
+  if [[ $(last_of hold-text false "$@") == [Tt][Rr][Uu][Ee] ]]; then protocol+=-hold_text; fi
+  echo "results/$(corpus_name "$@")/$protocol/$(last_of name "" "$@")"
 }
 
 corpus_name() { # options of run.sh: the corpus as paths name it, a table of the user's own by its file
@@ -114,18 +199,21 @@ leave() { # the jobs stay with Slurm
   exit 130
 }
 
-wait_for_calls() {
-  local call code=0
-  for call in "${calls[@]}"; do
-    wait "$call" || code=$?
+wait_for_calls() { # the exit code is that of the last that failed
+  local at code=0
+  for at in "${!calls[@]}"; do
+    wait "${calls[at]}" || {
+      code=$?
+      failed+=("${called[at]}")
+    }
   done
-  calls=()
-  ((code == 0)) || exit "$code"
+  calls=() called=()
+  return "$code"
 }
 
 # A table over the experiments, which are scored by then.
 conclude() { # a module of local, its words
-  wait_for_calls
+  wait_for_calls || exit
   if (($(last_of stop-stage 5 "${options[@]}") < 4)); then
     echo "No table of $1: that needs stage 4 of every experiment."
     return
@@ -135,4 +223,16 @@ conclude() { # a module of local, its words
     . ./path.sh
     python -m "local.$1" "${@:2}"
   )
+}
+
+# The exit code of a recipe that went on without what failed.
+report_failed() {
+  local name log
+  for name in "${failed[@]}"; do
+    echo "error: $name failed; its messages are above" >&2
+    for log in "$house/$(experiment_folder "${options[@]}" --name "$name")"/seed*/*/{train,decode}.log; do
+      if [[ -e $log && $(tail -n 1 -- "$log") != "# Ended (code 0)"* ]]; then echo "  see ${log#"$house"/}" >&2; fi
+    done
+  done
+  ((${#failed[@]} == 0))
 }

@@ -15,7 +15,7 @@ from local.scoring import metrics, stats
 
 def rates(table: pd.DataFrame) -> list[float]:
     result = metrics.scores(table)
-    return [np.nan if result[name] is None else result[name] for name in stats.RATES]
+    return [np.nan if result[name] is None else result[name] for name in stats.TALLIED]
 
 
 # ---------------------------------------------------------------- the sums
@@ -156,7 +156,7 @@ def test_a_difference_changes_sign_with_its_order():
     a, b = predicted(9, 30, 1, 0.6), predicted(9, 30, 1, 0.7)
     b[["emo", "wrd"]] = a[["emo", "wrd"]]
     there, back = stats.differences(a, b), stats.differences(b, a)
-    for name in stats.RATES:
+    for name in stats.TALLIED:
         assert there[name].estimate == pytest.approx(-back[name].estimate)
         assert (there[name].low, there[name].high) == pytest.approx((-back[name].high, -back[name].low))
         assert there[name].p == pytest.approx(back[name].p)

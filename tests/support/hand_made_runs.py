@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 from local.corpora import manifest
 from local.experiment.job import Job
@@ -26,18 +27,25 @@ epoch,lr,train_loss,train_ce,train_wa,valid_loss,valid_ce,valid_wa,valid_ua,vali
 
 
 def predict(
-    words: list[str], fold: str, seed: int = 1, wrong: int | None = None, lost: int | None = None, text: bool = True
+    words: list[str],
+    fold: str,
+    seed: int = 1,
+    wrong: int | None = None,
+    lost: int | None = None,
+    text: bool = True,
+    config: str = "mini.yaml",
+    **recorded: object,
 ) -> Job:
     """Leave in a run folder what stages 2 and 3 would, with the first predictions of the fold wrong.
 
-    Without `text` it is of a system that writes none.
+    Without `text` it is of a system that writes none; `config` is its YAML's name, and `recorded` more of env.json.
     """
     job = Job(parse(words), fold, seed)
     job.folder.mkdir(parents=True)
     (job.folder / "hyperparams.yaml").write_text(job.yaml)
     (job.folder / "epochs.csv").write_text(EPOCHS if text else EPOCHS_WITHOUT_TEXT)
-    (job.folder / "env.json").write_text('{"commit": "0123456789ab-dirty"}')
-    job.training().write([job.folder / "epochs.csv"], config="mini.yaml", epoch=7)
+    (job.folder / "env.json").write_text(json.dumps({"commit": "0123456789ab-dirty"} | recorded))
+    job.training().write([job.folder / "epochs.csv"], config=config, epoch=7)
     wrong, lost = WRONG[fold] if wrong is None else wrong, LOST[fold] if lost is None else lost
     with open(job.folder / "predictions.csv", "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)

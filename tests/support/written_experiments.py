@@ -30,6 +30,7 @@ def write_experiment(
     interval: tuple[float, float] | None = (0.68, 0.72),
     known: int = 10,
     n_epochs: int = 0,
+    config: str = "mtl_wav2vec2.yaml",
     **values: object,
 ) -> Path:
     """Write what stages 2 to 4 leave of `<corpus>/<protocol>/<name>`, as far as tables of it are made.
@@ -47,7 +48,8 @@ def write_experiment(
             run = folder / f"seed{seed}" / fold
             run.mkdir(parents=True)
             (run / "hyperparams.yaml").write_text(yaml)
-            Marker(run / "train.json", inputs).write()
+            (run / "env.json").write_text('{"commit": "0123456789ab"}')
+            Marker(run / "train.json", inputs).write(config=config)
             rows = [{"epoch": epoch, "train_wa": epoch / 200 + seed / 1000} for epoch in range(1, n_epochs + 1)]
             for row in rows:
                 validated = valid != "none"
@@ -55,7 +57,7 @@ def write_experiment(
                 row["valid_wer"] = 1 / row["epoch"] if validated else math.nan
             pd.DataFrame(rows).to_csv(run / "epochs.csv", index=False)
     folds = [about | {"seed": seed, "fold": fold, "n": n} for seed in seeds for fold, n in sizes.items()]
-    pd.DataFrame(folds).to_csv(folder / "folds.csv", index=False)
+    pd.DataFrame(folds).assign(config=config).to_csv(folder / "folds.csv", index=False)
     low, high = interval or ("", "")
     wa, wer, wer_mean = scores
     row = about | {
@@ -68,6 +70,7 @@ def write_experiment(
         "speaker_overlap": 1.0 if protocol.startswith("recording") else 0.0,
         "speakers_known": "5531/5531",
         "wa_high": high,
+        **{"ua_low": low, "ua_high": high, "wf1": wa, "clusters": 10, "cluster": "speaker"},
     }
     row |= {"seeds": len(seeds), "folds": f"{len(sizes)}/{known}"}
     pd.DataFrame([row]).to_csv(folder / "summary.csv", index=False)

@@ -1,0 +1,235 @@
+"""Table 3 with all its systems on the same folds: a row for each, the paper's printed figure and ours.
+
+The rows are those of `paper.yaml`, each the name of a YAML; one without an experiment is listed as not run yet, and an
+experiment of another YAML has a row of its own. The printed figures are of other folds and of several measures: ours
+are compared with each other only, each with those of our row, the multi-task system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from local.pages import plots
+from local.pages.markdown import inline, p_value, percent, prose, signed
+from local.pages.paper import PAPER, differences
+from local.pages.tables import Table, columns, interval, interval_source
+from local.pages.templates import load_template
+from local.scoring import comparison, provenance
+from local.scoring.scored import Experiment
+from local.splits import protocols
+
+ROWS = {row["row"]: row for row in (*PAPER["table3"], *PAPER["beside"])}
+OURS = "mtl_wav2vec2"
+SCORES = {"wa": "WA", "ua": "UA", "wf1": "weighted F1"}
+COMPARED = ("wa", "ua")
+HEADS = [
+    *columns(["system", "certainty", "weights"], ["printed"]),
+    *columns(["printed: measure, protocol"], SCORES.values()),
+    *columns([], [head for score in COMPARED for head in (f"{SCORES[score]} less ours", f"p of {SCORES[score]}")]),
+    *columns([], ["parameters"]),
+    *columns(["training time", "epochs", "folds"], ["seeds"]),
+    ("experiment", False),
+]
+NOT_RUN = "not run yet"
+# What must be equal for a difference to mean anything; other seeds are said, as figures are over all seeds of a row.
+CONDITIONS: dict[str, Callable[[Experiment], str]] = {
+    "corpus": lambda one: one.corpus,
+    "protocol": lambda one: one.protocol,
+    "validation": lambda one: one.valid,
+    "folds": lambda one: " ".join(sorted(one.folds["fold"].unique())),
+    "seeds": lambda one: " ".join(map(str, sorted(one.folds["seed"].unique()))),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table."""
+
+    row: str  # the name of its YAML
+    label: str
+    experiment: Experiment | None = None  # None: not run yet
+    facts: dict[str, str] = field(default_factory=dict)  # `Experiment.about`, and of `local.scoring.provenance.setup`
+
+
+@dataclass(frozen=True)
+class AllRows:
+    """The table, what must be known to read it, and what its picture shows."""
+
+    title: str
+    table: Table
+    warnings: list[str]  # lines of Markdown, as are the notes
+    notes: list[str]
+    scores: pd.DataFrame  # `label` and the columns of summary.csv, for each row that was run
+
+    def markdown(self, command: str) -> str:
+        """The page in Markdown, with the command that made it."""
+        said = [*(f"**Warning:** {warning}" for warning in self.warnings), *self.notes]
+        lines = [f"# {self.title}", "", f"    {command}", "", *self.table.markdown(), ""]
+        return "\n".join([*lines, *(f"- {line}" for line in said)]) + "\n"
+
+    def page(self, command: str) -> str:
+        """The page in HTML, which needs no other file."""
+        template = load_template(Path(__file__).with_name("table3.html.j2"), {"inline": inline}, autoescape=True)
+        picture = Markup(plots.row_intervals("rows", self.scores)) if len(self.scores) else ""
+        return template.render(rows=self, title=self.title, command=command, picture=picture)
+
+
+def all_rows(experiments: list[Experiment], remarks: Iterable[str] = ()) -> AllRows:
+    """Make the table of all rows; `remarks` are sentences of the caller's, as on rows that were skipped."""
+    lines = _lines(experiments)
+    run = [line for line in lines if line.experiment]
+    ours = next((line for line in run if line.row == OURS), None)
+    others = [line for line in run if line is not ours]
+    reasons = {line.experiment.folder: _mismatch(ours, line.experiment) for line in others}
+    compared = [line.experiment for line in others if not reasons[line.experiment.folder]]
+    pairs = comparison.compare_pairs([(ours.experiment, other) for other in compared]).to_dict("records")
+    by_folder = dict(zip((other.folder for other in compared), pairs, strict=True))
+    printed = {one.corpus for one in experiments} <= {"iemocap"}
+    rows = [_printed(line, printed) | _ours(line, line is ours, by_folder) for line in lines]
+    caption = "Table 3, every system on the same folds: in per cent, with 95 % intervals; differences in points."
+    table = Table(caption, HEADS, [[row.get(head, "–") for head, _ in HEADS] for row in rows])
+    notes = _notes(lines, ours, printed, len(pairs))
+    notes += [
+        f"{prose(line.label)} is not compared with our row: {prose(reasons[line.experiment.folder])}."
+        for line in others
+        if reasons[line.experiment.folder]
+    ]
+    scores = pd.DataFrame([{"label": line.label, **line.experiment.summary} for line in run])
+    return AllRows(_title(run), table, _warnings(run), [*notes, *map(prose, remarks)], scores)
+
+
+def row_of(experiment: Experiment) -> str:
+    """The row that an experiment is of: the name of its YAML; ours also for another YAML with the weight `alpha`."""
+    names = {Path(config).stem for config in experiment.folds.get("config", ())}
+    if len(names) == 1 and names <= ROWS.keys():
+        return names.pop()
+    return OURS if "alpha" in experiment.values else experiment.name
+
+
+def _lines(experiments: list[Experiment]) -> list[Line]:
+    """The rows in order: those of the paper, those that we add, others; of a row several experiments one by one."""
+    of_rows: dict[str, list[Experiment]] = {row: [] for row in ROWS}
+    for experiment in experiments:
+        of_rows.setdefault(row_of(experiment), []).append(experiment)
+    lines = []
+    for row, several in of_rows.items():
+        known = ROWS.get(row, {}).get("system", row)
+        lines += [] if several else [Line(row, known)]
+        for one in several:
+            facts = {name: str(value) for name, value in one.about.items()}
+            facts |= dict(provenance.setup(one.runs, one.epochs))
+            label = (facts["title"] or known) + (f" ({one.name})" if len(several) > 1 else "")
+            lines.append(Line(row, label, one, facts))
+    return lines
+
+
+def _printed(line: Line, printed: bool) -> dict[str, object]:
+    """The paper's cells of a row, by head; empty where it has no such row, or the corpus is another."""
+    facts = ROWS.get(line.row, {})
+    if not printed or "accuracy" not in facts:
+        return {"system": line.label, "printed": "", "printed: measure, protocol": ""}
+    words = f"{facts['measure']}; {facts['protocol']}"
+    return {"system": line.label, "printed": percent(facts["accuracy"]), "printed: measure, protocol": words}
+
+
+def _ours(line: Line, is_ours: bool, pairs: dict[Path, dict[str, Any]]) -> dict[str, object]:
+    """Our cells of a row, by head; `pairs` are the comparisons with our row."""
+    if line.experiment is None:
+        return {"certainty": NOT_RUN}
+    summary, facts, row = line.experiment.summary, line.facts, {}
+    if facts["certainty"]:
+        row["certainty"] = f"re-implementation (spec: {facts['certainty']})"
+    row["weights"] = facts["weights"] or facts.get("encoder", "–")
+    row |= {head: f"{percent(summary.get(score))} ({interval(summary, score)})" for score, head in SCORES.items()}
+    pair = pairs.get(line.experiment.folder)
+    for score in COMPARED if pair else ():
+        low, high = pair[f"{score}_diff_low"], pair[f"{score}_diff_high"]
+        span = "" if pd.isna(low) else f" ({signed(low)} to {signed(high)})"
+        row[f"{SCORES[score]} less ours"] = signed(pair[f"{score}_diff"]) + span
+        row[f"p of {SCORES[score]}"] = p_value(pair[f"p_{score}_holm"])
+    row |= {f"{SCORES[score]} less ours": "ours" for score in COMPARED if is_ours}
+    row |= {head: facts[name] for head, name in (("training time", "time"), ("epochs", "epochs")) if name in facts}
+    row |= {"parameters": facts["parameters"] or "–", "folds": summary["folds"], "seeds": summary["seeds"]}
+    return row | {"experiment": line.experiment.name}
+
+
+def _mismatch(ours: Line | None, other: Experiment) -> str:
+    """Why an experiment is not compared with our row; empty if it is."""
+    if ours is None:
+        return "our row is not run yet"
+    for what, of in CONDITIONS.items():
+        here, there = of(ours.experiment), of(other)
+        if here != there and what != "seeds":
+            return f"{what} {there}, and our row {here}"
+    return comparison.mismatch_reason(ours.experiment, other)
+
+
+def _title(run: list[Line]) -> str:
+    """Which corpus and protocol the table is of."""
+    if not run:
+        return "Table 3: every system on the same folds"
+    shown = (dict.fromkeys(CONDITIONS[what](line.experiment) for line in run) for what in ("corpus", "protocol"))
+    return "Table 3 on {}, protocol {}".format(*map(" and ".join, shown))
+
+
+def _conditions(run: list[Line]) -> list[str]:
+    """Say what each protocol tests, and what chooses the epoch."""
+    first = {(line.experiment.protocol, line.experiment.valid): line.experiment.summary for line in reversed(run)}
+    return [
+        f"Protocol `{name}`: {protocols.describe(name, summary['speakers_known'], summary['speaker_overlap'])}. "
+        f"Validation `{valid}`: {protocols.describe_valid(valid)}."
+        for (name, valid), summary in reversed(first.items())
+    ]
+
+
+def _warnings(run: list[Line]) -> list[str]:
+    """What makes the figures less than they seem: optimism, conditions that differ, folds that are missing."""
+    found = [line for line in _conditions(run) if "OPTIMISTIC" in line]
+    for what, of in CONDITIONS.items():
+        labels: dict[str, list[str]] = {}
+        for line in run:
+            labels.setdefault(of(line.experiment), []).append(line.label)
+        if len(labels) > 1:
+            *few, (most, others) = sorted(labels.items(), key=lambda one: len(one[1]))
+            parts = [f"{value} for {_listed(some)}" for value, some in few]
+            parts.append(f"{most} for {others[0] if len(others) == 1 else f'the other {len(others)}'}")
+            found.append(f"The rows differ in their {what}: {prose('; '.join(parts))}.")
+    partial = dict.fromkeys(folds for folds in (line.experiment.summary["folds"] for line in run) if _is_part(folds))
+    return found + ([f"Figures are over {_listed([*partial])} folds only."] if partial else [])
+
+
+def _is_part(folds: str) -> bool:
+    present, of = folds.split("/")
+    return present != of
+
+
+def _notes(lines: list[Line], ours: Line | None, printed: bool, n_pairs: int) -> list[str]:
+    """Sentences on what the columns hold, and which rows are missing."""
+    run = [line for line in lines if line.experiment]
+    notes = [line for line in _conditions(run) if "OPTIMISTIC" not in line]
+    if printed:
+        notes += map(prose, PAPER["notes"]["table3_all"])
+    else:
+        notes.append("The printed figures are of IEMOCAP, and this is another corpus: their column is empty.")
+    summaries = [line.experiment.summary for line in run]
+    sources = dict.fromkeys(interval_source(summary) for summary in summaries if pd.notna(summary["wa_low"]))
+    notes += [f"Intervals: bootstrap of the pooled figures, {source}." for source in sources]
+    if n_pairs:
+        of = f"{n_pairs} row{'s' * (n_pairs > 1)}"
+        notes.append(f"Less ours: the row less our row, by a paired bootstrap; p after Holm's correction for {of}.")
+    notes += map(prose, PAPER["notes"]["re_implementations"])
+    if ours and printed and (differing := differences(ours.experiment.values)):
+        notes.append(f"Our row differs from the paper in: {prose(', '.join(differing))}.")
+    missing = [line.label for line in lines if line.experiment is None]
+    return notes + ([f"Not run yet: {prose(_listed(missing))}."] if missing else [])
+
+
+def _listed(labels: list[str]) -> str:
+    *first, last = labels
+    return f"{', '.join(first)} and {last}" if first else last
