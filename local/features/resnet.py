@@ -49,11 +49,7 @@ class ResNet101(nn.Module):
             c_in = EXPANSION * c
         self.fc = nn.Linear(c_in, CLASSES)
 
-    def pooled(self, images: Tensor) -> Tensor:
-        """The mean of the last block's output over the image: [B, 3, H, W] -> [B, 2048]."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3))
-
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] -> [B, 1000]."""
-        return self.fc(self.pooled(images))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        return self.fc(self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((2, 3)))
