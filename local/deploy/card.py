@@ -17,7 +17,7 @@ from huggingface_hub import ModelCardData
 from markupsafe import Markup
 
 from local import corpora
-from local.config import hparams
+from local.config import hparams, pretrained
 from local.corpora import About
 from local.encoders import description
 from local.inference.model_folder import Model
@@ -146,5 +146,6 @@ def _figures(origin: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
 
 def _training(values: dict[str, Any], writes_text: bool) -> Table:
     hidden = HIDDEN if writes_text else HIDDEN | {*OF_TEXT}
+    values = {key: pretrained.without_folder(key, value) for key, value in values.items()}
     rows = [[code(key), code(value), VALUES.get(key, "")] for key, value in values.items() if key not in hidden]
     return Table("The values of the training.", columns(["key", "value", "meaning"], []), rows)
