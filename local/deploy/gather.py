@@ -30,6 +30,11 @@ def load_trained(run: Path, average: int = 1) -> Model:
         raise UserError(f"{run}: its training has not ended", "run stage 2 for it")
     values = hparams.build((run / "hyperparams.yaml").read_text(encoding="utf-8"))
     system = values["system"].eval().requires_grad_(False)
+    if average > 1 and system.solves:
+        raise UserError(
+            f"{run}: {type(system).__name__} has a last step in closed form, which no mean of checkpoints has",
+            "export it without --average",
+        )
     checkpointer = RunCheckpointer(run / "save")
     key = best if average == 1 else epoch
     checkpoints = checkpointer.find_checkpoints(importance_key=key, ckpt_predicate=has_ended)[:average]
