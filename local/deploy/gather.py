@@ -17,6 +17,7 @@ from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
 from local.scoring.provenance import refuse_mixed
 from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
+from local.training.environment import about
 
 
 def load_trained(run: Path, average: int = 1) -> Model:
@@ -64,6 +65,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
         # The path of a folder on this machine stays private.
         "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
     }
+    provenance |= about(system)
     provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
     tokens = job.tokenizer.pieces if system.writes_text else []
