@@ -101,7 +101,7 @@ def test_a_model_folder_has_no_encoder_and_is_read_back(tmp_path, monkeypatch, m
 
 def test_transformers_has_none_by_name(tmp_path):
     (note,) = huggingface.write(tmp_path, model_of())
-    assert note == "There is no folder `emotion` for plain transformers: it has no Leveled."
+    assert note == "There is no folder `emotion` for plain transformers: it has no such model as Leveled."
 
 
 def test_a_front_end_that_goes_one_by_one_has_no_graph(tmp_path):
