@@ -8,6 +8,7 @@ when these bytes are on the disk. Nothing beyond it is trusted, and nothing at a
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -49,8 +50,11 @@ class Parts:
         """Write the journal of what is on the disk."""
         self.file.flush()
         os.fsync(self.file.fileno())
-        with atomic(self.journal) as file:
-            json.dump({"sizes": self.sizes, "bytes": self.bytes, "checksum": self.total.hexdigest()}, file)
+        try:
+            with atomic(self.journal) as file:
+                json.dump({"sizes": self.sizes, "bytes": self.bytes, "checksum": self.total.hexdigest()}, file)
+        except UserError as error:  # it names the journal, and the user knows of the file
+            raise OSError(errno.ENOSPC, error.what) from None
         self.sealed_at = time.monotonic()
 
 
