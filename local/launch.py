@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from local.config import pretrained
 from local.core import markers
 from local.core.errors import as_command
 from local.core.files import digest
@@ -52,7 +53,8 @@ def check_setup(options: Options, words: list[str], name: str) -> None:
 
     In a process of its own, so that this one needs no torch.
     """
-    refuse_missing(options.values.get("encoder"))
+    for key in pretrained.KEYS:
+        refuse_missing(options.values.get(key), key)
     seed, fold = name.removeprefix("seed").split("/")
     run_command("check", *add_options(words, "--folds", fold, "--seeds", seed))
 

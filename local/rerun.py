@@ -25,13 +25,14 @@ from typing import Any
 
 import pandas as pd
 
+from local.config import pretrained
 from local.config.trust import refuse_foreign
 from local.core import markers
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import digest
 from local.corpora import manifest
 from local.experiment.folders import RUN_FORM, run_of
-from local.experiment.job import ENCODER, Job, begun_inputs, options_of_run, read_environment, refuse_not_a_run
+from local.experiment.job import Job, begun_inputs, options_of_run, read_environment, refuse_not_a_run
 from local.experiment.options import MANIFESTS, parse
 from local.jobs.gpus import gpus
 from local.jobs.process import JobProcess, step_command
@@ -90,12 +91,13 @@ def check_job(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) 
             f"{job.manifests} is not what {run} was made of: {', '.join(changed)} changed",
             f"restore the corpus as it was, then {stages}",
         )
-    versions = (old.get(ENCODER), job.beginning().inputs.get(ENCODER))
-    if None not in versions and versions[0] != versions[1]:
-        raise UserError(
-            f"the encoder {job.options.values['encoder']} is not what {run} was trained from: its files changed",
-            "restore the encoder as it was",
-        )
+    for key, name in pretrained.VERSIONS.items():
+        versions = (old.get(name), job.beginning().inputs.get(name))
+        if None not in versions and versions[0] != versions[1]:
+            raise UserError(
+                f"the {key} {job.options.values[key]} is not what {run} was trained from: its files changed",
+                f"restore the {key} as it was",
+            )
     refuse_missing_audio(job)
     return job
 

@@ -247,8 +247,8 @@ def test_a_run_on_a_gpu_is_refused_where_there_is_none(job, monkeypatch):
 
 
 def test_a_run_whose_encoder_has_changed_is_refused(job, monkeypatch):
-    versions = iter(["old"] * 2 + ["new"])
-    monkeypatch.setattr("local.experiment.job.encoder_version", lambda _: next(versions, "new"))
+    known = iter(["old"] * 2 + ["new"])
+    monkeypatch.setattr("local.experiment.job.versions", lambda _: {"encoder_version": next(known, "new")})
     what = refused(finish(job).folder).what
     assert f"is not what {job.folder} was trained from: its files changed" in what
 

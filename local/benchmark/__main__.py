@@ -7,7 +7,9 @@
 
 Ways are those to train and infer (`local.benchmark.ways`: a and b as others do, c and d as this project does, one and
 many) or, never together, as memory holds all models of a run, those to use a trained model (`local.benchmark.uses`:
-sb hf hf-emotion file onnx int8 predict bf16). `--ways ""` measures none.
+sb hf hf-emotion file onnx int8 predict bf16). `--ways ""` measures none. Apart from these, `--ways "wu_capsules
+statistics"` measures systems by the names of their YAMLs in hparams/table3 or hparams: seconds of an epoch per hour of
+audio, and GFLOP/s where the operations of the system are known; --encoder takes the place of their encoder or upstream.
 
 Every way is a process of its own. They take turns, round by round, so that whatever else the machine does slows all of
 them; figures are medians over rounds, ratios are taken within a round. Before each round the GEMM rate of the device is
@@ -43,6 +45,7 @@ from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
 from local.training.environment import cpu_name
 
+WAYS_HELP = f"of '{' '.join(WAYS)}', of '{' '.join(USES)}', or names of YAMLs in hparams/table3: 'wu_capsules'"
 PAGE = stages.REPOSITORY / "results" / "BENCHMARK.md"
 
 
@@ -52,7 +55,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
     parser.add_argument("--utterances", type=int, default=16, help="of a round; default: 16")
     parser.add_argument("--rounds", type=int, default=3, help="that count, after one that warms up; default: 3")
-    parser.add_argument("--ways", default=" ".join(WAYS), help=f"of '{' '.join(WAYS)}' or of '{' '.join(USES)}'")
+    parser.add_argument("--ways", default=" ".join(WAYS), help=WAYS_HELP)
     parser.add_argument("--jobs", default=[1], type=integers, help="how many processes of a way at a time; default: 1")
     parser.add_argument("--encoder", default="", help="its folder; default: base shape, random weights")
     parser.add_argument("--hours", default=[], type=numbers, help="hours of audio on which to measure the other stages")
@@ -62,10 +65,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--readme", type=Path, help="page that has a place for the tables")
     given = parser.parse_args()
     given.jobs, given.ways = given.jobs or [1], [] if given.rows or given.plan else given.ways.split()
-    if unknown := [way for way in given.ways if way not in (*WAYS, *USES)]:
-        raise UserError(f"there is no way '{unknown[0]}'", f"choose from: {' '.join((*WAYS, *USES))}")
-    if set(given.ways) & set(WAYS) and set(given.ways) & set(USES):
-        raise UserError("ways to train and ways to use a model need a command each", f"--ways '{' '.join(USES)}'")
+    kinds = [[way for way in given.ways if way in names] for names in (WAYS, USES)]
+    kinds.append([way for way in given.ways if way not in (*WAYS, *USES) and page.yaml_of(way)])
+    if unknown := [way for way in given.ways if not any(way in each for each in kinds)]:
+        remedy = f"choose from: {' '.join((*WAYS, *USES))}, or name a YAML of hparams/table3"
+        raise UserError(f"there is no way '{unknown[0]}'", remedy)
+    if sum(map(bool, kinds)) > 1:
+        what = "ways to train, ways to use a model, and systems need a command each"
+        raise UserError(what, f"--ways '{' '.join(next(filter(None, kinds)))}'")
     if sum(map(bool, (given.ways or given.hours, given.rows, given.plan))) != 1:
         remedy = "give --ways and --hours, or --rows, or --plan"
         raise UserError("there is nothing to measure, or too much at a time", remedy)
@@ -115,7 +122,7 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, page.Rows], dict[str, 
     if given.ways:
         rows = turns.measure_all(given)
         entry |= {name: median(row[kind] for row in rows) / 1e9 for name, kind in KINDS.items()}  # GEMM
-        entry |= {"ways": page.of_ways(rows), "uses": page.of_uses(rows)}
+        entry |= {"ways": page.of_ways(rows), "uses": page.of_uses(rows), "systems": page.of_systems(rows)}
     of_stages = of_sizes(given.hours, "h", stages.measure_hours)
     return {"rows": rows, "stages": of_stages}, entry | {"stages": page.of_stages(of_stages)}
 

@@ -7,6 +7,7 @@ list of rows in which the figures, in the units that they are shown in, have the
 from __future__ import annotations
 
 import json
+import re
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -18,6 +19,7 @@ from local.core.files import atomic
 from local.pages.markdown import table
 
 Rows = list[dict[str, Any]]
+HPARAMS = Path(__file__).parents[2] / "hparams"
 
 WAYS = {
     "a": "released code: fp32, checkpointing, 2 x 4",
@@ -38,18 +40,27 @@ USES = {
     "predict": "`local.predict`: in batches, emotion and transcript",
     "bf16": "`local.predict --precision bf16`: the same",
 }
+# Forward GFLOP per second of audio of a system's trained part, counted by hand from its layers.
+FORWARD = {
+    **{"wu_capsules": 0.18, "sajjad_key_segments": 0.01, "lu_asr_attention": 0.02, "liu_local_global": 1.3},
+    **{"wang_dual_lstm": 0.40, "pappagari_xvector": 0.34, "peng_asrnn": 0.27},
+}
+TRAINED_HOURS = 7  # of a fold's training set of IEMOCAP, about
 KINDS = {"fp32": "float32", "bf16": "bfloat16"}
 INTRODUCTIONS = {
     "ways": "Training and inference: {utterances} utterances of IEMOCAP's durations, medians of {rounds} rounds; "
     "audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: fp32 {fp32:.3g}, bf16 {bf16:.3g}.",
     "uses": "A trained model in use: {utterances} wav files of IEMOCAP's durations, medians of {rounds} rounds without "
     "loading.",
+    "systems": "Systems by the names of their YAMLs: {utterances} utterances of IEMOCAP's durations, medians of "
+    "{rounds} rounds, each an epoch without validation; the features of a front end are computed before.",
     "stages": "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
     "rows": "Each once, from the start of its process to the end; protocol `session`, ten folds, one seed.",
 }
 FORMATS = dict.fromkeys(["GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM", "peak MB"], ".0f")
 FORMATS |= dict.fromkeys(["peak GB a job", "peak GB", "seconds", "µs per utterance", "MB written"], ".1f")
 FORMATS |= dict.fromkeys(["audio-s/s", "ratio", "times sb", "times hf-emotion", "times hf"], ".2f")
+FORMATS |= dict.fromkeys(["epoch, s per hour", "epoch of 7 h, s"], ".1f")
 FORMATS |= {"hours": ".2f", "seconds per hour": ".2f", "real-time factor": ".4f"}
 
 
@@ -65,6 +76,24 @@ def of_ways(rows: Rows) -> Rows:
             for name, kind in KINDS.items():
                 line[f"% of {name} GEMM"] = 100 * median(row["flops"] / row["seconds"] / row[kind] for row in mine)
             figures.append(line)
+    return figures
+
+
+def yaml_of(way: str) -> Path | None:
+    """The YAML of a system that is a way by its name; None where there is none."""
+    files = (folder / f"{way}.yaml" for folder in (HPARAMS / "table3", HPARAMS))
+    return next((file for file in files if re.fullmatch(r"\w+", way) and way != "running" and file.is_file()), None)
+
+
+def of_systems(rows: Rows) -> Rows:
+    """Medians over rounds of the ways that are systems; `rows` as from `local.benchmark.turns.measure`."""
+    figures = []
+    for way, jobs in dict.fromkeys((row["way"], row["jobs"]) for row in rows if yaml_of(row["way"])):
+        mine = [row for row in rows if (row["way"], row["jobs"]) == (way, jobs)]
+        hour = 3600 * median(map(_cost, mine))
+        line = {"system": way, "jobs": jobs, "epoch, s per hour": hour, "epoch of 7 h, s": TRAINED_HOURS * hour}
+        rate = median(row["flops"] / row["seconds"] for row in mine) / 1e9
+        figures.append(line | {"peak GB a job": mine[-1]["peak"] / 1e9, "GFLOP/s": rate or None})
     return figures
 
 
@@ -120,7 +149,8 @@ def render(entry: dict[str, Any]) -> str:
 
 def place(device: str, ways: list[str]) -> str:
     """Where the tables belong: by the kind of device, those of the ways to use a model apart from the others."""
-    return device.split(":")[0] + (" use" if set(ways) & set(USES) else "")
+    of_systems = any(map(yaml_of, ways))
+    return device.split(":")[0] + (" use" if set(ways) & set(USES) else " systems" if of_systems else "")
 
 
 def split(file: Path, place: str) -> tuple[str, str]:

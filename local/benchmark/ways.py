@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, PretrainedConfig, Wav2Vec2Config
 
 from local.audio.header import SAMPLE_RATE
-from local.benchmark import flops
+from local.benchmark import flops, page
 from local.benchmark.synthetic import LABELS, LETTERS, corpus, iemocap_durations
 from local.benchmark.watch import UNIT
 from local.config import hparams
@@ -42,10 +42,12 @@ from local.data.device import evaluation_limits, limits, resolve_precision, use_
 from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.encoders import load_encoder
+from local.systems import System
 from local.systems.mtl import MultiTaskSystem
 from local.text.tokenizer import Tokenizer, train
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
+from local.training.solving import Batches, solve
 
 YAML = Path("hparams/mtl_wav2vec2.yaml")
 # wav2vec2-base is what transformers makes by default, except that it skips layers at random.
@@ -74,7 +76,7 @@ def utterances_of(folder: Path) -> Utterances:
 class Way(NamedTuple):
     """A way to pass over the utterances."""
 
-    config: PretrainedConfig  # the encoder's shape
+    config: PretrainedConfig | None  # the encoder's shape; None where operations are not counted by it
     passes: tuple[int, int]  # of the CNN and the rest: 3 where it learns, 1 where it only computes, 0 where cached
     once: Callable[[], object]  # passes over all utterances
 
@@ -136,16 +138,40 @@ def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool, pr
     values |= {"device": device, "freeze_cnn": freeze_cnn, "precision": precision}
     values["precision"] = resolve_precision(values)
     system = _system(encoder, freeze_cnn)
-    sampler = UpdateSampler(utterances.durations, values["batch_size"], limits(values, system), seed=1)
+    passes = (0 if freeze_cnn else 3, 3)
+    return Way(system.encoder.model.config, passes, _training(utterances, system, values))
+
+
+def of_system(utterances: Utterances, encoder: str, device: str, file: Path) -> Way:
+    """Train the system of a YAML as stage 2 does; of one that has no epochs, solve it.
+
+    What is computed once for a corpus is computed before. `encoder` takes the place of the YAML's `encoder` or
+    `upstream`, where it has one.
+    """
+    known = hparams.read_values(file)
+    sizes = {"seed": 1, "n_labels": len(LABELS), "n_tokens": len(utterances.tokenizer)}
+    given = {key: encoder for key in ("encoder", "upstream") if encoder and key in known}
+    values = hparams.build(hparams.resolve(file, sizes | dict(list(given.items())[-1:])), file) | {"device": device}
+    values["precision"] = resolve_precision(values)
+    return Way(None, (0, 0), _training(utterances, values["system"], values))
+
+
+def _training(utterances: Utterances, system: System, values: dict[str, Any]) -> Callable[[], object]:
+    """What passes over all utterances: an epoch of the Brain, without what ends it; or the last step, if it is all."""
     folder = Path(tempfile.mkdtemp(dir=utterances.audio.path.parent))
+    utterances.audio = model_inputs(utterances.audio, system, values["device"])
+    sampler = UpdateSampler(utterances.durations, values["batch_size"], limits(values, system), seed=1)
     checkpointer = RunCheckpointer(folder / "save")
     brain = EmotionBrain(system, values, folder, sampler, LABELS, utterances.tokenizer, checkpointer)
+    brain.measured = loader(utterances, sorted_batches(utterances.durations, evaluation_limits(values, system)))
     brain.on_fit_start()
     brain.on_fit_start = brain.end_epoch = lambda: None  # one optimizer for all rounds; nothing is logged or saved
-    utterances.audio = model_inputs(utterances.audio, system, device)
+    brain.is_solved = True
+    if not values["epochs"]:
+        labelled = Batches(brain.measured, values["device"], lambda: None)
+        return lambda: solve(system, checkpointer, [1], labelled, None)
     batches, epochs = loader(utterances, sampler), count(1)
-    passes = (0 if freeze_cnn else 3, 3)
-    return Way(system.encoder.model.config, passes, lambda: brain.fit([next(epochs)], batches, progressbar=False))
+    return lambda: brain.fit([next(epochs)], batches, progressbar=False)
 
 
 def inference(utterances: Utterances, encoder: str, device: str, one_by_one: bool) -> Way:
@@ -180,9 +206,11 @@ WAYS = {
 
 
 def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way:
-    """Build a way by its name: of `WAYS`, or to use a trained model on the wav files of the utterances."""
+    """Build a way by its name: of `WAYS`, a system, or to use a trained model on the wav files of the utterances."""
     if way in WAYS:
         return WAYS[way](utterances, encoder, device)
+    if file := page.yaml_of(way):
+        return of_system(utterances, encoder, device, file)
     from local.benchmark import uses  # loads all that exports: the other ways are not to hold it in memory
 
     folder = utterances.audio.path.parent
@@ -213,8 +241,12 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
     use_precision("fp32")  # unless a way takes another
     built = build(way, utterances, encoder, device)
     samples = (utterances.durations * SAMPLE_RATE).round().astype(int).tolist()
-    operations = sum(flops.total(built.config, n, built.passes) for n in samples)
-    row = {"audio": float(utterances.durations.sum()), "flops": operations}
+    audio = float(utterances.durations.sum())
+    if built.config is None:
+        operations = 3e9 * page.FORWARD.get(way, 0.0) * audio
+    else:
+        operations = sum(flops.total(built.config, n, built.passes) for n in samples)
+    row = {"audio": audio, "flops": operations}
     for _ in sys.stdin:
         began = _now(device)
         built.once()

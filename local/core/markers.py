@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from local.core import partial
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.lock import locked
@@ -123,7 +124,9 @@ def shared_file(path: Path, made_of: str) -> Marker:
     return Marker(path.with_suffix(".json"), {"fingerprint": made_of}, lambda file: file.stat().st_size)
 
 
-def make_once(path: Path, made_of: str, expected: int, make: Callable[[IO[bytes]], dict[str, Any]]) -> dict[str, Any]:
+def make_once(
+    path: Path, made_of: str, expected: int, make: Callable[[Any], dict[str, Any]], in_parts: bool = False
+) -> dict[str, Any]:
     """Make a shared file unless it is made already; of several processes one makes it, and the others wait.
 
     Parameters
@@ -133,7 +136,10 @@ def make_once(path: Path, made_of: str, expected: int, make: Callable[[IO[bytes]
     expected
         About how many bytes it will have, to be named when the disk is full.
     make
-        Writes it, and returns its facts.
+        Writes it, an open file, and returns its facts.
+    in_parts
+        It takes long: `make` is given `local.core.partial.Parts` instead, with what an earlier start has left. The name
+        of the file must say what it is made of.
 
     Returns
     -------
@@ -152,8 +158,13 @@ def make_once(path: Path, made_of: str, expected: int, make: Callable[[IO[bytes]
         if (facts := marker.facts()) is not None:
             return facts
         marker.path.unlink(missing_ok=True)  # first: it must never describe another file
-        path.unlink(missing_ok=True)
-        with atomic(path, "wb", wanted=expected) as file:
-            facts = make(file)
+        if in_parts:
+            with partial.resumed(path, expected) as parts:
+                facts = make(parts)
+        else:
+            path.unlink(missing_ok=True)
+            with atomic(path, "wb", wanted=expected) as file:
+                facts = make(file)
         marker.write([path], **facts)
+        partial.forget(path)
         return facts

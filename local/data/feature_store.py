@@ -4,7 +4,8 @@ Of a front end it is its rows; of a frozen encoder, of any family, its last hidd
 the CNN's output. `manifests/<corpus>/<what>-<fingerprint>.f32`, or `cnn-<fingerprint>.f16`, holds [rows, c] numbers per
 utterance, one after the other; the JSON file beside it, written last, holds their numbers of rows. The first job that
 needs it computes it, in evaluation mode, in single precision, each utterance alone: what is frozen is in evaluation
-mode in training too, without dropout and SpecAugment.
+mode in training too, without dropout and SpecAugment. It may take hours: a job that is killed leaves what it has
+computed, and the next goes on there (see `local.core.partial`).
 
 Rows and frames are kept in 32 bits, as they are. Error of the CNN's 16 bits: a float16 has 11 significant bits, so a
 feature changes by up to 2^-11 of itself (0.05 %), eight times less than in bfloat16, and by up to 3e-8 where it is
@@ -17,7 +18,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from tqdm import tqdm
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.core.files import digest
+from local.core.partial import Parts
 from local.data.device import use_precision
 from local.data.store import AudioStore, Store
 from local.encoders import Encoder
@@ -45,6 +47,7 @@ class FeatureStore(Store):
     what: str  # what they are, in the name of the file
     suffix: str  # of the file
     owner: str  # whose output they are
+    in_parts = True
 
     @classmethod
     def of(cls, audio: AudioStore, source: Encoder | FrontEnd, device: str | torch.device) -> Self:
@@ -59,10 +62,11 @@ class FeatureStore(Store):
         seconds = sum(len(audio.rows(name)) for name in audio) / SAMPLE_RATE
         expected = int(cls.count(source, len(audio), seconds)) * width * np.dtype(cls.dtype).itemsize
 
-        def write(file: IO[bytes]) -> dict[str, Any]:
-            logger.info("computing the %s output for %d utterances: %s", cls.owner, len(audio), path)
-            rows = cls._compute_all(audio, source.to(device), torch.device(device), file)
-            return {"rows": rows, "faults": audio.facts["faults"], "width": width}
+        def write(parts: Parts) -> dict[str, Any]:
+            done = f", of which {len(parts.sizes)} are done" if parts.sizes else ""
+            logger.info("computing the %s output for %d utterances%s: %s", cls.owner, len(audio), done, path)
+            cls._compute_all(audio, source.to(device), torch.device(device), parts)
+            return {"rows": parts.sizes, "faults": audio.facts["faults"], "width": width}
 
         return cls.make(path, sources, expected, write)
 
@@ -71,16 +75,14 @@ class FeatureStore(Store):
 
     @classmethod
     @torch.no_grad()
-    def _compute_all(
-        cls, audio: AudioStore, source: Encoder | FrontEnd, device: torch.device, file: IO[bytes]
-    ) -> dict[str, int]:
-        """Write the features of all utterances; return their numbers of rows."""
-        was_training, rows = source.training, {}
+    def _compute_all(cls, audio: AudioStore, source: Encoder | FrontEnd, device: torch.device, parts: Parts) -> None:
+        """Write the features of the utterances that are not done yet; the sizes of parts are numbers of rows."""
+        was_training, left = source.training, [name for name in audio if name not in parts.sizes]
         largest, bits = float(np.finfo(cls.dtype).max), np.finfo(cls.dtype).bits
         source.eval()
         use_precision("fp32")
         with torch.autocast(device.type, enabled=False):
-            for name in tqdm(audio, desc=cls.what, unit="utterance", leave=False, disable=not sys.stderr.isatty()):
+            for name in tqdm(left, desc=cls.what, unit="utterance", leave=False, disable=not sys.stderr.isatty()):
                 wav = audio[name][None].to(device)
                 _refuse_too_long(name, wav.shape[1], getattr(source, "max_samples", None))
                 features = cls.compute(source, wav, torch.tensor([wav.shape[1]]))
@@ -89,10 +91,8 @@ class FeatureStore(Store):
                         f"utterance {name}: the {cls.owner} output does not fit {bits}-bit floats, as it is stored",
                         "set freeze_cnn and freeze to False, or use another --encoder",
                     )
-                file.write(features.cpu().numpy().astype(cls.dtype).tobytes())
-                rows[name] = len(features)
+                parts.add(name, features.cpu().numpy().astype(cls.dtype).tobytes(), len(features))
         source.train(was_training)
-        return rows
 
     @staticmethod
     def fingerprint(audio: AudioStore, source: Encoder | FrontEnd) -> str:

@@ -62,6 +62,7 @@ class Store(Mapping[str, "Tensor"]):
     """
 
     dtype: str
+    in_parts: bool = False  # whether it is made in parts: see `make_once`
 
     def __init__(self, path: Path, fingerprint: str, facts: dict[str, Any]) -> None:
         self.path = path
@@ -72,9 +73,9 @@ class Store(Mapping[str, "Tensor"]):
         self._map = self._open_map()
 
     @classmethod
-    def make(cls, path: Path, fingerprint: str, expected: int, write: Callable[[IO[bytes]], dict[str, Any]]) -> Self:
+    def make(cls, path: Path, fingerprint: str, expected: int, write: Callable[[Any], dict[str, Any]]) -> Self:
         """Open a store, which `write` fills first where there is none of these sources; see `make_once`."""
-        return cls(path, fingerprint, make_once(path, fingerprint, expected, write))
+        return cls(path, fingerprint, make_once(path, fingerprint, expected, write, cls.in_parts))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.spans)
@@ -180,7 +181,9 @@ def refuse_unsound(folder: Path, reasons: Mapping[str, list[str]]) -> None:
 
 def delete_stores(folder: Path) -> None:
     """Remove a corpus's stores; jobs that have them open can still read them."""
-    features = ("cnn-*.json", "cnn-*.f16", "frames-*.json", "frames-*.f32", "features-*.json", "features-*.f32")
+    features = [
+        f"{name}-*{end}" for name in ("cnn", "frames", "features") for end in (".json", ".f16", ".f32", ".part")
+    ]
     for path in [path for name in ("audio.json", "audio.i16", *features) for path in folder.glob(name)]:
         path.unlink(missing_ok=True)
 

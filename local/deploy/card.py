@@ -17,7 +17,7 @@ from huggingface_hub import ModelCardData
 from markupsafe import Markup
 
 from local import corpora
-from local.config import hparams
+from local.config import hparams, pretrained
 from local.corpora import About
 from local.encoders import description
 from local.inference.model_folder import Model
@@ -66,6 +66,10 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "spelled": spelled,
         "writes_text": member.writes_text,
         "system": (sys.modules[type(member).__module__].__doc__ or type(member).__name__).splitlines()[0],
+        "title": member.title,
+        "certainty": member.certainty,
+        "weights": member.weights,
+        "solves": member.solves,
         "encoder": description(member.encoder)[0]["model_type"] if member.encoder is not None else None,
         "parameters": f"{sum(weight.numel() for weight in model.system.parameters()):,}",
         "labels": {label: about.labels.get(label) for label in model.labels},
@@ -147,5 +151,6 @@ def _figures(origin: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
 
 def _training(values: dict[str, Any], writes_text: bool) -> Table:
     hidden = HIDDEN if writes_text else HIDDEN | {*OF_TEXT}
+    values = {key: pretrained.without_folder(key, value) for key, value in values.items()}
     rows = [[code(key), code(value), VALUES.get(key, "")] for key, value in values.items() if key not in hidden]
     return Table("The values of the training.", columns(["key", "value", "meaning"], []), rows)

@@ -17,6 +17,7 @@ from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
 from local.scoring.provenance import refuse_mixed
 from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
+from local.training.environment import about
 
 
 def load_trained(run: Path, average: int = 1) -> Model:
@@ -30,6 +31,11 @@ def load_trained(run: Path, average: int = 1) -> Model:
         raise UserError(f"{run}: its training has not ended", "run stage 2 for it")
     values = hparams.build((run / "hyperparams.yaml").read_text(encoding="utf-8"))
     system = values["system"].eval().requires_grad_(False)
+    if average > 1 and system.solves:
+        raise UserError(
+            f"{run}: {type(system).__name__} has a last step in closed form, which no mean of checkpoints has",
+            "export it without --average",
+        )
     checkpointer = RunCheckpointer(run / "save")
     key = best if average == 1 else epoch
     checkpoints = checkpointer.find_checkpoints(importance_key=key, ckpt_predicate=has_ended)[:average]
@@ -59,6 +65,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
         # The path of a folder on this machine stays private.
         "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
     }
+    provenance |= about(system)
     provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
     tokens = job.tokenizer.pieces if system.writes_text else []

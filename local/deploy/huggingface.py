@@ -67,7 +67,7 @@ def _reason_against(model: Model) -> str | None:
     if isinstance(model.system, Ensemble):
         return without + "it has no model that averages several."
     if type(model.system) is not MultiTaskSystem:
-        return without + "it has no such model."
+        return without + f"it has no such model as {type(model.system).__name__}."
     if (kind := model.system.pooling.kind) != "mean":
         return without + f"its models take the mean over frames, this one takes {'the sum' if kind == 'sum' else kind}."
     if not isinstance(model.system.encoder, WaveformEncoder):

@@ -32,14 +32,18 @@ from scipy.special import softmax
 from torch.export import Dim
 
 from local.audio.header import SAMPLE_RATE
+from local.encoders import length_mask
 from local.encoders.filterbank import FilterbankEncoder
+from local.features import FrontEnd
 from local.inference.model_folder import Model
 from local.scoring.metrics import emotion_scores
 from local.systems import Outputs
 from local.systems.layers.pooling import NAMES, Pooling
+from local.systems.mtl import MultiTaskSystem
 
 AXES = {"wavs": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}}
 TRACED = (16001, 9001, 5003)  # samples; different, so that the exporter does not take two sizes for one
+CHECKED = ((40000,), (3000, 22050))  # the same, of two batches
 ANY_SIZE = 2**40
 ROUNDS = 5  # of timing
 
@@ -59,6 +63,12 @@ def write(path: Path, model: Model) -> list[str]:
     if isinstance(pooling, Pooling) and pooling.kind not in NAMES:
         _remove(path)
         return [f"There is no ONNX file: {pooling.kind} goes through the utterances one by one or by their lengths."]
+    front_end = model.members[0].front_end
+    if front_end is not None and type(front_end).batch is FrontEnd.batch:
+        _remove(path)
+        return [
+            f"There is no ONNX file: the front end {type(front_end).__name__} computes one utterance after another."
+        ]
     try:
         program = _traced(model)
     except Exception as error:  # the exporter does not know all of torch, and fails in many ways
@@ -70,6 +80,9 @@ def write(path: Path, model: Model) -> list[str]:
         metadata |= {"tokens": model.tokens, "seconds_per_frame": system.seconds_per_frame}
     program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
     _put(path, program.save)
+    if type(model.members[0]) is not MultiTaskSystem and not _says_the_same(path, system):
+        _remove(path)
+        return [f"There is no ONNX file: that of {type(model.members[0]).__name__} would say something else."]
     notes = []
     if system.max_samples is not None:
         notes.append(f"The ONNX file takes {system.max_samples / SAMPLE_RATE:.0f} s at most, padding included.")
@@ -96,6 +109,27 @@ def _traced(model: Model) -> torch.onnx.ONNXProgram:
     if model.system.writes_text:
         program.model.graph.outputs[1].shape[1] = "frames"  # otherwise a long expression of samples
     return program
+
+
+@torch.no_grad()
+def _says_the_same(path: Path, system: torch.nn.Module) -> bool:
+    """Whether a file gives a system's posteriors, to 1e-3, for other lengths than it was made with.
+
+    What depends on the data may be fixed in the graph, in which case the file may also not run at all.
+    """
+    chance = torch.Generator().manual_seed(1)
+    for lengths in CHECKED:
+        n_samples = torch.tensor(lengths)
+        wavs = 0.1 * torch.randn(len(lengths), max(lengths), generator=chance)
+        wavs = wavs.masked_fill(~length_mask(n_samples, wavs.shape[1], wavs.device), 0.0)
+        expected = system(wavs, n_samples).emotion.softmax(-1)
+        try:
+            found = Runner(path)(wavs.numpy(), n_samples.numpy())["emotion"]
+        except Exception:  # onnxruntime's are of many classes
+            return False
+        if not np.allclose(softmax(found, axis=1), expected, rtol=0, atol=1e-3):
+            return False
+    return True
 
 
 def quantize(path: Path, out: Path) -> None:

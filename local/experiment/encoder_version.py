@@ -1,12 +1,17 @@
-"""Which weights a pretrained encoder has, and whether it is there, without torch: its folder, or the hub's cache."""
+"""Which weights the keys of a YAML name, and whether they are there, without torch: a folder, a file, the hub's cache.
+
+The keys are those of `local.config.pretrained`.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from local.config import pretrained
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.experiment.options import MANIFESTS
@@ -14,40 +19,47 @@ from local.experiment.options import MANIFESTS
 CACHE = MANIFESTS / "encoders.json"  # weights have gigabytes, and every job asks
 DESCRIPTIONS = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # transformers takes the first that exist
+OF_HUB = ("config.json", "hyperparams.yaml")  # one of which is in every cached model, of transformers or SpeechBrain
 
 
-def encoder_version(source: Any) -> str | None:
-    """The version of an encoder, the YAML's `encoder`; never from the network.
+def encoder_version(source: Any, key: str = "encoder") -> str | None:
+    """The version of an encoder, the YAML's `encoder`, or of another key's weights; never from the network.
 
     None where it is not known: for a mapping, which has random weights, or one that is not here, or not yet. A
-    `UserError` if a file of the folder cannot be read.
+    `UserError` if a file cannot be read.
     """
     if not isinstance(source, str):
         return None
-    if not os.path.isdir(source):
-        return _cached_commit(source)
+    if not os.path.exists(source):
+        return None if pretrained.is_path(key, source) else _cached_commit(source)
     try:
-        return _folder_digest(Path(source))
+        return _digest(Path(source))
     except OSError as error:
-        raise UserError(f"encoder {source} cannot be read: {error}", "restore the file, or its permissions") from None
+        raise UserError(f"{key} {source} cannot be read: {error}", "restore the file, or its permissions") from None
 
 
-def refuse_missing(source: Any) -> None:
-    """Raise a UserError for an encoder that is not here: a folder without its files, or a name that the hub has not.
+def versions(values: Mapping[str, Any]) -> dict[str, str]:
+    """The versions of all weights that a YAML names, by the names of `pretrained.VERSIONS`; of those that are known."""
+    found = {name: encoder_version(values.get(key), key) for key, name in pretrained.VERSIONS.items()}
+    return {name: version for name, version in found.items() if version}
 
-    Loading it would say so as well, but only after torch was loaded, and half a minute of attempts.
+
+def refuse_missing(source: Any, key: str = "encoder") -> None:
+    """Raise a UserError for weights that are not here: a folder without its files, or a name that the hub has not.
+
+    Loading them would say so as well, but only after torch was loaded, and half a minute of attempts.
     """
     if not isinstance(source, str):
         return
+    if pretrained.KEYS[key] != "folder" and (pretrained.is_path(key, source) or os.path.exists(source)):
+        return pretrained.refuse_absent(key, Path(source), f"{key} {source}")
     if os.path.isdir(source):
         patterns = {"config.json": ("config.json",), f"weights ({' or '.join(WEIGHTS)})": WEIGHTS}
         lacks = [what for what, names in patterns.items() if not any(any(Path(source).glob(name)) for name in names)]
         if lacks:
-            raise UserError(
-                f"encoder {source}: the folder has no {lacks[0]}", "give a folder of a Hugging Face encoder"
-            )
+            raise UserError(f"{key} {source}: the folder has no {lacks[0]}", "give a folder of a Hugging Face encoder")
         return
-    if _cached_commit(source):
+    if _cached_commit(source) or (key != "encoder" and "/" not in source):  # a name that the system knows, perhaps
         return
     from huggingface_hub import HfApi
 
@@ -56,22 +68,29 @@ def refuse_missing(source: Any) -> None:
     except Exception as error:  # no such name, no permission, no network: each is an error of its own
         said = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"encoder {source}: there is no such folder, and the hub does not give it ({said})",
+            f"{key} {source}: there is no such folder, and the hub does not give it ({said})",
             "give a folder with config.json and weights, or, with a network, a name of the hub",
         ) from None
 
 
-def _folder_digest(folder: Path) -> str:
-    """A digest of a folder's configuration and weights, which are read again only when a size or time has changed."""
-    weights = next(filter(None, (sorted(folder.glob(pattern)) for pattern in WEIGHTS)), [])
-    files = [*filter(Path.is_file, (folder / name for name in DESCRIPTIONS)), *weights]
+def _digest(source: Path) -> str:
+    """A digest of a file, or of the files of a folder, which are read again only when a size or time has changed."""
+    files = _files(source) if source.is_dir() else [source]
     stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    key, known = str(folder.resolve()), _read_cache()
+    key, known = str(source.resolve()), _read_cache()
     if known.get(key, {}).get("files") != stamps:
         known[key] = {"files": stamps, "digest": digest(*(part for path in files for part in (path.name, path)))}
         with atomic(CACHE) as file:
             json.dump(known, file, indent=1)
     return known[key]["digest"]
+
+
+def _files(folder: Path) -> list[Path]:
+    """Configuration and weights of a folder as transformers reads it; of any other all that it holds."""
+    weights = next(filter(None, (sorted(folder.glob(pattern)) for pattern in WEIGHTS)), [])
+    if weights and (folder / DESCRIPTIONS[0]).is_file():
+        return [*filter(Path.is_file, (folder / name for name in DESCRIPTIONS)), *weights]
+    return sorted(filter(Path.is_file, folder.rglob("*")))
 
 
 def _read_cache() -> dict[str, Any]:
@@ -86,7 +105,7 @@ def _cached_commit(name: str) -> str | None:
     from huggingface_hub import try_to_load_from_cache  # a third of a second
 
     try:
-        path = try_to_load_from_cache(name, "config.json")
+        paths = [try_to_load_from_cache(name, file) for file in OF_HUB]
     except ValueError:  # no name of the hub: a folder that is gone
         return None
-    return Path(path).parent.name if isinstance(path, str) else None
+    return next((Path(path).parent.name for path in paths if isinstance(path, str)), None)

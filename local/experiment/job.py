@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from local.config import hparams
+from local.config import hparams, pretrained
 from local.config.trust import refuse_foreign
 from local.core import markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
-from local.experiment.encoder_version import encoder_version
+from local.experiment.encoder_version import versions
 from local.experiment.options import Options, parse
 from local.text.tokenizer import Tokenizer
 
@@ -24,7 +24,6 @@ TRAINING_OUTPUTS = (
     *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
 )
 TRAINED_ON = ("train.csv", "valid.csv", "tokenizer.model")
-ENCODER = "encoder_version"  # among the inputs of a training; not in run folders of earlier versions
 JOB_KEYS = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
 
 
@@ -97,17 +96,15 @@ class Job:
         return self._of_training("begun.json", hparams.compared_values(self.yaml))
 
     def training(self) -> Marker:
-        """The marker of stage 2: made from the training and the validation set, the encoder and the YAML's values."""
+        """The marker of stage 2: made from training and validation set, pretrained weights and the YAML's values."""
         values = hparams.compared_values(self.yaml)
         values = {key: value for key, value in values.items() if key not in hparams.SET_BY_PIPELINE}
         return self._of_training("train.json", {"valid": self.valid} | values)
 
     def _of_training(self, name: str, values: dict[str, Any]) -> Marker:
-        """A marker in the run folder: with these values, what is trained on and the encoder's weights."""
-        inputs = self.digests(*TRAINED_ON) | values
-        if version := encoder_version(self.options.values.get("encoder")):
-            inputs[ENCODER] = version
-        return Marker(self.folder / name, inputs, if_known=(ENCODER,))
+        """A marker in the run folder: with these values, what is trained on and the versions of pretrained weights."""
+        inputs = self.digests(*TRAINED_ON) | values | versions(self.options.values)
+        return Marker(self.folder / name, inputs, if_known=pretrained.VERSIONS.values())
 
     def decoding(self) -> Marker:
         """The marker of stage 3: made from the training and the test set."""

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from local import corpora
-from local.config import cluster
+from local.config import cluster, pretrained
 from local.config.hparams import REQUIRED, parse_overrides, read_values, refuse_unread
 from local.config.limits import refuse_bad_values
 from local.core import markers
@@ -207,7 +207,7 @@ def parse(words: list[str] | None = None) -> Options:
     corpus, name = _corpus_name(values["corpus"], values["data"]), values["corpus"]
     module = corpora.module(name if name in corpora.NAMES else "csv")
     hparams = values["hparams"] or Path(getattr(module, "DEFAULT_HPARAMS", DEFAULT_HPARAMS))
-    typed = _locate_encoder(parse_overrides(overrides, hparams, REQUIRED, ALL_OPTIONS))
+    typed = _locate_weights(parse_overrides(overrides, hparams, REQUIRED, ALL_OPTIONS))
     refuse_unread(hparams, typed, ALL_OPTIONS)
     name = values["name"] or hparams.stem
     if not SAFE_NAME.fullmatch(name):
@@ -253,14 +253,13 @@ def _corpus_name(corpus: str, data: Path | None) -> str:
     return data.stem if corpus == "csv" else corpus
 
 
-def _locate_encoder(overrides: dict[str, Any]) -> dict[str, Any]:
-    """Let an encoder that is a folder count from where the user called run.sh, and check that it exists."""
-    encoder = overrides.get("encoder")
-    if isinstance(encoder, str) and encoder.startswith(("/", "./", "../", "~")):
-        folder = Path(os.environ.get("SER_MTL_CALLER", "."), os.path.expanduser(encoder))
-        if not folder.is_dir():
-            raise UserError(f"--encoder {encoder}: there is no such folder", "give a folder, or a hub name")
-        overrides["encoder"] = str(folder)
+def _locate_weights(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Let paths of pretrained weights count from where the user called run.sh, and check that they exist."""
+    for key in pretrained.KEYS.keys() & overrides.keys():
+        if pretrained.is_path(key, word := overrides[key]):
+            path = Path(os.environ.get("SER_MTL_CALLER", "."), os.path.expanduser(word))
+            pretrained.refuse_absent(key, path, f"--{key} {word}")
+            overrides[key] = str(path)
     return overrides
 
 

@@ -52,7 +52,8 @@ MAX_BYTES = 1_000_000  # of config.json
 MAX_PARAMETERS = 50_000  # tensors; an ensemble of ten large encoders has ten thousand
 # Limits of numbers for which an encoder may take memory without having weights of that size; vocabularies reach 60,000.
 MAX_ENCODER, MAX_PREPROCESSOR = 100_000, 4096
-TYPES = {torch.float32: "F32", torch.int64: "I64"}  # their names in safetensors
+# Their names in safetensors.
+TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL"}
 
 
 @dataclass(frozen=True)

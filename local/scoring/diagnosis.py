@@ -136,12 +136,13 @@ def _of_text(tested: pd.DataFrame, log: pd.DataFrame, texts: pd.Series) -> Itera
 
 
 def _of_learning(log: pd.DataFrame, tested: pd.DataFrame) -> Iterator[Sign]:
-    first, last = log.iloc[0], log.iloc[-1]
+    log = log[log["train_loss"].notna()] if "solved" in log else log  # without a last step in closed form
     skipped = int(log["skipped_updates"].fillna(0).sum())
     if skipped:
         yield Sign("{} updates were skipped: loss or gradient was not finite", "`lr` too high, fp16", str(skipped))
     if len(log) < 2:
         return
+    first, last = log.iloc[0], log.iloc[-1]
     if last["train_loss"] > DIVERGED * first["train_loss"]:
         yield Sign("the training loss ended above where it began", "`lr` too high, too short a warm-up")
     elif last["train_loss"] > (1 - FLAT) * first["train_loss"]:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from local.config import pretrained
 from local.config.hparams import ROUNDING
 from local.core import markers, starts
 from local.core.errors import UserError
 
 OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")  # inputs of a training in which the folds differ
-VERSION = "encoder_version"  # an input of a training, of the encoder's weights; earlier versions did not record it
 MOST_RUNS = 3  # to name one by one
 LONGEST = 60  # characters of a value in a message
 MOST_VALUES = 4  # of whole numbers that differ, to list; more are shown as a range
@@ -30,15 +30,16 @@ COMMAND = "command"  # the name in a set-up of a command that trained
 def refuse_mixed(runs: Iterable[Path]) -> None:
     """Raise a UserError where runs were trained with different values, or build different systems.
 
-    Compared is what stage 2 compares, by train.json, but for the files of the fold and `ROUNDING`, and the encoder's
-    folder where its weights are known to be the same.
+    Compared is what stage 2 compares, by train.json, but for the files of the fold and `ROUNDING`, and paths of
+    pretrained weights that are known to be the same.
     """
     runs = list(runs)
     values = {run: _compared(run) for run in runs}
-    versions = [each[VERSION] for each in values.values() if VERSION in each]
-    if len(set(versions)) == 1:  # in all that recorded it
-        same = (VERSION, "encoder") if len(versions) == len(runs) else (VERSION,)  # its folder may be another elsewhere
-        values = {run: {key: value for key, value in each.items() if key not in same} for run, each in values.items()}
+    for weights, version in pretrained.VERSIONS.items():  # which earlier versions did not record
+        versions = [each[version] for each in values.values() if version in each]
+        if len(set(versions)) == 1:  # in all that recorded it; its folder may be another elsewhere
+            same = (version, weights) if len(versions) == len(runs) else (version,)
+            values = {run: {k: value for k, value in each.items() if k not in same} for run, each in values.items()}
     if differing := _differing(values):
         raise UserError(
             f"the runs of {runs[0].parents[1]} were not trained with the same values: {'; '.join(differing)}",
@@ -70,6 +71,7 @@ def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:
         "certainty": _distinct(first.get("certainty") for first in firsts),
         "pretraining": _distinct(first.get("weights") for first in firsts),
         "encoder": _distinct(map(_encoder, inputs)),
+        **{key: _distinct(_weights(each, key) for each in inputs) for key in [*pretrained.KEYS][1:]},
         "parameters": _distinct(map(_parameters, firsts)),
         "alpha": _distinct(map(_number, (values.get("alpha") for values in inputs))),
         "learning rate": _distinct(map(_rates, inputs)),
@@ -97,18 +99,23 @@ def _system(run: Path, training: Mapping[str, Any]) -> str:
 
 
 def _encoder(inputs: Mapping[str, Any]) -> str:
-    """Name the encoder: its folder without the path, which is of one machine, or its name on the hub."""
+    """Name the encoder, and what of it is frozen."""
     encoder = inputs.get("encoder")
     if isinstance(encoder, Mapping):
         words = [str(encoder.get("model_type", "")), "random weights"]
-    elif encoder:
-        local = str(encoder).startswith(("/", ".", "~"))
-        words = [Path(encoder).name if local else str(encoder)]
-        words += [f"version {inputs[VERSION][:VERSION_LENGTH]}"] if inputs.get(VERSION) else []
-    else:
+    elif not (words := [_weights(inputs, "encoder")])[0]:
         return ""
     frozen = {"freeze": "frozen", "freeze_cnn": "its CNN frozen"}
     return ", ".join([*filter(None, words), *[text for key, text in frozen.items() if inputs.get(key)][:1]])
+
+
+def _weights(inputs: Mapping[str, Any], key: str) -> str:
+    """Name the weights of a key: file or folder without the path, which is of one machine, or the name on the hub."""
+    source, version = inputs.get(key), inputs.get(pretrained.VERSIONS[key])
+    if not isinstance(source, str) or (key != "encoder" and source == inputs.get("encoder")):
+        return ""
+    name = str(pretrained.without_folder(key, source))
+    return name + (f", version {version[:VERSION_LENGTH]}" if version else "")
 
 
 def _parameters(first: Mapping[str, Any]) -> str:

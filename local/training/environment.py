@@ -108,7 +108,8 @@ def summary(
     """
     processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     count, trained = parameters(values["system"]).values()
-    encoder = job.options.values.get("encoder") or "none"
+    encoder, weights = job.options.values.get("encoder") or "none", getattr(values["system"], "weights", "")
+    weights = f"; {weights}" if weights else ""
     encoder = f"{encoder.get('model_type')} of random weights" if isinstance(encoder, dict) else encoder
     solved = ", then a last step in closed form" if getattr(values["system"], "solves", False) else ""
     updates, threads = -(-len(training) // values["batch_size"]), torch.get_num_threads()
@@ -116,7 +117,7 @@ def summary(
         f"device {device}: {_accelerator(device) or cpu_name()}, {threads} thread{'s' * (threads > 1)}{processes}; "
         f"precision {values['precision']}, in validation {values['eval_precision']}",
         f"system {type(values['system']).__name__}, encoder {encoder}; "
-        f"{count:,} parameters, {'all' if trained == count else f'{trained:,}'} trained",
+        f"{count:,} parameters, {'all' if trained == count else f'{trained:,}'} trained{weights}",
         f"training set {_size(training)}; "
         f"validation set {f'{_size(validation)} ({job.options.valid_name})' if validation else 'none'}; "
         f"{updates} updates per epoch, {values['epochs']} epochs{solved}",

@@ -35,6 +35,8 @@ def run(monkeypatch, capsys):
         (["--ways", "z"], "there is no way 'z'"),
         (["--ways", ""], "there is nothing to measure"),
         (["--ways", "a predict"], "need a command each"),
+        (["--ways", "statistics a"], "need a command each"),
+        (["--ways", "../hparams/statistics"], "there is no way '../hparams/statistics'"),
         (["--jobs", "1 0"], "--jobs: '1 0' are not numbers greater than 0"),
         (["--jobs", "two"], "--jobs: 'two'"),
         (["--hours", "1 nan"], "--hours: '1 nan'"),

@@ -121,3 +121,14 @@ def test_the_page_of_this_repository_shows_its_figures():
             assert text == "\n" + plan.render(entries[place]["command"], entries[place]["hours"], PAGE)
         else:
             assert text == ("\n" + page.render(entries[place]) if place in entries else "")
+
+
+def test_systems_are_shown_by_the_hour(monkeypatch):
+    monkeypatch.setattr(page, "FORWARD", {"statistics": 0.5})
+    rows = [measured("statistics", 1, number, seconds, flops=2e9) for number, seconds in ((1, 2.0), (2, 1.0), (3, 4.0))]
+    (line,) = page.of_systems([*rows, measured("c", 1, 1, 1.0)])
+    audio = rows[0]["audio"]
+    assert line["system"] == "statistics" and line["epoch, s per hour"] == pytest.approx(3600 * 2.0 / audio)
+    assert line["epoch of 7 h, s"] == pytest.approx(7 * 3600 * 2.0 / audio) and line["GFLOP/s"] == pytest.approx(1.0)
+    assert page.of_systems([measured("statistics", 1, 1, 1.0, flops=0.0)])[0]["GFLOP/s"] is None
+    assert page.place("cpu", ["statistics"]) == "cpu systems" and page.yaml_of("running") is None

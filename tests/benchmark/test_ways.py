@@ -117,3 +117,11 @@ def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys):
     operations = {way: result["flops"] for way, result in results.items()}
     assert operations["a"] == operations["c"] > operations["b"] > operations["d"]
     assert operations["d"] > operations["one"] == operations["many"] > 0
+
+
+def test_a_system_is_trained_by_the_name_of_its_yaml(tmp_path):
+    ways.make(tmp_path, 4)
+    built = ways.build("statistics", ways.utterances_of(tmp_path), "", "cpu")
+    assert built.config is None
+    built.once()
+    built.once()

@@ -329,3 +329,30 @@ def test_another_front_end_has_another_store(audio):
     version.version = 2
     assert path(Pairs()) == path(Pairs())
     assert len({path(each) for each in (Pairs(), Pairs(scale=2.0), weights, version)}) == 4
+
+
+def test_a_store_whose_job_was_killed_is_continued_with_the_same_bytes(audio, monkeypatch):
+    monkeypatch.setattr("local.core.partial.SECONDS", 0.0)
+    whole = model_inputs(audio, System(front_end=Pairs(scale=3.0)), "cpu")
+    expected = whole.path.read_bytes()
+    for path in (whole.path, whole.path.with_suffix(".json")):
+        path.unlink()
+
+    class Killed(Pairs):
+        def rows(self, wav):
+            if len(heard) == 2:
+                raise KeyboardInterrupt
+            heard.append(len(wav))
+            return super().rows(wav)
+
+    heard: list[int] = []
+    Killed.__module__, Killed.__qualname__ = Pairs.__module__, Pairs.__qualname__  # the same, by its fingerprint
+    front_end = Killed(scale=3.0)
+    with pytest.raises(KeyboardInterrupt):
+        model_inputs(audio, System(front_end=front_end), "cpu")
+    assert not whole.path.exists()
+    heard[:] = [0] * 3
+    again = model_inputs(audio, System(front_end=front_end), "cpu")
+    assert heard[3:] == list(SAMPLES.values())[2:]  # those that were not done
+    assert again.path == whole.path and again.path.read_bytes() == expected and again.facts == whole.facts
+    assert not list(whole.path.parent.glob("*.part*"))

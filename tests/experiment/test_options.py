@@ -298,7 +298,7 @@ def test_a_seed_given_twice_is_one_seed(workplace):
         (["--", "alpha"], "stray word 'alpha'"),
         (["--", "--alpha", "x"], "not a number"),
         (["--", "--folds", "1A"], "no key 'folds'"),
-        (["--", "--epochs", "0"], "epochs is 0"),
+        (["--", "--epochs=-1"], "epochs is -1"),
         (["--", "--warmup", "3"], "warmup is 3.0"),
         (["--", "--lr=-1"], "lr is -1.0"),
     ],

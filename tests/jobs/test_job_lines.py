@@ -107,3 +107,17 @@ def test_what_cannot_be_read_is_not_claimed(tmp_path, epochs):
     (run / "train.json").write_text("{")
     assert lines.result(run, "train") == "" == lines.result(run / "absent", "train")
     assert lines.epoch_rows(run / "absent") == [] and lines.planned_epochs(run / "absent") is None
+
+
+def test_a_last_step_in_closed_form_is_no_epoch(tmp_path):
+    text = EPOCHS.replace(",best,", ",best,solved,")
+    rows = [f"{row.rpartition(',')[0]},0,{row.rpartition(',')[2]}" for row in text.splitlines()[1:]]
+    table = [text.splitlines()[0], *rows, "4,,,,7.0,0.5,,1,1,3.0"]
+    (tmp_path / "epochs.csv").write_text("\n".join(table) + "\n")
+    found = lines.epoch_rows(tmp_path)
+    assert lines.joined(lines.progress_parts(lines.epoch_progress(found[:3], 3))).startswith("epoch 3/3")
+    assert lines.joined(lines.progress_parts(lines.epoch_progress(found, 3))) == "epoch 4 (solved)  valid UA 50.0"
+    running = Progress(None, None, 4, valid_ua=0.6875, solved=False)
+    assert lines.progress_line("01F", running, 79) == "01F  solving  valid UA 68.8"
+    (tmp_path / "train.json").write_text(json.dumps({"inputs": {}, "outputs": {}, "facts": {"epoch": 4}}))
+    assert lines.result(tmp_path, "train") == "solved after 3 epochs, valid UA 50.00"

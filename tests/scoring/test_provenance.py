@@ -208,3 +208,27 @@ def test_random_weights_and_many_epochs(tmp_path):
     runs = [run(tmp_path, f"seed{seed}/1A", encoder={"model_type": "wav2vec2"}, freeze_cnn=True) for seed in range(9)]
     shown = dict(provenance.setup(runs, log({(seed, "1A"): [1.0] * (seed + 1) for seed in range(9)})))
     assert shown["encoder"] == "wav2vec2, random weights, its CNN frozen" and shown["epochs"] == "1 to 9"
+
+
+@pytest.mark.parametrize(
+    ("solved", "asked", "said"),
+    [
+        ([0, 0], 2, "2 of 2; chosen: 2"),
+        ([0, 1], 1, "1 of 1, then solved in closed form"),
+        ([0, 1], 9, "1 of 9, then solved in closed form"),
+    ],
+)
+def test_a_last_step_in_closed_form_is_not_counted_as_an_epoch(solved, asked, said):
+    epochs = pd.DataFrame({"seed": 1, "fold": "1A", "epoch": [1, 2], "solved": solved})
+    trainings = [{"inputs": {"epochs": asked}, "facts": {"epoch": 2}}]
+    assert provenance._epochs(trainings, epochs) == said
+    alone = epochs[1:].assign(epoch=1, solved=1)
+    assert provenance._epochs([{"inputs": {"epochs": 0}, "facts": {}}], alone) == "none: solved in closed form"
+
+
+def test_whose_system_it_is_is_said(tmp_path):
+    told = ENVIRONMENT | {"title": "Wu et al. 2019: capsules", "certainty": "partly known", "weights": ""}
+    epochs = pd.DataFrame({"seed": [1], "fold": ["1A"], "epoch": [1]})
+    found = dict(provenance.setup([run(tmp_path, "seed1/1A", told=told)], epochs))
+    assert (found["source"], found["certainty"]) == ("Wu et al. 2019: capsules", "partly known")
+    assert "pretraining" not in found

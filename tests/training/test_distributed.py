@@ -29,7 +29,7 @@ SAME_AS_ONE = {  # without random numbers, which each process draws for itself
     "dropped layers have no gradient": {"layerdrop": 1.0},
     "the encoder has none at first": {"freeze_encoder_epochs": 1},
 }
-RANDOM = {"layerdrop": 0.5, "hidden_dropout": 0.1}
+RANDOM = {"layerdrop": 0.5, "hidden_dropout": 0.1, "running": True}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def trained(place, tmp_path_factory) -> Trained:
     """
     folder = tmp_path_factory.mktemp("trained")
     first = two(place, folder, {"resumed": RANDOM | {"ends_at": 6}})
-    second = two(place, folder, {"resumed": RANDOM, "random": RANDOM, **SAME_AS_ONE})
+    second = two(place, folder, {"resumed": RANDOM, "random": RANDOM, "solved": {"solves": True}, **SAME_AS_ONE})
     assert second.returncode == 0, second.stderr
     return Trained(folder, first, second)
 
@@ -118,6 +118,14 @@ def test_two_processes_learn_what_one_learns(corpus, trained, tmp_path, name):
 def test_with_layers_dropped_at_random_the_processes_stay_the_same(trained):
     first, second = (record["weights"] for record in ranks(trained.folder / "random"))
     assert all(torch.equal(first[name], second[name]) for name in first)
+    assert first["emotion_head.0.running_mean"].abs().max() > 0  # of other utterances in each, and yet the same
+
+
+def test_the_last_step_is_solved_on_both_whole_sets_and_is_that_of_the_first_process(trained):
+    for record in ranks(trained.folder / "solved"):
+        assert record["weights"]["emotion_head.bias"].tolist() == [16.0, 6.0]
+    rows = epochs(trained.folder / "solved")
+    assert rows["solved"].tolist() == [0, 0, 0, 1] and rows["valid_ua"].notna().all()
 
 
 def test_one_of_two_asked_to_end_they_end_together_and_resume(trained):

@@ -1,0 +1,36 @@
+"""The keys of a YAML that name pretrained weights, whatever the system: a folder, a file, or a name of the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from local.core.errors import UserError
+
+# Each with what its path must be; where it is both, the system says which.
+KEYS = {
+    **{"encoder": "folder", "upstream": "folder", "resnet101_weights": "file"},
+    **dict.fromkeys(("asr_encoder", "speaker_net"), "file or folder"),
+}
+VERSIONS = {key: f"{key}_version" for key in KEYS}  # among the inputs of a training: which weights these are
+BEGINNINGS = ("/", "./", "../", "~")
+ENDINGS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
+
+
+def is_path(key: str, value: Any) -> bool:
+    """Whether the value of a key is a path, and not a name of the hub, a mapping or nothing."""
+    return isinstance(value, str) and (
+        value.startswith(BEGINNINGS) or value.endswith(ENDINGS) or KEYS.get(key) == "file"
+    )
+
+
+def without_folder(key: str, value: Any) -> Any:
+    """The value as pages show it: of a path, which is of one machine, its last name."""
+    return Path(value).name if key in KEYS and is_path(key, value) else value
+
+
+def refuse_absent(key: str, path: Path, where: str) -> None:
+    """Raise a `UserError` for a path that is not what its key wants; `where` begins the message."""
+    kind = KEYS[key]
+    if not {"folder": path.is_dir, "file": path.is_file}.get(kind, path.exists)():
+        raise UserError(f"{where}: there is no such {kind}", f"give a {kind}" + ", or a hub name" * (kind != "file"))

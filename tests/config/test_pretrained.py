@@ -1,0 +1,83 @@
+"""Pretrained weights by any key: paths count from the user's folder, have a version, and stay private."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from local.config import pretrained
+from local.core.errors import UserError
+from local.experiment.encoder_version import refuse_missing, versions
+from local.experiment.options import _locate_weights
+from local.scoring.provenance import _weights
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The user's folder, with a file and a folder of weights; the workplace is another."""
+    (tmp_path / "asr" / "parts").mkdir(parents=True)
+    (tmp_path / "asr" / "parts" / "encoder.ckpt").write_bytes(b"one")
+    (tmp_path / "resnet.pth").write_bytes(b"two")
+    (tmp_path / "workplace").mkdir()
+    monkeypatch.chdir(tmp_path / "workplace")
+    monkeypatch.setenv("SER_MTL_CALLER", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("key", "word"),
+    [
+        ("resnet101_weights", "resnet.pth"),
+        ("asr_encoder", "./asr"),
+        ("speaker_net", "resnet.pth"),
+        ("upstream", "./asr"),
+    ],
+)
+def test_a_path_counts_from_the_users_folder_and_must_exist(place, key, word):
+    assert _locate_weights({key: word, "lr": 0.1}) == {key: str(place / word), "lr": 0.1}
+    with pytest.raises(UserError, match=rf"--{key} \./x\.pth: there is no such (file|folder|file or folder)$"):
+        _locate_weights({key: "./x.pth"})
+
+
+def test_a_folder_is_no_file_and_a_name_of_the_hub_no_path(place):
+    with pytest.raises(UserError, match="there is no such file"):
+        _locate_weights({"resnet101_weights": "./asr"})
+    with pytest.raises(UserError, match="there is no such folder"):
+        _locate_weights({"upstream": "./resnet.pth"})
+    names = {"upstream": "facebook/wav2vec2-base", "asr_encoder": None, "encoder": {"model_type": "wav2vec2"}}
+    assert _locate_weights(dict(names)) == names
+
+
+def test_what_a_yaml_names_must_exist_before_a_job_starts(place):
+    for key in ("asr_encoder", "speaker_net", "resnet101_weights"):
+        refuse_missing(str(place / "resnet.pth"), key)
+        with pytest.raises(UserError, match=f"{key} /no/such.pth: there is no such file"):
+            refuse_missing("/no/such.pth", key)
+    refuse_missing(str(place / "asr"), "asr_encoder")
+    refuse_missing(None, "upstream")
+    refuse_missing("A_NAME_OF_A_LIBRARY", "asr_encoder")
+    with pytest.raises(UserError, match=r"upstream .*asr: the folder has no config\.json"):
+        refuse_missing(str(place / "asr"), "upstream")
+
+
+def test_other_weights_are_another_version(place):
+    values = {"resnet101_weights": str(place / "resnet.pth"), "asr_encoder": str(place / "asr"), "upstream": None}
+    before = versions(values)
+    assert before.keys() == {"resnet101_weights_version", "asr_encoder_version"} and versions(values) == before
+    (place / "asr" / "parts" / "encoder.ckpt").write_bytes(b"two")
+    os.utime(place / "asr" / "parts" / "encoder.ckpt", (1, 1))
+    after = versions(values)
+    assert after["asr_encoder_version"] != before["asr_encoder_version"]
+    assert after["resnet101_weights_version"] == before["resnet101_weights_version"]
+    assert versions({"resnet101_weights": "/gone.pth"}) == {}
+
+
+def test_pages_have_the_name_without_the_folder():
+    assert pretrained.without_folder("resnet101_weights", "/home/me/resnet.pth") == "resnet.pth"
+    assert pretrained.without_folder("upstream", "facebook/wav2vec2-base") == "facebook/wav2vec2-base"
+    assert pretrained.without_folder("name", "/home/me") == "/home/me"
+    inputs = {"upstream": "/home/me/base", "upstream_version": "0123456789abcdef"}
+    assert _weights(inputs, "upstream") == "base, version 0123456789ab"
+    assert _weights(inputs | {"encoder": "/home/me/base"}, "upstream") == ""  # named as the encoder
+    assert _weights({}, "speaker_net") == ""
