@@ -134,7 +134,7 @@ def test_with_speakers_it_is_taken_only_when_asked_for(workplace, own_table, own
 ORACLE = "speaker-valid_oracle-OPTIMISTIC"
 
 
-def test_oracle_is_marked_from_the_folds_to_the_report(own_corpus, capsys):
+def test_oracle_is_marked_in_paths_and_holds_nothing_out(own_corpus, capsys):
     words = [*own_corpus, "--name", "n", "--valid", "oracle"]
     for extra in (["--valid", "none"], ["--valid", "oracle"]):
         make_folds(parse([*own_corpus, *extra]))
@@ -148,13 +148,21 @@ def test_oracle_is_marked_from_the_folds_to_the_report(own_corpus, capsys):
             none = folder.with_name("speaker-valid_none") / fold / name
             assert (folder / fold / name).read_bytes() == none.read_bytes()
         job = predict(words, fold)
-        predict([*own_corpus, "--name", "n"], fold)
     sizes = json.loads((folder / "folds.json").read_text())["facts"]["sizes"]
     assert sizes["1A"] == {"train": 36, "valid": 12, "test": 12}
     assert job.folder == Path("results/own", ORACLE, "n/seed1/2B")
     told = {"corpus": "own", "protocol": "speaker", "valid": "oracle", "hold_text": False, "fold": "2B"}
     again = parse(options_of_run(job.folder, told | {"seed": 1, "name": "n"}))
     assert again.run_folder(1, "2B") == job.folder
+
+
+@pytest.mark.slow
+def test_oracle_is_marked_on_every_page(own_corpus):
+    words = [*own_corpus, "--name", "n", "--valid", "oracle"]
+    make_folds(parse(words))
+    for fold in ("1A", "2B"):
+        predict(words, fold)
+        predict([*own_corpus, "--name", "n"], fold)
     for each in (words, [*own_corpus, "--name", "n"]):
         score(parse(each))
     report(parse(words))
@@ -173,11 +181,11 @@ def test_oracle_is_marked_from_the_folds_to_the_report(own_corpus, capsys):
 
 
 def test_oracle_with_text_held_out(own_corpus):
-    options = parse([*own_corpus, "--valid", "oracle", "--hold-text", "true"])
+    options = parse([*own_corpus, "--protocol", "random", "--valid", "oracle", "--hold-text", "true"])
     make_folds(options)
-    folder = Path(f"manifests/own/{ORACLE}-hold_text")
+    folder = Path("manifests/own/random-valid_oracle-OPTIMISTIC-hold_text")
     assert options.folds_folder("oracle") == folder
-    for fold in ("1A", "1B", "2A", "2B"):
+    for fold in NAMES:
         sets = sets_of(folder, fold)
         assert sets["valid"].equals(sets["test"]) and not set(sets["test"]["wrd"]) & set(sets["train"]["wrd"])
 
@@ -195,7 +203,7 @@ def test_what_is_optimistic_without_need_is_not_exported(own_corpus, own_table):
         job = predict(words, options.all_folds()[0])
         told = {"corpus": "own", "protocol": options.chosen_protocol(), "valid": job.valid, "hold_text": False}
         told |= {"fold": job.fold, "seed": 1, "name": "n"}
-        (job.folder / "env.json").write_text(json.dumps({"job": told}))
+        (job.folder / "env.json").write_text(json.dumps({"commit": "0123456789ab", "job": told}))
         if what:
             with pytest.raises(UserError, match=what) as refusal:
                 refuse_optimistic(job.folder)
