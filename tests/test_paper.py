@@ -159,6 +159,19 @@ def test_two_runs_of_one_alpha_get_a_row_each(tmp_path):
     ]
 
 
+def test_the_papers_own_choice_of_the_epoch_is_marked(tmp_path):
+    name, valid = "recording-valid_oracle-OPTIMISTIC", "oracle-OPTIMISTIC"
+    oracle = write_experiment(tmp_path, f"iemocap/{name}/x", valid=valid, n_epochs=5)
+    honest = write_experiment(tmp_path, "iemocap/recording/x", n_epochs=5)
+    for which in ("table3", "table4", "figure2"):
+        rows, text = made(which, oracle, honest)
+        ours = {(row["our experiment"], row["our protocol"], row["validation"]) for row in rows} - {("–",) * 3}
+        expected = {(f"`iemocap/{name}/x`", name, valid), ("`iemocap/recording/x`", "recording", "recordings")}
+        assert ours == expected and "not beside" not in text
+        assert f"- `iemocap/{name}/x`: each fold tests whole recordings; OPTIMISTIC: the epoch is the best" in text
+        assert "`iemocap/recording/x`: each" not in text
+
+
 def test_table_3_takes_its_own_alpha_alone(tmp_path):
     rows, text = made("table3", write_experiment(tmp_path, "iemocap/recording/x", alpha=0.01))
     assert (rows[7]["accuracy"], rows[7]["our WA"]) == ("78.15", "–")

@@ -34,7 +34,8 @@ import pandas as pd
 from local.core.errors import UserError
 from local.corpora.faults import Fault
 
-NAMES = ("mini", "iemocap", "nemo", "csv")
+IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
+NAMES = ("mini", *IEMOCAP, "nemo", "csv")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def about(name: str) -> About:
 def module(name: str) -> ModuleType:
     """Import the module of a corpus by its name (one of `NAMES`)."""
     # A file of ours named csv.py would be confused with Python's own module.
-    return importlib.import_module(f"{__name__}.{'csv_table' if name == 'csv' else name}")
+    return importlib.import_module(f"{__name__}.{'csv_table' if name == 'csv' else name.replace('-', '_')}")
 
 
 def read(name: str, data: Path | None, partial: bool) -> Corpus:

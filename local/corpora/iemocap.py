@@ -5,6 +5,7 @@ Evaluation 42 (2008). Request it at https://sail.usc.edu/iemocap/; the folder is
 
 Of its 10,039 turns the 5,531 are used that are labelled angry, happy, excited (merged into happy),
 neutral or sad. See `local.corpora.iemocap_release` for the layout of the release and its traps.
+Some papers use a `Part` of these turns, which is a corpus of its own here, of the same release and folds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -64,12 +65,12 @@ FACTS = Facts(
         "sad script": 476,
     },
 )
+WHO = "Ten actors in five sessions, in English, improvising and playing scenes; labels are a vote of listeners"
 ABOUT = About(
     source=FACTS.source,
     language="en",
     licence="iemocap-release-agreement",
-    facts="Ten actors in five sessions, in English, improvising and playing scenes; labels are a vote of listeners, "
-    "and `exc` (excitement) counts as `hap`.",
+    facts=f"{WHO}, and `exc` (excitement) counts as `hap`.",
     terms="IEMOCAP is given for research, under an agreement with its owners (https://sail.usc.edu/iemocap/). These "
     "weights are derived from it: use them and pass them on only as your own agreement allows.",
     labels={"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"},
@@ -78,7 +79,43 @@ ABOUT = About(
 GIVE_ROOT = "give the folder that holds Session1 to Session5: --data /path/to/IEMOCAP_full_release"
 
 
-def read(data: Path | None, partial: bool = False) -> Corpus:
+@dataclass(frozen=True)
+class Part:
+    """The turns of a release that some papers use; it offers what the file of a corpus does."""
+
+    name: str
+    emotions: Mapping[str, int]  # how many turns it has, by emotion
+    improvised: bool = False  # scripted turns are left out
+    merged: bool = True  # `exc` counts as `hap`; else these turns are left out
+
+    @property
+    def words(self) -> str:
+        """What is used of the release."""
+        which = "improvised turns only" if self.improvised else "improvised and scripted turns"
+        return f"{which}, excited ones {'merged into happy' if self.merged else 'left out'}"
+
+    @property
+    def about(self) -> About:
+        """What a model card says of it."""
+        return replace(ABOUT, source=self.source, facts=f"{WHO}. Used are {self.words}.")
+
+    @property
+    def source(self) -> str:
+        """One line on what it is."""
+        total = sum(self.emotions.values())
+        return f"IEMOCAP (Busso et al. 2008), {self.words}: {total:,} of 10,039: angry, happy, neutral, sad"
+
+    def read(self, data: Path | None, partial: bool = False) -> Corpus:
+        """Examine the whole release, as `read` of the module does, and return the turns of this part."""
+        return read(data, partial, self)
+
+    def select(self, utterances: pd.DataFrame) -> pd.DataFrame:
+        """The part of a table as from `_utterances`."""
+        scripted, excited = utterances["style"] == "script", utterances["label"] == "exc"
+        return utterances[~((scripted & self.improvised) | (excited & (not self.merged)))]
+
+
+def read(data: Path | None, partial: bool = False, part: Part | None = None) -> Corpus:
     """Examine IEMOCAP_full_release at `data`, or where the environment variable IEMOCAP says; see `read_release`."""
     root = data or os.environ.get("IEMOCAP")
     if not root:
@@ -86,7 +123,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
             "corpus iemocap needs its folder",
             f"{GIVE_ROOT}, or set it once: export IEMOCAP=/path/to/IEMOCAP_full_release",
         )
-    return read_release(Path(root), FACTS, partial)
+    return read_release(Path(root), FACTS, partial, part)
 
 
 def recording_fold(recording: str) -> str:
@@ -98,9 +135,10 @@ def recording_fold(recording: str) -> str:
     return recording[3:6]
 
 
-def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
-    """Examine a release in IEMOCAP's shape, compare it with the facts, and return its utterances.
+def read_release(root: Path, facts: Facts, partial: bool, part: Part | None = None) -> Corpus:
+    """Examine a release in IEMOCAP's shape, compare it with the facts, and return its utterances, or those of a part.
 
+    Of a part, too, the whole release is examined and compared, and then its own counts.
     With `partial`, utterances whose audio is missing or broken are left out, and those without a
     transcript line have an empty one. Otherwise a `UserError` names all that is missing, broken or not as in the facts;
     in any case one is raised if `root` is not a release or has no utterance at all.
@@ -111,6 +149,9 @@ def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
     utterances = _utterances(turns)
     faults += _count_faults(utterances, facts)
     used = utterances[utterances["emo"] != ""]
+    if part is not None:
+        used, facts = part.select(used), Facts(part.name, part.source, emotions=part.emotions)
+        faults += _count_faults(used, facts)
     table = used.loc[used["duration"].notna(), list(COLUMNS)].reset_index(drop=True)
     lost = labels.lost(used["emo"], table["emo"])
     raise_faults(f"{facts.name} in {root}", faults, partial, labels.remedy(lost))
@@ -120,12 +161,12 @@ def read_release(root: Path, facts: Facts, partial: bool) -> Corpus:
     expected = sum(facts.emotions.values()) or len(used)
     rejected = max(0, expected - len(table))
     faults = labels.lost_faults("", lost) + faults
-    return Corpus(facts.name, root, table, facts.source, faults, rejected, warnings + _dropped(turns))
+    return Corpus(facts.name, root, table, facts.source, faults, rejected, warnings + _dropped(turns, set(used["ID"])))
 
 
-def _dropped(turns: list[Turn]) -> list[str]:
+def _dropped(turns: list[Turn], used: set[str]) -> list[str]:
     """Say what the transcripts that are used lose because the alphabet lacks it: digits, letters with accents."""
-    lost = {turn.name: found for turn in turns if turn.label in EMOTION and (found := dropped(turn.text, ENGLISH))}
+    lost = {turn.name: found for turn in turns if turn.name in used and (found := dropped(turn.text, ENGLISH))}
     if not lost:
         return []
     name, found = next(iter(lost.items()))

@@ -15,6 +15,7 @@ from broken_releases import remove
 from iemocap_tree import ROOT_NAME, SMALL, SMALL_FACTS, small_release
 from paths import REPOSITORY
 
+from local import corpora
 from local.core.errors import UserError
 from local.corpora import Corpus, iemocap, manifest
 from local.corpora.iemocap import Facts, read, read_release, recording_fold
@@ -63,6 +64,27 @@ def test_test_sets_of_the_three_protocols(table: pd.DataFrame) -> None:
     folds = table["recording"].map(recording_fold)
     assert sorted(folds.unique()) == ACTORS
     assert counts(folds) == [507, 578, 505, 518, 536, 615, 553, 478, 644, 597]
+
+
+@pytest.mark.parametrize(
+    ("name", "emotions", "styles"),
+    [
+        ("iemocap-improvised", {"ang": 289, "hap": 947, "neu": 1099, "sad": 608}, {"impro": 2943}),
+        ("iemocap-unmerged", {"ang": 1103, "hap": 595, "neu": 1708, "sad": 1084}, {"impro": 2280, "script": 2210}),
+        ("iemocap-improvised-unmerged", {"ang": 289, "hap": 284, "neu": 1099, "sad": 608}, {"impro": 2280}),
+    ],
+)
+def test_a_part_is_a_corpus_of_its_own(iemocap_corpus: Corpus, table: pd.DataFrame, name, emotions, styles) -> None:
+    part = corpora.read(name, iemocap_corpus.root, partial=False)
+    assert (part.name, part.faults, part.rejected, part.root) == (name, [], 0, iemocap_corpus.root)
+    assert part.table["emo"].value_counts().to_dict() == emotions
+    assert part.table["style"].value_counts().to_dict() == styles
+    assert f": {sum(emotions.values()):,} of 10,039" in part.source and part.source == corpora.about(name).source
+    known = table.set_index("ID").loc[part.table["ID"]]
+    pd.testing.assert_frame_equal(part.table.set_index("ID"), known)
+    module = corpora.module(name)
+    assert module.FACTS is iemocap.FACTS and module.recording_fold("Ses03M_impro05a") == "03M"
+    assert sorted(part.table["spk_id"].unique()) == ACTORS
 
 
 def test_who_wears_the_markers_is_not_who_speaks(table: pd.DataFrame) -> None:
@@ -173,6 +195,23 @@ def test_one_relabelled_turn_shows_in_every_count(small: Path) -> None:
         "style script: 7 turns, 8 expected",
         "emotion and style ang script: 1 turns, 2 expected",
     ]
+
+
+def test_of_a_part_the_whole_release_is_examined(small: Path) -> None:
+    part = iemocap.Part("small-part", {"ang": 1, "hap": 1, "neu": 2, "sad": 1}, improvised=True, merged=False)
+    corpus = read_release(small, SMALL_FACTS, partial=False, part=part)
+    assert corpus.table["ID"].tolist() == [
+        *("Ses03F_impro01_F000", "Ses03F_impro01_F001", "Ses03F_impro01_M001"),
+        *("Ses03M_impro05a_F000", "Ses03M_impro05a_M001"),
+    ]
+    wav = "Session5/sentences/wav/Ses05F_script02_1/Ses05F_script02_1_F000.wav"
+    (small / wav).unlink()
+    corpus = read_release(small, SMALL_FACTS, partial=True, part=replace(part, emotions={**part.emotions, "hap": 2}))
+    assert [str(fault) for fault in corpus.faults] == [
+        f"{wav}: wav of the turn is missing",
+        "emotion hap: 1 turns, 2 expected",
+    ]
+    assert (corpus.name, len(corpus.table), corpus.rejected) == ("small-part", 5, 1)
 
 
 def test_counts_of_no_interest_are_not_compared(small: Path) -> None:

@@ -130,6 +130,7 @@ def test_the_hub_can_read_the_card(encoder):
     ("corpus", "language", "licence", "words"),
     [
         ("iemocap", "en", "other", "only as your own agreement allows"),
+        ("iemocap-improvised-unmerged", "en", "other", "improvised turns only, excited ones left out: 2,280 of 10,039"),
         ("nemo", "pl", "cc-by-nc-sa-4.0", "no commercial use"),
         ("mini", "en", "other", "of no use on real speech"),
         ("own", None, "other", "The owner of the recordings"),
@@ -141,8 +142,8 @@ def test_a_corpus_brings_its_language_and_licence(encoder, corpus, language, lic
     assert (header.get("language"), header["license"]) == (language, licence)
     assert ("license_name" in header) == (licence == "other")
     assert words in unwrapped(card)
-    others = {*corpora.NAMES} - {corpus if corpus in corpora.NAMES else "csv"}
-    assert all(corpora.about(name).terms not in unwrapped(card) for name in others)
+    others = {corpora.about(name).terms for name in corpora.NAMES} - {corpora.about(corpus).terms}
+    assert not [terms for terms in others if terms in unwrapped(card)]
     assert corpora.about(corpus).terms in unwrapped(card)
 
 
@@ -274,6 +275,19 @@ def test_names_that_look_like_numbers_or_nothing(encoder, scored, own_table):
     lines = tables(card)[0]
     assert [line[1] for line in lines[1:5]] == ["007", "1e5", "2B", "NA"]
     assert [line[1] for line in lines if line[9] == "this model"] == ["007"]
+
+
+@pytest.mark.parametrize("protocol", ["speaker-valid_oracle-OPTIMISTIC", "random-OPTIMISTIC"])
+def test_what_is_optimistic_says_so_at_its_head(encoder, protocol):
+    oracle = "oracle" in protocol
+    valid = "oracle-OPTIMISTIC" if oracle else "utterances"
+    card = unwrapped(render(made(encoder, protocol=protocol, valid=valid), None, CONTENTS, []))
+    assert card.index(f"**The figures of this model are OPTIMISTIC.** Protocol `{protocol}`: each") < card.index(
+        "## How"
+    )
+    assert ("Validation `oracle-OPTIMISTIC`: the test set itself chooses the epoch. The weights" in card) == oracle
+    assert ("plays no role in it" in card) == (not oracle)
+    assert "OPTIMISTIC" not in render(made(encoder), None, CONTENTS, [])
 
 
 def test_text_that_was_held_out_is_distinguished(encoder, scored):

@@ -103,7 +103,9 @@ def audio_less(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize(("protocol", "valid"), [("speaker", "partner"), *product(TEST_SIZES, ["recordings", "none"])])
+@pytest.mark.parametrize(
+    ("protocol", "valid"), [("speaker", "partner"), *product(TEST_SIZES, ["recordings", "none", "oracle"])]
+)
 def test_the_audit_passes_all_folds(iemocap_table, protocol, valid):
     folds = protocols.test_folds(iemocap_table, protocol, iemocap.recording_fold)
     checks.assert_partition(iemocap_table, folds)
@@ -111,8 +113,11 @@ def test_the_audit_passes_all_folds(iemocap_table, protocol, valid):
     for fold in TEST_SIZES[protocol]:
         sets = protocols.split(iemocap_table, folds, fold, valid)
         checks.assert_sets(fold, sets)
-        found = audit.leaks(fold, keys, sets)
-        audit.refuse(protocol, found)
+        found = audit.leaks(fold, keys, sets, valid)
+        audit.refuse(protocol, found, valid=valid)
+        if valid == "oracle":  # as is meant, and is written down
+            same = found[(found["kind"] == "utterance") & (found["parts"] == "valid-test")]
+            assert (same["count"].tolist(), same["share"].tolist()) == ([TEST_SIZES[protocol][fold]], [1.0])
         speakers = found[(found["kind"] == "speaker") & (found["parts"] == "train-test")]
         if protocol == "recording":  # both actors of every tested recording also train
             assert speakers["share"].tolist() == [1.0] and speakers["count"].tolist() == [TEST_SIZES[protocol][fold]]
@@ -141,6 +146,20 @@ def test_one_leaked_utterance_is_found(iemocap_table, protocol, kind, column, fo
     shared = int((iemocap_table[column][sets == "test"] == named).sum())
     message = f"fold {fold}: {shared} utterances share their {kind} across {leaks_to}-test: {named}"
     assert message in refusal.value.what and f"protocol {protocol}" in refusal.value.what
+
+
+@pytest.mark.parametrize(("kind", "held"), [("audio", False), ("speaker", False), ("transcript", True)])
+def test_with_oracle_training_is_held_against_the_test_set_as_ever(kind, held):
+    table = toy(spk_id="ABB", session="122").assign(recording=list("rst"), wrd=["YES", "NO", "OH"], wav=list("uvw"))
+    sets = pd.Series(["test", "train", "train"])
+    audit.refuse("speaker", audit.leaks("A", audio_less(table), sets, "oracle"), held, "oracle")
+    column = {"audio": "wav", "speaker": "spk_id", "transcript": "wrd"}[kind]
+    table.loc[2, column] = table[column][0]
+    found = audit.leaks("A", audio_less(table), sets, "oracle")
+    with pytest.raises(UserError) as refusal:
+        audit.refuse("speaker", found, held, "oracle")
+    (line,) = refusal.value.what.splitlines()[1:]
+    assert line == f"  fold A: 1 utterances share their {kind} across train-test: {table[column][0]}"
 
 
 def test_leaks_worked_by_hand():

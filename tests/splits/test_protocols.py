@@ -223,13 +223,35 @@ def test_nemo_has_speakers_only(tmp_path):
     assert protocols.default_valid("speaker", table) == "partner"
 
 
+def test_oracle_trains_on_all_the_rest_and_is_no_default():
+    table = toy(spk_id="AABBCC", session="112233", recording="rstuvw").assign(emo=["ang", "sad"] * 3)
+    for protocol in ("speaker", "session", "random"):
+        folds = protocols.test_folds(table, protocol)
+        for fold in folds.unique():
+            none, oracle = (protocols.split(table, folds, fold, valid) for valid in ("none", "oracle"))
+            pd.testing.assert_series_equal(none, oracle)
+            inside = {name: checks.members(oracle, name, "oracle").tolist() for name in checks.SETS}
+            assert inside["valid"] == inside["test"] == [each == fold for each in folds]
+    for emptied in (list(names) for count in range(4) for names in combinations(protocols.COLUMN.values(), count)):
+        partly = table.assign(**dict.fromkeys(emptied, ""))
+        assert "oracle" not in {protocols.default_valid(protocol, partly) for protocol in protocols.WORDS}
+
+
+def test_one_emotion_in_the_test_set_does_not_choose_an_epoch():
+    table = toy(spk_id="AABB").assign(emo=["sad", "sad", "sad", "ang"])
+    splits = {"A": pd.Series(["test", "test", "train", "train"])}
+    checks.refuse_bad_folds(table, splits, "none")
+    with pytest.raises(UserError, match="fold A: only sad in the validation set"):
+        checks.refuse_bad_folds(table, splits, "oracle")
+
+
 def test_unknown_names_are_refused_with_the_known_ones_named():
     with pytest.raises(UserError, match="'fold'") as refusal:
         protocols.test_folds(toy(spk_id="AB"), "fold")
     assert refusal.value.remedy == "take one of: recording speaker session random"
     with pytest.raises(UserError, match="'dev'") as refusal:
         fold_sets(toy(spk_id="AB"), "speaker", "A", "dev")
-    assert refusal.value.remedy == "take one of: partner recordings utterances none"
+    assert refusal.value.remedy == "take one of: partner recordings utterances none oracle"
 
 
 # ---------------------------------------------------------------- splits that are not complete

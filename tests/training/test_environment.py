@@ -87,7 +87,8 @@ def test_the_log_says_with_what_it_was_trained(job, monkeypatch):
     assert environment.summary(job, "cpu", values, Set(17), Set(2)) == [
         "device cpu: A CPU, 2 threads; precision bf16, in validation fp32",
         "system Sequential, encoder wav2vec2 of random weights; 23 parameters, 8 trained",
-        "training set 17 utterances, 17.00 h; validation set 2 utterances, 2.00 h; 3 updates per epoch, 20 epochs",
+        "training set 17 utterances, 17.00 h; validation set 2 utterances, 2.00 h (partner); 3 updates per epoch, "
+        "20 epochs",
     ]
     lines = environment.summary(job, "cpu", values | {"system": SYSTEM[0]}, Set(16), None)
     assert lines[1].endswith("8 parameters, all trained")

@@ -1,4 +1,4 @@
-"""A table that has `wav` and `emo` alone, from stage 0 to the report: it works, and every place says OPTIMISTIC."""
+"""What is OPTIMISTIC says so in every place: a table that has `wav` and `emo` alone, and validation oracle."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from hand_made_runs import predict
 
 from local.core.errors import UserError
 from local.corpora import manifest
+from local.deploy.folder import refuse_optimistic
 from local.experiment.job import options_of_run
 from local.experiment.options import parse
 from local.folds import make_folds
 from local.prepare import prepare
 from local.report import report
 from local.score import score
+from local.scoring import scored
+from local.scoring.comparison import mismatch_reason
 from local.splits import audit
 from local.status import experiments
 
@@ -126,6 +129,89 @@ def test_with_speakers_it_is_taken_only_when_asked_for(workplace, own_table, own
     with pytest.raises(UserError, match="cannot serve protocol 'speaker'") as refusal:
         prepare(parse([*own_corpus, "--force", "true"]))
     assert refusal.value.remedy.startswith("take one of: session random (random is optimistic")
+
+
+ORACLE = "speaker-valid_oracle-OPTIMISTIC"
+
+
+def test_oracle_is_marked_in_paths_and_holds_nothing_out(own_corpus, capsys):
+    words = [*own_corpus, "--name", "n", "--valid", "oracle"]
+    for extra in (["--valid", "none"], ["--valid", "oracle"]):
+        make_folds(parse([*own_corpus, *extra]))
+    printed = capsys.readouterr().out
+    assert "validation oracle-OPTIMISTIC: the test set itself chooses the epoch\n" in printed
+    assert f"folds of protocol {ORACLE}" in printed and "training or validation" not in printed.partition(ORACLE)[2]
+    folder = Path("manifests/own", ORACLE)
+    for fold in ("1A", "1B", "2A", "2B"):
+        assert (folder / fold / "valid.csv").read_bytes() == (folder / fold / "test.csv").read_bytes()
+        for name in ("train.csv", "tokenizer.model"):
+            none = folder.with_name("speaker-valid_none") / fold / name
+            assert (folder / fold / name).read_bytes() == none.read_bytes()
+        job = predict(words, fold)
+    sizes = json.loads((folder / "folds.json").read_text())["facts"]["sizes"]
+    assert sizes["1A"] == {"train": 36, "valid": 12, "test": 12}
+    assert job.folder == Path("results/own", ORACLE, "n/seed1/2B")
+    told = {"corpus": "own", "protocol": "speaker", "valid": "oracle", "hold_text": False, "fold": "2B"}
+    again = parse(options_of_run(job.folder, told | {"seed": 1, "name": "n"}))
+    assert again.run_folder(1, "2B") == job.folder
+
+
+@pytest.mark.slow
+def test_oracle_is_marked_on_every_page(own_corpus):
+    words = [*own_corpus, "--name", "n", "--valid", "oracle"]
+    make_folds(parse(words))
+    for fold in ("1A", "2B"):
+        predict(words, fold)
+        predict([*own_corpus, "--name", "n"], fold)
+    for each in (words, [*own_corpus, "--name", "n"]):
+        score(parse(each))
+    report(parse(words))
+    oracle, honest = (scored.load(Path("results/own", name, "n")) for name in (ORACLE, "speaker"))
+    assert (oracle.protocol, oracle.valid) == (ORACLE, "oracle-OPTIMISTIC")
+    assert set(oracle.folds["protocol"] + " " + oracle.folds["valid"]) == {f"{ORACLE} oracle-OPTIMISTIC"}
+    assert f"is of protocol {ORACLE}" in mismatch_reason(oracle, honest)
+    page = (oracle.folder / "RESULTS.md").read_text().splitlines()
+    assert page[0] == f"# n on own, protocol {ORACLE}"
+    fact = next(line for line in page if line.startswith("- "))
+    assert fact.startswith(f"- **Protocol `{ORACLE}`: each fold tests") and "OPTIMISTIC: the epoch is the best" in fact
+    assert "- Validation `oracle-OPTIMISTIC`: the test set itself chooses the epoch." in page
+    html = (oracle.folder / "report.html").read_text()
+    assert "plays no role" not in "".join(page) + html and "played no role" not in html
+    assert "on the test set itself, by which the epoch was chosen (OPTIMISTIC)" in html
+
+
+def test_oracle_with_text_held_out(own_corpus):
+    options = parse([*own_corpus, "--protocol", "random", "--valid", "oracle", "--hold-text", "true"])
+    make_folds(options)
+    folder = Path("manifests/own/random-valid_oracle-OPTIMISTIC-hold_text")
+    assert options.folds_folder("oracle") == folder
+    for fold in NAMES:
+        sets = sets_of(folder, fold)
+        assert sets["valid"].equals(sets["test"]) and not set(sets["test"]["wrd"]) & set(sets["train"]["wrd"])
+
+
+def test_what_is_optimistic_without_need_is_not_exported(own_corpus, own_table):
+    for extra, what in (
+        (["--valid", "oracle"], "the test set itself chose its epoch"),
+        (["--protocol", "random"], "though the corpus serves recording, speaker, session;"),
+        (["--protocol", "random", "--valid", "oracle"], "the test set itself chose its epoch"),
+        ([], ""),
+    ):
+        words = [*own_corpus, "--name", "n", *extra]
+        make_folds(parse(words))
+        options = parse(words)
+        job = predict(words, options.all_folds()[0])
+        told = {"corpus": "own", "protocol": options.chosen_protocol(), "valid": job.valid, "hold_text": False}
+        told |= {"fold": job.fold, "seed": 1, "name": "n"}
+        (job.folder / "env.json").write_text(json.dumps({"commit": "0123456789ab", "job": told}))
+        if what:
+            with pytest.raises(UserError, match=what) as refusal:
+                refuse_optimistic(job.folder)
+            assert refusal.value.remedy.endswith(
+                f"local.export {job.folder} OUT --optimistic, and the model card says it"
+            )
+        else:
+            refuse_optimistic(job.folder)
 
 
 def test_speakers_in_a_column_of_another_name_are_not_ignored_without_being_asked(workplace, own_table, own_corpus):

@@ -78,7 +78,7 @@ def test_run_folder(finished):
     lines = [line.partition(" INFO ")[2] for line in log if " INFO " in line]
     assert re.fullmatch(r"device cpu: .+, 1 thread; precision (fp32|bf16), in validation fp32", lines[0])
     assert re.fullmatch(r"system MultiTaskSystem, encoder wav2vec2 of .*; [\d,]+ parameters, all trained", lines[1])
-    sets = "training set 12 utterances, 0.00 h; validation set 6 utterances, 0.00 h"
+    sets = "training set 12 utterances, 0.00 h; validation set 6 utterances, 0.00 h (partner)"
     assert lines[2] == f"{sets}; 3 updates per epoch, 3 epochs"
     assert [line[:9] for line in lines[3:]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3", "results/t"]
     assert lines[3].endswith(" s *")
