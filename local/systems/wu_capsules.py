@@ -182,8 +182,9 @@ class Trunk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.wide = nn.Conv2d(1, MAPS // 2, (2, 8), padding="same")  # frequency x time
-        self.high = nn.Conv2d(1, MAPS // 2, (8, 2), padding="same")
+        # Frequency x time. Zeros as PyTorch's padding "same" has them, which warns of an even kernel.
+        self.wide = nn.Sequential(nn.ZeroPad2d((3, 4, 0, 1)), nn.Conv2d(1, MAPS // 2, (2, 8)))
+        self.high = nn.Sequential(nn.ZeroPad2d((0, 1, 3, 4)), nn.Conv2d(1, MAPS // 2, (8, 2)))
         self.first_norm = nn.BatchNorm2d(MAPS)
         self.second, self.second_norm = nn.Conv2d(MAPS, MAPS, 5, padding="same"), nn.BatchNorm2d(MAPS)
         self.third, self.third_norm = nn.Conv2d(MAPS, MAPS, 5, padding="same"), nn.BatchNorm2d(MAPS)
