@@ -125,7 +125,8 @@ class CnnStore(FeatureStore):
         """Hash the audio, the CNN with its weights, and whether waveforms are normalised."""
         cnn = encoder.model.feature_extractor
         # The `repr` of a module has its layers with sizes, strides, norms and activations.
-        return digest(f"{VERSION}\t{audio.fingerprint}\t{encoder.normalise}\t{cnn}", *_bytes(cnn.state_dict().values()))
+        read = _what_is_read(audio, encoder)
+        return digest(f"{VERSION}\t{read}\t{encoder.normalise}\t{cnn}", *_bytes(cnn.state_dict().values()))
 
     @staticmethod
     def width(encoder: WaveformEncoder) -> int:
@@ -135,7 +136,7 @@ class CnnStore(FeatureStore):
     @staticmethod
     def compute(encoder: WaveformEncoder, wav: Tensor, length: Tensor) -> Tensor:
         """[1, N], [1] -> [T, c]."""
-        return encoder.features(wav, length)[0][0]
+        return encoder.features(*encoder.cut(wav, length))[0][0]
 
 
 class FrameStore(FeatureStore):
@@ -150,7 +151,7 @@ class FrameStore(FeatureStore):
 
         shape = json.dumps(description(encoder), sort_keys=True, default=str)
         weights = map(digest, _bytes(encoder.model.state_dict().values()))
-        return digest(f"{VERSION}\t{audio.fingerprint}\t{shape}\t{encoder.model}", *weights)
+        return digest(f"{VERSION}\t{_what_is_read(audio, encoder)}\t{shape}\t{encoder.model}", *weights)
 
     @staticmethod
     def width(encoder: Encoder) -> int:
@@ -210,6 +211,11 @@ def kind_of_store(system: System) -> type[FeatureStore] | None:
     if encoder is not None and encoder.freeze:
         return FrameStore
     return CnnStore if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn else None
+
+
+def _what_is_read(audio: AudioStore, encoder: Encoder) -> str:
+    """The audio, and how much of an utterance where that is not all: see `Encoder.most_samples`."""
+    return audio.fingerprint if encoder.most_samples is None else f"{audio.fingerprint} {encoder.most_samples}"
 
 
 def _bytes(weights: Iterable[Tensor]) -> Iterator[bytes]:

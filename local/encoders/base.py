@@ -41,6 +41,7 @@ class Encoder(nn.Module):
     held = False
     dim: int  # size d of a frame
     max_samples: int | None = None  # longest input in samples, or None if there is no limit
+    most_samples: int | None = None  # of a longer utterance the rest is not read; None: all of it is
     preprocessor: dict[str, Any]  # the settings of its feature extractor that are used here
     seconds_per_frame = 0.02  # from one frame to the next
 
@@ -82,8 +83,16 @@ class Encoder(nn.Module):
         """
         if self.freeze and wavs.ndim == 3:
             return wavs.float(), lengths
+        if wavs.ndim == 2:
+            wavs, lengths = self.cut(wavs, lengths)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.freeze or self.held)):
             return self.encode(wavs, lengths)
+
+    def cut(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What is read of waveforms, [B, N], [B] samples: the first `most_samples`."""
+        if self.most_samples is None:
+            return wavs, lengths
+        return wavs[:, : self.most_samples], lengths.clamp(max=self.most_samples)
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Implement `forward` for a family; same shapes."""

@@ -77,11 +77,11 @@ def load_encoder(
     `freeze_cnn` its CNN. `spec_augment` has values of SpecAugment (`mask_time_prob`, ...) that come before those of the
     checkpoint, and turns it on. The weights are in single precision, whatever the checkpoint's are: in bfloat16 most
     steps of an optimizer are too small to change a weight. A `UserError` if there is no such encoder, it cannot be
-    read, lacks weights, or its architecture is not supported; and for None, which a probe's YAML gives.
+    read, lacks weights, or its architecture is not supported; and for None, which the YAML of a probe gives.
     """
     if source is None:
         raise UserError(
-            "upstream is null: a probe has no use without a pretrained encoder",
+            "upstream is null: this system is of no use without a pretrained encoder",
             "give a folder with config.json and weights, or a name of the hub: -- --upstream FOLDER",
         )
     if isinstance(source, dict):

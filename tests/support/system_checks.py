@@ -34,9 +34,8 @@ def sounds(*seconds: float, seed: int = 1) -> list[Tensor]:
 def inputs(system: System, wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
     """A batch as a training reads it: waveforms, or what is stored of the system's front end or frozen encoder."""
     source = system.front_end if system.front_end is not None else system.encoder
-    if kind_of_store(system) is not None:
-        kept = [source(wav[None], torch.tensor([len(wav)])) for wav in wavs]
-        wavs = [rows[0, : int(n_rows)] for rows, n_rows in kept]
+    if (kind := kind_of_store(system)) is not None:
+        wavs = [kind.compute(source, wav[None], torch.tensor([len(wav)])) for wav in wavs]
     return pad_batch(wavs), torch.tensor([len(each) for each in wavs])
 
 
