@@ -117,14 +117,14 @@ class XVectorSystem(System):
     def embeddings(self, wavs: Tensor, lengths: Tensor) -> Tensor:
         """[B, N] waveforms, or rows, [B] -> [B, 512], or of the size of the network's embeddings."""
         rows, n_rows = self.front_end(wavs, lengths)
-        rows = self._version(rows)
+        rows = self.columns(rows)
         if self.training and not self.solves:
             return self.net(*random_crop(*repeat(rows, n_rows, CROP), CROP))
         stride = speaker_nets.STRIDE
         return self.net(*fit(*repeat(rows, n_rows, stride), stride, LONGEST, multiple=stride))
 
-    def _version(self, rows: Tensor) -> Tensor:
-        """The columns of the recording; in training, of one of its noisy copies or it, for each utterance."""
+    def columns(self, rows: Tensor) -> Tensor:
+        """[B, T, 23 or 161] -> [B, T, 23]: of the recording; in training of it or a noisy copy, drawn for each."""
         if not self.values["noise"]:
             return rows
         versions = rows.unflatten(2, (-1, rows.shape[2] // (1 + COPIES)))

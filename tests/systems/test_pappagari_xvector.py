@@ -80,7 +80,7 @@ def test_with_noise_training_draws_a_version_and_use_takes_the_recording():
     rows, n_rows = torch.arange(7.0).repeat_interleave(23).expand(200, 8, 161), torch.full((200,), 8)
     assert made.front_end.width == 161
     made.train()
-    assert set(made._version(rows).flatten().tolist()) == set(range(7))
+    assert set(made.columns(rows).flatten().tolist()) == set(range(7))
     ((given, _),) = rows_given(made.eval(), lambda: made(rows[:2], n_rows[:2]))
     assert (given == 0).all() and given.shape[2] == 23
 
