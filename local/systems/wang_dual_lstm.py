@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from local.features.mel_pairs import MelPairs, unpack
 from local.features.mfcc import HTK_NUMBERS
 from local.systems import Losses, Outputs, System, Targets, cross_entropy
+from local.systems.layers.conv_pool import ConvPool
 from local.systems.layers.dual_lstm import DualLstm
 from local.systems.layers.sequences import mask_rows
 
@@ -77,15 +78,9 @@ def align(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _cnn() -> nn.Sequential:
     """[B, 1, bands, frames] -> [B, 32, bands / 4, frames / 4], about."""
-    layers: list[nn.Module] = []
-    for channels, maps in ((1, 64), (64, 32)):
-        layers += [
-            nn.Conv2d(channels, maps, 4, padding=1),
-            nn.BatchNorm2d(maps),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
-        ]
-    return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # pooled twice as fast on a CPU
+    second = nn.Conv2d(64, 32, 4, padding=1), nn.BatchNorm2d(32), nn.ReLU(inplace=True), nn.MaxPool2d(2)
+    layers = nn.Sequential(ConvPool(64, size=4), *second)
+    return layers.to(memory_format=torch.channels_last)  # pooled twice as fast on a CPU
 
 
 SYSTEM = DualSequenceSystem

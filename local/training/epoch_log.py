@@ -119,6 +119,8 @@ class EpochLog:
         self.tensorboard_folder = folder / "tensorboard" if tensorboard else None
         self.columns = [name for name in EPOCH_COLUMNS if text or name not in OF_TEXT]
         self.columns[-1:-1] = [SOLVED] * solves
+        if self.selection.figure == "wf1":
+            self.columns.insert(self.columns.index("valid_f1") + 1, "valid_wf1")
         self.rows: list[dict[str, Any]] = []
 
     def read(self) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from typing import Any
 from local.core.errors import UserError
 from local.training.checkpoints import rank
 
-FIGURES = {"ua": True, "wa": True, "f1": True, "wer": False, "cer": False, "loss": False}  # whether higher is better
+# Whether higher is better.
+FIGURES = {"ua": True, "wa": True, "f1": True, "wf1": True, "wer": False, "cer": False, "loss": False}
 OF_TEXT = ("wer", "cer")
 LAST = "last"
 
