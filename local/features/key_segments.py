@@ -21,13 +21,13 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torchvision.models import resnet101
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.encoders.weight_file import load_weights
 from local.features.base import FrontEnd
 from local.features.logmel import LogMel
+from local.features.resnet import ResNet101
 
 SEGMENT, HOP = 8000, 4000  # samples
 FRAMES, STEP = 48, 25  # log-mel frames of a segment, and from one segment's first to the next one's
@@ -93,7 +93,7 @@ class SegmentFeatures(FrontEnd):
                 raise UserError(f"{name} is '{value}'", f"set {name} to {' or '.join(known)}")
         self.output, self.colormap, self.width = output, colormap, DESCRIPTOR + OUTPUTS[output]
         self.frames = SegmentFrames()
-        self.network = resnet101()
+        self.network = ResNet101()
         if weights is not None:
             load_weights(self.network, weights, "resnet101_weights")
         if output == "pooled":
