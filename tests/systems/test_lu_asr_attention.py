@@ -1,0 +1,152 @@
+"""A BiLSTM and attention over a frozen encoder: parameters, shapes, batches, masks, learning, the encoder untouched."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_models
+import torch
+from system_checks import (
+    assert_alone_as_in_a_batch,
+    inputs,
+    learns_eight,
+    losses_of_steps,
+    sounds,
+    trained_parameters,
+)
+
+from local.core.errors import UserError
+from local.data.feature_store import FrameStore, RowStore, kind_of_store
+from local.systems.lu_asr_attention import AsrAttentionSystem
+
+POOLINGS = ("attention", "mean", "max", "mlp")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    return tiny_models.save(tmp_path_factory.mktemp("models") / "tiny-wav2vec2", "wav2vec2-layer")
+
+
+def of_dimension(dim: int) -> AsrAttentionSystem:
+    """The head on frames of a size."""
+    encoder = torch.nn.Module()
+    encoder.dim, encoder.max_samples, encoder.seconds_per_frame, encoder.freeze = dim, None, 0.02, True
+    return AsrAttentionSystem(4, encoder=encoder, pretrained="x")
+
+
+def test_the_parameters_and_the_labels(folder):
+    counts = {1536: 887_044, 512: 362_756, 768: 493_828, 1024: 624_900}
+    assert {dim: trained_parameters(of_dimension(dim)) for dim in counts} == counts
+    system = AsrAttentionSystem(4)
+    assert trained_parameters(system) == 223_492 and (system.weights, system.certainty) == ("no ASR", "known")
+    system = AsrAttentionSystem(4, asr_encoder=folder)
+    assert system.weights == "tiny-wav2vec2" and trained_parameters(system) == 512 * (32 + 64) + 67_844
+    assert (kind_of_store(system), kind_of_store(AsrAttentionSystem(4))) == (FrameStore, RowStore)
+
+
+def test_the_shapes_of_three_seconds(folder):
+    system = AsrAttentionSystem(4).eval()
+    rows, n_rows = inputs(system, sounds(3.0))
+    assert n_rows.tolist() == [298] and rows.shape[2] == 80
+    frames, n_frames = system.frames(rows, n_rows)
+    assert frames.shape == (1, 99, 240) and n_frames.tolist() == [99]
+    assert torch.equal(frames[0, 1], system.standardise(rows[0, 3:6]).flatten())
+    system = AsrAttentionSystem(4, asr_encoder=folder).eval()
+    frames, n_frames = system.frames(*inputs(system, sounds(3.0)))
+    assert n_frames.tolist() == [149] and frames.shape[2] == 32
+    assert system.pooled(frames, n_frames).shape == (1, 256)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_an_utterance_has_the_same_logits_alone_in_a_batch_and_from_its_waveform(folder, pooling):
+    wavs = [*sounds(1.0, 1.7, 0.3), *(wav[:length] for wav, length in zip(sounds(1, 1), (1600, 160), strict=True))]
+    torch.manual_seed(2)
+    assert_alone_as_in_a_batch(AsrAttentionSystem(4, pooling=pooling, bias=True, layer_norm=True), wavs)
+    assert_alone_as_in_a_batch(AsrAttentionSystem(4, asr_encoder=folder, pooling=pooling, dropout=0.2), wavs)
+
+
+@torch.no_grad()
+def test_poolings_are_those_of_the_true_frames(folder):
+    torch.manual_seed(2)
+    frames, n_frames = torch.randn(2, 7, 32), torch.tensor([7, 3])
+    for pooling, expected in (("mean", lambda states: states.mean(0)), ("max", lambda states: states.amax(0))):
+        system = AsrAttentionSystem(4, asr_encoder=folder, pooling=pooling).eval()
+        states, _ = system.lstm(frames[1:, :3])
+        torch.testing.assert_close(system.pooled(frames, n_frames)[1], expected(states[0]))
+    system = AsrAttentionSystem(4, asr_encoder=folder, pooling="mlp").eval()
+    torch.testing.assert_close(system.pooled(frames, n_frames)[1], system.hidden(frames[1, :3].mean(0)).relu())
+    with pytest.raises(UserError, match="pooling"):
+        AsrAttentionSystem(4, pooling="sum")
+
+
+def test_in_training_one_mask_of_each_kind_and_none_in_use(folder):
+    torch.manual_seed(2)
+    system = AsrAttentionSystem(4).train()
+    rows = torch.full((40, 300, 80), 5.0)
+    frames, _ = system.frames(rows, torch.tensor([300, 240] * 20))
+    assert frames.shape == (40, 100, 240)
+    masked = frames.view(40, 300, 80) == 0
+    stretches = [int(masked[row, :240].all(1).sum()) for row in range(40)]
+    bands = [int(masked[row, :240].all(0).sum()) for row in range(40)]
+    assert 60 < max(stretches) <= 100 and 15 < max(bands) <= 27 and len(set(stretches)) > 20
+    assert torch.equal(system.eval().frames(rows, torch.tensor([300] * 40))[0], rows.view(40, 100, 240))
+    system = AsrAttentionSystem(4, asr_encoder=folder).train()
+    frames, _ = system.frames(rows, torch.tensor([300, 240] * 20))
+    stretches = (frames == 0).all(2).sum(1).tolist()
+    assert 35 < max(stretches) <= 50 and min(stretches) < 10  # 1 s of 20 ms each
+    plain = AsrAttentionSystem(4, asr_encoder=folder, masks=False).train()
+    assert torch.equal(plain.frames(rows, torch.tensor([300] * 40))[0], rows)
+
+
+def test_stored_frames_equal_fresh_ones_and_the_encoder_is_not_trained(folder):
+    system = AsrAttentionSystem(4, asr_encoder=folder)
+    before = {name: tensor.clone() for name, tensor in system.encoder.state_dict().items()}
+    losses = losses_of_steps(system, sounds(0.5, 0.7, 0.6, 0.4))
+    assert len(set(losses)) == 5
+    after = system.encoder.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    (wav,) = sounds(0.8)
+    fresh, n_fresh = system.eval().frames(wav[None], torch.tensor([len(wav)]))
+    stored, n_stored = system.frames(*inputs(system, [wav]))
+    count = int(n_fresh)
+    assert n_fresh.tolist() == n_stored.tolist() and torch.equal(fresh[0, :count], stored[0, :count])
+
+
+@pytest.mark.parametrize("name", ["no ASR", "encoder"])
+def test_it_learns_eight_utterances_and_no_chance_is_in_a_seed(folder, name):
+    source = folder if name == "encoder" else None
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        runs.append(losses_of_steps(AsrAttentionSystem(4, asr_encoder=source), sounds(0.7, 0.6, 0.5, 0.8)))
+    assert runs[0] == runs[1]
+    torch.manual_seed(3)
+    assert learns_eight(AsrAttentionSystem(4, asr_encoder=source, masks=False), seconds=0.6) <= 400
+
+
+def test_what_is_measured_is_of_every_frame_of_the_training_set():
+    system = AsrAttentionSystem(4).eval()
+    batches = [inputs(system, sounds(0.5, 1.0)), inputs(system, sounds(0.3))]
+    system.measure(batches)
+    rows = torch.cat([row[:count] for batch in batches for row, count in zip(*batch, strict=True)])
+    torch.testing.assert_close(system.standardise.mean, rows.mean(0))
+    torch.testing.assert_close(system.standardise.deviation, rows.std(0, correction=0))
+
+
+def test_the_settings_build_it_again_with_an_encoder_of_the_same_shape(folder):
+    for values in ({"pooling": "max"}, {"asr_encoder": folder, "bias": True, "layer_norm": True}):
+        system = AsrAttentionSystem(4, **values).eval()
+        shape = {} if system.encoder is None else {"encoder": AsrAttentionSystem(4, asr_encoder=folder).encoder}
+        again = AsrAttentionSystem(4, **shape, **system.settings()).eval()
+        again.load_state_dict(system.state_dict())
+        batch = inputs(system, sounds(0.5))
+        assert torch.equal(again(*batch).emotion, system(*batch).emotion) and again.weights == system.weights
+    with torch.device("meta"):
+        AsrAttentionSystem(4)
+
+
+def test_random_weights_are_told():
+    mapping = {"model_type": "whisper", "d_model": 32, "encoder_layers": 1, "encoder_attention_heads": 2}
+    mapping |= {"encoder_ffn_dim": 32, "decoder_layers": 1, "decoder_ffn_dim": 8, "vocab_size": 60}
+    mapping |= {"decoder_attention_heads": 2, "max_source_positions": 100, "max_target_positions": 4}
+    mapping |= dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1)
+    assert AsrAttentionSystem(4, asr_encoder=mapping).weights == "random whisper"
