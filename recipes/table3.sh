@@ -21,7 +21,7 @@
 # Overrides (-- --epochs 1 --device cpu) go to the rows whose YAML has the key; a row in closed form keeps epochs 0.
 # The experiments have the names of their rows; with your --name N they are N_<row>.
 #
-# The table and the page: results/<corpus>/<protocol>/paper_table3.md and .html, with --name N N_paper_table3
+# The table and the page: results/<corpus>/<protocol>/paper_table3.md and .html (N_paper_table3 with --name N)
 #
 # What came of it: not run yet.
 set -euo pipefail
@@ -34,7 +34,8 @@ rows+=(mtl_wav2vec2 majority logmel_logistic egemaps_svm superb_probe emotion2ve
 if [[ -n $(last_of corpus "" "$@") ]]; then take_words "" "$@"; else take_words IEMOCAP "$@"; fi
 take_own "rows encoder upstream asr-encoder resnet101-weights speaker-net hparams"
 if ((${#folders[@]})); then options=(--corpus iemocap --data "${folders[0]}" "${options[@]}"); fi
-read -ra chosen <<<"${asked[rows]:-${rows[*]}}"
+chosen=${asked[rows]:-${rows[*]}}
+read -ra chosen <<<"${chosen//,/ }"
 name=$(last_of name "" "${options[@]}")
 prefix=${name:+${name}_}
 

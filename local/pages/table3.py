@@ -119,7 +119,7 @@ def _lines(experiments: list[Experiment]) -> list[Line]:
         of_rows.setdefault(row_of(experiment), []).append(experiment)
     lines = []
     for row, several in of_rows.items():
-        known = ROWS.get(row, {}).get("system", row)
+        known = ROWS.get(row, {}).get("here") or ROWS.get(row, {}).get("system", row)
         lines += [] if several else [Line(row, known)]
         for one in several:
             facts = {name: str(value) for name, value in one.about.items()}
@@ -143,8 +143,8 @@ def _ours(line: Line, is_ours: bool, pairs: dict[Path, dict[str, Any]]) -> dict[
     if line.experiment is None:
         return {"certainty": NOT_RUN}
     summary, facts, row = line.experiment.summary, line.facts, {}
-    if facts["certainty"]:
-        row["certainty"] = f"re-implementation (spec: {facts['certainty']})"
+    if certainty := facts["certainty"] or ROWS.get(line.row, {}).get("certainty"):
+        row["certainty"] = f"re-implementation (spec: {certainty})"
     row["weights"] = facts["weights"] or facts.get("encoder", "–")
     row |= {head: f"{percent(summary.get(score))} ({interval(summary, score)})" for score, head in SCORES.items()}
     pair = pairs.get(line.experiment.folder)

@@ -61,7 +61,7 @@ parse_options() {
 
 unknown_option() { # name, value
   local key=${1//-/_}
-  [[ ! $key =~ ^[A-Za-z_]+$ ]] || ! grep -qs "^$key:" hparams/*.yaml "$hparams" ||
+  [[ ! $key =~ ^[A-Za-z0-9_]+$ ]] || ! grep -qs "^$key:" hparams/*.yaml hparams/table3/*.yaml "$hparams" ||
     usage_error "--$1 is no option of run.sh but a key of the YAML: it comes after a lone --" "./run.sh ... -- --$1 $2"
   usage_error "unknown option '--$1'" "./run.sh --help"
 }

@@ -20,7 +20,7 @@ from paths import REPOSITORY
 from local.config.hparams import plain_values
 
 LOCAL = REPOSITORY / "local"
-ROOMS = ("", "recipes", "hparams", "manifests", "results", "local")
+ROOMS = ("", "recipes", "hparams", "hparams/table3", "manifests", "results", "local")
 GENERATED = REPOSITORY / "results" / "BENCHMARK.md"
 PAGES = [page for room in ROOMS for page in sorted((REPOSITORY / room).glob("*.md"))]
 PICTURE = REPOSITORY / "results" / "report.png"
@@ -152,6 +152,13 @@ def override_names() -> set[str]:
 
 
 @cache
+def recipe_options(name: str = "*.sh") -> frozenset[str]:
+    """The options that the head of a recipe describes, or of all of them, besides those of run.sh."""
+    heads = (file.read_text(encoding="utf-8").partition("\nset ")[0] for file in (REPOSITORY / "recipes").glob(name))
+    return frozenset(option for head in heads for option in re.findall(r"^#   --([a-z0-9-]+)", head, re.MULTILINE))
+
+
+@cache
 def command_options(name: str) -> frozenset[str] | None:
     """The options of `python -m local.NAME`; None where there is no such command."""
     file = next((file for file in (LOCAL / f"{name}.py", LOCAL / name / "__main__.py") if file.is_file()), None)
@@ -166,7 +173,7 @@ def unknown_names(text: str) -> list[str]:
     """The commands, options and files that a page names and that do not exist."""
     wrong = []
     commands = {file.stem for file in LOCAL.glob("*.py")} | {"benchmark"}
-    anywhere = run_options() | override_names() | {"help"}
+    anywhere = run_options() | override_names() | recipe_options() | {"help"}
     anywhere |= {option for name in commands for option in command_options(name) or ()}
     for line in code_of(text):
         words = words_of(line)
@@ -178,7 +185,8 @@ def unknown_names(text: str) -> list[str]:
                 wrong.append(line)
             unknown = options_among(words) - (known or {"help"})
         elif words and re.fullmatch(r"\./run\.sh|(recipes|tests)/\w+\.sh", words[0]):
-            unknown = options_among(words[:at]) - run_options() - {"help"}
+            of_recipe = recipe_options(words[0].rpartition("/")[2]) if words[0].startswith("recipes/") else set()
+            unknown = options_among(words[:at]) - run_options() - of_recipe - {"help"}
             unknown |= options_among(words[at:]) - override_names()
         elif words and words[0].startswith("--"):
             unknown = options_among(words) - anywhere

@@ -53,7 +53,9 @@ def recipe(house: Path, name: str, *words: str, **environment: str) -> subproces
 
 def asked(house: Path) -> list[list[str]]:
     """The words of each call of run.sh; it was called from the user's folder."""
-    calls = [path.read_text().splitlines() for path in sorted((house / "calls").iterdir())]
+    calls = [
+        path.read_text().splitlines() for path in sorted((house / "calls").iterdir(), key=lambda path: int(path.name))
+    ]
     assert {call[0] for call in calls} <= {str(house.parent)}
     return [call[1:] for call in calls]
 

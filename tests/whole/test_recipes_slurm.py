@@ -58,3 +58,21 @@ def test_a_recipe_that_is_interrupted_ends_its_calls(tmp_path, recipe):
     recipe.send_signal(signal.SIGINT)
     assert recipe.wait() == 130
     assert calls(tmp_path, 15, recipe).count("ended") == 5
+
+
+def test_table_3_has_all_rows_in_the_queue_and_names_those_that_failed(tmp_path):
+    copy_project(tmp_path, "recipes")
+    (tmp_path / "run.sh").write_text(
+        '#!/usr/bin/env bash\necho "$*" >>"$(dirname "$0")/calls"; [[ $* != *"--name peng_asrnn "* ]]\n'
+    )
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "hparams/table3").mkdir(exist_ok=True)
+    for row in ("peng_asrnn", "majority"):
+        (tmp_path / "hparams/table3" / f"{row}.yaml").write_text("epochs: 1\n")
+    words = ["corpus", "--backend=slurm", "--stop-stage", "3", "--rows", "peng_asrnn majority"]
+    done = subprocess.run(["recipes/table3.sh", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: peng_asrnn failed; its messages are above\n")
+    first, *rows = (tmp_path / "calls").read_text().splitlines()
+    assert first.endswith("--stop-stage 1")
+    assert sorted(row.partition("--name ")[2].split()[0] for row in rows) == ["majority", "peng_asrnn"]
+    assert all("--stage 2 --" in row for row in rows)
