@@ -69,8 +69,18 @@ def test_test_sets_of_the_three_protocols(table: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("name", "emotions", "styles"),
     [
-        ("iemocap-improvised", {"ang": 289, "hap": 947, "neu": 1099, "sad": 608}, {"impro": 2943}),
-        ("iemocap-unmerged", {"ang": 1103, "hap": 595, "neu": 1708, "sad": 1084}, {"impro": 2280, "script": 2210}),
+        pytest.param(
+            "iemocap-improvised",
+            {"ang": 289, "hap": 947, "neu": 1099, "sad": 608},
+            {"impro": 2943},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "iemocap-unmerged",
+            {"ang": 1103, "hap": 595, "neu": 1708, "sad": 1084},
+            {"impro": 2280, "script": 2210},
+            marks=pytest.mark.slow,
+        ),
         ("iemocap-improvised-unmerged", {"ang": 289, "hap": 284, "neu": 1099, "sad": 608}, {"impro": 2280}),
     ],
 )

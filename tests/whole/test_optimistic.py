@@ -181,11 +181,11 @@ def test_oracle_is_marked_on_every_page(own_corpus):
 
 
 def test_oracle_with_text_held_out(own_corpus):
-    options = parse([*own_corpus, "--protocol", "random", "--valid", "oracle", "--hold-text", "true"])
+    options = parse([*own_corpus, "--protocol", "session", "--valid", "oracle", "--hold-text", "true"])
     make_folds(options)
-    folder = Path("manifests/own/random-valid_oracle-OPTIMISTIC-hold_text")
+    folder = Path("manifests/own/session-valid_oracle-OPTIMISTIC-hold_text")
     assert options.folds_folder("oracle") == folder
-    for fold in NAMES:
+    for fold in ("s1", "s2"):
         sets = sets_of(folder, fold)
         assert sets["valid"].equals(sets["test"]) and not set(sets["test"]["wrd"]) & set(sets["train"]["wrd"])
 
@@ -200,7 +200,7 @@ def test_what_is_optimistic_without_need_is_not_exported(own_corpus, own_table):
         words = [*own_corpus, "--name", "n", *extra]
         make_folds(parse(words))
         options = parse(words)
-        job = predict(words, options.all_folds()[0])
+        job = predict(words, options.all_folds()[0], wrong=1, lost=1)
         told = {"corpus": "own", "protocol": options.chosen_protocol(), "valid": job.valid, "hold_text": False}
         told |= {"fold": job.fold, "seed": 1, "name": "n"}
         (job.folder / "env.json").write_text(json.dumps({"commit": "0123456789ab", "job": told}))

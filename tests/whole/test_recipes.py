@@ -355,6 +355,50 @@ def test_table3_on_a_corpus_of_seconds(tmp_path):
     assert (place / "results/tones/speaker/paper_table3.md").read_text() == text
 
 
+@pytest.mark.slow
+def test_price_of_a_protocol_asks_for_what_the_corpus_serves(house, monkeypatch):
+    """A table with sessions and speakers, but no recordings: protocol session has no validation set of its own."""
+    own = house / "manifests/own/all.csv"
+    own.parent.mkdir(parents=True)
+    utterances = pd.DataFrame({"ID": list("abcdefgh"), "spk_id": list("AABBCCDD"), "session": list("11112222")})
+    utterances = utterances.assign(emo=["ang", "sad"] * 4, duration=1.0, wav="$data_root/a.wav", gender="F", wrd="A B")
+    utterances.assign(recording="", style="")[list(manifest.COLUMNS)].to_csv(own, index=False)
+    (house.parent / "own.csv").write_text("")
+    words = ["--corpus", "csv", f"--data={house.parent / 'own.csv'}", "--stop-stage", "3", "--", "--epochs", "2"]
+    done = recipe(house, "price_of_a_protocol", *words)
+    assert done.returncode == 0, done.stderr
+    assert "No table of compare" in done.stdout
+    first, *calls = understood(house, monkeypatch)
+    assert first.protocol == "random" and asked(house)[0][-7:-3] == ["--stage", "0", "--stop-stage", "0"]
+    name = "price_statistics"
+    assert [(call.protocol_name, call.valid, call.name) for call in calls] == [
+        ("speaker", "", name),
+        ("speaker", "none", f"{name}_valid_none"),
+        ("speaker-valid_oracle-OPTIMISTIC", "oracle", name),
+        ("session", "", name),
+        ("session-valid_oracle-OPTIMISTIC", "oracle", name),
+        ("random-OPTIMISTIC", "", name),
+        ("random-OPTIMISTIC", "none", f"{name}_valid_none"),
+        ("random-valid_oracle-OPTIMISTIC", "oracle", name),
+    ]
+    for call in calls:
+        assert (call.corpus, call.folds, call.overrides, call.hparams.name) == (
+            *("own", ("all",), {"epochs": 2}, "statistics.yaml"),
+        )
+
+
+@pytest.mark.slow
+def test_price_of_a_protocol_of_one_choice_and_with_the_users_name(house):
+    own = house / "manifests/mini/all.csv"
+    own.parent.mkdir(parents=True)
+    utterances = pd.DataFrame({"ID": list("abcd"), "spk_id": list("AABB"), "emo": ["ang", "sad"] * 2, "duration": 1.0})
+    utterances = utterances.assign(wav="$data_root/a.wav", gender="F", wrd="", session="", recording="", style="")
+    utterances[list(manifest.COLUMNS)].to_csv(own, index=False)
+    done = recipe(house, "price_of_a_protocol", "--valid", "oracle", "--name", "mine", "--protocol=speaker")
+    assert done.returncode == 2 and len(asked(house)) == 2
+    assert "results/mini/speaker-valid_oracle-OPTIMISTIC/mine" in done.stderr or "one experiment is not" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["mtl_wav2vec2", "ablation_alpha", "paper_literal", "nemo_alpha", "table3"])
 def test_a_corpus_that_is_not_there(house, name):
     for words in ([], ["nowhere"], ["--folds", "01F"]):
