@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from paths import REPOSITORY
 from system_checks import (
     assert_alone_as_in_a_batch,
