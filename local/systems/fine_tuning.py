@@ -25,13 +25,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from local.audio.header import SAMPLE_RATE
 from local.encoders import Encoder
 from local.systems import Outputs, System
 from local.systems.layers.pooling import Pooling
 from local.systems.layers.upstream import pretraining
 
-SECONDS = 10  # of an utterance that are read
+MOST = 160_000  # samples of an utterance that are read: 10 s
 FROZEN = ("feature_extractor", "feature_projection", "masked_spec_embed", "conv1", "conv2")
 MASKS = {  # of transformers' SpecAugment
     "apply_spec_augment": True,
@@ -54,7 +53,7 @@ class FineTuning(System):
         super().__init__(encoder)
         self.weights = pretraining(encoder)
         self.max_samples = None  # a longer utterance is cut
-        encoder.most_samples = SECONDS * SAMPLE_RATE
+        encoder.most_samples = MOST
         encoder.freeze_cnn = True  # the encoder of a model folder comes unfrozen
         for name in FROZEN:
             if (frozen := getattr(encoder.model, name, None)) is not None:
