@@ -19,6 +19,7 @@ class SpeakerFbank(FrontEnd):
         super().__init__()
         self.width = bands
         self.fbank = Fbank(n_mels=bands)
+        del self.fbank.compute_deltas  # not used, and its kernel would be among the weights
 
     def rows(self, wav: Tensor) -> Tensor:
         """[N] -> [1 + N // 160, bands]."""

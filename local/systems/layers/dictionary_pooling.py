@@ -44,6 +44,8 @@ class DictionaryPooling(nn.Module):
         # Not by products of matrices, as for many frames by default: an utterance would differ alone and in a batch.
         distances = torch.cdist(frames, self.words, compute_mode="donot_use_mm_for_euclid_dist")
         if self.how == "attention":
-            return (-self.scales * distances).masked_fill(~true, -torch.inf).softmax(1)
-        shares = (-(self.scales * distances).square()).softmax(2).masked_fill(~true, 0.0)
-        return shares / (shares.sum(1, keepdim=True) + 1e-9)
+            scores = -self.scales * distances
+        else:
+            # Of logarithms, softmax over time is the share of the sum, also for a word that is far from all frames.
+            scores = (-(self.scales * distances).square()).log_softmax(2)
+        return scores.masked_fill(~true, -torch.inf).softmax(1)

@@ -53,7 +53,8 @@ def test_padding_does_not_reach_the_frames():
     padded = torch.cat([rows, torch.zeros(1, 56, 23)], dim=1)
     both = torch.cat([padded, torch.randn(1, 96, 23)])
     found, n_frames = made.frames(both, torch.tensor([40, 96]))
-    torch.testing.assert_close(found[:1, :5], made.frames(rows, torch.tensor([40]))[0], rtol=0, atol=1e-5)
+    alone, _ = made.frames(rows, torch.tensor([40]))
+    assert (found[:1, :5] - alone).abs().max() <= 1e-5 * alone.abs().max()
     assert n_frames.tolist() == [5, 12]
 
 
