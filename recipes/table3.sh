@@ -16,7 +16,7 @@
 #   --upstream PATH             encoder of superb_probe, emotion2vec_probe and fine_tuning, which are skipped without
 #   --asr-encoder PATH          of lu_asr_attention; without, it has log-mel energies ("no ASR")
 #   --resnet101-weights FILE    of sajjad_key_segments; without, it has log-mel energies ("no ImageNet")
-#   --speaker-net PATH          of pappagari_xvector; without, it starts from random weights ("no pretraining")
+#   --speaker-net PATH          of pappagari_xvector, then at lr 0.0001; without, from random weights ("no pretraining")
 #   --hparams FILE              the YAML of our row
 # Overrides (-- --epochs 1 --device cpu) go to the rows whose YAML has the key; a row in closed form keeps epochs 0.
 # The experiments have the names of their rows; with your --name N they are N_<row>.
@@ -58,6 +58,7 @@ choose_overrides() { # row: the paths that its YAML takes, then the user's overr
   for option in upstream asr-encoder resnet101-weights speaker-net; do
     if [[ -n ${asked[$option]:-} ]] && has_key "$yaml" "${option//-/_}"; then
       overrides+=("--$option" "$(whole_path "${asked[$option]}")")
+      if [[ $option == speaker-net ]]; then overrides+=(--lr 0.0001); fi # which somebody else has trained
     fi
   done
   if [[ $1 == mtl_wav2vec2 && -n ${asked[encoder]:-} ]]; then

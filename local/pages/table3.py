@@ -227,7 +227,7 @@ def _notes(lines: list[Line], ours: Line | None, printed: bool, n_pairs: int) ->
     if ours and printed and (differing := differences(ours.experiment.values)):
         notes.append(f"Our row differs from the paper in: {prose(', '.join(differing))}.")
     missing = [line.label for line in lines if line.experiment is None]
-    return notes + ([f"Not run yet: {prose(_listed(missing))}."] if missing else [])
+    return notes + ([f"Not run yet: {prose('; '.join(missing))}."] if missing else [])
 
 
 def _listed(labels: list[str]) -> str:

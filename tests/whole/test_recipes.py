@@ -266,19 +266,28 @@ def test_table3_gives_each_row_its_own_paths_and_what_fits_it(table3, monkeypatc
         "--encoder",
         "x/y",
     ]
-    user += ["--protocol", "session", "--name", "my", "--rows", "majority wu_capsules superb_probe mtl_wav2vec2"]
+    user += ["--speaker-net", "encoder", "--protocol", "session", "--name", "my"]
+    user += ["--rows", "majority,wu_capsules superb_probe pappagari_xvector mtl_wav2vec2"]
     user += ["--stop-stage", "3", "--", "--epochs", "1", "--alpha=0.5", "--device", "cpu"]
     (table3.parent / "weights.pth").touch()
     done = recipe(table3, "table3", "--corpus", "mini", *user)
     assert done.returncode == 0, done.stderr
     calls = {call.name: call for call in understood(table3, monkeypatch)[1:]}
-    assert list(calls) == ["my_majority", "my_wu_capsules", "my_superb_probe", "my_mtl_wav2vec2"]
+    assert list(calls) == [
+        "my_majority",
+        "my_wu_capsules",
+        "my_superb_probe",
+        "my_pappagari_xvector",
+        "my_mtl_wav2vec2",
+    ]
     assert {call.protocol for call in calls.values()} == {"session"}
     overrides = {name: call.overrides for name, call in calls.items()}
     assert overrides["my_majority"] == {"device": "cpu"}  # it has no epochs
     assert overrides["my_wu_capsules"] == {"epochs": 1, "device": "cpu"}
     upstream = str(table3.parent / "encoder")
     assert overrides["my_superb_probe"] == {"upstream": upstream, "epochs": 1, "device": "cpu"}
+    speaker_net = {"speaker_net": upstream, "lr": 0.0001, "epochs": 1, "device": "cpu"}
+    assert overrides["my_pappagari_xvector"] == speaker_net
     assert overrides["my_mtl_wav2vec2"] == {"encoder": "x/y", "epochs": 1, "alpha": 0.5, "device": "cpu"}
     assert calls["my_mtl_wav2vec2"].hparams.name == "mtl_wav2vec2.yaml"
 
