@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 
 from local import corpora
 from local.deploy.card import render
+from local.deploy.gather import pretrained_names
 from local.encoders import load_encoder
 from local.experiment.options import parse
 from local.folds import make_folds
@@ -307,6 +308,13 @@ def test_labels_and_encoder_are_named(encoder):
     assert "`ang` anger, `fea` fear, `bored`." in card
     assert "wav2vec2, pretrained as `facebook/wav2vec2-base`;" in card
     assert "from random weights;" in render(made(encoder, encoder=None), None, CONTENTS, [])
+
+
+def test_weights_of_others_are_named_with_their_licence(encoder):
+    names = pretrained_names({"asr_encoder": "/home/me/whisper-gone/", "speaker_net": "~/net.pth", "encoder": None})
+    assert names == {"asr_encoder": "whisper-gone", "speaker_net": "net.pth"}
+    card = unwrapped(render(made(encoder, encoder=None, pretrained=["net.pth"]), None, CONTENTS, []))
+    assert "The pretrained weights `net.pth` have their own licence" in card and "pretrained encoder" not in card
 
 
 def test_misuse_and_its_law_are_named(encoder):
