@@ -14,6 +14,9 @@
 # price_<YAML>_valid_none without validation; your --name replaces price_<YAML>. With --protocol P or --valid V, only
 # that one is run. All folds are run unless you give --folds.
 #
+# What fails does not stop the others (exit code 1 at the end), such as a YAML with patience, or a schedule that follows
+# the validation set, with --valid none.
+#
 # The table and the picture: results/<corpus>/price_<YAML>.md and .svg. There is none of a single experiment, nor where
 # the first is OPTIMISTIC itself, as with --valid oracle or --protocol random.
 #
@@ -36,6 +39,15 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"
 
+measure() { # as experiment; one that fails is named at the end, and is not in the table
+  experiment "$@" || {
+    code=$?
+    if ((code > 128)); then exit "$code"; fi # interrupted
+    failed+=("${experiments[-1]}")
+    unset 'experiments[-1]'
+  }
+}
+
 words=(--hparams "$house/hparams/statistics.yaml" --folds all)
 yaml=$(basename -- "$(last_of hparams "${words[@]:1:1}" "${options[@]}")")
 name=$(last_of name "price_${yaml%.*}" "${options[@]}")
@@ -52,17 +64,19 @@ for protocol in $protocols; do
   if [[ $own == none ]]; then choices="own oracle"; fi
   for valid in $(last_of valid "$choices" "${options[@]}"); do
     case $valid in
-      own) experiment "$name" "${words[@]}" --protocol "$protocol" -- ;;
-      oracle) experiment "$name" "${words[@]}" --protocol "$protocol" --valid oracle -- ;;
-      *) experiment "${name}_valid_$valid" "${words[@]}" --protocol "$protocol" --valid "$valid" -- ;;
+      own) measure "$name" "${words[@]}" --protocol "$protocol" -- ;;
+      oracle) measure "$name" "${words[@]}" --protocol "$protocol" --valid oracle -- ;;
+      *) measure "${name}_valid_$valid" "${words[@]}" --protocol "$protocol" --valid "$valid" -- ;;
     esac
   done
 done
-if ((${#experiments[@]} == 0)); then
+for folder in "${failed[@]}"; do echo "error: $folder failed; its messages are above" >&2; done
+if ((${#experiments[@]} + ${#failed[@]} == 0)); then
   refuse "corpus $corpus does not serve protocol $protocols" "--protocol ${known%% *}, or fill a column of the corpus"
-elif ((${#experiments[@]} == 1)) || [[ ${experiments[0]} == results/*/*-OPTIMISTIC*/* ]]; then
+elif ((${#experiments[@]} < 2)) || [[ ${experiments[0]} == results/*/*-OPTIMISTIC*/* ]]; then
   wait_for_calls
   echo "No table: it needs two experiments, the first of which is not OPTIMISTIC."
-  exit
+else
+  conclude compare "${experiments[@]}" --protocols --out "results/$corpus/$name.md"
 fi
-conclude compare "${experiments[@]}" --protocols --out "results/$corpus/$name.md"
+((${#failed[@]} == 0))

@@ -408,6 +408,11 @@ def test_price_of_a_protocol_of_one_choice_and_with_the_users_name(house):
     done = recipe(house, "price_of_a_protocol", "--valid", "oracle", "--name", "mine", "--protocol=speaker")
     assert done.returncode == 0 and len(asked(house)) == 2
     assert done.stdout.endswith("No table: it needs two experiments, the first of which is not OPTIMISTIC.\n")
+    done = recipe(house, "price_of_a_protocol", "--protocol", "speaker", RECORDER_FAILS="price_statistics_valid_none")
+    assert done.returncode == 2 and len(asked(house)) == 6  # the table finds none of the recorder's experiments
+    failed, no_table, *_ = done.stderr.splitlines()
+    assert failed == "error: results/mini/speaker/price_statistics_valid_none failed; its messages are above"
+    assert no_table.startswith("error: results/mini/speaker/price_statistics is not the folder of a scored experiment")
     for words, what in (
         (["--protocol", "session/x"], "error: corpus mini does not serve protocol session/x"),
         (["--corpus", "nemo", "--stage", "1"], "error: there is no manifest manifests/nemo/all.csv"),
