@@ -89,7 +89,8 @@ def resumed(path: Path, wanted: int) -> Iterator[Parts]:
         if full or isinstance(error, UserError):
             forget(path)
         if full:
-            raise disk_full(path, wanted, parts.bytes if parts else 0) from None
+            what = disk_full(path, wanted, parts.bytes if parts else 0).what
+            raise UserError(what, "make room and run again: this file is then made from its beginning") from None
         raise
 
 

@@ -111,9 +111,9 @@ def test_killed_when_it_was_whole_before_its_marker_it_is_not_made_again(path):
 
 
 def test_a_full_disk_gives_its_room_back(path):
-    with pytest.raises(UserError, match=r"cannot be written, the disk is full: it needs 99 bytes"):
+    with pytest.raises(UserError, match=r"cannot be written, the disk is full: it needs 99 bytes") as refusal:
         make(path, "d", OSError(errno.ENOSPC, "full"))
-    assert left(path) == []
+    assert left(path) == [] and refusal.value.remedy.endswith("this file is then made from its beginning")
     assert make(path) == list(DATA)
 
 
