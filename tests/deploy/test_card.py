@@ -25,8 +25,10 @@ from local.inference.model_folder import Model
 from local.prepare import prepare
 from local.score import score
 from local.scoring.scored import Experiment, load
+from local.systems.majority import MajorityClass
 from local.systems.mtl import MultiTaskSystem
 from local.systems.statistics import StatisticsSystem
+from local.systems.wu_capsules import WuCapsules
 
 SCORES = ("wa", "ua", "f1", "wer", "cer")
 HOSTILE = '"]}\n---\n<script>alert(1)</script> | ```\n# head **b** [l](http://x) `c` <img src=x>'
@@ -237,6 +239,16 @@ def test_a_system_without_text_promises_none(encoder, scored):
     assert tables(card)[0][0] == ["seed", "fold", "n", "WA", "UA", "F1", "epoch", "weights"]
     for word in ("WER", "CER", "ranscript", "alpha", "CTC", "token", "vocab"):
         assert word not in card
+
+
+def test_a_system_of_our_own_choice_reproduces_nothing(encoder):
+    given = made(encoder).provenance | {"encoder": None}
+    for system, words in (
+        (MajorityClass(3), "**System**: Majority class; most of it is our own choice, so it reproduces no published"),
+        (WuCapsules(3), "a re-implementation of Wu et al. 2019: capsules; how much of it is known from its authors"),
+    ):
+        card = unwrapped(render(Model(system, ["ang", "hap", "sad"], [], [0], 2.0, given), None, {}, []))
+        assert words in card and ("re-implementation" in card) == (system.certainty != "own choice")
 
 
 # ---------------------------------------------------------------- words
