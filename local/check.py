@@ -27,6 +27,7 @@ from local.experiment.options import parse
 from local.training import environment, optimisation
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
+from local.training.selection import refuse_without_use
 
 
 def check(job: Job) -> int:
@@ -49,6 +50,8 @@ def check(job: Job) -> int:
             checkpointer = RunCheckpointer(Path(folder) / "save")
             brain = EmotionBrain(system, values, Path(folder), sampler, job.labels, job.tokenizer, checkpointer)
             brain.init_optimizers()
+            has_valid = (job.manifests / "valid.csv").exists()
+            refuse_without_use(brain.hparams, has_valid, brain.scheduler.follows_figure, system.encoder)
     except UserError:
         raise
     except Exception as error:  # of any class: the YAML can build any object

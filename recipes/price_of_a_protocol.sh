@@ -11,10 +11,14 @@
 #
 # The system is that of --hparams FILE; by default statistics.yaml, the cheapest of those that have epochs to choose: of
 # one that is solved in a step, none and oracle give the same. The experiments are price_<YAML>, and
-# price_<YAML>_valid_none without validation; your --name replaces price_<YAML>. Of your --protocol P or --valid V, only
+# price_<YAML>_valid_none without validation; your --name replaces price_<YAML>. With --protocol P or --valid V, only
 # that one is run. All folds are run unless you give --folds.
 #
-# The table and the picture: results/<corpus>/price_<YAML>.md and .svg
+# What fails does not stop the others (exit code 1 at the end), such as a YAML with patience, or a schedule that follows
+# the validation set, with --valid none.
+#
+# The table and the picture: results/<corpus>/price_<YAML>.md and .svg. There is none of a single experiment, nor where
+# the first is OPTIMISTIC itself, as with --valid oracle or --protocol random.
 #
 # What came of it: four emotions of nEMO (3,076 utterances, 9 actors), all folds, one seed, statistics.yaml with
 # -- --epochs 5, one thread of an AMD EPYC, 2026-11-26, commit 1cf0326eb2b0; validation none was not run. Per cent
@@ -35,6 +39,15 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"
 
+measure() { # as experiment; one that fails is named at the end, and is not in the table
+  experiment "$@" || {
+    code=$?
+    if ((code > 128)); then exit "$code"; fi # interrupted
+    failed+=("${experiments[-1]}")
+    unset 'experiments[-1]'
+  }
+}
+
 words=(--hparams "$house/hparams/statistics.yaml" --folds all)
 yaml=$(basename -- "$(last_of hparams "${words[@]:1:1}" "${options[@]}")")
 name=$(last_of name "price_${yaml%.*}" "${options[@]}")
@@ -43,17 +56,27 @@ if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then # every corpus serves ran
   "$house/run.sh" "${words[@]}" "${options[@]}" --protocol random --stage 0 --stop-stage 0 -- "${overrides[@]}"
 fi
 known=$(served "$corpus")
-for protocol in $(last_of protocol "speaker session recording random" "${options[@]}"); do
-  own=$(sed -n "s/^$protocol //p" <<<"$known")
+protocols=$(last_of protocol "speaker session recording random" "${options[@]}")
+for protocol in $protocols; do
+  own=$(awk -v protocol="$protocol" '$1 == protocol { print $2 }' <<<"$known")
   [[ -n $own ]] || continue
   choices="own none oracle"
   if [[ $own == none ]]; then choices="own oracle"; fi
   for valid in $(last_of valid "$choices" "${options[@]}"); do
     case $valid in
-      own) experiment "$name" "${words[@]}" --protocol "$protocol" -- ;;
-      oracle) experiment "$name" "${words[@]}" --protocol "$protocol" --valid oracle -- ;;
-      *) experiment "${name}_valid_$valid" "${words[@]}" --protocol "$protocol" --valid "$valid" -- ;;
+      own) measure "$name" "${words[@]}" --protocol "$protocol" -- ;;
+      oracle) measure "$name" "${words[@]}" --protocol "$protocol" --valid oracle -- ;;
+      *) measure "${name}_valid_$valid" "${words[@]}" --protocol "$protocol" --valid "$valid" -- ;;
     esac
   done
 done
-conclude compare "${experiments[@]}" --protocols --out "results/$corpus/$name.md"
+for folder in "${failed[@]}"; do echo "error: $folder failed; its messages are above" >&2; done
+if ((${#experiments[@]} + ${#failed[@]} == 0)); then
+  refuse "corpus $corpus does not serve protocol $protocols" "--protocol ${known%% *}, or fill a column of the corpus"
+elif ((${#experiments[@]} < 2)) || [[ ${experiments[0]} == results/*/*-OPTIMISTIC*/* ]]; then
+  wait_for_calls
+  echo "No table: it needs two experiments, the first of which is not OPTIMISTIC."
+else
+  conclude compare "${experiments[@]}" --protocols --out "results/$corpus/$name.md"
+fi
+((${#failed[@]} == 0))

@@ -34,6 +34,9 @@ rows+=(mtl_wav2vec2 majority logmel_logistic egemaps_svm superb_probe emotion2ve
 if [[ -n $(last_of corpus "" "$@") ]]; then take_words "" "$@"; else take_words IEMOCAP "$@"; fi
 take_own "rows encoder upstream asr-encoder resnet101-weights speaker-net hparams"
 if ((${#folders[@]})); then options=(--corpus iemocap --data "${folders[0]}" "${options[@]}"); fi
+if [[ -z $(last_of protocol "" "${options[@]}") ]]; then # a table without speakers has another default
+  options=(--protocol speaker "${options[@]}")
+fi
 chosen=${asked[rows]:-${rows[*]}}
 read -ra chosen <<<"${chosen//,/ }"
 name=$(last_of name "" "${options[@]}")
@@ -85,7 +88,9 @@ refuse_unfitting "${given[@]}"
 # The corpus and the folds are the same for all rows: what is wrong with them, or with the options, ends the recipe.
 from=$(last_of stage 0 "${options[@]}") to=$(last_of stop-stage 5 "${options[@]}")
 if [[ $from == [01] ]]; then
-  "$house/run.sh" --hparams "$house/hparams/statistics.yaml" "${options[@]}" --stop-stage "$((to < 1 ? to : 1))"
+  words=("${options[@]}")
+  if [[ $to == [2-6] ]]; then words+=(--stop-stage 1); fi # run.sh refuses what is no stage
+  "$house/run.sh" --hparams "$house/hparams/statistics.yaml" "${words[@]}"
   options+=(--stage 2)
 fi
 if [[ $to == [01] ]]; then exit; fi
@@ -117,5 +122,7 @@ for row in "${failed[@]}"; do remarks+=("$row failed; what the table has of it, 
 table=$(experiment_folder "${options[@]}" --name "${prefix}paper_table3")
 if ((${#scored[@]})); then
   conclude paper table3_all "${scored[@]}" --out "$table.md" --page "$table.html" "${remarks[@]/#/--remark=}"
+else
+  echo "No table: no row has been scored."
 fi
 report_failed

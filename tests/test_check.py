@@ -16,6 +16,7 @@ from local.encoders.waveform import WaveformEncoder
 from local.experiment import encoder_version
 from local.experiment.job import Job
 from local.experiment.options import parse
+from local.folds import make_folds
 
 YAML = Path("hparams/mini.yaml")
 
@@ -63,6 +64,14 @@ def test_it_builds_what_a_job_would_train_and_writes_nothing(words):
 )
 def test_a_bad_value(words, override, said):
     assert refused(job(words, override)).what.startswith(said)
+
+
+def test_what_follows_a_validation_set_needs_one(words):
+    words += ["--valid", "none"]
+    make_folds(parse(words))
+    said = refused(job(words, "--patience", "3"))
+    assert said.what == "patience: it follows a figure of the validation set, and there is none"
+    check(job(words, "--device", "cpu"))
 
 
 def test_fp16_on_a_cpu(words):

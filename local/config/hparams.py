@@ -277,7 +277,7 @@ def trained_values(text: str) -> dict[str, Any]:
     trained with it. An object of them is `{tag: arguments}`, and so is a pooling; other objects are left out.
     """
     values, defaults = plain_values(text) | copy.deepcopy(_objects(text)), NEWER | _objects_of_running(text)
-    if values.get("selection") not in (None, "last"):  # `ua` and `valid_ua` are one figure
+    if isinstance(values.get("selection"), str) and values["selection"] != "last":  # `ua` and `valid_ua` are one figure
         values["selection"] = f"valid_{values['selection'].removeprefix('valid_')}"
     return {key: value for key, value in values.items() if key not in NEWER or value != defaults[key]}
 

@@ -12,6 +12,7 @@ KEYS = {
     **{"encoder": "folder", "upstream": "folder", "resnet101_weights": "file"},
     **dict.fromkeys(("asr_encoder", "speaker_net"), "file or folder"),
 }
+OF_HUB = ("encoder", "upstream", "asr_encoder")  # may be a name of the hub; the others are always paths
 VERSIONS = {key: f"{key}_version" for key in KEYS}  # among the inputs of a training: which weights these are
 BEGINNINGS = ("/", "./", "../", "~")
 ENDINGS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
@@ -20,7 +21,7 @@ ENDINGS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
 def is_path(key: str, value: Any) -> bool:
     """Whether the value of a key is a path, and not a name of the hub, a mapping or nothing."""
     return isinstance(value, str) and (
-        value.startswith(BEGINNINGS) or value.endswith(ENDINGS) or KEYS.get(key) == "file"
+        value.startswith(BEGINNINGS) or value.endswith(ENDINGS) or key in KEYS.keys() - {*OF_HUB}
     )
 
 
@@ -33,4 +34,4 @@ def refuse_absent(key: str, path: Path, where: str) -> None:
     """Raise a `UserError` for a path that is not what its key wants; `where` begins the message."""
     kind = KEYS[key]
     if not {"folder": path.is_dir, "file": path.is_file}.get(kind, path.exists)():
-        raise UserError(f"{where}: there is no such {kind}", f"give a {kind}" + ", or a hub name" * (kind != "file"))
+        raise UserError(f"{where}: there is no such {kind}", f"give a {kind}" + ", or a hub name" * (key in OF_HUB))

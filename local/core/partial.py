@@ -1,8 +1,8 @@
 """A large file that takes hours to make, part by part: whoever is killed goes on where the latest sealed part ended.
 
 Beside `path`, until it is whole, `<path>.part` holds what has been written, and `<path>.part.json`, its journal, what
-of it is sealed: names and sizes of the parts, how many bytes they have, and their checksum. The journal is written
-when these bytes are on the disk. Nothing beyond it is trusted, and nothing at all if the checksum differs.
+of it is sealed: names and sizes of the parts, how many bytes they have, and a checksum of all this. The journal is
+written when these bytes are on the disk. Nothing beyond it is trusted, and nothing at all if the checksum differs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class Parts:
         os.fsync(self.file.fileno())
         try:
             with atomic(self.journal) as file:
-                json.dump({"sizes": self.sizes, "bytes": self.bytes, "checksum": self.total.hexdigest()}, file)
+                checksum = _checksum(self.total, self.sizes)
+                json.dump({"sizes": self.sizes, "bytes": self.bytes, "checksum": checksum}, file)
         except UserError as error:  # it names the journal, and the user knows of the file
             raise OSError(errno.ENOSPC, error.what) from None
         self.sealed_at = time.monotonic()
@@ -88,7 +89,8 @@ def resumed(path: Path, wanted: int) -> Iterator[Parts]:
         if full or isinstance(error, UserError):
             forget(path)
         if full:
-            raise disk_full(path, wanted, parts.bytes if parts else 0) from None
+            what = disk_full(path, wanted, parts.bytes if parts else 0).what
+            raise UserError(what, "make room and run again: this file is then made from its beginning") from None
         raise
 
 
@@ -106,6 +108,13 @@ def _journal(path: Path) -> Path:
     return path.with_name(f"{path.name}.part.json")
 
 
+def _checksum(total: Any, sizes: dict[str, int]) -> str:
+    """That of a journal: of the bytes, whose hash is `total`, and of the names and sizes of their parts."""
+    whole = total.copy()
+    whole.update(json.dumps(sizes).encode())
+    return whole.hexdigest()
+
+
 def _sealed(part: Path, journal: Path) -> dict[str, Any]:
     """What the journal says of a file, with the checksum so far as `total`; empty where it is not true."""
     try:
@@ -115,6 +124,7 @@ def _sealed(part: Path, journal: Path) -> dict[str, Any]:
             while left and (chunk := file.read(min(left, 1 << 20))):
                 total.update(chunk)
                 left -= len(chunk)
-        return known | {"total": total} if not left and total.hexdigest() == known["checksum"] else {}
+        is_true = not left and known["checksum"] == _checksum(total, known["sizes"])
+        return known | {"total": total} if is_true else {}
     except (OSError, ValueError, TypeError, KeyError):
         return {}

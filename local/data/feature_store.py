@@ -47,6 +47,7 @@ class FeatureStore(Store):
     what: str  # what they are, in the name of the file
     suffix: str  # of the file
     owner: str  # whose output they are
+    remedy = "set freeze_cnn and freeze to False, or use another --encoder"  # where they do not fit the file's numbers
     in_parts = True
 
     @classmethod
@@ -89,7 +90,7 @@ class FeatureStore(Store):
                 if not (features.abs() < largest).all():
                     raise UserError(
                         f"utterance {name}: the {cls.owner} output does not fit {bits}-bit floats, as it is stored",
-                        "set freeze_cnn and freeze to False, or use another --encoder",
+                        cls.remedy,
                     )
                 parts.add(name, features.cpu().numpy().astype(cls.dtype).tobytes(), len(features))
         source.train(was_training)
@@ -169,6 +170,7 @@ class RowStore(FeatureStore):
     """The rows of a front end, in 32 bits."""
 
     dtype, what, suffix, owner = "<f4", "features", "f32", "front end's"
+    remedy = "correct the audio of this utterance, or leave it out of the corpus"
 
     @staticmethod
     def fingerprint(audio: AudioStore, front_end: FrontEnd) -> str:

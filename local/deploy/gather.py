@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from speechbrain.utils.checkpoints import average_checkpoints
 
-from local.config import hparams
+from local.config import hparams, pretrained
 from local.core import starts
 from local.core.errors import UserError
 from local.corpora import manifest
@@ -50,8 +52,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
     with values_only(checkpoints[0]):
         system.load_state_dict(average_checkpoints(checkpoints, "system"))
     options = job.options
-    source = values.get("encoder")  # a system may have none
-    pretrained = source if isinstance(source, str) else None
+    names = pretrained_names(values)
     provenance = {
         "corpus": options.corpus,
         "protocol": options.protocol_name,
@@ -62,14 +63,27 @@ def load_trained(run: Path, average: int = 1) -> Model:
         "epochs": [max(checkpoint.meta["epoch"] for checkpoint in checkpoints)],
         "averaged": average,
         "commit": starts.commit_of(read_environment(run)),
-        # The path of a folder on this machine stays private.
-        "encoder": Path(pretrained).name if pretrained and Path(pretrained).is_dir() else pretrained,
+        "encoder": names.get("encoder") or names.get("asr_encoder"),  # a system may have none
+        "pretrained": [names[key] for key in ("resnet101_weights", "speaker_net") if key in names],
     }
     provenance |= about(system)
     provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
     tokens = job.tokenizer.pieces if system.writes_text else []
     return Model(system, job.labels, tokens, [len(tokens)], longest, provenance)
+
+
+def pretrained_names(values: Mapping[str, Any]) -> dict[str, str]:
+    """The pretrained weights that a YAML names, by its keys: the path of a folder or file stays private.
+
+    >>> pretrained_names({"encoder": "a/b", "speaker_net": "/home/x/net.pth", "asr_encoder": None})
+    {'encoder': 'a/b', 'speaker_net': 'net.pth'}
+    """
+    sources = {key: values[key] for key in pretrained.KEYS if isinstance(values.get(key), str)}
+    return {
+        key: Path(source).name if Path(source).is_dir() else pretrained.without_folder(key, source)
+        for key, source in sources.items()
+    }
 
 
 def load_ensemble(runs: list[Path], average: int = 1) -> Model:

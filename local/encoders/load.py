@@ -81,8 +81,9 @@ def load_encoder(
     """
     if source is None:
         raise UserError(
-            "upstream is null: this system is of no use without a pretrained encoder",
-            "give a folder with config.json and weights, or a name of the hub: -- --upstream FOLDER",
+            "encoder or upstream is null: this system is of no use without a pretrained encoder",
+            "give a folder with config.json and weights, or a name of the hub: -- --upstream FOLDER; where the YAML "
+            "has no upstream, --encoder",
         )
     if isinstance(source, dict):
         config = source | _spec_augment(spec_augment, source.get("model_type"))

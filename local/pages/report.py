@@ -111,10 +111,11 @@ def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
         "reliability": plots.reliability("reliability", bins, own.summary["ece"], own.summary["brier"]),
     }
     if len(alphas.accuracy) > 1:
-        accuracy = "WA, training" if own.valid == "none" else "WA, validation"
-        drawn["alpha_accuracy"] = plots.lines("alpha_accuracy", alphas.accuracy, accuracy)
+        validation = own.valid if own.valid == protocols.valid_name(protocols.ORACLE) else "validation"
+        accuracy = "training" if own.valid == "none" else validation
+        drawn["alpha_accuracy"] = plots.lines("alpha_accuracy", alphas.accuracy, f"WA, {accuracy}")
         if alphas.wer:
-            drawn["alpha_wer"] = plots.lines("alpha_wer", alphas.wer, "validation WER")
+            drawn["alpha_wer"] = plots.lines("alpha_wer", alphas.wer, f"{validation} WER")
     return {name: Markup(svg) for name, svg in drawn.items()}
 
 

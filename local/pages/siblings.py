@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from local.config import hparams
+from local.config import hparams, pretrained
 from local.core.errors import UserError
 from local.scoring import scored
 from local.scoring.comparison import compare_pairs, mismatch_reason
@@ -94,7 +94,7 @@ def _other_differences(own: Experiment, other: Experiment, folds: list[str]) -> 
     if other.valid != own.valid:
         return f"its validation is {other.valid}, not {own.valid}"
     differing = [
-        f"{key} is {other.values.get(key)}, not {own.values.get(key)}"
+        "{} is {}, not {}".format(key, *(pretrained.without_folder(key, one.values.get(key)) for one in (other, own)))
         for key in sorted({*own.values, *other.values} - {*FREE})
         if own.values.get(key) != other.values.get(key)
     ]

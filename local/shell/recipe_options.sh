@@ -182,12 +182,19 @@ served() { # the corpus as paths name it
 import sys
 from pathlib import Path
 
+from local.core.errors import as_command
 from local.corpora import manifest
 from local.splits import protocols
 
-table = manifest.read(Path(sys.argv[1]))
-for protocol in protocols.served(table):
-    print(protocol, protocols.default_valid(protocol, table))
+
+@as_command
+def main() -> None:
+    table = manifest.read(Path(sys.argv[1]))
+    for protocol in protocols.served(table):
+        print(protocol, protocols.default_valid(protocol, table))
+
+
+main()
 END
   )
 }

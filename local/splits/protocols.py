@@ -106,6 +106,7 @@ def describe(name: str, speakers: str = "", overlap: float = float("nan")) -> st
         words = WORDS[protocol] + (_describe_speakers(protocol, speakers, overlap) if speakers else "")
     if OF_ORACLE in name:  # the validation set is the test set, with the tested speakers
         words = words.replace("training or validation set", "training set") + f"; {ORACLE_WORDS}"
+        held = held.replace("in no other set", "not in the training set")
     return words + held
 
 

@@ -182,7 +182,7 @@ class EmotionBrain(sb.Brain):
             for batches in (self.measured, validated)
         )
         solve(self.system, self.checkpointer, [self.hparams.seed, epoch], training, validation)
-        self.epoch_counter.current, self.row = epoch, {"epoch": epoch, "solved": 1}
+        self.epoch_counter.current, self.row, self.is_solved = epoch, {"epoch": epoch, "solved": 1}, True
         if valid_set is None:
             return self.end_epoch()
         self.on_stage_start(sb.Stage.VALID, epoch)

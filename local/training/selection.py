@@ -28,6 +28,7 @@ class Selection:
     """
 
     def __init__(self, name: str, writes_text: bool = True) -> None:
+        name = str(name)  # of a YAML, which may have anything
         self.figure = name if name == LAST else name.removeprefix("valid_")
         if self.figure not in (*FIGURES, LAST) or name == f"valid_{LAST}":
             known = " ".join([*(f"valid_{each}" for each in FIGURES), LAST])

@@ -31,6 +31,7 @@ def place(tmp_path, monkeypatch):
         ("resnet101_weights", "resnet.pth"),
         ("asr_encoder", "./asr"),
         ("speaker_net", "resnet.pth"),
+        ("speaker_net", "asr/parts"),
         ("upstream", "./asr"),
     ],
 )
@@ -43,6 +44,9 @@ def test_a_path_counts_from_the_users_folder_and_must_exist(place, key, word):
 def test_a_folder_is_no_file_and_a_name_of_the_hub_no_path(place):
     with pytest.raises(UserError, match="there is no such file"):
         _locate_weights({"resnet101_weights": "./asr"})
+    with pytest.raises(UserError, match="speaker_net a/b: there is no such file or folder") as error:
+        refuse_missing("a/b", "speaker_net")  # which is never asked of the hub
+    assert error.value.remedy == "give a file or folder"
     with pytest.raises(UserError, match="there is no such folder"):
         _locate_weights({"upstream": "./resnet.pth"})
     names = {"upstream": "facebook/wav2vec2-base", "asr_encoder": None, "encoder": {"model_type": "wav2vec2"}}

@@ -74,7 +74,7 @@ def test_what_is_beyond_the_journal_is_not_trusted(path):
     assert_whole(path)
 
 
-@pytest.mark.parametrize("damage", ["byte", "short", "journal", "no journal", "no part"])
+@pytest.mark.parametrize("damage", ["byte", "short", "journal", "size", "no journal", "no part"])
 def test_what_is_damaged_is_made_again(path, damage):
     with pytest.raises(Killed):
         make(path, "e")
@@ -86,6 +86,8 @@ def test_what_is_damaged_is_made_again(path, damage):
         part.write_bytes(data[:-1])
     elif damage == "journal":
         journal.write_text(journal.read_text()[:-5])
+    elif damage == "size":
+        journal.write_text(journal.read_text().replace('"a": 1', '"a": 2'))
     elif damage == "no journal":
         journal.unlink()
     else:
@@ -99,8 +101,9 @@ def test_killed_when_it_was_whole_before_its_marker_it_is_not_made_again(path):
     marker = path.with_suffix(".json")
     marker.unlink()
     assert make(path) == list(DATA)  # without a journal nothing is known of it
-    total = hashlib.sha256(WHOLE).hexdigest()
-    sealed = {"sizes": {name: len(data) for name, data in DATA.items()}, "bytes": len(WHOLE), "checksum": total}
+    sizes = {name: len(data) for name, data in DATA.items()}
+    checksum = hashlib.sha256(WHOLE + json.dumps(sizes).encode()).hexdigest()
+    sealed = {"sizes": sizes, "bytes": len(WHOLE), "checksum": checksum}
     path.with_name(f"{path.name}.part.json").write_text(json.dumps(sealed))
     marker.unlink()
     assert make(path) == []
@@ -108,9 +111,9 @@ def test_killed_when_it_was_whole_before_its_marker_it_is_not_made_again(path):
 
 
 def test_a_full_disk_gives_its_room_back(path):
-    with pytest.raises(UserError, match=r"cannot be written, the disk is full: it needs 99 bytes"):
+    with pytest.raises(UserError, match=r"cannot be written, the disk is full: it needs 99 bytes") as refusal:
         make(path, "d", OSError(errno.ENOSPC, "full"))
-    assert left(path) == []
+    assert left(path) == [] and refusal.value.remedy.endswith("this file is then made from its beginning")
     assert make(path) == list(DATA)
 
 

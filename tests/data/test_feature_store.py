@@ -331,6 +331,12 @@ def test_another_front_end_has_another_store(audio):
     assert len({path(each) for each in (Pairs(), Pairs(scale=2.0), weights, version)}) == 4
 
 
+def test_rows_that_are_not_finite_are_refused_by_their_utterance(audio):
+    with pytest.raises(UserError, match="the front end's output does not fit 32-bit floats") as refusal:
+        model_inputs(audio, System(front_end=Pairs(scale=float("inf"))), "cpu")
+    assert refusal.value.what.startswith(f"utterance {next(iter(audio))}: ") and "freeze" not in refusal.value.remedy
+
+
 def test_a_store_whose_job_was_killed_is_continued_with_the_same_bytes(audio, monkeypatch):
     monkeypatch.setattr("local.core.partial.SECONDS", 0.0)
     whole = model_inputs(audio, System(front_end=Pairs(scale=3.0)), "cpu")

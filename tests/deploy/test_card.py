@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 
 from local import corpora
 from local.deploy.card import render
+from local.deploy.gather import pretrained_names
 from local.encoders import load_encoder
 from local.experiment.options import parse
 from local.folds import make_folds
@@ -24,8 +25,10 @@ from local.inference.model_folder import Model
 from local.prepare import prepare
 from local.score import score
 from local.scoring.scored import Experiment, load
+from local.systems.majority import MajorityClass
 from local.systems.mtl import MultiTaskSystem
 from local.systems.statistics import StatisticsSystem
+from local.systems.wu_capsules import WuCapsules
 
 SCORES = ("wa", "ua", "f1", "wer", "cer")
 HOSTILE = '"]}\n---\n<script>alert(1)</script> | ```\n# head **b** [l](http://x) `c` <img src=x>'
@@ -238,6 +241,16 @@ def test_a_system_without_text_promises_none(encoder, scored):
         assert word not in card
 
 
+def test_a_system_of_our_own_choice_reproduces_nothing(encoder):
+    given = made(encoder).provenance | {"encoder": None}
+    for system, words in (
+        (MajorityClass(3), "**System**: Majority class; most of it is our own choice, so it reproduces no published"),
+        (WuCapsules(3), "a re-implementation of Wu et al. 2019: capsules; how much of it is known from its authors"),
+    ):
+        card = unwrapped(render(Model(system, ["ang", "hap", "sad"], [], [0], 2.0, given), None, {}, []))
+        assert words in card and ("re-implementation" in card) == (system.certainty != "own choice")
+
+
 # ---------------------------------------------------------------- words
 
 
@@ -307,6 +320,13 @@ def test_labels_and_encoder_are_named(encoder):
     assert "`ang` anger, `fea` fear, `bored`." in card
     assert "wav2vec2, pretrained as `facebook/wav2vec2-base`;" in card
     assert "from random weights;" in render(made(encoder, encoder=None), None, CONTENTS, [])
+
+
+def test_weights_of_others_are_named_with_their_licence(encoder):
+    names = pretrained_names({"asr_encoder": "/home/me/whisper-gone/", "speaker_net": "~/net.pth", "encoder": None})
+    assert names == {"asr_encoder": "whisper-gone", "speaker_net": "net.pth"}
+    card = unwrapped(render(made(encoder, encoder=None, pretrained=["net.pth"]), None, CONTENTS, []))
+    assert "The pretrained weights `net.pth` have their own licence" in card and "pretrained encoder" not in card
 
 
 def test_misuse_and_its_law_are_named(encoder):

@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlparse
 
 import jiwer
@@ -25,8 +26,9 @@ from report_place import NASTY_ID, NASTY_WORD, experiment, words
 from local.core.errors import UserError
 from local.experiment.options import parse
 from local.pages.mistakes import mark_differences, most_confident
-from local.pages.report import render_report
+from local.pages.report import pictures, render_report
 from local.pages.results import Notes
+from local.pages.siblings import AlphaCurves
 from local.report import main, report
 from local.scoring import metrics, scored
 
@@ -165,6 +167,19 @@ def test_siblings_are_compared_or_the_page_says_why_not(table):
     assert "broken : results/talk/speaker/broken/seed1/1A/train.json is missing" in below
     aside = text(section("alphas"))
     assert "last : its validation is none, not partner." in aside and "half : it lacks the folds 1B." in aside
+
+
+@pytest.mark.parametrize(("valid", "named"), [("oracle-OPTIMISTIC", "oracle-OPTIMISTIC"), ("partner", "validation")])
+def test_curves_of_alpha_say_what_they_are_of(monkeypatch, valid, named):
+    drawn = {}
+    for name in ("fold_bars", "reliability"):
+        monkeypatch.setattr(f"local.pages.plots.{name}", lambda *_: "")
+    monkeypatch.setattr("local.pages.plots.lines", lambda name, _, what: drawn.setdefault(name, what))
+    monkeypatch.setattr("local.pages.report.per_fold", lambda _: None)
+    monkeypatch.setattr("local.scoring.metrics.reliability", lambda _: None)
+    own = SimpleNamespace(valid=valid, predictions=None, summary={"ece": 0.0, "brier": 0.0})
+    pictures(own, AlphaCurves([], dict.fromkeys("ab"), {"a": None}))
+    assert drawn == {"alpha_accuracy": f"WA, {named}", "alpha_wer": f"{named} WER"}
 
 
 # ---------------------------------------------------------------- mistakes

@@ -81,7 +81,7 @@ def test_what_was_solved_comes_before_every_epoch(name):
     assert Selection(name).meta(rows[-1])["solved"] is True
 
 
-@pytest.mark.parametrize("name", ["uaa", "valid_last", "valid_cer", "train_loss"])
+@pytest.mark.parametrize("name", ["uaa", "valid_last", "valid_cer", "train_loss", 5, None])
 def test_a_figure_that_is_not_there_is_refused(name):
     with pytest.raises(UserError, match=f"selection is '{name}'"):
         Selection(name, writes_text=name != "valid_cer")

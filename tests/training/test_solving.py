@@ -193,8 +193,10 @@ def test_without_epochs_and_without_weights_it_is_all(corpus, tmp_path, validate
     assert_same_runs(resumed, brain)
 
 
-def test_it_follows_a_training_that_patience_ended(corpus, tmp_path):
-    brain = fit(build(corpus, tmp_path / "run", epochs=9, patience=1, lr=0.0, head_lr=0.0), corpus)
+def test_it_follows_a_training_that_patience_ended(corpus, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        brain = fit(build(corpus, tmp_path / "run", epochs=9, patience=1, lr=0.0, head_lr=0.0), corpus)
+    assert caplog.text.count("the training ends") == 1  # the last step says nothing of better epochs
     assert [row["solved"] for row in rows_of(tmp_path / "run")] == ["0", "0", "1"]
     resumed = fit(build(corpus, tmp_path / "run", epochs=9, patience=1, lr=0.0, head_lr=0.0), corpus)
     assert len(rows_of(tmp_path / "run")) == 3

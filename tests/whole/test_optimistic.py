@@ -180,7 +180,7 @@ def test_oracle_is_marked_on_every_page(own_corpus):
     assert "on the test set itself, by which the epoch was chosen (OPTIMISTIC)" in html
 
 
-def test_oracle_with_text_held_out(own_corpus):
+def test_oracle_with_text_held_out(own_corpus, capsys):
     options = parse([*own_corpus, "--protocol", "session", "--valid", "oracle", "--hold-text", "true"])
     make_folds(options)
     folder = Path("manifests/own/session-valid_oracle-OPTIMISTIC-hold_text")
@@ -188,6 +188,8 @@ def test_oracle_with_text_held_out(own_corpus):
     for fold in ("s1", "s2"):
         sets = sets_of(folder, fold)
         assert sets["valid"].equals(sets["test"]) and not set(sets["test"]["wrd"]) & set(sets["train"]["wrd"])
+    printed = capsys.readouterr().out
+    assert "these are not in the training set" in printed and "in no other set" not in printed
 
 
 def test_what_is_optimistic_without_need_is_not_exported(own_corpus, own_table):

@@ -246,6 +246,8 @@ def test_table3_asks_for_every_row_once(table3, monkeypatch):
     assert done.returncode == 0, done.stderr
     first, *calls = understood(table3, monkeypatch)
     assert (first.corpus, first.jobs, first.hparams.name) == ("iemocap", 3, "statistics.yaml")
+    assert {call.protocol for call in (first, *calls)} == {"speaker"}  # though a table may have another default
+    assert done.stdout.endswith("No table: no row has been scored.\n")
     assert asked(table3)[0][-2:] == ["--stop-stage", "1"]
     assert [name for name in rows_of(calls) if name != "egemaps_svm"] == [*ROWS]
     for call in calls:
@@ -404,8 +406,19 @@ def test_price_of_a_protocol_of_one_choice_and_with_the_users_name(house):
     utterances = utterances.assign(wav="$data_root/a.wav", gender="F", wrd="", session="", recording="", style="")
     utterances[list(manifest.COLUMNS)].to_csv(own, index=False)
     done = recipe(house, "price_of_a_protocol", "--valid", "oracle", "--name", "mine", "--protocol=speaker")
-    assert done.returncode == 2 and len(asked(house)) == 2
-    assert "results/mini/speaker-valid_oracle-OPTIMISTIC/mine" in done.stderr or "one experiment is not" in done.stderr
+    assert done.returncode == 0 and len(asked(house)) == 2
+    assert done.stdout.endswith("No table: it needs two experiments, the first of which is not OPTIMISTIC.\n")
+    done = recipe(house, "price_of_a_protocol", "--protocol", "speaker", RECORDER_FAILS="price_statistics_valid_none")
+    assert done.returncode == 2 and len(asked(house)) == 6  # the table finds none of the recorder's experiments
+    failed, no_table, *_ = done.stderr.splitlines()
+    assert failed == "error: results/mini/speaker/price_statistics_valid_none failed; its messages are above"
+    assert no_table.startswith("error: results/mini/speaker/price_statistics is not the folder of a scored experiment")
+    for words, what in (
+        (["--protocol", "session/x"], "error: corpus mini does not serve protocol session/x"),
+        (["--corpus", "nemo", "--stage", "1"], "error: there is no manifest manifests/nemo/all.csv"),
+    ):
+        done = recipe(house, "price_of_a_protocol", *words)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 2 and done.stderr.startswith(what)
 
 
 @pytest.mark.parametrize("name", ["mtl_wav2vec2", "ablation_alpha", "paper_literal", "nemo_alpha", "table3"])
