@@ -137,7 +137,7 @@ def small_network(monkeypatch):
         network.append(nn.Linear(8, 1000))
         return network
 
-    monkeypatch.setattr(key_segments, "resnet101", build)
+    monkeypatch.setattr(key_segments, "ResNet101", build)
 
 
 def test_the_network_is_resnet_101():

@@ -35,7 +35,10 @@ def inputs(system: System, wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
     """A batch as a training reads it: waveforms, or what is stored of the system's front end or frozen encoder."""
     source = system.front_end if system.front_end is not None else system.encoder
     if (kind := kind_of_store(system)) is not None:
+        was_training = source.training
+        source.eval()  # as the store has it
         wavs = [kind.compute(source, wav[None], torch.tensor([len(wav)])) for wav in wavs]
+        source.train(was_training)
     return pad_batch(wavs), torch.tensor([len(each) for each in wavs])
 
 

@@ -27,7 +27,7 @@ def small_network() -> nn.Module:
 @pytest.fixture
 def resnet(monkeypatch, tmp_path) -> str:
     """A file of weights for a small network in the place of ResNet-101."""
-    monkeypatch.setattr(key_segments, "resnet101", small_network)
+    monkeypatch.setattr(key_segments, "ResNet101", small_network)
     torch.manual_seed(1)
     torch.save(small_network().state_dict(), tmp_path / "small.pth")
     return str(tmp_path / "small.pth")
