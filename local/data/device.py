@@ -11,6 +11,7 @@ from torch import nn
 
 from local.core.errors import UserError
 from local.data.batches import Limits
+from local.systems.layers.batch_norm import running_statistics
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
@@ -85,14 +86,8 @@ def limits(values: dict[str, Any], system: nn.Module) -> Limits:
     With batch norm that learns, whose statistics are those of a pass, an update has as few passes as the YAML allows,
     whatever the device: else an update would depend on how it is cut, and on the lengths that pass together.
     """
-    cost = WHOLE if _has_batch_norm(system) else overhead(kind(values), system)
+    cost = WHOLE if running_statistics(system) else overhead(kind(values), system)
     return Limits(values["micro_batch_size"], values["micro_batch_seconds"], cost)
-
-
-def _has_batch_norm(system: nn.Module) -> bool:
-    """Whether there are running statistics, but for those of an encoder or a front end, which are not trained so."""
-    names = [name for name, _ in system.named_buffers() if name.rpartition(".")[2] == "running_mean"]
-    return any(not name.startswith(("encoder.", "front_end.")) for name in names)
 
 
 def evaluation_limits(values: dict[str, Any], system: nn.Module) -> Limits:
