@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from local.features.mel_pairs import MelPairs, unpack
 from local.features.mfcc import HTK_NUMBERS
 from local.systems import Losses, Outputs, System, Targets, cross_entropy
+from local.systems.layers import recurrent
 from local.systems.layers.conv_pool import ConvPool
 from local.systems.layers.dual_lstm import DualLstm
 from local.systems.layers.sequences import mask_rows
@@ -70,7 +71,7 @@ class DualSequenceSystem(System):
         for part, counts in zip(mfcc.split(AT_A_TIME), n_frames.split(AT_A_TIME), strict=True):
             # Forwards in time: what follows an utterance reaches none of its states. A packed sequence would give the
             # same, on a CPU in a time that grows with the square of the frames.
-            states, _ = self.lstm(part[:, : int(counts.max())])
+            states, _ = recurrent.run_whole(self.lstm, part[:, : int(counts.max())])
             means.append(mask_rows(states, counts).sum(1) / counts.to(states.device, non_blocking=True)[:, None])
         return torch.cat(means)
 

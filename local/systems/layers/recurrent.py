@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -21,3 +23,14 @@ def run(layer: nn.LSTM | nn.GRU, rows: Tensor, n_rows: Tensor) -> tuple[Tensor, 
     hidden = states[0] if isinstance(layer, nn.LSTM) else states
     directions = 2 if layer.bidirectional else 1
     return outputs[back], torch.cat([*hidden[-directions:]], dim=1)[back]
+
+
+def run_whole(layer: nn.LSTM, rows: Tensor, states: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Any]:
+    """`layer(rows, states)`, where all rows are true, or what follows is not looked at.
+
+    On a CPU in single precision: PyTorch's LSTM in 16 bits is an error on those that lack the instructions.
+    """
+    if rows.device.type != "cpu":
+        return layer(rows, states)
+    with torch.autocast("cpu", enabled=False):
+        return layer(rows.float(), states)
