@@ -30,7 +30,8 @@ def run_whole(layer: nn.LSTM, rows: Tensor, states: tuple[Tensor, Tensor] | None
 
     On a CPU in single precision: PyTorch's LSTM in 16 bits is an error on those that lack the instructions.
     """
+    given = () if states is None else (states,)
     if rows.device.type != "cpu":
-        return layer(rows, states)
+        return layer(rows, *given)
     with torch.autocast("cpu", enabled=False):
-        return layer(rows.float(), states)
+        return layer(rows.float(), *given)
