@@ -2,7 +2,8 @@
 
 An update (optimizer step) takes a random set of utterances. It is cut into micro-batches for speed and memory
 alone: similar lengths together, so that there is little padding, and no more padded seconds than fit
-into memory. The gradient of the update does not depend on the cut.
+into memory. The gradient of the update does not depend on the cut, but for batch norm, which measures each micro-batch:
+then it is cut no more than the limits ask for (see `local.data.device.limits`).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from torch import nn
 
 from local.core.errors import UserError
 from local.data.batches import Limits
+from local.systems.layers.batch_norm import running_statistics
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
@@ -18,6 +19,8 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 # size: little on a CPU; on a GPU hundreds of kernels must be launched.
 OVERHEAD = {"cpu": 1.0, "cuda": 30.0}
 BASE_PARAMETERS = 95e6
+# Where a pass is measured, in seconds: no padding is worth another pass.
+WHOLE = 1e9
 
 
 def kind(values: dict[str, Any]) -> str:
@@ -78,8 +81,13 @@ def tf32_is_allowed() -> bool:
 
 
 def limits(values: dict[str, Any], system: nn.Module) -> Limits:
-    """Limits of a micro-batch in training."""
-    return Limits(values["micro_batch_size"], values["micro_batch_seconds"], overhead(kind(values), system))
+    """Limits of a micro-batch in training.
+
+    With batch norm that learns, whose statistics are those of a pass, an update has as few passes as the YAML allows,
+    whatever the device: else an update would depend on how it is cut, and on the lengths that pass together.
+    """
+    cost = WHOLE if running_statistics(system) else overhead(kind(values), system)
+    return Limits(values["micro_batch_size"], values["micro_batch_seconds"], cost)
 
 
 def evaluation_limits(values: dict[str, Any], system: nn.Module) -> Limits:

@@ -10,8 +10,8 @@ For d = 768 and four emotions, 197,892 trained parameters: 196,864 + 1,028.
 
 Known, from the authors' code for IEMOCAP: all of the above, RMSprop at 5e-4 with momentum 0.9 and without weight decay,
 128 utterances an update, 100 epochs, rates from 5e-4 to 1e-3 and back in 20 epochs while the momentum goes from 0.9 to
-0.8 and back, selection by accuracy. Chosen: the folds with their validation sets are those of all rows; the test set,
-which is also the validation set in one of the authors' settings, never is.
+0.8 and back, selection by accuracy. Chosen: clipping at 5; and that the folds with their
+validation sets are those of all rows: the test set, which one of the authors' settings validates on, never is one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ Models, ICASSP 2020, arXiv 1911.09762.
 Parameters of the head for 4 emotions: 512 (D + 64) + 1,024 of the BiLSTM, 65,792 of the attention, 1,028 of the output;
 887,044 for the paper's D = 1,536.
 
-The encoder is a substitute, any of `local.encoders.load_encoder`. Without one, f is 80 log-mel energies stacked by
+The encoder is a substitute, any of `local.encoders.load_encoder`; the transducers of torchaudio and SpeechBrain, which
+are nearer to the paper's, are not among them. Without one, f is 80 log-mel energies stacked by
 three, 240 numbers every 30 ms (223,492 parameters), and the row is marked `no ASR`; they are standardised by the
 training set, since what SpecAugment masks, 0, is meant to be their mean (chosen).
 

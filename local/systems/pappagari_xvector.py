@@ -4,7 +4,8 @@ R. Pappagari, T. Wang, J. Villalba, N. Chen, N. Dehak: x-Vectors meet emotions: 
 and speaker recognition. ICASSP 2020. Certainty: partly known. Known are the results, and the network from the code of a
 co-author for another paper; second-hand the 23 MFCC, the voice activity, the mean normalisation, optimizer and batch;
 recalled the 8 kHz of telephones, which are an option; chosen the size of the dictionary and of the embedding, the crop,
-the longest input, the noise, and what is done with the networks of SpeechBrain.
+the longest input, the first weights, epochs and patience, the noise, of which an epoch has one copy instead of all, and
+what is done with the networks of SpeechBrain.
 
     input                           (`local.features.mfcc.KaldiMfcc`)               1 x T x 23      T cut to 8 n
     conv 7x7, 16 maps               batch norm, ReLU                                16 x T x 23

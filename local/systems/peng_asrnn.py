@@ -36,6 +36,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 from local.encoders import length_mask
 from local.features.auditory import Auditory, by_channel
 from local.systems import Outputs, System
+from local.systems.layers import recurrent
 from local.systems.layers.batch_norm import VectorNorm
 from local.systems.layers.sequences import fit, windows
 from local.systems.layers.shelves import Shelves
@@ -103,11 +104,11 @@ class PengAsrnn(System):
         if self.carry_state:
             states, found = None, []
             for cut in cuts.unbind(1):
-                _, states = self.blstm(cut, states)
+                _, states = recurrent.run_whole(self.blstm, cut, states)
                 found.append(states[0].transpose(0, 1).flatten(1))
             return torch.stack(found, dim=1), counts
         true = length_mask(counts, cuts.shape[1]).flatten().nonzero()[:, 0]  # an index: a mask would wait for a GPU
-        _, (states, _) = self.blstm(cuts.flatten(0, 1)[true.to(cuts.device, non_blocking=True)])
+        _, (states, _) = recurrent.run_whole(self.blstm, cuts.flatten(0, 1)[true.to(cuts.device, non_blocking=True)])
         return pad_sequence(states.transpose(0, 1).flatten(1).split(counts.tolist()), batch_first=True), counts
 
     def weights_of(self, windows: Tensor, n_windows: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from speechbrain.utils.distributed import (
 from torch import nn
 from torch.distributed import ReduceOp
 
+from local.systems.layers.batch_norm import running_statistics
+
 _gloo: list[Any] = []  # the group of processes that exchanges what is on the CPU, whatever the training's device
 
 
@@ -78,9 +80,7 @@ def average_statistics(system: nn.Module) -> None:
     """
     if world_size() == 1:
         return
-    names = ("running_mean", "running_var")
-    statistics = [each for name, each in system.named_buffers() if name.rpartition(".")[2] in names]
-    if statistics:
+    if statistics := running_statistics(system):
         flat = sum_over_processes(torch.cat([each.flatten() for each in statistics])) / world_size()
         for each, mean in zip(statistics, flat.split([each.numel() for each in statistics]), strict=True):
             each.copy_(mean.view_as(each))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from paths import REPOSITORY
@@ -11,6 +12,7 @@ from paths import REPOSITORY
 from local.config import hparams
 from local.core.errors import UserError
 from local.data import device
+from local.data.batches import UpdateSampler
 
 VALUES = hparams.read_values(REPOSITORY / "hparams" / "mtl_wav2vec2.yaml")
 
@@ -62,6 +64,26 @@ def test_limits_are_the_yamls_and_a_pass_costs_more_on_a_gpu_and_with_a_small_mo
     evaluation = device.evaluation_limits(VALUES | {"device": "cpu"}, small)
     assert evaluation.seconds == VALUES["eval_batch_seconds"]
     assert evaluation.overhead == pytest.approx(on_cpu.overhead * 1_001_000 / 10_100)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    "name", ["wu_capsules", "liu_local_global", "wang_dual_lstm", "pappagari_xvector", "peng_asrnn"]
+)
+def test_an_update_with_batch_norm_is_one_pass_whatever_the_device(name, kind):
+    values = hparams.read_values(REPOSITORY / "hparams" / "table3" / f"{name}.yaml") | {"device": kind}
+    large = torch.nn.Linear(2000, 3000)  # of a small system a pass costs much, so that it has few anyway
+    normed = torch.nn.Sequential(large, torch.nn.BatchNorm1d(2))
+    durations = np.random.default_rng(1).uniform(0.6, 34, 300)
+    sampler = UpdateSampler(durations, values["batch_size"], device.limits(values, normed), seed=1)
+    assert [part.ends_update for part in sampler.plan] == [True] * -(-300 // values["batch_size"])
+    assert device.limits(values, large).overhead < 1000  # without batch norm, padding counts
+
+
+def test_batch_norm_of_a_front_end_is_no_matter():
+    system = torch.nn.ModuleDict({"front_end": torch.nn.BatchNorm1d(2)})
+    values = VALUES | {"device": "cpu"}
+    assert device.limits(values, system).overhead == device.overhead("cpu", system)
 
 
 @pytest.mark.parametrize("name", [None, "cpu"])

@@ -153,3 +153,9 @@ def test_the_real_resnet_101_gives_the_same_alone_and_in_a_batch(tmp_path):
     for wav, expected in zip(wavs, together, strict=True):
         alone = system(wav[None], torch.tensor([len(wav)])).emotion[0]
         torch.testing.assert_close(alone, expected, rtol=0, atol=1e-4)
+
+
+def test_no_dropout_is_within_an_lstm():
+    """cuDNN's follows from no seed: a run that was resumed would be another."""
+    inside = [each for each in KeySegmentSystem(4).modules() if isinstance(each, nn.RNNBase)]
+    assert len(inside) == 2 and not any(each.dropout for each in inside)

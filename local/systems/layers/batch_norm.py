@@ -37,3 +37,10 @@ class StepNorm(nn.Module):
         """[B, size] of a time step -> [B, size]; a single utterance as in `VectorNorm`."""
         own = self.running_mean[step], self.running_var[step]
         return F.batch_norm(vectors, *own, self.weight, self.bias, training=self.training and len(vectors) > 1)
+
+
+def running_statistics(system: nn.Module) -> list[Tensor]:
+    """The means and variances of batches that a training changes: all but those of a front end, which is fixed."""
+    names = ("running_mean", "running_var")
+    buffers = ((name.split("."), buffer) for name, buffer in system.named_buffers())
+    return [buffer for (*path, last), buffer in buffers if last in names and path[:1] != ["front_end"]]

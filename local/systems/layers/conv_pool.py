@@ -28,7 +28,14 @@ class ConvPool(nn.Module):
         self.conv, self.norm = nn.Conv2d(1, maps, size, padding=1), nn.BatchNorm2d(maps)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """As `max_pool2d(norm(conv(pictures)).relu(), 2)`; ReLU and maximum can be exchanged."""
+        """As `max_pool2d(norm(conv(pictures)).relu(), 2)`; ReLU and maximum can be exchanged.
+
+        In single precision: the variance is a small difference, and so is what is left of a large mean.
+        """
+        with torch.autocast(pictures.device.type, enabled=False):
+            return self._forward(pictures)
+
+    def _forward(self, pictures: Tensor) -> Tensor:
         mean, variance = self._statistics(pictures)
         scale = self.norm.weight / (variance + self.norm.eps).sqrt()
         weight, bias = self.conv.weight * scale[:, None, None, None], (self.conv.bias - mean) * scale + self.norm.bias

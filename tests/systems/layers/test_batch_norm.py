@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from local.systems.layers.batch_norm import StepNorm, VectorNorm
+from local.systems.layers.batch_norm import StepNorm, VectorNorm, running_statistics
 
 
 def test_the_statistics_of_a_step_change_only_by_it():
@@ -47,3 +47,8 @@ def test_several_are_normalised_as_by_pytorch():
     vectors, norm, other = torch.randn(6, 3), VectorNorm(3), nn.BatchNorm1d(3)
     for mode in (True, False):
         assert torch.equal(norm.train(mode)(vectors), other.train(mode)(vectors))
+
+
+def test_the_statistics_of_a_training_are_not_those_of_a_front_end():
+    system = nn.ModuleDict({"front_end": nn.BatchNorm1d(2), "norm": nn.BatchNorm1d(3), "steps": StepNorm(3, 4)})
+    assert [each.shape for each in running_statistics(system)] == [(3,), (3,), (4, 3), (4, 3)]

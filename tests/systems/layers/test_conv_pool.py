@@ -50,3 +50,11 @@ def test_its_gradients_are_those_of_the_four_layers():
             made.conv.get_parameter(name).grad, plain[0].get_parameter(name).grad, rtol=1e-8, atol=1e-8
         )
         torch.testing.assert_close(made.norm.get_parameter(name).grad, plain[1].get_parameter(name).grad)
+
+
+def test_mixed_precision_does_not_reach_it():
+    made, _ = layers(4)
+    pictures = 40 + 0.5 * torch.randn(9, 1, 17, 14)
+    expected = made(pictures)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(made(pictures), expected)

@@ -23,3 +23,20 @@ def test_outputs_and_last_states_are_those_of_the_utterance_alone(kind, both):
         assert not outputs[row, length:].any()
         expected = torch.cat([alone[-1, :3], alone[0, 3:]]) if both else alone[-1]
         torch.testing.assert_close(last[row], expected)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_nothing_waits_for_a_gpu(kind):
+    layer = kind(5, 3, batch_first=True).to("meta")  # whose numbers cannot be read
+    outputs, last = recurrent.run(layer, torch.zeros(3, 9, 5, device="meta"), torch.tensor([2, 7, 1]))
+    assert outputs.shape == (3, 9, 3) and last.shape == (3, 3)
+
+
+def test_mixed_precision_on_any_cpu():
+    torch.manual_seed(1)
+    layer, rows = nn.LSTM(5, 3, batch_first=True), torch.randn(2, 4, 5).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs, states = recurrent.run_whole(layer, rows)
+        again, _ = recurrent.run_whole(layer, rows, states)
+    torch.testing.assert_close(outputs, layer(rows.float())[0])
+    torch.testing.assert_close(again, layer(rows.float(), states)[0])
