@@ -315,6 +315,7 @@ def run_module(model: Path, *words: str, **settings) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, text=True, **pipes, **settings)
 
 
+@pytest.mark.slow
 def test_it_ends_quietly_when_its_output_is_closed(model):
     with run_module(model, *(f"{'absent' * 20}-{at}.wav" for at in range(1000))) as process:
         assert process.stdout.readline().startswith("emotion")

@@ -81,6 +81,7 @@ def repeat(monkeypatch, capsys) -> Callable[[Path], tuple[int, str]]:
     signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.mark.slow
 def test_a_rerun_is_the_same_to_the_byte_and_differences_are_named(words, job, workplace, repeat, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     run_stages(words, "train", "decode")

@@ -262,6 +262,7 @@ def three_hours() -> Iterator[Tensor]:
     yield from (noisy for _ in range(90))
 
 
+@pytest.mark.slow
 def test_three_hours_take_no_more_memory_than_minutes():
     consumed: list[int] = []
 

@@ -286,6 +286,7 @@ def plain(folder: Path, wav: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return emotion, tokens
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_four_forms_of_an_export_say_the_same_of_speech(runs, tmp_path):
     (run,) = runs("1A")
