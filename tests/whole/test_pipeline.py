@@ -97,7 +97,7 @@ def test_run_folder(finished):
     assert not (folder / "progress.json").exists()
     environment = json.loads((folder / "env.json").read_text())
     assert environment["device"] == "cpu"
-    assert environment["command"][0] == "./run.sh" and environment["command"][-2:] == ["--micro-batch-size", "3"]
+    assert environment["command"][0] == "./run.sh" and environment["command"][-2:] == ["--device", "cpu"]
     assert environment["parameters"] == environment["trained_parameters"] > 1000
     assert environment["packages"]["torch"].startswith("2.11.0")
     assert "epochs: 3" in (folder / "hyperparams.yaml").read_text()
