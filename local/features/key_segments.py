@@ -2,8 +2,8 @@
 
 The key segments depend on descriptors that are standardised by a training set, and a front end has no statistics of
 one. So the front ends here give the rows of *all* segments, which are stored once for all folds and seeds, and a system
-chooses among them by `KeySegments`. For pictures that is some 3.4 times the passes of ResNet-101 that the key segments
-alone would take, but once instead of once per fold.
+chooses among them by `KeySegments`. For pictures that takes more passes of ResNet-101 than the key segments alone
+would, but once instead of once per fold.
 """
 
 from __future__ import annotations
