@@ -54,7 +54,7 @@ YAML = Path("hparams/mtl_wav2vec2.yaml")
 SHAPE = {"layerdrop": 0.0}
 TOKENS = 32
 LITTLE = 0.3  # of the memory: when less is free, freed memory is given back
-GEMM_SIZES, GEMM_SECONDS = (128, 256, 512, 1024, 2048), 0.5
+GEMM_SIZES, GEMM_SECONDS = (128, 256, 512, 1024, 2048, 4096, 8192), 0.5
 
 
 def make(folder: Path, n: int) -> None:
@@ -253,7 +253,7 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
         row["seconds"] = _now(device) - began
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
         row["peak"] = torch.cuda.max_memory_allocated() if device.startswith("cuda") else own
-        _give_back_memory()
+        _give_back_memory(device)
         print(json.dumps(row), flush=True)
 
 
@@ -263,8 +263,15 @@ def _now(device: str) -> float:
     return time.perf_counter()
 
 
-def _give_back_memory() -> None:
-    """Give freed memory back where little is left, for the ways that wait: the C library keeps it (see path.sh)."""
+def _give_back_memory(device: str) -> None:
+    """Give freed memory back where little is left, for the ways that wait: PyTorch keeps a GPU's, the C library ours.
+
+    See path.sh of the latter.
+    """
+    if device.startswith("cuda"):
+        free, size = torch.cuda.mem_get_info(device)
+        if free < LITTLE * size:
+            torch.cuda.empty_cache()
     if sys.platform == "linux" and os.sysconf("SC_AVPHYS_PAGES") < LITTLE * os.sysconf("SC_PHYS_PAGES"):
         ctypes.CDLL(None).malloc_trim(0)
 
