@@ -15,7 +15,6 @@ import time
 
 import torch
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
-from speechbrain.utils.distributed import infer_device
 from tqdm import tqdm
 
 from local.config import hparams
@@ -25,7 +24,7 @@ from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import sorted_batches
 from local.data.dataset import Utterances, loader
-from local.data.device import evaluation_limits, use_precision
+from local.data.device import evaluation_limits, full_name, kind, use_precision
 from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
@@ -48,7 +47,7 @@ def decode(job: Job) -> None:
     refuse_foreign(job.folder, own=job.yaml)
     values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
     running = job.options.values  # device and batch sizes are those of this call, not of training
-    device = running["device"] or infer_device()
+    device = full_name(running["device"])
     system = values["system"].to(device).eval()
     checkpointer = RunCheckpointer(job.folder / "save", {"system": system})
     checkpoint = checkpointer.chosen()
@@ -65,7 +64,7 @@ def decode(job: Job) -> None:
     utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer)
     utterances.refuse_longer_than(system.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
-    batches = loader(utterances, batches, running["num_workers"])
+    batches = loader(utterances, batches, running["num_workers"], kind(running))
     precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
     autocast = TorchAutocast(device.split(":")[0], dtype=precision.dtype)
     rows, progress_file, began = [], ProgressFile(job.folder), time.monotonic()

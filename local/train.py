@@ -14,7 +14,7 @@ import logging
 import sys
 from typing import Any
 
-from speechbrain.utils.distributed import infer_device, run_on_main
+from speechbrain.utils.distributed import run_on_main
 from speechbrain.utils.seed import seed_everything
 from torch.utils.data import DataLoader
 
@@ -25,7 +25,7 @@ from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.class_weights import class_weights
 from local.data.dataset import Utterances, loader
-from local.data.device import evaluation_limits, limits, refuse_missing_device
+from local.data.device import evaluation_limits, full_name, kind, limits, refuse_missing_device
 from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
@@ -47,6 +47,7 @@ def train(job: Job) -> None:
     values = hparams.build(job.yaml, job.options.hparams)
     values["device"] = distributed.process_device(values["device"])
     refuse_missing_device(values["device"])
+    values["device"] = full_name(values["device"])
     checkpointer = RunCheckpointer(job.folder / "save")
     first = environment.first_start(job, checkpointer)
     values["precision"] = environment.held_precision(values, first)
@@ -64,7 +65,7 @@ def train(job: Job) -> None:
     run_on_main(environment.write, (job, brain.device, values["precision"], first, system))
     for line in environment.summary(job, brain.device, values, training, validation):
         logger.info(line)
-    train_set = loader(training, sampler, values["num_workers"])
+    train_set = loader(training, sampler, values["num_workers"], kind(values))
     valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
     validated = None if validation is None else measured_loader(validation, values)
     brain.fit(brain.epoch_counter, train_set, valid_set, measured, validated, progressbar=sys.stderr.isatty())
@@ -79,7 +80,7 @@ def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances
             "augment: what does not learn is computed once for all epochs, so waveforms cannot differ",
             "remove augment; with an encoder, or set freeze and freeze_cnn to False",
         )
-    store = model_inputs(AudioStore.of(*job.options.audio()), system, values["device"] or infer_device())
+    store = model_inputs(AudioStore.of(*job.options.audio()), system, values["device"])
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     training = Utterances.of(train, store, job.labels, job.tokenizer)
     validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None
@@ -93,12 +94,14 @@ def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataL
     if validation is None:
         return None
     batches = sorted_batches(validation.durations, evaluation_limits(values, values["system"]))
-    return loader(validation, batches[distributed.rank() :: distributed.world_size()], values["num_workers"])
+    share = batches[distributed.rank() :: distributed.world_size()]
+    return loader(validation, share, values["num_workers"], kind(values))
 
 
 def measured_loader(utterances: Utterances, values: dict[str, Any]) -> DataLoader:
     """Batches of a whole set in a fixed order, for what a system measures or solves of it in every process."""
-    return loader(utterances, sorted_batches(utterances.durations, evaluation_limits(values, values["system"])))
+    batches = sorted_batches(utterances.durations, evaluation_limits(values, values["system"]))
+    return loader(utterances, batches, device=kind(values))
 
 
 def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:

@@ -38,7 +38,7 @@ from local.core.typed_csv import read_csv
 from local.corpora import manifest
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.dataset import Batch, Utterances, loader
-from local.data.device import evaluation_limits, limits, resolve_precision, use_precision
+from local.data.device import evaluation_limits, kind, limits, resolve_precision, use_precision
 from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.encoders import load_encoder
@@ -163,14 +163,15 @@ def _training(utterances: Utterances, system: System, values: dict[str, Any]) ->
     sampler = UpdateSampler(utterances.durations, values["batch_size"], limits(values, system), seed=1)
     checkpointer = RunCheckpointer(folder / "save")
     brain = EmotionBrain(system, values, folder, sampler, LABELS, utterances.tokenizer, checkpointer)
-    brain.measured = loader(utterances, sorted_batches(utterances.durations, evaluation_limits(values, system)))
+    whole = sorted_batches(utterances.durations, evaluation_limits(values, system))
+    brain.measured = loader(utterances, whole, device=kind(values))
     brain.on_fit_start()
     brain.on_fit_start = brain.end_epoch = lambda: None  # one optimizer for all rounds; nothing is logged or saved
     brain.is_solved = True
     if not values["epochs"]:
         labelled = Batches(brain.measured, values["device"], lambda: None)
         return lambda: solve(system, checkpointer, [1], labelled, None)
-    batches, epochs = loader(utterances, sampler), count(1)
+    batches, epochs = loader(utterances, sampler, device=kind(values)), count(1)
     return lambda: brain.fit([next(epochs)], batches, progressbar=False)
 
 
@@ -179,7 +180,8 @@ def inference(utterances: Utterances, encoder: str, device: str, one_by_one: boo
     values = hparams.read_values(YAML) | {"device": device}
     system = _system(encoder, False).to(device).eval()
     in_batches = sorted_batches(utterances.durations, evaluation_limits(values, system))
-    batches = loader(utterances, [[index] for index in range(len(utterances))] if one_by_one else in_batches)
+    alone = [[index] for index in range(len(utterances))]
+    batches = loader(utterances, alone if one_by_one else in_batches, device=kind(values))
 
     @torch.inference_mode()
     def once() -> None:

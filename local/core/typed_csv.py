@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
+# With pyarrow, which a package of somebody's may bring, pandas would keep text in UTF-8: file names need not be that.
+pd.options.mode.string_storage = "python"
+
 
 def read_csv(path: Path, numbers: Iterable[str] = ()) -> pd.DataFrame:
     """Read a CSV with a header: text as it is written, and columns of numbers, those of them that the file has.

@@ -42,7 +42,9 @@ class Augmentation:
         if self.module is None:
             return batch
         wavs = [self._augmented(wav[:length]) for wav, length in zip(batch.wavs, batch.lengths.tolist(), strict=True)]
-        return replace(batch, wavs=pad_batch(wavs), lengths=torch.tensor([len(wav) for wav in wavs]))
+        return replace(
+            batch, wavs=pad_batch(wavs, batch.wavs.device.type), lengths=torch.tensor([len(wav) for wav in wavs])
+        )
 
     @torch.no_grad()
     def _augmented(self, wav: Tensor) -> Tensor:

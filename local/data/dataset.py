@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -102,8 +103,8 @@ class Utterances(Dataset):
     def __getitem__(self, index: int) -> tuple[int, Tensor]:
         return index, self.audio[self.ids[index]]
 
-    def collate(self, items: list[tuple[int, Tensor]]) -> Batch:
-        """Pad utterances into a batch."""
+    def collate(self, items: list[tuple[int, Tensor]], device: str = "cpu") -> Batch:
+        """Pad utterances into a batch for a kind of device (see `pad_batch`)."""
         indices, wavs = [index for index, _ in items], [wav for _, wav in items]
         tokens = [torch.tensor(self.tokenizer.encode(self.texts[index]), dtype=torch.long) for index in indices]
         emotion = torch.tensor([self.emotions[index] for index in indices])
@@ -115,19 +116,19 @@ class Utterances(Dataset):
         )
         return Batch(
             ids=[self.ids[index] for index in indices],
-            wavs=pad_batch(wavs),
+            wavs=pad_batch(wavs, device),
             lengths=torch.tensor([len(wav) for wav in wavs]),
             targets=targets,
             texts=[self.texts[index] for index in indices],
         )
 
 
-def loader(utterances: Utterances, batch_sampler, num_workers: int = 0) -> DataLoader:
-    """Read the batches whose indices a sampler gives."""
+def loader(utterances: Utterances, batch_sampler, num_workers: int = 0, device: str = "cpu") -> DataLoader:
+    """Read the batches whose indices a sampler gives, for a kind of device, `cpu` or `cuda`."""
     return DataLoader(
         utterances,
         batch_sampler=batch_sampler,
-        collate_fn=utterances.collate,
+        collate_fn=partial(utterances.collate, device=device),
         num_workers=num_workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device == "cuda",
     )

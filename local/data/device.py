@@ -28,6 +28,16 @@ def kind(values: dict[str, Any]) -> str:
     return (values["device"] or infer_device()).split(":")[0]
 
 
+def full_name(name: str | None) -> str:
+    """The device of this name, by default a GPU if there is one; with its number, which SpeechBrain misses.
+
+    >>> full_name("cuda"), full_name("cuda:1"), full_name("cpu")
+    ('cuda:0', 'cuda:1', 'cpu')
+    """
+    name = name or infer_device()
+    return "cuda:0" if name == "cuda" else name
+
+
 def refuse_missing_device(name: str | None) -> None:
     """Raise a UserError for a device whose name PyTorch does not know, or that it does not find here."""
     try:

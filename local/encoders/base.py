@@ -15,9 +15,10 @@ from local.encoders.cpu import use_cpu_kernels
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# A batch's length is a multiple of this, in samples and in frames: on a CPU every operation is prepared again for each
-# new size, which took half of the time of a small model.
-GRID = {1: 640, 2: 2}
+# A batch's length is a multiple of this, in samples and in frames: operations are prepared again for each new size. On
+# a CPU that took half of the time of a small model. On an H100 it took most of an update of the base model, which waits
+# for the host, not for the device: there padding costs little. Whisper's 30 s are a multiple of all.
+GRID = {"cpu": {1: 640, 2: 2}, "cuda": {1: 9600, 2: 30}}
 
 
 def length_mask(lengths: Tensor, size: int, device: torch.device | str = "cpu") -> Tensor:
@@ -25,10 +26,13 @@ def length_mask(lengths: Tensor, size: int, device: torch.device | str = "cpu") 
     return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
 
 
-def pad_batch(items: list[Tensor]) -> Tensor:
-    """Pad with zeros to the longest, and to a multiple of `GRID`: [N] or [T, c] each -> [B, N'] or [B, T', c]."""
+def pad_batch(items: list[Tensor], device: str = "cpu") -> Tensor:
+    """Pad with zeros to the longest, and to a multiple of `GRID`: [N] or [T, c] each -> [B, N'] or [B, T', c].
+
+    `device` is the kind, `cpu` or `cuda`, of that where they will be computed with.
+    """
     batch = pad_sequence(items, batch_first=True)
-    extra = -batch.shape[1] % GRID[items[0].ndim]
+    extra = -batch.shape[1] % GRID.get(device, GRID["cpu"])[items[0].ndim]
     return F.pad(batch, (*(0, 0) * (batch.ndim - 2), 0, extra))
 
 

@@ -29,7 +29,7 @@ from local.audio.header import SAMPLE_RATE
 from local.audio.recordings import Blocks, Recording
 from local.audio.segments import segments
 from local.core.errors import UserError
-from local.data.device import use_precision
+from local.data.device import full_name, use_precision
 from local.encoders.base import pad_batch
 from local.inference import model_folder
 from local.inference.model_folder import Model
@@ -85,6 +85,7 @@ class EmotionRecognizer(Pretrained):
 
     def __init__(self, model: Model, run_opts: dict[str, Any] | None = None) -> None:
         options = {"precision": "fp32"} | (run_opts or {})
+        options["device"] = full_name(options.get("device"))
         self.asked_precision = options["precision"]
         try:
             super().__init__({"system": model.system}, {}, options | {"precision": use_precision(options["precision"])})
@@ -199,7 +200,7 @@ class EmotionRecognizer(Pretrained):
     def analyze_batch(self, batch: Sequence[Recording], words: bool = True) -> list[Analysis]:
         """Analyze recordings of at most `longest` seconds in a batch, each as if alone; `words`: with their times."""
         lengths = torch.tensor([len(recording.wav) for recording in batch])
-        wavs = pad_batch([recording.wav for recording in batch])
+        wavs = pad_batch([recording.wav for recording in batch], torch.device(self.device).type)
         outputs = self._outputs(wavs, lengths)
         posteriors = outputs.emotion.double().softmax(-1).tolist()
         silent = [[] for _ in batch]

@@ -121,3 +121,14 @@ def test_greedy_by_hand(corpus):
 
     assert transcripts(outputs) == ["AAB", "", "B A", "A B", "A"]
     assert transcripts(Outputs(outputs.emotion)) == batch.texts  # a row then ends with the reference
+
+
+def test_on_a_gpu_sizes_are_few_and_memory_is_pinned(utterances):
+    batches = [[0, 1], [2]]
+    for device, pinned, multiple in (("cpu", False, 640), ("cuda", True, 9600)):
+        read = loader(utterances, batches, device=device)
+        assert read.pin_memory == pinned
+        batch = read.collate_fn([utterances[index] for index in batches[0]])
+        width, longest = batch.wavs.shape[1], int(batch.lengths.max())
+        assert width % multiple == 0 and longest <= width < longest + multiple
+        assert not batch.wavs[0, batch.lengths[0] :].any()

@@ -88,7 +88,7 @@ def trained_by_hand(words: list[str], fold: str):
 def equal(system: torch.nn.Module, expected: dict[str, torch.Tensor]) -> bool:
     weights = system.state_dict()
     return weights.keys() == expected.keys() and all(
-        torch.allclose(weights[name], expected[name], rtol=0, atol=1e-6) for name in weights
+        torch.allclose(weights[name].cpu(), expected[name], rtol=0, atol=1e-6) for name in weights
     )
 
 

@@ -106,7 +106,7 @@ def test_attention_with_dropout_is_the_formula(mask):
 # ---------------------------------------------------------------- convolution
 
 
-@pytest.mark.parametrize("frames", [1, 40, WINDOWS + 30])
+@pytest.mark.parametrize("frames", [1, 40, WINDOWS["cpu"] + 30])
 @pytest.mark.parametrize(("taps", "padding"), [(8, 4), (7, 3), (1, 0)])
 def test_convolution_is_torchs(frames, taps, padding):
     torch.manual_seed(5)
