@@ -12,7 +12,7 @@ import torch
 
 from local.core.errors import UserError
 from local.corpora import manifest
-from local.data.dataset import Utterances
+from local.data.dataset import Utterances, loader
 from local.data.store import AudioStore
 from local.systems import Outputs
 from local.text import tokenizer
@@ -123,7 +123,8 @@ def test_greedy_by_hand(corpus):
     assert transcripts(Outputs(outputs.emotion)) == batch.texts  # a row then ends with the reference
 
 
-def test_on_a_gpu_sizes_are_few_and_memory_is_pinned(utterances):
+def test_on_a_gpu_sizes_are_few_and_memory_is_pinned(corpus):
+    _, utterances = corpus
     batches = [[0, 1], [2]]
     for device, pinned, multiple in (("cpu", False, 640), ("cuda", True, 9600)):
         read = loader(utterances, batches, device=device)
