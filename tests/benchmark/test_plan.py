@@ -9,7 +9,7 @@ import pytest
 from local.benchmark import page, plan
 from local.core.errors import UserError
 
-MARKED = "".join(f"<!-- benchmark {place} -->\n<!-- /benchmark {place} -->\n" for place in ("cpu", "rows"))
+MARKED = "".join(f"<!-- benchmark {place} -->\n<!-- /benchmark {place} -->\n" for place in ("cpu", "cuda", "rows"))
 
 
 @pytest.fixture
@@ -46,10 +46,18 @@ def test_what_ten_thousand_hours_need_by_hand(measured):
     assert found["CNN cache"] == f"{10_000 * 3600 * 49.9 * 1024 / 1e12:.3g} TB"
     assert found["jobs"] == "150" and found["checkpoints of a job"] == "4.56 GB"
     assert found["epoch of a job, CPU"] == "810 h"  # 8,100 h at 10 audio-s/s
-    gpu = 8100 * 3600 * 42e9 / (0.3 * 989e12)  # 42 GFLOP, see test_ways
+    gpu = 8100 * 3600 * 42e9 / (0.1 * 989e12)  # 42 GFLOP, see test_ways
     hours, unit = found["epoch of a job, H100"].split()
     assert unit == "h" and float(hours) == pytest.approx(gpu / 3600, rel=0.05)
     assert float(found["all jobs, one H100"].split()[0].replace(",", "")) == pytest.approx(1500 * gpu / 3600, rel=0.05)
+
+
+def test_a_gpu_that_was_measured_takes_the_place_of_the_assumption(measured):
+    ways = [{"way": way, "jobs": jobs, "audio-s/s": speed} for way, jobs, speed in (("c", 1, 90.0), ("c", 2, 100.0))]
+    page.put(measured, "cuda", {"machine": "Some GPU, some CPU, 16 threads", "ways": ways}, "")
+    lines = {line.split(" | ")[0].strip("| "): line for line in plan.render("", [1000], measured).splitlines()}
+    assert lines["epoch of a job, Some GPU"].split(" | ")[1::2] == ["measured", "8.1 h |"]  # 810 h / 100
+    assert not any("assumed" in line for line in lines.values())
 
 
 def test_what_was_not_measured_is_named(measured):
