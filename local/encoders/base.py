@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from local.core.errors import UserError
-from local.encoders.cpu import use_cpu_kernels
+from local.encoders.kernels import use_kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
 
     def __init__(self, model: PreTrainedModel, cnn: nn.Module | None, freeze: bool, freeze_cnn: bool) -> None:
         super().__init__()
-        use_cpu_kernels(model)
+        use_kernels(model)
         self.model = model
         self.dim = model.config.hidden_size
         self.freeze = freeze

@@ -91,9 +91,17 @@ def _group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
     if hidden.device.type != "cpu" or torch.compiler.is_exporting():
         return _masked_group_norm(hidden, norm, n_frames)
     # On a CPU, utterance by utterance is faster.
-    size, settings = hidden.shape[2], (norm.num_groups, norm.weight, norm.bias, norm.eps)
-    true = [(one[None, :, :length], size - length) for one, length in zip(hidden, n_frames.tolist(), strict=True)]
-    return torch.cat([F.pad(torch.group_norm(frames, *settings), (0, beyond)) for frames, beyond in true])
+    frames_first = hidden.stride(1) == 1 and norm.num_groups == norm.num_channels
+    normed = []
+    for one, length in zip(hidden, n_frames.tolist(), strict=True):
+        beyond = hidden.shape[2] - length
+        if frames_first and length > 1:  # then batch norm is the same, and keeps this layout
+            true = F.batch_norm(one[:, :length].t(), None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
+            normed.append(F.pad(true, (0, 0, 0, beyond)))
+        else:
+            true = torch.group_norm(one[None, :, :length], norm.num_groups, norm.weight, norm.bias, norm.eps)[0]
+            normed.append(F.pad(true, (0, beyond)).t())
+    return torch.stack(normed).transpose(1, 2)
 
 
 def _masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ ALLOWED = {  # wing: the wings that its files may import, besides its own
 }
 WINGS = sorted(ALLOWED)
 COMMANDS = [*sorted({path.stem for path in LOCAL.glob("*.py")} - {"__init__"}), "benchmark"]
-ENCODERS_CPU = "local.encoders.cpu"
+KERNELS = "local.encoders.kernels"
 
 
 def module_name(path: Path) -> str:
@@ -103,7 +103,7 @@ def test_nobody_imports_a_command():
 
 
 def test_the_faster_kernels_have_one_door():
-    users = {module for module, path in FILES.items() if any(name.startswith(ENCODERS_CPU) for name in imported(path))}
+    users = {module for module, path in FILES.items() if any(name.startswith(KERNELS) for name in imported(path))}
     assert {user for user in users if not user.startswith("local.encoders.")} <= {"local.benchmark.ways"}
 
 

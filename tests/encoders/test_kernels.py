@@ -12,11 +12,11 @@ from scipy import stats
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from local.encoders.cpu import use_cpu_kernels
-from local.encoders.cpu.attention import attention
-from local.encoders.cpu.convolution import WINDOWS, _Convolution, convolve
-from local.encoders.cpu.dropout import Dropout, draw
-from local.encoders.cpu.linear import linear
+from local.encoders.kernels import convolution, use_kernels
+from local.encoders.kernels.attention import attention
+from local.encoders.kernels.convolution import WINDOWS, _Grouped, convolve
+from local.encoders.kernels.dropout import Dropout, draw
+from local.encoders.kernels.linear import linear
 
 
 def gradients(out: Tensor, inputs: list[Tensor], weight: Tensor) -> list[Tensor]:
@@ -112,7 +112,7 @@ def test_convolution_is_torchs(frames, taps, padding):
     torch.manual_seed(5)
     x = torch.randn(2, 12, frames, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(8, 3, taps, dtype=torch.float64, requires_grad=True)
-    ours = _Convolution.apply(x, weight, padding)
+    ours = _Grouped.apply(x, weight, padding)
     theirs = F.conv1d(x, weight, padding=padding, groups=4)
     assert torch.allclose(ours, theirs, atol=1e-12)
     grad = torch.randn_like(ours)
@@ -144,16 +144,50 @@ def test_convolution_in_bfloat16_is_as_near_as_torchs(settings):
     for one, other, truth in zip(ours, theirs, exact, strict=True):
         assert one.shape == truth.shape
         assert (one - truth).abs().mean() < 1.2 * (other - truth).abs().mean()
-    assert torch.equal(convolve(conv, x, conv.weight, conv.bias), exact[0])  # in single precision it is torch's
+    torch.testing.assert_close(convolve(conv, x, conv.weight, conv.bias), exact[0], rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
-def test_convolution_in_single_precision_without_gradient_is_torchs():
+@pytest.mark.parametrize("has_avx512", [True, False])
+def test_convolution_in_single_precision_without_gradient_is_torchs(has_avx512, monkeypatch):
+    monkeypatch.setattr(convolution, "HAS_AVX512", has_avx512)
     torch.manual_seed(5)
     conv, x = nn.Conv1d(16, 24, 3, stride=2), torch.randn(3, 16, 41)
     result = convolve(conv, x, conv.weight, conv.bias)
     torch.testing.assert_close(result, conv(x), rtol=1e-5, atol=1e-5)
-    assert result.shape == conv(x).shape and result.is_contiguous() is False  # it did take the other layout
+    assert result.is_contiguous() != has_avx512  # with it the other layout is taken
+
+
+@pytest.mark.parametrize(("taps", "stride"), [(3, 2), (2, 2), (10, 5), (3, 1), (2, 3)])
+@pytest.mark.parametrize("frames", [10, 31, 32])
+def test_strided_convolution_is_torchs(taps, stride, frames):
+    torch.manual_seed(5)
+    x = torch.randn(3, frames, 6, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, 6, taps, dtype=torch.float64, requires_grad=True)
+    ours = convolution._Strided.apply(x, weight, stride)
+    theirs = F.conv1d(x.transpose(1, 2), weight, stride=stride).transpose(1, 2)
+    assert torch.allclose(ours, theirs, atol=1e-12)
+    grad = torch.randn_like(ours)
+    for one, other in zip(gradients(ours, [x, weight], grad), gradients(theirs, [x, weight], grad), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 16])
+def test_convolution_in_single_precision_with_a_gradient_is_torchs_in_the_other_layout(channels):
+    torch.manual_seed(5)
+    conv, x = nn.Conv1d(channels, 24, 10, stride=5), torch.randn(3, channels, 57)
+    ours, theirs = convolve(conv, x, conv.weight, conv.bias), conv(x)
+    assert ours.stride(1) == 1
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    (one,), (other,) = (gradients(y, [conv.weight], torch.cos(theirs.detach())) for y in (ours, theirs))
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
+
+
+def test_on_a_gpu_every_convolution_that_can_be_is_a_product():
+    convs = [nn.Conv1d(1, 8, 10, stride=5), nn.Conv1d(8, 8, 3, stride=2), nn.Conv1d(8, 8, 4, padding=2, groups=2)]
+    convs.append(nn.Conv1d(8, 8, 3, padding=1))
+    found = [convolution._fastest(conv, "cuda", torch.bfloat16) for conv in convs]
+    assert found == [convolution._strided, convolution._strided, convolution._grouped, None]
 
 
 # ---------------------------------------------------------------- linear layers
@@ -192,7 +226,7 @@ def test_a_quickened_model_computes_and_learns_the_same(family):
     plain = AutoModel.from_config(tiny_models.config(family, **tiny_models.STEADY)).train()
     plain = (plain.encoder if family == "whisper" else plain).double()
     quick = copy.deepcopy(plain)
-    use_cpu_kernels(quick)
+    use_kernels(quick)
     assert list(quick.state_dict()) == list(plain.state_dict())
     shapes = {"whisper": (1, 80, 2 * tiny_models.WHISPER_SECONDS * 50), "w2v-bert": (1, 50, 160)}
     inputs = torch.randn(shapes.get(family, (1, 9000)), dtype=torch.float64)
@@ -210,7 +244,7 @@ def test_a_quickened_model_computes_and_learns_the_same(family):
 @pytest.mark.parametrize("family", ["wav2vec2-group", "whisper"])
 def test_dropout_and_attention_are_taken(family):
     model = AutoModel.from_config(tiny_models.config(family))
-    use_cpu_kernels(model)
+    use_kernels(model)
     kinds = {type(module) for module in model.modules()}
     assert nn.Dropout not in kinds and model.config._attn_implementation == "ser_mtl"
     assert family == "whisper" or Dropout in kinds

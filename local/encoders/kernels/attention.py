@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from local.encoders.cpu.dropout import draw
+from local.encoders.kernels.dropout import draw
 
 NAME = "ser_mtl"  # of `attention`, for transformers
 

@@ -1,7 +1,7 @@
-"""Faster kernels for CPUs: dropout, attention, convolution, linear layers.
+"""Faster kernels: dropout, attention, convolution, linear layers; for CPUs, and convolution for GPUs.
 
-They compute the same as PyTorch's, of which the first three took more than half of an update; other devices use
-PyTorch's. `torch.compile` was measured: it is not faster than these, nor, for short utterances, than PyTorch's own.
+They compute the same as PyTorch's, of which the first three took more than half of an update on a CPU. `torch.compile`
+was measured there: it is not faster than these, nor, for short utterances, than PyTorch's own.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from local.encoders.cpu.convolution import convolve
-from local.encoders.cpu.dropout import Dropout
-from local.encoders.cpu.linear import linear
+from local.encoders.kernels.convolution import convolve
+from local.encoders.kernels.dropout import Dropout
+from local.encoders.kernels.linear import linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def use_cpu_kernels(model: PreTrainedModel) -> None:
+def use_kernels(model: PreTrainedModel) -> None:
     """Use them in a model of transformers."""
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -30,7 +30,7 @@ def use_cpu_kernels(model: PreTrainedModel) -> None:
         if type(module) is nn.Linear:
             module.forward = MethodType(linear, module)
     if model.config._attn_implementation == "sdpa":
-        from local.encoders.cpu.attention import NAME  # and with it transformers' models, which take seconds
+        from local.encoders.kernels.attention import NAME  # and with it transformers' models, which take seconds
 
         model.set_attn_implementation(NAME)
 
@@ -38,6 +38,4 @@ def use_cpu_kernels(model: PreTrainedModel) -> None:
 def _has_faster_kernel(conv: nn.Conv1d) -> bool:
     if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
         return False
-    if conv.groups == 1:
-        return conv.in_channels > 1  # another memory layout of one channel is no gain
-    return conv.groups < conv.in_channels and (conv.stride, conv.dilation) == ((1,), (1,))
+    return conv.groups == 1 or (conv.groups < conv.in_channels and (conv.stride, conv.dilation) == ((1,), (1,)))
