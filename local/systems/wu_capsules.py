@@ -199,11 +199,8 @@ class Trunk(nn.Module):
         # The maximum comes before ReLU, which gives the same with fewer numbers. No maximum spans two utterances.
         maps = self.first_norm(in_steps(self._first, maps, 3, ROWS))
         maps = F.max_pool2d(maps, (2, 1)).relu().masked_fill(between, 0.0)
-        maps = (
-            F.max_pool2d(self.second_norm(in_steps(self.second, maps, 3, ROWS)), 2)
-            .relu()
-            .masked_fill(between[::2], 0.0)
-        )
+        maps = self.second_norm(in_steps(self.second, maps, 3, ROWS))
+        maps = F.max_pool2d(maps, 2).relu().masked_fill(between[::2], 0.0)
         maps = self.third_norm(in_steps(self.third, maps, 3, ROWS // 2))
         maps = F.max_pool2d(F.max_pool2d(maps, 2), (4, 1)).relu()
         return separate(maps[0].permute(2, 0, 1).flatten(1), starts // STRIDE, n_rows // STRIDE)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from local.systems import liu_local_global, peng_asrnn, wu_capsules
 from local.systems.layers import few_sizes
 from local.systems.layers.few_sizes import in_steps
 from local.systems.liu_local_global import Network
@@ -15,14 +16,14 @@ from local.systems.wu_capsules import Trunk
 
 @pytest.mark.parametrize(("size", "given"), [(1, 8), (8, 8), (9, 16), (23, 24)])
 def test_a_device_that_plans_sees_multiples_and_what_follows_does_not(size, given, monkeypatch):
-    monkeypatch.setattr(few_sizes, "PLANNED", ("meta",))
+    monkeypatch.setattr(few_sizes, "PLANNED", ("cpu",))
     seen = []
 
     def layer(maps):
         seen.append(maps.shape)
         return 2 * maps
 
-    found = in_steps(layer, torch.zeros(2, size, 3, device="meta"), dim=1, step=8)
+    found = in_steps(layer, torch.zeros(2, size, 3), dim=1, step=8)
     assert found.shape == (2, size, 3) and seen == [(2, given, 3)]
 
 
@@ -54,6 +55,8 @@ def stages():
 def test_a_system_computes_the_same_where_sizes_are_planned(build, monkeypatch):
     """Batch norm, which follows each convolution but those of capsules, would show zeros that it sees."""
     torch.manual_seed(3)
+    for file, name, step in ((wu_capsules, "ROWS", 32), (liu_local_global, "STEP", 4), (peng_asrnn, "ROWS", 64)):
+        monkeypatch.setattr(file, name, step)
     module, compute = build()
 
     def output_and_gradients():
