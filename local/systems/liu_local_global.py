@@ -46,6 +46,7 @@ from local.features.spectra import Spectra
 from local.systems import Labelled, Losses, Outputs, System, Targets
 from local.systems.layers.capsules import Capsules, PrimaryCapsules, cost_of_truth, margin_costs
 from local.systems.layers.elm import ExtremeLearningMachine
+from local.systems.layers.few_sizes import in_steps
 from local.systems.layers.sequences import join, repeat, separate, windows
 from local.systems.layers.standardise import Standardise
 
@@ -58,6 +59,7 @@ MAPS, ENTRY, DEEP, BLOCKS = 64, 48, 128, 3
 TYPES, PRIMARY, EMOTION = 16, 8, 16  # capsules: types, and size, of the primary ones; size of the others
 MARGIN = 0.5  # weight of the margin losses
 AT_ONCE = 256  # frames of 32 x segments in use, at a time: bounds the memory
+STEP = 32  # segments: see `in_steps`
 
 
 class LiuLocalGlobal(System):
@@ -180,6 +182,14 @@ class Network(nn.Module):
         return OfSegments(self.head(vectors), vectors, torch.linalg.vector_norm(capsules, dim=3))
 
 
+class Convolution(nn.Conv2d):
+    """A convolution of segments, as many as there are: [S, inputs, F, T] -> [S, outputs, F', T']."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """As `nn.Conv2d`, of few sizes."""
+        return in_steps(super().forward, maps, 0, STEP)
+
+
 class Parallel(nn.Module):
     """Convolutions over frequency, over time and over both, side by side, then the maximum of 2 x 2.
 
@@ -189,7 +199,7 @@ class Parallel(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         kernels = ((9, 1), (1, 9), (3, 3))
-        self.convolutions = nn.ModuleList(nn.Conv2d(inputs, outputs // 3, each, padding="same") for each in kernels)
+        self.convolutions = nn.ModuleList(Convolution(inputs, outputs // 3, each, padding="same") for each in kernels)
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -204,8 +214,8 @@ class Local(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.second = Parallel(ENTRY, 2 * ENTRY)
-        self.third, self.third_norm = nn.Conv2d(2 * ENTRY, DEEP, 3, padding="same"), nn.BatchNorm2d(DEEP)
-        self.fourth, self.fourth_norm = nn.Conv2d(DEEP, DEEP, 3, padding="same"), nn.BatchNorm2d(DEEP)
+        self.third, self.third_norm = Convolution(2 * ENTRY, DEEP, 3, padding="same"), nn.BatchNorm2d(DEEP)
+        self.fourth, self.fourth_norm = Convolution(DEEP, DEEP, 3, padding="same"), nn.BatchNorm2d(DEEP)
 
     def forward(self, maps: Tensor) -> Tensor:
         """[S, 48, 64, T/2] -> [S, 256], means and maxima."""
@@ -219,9 +229,9 @@ class DenseCapsules(nn.Module):
 
     def __init__(self, n_labels: int, routing: str) -> None:
         super().__init__()
-        self.entry = nn.Sequential(nn.Conv2d(ENTRY, MAPS, 5, stride=2, padding=2), nn.BatchNorm2d(MAPS), nn.ReLU())
+        self.entry = nn.Sequential(Convolution(ENTRY, MAPS, 5, stride=2, padding=2), nn.BatchNorm2d(MAPS), nn.ReLU())
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d((b + 1) * MAPS, MAPS, 3, padding="same"), nn.BatchNorm2d(MAPS), nn.ReLU())
+            nn.Sequential(Convolution((b + 1) * MAPS, MAPS, 3, padding="same"), nn.BatchNorm2d(MAPS), nn.ReLU())
             for b in range(BLOCKS)
         )
         self.primary = nn.ModuleList(
@@ -238,7 +248,7 @@ class DenseCapsules(nn.Module):
         before = [entry]
         for block, primary, emotions in zip(self.blocks, self.primary, self.emotions, strict=True):
             before.append(block(torch.cat(before, dim=1)))
-            yield emotions(primary(before[-1]))
+            yield emotions(in_steps(primary, before[-1], 0, STEP))
 
 
 def pool(vectors: Tensor, counts: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ from local.features.auditory import Auditory, by_channel
 from local.systems import Outputs, System
 from local.systems.layers import recurrent
 from local.systems.layers.batch_norm import VectorNorm
+from local.systems.layers.few_sizes import in_steps
 from local.systems.layers.sequences import fit, windows
 from local.systems.layers.shelves import Shelves
 from local.systems.layers.standardise import Standardise
@@ -46,6 +47,7 @@ LEAST, MOST, STRIDE = 100, 1000, 4  # rows of the front end; rows per step of th
 WINDOW, SHIFT = 25, 12  # steps: 1 s every 0.48 s
 SLOPE = 0.01  # of the leaky ReLUs
 STATE, ATTENTION, HIDDEN = 128, 128, 64
+ROWS = 128  # see `in_steps`
 
 
 class PengAsrnn(System):
@@ -64,9 +66,9 @@ class PengAsrnn(System):
         self.standardise = Standardise(self.front_end.width)
         self.convolutions = nn.ModuleList(
             [
-                _block(1, 16, (3, 3, 5), (1, 2, 2)),
-                _block(16, 32, (3, 3, 3), (2, 2, 2)),
-                _block(32, 64, (3, 3, 3), (3, 2, 1)),
+                _block(1, 16, (3, 3, 5), (1, 2, 2), ROWS),
+                _block(16, 32, (3, 3, 3), (2, 2, 2), ROWS // 2),
+                _block(32, 64, (3, 3, 3), (3, 2, 1), ROWS // STRIDE),
             ]
         )
         self.dropout = nn.Dropout(0.3)
@@ -125,9 +127,21 @@ class PengAsrnn(System):
         return {"front_end": self.front_end.kind, "carry_state": self.carry_state}
 
 
-def _block(width: int, maps: int, kernel: tuple[int, int, int], pool: tuple[int, int, int]) -> nn.Sequential:
+class Convolution(nn.Conv3d):
+    """Over modulation x channel x time, of as many rows as there are: [S, width, 6, 32, T] -> [S, maps, 6, 32, T]."""
+
+    def __init__(self, width: int, maps: int, kernel: tuple[int, int, int], step: int) -> None:
+        super().__init__(width, maps, kernel, padding="same")
+        self.step = step
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """As `nn.Conv3d`, of few sizes."""
+        return in_steps(super().forward, planes, 4, self.step)
+
+
+def _block(width: int, maps: int, kernel: tuple[int, int, int], pool: tuple[int, int, int], step: int) -> nn.Sequential:
     """A stage over modulation x channel x time. The leaky ReLU, which rises, gives the same before the pooling."""
-    convolution = nn.Conv3d(width, maps, kernel, padding="same")
+    convolution = Convolution(width, maps, kernel, step)
     return nn.Sequential(convolution, nn.BatchNorm3d(maps), nn.MaxPool3d(pool), nn.LeakyReLU(SLOPE))
 
 

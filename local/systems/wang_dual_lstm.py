@@ -31,10 +31,8 @@ from local.systems import Losses, Outputs, System, Targets, cross_entropy
 from local.systems.layers import recurrent
 from local.systems.layers.conv_pool import ConvPool
 from local.systems.layers.dual_lstm import DualLstm
-from local.systems.layers.sequences import mask_rows
 
 HIDDEN, STEPS = 200, 27
-AT_A_TIME = 16  # utterances
 X_SIZE, Y_SIZE = 992, 2016  # maps times bands, of A and B after the CNN
 
 
@@ -63,17 +61,9 @@ class DualSequenceSystem(System):
         return Outputs(0.5 * of_mels + 0.5 * of_mfcc, further=(of_mels, of_mfcc))
 
     def _mean_states(self, mfcc: Tensor, n_frames: Tensor) -> Tensor:
-        """Of the LSTM over the true frames: [B, T, 39], [B] on the CPU -> [B, 200].
-
-        Some utterances at a time, whose lengths are alike in a sorted batch: of a whole update most would be padding.
-        """
-        means = []
-        for part, counts in zip(mfcc.split(AT_A_TIME), n_frames.split(AT_A_TIME), strict=True):
-            # Forwards in time: what follows an utterance reaches none of its states. A packed sequence would give the
-            # same, on a CPU in a time that grows with the square of the frames.
-            states, _ = recurrent.run_whole(self.lstm, part[:, : int(counts.max())])
-            means.append(mask_rows(states, counts).sum(1) / counts.to(states.device, non_blocking=True)[:, None])
-        return torch.cat(means)
+        """Of the LSTM over the true frames: [B, T, 39], [B] on the CPU -> [B, 200]."""
+        states, _ = recurrent.run(self.lstm, mfcc, n_frames)
+        return states.sum(1) / n_frames.to(states.device, non_blocking=True)[:, None]
 
     def losses(self, outputs: Outputs, targets: Targets) -> Losses:
         """The mean of the cross-entropies of both branches; the part for the log is that of their mean logits."""

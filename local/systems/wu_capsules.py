@@ -47,6 +47,7 @@ from local.encoders import length_mask
 from local.features.spectra import Spectra
 from local.systems import Losses, Outputs, System, Targets, cross_entropy
 from local.systems.layers.capsules import Capsules, PrimaryCapsules, cost_of_truth, emotion_vector, margin_costs
+from local.systems.layers.few_sizes import in_steps
 from local.systems.layers.sequences import fit, join, joined_mask, separate, windows
 from local.systems.layers.standardise import Standardise
 
@@ -55,6 +56,7 @@ LEAST, MOST, STRIDE = 160, 1500, 4  # frames: 1.6 s, 15 s, and those of a step
 TYPES, PRIMARY, EMOTION = 32, 8, 16  # primary capsules: their types and size; the size of emotion capsules
 STEP = MAPS * BANDS
 CAPSULES, GRU = 0.6, 0.4  # weights of the two posteriors in the score
+ROWS, WINDOWS = 1024, 32  # see `in_steps`
 HEADS = ("dense", "length")
 
 
@@ -129,7 +131,7 @@ class WuCapsules(System):
         """[B, L, 96], [B] -> [B, C] logits."""
         by_window, counts = windows(steps, n_steps, self.window, self.shift)
         by_window, starts = join(by_window, counts)
-        primary = self.primary(by_window.unflatten(2, (MAPS, BANDS)).permute(0, 2, 3, 1))
+        primary = in_steps(self.primary, by_window.unflatten(2, (MAPS, BANDS)).permute(0, 2, 3, 1), 0, WINDOWS)
         predictions = self.window_capsules.predictions(primary.flatten(1, 2)[:, :, None])
         if self.recurrent:
             vectors = self._one_after_another(separate(predictions, starts, counts))
@@ -195,11 +197,16 @@ class Trunk(nn.Module):
         between = ~joined_mask(starts, n_rows, len(joined), rows.device)
         maps = joined.T[None, None]
         # The maximum comes before ReLU, which gives the same with fewer numbers. No maximum spans two utterances.
-        maps = self.first_norm(torch.cat([self.wide(maps), self.high(maps)], dim=1))
+        maps = self.first_norm(in_steps(self._first, maps, 3, ROWS))
         maps = F.max_pool2d(maps, (2, 1)).relu().masked_fill(between, 0.0)
-        maps = F.max_pool2d(self.second_norm(self.second(maps)), 2).relu().masked_fill(between[::2], 0.0)
-        maps = F.max_pool2d(F.max_pool2d(self.third_norm(self.third(maps)), 2), (4, 1)).relu()
+        maps = self.second_norm(in_steps(self.second, maps, 3, ROWS))
+        maps = F.max_pool2d(maps, 2).relu().masked_fill(between[::2], 0.0)
+        maps = self.third_norm(in_steps(self.third, maps, 3, ROWS // 2))
+        maps = F.max_pool2d(F.max_pool2d(maps, 2), (4, 1)).relu()
         return separate(maps[0].permute(2, 0, 1).flatten(1), starts // STRIDE, n_rows // STRIDE)
+
+    def _first(self, maps: Tensor) -> Tensor:
+        return torch.cat([self.wide(maps), self.high(maps)], dim=1)
 
 
 SYSTEM = WuCapsules

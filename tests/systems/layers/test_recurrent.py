@@ -11,7 +11,10 @@ from local.systems.layers import recurrent
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("both", [True, False])
-def test_outputs_and_last_states_are_those_of_the_utterance_alone(kind, both):
+@pytest.mark.parametrize("long", [2, 100])
+def test_outputs_and_last_states_are_those_of_the_utterance_alone(kind, both, long, monkeypatch):
+    monkeypatch.setattr(recurrent, "LONG", long)
+    monkeypatch.setattr(recurrent, "AT_A_TIME", 2)
     torch.manual_seed(1)
     layer, lengths = kind(5, 3, num_layers=2, bidirectional=both, batch_first=True), torch.tensor([2, 7, 1])
     rows = torch.randn(3, 9, 5)
@@ -40,3 +43,25 @@ def test_mixed_precision_on_any_cpu():
         again, _ = recurrent.run_whole(layer, rows, states)
     torch.testing.assert_close(outputs, layer(rows.float())[0])
     torch.testing.assert_close(again, layer(rows.float(), states)[0])
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_by_groups_the_gradients_are_those_of_packed_rows(both, monkeypatch):
+    torch.manual_seed(1)
+    layer = nn.LSTM(5, 3, num_layers=2, bidirectional=both, batch_first=True).double()
+    rows, lengths = torch.randn(5, 9, 5, dtype=torch.double, requires_grad=True), torch.tensor([2, 7, 1, 9, 7])
+    found = []
+    for long in (2, 100):
+        monkeypatch.setattr(recurrent, "LONG", long)
+        outputs, last = recurrent.run(layer, rows, lengths)
+        total = (outputs * torch.arange(9)[None, :, None]).sin().sum() + last.square().sum()
+        found.append(torch.autograd.grad(total, [rows, *layer.parameters()]))
+    for by_groups, packed in zip(*found, strict=True):
+        torch.testing.assert_close(by_groups, packed)
+
+
+def test_by_groups_mixed_precision_on_any_cpu():
+    layer, rows = nn.LSTM(5, 3, batch_first=True), torch.randn(2, 70, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs, _ = recurrent.run(layer, rows.bfloat16(), torch.tensor([70, 65]))
+    torch.testing.assert_close(outputs[0], layer(rows[:1].bfloat16().float())[0][0])
