@@ -20,7 +20,8 @@ divided among them as `local.launch` does. A ratio compares with as many jobs of
 Between numbers of jobs compare the shares of the GEMM rate: the machine's load may have changed.
 
 `--hours` and `--rows` measure the other stages (`local.benchmark.stages`), `--plan` computes what so many hours need
-(`local.benchmark.plan`), and `--readme FILE` saves figures and tables in a page such as results/BENCHMARK.md.
+(`local.benchmark.plan`), and `--readme FILE` saves figures and tables in a page such as results/BENCHMARK.md or,
+of a GPU, results/GPU.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What so many hours of speech need of disk, memory and time: from figures that were measured, and a few assumed.
 
-The measured ones are those of `local.benchmark`, of the most utterances and hours; nothing is measured here. Where a
-page has none of a GPU, a share of its peak is assumed: see below, and the table.
+The measured ones are those of `local.benchmark`, of the most utterances and hours; nothing is measured here. Where the
+page GPU.md beside it has none, a share of a GPU's peak is assumed: see below, and the table.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ class Need(NamedTuple):
 
 
 class Measured:
-    """The figures in the JSON file beside a page."""
+    """The figures in the JSON file beside a page, and in that of the page GPU.md there."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.entries = file.with_suffix(".json"), page.load(file)
+        self.of_gpu = page.load(file.with_name("GPU.md")).get("cuda", {})
 
     def figure(self, place: str, table: str, name: str, column: str) -> float:
         """The last figure of a way or stage in a column of a table; it must have been measured."""
@@ -61,9 +62,8 @@ class Measured:
 
     def gpu(self) -> tuple[str, float] | None:
         """The name of a GPU, and the audio-s/s of way c there, with the best number of jobs; None if not measured."""
-        entry = self.entries.get("cuda", {})
-        speeds = [row["audio-s/s"] for row in entry.get("ways", []) if row["way"] == "c"]
-        return (entry["machine"].partition(",")[0], max(speeds)) if speeds else None
+        speeds = [row["audio-s/s"] for row in self.of_gpu.get("ways", []) if row["way"] == "c"]
+        return (self.of_gpu["machine"].partition(",")[0], max(speeds)) if speeds else None
 
     def time(self, what: str, *stages: str) -> Need:
         """The time that stages take, which handle rows."""

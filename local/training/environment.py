@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -170,10 +171,10 @@ def _accelerator(device: str) -> str:
 
 
 def cpu_name() -> str:
-    """The CPU's name as the system gives it."""
+    """The CPU's name as the system gives it, without what all names have."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    return re.sub(r"\((R|TM)\)|\bProcessor\b", "", names[0]).strip() if names else platform.processor()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from paths import REPOSITORY
 
@@ -113,10 +111,11 @@ def test_a_file_without_one_place_for_the_tables_is_refused(text, tmp_path):
 
 
 def test_the_page_of_this_repository_shows_its_figures():
-    entries = json.loads(PAGE.with_suffix(".json").read_text(encoding="utf-8"))
-    for place in ("cpu", "cuda", "cpu use", "cuda use", "rows", "plan"):
-        before, after = page.split(PAGE, place)
-        text = PAGE.read_text(encoding="utf-8")[len(before) : -len(after)]
+    places = {PAGE: ("cpu", "cpu use", "rows", "plan"), PAGE.with_name("GPU.md"): ("cuda", "cuda use", "cuda systems")}
+    for file, place in ((file, place) for file, names in places.items() for place in names):
+        entries = page.load(file)
+        before, after = page.split(file, place)
+        text = file.read_text(encoding="utf-8")[len(before) : -len(after)]
         if place == "plan":
             assert text == "\n" + plan.render(entries[place]["command"], entries[place]["hours"], PAGE)
         else:

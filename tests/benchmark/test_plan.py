@@ -9,7 +9,7 @@ import pytest
 from local.benchmark import page, plan
 from local.core.errors import UserError
 
-MARKED = "".join(f"<!-- benchmark {place} -->\n<!-- /benchmark {place} -->\n" for place in ("cpu", "cuda", "rows"))
+MARKED = "".join(f"<!-- benchmark {place} -->\n<!-- /benchmark {place} -->\n" for place in ("cpu", "rows"))
 
 
 @pytest.fixture
@@ -54,7 +54,9 @@ def test_what_ten_thousand_hours_need_by_hand(measured):
 
 def test_a_gpu_that_was_measured_takes_the_place_of_the_assumption(measured):
     ways = [{"way": way, "jobs": jobs, "audio-s/s": speed} for way, jobs, speed in (("c", 1, 90.0), ("c", 2, 100.0))]
-    page.put(measured, "cuda", {"machine": "Some GPU, some CPU, 16 threads", "ways": ways}, "")
+    gpu = measured.with_name("GPU.md")
+    gpu.write_text("<!-- benchmark cuda -->\n<!-- /benchmark cuda -->\n")
+    page.put(gpu, "cuda", {"machine": "Some GPU, some CPU, 16 threads", "ways": ways}, "")
     lines = {line.split(" | ")[0].strip("| "): line for line in plan.render("", [1000], measured).splitlines()}
     assert lines["epoch of a job, Some GPU"].split(" | ")[1::2] == ["measured", "8.1 h |"]  # 810 h / 100
     assert not any("assumed" in line for line in lines.values())
