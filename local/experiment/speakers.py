@@ -70,10 +70,12 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
         return ""
     run = markers.read(path)
     other = run["facts"].get("corpus")
-    both = sorted(set(manifest.read(fold / "test.csv")[SPEAKERS]) & set(run["facts"].get("speakers", ())))
+    is_same = other == corpus or {other, corpus} <= set(IEMOCAP)
+    heard = {*run["facts"].get("speakers", ()), *([""] if is_same else [])}  # who has no name may be any of them
+    both = [name or "one without a name" for name in sorted(heard & set(manifest.read(fold / "test.csv")[SPEAKERS]))]
     if not both or run["inputs"].get("train.csv") == trained:
         return ""
-    if other == corpus or {other, corpus} <= set(IEMOCAP):
+    if is_same:
         raise UserError(
             f"{source} was trained on speakers that fold {fold.name} tests: {', '.join(both)}",
             "train it on this fold without them: the same --protocol, with --valid utterances",

@@ -59,6 +59,8 @@ def test_weights_that_heard_a_tested_speaker_are_refused_in_the_same_corpus(tmp_
     with pytest.raises(UserError, match="speakers that fold F tests: B"):  # the same actors
         speakers.refuse_tested(run(net, "iemocap-improvised", "BX"), "iemocap", tested, "digest")
     assert not speakers.refuse_tested(run(net, "own", "CDX"), "own", tested, "digest")
+    with pytest.raises(UserError, match="fold G tests: one without a name"):
+        speakers.refuse_tested(net, "own", fold(tmp_path, "G", train="CD", test="A "), "digest")
     # Where a protocol has a speaker in both sets, the very training set of the fold adds nothing to it.
     assert not speakers.refuse_tested(run(net, "own", "ABX", train="digest"), "own", tested, "digest")
 
