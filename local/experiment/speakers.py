@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from local.core import markers
+from local.core import markers, starts
 from local.core.errors import UserError
 from local.corpora import IEMOCAP, manifest
 
@@ -55,7 +55,8 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
     Parameters
     ----------
     source
-        `speaker_net`, of this fold. Only a run folder tells who was heard; for the rest this checks nothing.
+        `speaker_net`, of this fold. Only a run folder, or what lies in one, tells who was heard; of other weights
+        nothing is known.
     corpus, fold
         The corpus, and the fold's folder of manifests.
     trained
@@ -65,19 +66,27 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
     -------
     A warning where another corpus has speakers of the same names, or empty.
     """
-    path = Path(source or "") / "train.json"
-    if not source or not path.exists():
+    folder = _run_of(source)
+    if folder is None:
         return ""
-    run = markers.read(path)
-    other = run["facts"].get("corpus")
+    run, tested = markers.read(folder / "train.json"), set(manifest.read(fold / "test.csv")[SPEAKERS])
+    other = run["facts"].get("corpus") or starts.read(folder).get("job", {}).get("corpus")
     is_same = other == corpus or {other, corpus} <= set(IEMOCAP)
-    heard = {*run["facts"].get("speakers", ()), *([""] if is_same else [])}  # who has no name may be any of them
-    both = [name or "one without a name" for name in sorted(heard & set(manifest.read(fold / "test.csv")[SPEAKERS]))]
+    heard = run["facts"].get("speakers", tested if is_same else ())  # of a run on emotions they are not recorded
+    heard = {*heard, *([""] if is_same else [])}  # who has no name may be any of them
+    both = [name or "one without a name" for name in sorted(heard & tested)]
     if not both or run["inputs"].get("train.csv") == trained:
         return ""
     if is_same:
         raise UserError(
-            f"{source} was trained on speakers that fold {fold.name} tests: {', '.join(both)}",
+            f"{source} was trained on speakers that fold {fold.name} tests, or may have been: {', '.join(both)}",
             "train it on this fold without them: the same --protocol, with --valid utterances",
         )
     return f"{source} was trained on speakers of {other} that are called as those tested here: {', '.join(both)}"
+
+
+def _run_of(source: str | Path | None) -> Path | None:
+    """The folder of the run that weights are from: they are it, or lie in it; None where there is none."""
+    path = Path(source).absolute() if source else None
+    places = [path, *path.parents[:3]] if path else []  # save/CKPT+.../system.ckpt
+    return next((place for place in places if (place / "train.json").exists()), None)

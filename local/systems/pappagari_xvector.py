@@ -88,6 +88,7 @@ class XVectorSystem(System):
         if speaker_net is not None:
             net, tensors = speaker_nets.read(speaker_net)
             weights = speaker_nets.trained_on(speaker_net)
+            speaker_nets.refuse_other_inputs(speaker_net, pool=pool, sample_rate=sample_rate)
         if classifier not in CLASSIFIERS:
             raise UserError(f"classifier is '{classifier}'", f"set classifier to one of: {' '.join(CLASSIFIERS)}")
         if classifier == "logistic" and weights == RANDOM:

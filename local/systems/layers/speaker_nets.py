@@ -191,6 +191,18 @@ def trained_on(source: str) -> str:
     return f"{len(facts['speakers'])} speakers of {facts['corpus']}"
 
 
+def refuse_other_inputs(source: str, **values: Any) -> None:
+    """Raise a UserError for weights of a run that was trained with other values of these keys of its YAML."""
+    path = Path(source, RUN)
+    inputs = markers.read(path)["inputs"] if path.is_file() else {}
+    for key, value in values.items():
+        if inputs.get(key, value) != value:
+            raise UserError(
+                f"speaker_net: {source} was trained with {key} {inputs[key]}, and here it is {value}",
+                f"-- --{key} {inputs[key]}",
+            )
+
+
 def _chosen(run: Path) -> list[Path]:
     """The weights of the epoch that was chosen, of a run folder; none of another folder."""
     if not (run / RUN).is_file():
