@@ -39,7 +39,9 @@ def check(job: Job) -> int:
         values = hparams.build(job.yaml, job.options.hparams)
         system = values["system"]
         refuse_unread(job.options.hparams, values.get("encoder"))
-        Utterances(job.options.table, {}, job.labels, job.tokenizer).refuse_longer_than(system.max_samples)
+        table = job.options.table
+        table = table[table[job.classes].isin(job.labels)]
+        Utterances(table, {}, job.labels, job.tokenizer, job.classes).refuse_longer_than(system.max_samples)
         optimisation.refuse_without_training(system, values["epochs"], str(job.options.hparams))
         class_weights(values["class_weights"], job.labels, [])
         refuse_precision(job, values)

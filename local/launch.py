@@ -42,6 +42,8 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
         if job.is_done(step):
             print(f"  {label} already done{', ' if (what := result(job.folder, step)) else ''}{what}")
             continue
+        if step == "train":
+            job.refuse_tested_speakers()
         one = ("--folds", job.fold, "--seeds", str(job.seed))
         command = step_command(step, words, *one, processes=options.processes)
         waiting.append(JobProcess(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step], label))

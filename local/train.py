@@ -82,8 +82,9 @@ def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances
         )
     store = model_inputs(AudioStore.of(*job.options.audio()), system, values["device"])
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
-    training = Utterances.of(train, store, job.labels, job.tokenizer)
-    validation = Utterances.of(valid, store, job.labels, job.tokenizer) if valid.exists() else None
+    read = (store, job.labels, job.tokenizer, job.classes)
+    training = Utterances.of(train, *read)
+    validation = Utterances.of(valid, *read) if valid.exists() else None
     for each in filter(None, (training, validation)):
         each.refuse_longer_than(system.max_samples)
     return training, validation
@@ -108,7 +109,8 @@ def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:
     """Mark the job as trained, with the epoch whose checkpoint is chosen."""
     chosen = checkpointer.chosen()
     outputs = [job.folder / "epochs.csv", chosen.path / "CKPT.yaml"]
-    job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"])
+    heard = {} if job.classes == "emo" else {"corpus": job.options.corpus, "speakers": job.labels}
+    job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"], **heard)
     ua = chosen.meta["ua"]
     logger.info(
         "%s is trained; epoch %d%s is chosen%s",

@@ -31,8 +31,8 @@ SET_BY_PIPELINE = ("seed", "n_labels", "n_tokens")
 SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much is computed at a time
 # Keys that the stages read themselves, whatever the system.
 REQUIRED = (*SET_BY_PIPELINE, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
-# Keys that they read as well, besides those of running.yaml.
-READ = (*REQUIRED, "system")
+# Keys that they read as well, besides those of running.yaml; `classes` is in the YAML of a speaker network alone.
+READ = (*REQUIRED, "system", "classes")
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
 RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
 # Keys that change how figures are rounded, not what is computed: where the runs of a table differ in them, it says so.

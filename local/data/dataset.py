@@ -63,7 +63,7 @@ class Batch:
 
 
 class Utterances(Dataset):
-    """The utterances of a table, with classes as indices of `labels`.
+    """The utterances of a table, with the values of its column `classes` as indices of `labels`.
 
     `audio` holds, by ID, [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN, or of
     a frozen encoder. `class_weights`, which may be set, are those of the classes in the loss.
@@ -72,21 +72,27 @@ class Utterances(Dataset):
     class_weights: Tensor | None = None  # [C]
 
     def __init__(
-        self, table: pd.DataFrame, audio: Mapping[str, Tensor], labels: list[str], tokenizer: Tokenizer
+        self,
+        table: pd.DataFrame,
+        audio: Mapping[str, Tensor],
+        labels: list[str],
+        tokenizer: Tokenizer,
+        classes: str = "emo",
     ) -> None:
         self.ids = table["ID"].tolist()
         self.audio = audio
         self.durations = table["duration"].to_numpy()
-        self.emotions = [labels.index(label) for label in table["emo"]]
+        indices = {label: index for index, label in enumerate(labels)}  # of speakers there may be thousands
+        self.emotions = [indices[label] for label in table[classes]]
         self.texts = table["wrd"].tolist()
         self.tokenizer = tokenizer
 
     @classmethod
-    def of(cls, path: Path, store: Store, labels: list[str], tokenizer: Tokenizer) -> Utterances:
+    def of(cls, path: Path, store: Store, labels: list[str], tokenizer: Tokenizer, classes: str = "emo") -> Utterances:
         """Read the utterances of a manifest; `UserError` when the store lacks the audio of some."""
         table = manifest.read(path)
         store.refuse_missing(table["ID"])
-        return cls(table, store, labels, tokenizer)
+        return cls(table, store, labels, tokenizer, classes)
 
     def refuse_longer_than(self, max_samples: int | None) -> None:
         """`UserError`, before the first step, for an utterance that an encoder cannot read whole."""

@@ -29,6 +29,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
     A `UserError` if it is no run folder, its training has not ended, or it lacks K checkpoints.
     """
     job = Job.of_run(run)
+    job.refuse_speakers()
     if not job.training().path.exists():
         raise UserError(f"{run}: its training has not ended", "run stage 2 for it")
     values = hparams.build((run / "hyperparams.yaml").read_text(encoding="utf-8"))

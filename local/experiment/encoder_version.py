@@ -19,6 +19,7 @@ from local.experiment.options import MANIFESTS
 CACHE = MANIFESTS / "encoders.json"  # weights have gigabytes, and every job asks
 DESCRIPTIONS = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # transformers takes the first that exist
+RUN = "train.json"  # written when a training has ended
 OF_HUB = ("config.json", "hyperparams.yaml")  # one of which is in every cached model, of transformers or SpeechBrain
 
 
@@ -86,7 +87,12 @@ def _digest(source: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Configuration and weights of a folder as transformers reads it; of any other all that it holds."""
+    """Configuration and weights of a folder as transformers reads it; of any other all that it holds.
+
+    A run folder has the digests of what was trained in train.json; what else it holds may still change.
+    """
+    if (folder / RUN).is_file():
+        return [folder / RUN]
     weights = next(filter(None, (sorted(folder.glob(pattern)) for pattern in WEIGHTS)), [])
     if weights and (folder / DESCRIPTIONS[0]).is_file():
         return [*filter(Path.is_file, (folder / name for name in DESCRIPTIONS)), *weights]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -14,9 +15,12 @@ from local.core import markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
-from local.experiment.encoder_version import versions
+from local.experiment import speakers
+from local.experiment.encoder_version import encoder_version, versions
 from local.experiment.options import Options, parse
 from local.text.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 # What a training leaves in its run folder, besides its log and what it was begun with.
 TRAINING_OUTPUTS = (
@@ -36,8 +40,10 @@ class Job:
         The run folder.
     manifests
         The fold's folder of manifests.
+    classes
+        The column of the table that has the classes: `emo`, or `spk_id` where the YAML says so.
     labels
-        The emotions, in the order of the model's classes.
+        The emotions, or the speakers of the training set, in the order of the model's classes.
     yaml
         The text of the resolved YAML, which builds the system by itself.
     """
@@ -48,10 +54,16 @@ class Job:
         folds_folder = options.folds_folder(self.valid)
         self.manifests = folds_folder / fold
         self.folder = options.run_folder(seed, fold)
-        self.labels: list[str] = markers.read(folds_folder / "folds.json")["facts"]["labels"]
+        self.classes = options.values.get("classes", speakers.EMOTIONS)
+        if self.classes == speakers.EMOTIONS:
+            self.labels: list[str] = markers.read(folds_folder / "folds.json")["facts"]["labels"]
+        else:
+            self.labels = speakers.labels(self.manifests, self.classes)
         self.tokenizer = Tokenizer(self.manifests / "tokenizer.model")
         sizes = {"n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
-        self.yaml = hparams.resolve(options.hparams, options.overrides | {"seed": seed} | sizes)
+        self.own_net = speakers.own_folder(options.values.get(speakers.KEY), seed, fold)
+        own = {speakers.KEY: str(self.own_net)} if self.own_net else {}
+        self.yaml = hparams.resolve(options.hparams, options.overrides | {"seed": seed} | sizes | own)
 
     @classmethod
     def of_run(cls, run: Path) -> Job:
@@ -72,6 +84,8 @@ class Job:
 
     def begin(self) -> None:
         """Begin the run folder, or continue in one that was begun with the same inputs; see `starts_over`."""
+        if warning := self.refuse_tested_speakers():
+            logger.warning(warning)
         if self.starts_over():
             for path in (self.folder / name for name in TRAINING_OUTPUTS):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -103,7 +117,11 @@ class Job:
 
     def _of_training(self, name: str, values: dict[str, Any]) -> Marker:
         """A marker in the run folder: with these values, what is trained on and the versions of pretrained weights."""
-        inputs = self.digests(*TRAINED_ON) | values | versions(self.options.values)
+        given = self.options.values
+        if self.own_net:  # the folds of one experiment differ in it as they do in their training sets
+            values |= {speakers.KEY: given[speakers.KEY], speakers.OF_FOLD: encoder_version(str(self.own_net))}
+            given = given | {speakers.KEY: None}
+        inputs = self.digests(*TRAINED_ON) | values | versions(given)
         return Marker(self.folder / name, inputs, if_known=pretrained.VERSIONS.values())
 
     def decoding(self) -> Marker:
@@ -121,9 +139,24 @@ class Job:
             if not done:
                 self.starts_over()  # which refuses what cannot be continued
             return done
+        self.refuse_speakers()
         markers.read(self.training().path)
         # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
         return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)
+
+    def refuse_tested_speakers(self) -> str:
+        """Refuse a `speaker_net` that was trained on speakers of the test set; see `speakers.refuse_tested`."""
+        source = self.own_net or self.options.values.get(speakers.KEY)
+        trained = self.digests("train.csv").get("train.csv")
+        return speakers.refuse_tested(source, self.options.corpus, self.manifests, trained)
+
+    def refuse_speakers(self) -> None:
+        """Raise a UserError where the classes are speakers: such a run has no emotions to decode, score or export."""
+        if self.classes != speakers.EMOTIONS:
+            raise UserError(
+                f"{self.folder} tells speakers apart and not emotions: there is nothing to decode or to export",
+                f"end with --stop-stage 2, and give it to pappagari_xvector: --speaker-net {self.folder}",
+            )
 
     def digests(self, *names: str) -> dict[str, str]:
         """The digests of files of the fold's manifests, of those that exist."""

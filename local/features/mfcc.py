@@ -24,7 +24,7 @@ from torchaudio.functional import compute_deltas, resample
 
 from local.core.errors import UserError
 from local.features.base import FrontEnd
-from local.features.noise import COPIES, noisy_copies
+from local.features.noise import COPIES, SoundFiles, noisy_copies, reverberated
 from local.features.voice_activity import is_speech, subtract_sliding_mean
 
 RATE = 16_000  # Hz, of waveforms
@@ -66,20 +66,40 @@ class KaldiMfcc(FrontEnd):
     noise
         Whether a row has besides the cepstra of the recording those of `COPIES` noisy copies of it, [T, 23 * 7]. Their
         frames are those in which the recording itself has speech.
+    noise_csv
+        A CSV of noises for these copies, in place of white and pink noise; see `local.features.noise.SoundFiles`.
+    reverb_csv
+        The same of impulse responses of rooms, for one copy more.
+
+    Attributes
+    ----------
+    copies
+        In a row, besides the recording.
     """
 
     seconds_per_row = SECONDS_PER_FRAME
 
-    def __init__(self, sample_rate: int = RATE, voice_activity: bool = True, noise: bool = False) -> None:
+    def __init__(
+        self,
+        sample_rate: int = RATE,
+        voice_activity: bool = True,
+        noise: bool = False,
+        noise_csv: str | None = None,
+        reverb_csv: str | None = None,
+    ) -> None:
         super().__init__()
         if sample_rate not in KALDI_BANDS:
             raise UserError(f"sample_rate is {sample_rate}", "set sample_rate to 16000 or 8000")
-        self.sample_rate, self.voice_activity, self.noise = sample_rate, voice_activity, noise
-        self.width = KALDI_CEPSTRA * (1 + COPIES * noise)
+        self.sample_rate, self.voice_activity, self.noise = sample_rate, voice_activity, noise or bool(noise_csv)
+        self.noises = SoundFiles(noise_csv, "noise_csv") if noise_csv else None
+        self.rooms = SoundFiles(reverb_csv, "reverb_csv") if reverb_csv else None
+        self.copies = COPIES * self.noise + (self.rooms is not None)
+        self.width = KALDI_CEPSTRA * (1 + self.copies)
 
     def rows(self, wav: Tensor) -> Tensor:
-        """[N] -> [T, 23], or [T, 161] with noisy copies."""
-        wavs = [wav, *noisy_copies(wav)] if self.noise else [wav]
+        """[N] -> [T, 23 * (1 + copies)]: of the recording, its noisy copies, and the reverberated one."""
+        wavs = [wav, *(noisy_copies(wav, self.noises) if self.noise else ())]
+        wavs += [reverberated(wav, self.rooms)] if self.rooms else []
         if self.sample_rate != RATE:
             wavs = [resample(each, RATE, self.sample_rate) for each in wavs]
         cepstra, energies = zip(*(kaldi_mfcc(each, self.sample_rate) for each in wavs), strict=True)
@@ -88,8 +108,10 @@ class KaldiMfcc(FrontEnd):
         return (rows[kept] if self.voice_activity and kept.any() else rows).float()
 
     def settings(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        return {"sample_rate": self.sample_rate, "voice_activity": self.voice_activity, "noise": self.noise}
+        """The arguments of the constructor, of files their versions."""
+        files = {"noise_csv": self.noises, "reverb_csv": self.rooms}
+        settings = {"sample_rate": self.sample_rate, "voice_activity": self.voice_activity, "noise": self.noise}
+        return settings | {key: given.version for key, given in files.items() if given}
 
 
 def _bands(wav: Tensor, rate: int, count: int, low: float, high: float, **values: Any) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,8 @@ from local.config.hparams import ROUNDING
 from local.core import markers, starts
 from local.core.errors import UserError
 
-OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")  # inputs of a training in which the folds differ
+# Inputs of a training in which the folds differ.
+OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model", "speaker_net_of_fold")
 MOST_RUNS = 3  # to name one by one
 LONGEST = 60  # characters of a value in a message
 MOST_VALUES = 4  # of whole numbers that differ, to list; more are shown as a range
@@ -210,6 +211,7 @@ def _compared(run: Path) -> dict[str, Any]:
     classes = r"(?!torch\.|transformers\.|speechbrain\.)\S+"
     built = re.findall(rf"^[^#\n]*?!(?:new|apply|name):({classes})", _text(run / "hyperparams.yaml"), re.MULTILINE)
     values = {key: value for key, value in inputs.items() if key not in (*OF_FOLD, *ROUNDING)}
+    values = {key: value for key, value in values.items() if value is not None or key not in pretrained.KEYS}
     return _flat(values) | {"system": " ".join(built)}
 
 

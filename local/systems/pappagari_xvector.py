@@ -22,13 +22,13 @@ Parameters: 3,438,548 = 1,333,680 ResNet + 4,128 pooling + 2,098,688 embedding a
 training 4 s at random of each utterance, a shorter one is repeated; in use all of it, at most 15 s.
 
 The paper's net was trained on some 12,000 speakers, and its weights were not published. `speaker_net` takes weights of
-this network, or of one of SpeechBrain's in its place (`local.systems.layers.speaker_nets`); without, it starts from
-random ones, from where the authors report 39.90 instead of 70.30 (weighted F1).
+this network, as `local.systems.speaker_xvector` trains them, or of one of SpeechBrain's in its place
+(`local.systems.layers.speaker_nets`); without, it starts from random ones, from where the authors report 39.90 instead
+of 70.30 (weighted F1).
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +36,6 @@ from torch import Tensor, nn
 
 from local.core.errors import UserError
 from local.features.mfcc import RATE
-from local.features.noise import COPIES
 from local.systems import Labelled, Outputs, System
 from local.systems.layers import speaker_nets
 from local.systems.layers.batch_norm import VectorNorm
@@ -61,9 +60,9 @@ class XVectorSystem(System):
         embeddings, with the penalty 1 / (2 C), is solved; needs weights.
     pool
         `attention`, or `lde`; of resnet34.
-    sample_rate, noise
-        Of resnet34's front end, see `local.features.mfcc.KaldiMfcc`. With noise an utterance is in each epoch the
-        recording or one of its noisy copies, at random; in use it is the recording.
+    sample_rate, noise, noise_csv, reverb_csv
+        Of resnet34's front end, see `local.features.mfcc.KaldiMfcc`. With noise or rooms an utterance is in each epoch
+        the recording or one of its copies, at random; in use it is the recording.
     net, weights
         What is rebuilt for given weights: the network, and what it was pretrained on.
     """
@@ -79,6 +78,8 @@ class XVectorSystem(System):
         pool: str = "attention",
         sample_rate: int = RATE,
         noise: bool = False,
+        noise_csv: str | None = None,
+        reverb_csv: str | None = None,
         C: float = 1.0,
         net: str = "resnet34",
         weights: str = RANDOM,
@@ -86,21 +87,25 @@ class XVectorSystem(System):
         tensors: dict[str, Tensor] = {}
         if speaker_net is not None:
             net, tensors = speaker_nets.read(speaker_net)
-            weights = Path(speaker_net).name
+            weights = speaker_nets.trained_on(speaker_net)
+            speaker_nets.refuse_other_inputs(speaker_net, pool=pool, sample_rate=sample_rate)
         if classifier not in CLASSIFIERS:
             raise UserError(f"classifier is '{classifier}'", f"set classifier to one of: {' '.join(CLASSIFIERS)}")
         if classifier == "logistic" and weights == RANDOM:
             raise UserError("classifier: logistic is for a pretrained network", "set speaker_net to its weights")
-        if net != "resnet34" and (noise or sample_rate != RATE):
-            raise UserError(f"noise or sample_rate: {net} has a front end of its own", "leave them out")
-        made = speaker_nets.build(net, pool, sample_rate, noise)
+        copied = noise or noise_csv or reverb_csv
+        if net != "resnet34" and (copied or sample_rate != RATE):
+            raise UserError(f"noise, a CSV or sample_rate: {net} has a front end of its own", "leave them out")
+        given = {"sample_rate": sample_rate, "noise": noise, "noise_csv": noise_csv, "reverb_csv": reverb_csv}
+        made = speaker_nets.build(net, pool, **given)
         super().__init__(front_end=made.front_end)
         self.net = made
         self.norm = VectorNorm(made.size)
         self.standardise = Standardise(made.size)
         self.emotion_head = nn.Linear(made.size, n_labels)
         self.weights, self.solves = weights, classifier == "logistic"
-        self.values = {"classifier": classifier, "pool": pool, "sample_rate": sample_rate, "noise": noise, "C": C}
+        self.copies = made.front_end.copies if copied else 0
+        self.values = {"classifier": classifier, "pool": pool, "sample_rate": sample_rate, "C": C}  # use needs no copy
         self.values |= {"net": net, "weights": weights}
         if tensors:
             self._load(tensors, speaker_net)
@@ -125,13 +130,13 @@ class XVectorSystem(System):
         return self.net(*fit(*repeat(rows, n_rows, stride), stride, LONGEST, multiple=stride))
 
     def columns(self, rows: Tensor) -> Tensor:
-        """[B, T, 23 or 161] -> [B, T, 23]: of the recording; in training of it or a noisy copy, drawn for each."""
-        if not self.values["noise"]:
+        """[B, T, 23 (1 + copies)] -> [B, T, 23]: of the recording; in training of it or a copy, drawn for each."""
+        if not self.copies:
             return rows
-        versions = rows.unflatten(2, (-1, rows.shape[2] // (1 + COPIES)))
+        versions = rows.unflatten(2, (1 + self.copies, -1))
         if not self.training:
             return versions[:, :, 0]
-        drawn = torch.randint(1 + COPIES, (len(rows),)).to(rows.device, non_blocking=True)
+        drawn = torch.randint(1 + self.copies, (len(rows),)).to(rows.device, non_blocking=True)
         return versions[torch.arange(len(rows), device=rows.device), :, drawn]
 
     def train(self, mode: bool = True) -> XVectorSystem:

@@ -33,6 +33,7 @@ def place(tmp_path, monkeypatch):
         ("speaker_net", "resnet.pth"),
         ("speaker_net", "asr/parts"),
         ("upstream", "./asr"),
+        ("noise_csv", "resnet.pth"),
     ],
 )
 def test_a_path_counts_from_the_users_folder_and_must_exist(place, key, word):

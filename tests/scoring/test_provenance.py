@@ -11,7 +11,7 @@ import pytest
 from local.config import hparams
 from local.core.errors import UserError
 from local.core.markers import Marker
-from local.experiment import job
+from local.experiment import job, speakers
 from local.scoring import provenance
 
 SYSTEM = "system: !new:local.systems.mtl.MultiTaskSystem\n  n_tokens: {tokens}\n  alpha: 0.1  # or !new:other\n"
@@ -62,6 +62,12 @@ def test_numbers_are_the_same_however_they_are_written(tmp_path):
 def test_a_key_that_one_run_lacks_is_a_difference(tmp_path):
     what = refusal(run(tmp_path, "seed1/1A"), run(tmp_path, "seed1/1B"), run(tmp_path, "seed1/2A", gamma=1))
     assert what.endswith("gamma is 1 in seed 1 fold 2A, missing in the other 2 runs")
+
+
+def test_weights_that_are_not_given_are_those_of_a_yaml_that_has_no_such_key(tmp_path):
+    earlier, later = run(tmp_path, "seed1/1A"), run(tmp_path, "seed1/1B", noise_csv=None, speaker_net_of_fold="abc")
+    provenance.refuse_mixed([earlier, later])
+    assert "noise_csv is" in refusal(earlier, run(tmp_path, "seed1/2A", noise_csv="musan.csv"))
 
 
 def test_another_encoder_is_named_by_what_differs(tmp_path):
@@ -123,7 +129,7 @@ def test_gpus_of_one_kind_are_not_warned_of(tmp_path):
 
 
 def test_the_lists_fit_those_of_stage_2():
-    assert set(provenance.OF_FOLD) == set(job.TRAINED_ON)
+    assert set(provenance.OF_FOLD) == {*job.TRAINED_ON, speakers.OF_FOLD}
     defaults = hparams.read_values(hparams.RUNNING.with_name("mtl_wav2vec2.yaml"))
     assert set(hparams.ROUNDING) <= defaults.keys() and not {*hparams.ROUNDING} & {*hparams.RUNTIME}
 

@@ -87,6 +87,9 @@ def test_with_noise_training_draws_a_version_and_use_takes_the_recording():
     assert set(made.columns(rows).flatten().tolist()) == set(range(7))
     ((given, _),) = rows_given(made.eval(), lambda: made(rows[:2], n_rows[:2]))
     assert (given == 0).all() and given.shape[2] == 23
+    in_use = XVectorSystem(4, **made.settings())  # what an export builds: no copy is computed for nothing
+    in_use.load_state_dict(made.state_dict())
+    assert in_use.front_end.width == 23
 
 
 @pytest.mark.slow

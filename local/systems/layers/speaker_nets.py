@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from local.core import markers
 from local.core.errors import UserError
 from local.encoders import length_mask
 from local.features import FrontEnd
@@ -34,6 +35,7 @@ SIGNS = {
 }
 NAMES = tuple(SIGNS.values())
 FILES = ("embedding_model.ckpt", "model.safetensors")  # in a folder: SpeechBrain's, and that of `local.export`
+RUN = "train.json"  # in the folder of a run that has ended
 STRIDE = 8  # of resnet34, rows of its input
 MAPS, BLOCKS = (16, 32, 64, 128), (3, 4, 6, 3)
 WORDS, SIZE = 32, 512
@@ -135,24 +137,25 @@ class SpeechBrainNet(nn.Module):
         return torch.cat([self.model(row[None, :n]).flatten(1) for row, n in zip(rows, n_rows.tolist(), strict=True)])
 
 
-def build(name: str, pool: str, sample_rate: int, noise: bool) -> ResNet34 | SpeechBrainNet:
-    """The network of a name, with random weights; the other arguments are those of resnet34 and of its front end."""
+def build(name: str, pool: str = "attention", **values: Any) -> ResNet34 | SpeechBrainNet:
+    """The network of a name, with random weights; `pool` is of resnet34, and `values` are of its front end."""
     if name not in NAMES:
         raise UserError(f"speaker net '{name}' is not known", f"take one of: {' '.join(NAMES)}")
-    return ResNet34(KaldiMfcc(sample_rate, noise=noise), pool) if name == NAMES[0] else SpeechBrainNet(name)
+    return ResNet34(KaldiMfcc(**values), pool) if name == NAMES[0] else SpeechBrainNet(name)
 
 
 def read(source: str) -> tuple[str, dict[str, Tensor]]:
-    """The name of the network whose weights a file holds, or a folder with one of `FILES`, and the weights.
+    """The name of the network whose weights a file holds, a run folder, or a folder with one of `FILES`, and they.
 
     Those of resnet34 are what a run or an export of this system saves. A `UserError` if there are none that can be
     read, or they are of another network.
     """
     path = Path(source)
     if path.is_dir():
-        found = [path / name for name in FILES if (path / name).is_file()]
+        found = [path / name for name in FILES if (path / name).is_file()] + _chosen(path)
         if not found:
-            raise UserError(f"speaker_net: {source} has no weights", f"it must have one of: {' '.join(FILES)}")
+            what = f"the folder of a run whose training has ended, or one with: {' or '.join(FILES)}"
+            raise UserError(f"speaker_net: {source} has no weights", f"give {what}")
         path = found[0]
     try:
         tensors: Any = load_file(path) if path.suffix == ".safetensors" else _load_plain(path)
@@ -177,6 +180,35 @@ def load(module: nn.Module, tensors: dict[str, Tensor], source: str, prefix: str
             shapes = f"{[*tensors[name].shape]} instead of {[*tensor.shape]}"
             raise UserError(f"speaker_net: {name} of {source} is {shapes}", "give the weights of this very network")
     module.load_state_dict({name.removeprefix(prefix): tensors[name] for name in expected})
+
+
+def trained_on(source: str) -> str:
+    """What tables say of the weights: `24 speakers of voices` of a run's, else the name of the file or folder."""
+    path = Path(source, RUN)
+    facts = markers.read(path)["facts"] if path.is_file() else {}
+    if not facts.get("speakers"):
+        return Path(source).name
+    return f"{len(facts['speakers'])} speakers of {facts['corpus']}"
+
+
+def refuse_other_inputs(source: str, **values: Any) -> None:
+    """Raise a UserError for weights of a run that was trained with other values of these keys of its YAML."""
+    path = Path(source, RUN)
+    inputs = markers.read(path)["inputs"] if path.is_file() else {}
+    for key, value in values.items():
+        if inputs.get(key, value) != value:
+            raise UserError(
+                f"speaker_net: {source} was trained with {key} {inputs[key]}, and here it is {value}",
+                f"-- --{key} {inputs[key]}",
+            )
+
+
+def _chosen(run: Path) -> list[Path]:
+    """The weights of the epoch that was chosen, of a run folder; none of another folder."""
+    if not (run / RUN).is_file():
+        return []
+    outputs = markers.read(run / RUN)["outputs"]
+    return [(run / name).with_name("system.ckpt") for name in outputs if name.endswith("CKPT.yaml")]
 
 
 def _load_plain(path: Path) -> Any:

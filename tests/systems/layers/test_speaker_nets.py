@@ -17,7 +17,7 @@ from local.systems.layers.speaker_nets import Block, Mask, ResNet34, SpeechBrain
 
 def net() -> ResNet34:
     torch.manual_seed(1)
-    return speaker_nets.build("resnet34", "attention", 16_000, noise=False).eval()
+    return speaker_nets.build("resnet34").eval()
 
 
 @torch.no_grad()
@@ -64,7 +64,7 @@ def test_weights_of_the_same_network_are_loaded(tmp_path, suffix, save):
     save({f"net.{name}": value.contiguous() for name, value in first.state_dict().items()}, path)
     name, tensors = speaker_nets.read(str(path))
     torch.manual_seed(2)
-    second = speaker_nets.build(name, "attention", 16_000, noise=False)
+    second = speaker_nets.build(name)
     speaker_nets.load(second, tensors, str(path), prefix="net.")
     assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
 

@@ -1,0 +1,92 @@
+"""A training whose classes are speakers, `classes: spk_id` of its YAML, and what the runs that begin with it heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from local.core import markers, starts
+from local.core.errors import UserError
+from local.corpora import IEMOCAP, manifest
+
+EMOTIONS, SPEAKERS = "emo", "spk_id"  # columns with classes
+KEY = "speaker_net"  # of the YAML: its weights
+OF_FOLD = "speaker_net_of_fold"  # among the inputs of a training: the version of a net that is the fold's own
+
+
+def labels(fold: Path, classes: str) -> list[str]:
+    """The speakers of a fold's training set, in the order of the classes; `fold` is its folder of manifests.
+
+    A `UserError` if `classes` is no such column, an utterance has no speaker, there is only one, or one validates whom
+    the training set lacks.
+    """
+    if classes != SPEAKERS:
+        raise UserError(f"classes is '{classes}'", f"set it to {SPEAKERS}, or leave it out for emotions")
+    trained, unheard = manifest.read(fold / "train.csv")[SPEAKERS], set()
+    if (fold / "valid.csv").exists():
+        unheard = set(manifest.read(fold / "valid.csv")[SPEAKERS]) - set(trained)
+    if (trained == "").any():
+        unnamed = int((trained == "").sum())
+        raise UserError(f"{fold / 'train.csv'}: {unnamed} utterances have no {SPEAKERS}", "name who speaks in each")
+    if trained.nunique() < 2:
+        raise UserError(f"{fold / 'train.csv'} has one speaker only", "take another --protocol, or a larger corpus")
+    if unheard:
+        raise UserError(
+            f"fold {fold.name}: speaker '{min(unheard)}' of the validation set is not in the training set",
+            "take --valid utterances, which holds out utterances of the speakers that train",
+        )
+    return sorted(trained.unique())
+
+
+def own_folder(source: Any, seed: int, fold: str) -> Path | None:
+    """The run of a fold among those that `speaker_net` names, the folder of an experiment or of one of its seeds.
+
+    None where it is something else: a run, a file, or nothing.
+    """
+    if not isinstance(source, str) or (Path(source) / "train.json").exists():
+        return None
+    runs = (Path(source, f"seed{seed}", fold), Path(source, fold))
+    return next((run for run in runs if (run / "train.json").exists()), None)
+
+
+def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: str | None) -> str:
+    """Refuse weights that were trained on speakers of a fold's test set, beyond what its own training set has.
+
+    Parameters
+    ----------
+    source
+        `speaker_net`, of this fold. Only a run folder, or what lies in one, tells who was heard; of other weights
+        nothing is known.
+    corpus, fold
+        The corpus, and the fold's folder of manifests.
+    trained
+        The digest of the fold's training set: weights from this very set have heard nothing else.
+
+    Returns
+    -------
+    A warning where another corpus has speakers of the same names, or empty.
+    """
+    folder = _run_of(source)
+    if folder is None:
+        return ""
+    run, tested = markers.read(folder / "train.json"), set(manifest.read(fold / "test.csv")[SPEAKERS])
+    other = run["facts"].get("corpus") or starts.read(folder).get("job", {}).get("corpus")
+    is_same = other == corpus or {other, corpus} <= set(IEMOCAP)
+    heard = run["facts"].get("speakers", tested if is_same else ())  # of a run on emotions they are not recorded
+    heard = {*heard, *([""] if is_same else [])}  # who has no name may be any of them
+    both = [name or "one without a name" for name in sorted(heard & tested)]
+    if not both or run["inputs"].get("train.csv") == trained:
+        return ""
+    if is_same:
+        raise UserError(
+            f"{source} was trained on speakers that fold {fold.name} tests, or may have been: {', '.join(both)}",
+            "train it on this fold without them: the same --protocol, with --valid utterances",
+        )
+    return f"{source} was trained on speakers of {other} that are called as those tested here: {', '.join(both)}"
+
+
+def _run_of(source: str | Path | None) -> Path | None:
+    """The folder of the run that weights are from: they are it, or lie in it; None where there is none."""
+    path = Path(source).absolute() if source else None
+    places = [path, *path.parents[:3]] if path else []  # save/CKPT+.../system.ckpt
+    return next((place for place in places if (place / "train.json").exists()), None)
