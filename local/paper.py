@@ -4,9 +4,10 @@
     python -m local.paper table3_all EXPERIMENT... [--out FILE] [--page FILE] [--remark SENTENCE]...
 
 prints a Markdown table, and writes it with `--out`. `table3` sets our row beside the paper's; `table3_all` has a row
-for each of its systems, and those that we add, trained here on the same folds: `--page` writes it with a picture as one
-page of HTML, and each `--remark` is a note below it. The paper: Cai, Yuan, Zheng, Huang, Church: Speech
-Emotion Recognition with Multi-task Learning, Interspeech 2021; its slides and released code.
+for each of its systems, and those that we add, trained here on the same folds, and below a row the same system in other
+settings: `--page` writes it with a picture as one page of HTML, and each `--remark` is a note below it. The paper: Cai,
+Yuan, Zheng, Huang, Church: Speech Emotion Recognition with Multi-task Learning, Interspeech 2021; its slides and
+released code.
 """
 
 from __future__ import annotations

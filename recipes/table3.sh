@@ -7,11 +7,22 @@
 # IEMOCAP is the folder IEMOCAP_full_release; --corpus names any other corpus of run.sh. The rows are the YAMLs of
 # hparams/table3 and, ours, mtl_wav2vec2.yaml (mini.yaml for the mini corpus without --encoder). All are under one
 # protocol, speaker unless you give --protocol. The rows are run one by one, the folds of each --jobs at a time. What is
-# done is not done again, so the same command goes on after an interruption, or after more options have been given.
-# A row that cannot be run is skipped, and named; one that fails does not stop the others (exit code 1 at the end).
+# done is not done again, so the same command goes on after an interruption, or with a path that a skipped row needs. A
+# row that cannot be run is skipped, and named; one that fails does not stop the others (exit code 1 at the end).
+#
+# A row's further lines are the same system in another setting. They are run when --rows names them, and stand below it:
+#   wu_capsules-improvised            IEMOCAP's improvised speech without excited, as its paper
+#   sajjad_key_segments-random        random folds, as its paper probably did: OPTIMISTIC
+#   wang_dual_lstm-original           random folds, the test set chooses the epoch, as its paper did: OPTIMISTIC
+#   liu_local_global-no_elm           the network's own posteriors
+#   pappagari_xvector-no_pretraining  from random weights, where the row has a --speaker-net
+#   pappagari_xvector-logistic        logistic regression on the frozen embeddings of a --speaker-net
+#   egemaps_svm-rbf                   RBF kernel
+# Of random folds all are run, whatever --folds; such a line is not compared with our row, as it tests other folds.
 #
 # Options besides those of run.sh; a PATH may be the name of a model on the Hugging Face hub where it is an encoder:
-#   --rows "R ..."              these rows only; the table has all that were ever run
+#   --rows "R ..."              these rows and lines only; all: the rows, further: the lines, "all further": both;
+#                               default all. The table has what was ever run
 #   --encoder PATH              of our row; default facebook/wav2vec2-base
 #   --upstream PATH             encoder of superb_probe, emotion2vec_probe and fine_tuning, which are skipped without
 #   --asr-encoder PATH          of lu_asr_attention; without, it has log-mel energies ("no ASR")
@@ -19,6 +30,8 @@
 #   --speaker-net PATH          of pappagari_xvector, then at lr 0.0001; without, from random weights ("no pretraining")
 #   --hparams FILE              the YAML of our row
 # Overrides (-- --epochs 1 --device cpu) go to the rows whose YAML has the key; a row in closed form keeps epochs 0.
+# Without a validation set (--valid none) the last epoch is taken: rows get patience 0, and those whose learning rate
+# follows the validation set, Sajjad's and Liu's, are skipped.
 # The experiments have the names of their rows; with your --name N they are N_<row>.
 #
 # The table and the page: results/<corpus>/<protocol>/paper_table3.md and .html (N_paper_table3 with --name N)
@@ -30,6 +43,22 @@ set -euo pipefail
 
 rows=(wu_capsules sajjad_key_segments lu_asr_attention liu_local_global wang_dual_lstm pappagari_xvector peng_asrnn)
 rows+=(mtl_wav2vec2 majority logmel_logistic egemaps_svm superb_probe emotion2vec_probe fine_tuning)
+lines=(wu_capsules-improvised sajjad_key_segments-random liu_local_global-no_elm wang_dual_lstm-original)
+lines+=(pappagari_xvector-no_pretraining pappagari_xvector-logistic egemaps_svm-rbf)
+
+own_words() { # row or line: what a line has of its own, options of run.sh, --, overrides; see also paper.yaml
+  local random="--protocol random --folds all --valid"
+  case $1 in
+    wu_capsules-improvised) echo "--corpus iemocap-improvised-unmerged --" ;;
+    sajjad_key_segments-random) echo "$random utterances --" ;;
+    wang_dual_lstm-original) echo "$random oracle --" ;;
+    liu_local_global-no_elm) echo "-- --elm False" ;;
+    pappagari_xvector-no_pretraining) echo "-- --speaker-net null" ;;
+    pappagari_xvector-logistic) echo "-- --classifier logistic --epochs 0" ;;
+    egemaps_svm-rbf) echo "-- --kernel rbf" ;;
+    *) echo "--" ;;
+  esac
+}
 
 if [[ -n $(last_of corpus "" "$@") ]]; then take_words "" "$@"; else take_words IEMOCAP "$@"; fi
 take_own "rows encoder upstream asr-encoder resnet101-weights speaker-net hparams"
@@ -37,14 +66,24 @@ if ((${#folders[@]})); then options=(--corpus iemocap --data "${folders[0]}" "${
 if [[ -z $(last_of protocol "" "${options[@]}") ]]; then # a table without speakers has another default
   options=(--protocol speaker "${options[@]}")
 fi
-chosen=${asked[rows]:-${rows[*]}}
-read -ra chosen <<<"${chosen//,/ }"
+of_table=("${options[@]}")
+given=("${overrides[@]}")
 name=$(last_of name "" "${options[@]}")
 prefix=${name:+${name}_}
+wanted=${asked[rows]:-all} chosen=()
+read -ra words <<<"${wanted//,/ }"
+for row in "${words[@]}"; do
+  case $row in
+    all) chosen+=("${rows[@]}") ;;
+    further) chosen+=("${lines[@]}") ;;
+    *) chosen+=("$row") ;;
+  esac
+done
 
-yaml_of() { # row
-  if [[ $1 != mtl_wav2vec2 ]]; then
-    echo "$house/hparams/table3/$1.yaml"
+yaml_of() { # row or line
+  local row=${1%%-*}
+  if [[ $row != mtl_wav2vec2 ]]; then
+    echo "$house/hparams/table3/$row.yaml"
   elif [[ -n ${asked[hparams]:-} ]]; then
     whole_path "${asked[hparams]}"
   elif [[ $(corpus_name "${options[@]}") == mini && -z ${asked[encoder]:-} ]]; then
@@ -54,50 +93,92 @@ yaml_of() { # row
   fi
 }
 
-choose_overrides() { # row: the paths that its YAML takes, then the user's overrides that fit it
+choose_options() { # row or line: also sets own, the overrides that are a line's own
+  local words=()
+  options=("${of_table[@]}")
+  read -ra words <<<"$(own_words "$1")"
+  while [[ ${words[0]} != -- ]]; do # it needs a corpus or folds that the table has not
+    if [[ ${words[0]} == --protocol || ${words[0]} == --corpus ]]; then options+=(--stage "$from"); fi
+    options+=("${words[@]:0:2}") words=("${words[@]:2}")
+  done
+  own=("${words[@]:1}")
+}
+
+choose() { # row or line: its options; and its overrides: the paths that its YAML takes, the user's, a line's own
   local yaml option
-  yaml=$(yaml_of "$1")
-  overrides=()
+  choose_options "$1"
+  overrides=() yaml=$(yaml_of "$1")
   for option in upstream asr-encoder resnet101-weights speaker-net; do
     if [[ -n ${asked[$option]:-} ]] && has_key "$yaml" "${option//-/_}"; then
       overrides+=("--$option" "$(whole_path "${asked[$option]}")")
-      if [[ $option == speaker-net ]]; then overrides+=(--lr 0.0001); fi # which somebody else has trained
+      # Somebody else has trained it.
+      if [[ $option == speaker-net && $1 != *-no_pretraining ]]; then overrides+=(--lr 0.0001); fi
     fi
   done
   if [[ $1 == mtl_wav2vec2 && -n ${asked[encoder]:-} ]]; then
     overrides+=(--encoder "$(whole_path "${asked[encoder]}")")
   fi
+  if grep -q "^patience: *[1-9]" "$yaml" && ! has_validation; then overrides+=(--patience 0); fi
   fit_overrides "$yaml" "${given[@]}"
+  overrides+=("${own[@]}")
 }
 
-reason_to_skip() { # row
-  if grep -q "^upstream:" "$(yaml_of "$1")" && [[ " ${overrides[*]//=/ } " != *" --upstream "* ]]; then
+has_validation() { # of the options, as far as is known before the folds are made
+  local valid folds
+  valid=$(last_of valid "" "${options[@]}")
+  folds=$(experiment_folder "${options[@]}" --name x)
+  folds=$house/manifests/${folds#results/}
+  [[ $valid != none ]] && { [[ -n $valid || ! -d ${folds%/x} ]] || compgen -G "${folds%/x}/*/valid.csv" >/dev/null; }
+}
+
+has_speaker_net() {
+  [[ -n ${asked[speaker-net]:-} || " ${given[*]//=/ } " == *" --speaker"[-_]"net "* ]]
+}
+
+is_of_table() { # whether the options ask for its own corpus and protocol
+  [[ $(experiment_folder "${options[@]}") == "$(experiment_folder "${of_table[@]}")" ]]
+}
+
+reason_to_skip() { # row or line
+  local yaml
+  yaml=$(yaml_of "$1")
+  if grep -q "^upstream:" "$yaml" && [[ " ${overrides[*]//=/ } " != *" --upstream "* ]]; then
     echo "it needs a pretrained encoder, --upstream PATH"
-  elif [[ $1 == egemaps_svm ]] && ! has_module opensmile; then
+  elif [[ $1 == egemaps_svm* ]] && ! has_module opensmile; then
     echo "opensmile is not installed; hparams/table3/egemaps_svm.yaml says how, and what its licence allows"
+  elif [[ $1 == pappagari_xvector-logistic ]] && ! has_speaker_net; then
+    echo "it needs a pretrained network, --speaker-net PATH"
+  elif [[ $1 == pappagari_xvector-no_pretraining ]] && ! has_speaker_net; then
+    echo "without --speaker-net PATH the row itself is from random weights"
+  elif [[ ${options[*]} != "${of_table[*]}" ]] && is_of_table; then
+    echo "the row itself is of these folds"
+  elif [[ $1 == wu_capsules-improvised && $(corpus_name "${of_table[@]}") != iemocap ]]; then
+    echo "it is of IEMOCAP's speech"
+  elif grep -Eq "^scheduler:.*(ReduceLROnPlateau|NewBob)" "$yaml" && ! has_validation; then
+    echo "its learning rate follows the validation set, and there is none: give another --valid"
   fi
 }
 
-given=("${overrides[@]}")
+from=$(last_of stage 0 "${options[@]}") to=$(last_of stop-stage 5 "${options[@]}")
 for row in "${chosen[@]}"; do
-  [[ " ${rows[*]} " == *" $row "* ]] || refuse "--rows: there is no row '$row'" "take of: ${rows[*]}"
-  choose_overrides "$row"
+  [[ " ${rows[*]} ${lines[*]} " == *" $row "* ]] ||
+    refuse "--rows: there is no row '$row'" "take of: all ${rows[*]} further ${lines[*]}"
+  choose "$row"
 done
 refuse_unfitting "${given[@]}"
 
 # The corpus and the folds are the same for all rows: what is wrong with them, or with the options, ends the recipe.
-from=$(last_of stage 0 "${options[@]}") to=$(last_of stop-stage 5 "${options[@]}")
 if [[ $from == [01] ]]; then
-  words=("${options[@]}")
+  words=("${of_table[@]}")
   if [[ $to == [2-6] ]]; then words+=(--stop-stage 1); fi # run.sh refuses what is no stage
   "$house/run.sh" --hparams "$house/hparams/statistics.yaml" "${words[@]}"
-  options+=(--stage 2)
+  of_table+=(--stage 2)
 fi
 if [[ $to == [01] ]]; then exit; fi
 
 remarks=()
 for row in "${chosen[@]}"; do
-  choose_overrides "$row"
+  choose "$row"
   reason=$(reason_to_skip "$row")
   if [[ -n $reason ]]; then
     remarks+=("$row is skipped: $reason")
@@ -108,17 +189,21 @@ for row in "${chosen[@]}"; do
   experiment "$prefix$row" --hparams "$(yaml_of "$row")" -- || {
     code=$?
     if ((code > 128)); then exit "$code"; fi # interrupted
-    failed+=("$prefix$row")
+    failed+=("${experiments[-1]}")
   }
 done
 wait_for_calls || true
 
 scored=()
-for row in "${rows[@]}"; do
+for row in "${rows[@]}" "${lines[@]}"; do
+  choose_options "$row"
   folder=$(experiment_folder "${options[@]}" --name "$prefix$row")
   if [[ -e $house/$folder/summary.csv ]]; then scored+=("$folder"); fi
 done
-for row in "${failed[@]}"; do remarks+=("$row failed; what the table has of it, if anything, is of an earlier run"); done
+for folder in "${failed[@]}"; do
+  remarks+=("${folder##*/} failed; what the table has of it, if anything, is of an earlier run")
+done
+options=("${of_table[@]}")
 table=$(experiment_folder "${options[@]}" --name "${prefix}paper_table3")
 if ((${#scored[@]})); then
   conclude paper table3_all "${scored[@]}" --out "$table.md" --page "$table.html" "${remarks[@]/#/--remark=}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,12 @@ def is_path(key: str, value: Any) -> bool:
     return isinstance(value, str) and (
         value.startswith(BEGINNINGS) or value.endswith(ENDINGS) or key in KEYS.keys() - {*OF_HUB}
     )
+
+
+def of_home(values: Mapping[str, Any]) -> dict[str, str]:
+    """The paths among the values of a YAML that begin with `~`, the user's home, each with its folder instead."""
+    given = {key: values.get(key) for key in KEYS}
+    return {key: os.path.expanduser(value) for key, value in given.items() if str(value).startswith("~")}
 
 
 def without_folder(key: str, value: Any) -> Any:

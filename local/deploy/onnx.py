@@ -12,13 +12,14 @@ neither tokens nor frames.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -242,8 +243,8 @@ def _put(path: Path, save: Callable[[Path], object]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the exporters' warnings on their own internals."""
-    with warnings.catch_warnings():
+    """Suppress the exporters' warnings on their own internals, and the graph that they print where they fail."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:

@@ -19,7 +19,7 @@ def load_weights(module: nn.Module, file: str | Path, key: str) -> None:
     and no others; the counters of batch norm, which have no use, may be missing. A `UserError`, which begins with
     `key`, the file's key in the YAML, names the first tensor that is missing, unknown or of another shape.
     """
-    found = _read(Path(file).expanduser(), f"{key} {file}")
+    found = _read(Path(file), f"{key} {file}")
     needed = module.state_dict()
     for name, tensor in needed.items():
         if name not in found:

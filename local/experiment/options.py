@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,8 @@ def parse(words: list[str] | None = None) -> Options:
     if not SAFE_NAME.fullmatch(name):
         raise UserError(f"--name '{name}' cannot be a folder's name", "use letters, digits and . _ + -")
     options = Options(**values | {"corpus": corpus, "hparams": hparams, "name": name, "overrides": typed})
+    if homes := pretrained.of_home(options.values):  # of the YAML
+        options = replace(options, overrides=typed | homes)
     refuse_bad_values(options.values, str(hparams))
     return options
 
@@ -255,9 +257,10 @@ def _corpus_name(corpus: str, data: Path | None) -> str:
 
 def _locate_weights(overrides: dict[str, Any]) -> dict[str, Any]:
     """Let paths of pretrained weights count from where the user called run.sh, and check that they exist."""
+    overrides |= pretrained.of_home(overrides)
     for key in pretrained.KEYS.keys() & overrides.keys():
         if pretrained.is_path(key, word := overrides[key]):
-            path = Path(os.environ.get("SER_MTL_CALLER", "."), os.path.expanduser(word))
+            path = Path(os.environ.get("SER_MTL_CALLER", "."), word)
             pretrained.refuse_absent(key, path, f"--{key} {word}")
             overrides[key] = str(path)
     return overrides

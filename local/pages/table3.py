@@ -1,8 +1,10 @@
 """Table 3 with all its systems on the same folds: a row for each, the paper's printed figure and ours.
 
 The rows are those of `paper.yaml`, each the name of a YAML; one without an experiment is listed as not run yet, and an
-experiment of another YAML has a row of its own. The printed figures are of other folds and of several measures: ours
-are compared with each other only, each with those of our row, the multi-task system.
+experiment of another YAML has a row of its own. Below a row are its further lines, the same system in another setting,
+perhaps of other folds or another corpus: what is said of the table as a whole is not said of them. The printed figures
+are of other folds and of several measures: ours are compared with each other only, each with those of our row, the
+multi-task system.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ ROWS = {row["row"]: row for row in (*PAPER["table3"], *PAPER["beside"])}
 OURS = "mtl_wav2vec2"
 SCORES = {"wa": "WA", "ua": "UA", "wf1": "weighted F1"}
 COMPARED = ("wa", "ua")
+KIND, FLOOR = "what it is", "floor"
 HEADS = [
-    *columns(["system", "certainty", "weights"], ["printed"]),
+    *columns(["system", KIND, "weights"], ["printed"]),
     *columns(["printed: measure, protocol"], SCORES.values()),
     *columns([], [head for score in COMPARED for head in (f"{SCORES[score]} less ours", f"p of {SCORES[score]}")]),
     *columns([], ["parameters"]),
@@ -53,6 +56,7 @@ class Line:
 
     row: str  # the name of its YAML
     label: str
+    further: str = ""  # of a further line what is different in it
     experiment: Experiment | None = None  # None: not run yet
     facts: dict[str, str] = field(default_factory=dict)  # `Experiment.about`, and of `local.scoring.provenance.setup`
 
@@ -85,12 +89,13 @@ def all_rows(experiments: list[Experiment], remarks: Iterable[str] = ()) -> AllR
     lines = _lines(experiments)
     run = [line for line in lines if line.experiment]
     ours = next((line for line in run if line.row == OURS), None)
+    of_table = [line for line in run if not line.further] or run
     others = [line for line in run if line is not ours]
     reasons = {line.experiment.folder: _mismatch(ours, line.experiment) for line in others}
     compared = [line.experiment for line in others if not reasons[line.experiment.folder]]
     pairs = comparison.compare_pairs([(ours.experiment, other) for other in compared]).to_dict("records")
     by_folder = dict(zip((other.folder for other in compared), pairs, strict=True))
-    printed = {one.corpus for one in experiments} <= {"iemocap"}
+    printed = {line.experiment.corpus for line in of_table} <= {"iemocap"}
     rows = [_printed(line, printed) | _ours(line, line is ours, by_folder) for line in lines]
     caption = "Table 3, every system on the same folds: in per cent, with 95 % intervals; differences in points."
     table = Table(caption, HEADS, [[row.get(head, "–") for head, _ in HEADS] for row in rows])
@@ -100,8 +105,9 @@ def all_rows(experiments: list[Experiment], remarks: Iterable[str] = ()) -> AllR
         for line in others
         if reasons[line.experiment.folder]
     ]
-    scores = pd.DataFrame([{"label": line.label, **line.experiment.summary} for line in run])
-    return AllRows(_title(run), table, _warnings(run), [*notes, *map(prose, remarks)], scores)
+    pictured = [{"label": f"– {line.further}" if line.further else line.label} for line in run]
+    scores = pd.DataFrame([label | {**line.experiment.summary} for label, line in zip(pictured, run, strict=True)])
+    return AllRows(_title(of_table), table, _warnings(run, of_table), [*notes, *map(prose, remarks)], scores)
 
 
 def row_of(experiment: Experiment) -> str:
@@ -113,26 +119,49 @@ def row_of(experiment: Experiment) -> str:
 
 
 def _lines(experiments: list[Experiment]) -> list[Line]:
-    """The rows in order: those of the paper, those that we add, others; of a row several experiments one by one."""
-    of_rows: dict[str, list[Experiment]] = {row: [] for row in ROWS}
+    """The rows in order: those of the paper, those that we add, others; each with its further lines below it.
+
+    Of a row, or of one of its lines, several experiments one by one.
+    """
+    found: dict[str, dict[str, list[Experiment]]] = {
+        row: {line: [] for line in ("", *facts.get("further", ()))} for row, facts in ROWS.items()
+    }
     for experiment in experiments:
-        of_rows.setdefault(row_of(experiment), []).append(experiment)
+        row = row_of(experiment)
+        of_row, line = found.setdefault(row, {"": []}), experiment.name.rpartition(f"{row}-")[2]
+        of_row[line if line in of_row else ""].append(experiment)
+    of_table = {one.protocol for of_row in found.values() for one in of_row[""]}
     lines = []
-    for row, several in of_rows.items():
-        known = ROWS.get(row, {}).get("here") or ROWS.get(row, {}).get("system", row)
-        lines += [] if several else [Line(row, known)]
-        for one in several:
-            facts = {name: str(value) for name, value in one.about.items()}
-            facts |= dict(provenance.setup(one.runs, one.epochs))
-            label = (facts["title"] or known) + (f" ({one.name})" if len(several) > 1 else "")
-            lines.append(Line(row, label, one, facts))
+    for row, of_row in found.items():
+        lines += [] if of_row[""] else [Line(row, _known(row))]
+        for line, several in of_row.items():
+            lines += [_line(row, line, one, one.name if len(several) > 1 else "", of_table) for one in several]
     return lines
+
+
+def _known(row: str) -> str:
+    facts = ROWS.get(row, {})
+    return facts.get("here") or facts.get("system", row)
+
+
+def _line(row: str, line: str, one: Experiment, name: str, of_table: set[str]) -> Line:
+    """A row, or its further `line`: with a name where there are several, and its protocol if that is optimistic alone.
+
+    `of_table` are the protocols of the rows.
+    """
+    facts = {key: str(value) for key, value in one.about.items()} | dict(provenance.setup(one.runs, one.epochs))
+    label, named = facts["title"] or _known(row), f" ({name})" if name else ""
+    if not line:
+        return Line(row, label + named, "", one, facts)
+    marked = protocols.is_optimistic(one.protocol) and one.protocol not in of_table
+    further = ROWS[row]["further"][line] + (f"; {one.protocol}" if marked else "") + named
+    return Line(row, f"{label.partition(':')[0]}: {further}", further, one, facts)
 
 
 def _printed(line: Line, printed: bool) -> dict[str, object]:
     """The paper's cells of a row, by head; empty where it has no such row, or the corpus is another."""
     facts = ROWS.get(line.row, {})
-    if not printed or "accuracy" not in facts:
+    if not printed or line.further or "accuracy" not in facts:
         return {"system": line.label, "printed": "", "printed: measure, protocol": ""}
     words = f"{facts['measure']}; {facts['protocol']}"
     return {"system": line.label, "printed": percent(facts["accuracy"]), "printed: measure, protocol": words}
@@ -141,10 +170,10 @@ def _printed(line: Line, printed: bool) -> dict[str, object]:
 def _ours(line: Line, is_ours: bool, pairs: dict[Path, dict[str, Any]]) -> dict[str, object]:
     """Our cells of a row, by head; `pairs` are the comparisons with our row."""
     if line.experiment is None:
-        return {"certainty": NOT_RUN}
-    summary, facts, row = line.experiment.summary, line.facts, {}
-    if certainty := facts["certainty"] or ROWS.get(line.row, {}).get("certainty"):
-        row["certainty"] = f"re-implementation (spec: {certainty})"
+        return {KIND: NOT_RUN}
+    summary, facts, known = line.experiment.summary, line.facts, ROWS.get(line.row, {})
+    kind, certainty = known.get("kind", "re-implementation"), facts["certainty"] or known.get("certainty")
+    row = {KIND: kind if kind == FLOOR else f"{kind} (spec: {certainty})"} if certainty else {}
     row["weights"] = facts["weights"] or facts.get("encoder", "–")
     row |= {head: f"{percent(summary.get(score))} ({interval(summary, score)})" for score, head in SCORES.items()}
     pair = pairs.get(line.experiment.folder)
@@ -188,12 +217,12 @@ def _conditions(run: list[Line]) -> list[str]:
     ]
 
 
-def _warnings(run: list[Line]) -> list[str]:
-    """What makes the figures less than they seem: optimism, conditions that differ, folds that are missing."""
+def _warnings(run: list[Line], of_table: list[Line]) -> list[str]:
+    """What makes the figures less than they seem: optimism, folds that are missing; conditions that differ by row."""
     found = [line for line in _conditions(run) if "OPTIMISTIC" in line]
     for what, of in CONDITIONS.items():
         labels: dict[str, list[str]] = {}
-        for line in run:
+        for line in of_table:
             labels.setdefault(of(line.experiment), []).append(line.label)
         if len(labels) > 1:
             *few, (most, others) = sorted(labels.items(), key=lambda one: len(one[1]))

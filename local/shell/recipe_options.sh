@@ -9,8 +9,8 @@ options=()     # of run.sh, the user's
 overrides=()   # of the YAML, the user's
 experiments=() # folders below results, as they are made
 calls=()       # of run.sh, side by side, where Slurm does the work
-called=()      # the names of their experiments
-failed=()      # the names of experiments whose run.sh failed, of a recipe that goes on without them
+called=()      # the folders of their experiments
+failed=()      # the folders of experiments whose run.sh failed, of a recipe that goes on without them
 taken=" "      # the keys of the user's overrides that fitted some YAML
 declare -A asked=() # the values of the recipe's own options
 
@@ -147,7 +147,7 @@ experiment() { # name, options of run.sh, --, overrides of the YAML
     fi
     if [[ $to != [01] ]]; then
       "$house/run.sh" "${words[@]}" --name "$name" --stage "$from" "$@" "${overrides[@]}" &
-      calls+=("$!") called+=("$name")
+      calls+=("$!") called+=("${experiments[-1]}")
     fi
   else
     "$house/run.sh" "${words[@]}" --name "$name" "$@" "${overrides[@]}"
@@ -234,10 +234,10 @@ conclude() { # a module of local, its words
 
 # The exit code of a recipe that went on without what failed.
 report_failed() {
-  local name log
-  for name in "${failed[@]}"; do
-    echo "error: $name failed; its messages are above" >&2
-    for log in "$house/$(experiment_folder "${options[@]}" --name "$name")"/seed*/*/{train,decode}.log; do
+  local folder log
+  for folder in "${failed[@]}"; do
+    echo "error: ${folder##*/} failed; its messages are above" >&2
+    for log in "$house/$folder"/seed*/*/{train,decode}.log; do
       if [[ -e $log && $(tail -n 1 -- "$log") != "# Ended (code 0)"* ]]; then echo "  see ${log#"$house"/}" >&2; fi
     done
   done

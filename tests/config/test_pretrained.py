@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from local.config import pretrained
 from local.core.errors import UserError
 from local.experiment.encoder_version import refuse_missing, versions
-from local.experiment.options import _locate_weights
+from local.experiment.options import _locate_weights, parse
 from local.scoring.provenance import _weights
+
+# Of a system that takes weights, as much as is read before it is built.
+READ = [*pretrained.KEYS, "copied"]
+YAML = "system: !new:local.systems.x.X\n" + "".join(f"    {key}: !ref <{key}>\n" for key in READ)
 
 
 @pytest.fixture
@@ -40,6 +45,18 @@ def test_a_path_counts_from_the_users_folder_and_must_exist(place, key, word):
     assert _locate_weights({key: word, "lr": 0.1}) == {key: str(place / word), "lr": 0.1}
     with pytest.raises(UserError, match=rf"--{key} \./x\.pth: there is no such (file|folder|file or folder)$"):
         _locate_weights({key: "./x.pth"})
+
+
+def test_a_path_below_the_users_home_is_a_whole_path_from_the_command_line_and_from_the_yaml(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    names = {key: "resnet.pth" if kind == "file" else "asr" for key, kind in pretrained.KEYS.items()}
+    expected = {key: str(place / name) for key, name in names.items()}
+    assert _locate_weights({key: f"~/{name}" for key, name in names.items()}) == expected
+    written = "".join(f"{key}: ~/{name}\n" for key, name in names.items())
+    Path("mine.yaml").write_text(f"{YAML}{written}copied: !ref <upstream>\n")
+    options = parse(["--hparams", "mine.yaml", "--name", "x", "--", "--speaker_net", "./resnet.pth"])
+    expected |= {"copied": expected["upstream"], "speaker_net": str(place / "resnet.pth")}
+    assert {key: options.values[key] for key in expected} == expected
 
 
 def test_a_folder_is_no_file_and_a_name_of_the_hub_no_path(place):

@@ -317,3 +317,17 @@ def test_a_system_that_the_exporter_cannot_write_has_no_file_and_a_line_says_why
     (note,) = onnx.write(tmp_path / "model.onnx", Model(StatisticsSystem(2), ["a", "b"], [], [0], 1.0))
     assert note == "There is no ONNX file: PyTorch's exporter cannot write this system (no such operator)."
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_nothing_is_printed_of_a_graph_that_the_exporter_cannot_write(tmp_path, monkeypatch, capsys):
+    """As PyTorch's exporter does, before it fails on a size that depends on the data."""
+
+    def fail(*_: object, **__: object) -> None:
+        print("def forward(self, arg0_1):", file=sys.stderr)
+        print("    item = torch.ops.aten.item.default(max_1)")
+        raise RuntimeError("data-dependent expression u0")
+
+    monkeypatch.setattr(torch.export, "export", fail)
+    (note,) = onnx.write(tmp_path / "model.onnx", Model(StatisticsSystem(2).eval(), ["a", "b"], [], [0], 1.0))
+    assert note.endswith("(data-dependent expression u0).")
+    assert capsys.readouterr() == ("", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -42,6 +43,7 @@ def place(tmp_path_factory):
         table = report_place.corpus(folder)
         made(table, "ours", "mtl_wav2vec2", FOLDS)
         made(table, "wu", "wu_capsules", {"1A": 3, "1B": 5}, **WU)
+        made(table, "wu", "wu_capsules", {"fold1": 1, "fold2": 1}, words=("--protocol", "random"), **WU)
         made(table, "dull", "majority", {"1A": 4, "1B": 4}, title="Majority class", certainty="own choice")
         yield table
 
@@ -62,6 +64,15 @@ def made(
     return parse(given).experiment_folder
 
 
+def copied(source: str, target: str, row: str) -> Path:
+    """Copy an experiment as one of another name and row."""
+    folder = shutil.copytree(f"results/talk/{source}", f"results/talk/{target}")
+    for table in ("folds.csv", "summary.csv"):
+        cells = pd.read_csv(f"{folder}/{table}", dtype=str).assign(name=Path(target).name)
+        (cells.assign(config=f"{row}.yaml") if "config" in cells else cells).to_csv(f"{folder}/{table}", index=False)
+    return Path(folder)
+
+
 def table_for(*names: str, remarks: tuple[str, ...] = ()) -> tuple[AllRows, dict[str, dict[str, str]]]:
     """The table of experiments, and its rows by system."""
     rows = all_rows([load(Path("results/talk/speaker", name)) for name in names], remarks)
@@ -76,12 +87,16 @@ def test_rows_of_the_table(place):
     made_of, rows = table_for("wu", "ours", "dull")
     assert len(rows) == 14
     wu, ours, dull = rows[WU["title"]], rows[OUR_LABEL], rows["Majority class"]
-    assert wu["certainty"] == "re-implementation (spec: partly known)" and wu["weights"] == "no pretraining"
+    assert wu["what it is"] == "re-implementation (spec: partly known)" and wu["weights"] == "no pretraining"
     assert (wu["parameters"], wu["training time"], wu["experiment"]) == ("748,248", "0.002 h of CPU", "wu")
     assert (wu["folds"], wu["seeds"], wu["epochs"]) == ("2/4", "1", "2 of 40; chosen: 7")
     assert wu["WA"].startswith("33.33 (") and ours["WA"].startswith("66.67 (")
     assert wu["WA less ours"].startswith("-33.33 (") and ours["WA less ours"] == "ours"
-    assert ours["certainty"] == "re-implementation (spec: known)" and "random weights" in ours["weights"]
+    assert (
+        ours["what it is"] == "ours (spec: known)"
+        and dull["what it is"] == "floor"
+        and "random weights" in ours["weights"]
+    )
     # As they are without a table, after Holm over the two rows.
     pairs = compare([load(Path("results/talk/speaker", name)) for name in ("ours", "wu")])
     alone = pairs["p_ua"][0]
@@ -93,7 +108,7 @@ def test_rows_of_the_table(place):
 
 def test_rows_that_were_not_run_are_listed(place):
     made_of, rows = table_for("ours", remarks=("superb_probe is skipped: it needs --upstream.",))
-    assert rows["Peng 2020: 3D convolution, ASRNN"]["certainty"] == "not run yet"
+    assert rows["Peng 2020: 3D convolution, ASRNN"]["what it is"] == "not run yet"
     said = " ".join(made_of.notes)
     assert "Not run yet: Wu 2019: capsule network; Sajjad 2020" in said
     assert made_of.notes[-1] == "superb_probe is skipped: it needs --upstream."
@@ -138,7 +153,6 @@ def test_mixed_conditions_are_said_and_not_compared(place):
 
 
 def test_an_optimistic_protocol_is_a_warning(place):
-    made(place, "wu", "wu_capsules", {"fold1": 1, "fold2": 1}, words=("--protocol", "random"), **WU)
     made_of = all_rows([load(Path("results/talk/random-OPTIMISTIC/wu"))])
     assert "random-OPTIMISTIC" in made_of.title and "expect lower" in made_of.warnings[0]
     assert "our row is not run yet" in " ".join(made_of.notes)
@@ -148,6 +162,28 @@ def test_several_of_a_row_are_named(place):
     made(place, "again", "wu_capsules", {"1A": 0, "1B": 0}, **WU)
     _, rows = table_for("ours", "wu", "again")
     assert {"Wu et al. 2019: capsules (wu)", "Wu et al. 2019: capsules (again)"} <= rows.keys() and len(rows) == 15
+
+
+def test_further_lines_stand_below_their_row_and_say_what_is_different(place):
+    """One of the same folds is compared; one of other folds is not, and is marked. Neither changes what rows have."""
+    copied("speaker/wu", "speaker/my_liu_local_global-no_elm", "liu_local_global")
+    random = copied("random-OPTIMISTIC/wu", "random-OPTIMISTIC/wu_capsules-improvised", "wu_capsules")
+    made_of, rows = table_for("ours", "wu", "my_liu_local_global-no_elm", f"../random-OPTIMISTIC/{random.name}")
+    labels, name = list(rows), "Wu et al. 2019"
+    marked = "improvised speech without excited, as its paper; random-OPTIMISTIC"
+    assert len(rows) == 16 and labels[:2] == [WU["title"], f"{name}: {marked}"]
+    no_elm = rows[f"{name}: without ELM"]  # a copy, but below its row
+    assert labels[labels.index("Liu 2020: local and global") + 1] == f"{name}: without ELM"
+    assert rows["Liu 2020: local and global"]["what it is"] == "not run yet"
+    line = rows[labels[1]]
+    assert no_elm["WA less ours"] == rows[WU["title"]]["WA less ours"] != "–" == line["WA less ours"]
+    assert line["WA"].startswith("80.00") and line["what it is"] == "re-implementation (spec: partly known)"
+    assert "correction for 2 rows" in " ".join(made_of.notes) and made_of.title == "Table 3 on talk, protocol speaker"
+    assert (
+        f"{labels[1]} is not compared with our row: protocol random-OPTIMISTIC, and our row speaker." in made_of.notes
+    )
+    assert made_of.warnings[0].startswith("Protocol `random-OPTIMISTIC`") and "differ in their" not in str(made_of)
+    assert made_of.scores["label"].tolist() == [WU["title"], f"– {marked}", "– without ELM", OUR_LABEL]
 
 
 def test_the_page_holds_the_table_the_picture_and_the_notes(place):

@@ -15,6 +15,7 @@ from written_experiments import table_of, write_experiment
 
 from local.corpora import manifest
 from local.experiment.options import Options, parse
+from local.pages.paper import PAPER
 
 RECORDER = """\
 #!/usr/bin/env bash
@@ -294,6 +295,69 @@ def test_table3_gives_each_row_its_own_paths_and_what_fits_it(table3, monkeypatc
     assert calls["my_mtl_wav2vec2"].hparams.name == "mtl_wav2vec2.yaml"
 
 
+ALL_FACTS = (*PAPER["table3"], *PAPER["beside"])
+FURTHER = {f"{facts['row']}-{line}" for facts in ALL_FACTS for line in facts.get("further", ())}
+
+
+def test_table3_asks_for_further_lines_each_in_its_own_setting(house, monkeypatch):
+    """Which wins over the user's; another corpus, and folds of another protocol, are made in the line's own call."""
+    words = ["corpus", "--rows", "further", "--folds", "Ses01", "--protocol=session", "--valid", "none", "--name", "my"]
+    done = recipe(house, "table3", *words, "--speaker-net=encoder", "--stop-stage", "3", "--", "--epochs=2")
+    assert done.returncode == 0, done.stderr
+    assert "== row liu_local_global-no_elm is skipped: its learning rate follows the validation set" in done.stdout
+    assert {line.split()[2] for line in done.stdout.splitlines() if line.startswith("== row")} == FURTHER
+    calls = {call.name: call for call in understood(house, monkeypatch)[1:]}
+    calls.pop("my_egemaps_svm-rbf", None)  # where opensmile is installed
+    table = "iemocap", "session", "none", ("Ses01",)
+    net = {"speaker_net": str(house.parent / "encoder"), "lr": 1e-4, "patience": 0}
+    assert {
+        name: (call.corpus, call.protocol_name, call.valid, call.folds, call.overrides) for name, call in calls.items()
+    } == {
+        "my_wu_capsules-improvised": ("iemocap-improvised-unmerged", *table[1:], {"epochs": 2}),
+        "my_sajjad_key_segments-random": ("iemocap", "random-OPTIMISTIC", "utterances", ("all",), {"epochs": 2}),
+        "my_wang_dual_lstm-original": (
+            *("iemocap", "random-valid_oracle-OPTIMISTIC", "oracle", ("all",), {"epochs": 2}),
+        ),
+        "my_pappagari_xvector-no_pretraining": (*table, {"speaker_net": None, "patience": 0, "epochs": 2}),
+        "my_pappagari_xvector-logistic": (*table, net | {"classifier": "logistic", "epochs": 0}),
+    }
+    anew = [words for words in map(" ".join, asked(house)) if "--stage 2 --stage 0" in words]
+    assert [words.rpartition("--name ")[2].partition("-")[2].split()[0] for words in anew] == [
+        *("improvised", "random", "original"),
+    ]
+
+
+def test_table3_skips_further_lines_that_are_the_row_itself_or_lack_something(house):
+    words = ["--corpus", "mini", "--rows", "all further", "--protocol", "random", "--stop-stage", "3"]
+    done = recipe(house, "table3", *words)
+    assert done.returncode == 0, done.stderr
+    for line, reason in {
+        "wu_capsules-improvised": "it is of IEMOCAP's speech",
+        "sajjad_key_segments-random": "the row itself is of these folds",
+        "pappagari_xvector-no_pretraining": "without --speaker-net PATH the row itself is from random weights",
+        "pappagari_xvector-logistic": "it needs a pretrained network, --speaker-net PATH",
+    }.items():
+        assert f"== row {line} is skipped: {reason}\n" in done.stdout
+    names = [words[words.index("--name") + 1] for words in asked(house)[1:]]
+    assert {"pappagari_xvector", "liu_local_global-no_elm", "wang_dual_lstm-original"} <= {*names}
+    assert len({*names}) == len(names)
+
+
+def test_table3_without_a_validation_set(house):
+    """As asked for, or as the folds that were made: patience is off, and schedules that follow the set are skipped."""
+    (house / "manifests/nemo/session/1").mkdir(parents=True)
+    for words in (["--valid", "none"], ["--protocol", "session"]):
+        shutil.rmtree(house / "calls")
+        (house / "calls").mkdir()
+        rows = ["--rows", "wu_capsules,peng_asrnn,sajjad_key_segments", "--stop-stage=3"]
+        done = recipe(house, "table3", "--corpus", "nemo", *words, *rows, "--", "--lr", "0.1")
+        assert done.returncode == 0, done.stderr
+        assert "sajjad_key_segments is skipped: its learning rate follows the validation set, and there" in done.stdout
+        calls = {words[words.index("--name") + 1]: words[words.index("--") + 1 :] for words in asked(house)[1:]}
+        assert calls == {"wu_capsules": ["--lr", "0.1"], "peng_asrnn": ["--patience", "0", "--lr", "0.1"]}
+        (house / "manifests/nemo/session/1/train.csv").touch()
+
+
 def test_table3_takes_the_small_model_for_the_mini_corpus(table3, monkeypatch):
     done = recipe(table3, "table3", "--corpus=mini", "--rows", "mtl_wav2vec2", "--stop-stage=2")
     assert done.returncode == 0, done.stderr
@@ -320,7 +384,7 @@ def test_table3_goes_on_after_a_row_that_fails(table3):
     text = (table3 / "results/iemocap/speaker/paper_table3.md").read_text()
     rows = {row["system"]: row for row in table_of(text)}
     assert rows["Wu 2019: capsule network"]["WA"] == "70.00 (68.0–72.0)"
-    assert rows["Majority class"]["certainty"] == "not run yet" and text in done.stdout
+    assert rows["Majority class"]["what it is"] == "not run yet" and text in done.stdout
     assert "superb_probe is skipped: it needs" in text and "peng_asrnn failed" in text
     assert (table3 / "results/iemocap/speaker/paper_table3.html").read_text().startswith("<!DOCTYPE html>")
 
