@@ -16,13 +16,14 @@ from local.config import hparams
 from local.core.errors import UserError
 from local.corpora.manifest import COLUMNS
 from local.data.dataset import Batch, Utterances
-from local.data.feature_store import CnnStore, FrameStore, model_inputs
+from local.data.feature_store import CnnStore, FrameStore, RowStore, model_inputs
 from local.data.store import AudioStore
 from local.decode import decode
 from local.encoders import Encoder, load_encoder
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.features import FrontEnd
+from local.features.logmel import LogMel
 from local.scoring import predictions
 from local.systems import System
 from local.systems.mtl import MultiTaskSystem
@@ -329,6 +330,16 @@ def test_another_front_end_has_another_store(audio):
     version.version = 2
     assert path(Pairs()) == path(Pairs())
     assert len({path(each) for each in (Pairs(), Pairs(scale=2.0), weights, version)}) == 4
+
+
+def test_stores_of_earlier_versions_are_found():
+    class Audio:
+        fingerprint = "0123456789abcdef"
+
+    assert RowStore.fingerprint(Audio, LogMel(80)) == "df7b7d422e1c40db"
+    limited = LogMel(80)
+    limited.most_samples = 16_000
+    assert RowStore.fingerprint(Audio, limited) != "df7b7d422e1c40db"
 
 
 def test_rows_that_are_not_finite_are_refused_by_their_utterance(audio):
