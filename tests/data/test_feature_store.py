@@ -34,6 +34,7 @@ from local.training.checkpoints import RunCheckpointer, best
 
 SAMPLES = {"a": 9000, "b": 300, "c": 5123, "d": 7999, "e": 720}  # b is shorter than a frame
 LABELS = ["ang", "neu"]
+DROP_CHUNK = "speechbrain.augment.time_domain.DropChunk"
 
 
 def write_audio(folder: Path, seed: int = 1) -> AudioStore:
@@ -279,12 +280,21 @@ def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus, key, stor
 @pytest.mark.parametrize("key", ["freeze", "freeze_cnn"])
 def test_waveforms_of_what_is_kept_are_not_augmented(own_corpus, key):
     file = Path("hparams/mini.yaml")
-    augment = "augment: !new:speechbrain.augment.time_domain.DropChunk\n"
-    file.write_text(augment + file.read_text().replace(f"{key}: False", f"{key}: True"))
+    file.write_text(f"augment: !new:{DROP_CHUNK}\n" + file.read_text().replace(f"{key}: False", f"{key}: True"))
     job = Job(parse([*own_corpus, "--folds", "1A"]), "1A", 1)
     with pytest.raises(UserError, match="augment: what does not learn is computed once"):
         utterances(job, hparams.build(job.yaml))
     assert not [*job.options.corpus_folder.glob("*.f*")]
+
+
+@pytest.mark.parametrize(("augment", "kind"), [("", RowStore), (f"augment: !new:{DROP_CHUNK}\n", AudioStore)])
+def test_rows_of_a_front_end_are_not_stored_for_waveforms_that_are_augmented(own_corpus, augment, kind):
+    own_corpus[own_corpus.index("--hparams") + 1] = "own.yaml"
+    Path("own.yaml").write_text(augment + Path("hparams/statistics.yaml").read_text())
+    job = Job(parse([*own_corpus, "--folds", "1A"]), "1A", 1)
+    training, validation = utterances(job, hparams.build(job.yaml))
+    assert type(training.audio) is type(validation.audio) is kind
+    assert len([*job.options.corpus_folder.glob("features-*.f32")]) == (kind is RowStore)
 
 
 # ---------------------------------------------------------------- a front end
