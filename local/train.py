@@ -74,13 +74,15 @@ def train(job: Job) -> None:
 
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
     """The training set and the validation set, if there is one; all of them short enough for the system."""
-    system = values["system"]
-    if values["augment"] is not None and kind_of_store(system) is not None:
+    system, augmented = values["system"], values["augment"] is not None
+    if augmented and system.encoder is not None and kind_of_store(system) is not None:
         raise UserError(
             "augment: what does not learn is computed once for all epochs, so waveforms cannot differ",
-            "remove augment; with an encoder, or set freeze and freeze_cnn to False",
+            "remove augment, or set freeze and freeze_cnn to False",
         )
-    store = model_inputs(AudioStore.of(*job.options.audio()), system, values["device"])
+    store = AudioStore.of(*job.options.audio())
+    if not augmented:  # else the rows of a front end differ from epoch to epoch
+        store = model_inputs(store, system, values["device"])
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     read = (store, job.labels, job.tokenizer, job.classes)
     training = Utterances.of(train, *read)

@@ -29,10 +29,8 @@ RUNNING = Path(__file__).parents[2] / "hparams" / "running.yaml"
 # Keys that the pipeline sets per job; nobody overrides them by hand.
 SET_BY_PIPELINE = ("seed", "n_labels", "n_tokens")
 SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much is computed at a time
-# Keys that the stages read themselves, whatever the system.
-REQUIRED = (*SET_BY_PIPELINE, *("token_type", "vocab_size", "epochs", "batch_size", "lr", "head_lr"), *SIZES)
-# Keys that they read as well, besides those of running.yaml; `classes` is in the YAML of a speaker network alone.
-READ = (*REQUIRED, "system", "classes")
+# Keys that the pipeline reads besides those of running.yaml; `classes` is in the YAML of a speaker network alone.
+READ = ("system", "classes")
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
 RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
 # Keys that change how figures are rounded, not what is computed: where the runs of a table differ in them, it says so.
@@ -45,17 +43,16 @@ NEWER = {
 }
 
 
-def parse_overrides(
-    words: Sequence[str], file: Path, required: Sequence[str] = (), options: Collection[str] = ()
-) -> dict[str, Any]:
+def parse_overrides(words: Sequence[str], file: Path, options: Collection[str] = ()) -> dict[str, Any]:
     """Turn `--key value` and `--key=value` words into typed overrides of a YAML.
 
     `UserError` for a stray word, a missing value, an unknown key (the known ones are named, and what may be meant, also
-    of the `options` of run.sh), a value of another type than the default's, or a YAML without a required key.
+    of the `options` of run.sh), a value of another type than the default's, or a YAML with an object for a plain value.
     """
     defaults = read_values(file)
-    if missing := [key for key in required if key not in defaults]:
-        raise UserError(f"{file} lacks the keys {' '.join(missing)}", "see hparams/mtl_wav2vec2.yaml for what they are")
+    for key, default in plain_values(RUNNING.read_text(encoding="utf-8")).items():
+        if key not in defaults and key != "augment":
+            raise UserError(f"{file}: {key} is an object", f"give a plain value, as its default is: {default}")
     known = [key for key in defaults if key not in SET_BY_PIPELINE]
     overrides: dict[str, Any] = {}
     rest = list(words)

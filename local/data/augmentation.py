@@ -1,8 +1,8 @@
 """Augmentation of waveforms in training: `augment` of the YAML, one of SpeechBrain's modules or your own.
 
 Each utterance is augmented alone, over its true length, so that neither padding nor the other utterances of its
-micro-batch matter. Its random numbers are those of the update, see `local.training.brain`: the module may draw any, and
-must keep nothing from one call to the next.
+micro-batch matter. Its random numbers are those of the update, see `local.training.updates`: the module may draw any,
+and must keep nothing from one call to the next.
 """
 
 from __future__ import annotations

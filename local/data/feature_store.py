@@ -14,7 +14,6 @@ below 6e-5. The projection's layer norm, which follows, enlarges the latter by 3
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator
@@ -31,9 +30,8 @@ from local.core.files import digest
 from local.core.partial import Parts
 from local.data.device import use_precision
 from local.data.store import AudioStore, Store
-from local.encoders import Encoder
+from local.encoders.row_source import RowSource
 from local.encoders.waveform import WaveformEncoder
-from local.features import FrontEnd
 from local.systems import System
 
 logger = logging.getLogger(__name__)
@@ -51,7 +49,7 @@ class FeatureStore(Store):
     in_parts = True
 
     @classmethod
-    def of(cls, audio: AudioStore, source: Encoder | FrontEnd, device: str | torch.device) -> Self:
+    def of(cls, audio: AudioStore, source: RowSource, device: str | torch.device) -> Self:
         """Open the store of a corpus and of what computes the features; compute it first if there is none.
 
         `UserError` when the disk is full, or an utterance is too long for an encoder or has features that do not fit
@@ -59,9 +57,10 @@ class FeatureStore(Store):
         """
         sources = cls.fingerprint(audio, source)
         path = audio.path.with_name(f"{cls.what}-{sources}.{cls.suffix}")
-        width = cls.width(source)
-        seconds = sum(len(audio.rows(name)) for name in audio) / SAMPLE_RATE
-        expected = int(cls.count(source, len(audio), seconds)) * width * np.dtype(cls.dtype).itemsize
+        width, rows = cls.width(source), len(audio) * source.rows_each
+        if source.seconds_per_row:
+            rows = sum(len(audio.rows(name)) for name in audio) / SAMPLE_RATE / source.seconds_per_row
+        expected = int(rows) * width * np.dtype(cls.dtype).itemsize
 
         def write(parts: Parts) -> dict[str, Any]:
             done = f", of which {len(parts.sizes)} are done" if parts.sizes else ""
@@ -76,7 +75,7 @@ class FeatureStore(Store):
 
     @classmethod
     @torch.no_grad()
-    def _compute_all(cls, audio: AudioStore, source: Encoder | FrontEnd, device: torch.device, parts: Parts) -> None:
+    def _compute_all(cls, audio: AudioStore, source: RowSource, device: torch.device, parts: Parts) -> None:
         """Write the features of the utterances that are not done yet; the sizes of parts are numbers of rows."""
         was_training, left = source.training, [name for name in audio if name not in parts.sizes]
         largest, bits = float(np.finfo(cls.dtype).max), np.finfo(cls.dtype).bits
@@ -85,7 +84,7 @@ class FeatureStore(Store):
         with torch.autocast(device.type, enabled=False):
             for name in tqdm(left, desc=cls.what, unit="utterance", leave=False, disable=not sys.stderr.isatty()):
                 wav = audio[name][None].to(device)
-                _refuse_too_long(name, wav.shape[1], getattr(source, "max_samples", None))
+                _refuse_too_long(name, wav.shape[1], source.max_samples)
                 features = cls.compute(source, wav, torch.tensor([wav.shape[1]]))
                 if not (features.abs() < largest).all():
                     raise UserError(
@@ -96,24 +95,34 @@ class FeatureStore(Store):
         source.train(was_training)
 
     @staticmethod
-    def fingerprint(audio: AudioStore, source: Encoder | FrontEnd) -> str:
+    def fingerprint(audio: AudioStore, source: RowSource) -> str:
         """Hash the sources of features: the audio, and what computes them, with its weights."""
-        raise NotImplementedError
+        weights = map(digest, _bytes(source.weights()))
+        return digest(f"{VERSION}\t{_what_is_read(audio, source)}\t{source.signature()}", *weights)
 
     @staticmethod
-    def width(source: Encoder | FrontEnd) -> int:
+    def width(source: RowSource) -> int:
         """Numbers in a row."""
-        raise NotImplementedError
+        return source.width
 
     @staticmethod
-    def count(encoder: Encoder, utterances: int, seconds: float) -> float:
-        """About how many rows so many utterances have, which last so many seconds in all."""
-        return seconds / encoder.seconds_per_frame
-
-    @staticmethod
-    def compute(source: Encoder | FrontEnd, wav: Tensor, length: Tensor) -> Tensor:
+    def compute(source: RowSource, wav: Tensor, length: Tensor) -> Tensor:
         """The features of an utterance: [1, N], [1] samples -> [T, c]."""
-        raise NotImplementedError
+        rows, n_rows = source(wav, length)
+        return rows[0, : int(n_rows)]
+
+
+class RowStore(FeatureStore):
+    """The rows of a front end, in 32 bits."""
+
+    dtype, what, suffix, owner = "<f4", "features", "f32", "front end's"
+    remedy = "correct the audio of this utterance, or leave it out of the corpus"
+
+
+class FrameStore(FeatureStore):
+    """The frames of an encoder, in 32 bits."""
+
+    dtype, what, suffix, owner = "<f4", "frames", "f32", "encoder's"
 
 
 class CnnStore(FeatureStore):
@@ -140,63 +149,6 @@ class CnnStore(FeatureStore):
         return encoder.features(*encoder.cut(wav, length))[0][0]
 
 
-class FrameStore(FeatureStore):
-    """The frames of an encoder, in 32 bits."""
-
-    dtype, what, suffix, owner = "<f4", "frames", "f32", "encoder's"
-
-    @staticmethod
-    def fingerprint(audio: AudioStore, encoder: Encoder) -> str:
-        """Hash the audio, and the encoder with its configuration, its preprocessor and its weights."""
-        from local.encoders import description
-
-        shape = json.dumps(description(encoder), sort_keys=True, default=str)
-        weights = map(digest, _bytes(encoder.model.state_dict().values()))
-        return digest(f"{VERSION}\t{_what_is_read(audio, encoder)}\t{shape}\t{encoder.model}", *weights)
-
-    @staticmethod
-    def width(encoder: Encoder) -> int:
-        """The size of a frame."""
-        return encoder.dim
-
-    @staticmethod
-    def compute(encoder: Encoder, wav: Tensor, length: Tensor) -> Tensor:
-        """[1, N], [1] -> [T, d]."""
-        frames, n_frames = encoder(wav, length)
-        return frames[0, : int(n_frames)]
-
-
-class RowStore(FeatureStore):
-    """The rows of a front end, in 32 bits."""
-
-    dtype, what, suffix, owner = "<f4", "features", "f32", "front end's"
-    remedy = "correct the audio of this utterance, or leave it out of the corpus"
-
-    @staticmethod
-    def fingerprint(audio: AudioStore, front_end: FrontEnd) -> str:
-        """Hash the audio, and the front end with its version, its settings and its weights."""
-        name = f"{type(front_end).__module__}.{type(front_end).__qualname__}\t{front_end.version}"
-        settings = json.dumps(front_end.settings(), sort_keys=True, default=str)
-        weights = map(digest, _bytes(front_end.weights()))
-        return digest(f"{VERSION}\t{audio.fingerprint}\t{name}\t{settings}", *weights)
-
-    @staticmethod
-    def width(front_end: FrontEnd) -> int:
-        """The numbers of a row."""
-        return front_end.width
-
-    @staticmethod
-    def count(front_end: FrontEnd, utterances: int, seconds: float) -> float:
-        """About how many rows so many utterances have, which last so many seconds in all."""
-        return seconds / front_end.seconds_per_row if front_end.seconds_per_row else utterances * front_end.rows_each
-
-    @staticmethod
-    def compute(front_end: FrontEnd, wav: Tensor, length: Tensor) -> Tensor:
-        """[1, N], [1] -> [T, c]."""
-        rows, n_rows = front_end(wav, length)
-        return rows[0, : int(n_rows)]
-
-
 def model_inputs(audio: AudioStore, system: System, device: str | torch.device) -> Store:
     """The store that a job's batches are read from: waveforms, or the output of what does not learn of the system."""
     kind = kind_of_store(system)
@@ -215,9 +167,9 @@ def kind_of_store(system: System) -> type[FeatureStore] | None:
     return CnnStore if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn else None
 
 
-def _what_is_read(audio: AudioStore, encoder: Encoder) -> str:
-    """The audio, and how much of an utterance where that is not all: see `Encoder.most_samples`."""
-    return audio.fingerprint if encoder.most_samples is None else f"{audio.fingerprint} {encoder.most_samples}"
+def _what_is_read(audio: AudioStore, source: RowSource) -> str:
+    """The audio, and how much of an utterance where that is not all: see `RowSource.most_samples`."""
+    return audio.fingerprint if source.most_samples is None else f"{audio.fingerprint} {source.most_samples}"
 
 
 def _bytes(weights: Iterable[Tensor]) -> Iterator[bytes]:

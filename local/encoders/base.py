@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from local.core.errors import UserError
 from local.encoders.kernels import use_kernels
+from local.encoders.row_source import RowSource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,16 +39,14 @@ def pad_batch(items: list[Tensor], device: str = "cpu") -> Tensor:
     return F.pad(batch, (*(0, 0) * (batch.ndim - 2), 0, extra))
 
 
-class Encoder(nn.Module):
-    """Base of the families: freezing, SpecAugment, and the contract of `forward`.
+class Encoder(RowSource):
+    """Base of the families: freezing and SpecAugment. A row is a frame.
 
     `freeze` says that it is never trained; `held`, which the trainer sets, that it is not trained in this epoch.
     """
 
     held = False
     dim: int  # size d of a frame
-    max_samples: int | None = None  # longest input in samples, or None if there is no limit
-    most_samples: int | None = None  # of a longer utterance the rest is not read; None: all of it is
     preprocessor: dict[str, Any]  # the settings of its feature extractor that are used here
     seconds_per_frame = 0.02  # from one frame to the next
 
@@ -53,7 +54,7 @@ class Encoder(nn.Module):
         super().__init__()
         use_kernels(model)
         self.model = model
-        self.dim = model.config.hidden_size
+        self.dim = self.width = model.config.hidden_size
         self.freeze = freeze
         self.freeze_cnn = freeze or freeze_cnn
         if freeze_cnn and cnn is None:
@@ -65,28 +66,13 @@ class Encoder(nn.Module):
         elif freeze_cnn:
             cnn.requires_grad_(False)
 
-    def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode waveforms.
+    @property
+    def seconds_per_row(self) -> float:
+        """That of a frame."""
+        return self.seconds_per_frame
 
-        Parameters
-        ----------
-        wavs
-            [B, N] float, 16 kHz, zero beyond each utterance's end. Or [B, T, c] features of any type, see
-            `local.data.feature_store`: a frozen encoder's own output, which is returned as it is; or, of a waveform
-            encoder whose CNN alone is frozen, the output of this CNN.
-        lengths
-            [B] int, true samples, or frames, per utterance; always on the CPU, since reading them from a GPU
-            would wait for it.
-
-        Returns
-        -------
-        frames
-            [B, T, d], undefined beyond an utterance's last true frame.
-        n_frames
-            [B] int, true frames per utterance, at least 1; on the CPU.
-        """
-        if self.freeze and wavs.ndim == 3:
-            return wavs.float(), lengths
+    def compute(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode waveforms; or, where the CNN of a waveform encoder alone is frozen, its output, [B, T, c]."""
         if wavs.ndim == 2:
             wavs, lengths = self.cut(wavs, lengths)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.freeze or self.held)):
@@ -101,6 +87,16 @@ class Encoder(nn.Module):
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Implement `forward` for a family; same shapes."""
         raise NotImplementedError
+
+    def signature(self) -> str:
+        """Its configuration, its preprocessor and its layers."""
+        from local.encoders import description  # takes seconds
+
+        return f"{json.dumps(description(self), sort_keys=True, default=str)}\t{self.model}"
+
+    def weights(self) -> Iterable[Tensor]:
+        """All of its weights."""
+        return self.model.state_dict().values()
 
     def train(self, mode: bool = True) -> Encoder:
         """A frozen or held encoder stays in evaluation mode: no dropout, no SpecAugment."""

@@ -20,7 +20,7 @@ import pandas as pd
 
 from local import corpora
 from local.config import cluster, pretrained
-from local.config.hparams import REQUIRED, parse_overrides, read_values, refuse_unread
+from local.config.hparams import parse_overrides, read_values, refuse_unread
 from local.config.limits import refuse_bad_values
 from local.core import markers
 from local.core.errors import UserError
@@ -207,7 +207,7 @@ def parse(words: list[str] | None = None) -> Options:
     corpus, name = _corpus_name(values["corpus"], values["data"]), values["corpus"]
     module = corpora.module(name if name in corpora.NAMES else "csv")
     hparams = values["hparams"] or Path(getattr(module, "DEFAULT_HPARAMS", DEFAULT_HPARAMS))
-    typed = _locate_weights(parse_overrides(overrides, hparams, REQUIRED, ALL_OPTIONS))
+    typed = _locate_weights(parse_overrides(overrides, hparams, ALL_OPTIONS))
     refuse_unread(hparams, typed, ALL_OPTIONS)
     name = values["name"] or hparams.stem
     if not SAFE_NAME.fullmatch(name):

@@ -2,58 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from local.encoders.row_source import RowSource
 
-class FrontEnd(nn.Module):
+
+class FrontEnd(RowSource):
     """A fixed rule from the waveform of one utterance to rows of numbers, [N] -> [T, c].
 
-    It learns nothing and draws no random numbers, and no other utterance has a part in its rows: they are computed once
-    for a corpus, and all folds, seeds and systems share them (see `local.data.feature_store`). Statistics of a
-    training set are no part of it; see `local.systems.layers.standardise`.
+    It learns nothing and draws no random numbers, and no other utterance has a part in its rows: all folds, seeds and
+    systems share them. Statistics of a training set are no part of it; see `local.systems.layers.standardise`.
 
     A subclass implements `rows`, or `batch` where one operation serves the whole batch, and names in `settings` all
-    that its rows depend on besides its class and its weights.
-
-    Attributes
-    ----------
-    width
-        c, the numbers of a row.
-    seconds_per_row
-        About, from one row to the next; 0 where each utterance has `rows_each` rows, whatever its length.
-    version
-        Of its rows: with another the rows are computed again.
+    that its rows depend on besides its class and its weights. `version` is that of its rows: with another they are
+    computed again.
     """
 
-    width: int
-    seconds_per_row: float = 0.0
-    rows_each: int = 1
     version: int = 1
 
-    def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the rows of a batch, in single precision and without gradients.
-
-        Parameters
-        ----------
-        wavs
-            [B, N] float, 16 kHz, zero beyond each utterance's end; or [B, T, c] rows, which are returned as they are.
-        lengths
-            [B] int, true samples, or rows, per utterance, at least 1; on the CPU.
-
-        Returns
-        -------
-        rows
-            [B, T, c], undefined beyond an utterance's last true row.
-        n_rows
-            [B] int, true rows per utterance, at least 1; on the CPU.
-        """
-        if wavs.ndim == 3:
-            return wavs.float(), lengths
+    def compute(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """`batch` in single precision and without gradients."""
         with torch.no_grad(), torch.autocast(wavs.device.type, enabled=False):
             return self.batch(wavs.float(), lengths)
 
@@ -70,6 +44,11 @@ class FrontEnd(nn.Module):
     def settings(self) -> dict[str, Any]:
         """What its rows depend on besides its class and its weights, as plain values."""
         return {}
+
+    def signature(self) -> str:
+        """Its class with version and settings."""
+        settings = json.dumps(self.settings(), sort_keys=True, default=str)
+        return f"{type(self).__module__}.{type(self).__qualname__}\t{self.version}\t{settings}"
 
     def weights(self) -> Iterable[Tensor]:
         """The weights that its rows depend on."""

@@ -66,4 +66,4 @@ class HiddenStates(FrontEnd):
 
     def weights(self) -> Iterable[Tensor]:
         """The encoder's weights."""
-        return self.encoder.model.state_dict().values()
+        return self.encoder.weights()

@@ -1,11 +1,10 @@
 """Mean and standard deviation of 80 log-mel energies, and logistic regression solved to convergence: the floor.
 
-m_t = log(mel |STFT(x)|^2 + e)          [B, T, 80]   25 ms every 10 ms
-s   = (mean_t m, deviation_t m)         [B, 160]     over the true frames
+s = (mean_t m, deviation_t m)           [B, 160]     of 80 log-mel energies: `local.features.logmel_statistics`
 emotion = W (s - mean) / deviation + b  [B, C]       mean and deviation of s in the training set
 
-For four emotions 644 parameters. The features are those of `local.systems.statistics`. Own choice: the window, the
-penalty |W|^2 / 2 + C * sum of the cross-entropies with C = 1, and that all utterances weigh the same.
+For four emotions 644 parameters. Own choice: the window, the penalty |W|^2 / 2 + C * sum of the cross-entropies with
+C = 1, and that all utterances weigh the same.
 """
 
 from __future__ import annotations

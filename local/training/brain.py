@@ -17,13 +17,9 @@ The calls of a training, in order; the loops around them are those of SpeechBrai
       solve                         if the system has a last step: from the chosen checkpoint's weights, once; it is
                                     validated, logged and saved as one more epoch, which is then the chosen one
 
-Unlike SpeechBrain's, an update is a set of utterances however it is cut into micro-batches (Brain
-averages micro-batches, and drops those left at the end of an epoch), all parameter groups are
-clipped (Brain clips the first), and an update whose loss or gradient is not finite is skipped whole.
-
-A checkpoint holds the states of model, optimizer, scheduler and loss scaler, and the figures of the
-running epoch. Random numbers need no state: each update draws its own from seed, epoch, update and
-process. No private name of Brain is used or overridden.
+What an update is, from `on_fit_batch_start` to `optimizers_step`, is in `local.training.updates`. A
+checkpoint holds the states of model, optimizer, scheduler and loss scaler, and the figures of the
+running epoch. No private name of Brain is used or overridden.
 """
 
 from __future__ import annotations
@@ -36,17 +32,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import speechbrain as sb
 import torch
 from speechbrain.utils.distributed import main_process_only
-from speechbrain.utils.epoch_loop import EpochCounter
-from speechbrain.utils.seed import seed_everything
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from local.core import signals
-from local.data.augmentation import Augmentation
 from local.data.batches import UpdateSampler
 from local.data.dataset import Batch
 from local.data.device import use_precision
@@ -54,18 +46,18 @@ from local.scoring import metrics
 from local.scoring.predictions import frame
 from local.systems import Losses, Outputs, System
 from local.text.tokenizer import Tokenizer
-from local.training import blanks, distributed, optimisation
+from local.training import blanks, distributed
 from local.training.checkpoints import RunCheckpointer, has_ended
-from local.training.epoch_log import EpochLog, Tally, learning_rates, means
+from local.training.epoch_log import EpochLog, Tally, means
 from local.training.progress import ProgressFile, in_epoch, in_solving
-from local.training.selection import Selection, refuse_to_follow_nothing, refuse_without_use
-from local.training.skipped import SkippedUpdates
+from local.training.selection import Selection, refuse_without_use
 from local.training.solving import Batches, solve
+from local.training.updates import UpdateBrain
 
 logger = logging.getLogger(__name__)
 
 
-class EmotionBrain(sb.Brain):
+class EmotionBrain(UpdateBrain):
     """Trains a system (see `local.systems`) in a run folder, as the YAML's values say.
 
     The sampler plans the updates; labels and tokenizer say what the outputs of the heads mean.
@@ -81,28 +73,21 @@ class EmotionBrain(sb.Brain):
         tokenizer: Tokenizer,
         checkpointer: RunCheckpointer,
     ) -> None:
+        super().__init__(system, hparams, sampler, checkpointer)
         self.precisions = {sb.Stage.VALID: hparams["eval_precision"], sb.Stage.TRAIN: hparams["precision"]}
-        names = {key: use_precision(hparams[key]) for key in ("eval_precision", "precision")}
-        super().__init__({"system": system}, hparams=hparams | names, checkpointer=checkpointer)
         # Brain would save after any micro-batch, and not when a signal comes: `on_fit_batch_end` does it.
         self.save_minutes, self.ckpt_interval_minutes = self.ckpt_interval_minutes, 0
-        self.system = system
         self.folder = folder
-        self.train_sampler = sampler
         self.labels = labels
         self.tokenizer = tokenizer
-        self.augment = Augmentation(hparams["augment"], system.max_samples)
         self.selection = Selection(hparams["selection"], system.writes_text)
         tensorboard, epochs = hparams.get("tensorboard", False), hparams["epochs"]
         self.log = EpochLog(folder, tensorboard, system.writes_text, epochs, self.selection, system.solves)
         self.progress_file = ProgressFile(folder)
-        self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
         self.warned_of_blanks = False
         self.has_valid, self.is_solved = True, False
         self.measured: Iterable[Batch] = ()  # see `fit`
-        self.used_rates: dict[str, float] = {}  # learning rates of the latest update
         self.progress: dict[str, Any] | None = None  # of an epoch that has not ended, for its checkpoints
-        self.epoch_counter = EpochCounter(hparams["epochs"])
         checkpointer.add_recoverables({"system": system, "epoch_counter": self.epoch_counter})
         checkpointer.add_recoverable("brain", self, _load_state, main_process_only(_save_state))
 
@@ -158,18 +143,6 @@ class EmotionBrain(sb.Brain):
         self.system.eval()
         self.system.measure((batch.wavs.to(self.device), batch.lengths) for batch in self.measured)
 
-    def init_optimizers(self) -> None:
-        """The optimizer and the learning rates that the YAML names."""
-        hparams = self.hparams
-        epochs = max(1, hparams.epochs)  # rates follow from it, though there be no epoch
-        self.optimizer = optimisation.build_optimizer(hparams.optimizer, self.system, hparams.lr, hparams.head_lr)
-        self.optimizers_dict = {"optimizer": self.optimizer}
-        updates = epochs * self.train_sampler.updates_per_epoch
-        length = optimisation.Length(epochs, updates, round(hparams.warmup * updates), hparams.lr)
-        self.scheduler = optimisation.Schedule(hparams.scheduler, self.optimizer, length)
-        refuse_to_follow_nothing(hparams, self.scheduler.follows_figure)
-        self.checkpointer.add_recoverables({"optimizer": self.optimizer, "scheduler": self.scheduler})
-
     # The last step
 
     def solve(self, valid_set: Iterable[Batch] | None, validated: Iterable[Batch] | None) -> None:
@@ -196,60 +169,7 @@ class EmotionBrain(sb.Brain):
         if distributed.world_size() == 1:
             _exit_by(self.asked_to_end.number, "in the last step, which is solved")
 
-    # A step
-
-    def fit_batch(self, batch: Batch) -> Tensor:
-        """Add a micro-batch's share to the gradient of its update; step at the update's end."""
-        micro_batch = self.train_sampler.plan[self.step - 1]
-        self.on_fit_batch_start(batch, micro_batch.ends_update)
-        batch = self.augment(batch.to(self.device))
-        with self.no_sync(not micro_batch.ends_update):
-            with self.training_ctx:
-                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
-            losses = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
-            share = losses.total * micro_batch.share
-            self.scaler.scale(share).backward()
-        if micro_batch.share:
-            self.tally.add(losses, outputs, batch, counts=torch.isfinite(losses.total.detach()))
-        self.update_loss = share.detach() + self.update_loss
-        if micro_batch.ends_update:
-            self.optimizers_step()
-        self.on_fit_batch_end(batch, outputs, losses, micro_batch.ends_update)
-        return losses.total.detach()
-
-    def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
-        """Draw the random numbers of an update from its place alone; each process draws others."""
-        update = self.train_sampler.plan[self.step - 1].update
-        if update != self.update:
-            self.update, self.update_loss = update, 0.0
-            place = [self.hparams.seed, self.epoch_counter.current, update, distributed.rank()]
-            seed_everything(int(np.random.SeedSequence(place).generate_state(1)[0]), verbose=False)
-
-    def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
-        """Run the system on a batch that is on the device."""
-        # Validation not through DDP, for which all processes would need as many batches.
-        system = self.modules.system if stage == sb.Stage.TRAIN else self.system
-        return system(batch.wavs, batch.lengths)
-
-    def compute_objectives(self, predictions: Outputs, batch: Batch, stage: sb.Stage) -> Losses:
-        """The system's losses, in single precision."""
-        return self.system.losses(predictions, batch.targets)
-
-    def optimizers_step(self) -> None:
-        """Clip the gradient of all groups and step, unless loss or gradient is not finite."""
-        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(learning, self.max_grad_norm if self.max_grad_norm > 0 else torch.inf)
-        loss = distributed.sum_over_processes(self.update_loss.float()) / distributed.world_size()
-        optimisation.step(self.optimizer, self.scaler, torch.isfinite(loss) & torch.isfinite(norm))
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.clear_autocast_cache()  # the weights have changed
-        self.optimizer_step += 1
-        self.used_rates = learning_rates(self.optimizer.param_groups, self.system.heads())
-        self.scheduler.after_update(self.optimizer_step, loss)
-        self.skipped.add(loss, norm.float(), self.optimizer_step)
-        distributed.average_statistics(self.system)
+    # Within an epoch
 
     def on_fit_batch_end(self, batch: Batch, outputs: Outputs, loss: Losses, should_step: bool) -> None:
         """After an update, save when it is time, and when a process was asked to end: then exit."""
@@ -263,10 +183,6 @@ class EmotionBrain(sb.Brain):
                 seconds, updates = time.monotonic() - self.started_at, self.train_sampler.updates_per_epoch
                 now = in_epoch(self.log, self.epoch_counter.current, (self.update, updates), self.tally, seconds)
                 self.progress_file.write(now)
-
-    def update_average(self, loss: Tensor, avg_loss: float) -> float:
-        """The progress bar's loss; not on a GPU, which would have to be waited for at every step."""
-        return super().update_average(loss, avg_loss) if loss.device.type == "cpu" else avg_loss
 
     def evaluate_batch(self, batch: Batch, stage: sb.Stage) -> Tensor:
         """Score a batch of the validation set."""

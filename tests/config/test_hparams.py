@@ -234,9 +234,14 @@ def test_running_yaml_completes_a_yaml_by_what_it_lacks(file):
     assert resolve(file, {}) == file.read_text()  # complete, it stays what it is
 
 
-def test_a_required_key_is_missed_by_name(file):
-    with pytest.raises(UserError, match="lacks the keys alpha heat"):
-        parse_overrides([], file, ("alpha", "lr", "heat", "keep_last"))
+@pytest.mark.parametrize("key", ["lr", "token_type", "device", "patience"])
+def test_an_object_for_a_plain_value_is_refused_by_its_key(file, key):
+    file.write_text(f"{key}: !new:fractions.Fraction [1]\n")
+    with pytest.raises(UserError, match=rf"own\.yaml: {key} is an object") as refusal:
+        parse_overrides([], file)
+    assert refusal.value.remedy == f"give a plain value, as its default is: {read_values(RUNNING)[key]}"
+    file.write_text("augment: !new:fractions.Fraction [1]\n")
+    assert parse_overrides([], file) == {}
 
 
 SYSTEMS = sorted({*(REPOSITORY / "hparams").glob("*.yaml")} - {REPOSITORY / "hparams" / RUNNING.name})

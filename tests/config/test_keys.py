@@ -13,6 +13,12 @@ from local.core.errors import UserError
 from local.experiment.options import ALL_OPTIONS, parse
 
 DEFAULTS = """\
+seed: 1
+n_labels: 4
+epochs: 20
+lr: 0.001
+head_lr: !ref <lr>
+token_type: char
 keep_last: 2
 warmup: 0.1
 slurm:

@@ -16,13 +16,14 @@ from local.config import hparams
 from local.core.errors import UserError
 from local.corpora.manifest import COLUMNS
 from local.data.dataset import Batch, Utterances
-from local.data.feature_store import CnnStore, FrameStore, model_inputs
+from local.data.feature_store import CnnStore, FrameStore, RowStore, model_inputs
 from local.data.store import AudioStore
 from local.decode import decode
 from local.encoders import Encoder, load_encoder
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.features import FrontEnd
+from local.features.logmel import LogMel
 from local.scoring import predictions
 from local.systems import System
 from local.systems.mtl import MultiTaskSystem
@@ -33,6 +34,7 @@ from local.training.checkpoints import RunCheckpointer, best
 
 SAMPLES = {"a": 9000, "b": 300, "c": 5123, "d": 7999, "e": 720}  # b is shorter than a frame
 LABELS = ["ang", "neu"]
+DROP_CHUNK = "speechbrain.augment.time_domain.DropChunk"
 
 
 def write_audio(folder: Path, seed: int = 1) -> AudioStore:
@@ -278,12 +280,21 @@ def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus, key, stor
 @pytest.mark.parametrize("key", ["freeze", "freeze_cnn"])
 def test_waveforms_of_what_is_kept_are_not_augmented(own_corpus, key):
     file = Path("hparams/mini.yaml")
-    augment = "augment: !new:speechbrain.augment.time_domain.DropChunk\n"
-    file.write_text(augment + file.read_text().replace(f"{key}: False", f"{key}: True"))
+    file.write_text(f"augment: !new:{DROP_CHUNK}\n" + file.read_text().replace(f"{key}: False", f"{key}: True"))
     job = Job(parse([*own_corpus, "--folds", "1A"]), "1A", 1)
     with pytest.raises(UserError, match="augment: what does not learn is computed once"):
         utterances(job, hparams.build(job.yaml))
     assert not [*job.options.corpus_folder.glob("*.f*")]
+
+
+@pytest.mark.parametrize(("augment", "kind"), [("", RowStore), (f"augment: !new:{DROP_CHUNK}\n", AudioStore)])
+def test_rows_of_a_front_end_are_not_stored_for_waveforms_that_are_augmented(own_corpus, augment, kind):
+    own_corpus[own_corpus.index("--hparams") + 1] = "own.yaml"
+    Path("own.yaml").write_text(augment + Path("hparams/statistics.yaml").read_text())
+    job = Job(parse([*own_corpus, "--folds", "1A"]), "1A", 1)
+    training, validation = utterances(job, hparams.build(job.yaml))
+    assert type(training.audio) is type(validation.audio) is kind
+    assert len([*job.options.corpus_folder.glob("features-*.f32")]) == (kind is RowStore)
 
 
 # ---------------------------------------------------------------- a front end
@@ -329,6 +340,16 @@ def test_another_front_end_has_another_store(audio):
     version.version = 2
     assert path(Pairs()) == path(Pairs())
     assert len({path(each) for each in (Pairs(), Pairs(scale=2.0), weights, version)}) == 4
+
+
+def test_stores_of_earlier_versions_are_found():
+    class Audio:
+        fingerprint = "0123456789abcdef"
+
+    assert RowStore.fingerprint(Audio, LogMel(80)) == "df7b7d422e1c40db"
+    limited = LogMel(80)
+    limited.most_samples = 16_000
+    assert RowStore.fingerprint(Audio, limited) != "df7b7d422e1c40db"
 
 
 def test_rows_that_are_not_finite_are_refused_by_their_utterance(audio):

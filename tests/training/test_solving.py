@@ -48,7 +48,7 @@ class Solving(StatisticsSystem):
         self.began_with = {name: each.clone() for name, each in self.state_dict().items()}
         sets = [list(training), list(training), None if validation is None else list(validation)]
         self.calls.append(sets)
-        rows = torch.cat([(self.statistics(*batch) - self.mean) / self.deviation for *batch, _ in sets[0]])
+        rows = torch.cat([self.standardised(*batch) for *batch, _ in sets[0]])
         labels = torch.cat([labels for *_, labels in sets[0]])
         wrong = 1 - 2 * nn.functional.one_hot(labels, len(LABELS)).float()
         gram = rows.T @ rows + torch.eye(rows.shape[1])
@@ -167,13 +167,13 @@ def test_killed_in_it_or_before_it_is_saved_it_ends_the_same(corpus, whole, tmp_
 
 def test_asked_to_end_in_it_it_ends_and_says_so(corpus, tmp_path, caplog):
     brain = build(corpus, tmp_path / "run", epochs=0)
-    take = brain.system.statistics
+    measure = brain.system.measure
 
-    def statistics(*batch):
+    def asked(batches) -> None:
         brain.asked_to_end.number = 15
-        return take(*batch)
+        measure(batches)
 
-    brain.system.statistics = statistics
+    brain.system.measure = asked
     with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as ended:
         fit(brain, corpus)
     assert ended.value.code == signals.exit_code(15) and "stopped by signal 15 in the last step" in caplog.text

@@ -1,0 +1,122 @@
+"""An update of the weights: its micro-batches, its gradient, its step.
+
+Unlike SpeechBrain's, an update is a set of utterances however it is cut into micro-batches (Brain
+averages micro-batches, and drops those left at the end of an epoch), all parameter groups are
+clipped (Brain clips the first), and an update whose loss or gradient is not finite is skipped whole.
+
+Random numbers need no state: each update draws its own from seed, epoch, update and process.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import speechbrain as sb
+import torch
+from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.seed import seed_everything
+from torch import Tensor
+
+from local.data.augmentation import Augmentation
+from local.data.batches import UpdateSampler
+from local.data.dataset import Batch
+from local.data.device import use_precision
+from local.systems import Losses, Outputs, System
+from local.training import distributed, optimisation
+from local.training.checkpoints import RunCheckpointer
+from local.training.epoch_log import Tally, learning_rates
+from local.training.selection import refuse_to_follow_nothing
+from local.training.skipped import SkippedUpdates
+
+
+class UpdateBrain(sb.Brain):
+    """Trains a system by the updates that a sampler plans; the epochs around them are those of `EmotionBrain`.
+
+    Attributes
+    ----------
+    update
+        The number of the running update in its epoch, from 1; 0 before the first.
+    tally
+        The sums of the running stage.
+    used_rates
+        The learning rates of the latest update.
+    """
+
+    def __init__(self, system: System, hparams: dict, sampler: UpdateSampler, checkpointer: RunCheckpointer) -> None:
+        names = {key: use_precision(hparams[key]) for key in ("eval_precision", "precision")}
+        super().__init__({"system": system}, hparams=hparams | names, checkpointer=checkpointer)
+        self.system = system
+        self.train_sampler = sampler
+        self.augment = Augmentation(hparams["augment"], system.max_samples)
+        self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
+        self.epoch_counter = EpochCounter(hparams["epochs"])
+        self.tally, self.update = Tally(self.device), 0
+        self.used_rates: dict[str, float] = {}
+
+    def init_optimizers(self) -> None:
+        """The optimizer and the learning rates that the YAML names."""
+        hparams = self.hparams
+        epochs = max(1, hparams.epochs)  # rates follow from it, though there be no epoch
+        self.optimizer = optimisation.build_optimizer(hparams.optimizer, self.system, hparams.lr, hparams.head_lr)
+        self.optimizers_dict = {"optimizer": self.optimizer}
+        updates = epochs * self.train_sampler.updates_per_epoch
+        length = optimisation.Length(epochs, updates, round(hparams.warmup * updates), hparams.lr)
+        self.scheduler = optimisation.Schedule(hparams.scheduler, self.optimizer, length)
+        refuse_to_follow_nothing(hparams, self.scheduler.follows_figure)
+        self.checkpointer.add_recoverables({"optimizer": self.optimizer, "scheduler": self.scheduler})
+
+    def fit_batch(self, batch: Batch) -> Tensor:
+        """Add a micro-batch's share to the gradient of its update; step at the update's end."""
+        micro_batch = self.train_sampler.plan[self.step - 1]
+        self.on_fit_batch_start(batch, micro_batch.ends_update)
+        batch = self.augment(batch.to(self.device))
+        with self.no_sync(not micro_batch.ends_update):
+            with self.training_ctx:
+                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
+            losses = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
+            share = losses.total * micro_batch.share
+            self.scaler.scale(share).backward()
+        if micro_batch.share:
+            self.tally.add(losses, outputs, batch, counts=torch.isfinite(losses.total.detach()))
+        self.update_loss = share.detach() + self.update_loss
+        if micro_batch.ends_update:
+            self.optimizers_step()
+        self.on_fit_batch_end(batch, outputs, losses, micro_batch.ends_update)
+        return losses.total.detach()
+
+    def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
+        """Draw the random numbers of an update from its place alone; each process draws others."""
+        update = self.train_sampler.plan[self.step - 1].update
+        if update != self.update:
+            self.update, self.update_loss = update, 0.0
+            place = [self.hparams.seed, self.epoch_counter.current, update, distributed.rank()]
+            seed_everything(int(np.random.SeedSequence(place).generate_state(1)[0]), verbose=False)
+
+    def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
+        """Run the system on a batch that is on the device."""
+        # Validation not through DDP, for which all processes would need as many batches.
+        system = self.modules.system if stage == sb.Stage.TRAIN else self.system
+        return system(batch.wavs, batch.lengths)
+
+    def compute_objectives(self, predictions: Outputs, batch: Batch, stage: sb.Stage) -> Losses:
+        """The system's losses, in single precision."""
+        return self.system.losses(predictions, batch.targets)
+
+    def optimizers_step(self) -> None:
+        """Clip the gradient of all groups and step, unless loss or gradient is not finite."""
+        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(learning, self.max_grad_norm if self.max_grad_norm > 0 else torch.inf)
+        loss = distributed.sum_over_processes(self.update_loss.float()) / distributed.world_size()
+        optimisation.step(self.optimizer, self.scaler, torch.isfinite(loss) & torch.isfinite(norm))
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.clear_autocast_cache()  # the weights have changed
+        self.optimizer_step += 1
+        self.used_rates = learning_rates(self.optimizer.param_groups, self.system.heads())
+        self.scheduler.after_update(self.optimizer_step, loss)
+        self.skipped.add(loss, norm.float(), self.optimizer_step)
+        distributed.average_statistics(self.system)
+
+    def update_average(self, loss: Tensor, avg_loss: float) -> float:
+        """The progress bar's loss; not on a GPU, which would have to be waited for at every step."""
+        return super().update_average(loss, avg_loss) if loss.device.type == "cpu" else avg_loss
