@@ -82,7 +82,7 @@ def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances
         )
     store = AudioStore.of(*job.options.audio())
     if not augmented:  # else the rows of a front end differ from epoch to epoch
-        store = model_inputs(store, system, values["device"])
+        store = model_inputs(store, system, full_name(values["device"]))
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     read = (store, job.labels, job.tokenizer, job.classes)
     training = Utterances.of(train, *read)
