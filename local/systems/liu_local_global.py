@@ -46,7 +46,7 @@ from local.features.spectra import Spectra
 from local.systems import Labelled, Losses, Outputs, System, Targets
 from local.systems.layers.capsules import Capsules, PrimaryCapsules, cost_of_truth, margin_costs
 from local.systems.layers.elm import ExtremeLearningMachine
-from local.systems.layers.few_sizes import in_steps
+from local.systems.layers.few_sizes import in_steps, laid_out
 from local.systems.layers.sequences import join, repeat, separate, windows
 from local.systems.layers.standardise import Standardise
 
@@ -187,7 +187,10 @@ class Convolution(nn.Conv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """As `nn.Conv2d`, of few sizes."""
-        return in_steps(super().forward, maps, 0, STEP)
+        return in_steps(self._convolve, maps, 0, STEP)
+
+    def _convolve(self, maps: Tensor) -> Tensor:
+        return F.conv2d(maps, laid_out(self.weight), self.bias, self.stride, self.padding)
 
 
 class Parallel(nn.Module):

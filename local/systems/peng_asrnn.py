@@ -30,6 +30,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
@@ -38,7 +39,7 @@ from local.features.auditory import Auditory, by_channel
 from local.systems import Outputs, System
 from local.systems.layers import recurrent
 from local.systems.layers.batch_norm import VectorNorm
-from local.systems.layers.few_sizes import in_steps
+from local.systems.layers.few_sizes import in_steps, laid_out
 from local.systems.layers.sequences import fit, windows
 from local.systems.layers.shelves import Shelves
 from local.systems.layers.standardise import Standardise
@@ -136,7 +137,10 @@ class Convolution(nn.Conv3d):
 
     def forward(self, planes: Tensor) -> Tensor:
         """As `nn.Conv3d`, of few sizes."""
-        return in_steps(super().forward, planes, 4, self.step)
+        return in_steps(self._convolve, planes, 4, self.step)
+
+    def _convolve(self, planes: Tensor) -> Tensor:
+        return F.conv3d(planes, laid_out(self.weight), self.bias, padding=self.padding)
 
 
 def _block(width: int, maps: int, kernel: tuple[int, int, int], pool: tuple[int, int, int], step: int) -> nn.Sequential:

@@ -194,13 +194,13 @@ class Trunk(nn.Module):
     def forward(self, rows: Tensor, n_rows: Tensor) -> Tensor:
         """[B, T, 200], [B] -> [B, T/4, 96], zero beyond each utterance's last step."""
         joined, starts = join(rows, n_rows, STRIDE)
-        between = ~joined_mask(starts, n_rows, len(joined), rows.device)
+        true = joined_mask(starts, n_rows, len(joined), rows.device).to(rows.dtype)
         maps = joined.T[None, None]
         # The maximum comes before ReLU, which gives the same with fewer numbers. No maximum spans two utterances.
         maps = self.first_norm(in_steps(self._first, maps, 3, ROWS))
-        maps = F.max_pool2d(maps, (2, 1)).relu().masked_fill(between, 0.0)
+        maps = F.max_pool2d(maps, (2, 1)).relu() * true
         maps = self.second_norm(in_steps(self.second, maps, 3, ROWS))
-        maps = F.max_pool2d(maps, 2).relu().masked_fill(between[::2], 0.0)
+        maps = F.max_pool2d(maps, 2).relu() * true[::2]
         maps = self.third_norm(in_steps(self.third, maps, 3, ROWS // 2))
         maps = F.max_pool2d(F.max_pool2d(maps, 2), (4, 1)).relu()
         return separate(maps[0].permute(2, 0, 1).flatten(1), starts // STRIDE, n_rows // STRIDE)

@@ -62,10 +62,11 @@ def route(
             couplings = logits.softmax(1)
         else:
             couplings = (logits if padding is None else logits.masked_fill(padding, -torch.inf)).softmax(2)
-        outputs = squash((couplings[:, :, None] @ predictions)[:, :, 0])
+        # Sums of products, and no products of matrices: those with a vector PyTorch computes slowly on a CPU.
+        outputs = squash((couplings[..., None] * predictions).sum(2))
         if iteration < iterations - 1:
-            direction = outputs[..., None] if rule == "standard" else F.normalize(outputs, dim=-1)[..., None]
-            agreement = (predictions @ direction)[..., 0]
+            direction = outputs if rule == "standard" else F.normalize(outputs, dim=-1)
+            agreement = (predictions * direction[:, :, None]).sum(3)
             if rule == "cosine":
                 agreement = agreement / torch.linalg.vector_norm(predictions, dim=-1).clamp(min=1e-8)
             logits = logits + agreement

@@ -26,3 +26,13 @@ def in_steps(layer: Callable[[Tensor], Tensor], maps: Tensor, dim: int, step: in
     shape = [*maps.shape]
     shape[dim] = -size % step
     return layer(torch.cat([maps, maps.new_zeros(shape)], dim=dim)).narrow(dim, 0, size)
+
+
+def laid_out(weight: Tensor) -> Tensor:
+    """The weight of a convolution; on a CPU in the layout by which the maps of its output lie beside each other.
+
+    There batch norm and pooling, which take as long as small convolutions, are computed faster then.
+    """
+    if weight.device.type != "cpu":
+        return weight
+    return weight.contiguous(memory_format=torch.channels_last if weight.ndim == 4 else torch.channels_last_3d)
