@@ -18,7 +18,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,8 @@ def write(path: Path, model: Model) -> list[str]:
     except Exception as error:  # the exporter does not know all of torch, and fails in many ways
         _remove(path)
         reason = next(filter(None, str(error).splitlines()), type(error).__name__).strip()
-        return [f"There is no ONNX file: PyTorch's exporter cannot write this system ({reason})."]
+        kind = type(model.members[0]).__name__
+        return [f"There is no ONNX file: PyTorch's exporter cannot write {kind} ({reason})."]
     metadata = {"labels": model.labels, "sample_rate": SAMPLE_RATE}
     if system.writes_text:
         metadata |= {"tokens": model.tokens, "seconds_per_frame": system.seconds_per_frame}
@@ -242,8 +244,8 @@ def _put(path: Path, save: Callable[[Path], object]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the exporters' warnings on their own internals."""
-    with warnings.catch_warnings():
+    """Suppress what the exporters say of their own internals: warnings, and of a failure the whole graph."""
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
         try:
