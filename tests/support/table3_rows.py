@@ -37,8 +37,8 @@ EXPERIMENTS = Path("results", CORPUS, "speaker")
 MANIFESTS = Path("manifests", CORPUS, "speaker", TESTED)
 
 
-def write_corpus(data: Path, counts: dict[str, int], odd: bool = True) -> Path:
-    """Write `small.csv` and its sounds of half a second and more into a folder; `counts` are utterances by speaker.
+def write_corpus(data: Path, counts: dict[str, int], least: float = 0.5, odd: bool = True) -> Path:
+    """Write `small.csv` and its sounds of `least` seconds and more into a folder; `counts` are utterances by speaker.
 
     The emotions take turns. If `odd`, of the speaker who is tested the second file has 8 kHz, the third two channels,
     and the fourth, as one of each other speaker, a tenth of a second.
@@ -46,7 +46,7 @@ def write_corpus(data: Path, counts: dict[str, int], odd: bool = True) -> Path:
     data.mkdir(parents=True, exist_ok=True)
     speakers = [(speaker, number) for speaker, count in counts.items() for number in range(count)]
     short = {number for number, (_, of_speaker) in enumerate(speakers) if odd and of_speaker == 3}
-    lengths = (0.1 if number in short else 0.5 + 0.04 * (number % 12) for number in range(len(speakers)))
+    lengths = (0.1 if number in short else least + 0.02 * (number % 7) for number in range(len(speakers)))
     rows = []
     for number, (wav, (speaker, of_speaker)) in enumerate(zip(sounds(*lengths), speakers, strict=True)):
         name, samples, rate = f"u{number:03}", wav.numpy(), RATE
