@@ -75,7 +75,8 @@ def write(path: Path, model: Model) -> list[str]:
     except Exception as error:  # the exporter does not know all of torch, and fails in many ways
         _remove(path)
         reason = next(filter(None, str(error).splitlines()), type(error).__name__).strip()
-        return [f"There is no ONNX file: PyTorch's exporter cannot write this system ({reason})."]
+        kind = type(model.members[0]).__name__
+        return [f"There is no ONNX file: PyTorch's exporter cannot write {kind} ({reason})."]
     metadata = {"labels": model.labels, "sample_rate": SAMPLE_RATE}
     if system.writes_text:
         metadata |= {"tokens": model.tokens, "seconds_per_frame": system.seconds_per_frame}

@@ -52,7 +52,7 @@ class HiddenStates(FrontEnd):
                 hook.remove()
         beyond = ~length_mask(n_frames, frames.shape[1], frames.device)[:, :, None]
         sums = [state.float().masked_fill(beyond, 0.0).sum(1) for state in (*states, frames)]
-        return torch.stack(sums, 1) / (~beyond).sum(1)[:, None], torch.full((len(wavs),), self.rows_each)
+        return torch.stack(sums, 1) / (~beyond).sum(1)[:, None], torch.full((wavs.shape[0],), self.rows_each)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move the encoder as well."""

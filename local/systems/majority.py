@@ -27,7 +27,7 @@ class MajorityClass(System):
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """[B, ...] whatever they are -> logits of the emotions, the same for all."""
-        return Outputs(self.logits.expand(len(wavs), -1))
+        return Outputs(self.logits.expand(wavs.shape[0], -1))  # a `len` would fix the size of the batch in a graph
 
     def solve(self, training: Labelled, validation: Labelled | None) -> None:
         """Count the classes of the training set."""

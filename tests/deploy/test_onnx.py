@@ -315,7 +315,7 @@ def test_a_system_that_the_exporter_cannot_write_has_no_file_and_a_line_says_why
     monkeypatch.setattr(onnx, "_traced", fail)
     (tmp_path / "model.onnx").write_text("of an earlier export")
     (note,) = onnx.write(tmp_path / "model.onnx", Model(StatisticsSystem(2), ["a", "b"], [], [0], 1.0))
-    assert note == "There is no ONNX file: PyTorch's exporter cannot write this system (no such operator)."
+    assert note == "There is no ONNX file: PyTorch's exporter cannot write StatisticsSystem (no such operator)."
     assert not (tmp_path / "model.onnx").exists()
 
 

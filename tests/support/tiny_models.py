@@ -59,7 +59,7 @@ def config(family: str, **changes) -> PretrainedConfig:
     if norm is None:
         return kind(**SIZE, **convolutions, num_conv_pos_embeddings=3, conv_pos_kernel_size=7, **changes)
     norms = {"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}
-    return kind(**SIZE, **convolutions, num_conv_pos_embeddings=16, **norms, **changes)
+    return kind(**SIZE | convolutions | norms | {"num_conv_pos_embeddings": 16} | changes)
 
 
 def model(family: str, seed: int = 1, **changes) -> transformers.PreTrainedModel:

@@ -8,26 +8,15 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from system_checks import assert_alone_as_in_a_batch, sounds, trained_parameters
+from system_checks import StandIn, assert_alone_as_in_a_batch, sounds, trained_parameters
 
 from local.config import hparams
 from local.encoders.base import pad_batch
-from local.features import FrontEnd
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.systems.egemaps_svm import DECADES, EgemapsSvm
 
 YAML = hparams.RUNNING.parent / "table3" / "egemaps_svm.yaml"
-
-
-class StandIn(FrontEnd):
-    """88 numbers of an utterance: quantiles of its spectrum."""
-
-    width = 88
-
-    def rows(self, wav: torch.Tensor) -> torch.Tensor:
-        spectrum = torch.fft.rfft(wav, n=8192).abs().log1p()
-        return spectrum[: 88 * 20].reshape(1, 88, 20).amax(2)
 
 
 @pytest.fixture(autouse=True)
