@@ -19,6 +19,7 @@ import soundfile
 from iemocap_tree import full_release
 from paths import REPOSITORY
 
+from local.core import logs
 from local.corpora import Corpus, iemocap
 from local.experiment.options import parse
 from local.folds import make_folds
@@ -142,6 +143,7 @@ def command(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
     def run(name: str, *words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
+        monkeypatch.setattr(logs, "log_to_stderr", lambda: None)  # which would keep this test's stderr
         capsys.readouterr()
         code: object = 0
         try:
