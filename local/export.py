@@ -23,9 +23,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from local.core import logs  # before anything of SpeechBrain
+from local.core import logs
 from local.core.errors import Parser, UserError, as_command
-from local.deploy.folder import export, refuse_existing
 from local.experiment.folders import run_of, seed_of
 
 
@@ -50,6 +49,8 @@ def main() -> None:
     given = parser.parse_args(sys.argv[1:])
     if given.average < 1:
         raise UserError(f"--average {given.average} is not a number of checkpoints", "give 1 or more")
+    from local.deploy.folder import export, refuse_existing  # now that the words are right: it takes many seconds
+
     refuse_existing(given.out, given.force)
     run = seed_of(given.run) if given.ensemble else run_of(given.run, ", or the folder of a seed with --ensemble")
     export(run, given.out, given.average, given.ensemble, given.int8, given.optimistic)

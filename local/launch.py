@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from local.config import pretrained
 from local.core import markers
 from local.core.errors import as_command
@@ -25,6 +27,7 @@ from local.experiment.options import Options, parse
 from local.jobs.job_lines import result, scores_line
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobLog, JobProcess, add_options, step_command
+from local.scoring import metrics, predictions
 
 STAGES = {"train": 2, "decode": 3}
 # The file of the run folder that a job writes when it has held all the memory that it needs: in
@@ -100,10 +103,6 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
 
 def print_pooled(jobs: list[Job]) -> None:
     """Print the scores of all predictions together, if several jobs have some."""
-    import pandas as pd
-
-    from local.scoring import metrics, predictions  # scikit-learn takes seconds to load
-
     decoded = [job.folder for job in jobs if (job.folder / "decode.json").exists()]
     if len(decoded) > 1:
         pooled = pd.concat([predictions.read(run / "predictions.csv") for run in decoded], ignore_index=True)

@@ -19,10 +19,8 @@ from pathlib import Path
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
 from local.experiment.folders import experiment_of
-from local.pages.paper import TABLES, render_table
-from local.pages.table3 import all_rows
-from local.scoring.scored import load
 
+TABLES = ("table3", "table4", "figure2")  # of `local.pages.paper`
 ALL_ROWS = "table3_all"
 
 
@@ -38,6 +36,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.table != ALL_ROWS and (given.page or given.remark):
         raise UserError(f"{given.table} takes no --page and no --remark", f"take {ALL_ROWS}, or leave them out")
+    # Now that the words are known to be right: these take seconds to load.
+    from local.pages.paper import render_table
+    from local.pages.table3 import all_rows
+    from local.scoring.scored import load
+
     command = f"python -m local.paper {shlex.join(sys.argv[1:])}"
     experiments = [load(folder) for folder in dict.fromkeys(map(experiment_of, given.folders))]
     if given.table == ALL_ROWS:

@@ -21,22 +21,25 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from local.core import logs  # before anything of SpeechBrain
+from local.core import logs
 from local.core.errors import Parser, UserError, as_command
-from local.data.device import PRECISIONS
-from local.inference.items import Item, analyze_items, files, whole_items, window_items
-from local.inference.lines import FORMATS
-from local.inference.recognizer import Analysis, EmotionRecognizer, Window
+
+if TYPE_CHECKING:
+    from local.inference.items import Item
+    from local.inference.recognizer import Analysis
+
+FORMATS = ("table", "csv", "jsonl")  # of `local.inference.lines`
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # of `local.data.device`
 
 
 def draw_each(
     results: Iterable[tuple[Item, Analysis | None]], labels: list[str], folder: Path
 ) -> Iterator[tuple[Item, Analysis | None]]:
     """Pass results on, and draw each file's emotion over time to `<stem>.png` in a folder."""
-    from local.inference.timeline import draw  # matplotlib takes two seconds to load
+    from local.inference.recognizer import Window
+    from local.inference.timeline import draw
 
     taken: set[str] = set()
     for file, group in itertools.groupby(results, key=lambda result: result[0].file):
@@ -55,6 +58,13 @@ def draw_each(
 
 def predict(options: argparse.Namespace) -> int:
     """Write a line for each file or window; return how many have an error."""
+    # Now that the command line is known to be right: these take many seconds to load.
+    from tqdm import tqdm
+
+    from local.inference import lines
+    from local.inference.items import analyze_items, files, whole_items, window_items
+    from local.inference.recognizer import EmotionRecognizer
+
     recognizer = EmotionRecognizer.from_hparams(
         options.model, run_opts={"device": options.device, "precision": options.precision}
     )
@@ -63,11 +73,11 @@ def predict(options: argparse.Namespace) -> int:
     results = analyze_items(items, recognizer, options.batch_seconds, words=options.format == "jsonl")
     if options.plot:
         results = draw_each(results, recognizer.labels, options.plot)
-    lines = FORMATS[options.format](sys.stdout, recognizer.labels, options.segments, recognizer.writes_text)
+    out = lines.FORMATS[options.format](sys.stdout, recognizer.labels, options.segments, recognizer.writes_text)
     errors = 0
     with tqdm(unit=" windows" if options.segments else " files", disable=not sys.stderr.isatty()) as progress:
         for item, analysis in results:
-            lines.write(item, analysis)
+            out.write(item, analysis)
             errors += analysis is None
             progress.update()
     return errors

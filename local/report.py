@@ -12,25 +12,33 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from local.core import markers
 from local.core.errors import Parser, as_command
 from local.core.files import atomic
 from local.experiment.folders import EXPERIMENT_FORM, experiment_of
-from local.experiment.options import MANIFESTS, Options, check, parse
-from local.pages.report import render_report
-from local.pages.results import Notes
-from local.scoring import scored
+
+if TYPE_CHECKING:
+    from local.experiment.options import Options
 
 
 def report(options: Options) -> None:
     """Write the report of the experiment of run.sh's options."""
+    from local.experiment.options import check
+
     check(options, options.table)
     report_folder(options.experiment_folder)
 
 
 def report_folder(experiment: Path) -> None:
     """Write the report of the experiment in a folder."""
+    # Only now, for the command line is to be read first: these take seconds to load.
+    from local.experiment.options import MANIFESTS
+    from local.pages.report import render_report
+    from local.pages.results import Notes
+    from local.scoring import scored
+
     own = scored.load(experiment)
     data_root = Path(markers.read(MANIFESTS / own.corpus / "all.json")["facts"]["root"])
     text = render_report(own, Notes.read(own.folder), data_root)
@@ -50,6 +58,8 @@ def main() -> None:
         if not words[0].startswith("--") or words == ["--help"]:
             report_folder(experiment_of(parser.parse_args(words).experiment))
             return
+    from local.experiment.options import parse
+
     report(parse())
 
 

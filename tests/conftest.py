@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import soundfile
 from iemocap_tree import full_release
 from paths import REPOSITORY
 
+from local.core import logs
 from local.corpora import Corpus, iemocap
 from local.experiment.options import parse
 from local.folds import make_folds
@@ -25,6 +27,7 @@ from local.prepare import prepare
 
 LONG = ("slurm", "survival", "pipeline", "distributed", "onnx", "recipes", "checkpoints", "rerun")
 Run = Callable[..., subprocess.CompletedProcess]
+Command = Callable[..., tuple[int, str, str]]
 
 
 def pytest_configure() -> None:
@@ -132,6 +135,24 @@ def tf32_switches() -> Iterator[Callable[[], dict[str, str | bool]]]:
     yield read
     backends.fp32_precision = "none"
     use_precision("fp32")
+
+
+@pytest.fixture
+def command(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Command:
+    """Run the `main` of a command in the workplace, in this process: exit code, stdout, stderr."""
+
+    def run(name: str, *words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, words)])
+        monkeypatch.setattr(logs, "log_to_stderr", lambda: None)  # which would keep this test's stderr
+        capsys.readouterr()
+        code: object = 0
+        try:
+            importlib.import_module(f"local.{name}").main()
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

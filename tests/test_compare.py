@@ -11,13 +11,13 @@ import pytest
 from hand_made_runs import WITHOUT_TEXT, WRONG, predict
 from scipy.stats import binomtest, ttest_rel
 
-from local import compare
 from local.core.errors import UserError
 from local.experiment.options import parse
 from local.folds import make_folds
+from local.pages.pairs import render_pairs
 from local.score import score
 from local.scoring import scored, stats
-from local.scoring.comparison import TESTS
+from local.scoring.comparison import TESTS, compare
 
 RESULTS = Path("results/own/speaker")
 
@@ -41,7 +41,7 @@ def run(
 
 
 def table(*folders: Path) -> pd.DataFrame:
-    return compare.compare([scored.load(folder) for folder in folders])
+    return compare([scored.load(folder) for folder in folders])
 
 
 def counts(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -83,12 +83,12 @@ def test_without_text_on_one_side_only_accuracies_are_compared(words):
         assert row[[name for name in pairs if "wer" in name or "matched" in name]].isna().all()
     assert of_one["wa_diff"] == of_both["wa_diff"]  # the same emotions as `more`
     assert of_one["p_mcnemar"] == of_both["p_mcnemar"] and of_one["p_mcnemar_holm"] >= of_one["p_mcnemar"]
-    text = compare.render_pairs(pairs)
+    text = render_pairs(pairs)
     assert [line.split(" | ")[2] for line in text.splitlines() if line.startswith("| ")][2:] == [
         *("WA", "UA", "WER"), *("WA", "UA"), *("WA", "UA")
     ]  # fmt: skip
     assert "word errors" in text or "matched-pairs" in text
-    alone = compare.render_pairs(table(none, run(words, "other", text=False)))
+    alone = render_pairs(table(none, run(words, "other", text=False)))
     assert not {"WER", "CER", "transcript", "matched"} & set(alone.replace("-", " ").split())
 
 
@@ -107,7 +107,7 @@ def test_seeds_are_averaged_and_mcnemar_is_left_out(words):
     (row,) = table(a, b).to_dict("records")
     assert (row["n"], row["wa_a"]) == (48, 34 / 48) and row["wa_diff"] == pytest.approx(-4 / 48)
     assert np.isnan(row["p_mcnemar"]) and 0 < row["p_wa"] < 1 and 0 < row["p_matched_pairs"] < 1
-    assert "| – |" in compare.render_pairs(table(a, b))
+    assert "| – |" in render_pairs(table(a, b))
 
 
 def test_a_run_against_itself_differs_in_nothing(words):
@@ -166,11 +166,11 @@ def test_seeds_with_other_folds_are_refused(words):
 # ---------------------------------------------------------------- the command
 
 
-def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
+def test_the_command_prints_markdown_and_writes_csv(words, command, tmp_path):
     a, b = run(words, "a", 2), run(words, "b")
-    done = module("compare", a, b, "--csv", tmp_path / "pairs.csv")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    code, out, err = command("compare", a, b, "--csv", tmp_path / "pairs.csv")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
     heads = "A | B | score | utterances | of A | of B | difference | 95 % interval | p | second p"
     assert lines[0] == f"| {heads} |"
     assert lines[2].startswith("| a | b | WA | 48 | 54.17 | 70.83 | +16.67 | ")
@@ -186,19 +186,13 @@ def test_the_command_prints_markdown_and_writes_csv(words, module, tmp_path):
     pd.testing.assert_frame_equal(written, table(a, b), check_dtype=False)
 
 
-def test_the_only_run_of_an_experiment_is_taken_for_it(words, monkeypatch, capsys):
+def test_the_only_run_of_an_experiment_is_taken_for_it(words, command):
     a, b, whole = run(words, "a", 2, folds=("1A",)), run(words, "b", folds=("1A",)), run(words, "whole")
     printed = []
-    capsys.readouterr()
     for given in ([a, b], [a / "seed1" / "1A", b / "seed1"]):
-        monkeypatch.setattr("sys.argv", ["compare", *map(str, given)])
-        compare.main()
-        printed.append(capsys.readouterr().out)
+        printed.append(command("compare", *given)[1])
     assert printed[0] == printed[1] and printed[0].count("| a | b |") == 3
-    monkeypatch.setattr("sys.argv", ["compare", str(a), str(whole / "seed1" / "1A")])
-    with pytest.raises(SystemExit):
-        compare.main()
-    errors = capsys.readouterr().err
+    _, _, errors = command("compare", a, whole / "seed1" / "1A")
     assert f"{whole}/seed1/1A has 1 of the 4 runs of an experiment" in errors and f"  try: give {whole}\n" in errors
 
 
@@ -235,7 +229,7 @@ def test_tables_that_were_changed_by_hand(words, name, old, new, message, stage)
         (["a", "b", "--cvs", "x"], "unrecognized arguments"),
     ],
 )
-def test_user_errors_are_two_lines(module, given, message):
-    done = module("compare", *given)
-    assert (done.returncode, done.stdout) == (2, "") and message in done.stderr
-    assert [line.split(":")[0].strip() for line in done.stderr.splitlines()] == ["error", "try"]
+def test_user_errors_are_two_lines(command, given, message):
+    code, out, err = command("compare", *given)
+    assert (code, out) == (2, "") and message in err
+    assert [line.split(":")[0].strip() for line in err.splitlines()] == ["error", "try"]

@@ -27,6 +27,7 @@ from local.core.errors import UserError
 from local.inference import model_folder
 from local.inference.demo_page.about import CAUTION
 from local.inference.demo_page.analysis import Runs, analyze
+from local.inference.demo_page.page import build
 from local.inference.demo_page.results import View, verdict
 from local.inference.recognizer import EmotionRecognizer, Window
 
@@ -397,7 +398,7 @@ def test_an_analysis_can_be_stopped(tab, recognizer, files, tmp_path, monkeypatc
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
     slow = Slow(recognizer)
-    page = demo.build(slow, [])
+    page = build(slow, NAMES, [])
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     try:
         tab.open(url)

@@ -18,6 +18,7 @@ from hand_made_runs import predict
 from job_logs import ENDED, STARTED, sections
 from nvidia_smi import StandIn
 
+from local import launch
 from local.core.errors import UserError
 from local.experiment.options import Options, parse
 from local.jobs.gpus import GpuSlots
@@ -380,3 +381,21 @@ def test_started_again_only_what_is_left_is_done(words):
     with pytest.raises(UserError, match=r"seed1/2A was made with other inputs: lr \(0\.002 -> 0\.5\)"):
         changed = [*decoding, "--lr", "0.5"]
         pending_jobs("train", parse(changed), changed)
+
+
+def test_a_failed_job_stops_no_other_and_the_code_is_1(words, command, monkeypatch):
+    jobs = pending_jobs("train", parse(words), words)
+    for run, code in zip(jobs, ("sys.exit('error: broken')", "print('well')"), strict=True):
+        run.command = [sys.executable, "-S", "-E", "-c", f"import sys; {code}"]
+    monkeypatch.setattr(launch, "pending_jobs", lambda *_: [*jobs])
+    monkeypatch.setattr(launch, "check_setup", lambda *_: None)
+    monkeypatch.setattr(launch, "build_audio_store", lambda *_: None)
+    code, out, err = command("launch", "train", *words)
+    assert code == 1
+    first, broken, _, last = err.splitlines()
+    assert (first, broken) == ("error: seed1/1A failed; its log ends:", "  error: broken")
+    assert last == f"  see {jobs[0].log}"
+    assert "  1A FAILED (code 1) after " in out and f"see {jobs[0].log}\n" in out and "  2A done " in out
+    for run, ending in zip(jobs, "10", strict=True):
+        ((_, _, *_, last),) = sections(run.log.read_text())
+        assert ENDED.fullmatch(last)[1] == ending

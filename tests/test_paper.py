@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import csv
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from paths import REPOSITORY
 from written_experiments import SIZES, table_of, write_experiment
 
+from local import paper
 from local.core.errors import UserError
-from local.pages.paper import PAPER, render_table
+from local.pages.paper import PAPER, TABLES, render_table
 from local.scoring.scored import load
 
 # As in our notes on the paper, typed once more.
@@ -263,18 +262,19 @@ def test_a_system_without_alpha_is_refused(tmp_path):
         made("table4", folder)
 
 
-def test_command_prints_and_writes_the_same(tmp_path):
+def test_command_prints_and_writes_the_same(tmp_path, command):
     folder = write_experiment(tmp_path, "iemocap/recording/x")
     out = tmp_path / "deep" / "table.md"
-    command = [sys.executable, "-m", "local.paper", "table4", str(folder), str(folder), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
-    assert done.returncode == 0, done.stderr
-    assert out.read_text() == done.stdout
-    assert done.stdout.startswith(f"    python -m local.paper table4 {folder}")
-    assert len(table_of(done.stdout)) == 5  # the folder that is named twice has one row
-    command[4] = str(tmp_path)
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
-    assert done.returncode == 2 and done.stderr.splitlines()[1] == f"  try: give {folder}"
+    code, printed, errors = command("paper", "table4", folder, folder, "--out", out)
+    assert (code, errors) == (0, "") and out.read_text() == printed
+    assert printed.startswith(f"    python -m local.paper table4 {folder}")
+    assert len(table_of(printed)) == 5  # the folder that is named twice has one row
+    code, _, errors = command("paper", "table4", folder, tmp_path, "--out", out)
+    assert code == 2 and errors.splitlines()[1] == f"  try: give {folder}"
+
+
+def test_the_command_knows_every_table():
+    assert tuple(TABLES) == paper.TABLES
 
 
 def test_tables_hold_what_the_csv_says(tmp_path):

@@ -18,8 +18,11 @@ import tiny_folders
 from paths import REPOSITORY
 from tiny_folders import LABELS, noise
 
+from local import predict as predict_command
 from local.audio import recordings
 from local.core import logs
+from local.data import device
+from local.inference import lines
 from local.inference.items import AHEAD, Item, analyze_items, files, whole_items
 from local.inference.recognizer import EmotionRecognizer
 from local.predict import main
@@ -301,6 +304,10 @@ def test_a_mistake_in_the_command(predict, words, named):
     assert len(err.splitlines()) == 2
 
 
+def test_the_command_line_knows_every_format_and_precision():
+    assert tuple(lines.FORMATS) == predict_command.FORMATS and predict_command.PRECISIONS == device.PRECISIONS
+
+
 def test_no_model(predict, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_text("")
@@ -323,6 +330,7 @@ def test_it_ends_quietly_when_its_output_is_closed(model):
         assert (process.wait(), process.stderr.read()) == (141, "")
 
 
+@pytest.mark.slow
 def test_as_a_command(model, tmp_path):
     write(tmp_path / "a b.wav", GOOD)
     with run_module(model, "--format", "csv", "-", cwd=tmp_path) as process:

@@ -38,16 +38,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
-from local.benchmark import page, plan, stages, synthetic, turns
+from local.benchmark import page
 from local.benchmark.page import KINDS, USES, WAYS
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
-from local.training.environment import cpu_name
 
 WAYS_HELP = f"of '{' '.join(WAYS)}', of '{' '.join(USES)}', or names of YAMLs in hparams/table3: 'wu_capsules'"
-PAGE = stages.REPOSITORY / "results" / "BENCHMARK.md"
+PAGE = Path(__file__).parents[2] / "results" / "BENCHMARK.md"
 
 
 def options() -> argparse.Namespace:
@@ -65,6 +62,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for every row that was measured")
     parser.add_argument("--readme", type=Path, help="page that has a place for the tables")
     given = parser.parse_args()
+    from local.benchmark import stages, synthetic  # after --help: they load torch
+
     given.jobs, given.ways = given.jobs or [1], [] if given.rows or given.plan else given.ways.split()
     kinds = [[way for way in given.ways if way in names] for names in (WAYS, USES)]
     kinds.append([way for way in given.ways if way not in (*WAYS, *USES) and page.yaml_of(way)])
@@ -103,6 +102,8 @@ integers = partial(numbers, kind=int)
 
 def of_sizes(sizes: list[float], unit: str, measure: Callable[..., page.Rows]) -> page.Rows:
     """Measure stages on one corpus after another."""
+    from local.benchmark import stages
+
     rows = []
     with tempfile.TemporaryDirectory() as bytecode:
         if sizes:
@@ -116,6 +117,8 @@ def of_sizes(sizes: list[float], unit: str, measure: Callable[..., page.Rows]) -
 
 def measure(given: argparse.Namespace) -> tuple[dict[str, page.Rows], dict[str, Any]]:
     """Measure: every row, by kind; and the tables, with what their introductions name."""
+    from local.benchmark import stages, turns
+
     if given.rows:
         rows = of_sizes(given.rows, "utterances", stages.measure_rows)
         return {"rows": rows}, {"rows": page.of_stages(rows)}
@@ -133,9 +136,15 @@ def main() -> None:
     """Measure or compute; print and write."""
     given, command = options(), f"python -m local.benchmark {shlex.join(sys.argv[1:])}".rstrip()
     if given.plan:
+        from local.benchmark import plan
+
         entry = {"command": command, "hours": given.plan}
         text = plan.render(command, given.plan, given.readme or PAGE)
     else:
+        import torch
+
+        from local.training.environment import cpu_name
+
         gpu = f"{torch.cuda.get_device_name(given.device)}, " if given.device.startswith("cuda") else ""
         machine = f"{gpu}{cpu_name()}, {torch.get_num_threads()} threads"
         rows, figures = measure(given)

@@ -42,6 +42,9 @@ NEWER = {
     **{"label_smoothing": 0.0, "dropout": 0.0, "patience": 0, "selection": "valid_ua", "freeze_encoder_epochs": 0},
 }
 
+CALLS = re.compile("!(include|applyref):")  # tags of a YAML with which the same text need not mean the same
+_RESOLVED: dict[tuple[str, str], str] = {}
+
 
 def parse_overrides(words: Sequence[str], file: Path, options: Collection[str] = ()) -> dict[str, Any]:
     """Turn `--key value` and `--key=value` words into typed overrides of a YAML.
@@ -174,7 +177,7 @@ def plain_values(text: str) -> dict[str, Any] | None:
     return copy.deepcopy(_plain_values(text))
 
 
-@functools.lru_cache(maxsize=32)  # a YAML takes a tenth of a second to read, and a stage reads it for every job
+@functools.lru_cache(maxsize=256)  # a YAML takes a tenth of a second to read, and a stage reads it for every job
 def _plain_values(text: str) -> dict[str, Any] | None:
     values = _read(text, _Values)
     return {key: value for key, value in values.items() if value is not ...} if isinstance(values, dict) else None
@@ -191,15 +194,25 @@ def resolve(file: Path, overrides: dict[str, Any]) -> str:
     try:
         mappings = tuple(key for key, value in overrides.items() if isinstance(value, dict))
         texts = (path.read_text(encoding="utf-8") for path in (file, RUNNING))
-        text = io.StringIO(_complete(*texts, mappings))
-        text.name = str(file)  # from which HyperPyYAML takes the folder of what is included
-        return resolve_references(text, overrides, overrides_must_match=True).getvalue()
+        text = _complete(*texts, mappings)
+        if CALLS.search(text):
+            return _resolve(text, str(file), overrides)
+        known = (text, repr(overrides))  # a stage resolves the same for many jobs, and each takes 30 ms
+        if known not in _RESOLVED:
+            _RESOLVED[known] = _resolve(text, str(file), overrides)
+        return _RESOLVED[known]
     except FileNotFoundError as error:
         raise UserError(f"there is no YAML {error.filename}", "give one of the folder hparams with --hparams") from None
     except (ruamel.yaml.error.YAMLError, KeyError, ValueError, OSError) as error:
         raise UserError(
             f"{file} cannot be read: {' '.join(str(error).split())}", "correct it, or give another"
         ) from None
+
+
+def _resolve(text: str, name: str, overrides: dict[str, Any]) -> str:
+    stream = io.StringIO(text)
+    stream.name = name  # from which HyperPyYAML takes the folder of what is included
+    return resolve_references(stream, overrides, overrides_must_match=True).getvalue()
 
 
 @functools.lru_cache(maxsize=8)  # a stage resolves the same text for every job
@@ -279,14 +292,14 @@ def trained_values(text: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in NEWER or value != defaults[key]}
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=256)
 def _objects(text: str) -> dict[str, Any]:
     plain = _plain_values(text)
     described = {key: value for key, value in _read(text, _Descriptions).items() if key in (*NEWER, "pooling")}
     return {key: value for key, value in described.items() if key not in plain}
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=256)
 def _objects_of_running(text: str) -> dict[str, Any]:
     """The objects that running.yaml would give a resolved YAML, had it none of `NEWER`."""
     yaml, own = ruamel.yaml.YAML(), io.StringIO()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
 
-import pandas as pd
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -51,24 +51,28 @@ def inline(text: str) -> Markup:
     return Markup(INLINE.renderInline(text))
 
 
+def _missing(value: float | None) -> bool:
+    return value is None or math.isnan(value)
+
+
 def percent(value: float | None) -> str:
     """Show a fraction in per cent with two digits, and a missing one as a dash."""
-    return "–" if value is None or pd.isna(value) else f"{100 * value:.2f}"
+    return "–" if _missing(value) else f"{100 * value:.2f}"
 
 
 def show(score: str, value: float | None) -> str:
     """Show a score: in per cent, but the Brier score as it is."""
-    return f"{value:.3f}" if score == "brier" and not pd.isna(value) else percent(value)
+    return f"{value:.3f}" if score == "brier" and not _missing(value) else percent(value)
 
 
 def signed(value: float) -> str:
     """Show a difference of fractions in per cent, with its sign."""
-    return "–" if pd.isna(value) else f"{100 * value:+.2f}"
+    return "–" if _missing(value) else f"{100 * value:+.2f}"
 
 
 def p_value(value: float) -> str:
     """Show a p value."""
-    if pd.isna(value):
+    if _missing(value):
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 

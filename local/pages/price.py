@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
 from local.config import hparams
 from local.core.errors import UserError
+from local.core.files import atomic
+from local.corpora import manifest
 from local.pages.markdown import percent, prose, signed
 from local.pages.svg import INK, MUTED, SERIES, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import stats
-from local.scoring.scored import Experiment
+from local.scoring.scored import MANIFESTS, Experiment
 from local.splits import protocols
 
 SCORES = ("wa", "ua")
@@ -173,3 +176,15 @@ def price_picture(rows: pd.DataFrame) -> str:
         axes.grid(visible=False, axis="y")
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
     return standalone(drawn.svg)
+
+
+def write_price(experiments: list[Experiment], out: Path | None, command: str) -> tuple[pd.DataFrame, str]:
+    """The table of `price` and its Markdown; with `out` the latter is written, and the picture beside it."""
+    image, rows = out.with_suffix(".svg") if out else None, price(experiments)
+    utterances = manifest.read(MANIFESTS / experiments[0].corpus / "all.csv")
+    text = render_price(rows, experiments, utterances, command, image.name if image else "")
+    if out:
+        for path, content in ((image, price_picture(rows)), (out, text)):
+            with atomic(path) as file:
+                file.write(content)
+    return rows, text

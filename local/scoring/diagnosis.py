@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pandas as pd
-from scipy.stats import binomtest
+import scipy
 
 from local.scoring import metrics
 from local.scoring.predictions import labels, writes_text
@@ -76,7 +76,7 @@ def at_chance(predictions: pd.DataFrame) -> bool:
     scores = metrics.emotion_scores(predictions["emo"], predictions["emo_hyp"])
     n, chance = len(predictions), 1 / predictions["emo"].nunique()
     near = scores["ua"] < chance + NEAR_CHANCE
-    return near and binomtest(round(scores["ua"] * n), n, chance, alternative="greater").pvalue > SURE
+    return near and scipy.stats.binomtest(round(scores["ua"] * n), n, chance, alternative="greater").pvalue > SURE
 
 
 def _of_emotions(tested: pd.DataFrame) -> Iterator[Sign]:

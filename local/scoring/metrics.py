@@ -1,11 +1,10 @@
-"""Scores of predictions: scikit-learn for emotions, rapidfuzz for transcripts; fractions, no torch."""
+"""Scores of predictions: counts for emotions, rapidfuzz for transcripts; fractions, no torch."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from local.scoring.predictions import POSTERIOR, labels, writes_text
 
@@ -26,9 +25,7 @@ def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, flo
     wf1
         The same, weighted by how often each class occurs in the reference.
     """
-    names = sorted({*reference.unique(), *hypothesis.unique()})
-    # Each of scikit-learn's scores would check all these strings: forty times slower than one count.
-    counts = np.bincount(cells(reference, hypothesis, names), minlength=len(names) ** 2).reshape(len(names), -1)
+    counts = _counts(reference, hypothesis, sorted({*reference.unique(), *hypothesis.unique()}))
     recalls, f1s = recalls_and_f1s(counts)
     return {
         "wa": float(counts.trace() / counts.sum()),
@@ -42,6 +39,12 @@ def cells(reference: pd.Series, hypothesis: pd.Series, names: list[str]) -> np.n
     """[n] where in a flattened confusion matrix, reference by hypothesis, each utterance counts."""
     rows, columns = (pd.Categorical(values, categories=names).codes for values in (reference, hypothesis))
     return rows.astype(int) * len(names) + columns
+
+
+def _counts(reference: pd.Series, hypothesis: pd.Series, names: list[str]) -> np.ndarray:
+    """[C, C] the confusion matrix, reference by hypothesis."""
+    # scikit-learn's would check all these strings, forty times slower than a count, and takes a second to load.
+    return np.bincount(cells(reference, hypothesis, names), minlength=len(names) ** 2).reshape(len(names), -1)
 
 
 def recalls_and_f1s(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,20 +130,19 @@ def classes(predictions: pd.DataFrame) -> pd.DataFrame:
 
     A class without a reference has no recall, one without a hypothesis no precision: nan.
     """
-    names = labels(predictions)
-    precision, recall, f1, n = precision_recall_fscore_support(
-        predictions["emo"], predictions["emo_hyp"], labels=names, zero_division=np.nan
-    )
-    predicted = predictions["emo_hyp"].value_counts().reindex(names, fill_value=0).to_numpy()
-    columns = {"label": names, "n": n, "predicted": predicted, "recall": recall, "precision": precision, "f1": f1}
-    return pd.DataFrame(columns)
+    counts = confusion(predictions).to_numpy()
+    recall, f1 = recalls_and_f1s(counts)
+    predicted = counts.sum(0)
+    with np.errstate(invalid="ignore"):
+        precision = counts.diagonal() / predicted
+    columns = {"label": labels(predictions), "n": counts.sum(1), "predicted": predicted}
+    return pd.DataFrame(columns | {"recall": recall, "precision": precision, "f1": f1})
 
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     """Count hypotheses (columns) of each reference (rows), labels in alphabetical order."""
     names = labels(predictions)
-    counts = confusion_matrix(predictions["emo"], predictions["emo_hyp"], labels=names)
-    return pd.DataFrame(counts, index=names, columns=names)
+    return pd.DataFrame(_counts(predictions["emo"], predictions["emo_hyp"], names), index=names, columns=names)
 
 
 def scores(predictions: pd.DataFrame) -> dict[str, float | int | None]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy  # and its `stats`, which take a second, at their first use
 
 from local.scoring.metrics import cells, counted_edits, recalls_and_f1s
 from local.scoring.predictions import labels
@@ -86,8 +86,8 @@ class Tallies:
 
 def level_for(n_clusters: int, level: float = LEVEL) -> float:
     """The level at which to take percentiles of a bootstrap over so few clusters; see the module."""
-    t = stats.t.ppf((1 + level) / 2, n_clusters - 1)
-    return float(1 - 2 * stats.norm.cdf(-np.sqrt(n_clusters / (n_clusters - 1)) * t))
+    t = scipy.stats.t.ppf((1 + level) / 2, n_clusters - 1)
+    return float(1 - 2 * scipy.stats.norm.cdf(-np.sqrt(n_clusters / (n_clusters - 1)) * t))
 
 
 def p_value(estimate: float, distribution: np.ndarray, n_clusters: int) -> float:
@@ -103,10 +103,10 @@ def p_value(estimate: float, distribution: np.ndarray, n_clusters: int) -> float
     beyond = min((distribution <= 0).sum(), (distribution >= 0).sum())
     spread = distribution.std()
     if beyond >= LEAST_BEYOND:
-        z = stats.norm.ppf(min(beyond / len(distribution), 0.5))
+        z = scipy.stats.norm.ppf(min(beyond / len(distribution), 0.5))
     else:
         z = -abs(estimate) / spread if spread > 0 else -np.inf
-    return float(2 * stats.t.cdf(z * np.sqrt((n_clusters - 1) / n_clusters), n_clusters - 1))
+    return float(2 * scipy.stats.t.cdf(z * np.sqrt((n_clusters - 1) / n_clusters), n_clusters - 1))
 
 
 def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -120,7 +120,7 @@ def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tu
     low, high = np.full((2, len(TALLIED)), np.nan)
     distribution = np.full((len(TALLIED), RESAMPLES), np.nan)
     if n_clusters >= LEAST_CLUSTERS:
-        result = stats.bootstrap(
+        result = scipy.stats.bootstrap(
             (everything,),
             lambda drawn, axis: rates(np.atleast_2d(drawn))[defined].reshape(-1, *drawn.shape[:-1]),
             n_resamples=RESAMPLES,
@@ -174,7 +174,7 @@ def differences(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Difference]:
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
     """Exact p of McNemar's test (1947): of the utterances that one gets right alone, does each get half."""
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
-    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return float(scipy.stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def matched_pairs(errors_a: np.ndarray, errors_b: np.ndarray) -> float:
@@ -187,7 +187,7 @@ def matched_pairs(errors_a: np.ndarray, errors_b: np.ndarray) -> float:
     differences = errors_a - errors_b
     if np.ptp(differences) == 0:  # no deviation, so no t
         return float(differences[0] == 0)
-    return float(stats.ttest_1samp(differences, 0).pvalue)
+    return float(scipy.stats.ttest_1samp(differences, 0).pvalue)
 
 
 def holm(p_values: pd.Series) -> pd.Series:

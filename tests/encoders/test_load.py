@@ -133,7 +133,8 @@ def test_layer_norm_encoders_equal_transformers_in_a_batch(encoders, folders, fa
     expected = model(**inputs).last_hidden_state
     frames, n_frames = encoders[family](*padded(wavs))
     for row, other, length in zip(frames, expected, n_frames, strict=True):
-        torch.testing.assert_close(row[:length], other[:length], rtol=0, atol=1e-5)
+        # Of order 1, by other kernels than alone: their sums in another order differ by some 100 eps.
+        torch.testing.assert_close(row[:length], other[:length], rtol=0, atol=256 * torch.finfo(torch.float32).eps)
 
 
 @torch.no_grad()

@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import balanced_accuracy_score, brier_score_loss, confusion_matrix
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    brier_score_loss,
+    confusion_matrix,
+    precision_recall_fscore_support,
+)
 from speechbrain.utils.edit_distance import accumulatable_wer_stats
 
 from local.scoring.metrics import (
@@ -84,7 +89,12 @@ def test_a_confusion_worked_by_hand():
 )
 def test_any_confusion(matrix):
     reference, hypothesis = from_confusion(matrix)
+    table = pd.DataFrame({"emo": reference, "emo_hyp": hypothesis}).assign(**{f"p_{label}": 0.25 for label in LABELS})
+    assert confusion(table).to_numpy().tolist() == matrix
     assert confusion_matrix(reference, hypothesis, labels=LABELS).tolist() == matrix
+    by_sklearn = precision_recall_fscore_support(reference, hypothesis, labels=LABELS, zero_division=np.nan)
+    for name, values in zip(("precision", "recall", "f1", "n"), by_sklearn, strict=True):
+        np.testing.assert_array_equal(classes(table)[name], values)
     scored = emotion_scores(reference, hypothesis)
     assert scored == pytest.approx(figures(matrix), abs=1e-14)
     assert all(isinstance(value, float) for value in scored.values())

@@ -240,6 +240,7 @@ def save_on_a_full_disk(folder: Path) -> None:
     assert_same_runs(brain, fit(build(corpus, folder / "whole"), corpus.utterances(corpus.table[::3])))
 
 
+@pytest.mark.slow  # of single files, tests/core/test_files.py has it
 def test_a_full_disk_is_reported_and_earlier_checkpoints_stay(tmp_path):
     unshared.on_a_small_disk(save_on_a_full_disk, tmp_path, "size=16m")
 

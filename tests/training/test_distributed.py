@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -54,25 +53,13 @@ def two(place: Path, out: Path, trainings: dict[str, dict]) -> subprocess.Comple
     return subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
 
 
-class Trained(NamedTuple):
-    """The folder of two processes' trainings, by name, and the outputs of its two starts."""
-
-    folder: Path
-    first: subprocess.CompletedProcess
-    second: subprocess.CompletedProcess
-
-
 @pytest.fixture(scope="module")
-def trained(place, tmp_path_factory) -> Trained:
-    """Trainings by two processes, in as few starts as possible, for these take most of the time.
-
-    In the first start, one of two processes is asked to end while it trains `resumed`.
-    """
+def trained(place, tmp_path_factory) -> Path:
+    """The folder of two processes' trainings, by name: of one start, for it takes most of the time."""
     folder = tmp_path_factory.mktemp("trained")
-    first = two(place, folder, {"resumed": RANDOM | {"ends_at": 6}})
-    second = two(place, folder, {"resumed": RANDOM, "random": RANDOM, "solved": {"solves": True}, **SAME_AS_ONE})
-    assert second.returncode == 0, second.stderr
-    return Trained(folder, first, second)
+    done = two(place, folder, {"random": RANDOM, "solved": {"solves": True}, **SAME_AS_ONE})
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 def ranks(folder: Path) -> list[dict]:
@@ -91,7 +78,7 @@ def assert_close(found, expected, scale: float) -> None:
 
 @pytest.mark.parametrize("name", SAME_AS_ONE)
 def test_two_processes_learn_what_one_learns(corpus, trained, tmp_path, name):
-    folder = trained.folder / name
+    folder = trained / name
     first, second = ranks(folder)
     one = several.train(corpus, tmp_path, **SAME_AS_ONE[name])
     # The same updates, each utterance in one of the two processes; the one that has nothing to do takes another's.
@@ -116,24 +103,26 @@ def test_two_processes_learn_what_one_learns(corpus, trained, tmp_path, name):
 
 
 def test_with_layers_dropped_at_random_the_processes_stay_the_same(trained):
-    first, second = (record["weights"] for record in ranks(trained.folder / "random"))
+    first, second = (record["weights"] for record in ranks(trained / "random"))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert first["emotion_head.0.running_mean"].abs().max() > 0  # of other utterances in each, and yet the same
 
 
 def test_the_last_step_is_solved_on_both_whole_sets_and_is_that_of_the_first_process(trained):
-    for record in ranks(trained.folder / "solved"):
+    for record in ranks(trained / "solved"):
         assert record["weights"]["emotion_head.bias"].tolist() == [16.0, 6.0]
-    rows = epochs(trained.folder / "solved")
+    rows = epochs(trained / "solved")
     assert rows["solved"].tolist() == [0, 0, 0, 1] and rows["valid_ua"].notna().all()
 
 
-def test_one_of_two_asked_to_end_they_end_together_and_resume(trained):
-    stopped = trained.first
+@pytest.mark.slow
+def test_one_of_two_asked_to_end_they_end_together_and_resume(place, trained):
+    stopped = two(place, trained, {"resumed": RANDOM | {"ends_at": 6}})
+    again = two(place, trained, {"resumed": RANDOM})
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.stderr
     assert "stopped by signal 15 after update 2 of epoch 2" in stopped.stderr and "Traceback" not in stopped.stderr
-    assert trained.second.stderr.count("resuming after epoch 1 and update 2 of the next") == 1
-    resumed, whole = trained.folder / "resumed", trained.folder / "random"
+    assert again.stderr.count("resuming after epoch 1 and update 2 of the next") == 1
+    resumed, whole = trained / "resumed", trained / "random"
     for one, other in zip(ranks(resumed), ranks(whole), strict=True):
         assert all(torch.equal(one["weights"][name], other["weights"][name]) for name in one["weights"])
     pd.testing.assert_frame_equal(epochs(resumed), epochs(whole))

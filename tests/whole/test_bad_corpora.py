@@ -630,12 +630,12 @@ def test_an_emotion_that_no_fold_tests_is_named():
 # ---------------------------------------------------------------- as a user runs it
 
 
-def test_no_traceback_and_exit_code_2(module, words, own_table):
+def test_no_traceback_and_exit_code_2(command, words, own_table):
     put(b"", WAV)(own_table.parent)
     edit("10A1,wav", "10a0,wav")(own_table.parent)
-    done = module("prepare", *words)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.splitlines() == [
+    code, out, err = command("prepare", *words)
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
         "error: corpus own: 2 faults",
         f"  own.csv:2: '{WAV}': not audio, the file is empty",
         "  own.csv:3: ID '10a0' is '10A0' of line 2 in another spelling",

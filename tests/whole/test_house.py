@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -121,6 +123,19 @@ def loaded(module: str, seen: dict[str, None]) -> dict[str, None]:
                     loaded(alias.name, seen)
     seen[module] = None
     return seen
+
+
+# Whole seconds each, but numpy; status and rerun read what needs pandas.
+HEAVY = ("numpy", "pandas", "scipy", "sklearn", "matplotlib", "torch", "transformers", "speechbrain", "gradio")
+
+
+@pytest.mark.parametrize("name", ["benchmark", "compare", "demo", "export", "paper", "predict", "report"])
+def test_help_comes_before_all_that_takes_seconds_to_load(name):
+    command = [sys.executable, "-X", "importtime", "-m", f"local.{name}", "--help"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith(f"usage: python -m local.{name} ")
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "argparse" in imported and not imported & {*HEAVY}
 
 
 @pytest.mark.parametrize("command", ["train", "decode", "check"])

@@ -12,16 +12,18 @@ import report_place
 import soundfile
 from hand_made_runs import predict
 
-from local import compare, status
+from local import status
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.folds import make_folds
+from local.pages.pairs import render_pairs
 from local.pages.paper import render_table
 from local.prepare import prepare
 from local.report import report
 from local.rerun import rerun_options
 from local.score import score
 from local.scoring import scored
+from local.scoring.comparison import compare
 
 CORPUS, NAME, OTHER = "007", "null", "1e5"
 FOLDS = ["007", "1e5", "NA", "None", "all", "pooled", "true"]
@@ -88,7 +90,7 @@ def test_pages_and_tools_show_them(table):
     assert all(f"<figcaption>Fold {fold}</figcaption>" in page for fold in FOLDS)
     assert page.count(" pooled: WA ") == 2 and "<td>1e5</td>" in page  # the fold of this name, and all folds
     own, other = scored.load(FOLDER), scored.load(FOLDER.with_name(OTHER))
-    assert compare.render_pairs(compare.compare([own, other])).splitlines()[2].startswith("| null | 1e5 | WA | 42 | ")
+    assert render_pairs(compare([own, other])).splitlines()[2].startswith("| null | 1e5 | WA | 42 | ")
     assert "`007/speaker/null`" in render_table("table4", [own, other], "COMMAND")
     assert status.rows(FOLDER, []) == [(f"seed1/{fold}", "decoded", "") for fold in sorted(FOLDS)]
     assert FOLDER in status.experiments(["--name", NAME])

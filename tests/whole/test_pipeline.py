@@ -182,6 +182,7 @@ def test_a_set_up_that_cannot_be_built_stops_before_any_job(finished):
     assert not (place / "results" / "tones" / "speaker" / "typo").exists()
 
 
+@pytest.mark.slow  # in tests/test_launch.py the jobs are programs that fail at once
 def test_a_failed_job_stops_no_other(finished):
     place, words, _, _ = finished
     words = ["broken" if word == "first" else word for word in words]

@@ -29,7 +29,6 @@ from hyperpyyaml import load_hyperpyyaml
 from markdown_it import MarkdownIt
 from paths import REPOSITORY, copy_project
 
-from local import demo
 from local.config import hparams, trust
 from local.config.trust import refuse_foreign
 from local.core.errors import UserError
@@ -40,6 +39,7 @@ from local.experiment.job import Job
 from local.experiment.options import parse
 from local.folds import make_folds
 from local.inference import model_folder
+from local.inference.demo_page import page as demo_page
 from local.inference.recognizer import EmotionRecognizer
 from local.pages import plots
 from local.prepare import prepare
@@ -551,7 +551,7 @@ def browser(tmp_path_factory) -> Iterator[httpx.Client]:
         patch.setenv("GRADIO_TEMP_DIR", str(top / "served"))
         patch.setenv("no_proxy", "*")
         recognizer = EmotionRecognizer.from_hparams(tiny_folders.write(top), run_opts={"device": "cpu"})
-        page = demo.build(recognizer, [])
+        page = demo_page.build(recognizer, {label: label for label in recognizer.labels}, [])
         _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
         with httpx.Client(base_url=url, timeout=60) as client:
             yield client
