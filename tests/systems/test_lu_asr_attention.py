@@ -26,6 +26,12 @@ def folder(tmp_path_factory) -> str:
     return tiny_models.save(tmp_path_factory.mktemp("models") / "tiny-wav2vec2", "wav2vec2-layer")
 
 
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory) -> str:
+    """An encoder that reads spectra."""
+    return tiny_models.save(tmp_path_factory.mktemp("models") / "tiny-whisper", "whisper")
+
+
 def of_dimension(dim: int) -> AsrAttentionSystem:
     """The head on frames of a size."""
     encoder = torch.nn.Module()
@@ -95,6 +101,57 @@ def test_in_training_one_mask_of_each_kind_and_none_in_use(folder):
     assert 35 < max(stretches) <= 50 and min(stretches) < 10  # 1 s of 20 ms each
     plain = AsrAttentionSystem(4, asr_encoder=folder, masks=False).train()
     assert torch.equal(plain.frames(rows, torch.tensor([300] * 40))[0], rows)
+
+
+def test_of_eight_encodings_one_is_drawn_in_training_and_the_clean_one_used_otherwise(whisper):
+    system = AsrAttentionSystem(4, asr_encoder=whisper, encodings=8)
+    assert kind_of_store(system) is RowStore and system.front_end.width == 8 * 32
+    rows = torch.arange(8.0).repeat_interleave(32).expand(800, 5, 256)
+    n_rows = torch.full((800,), 5)
+    torch.manual_seed(1)
+    drawn, _ = system.train().frames(rows, n_rows)
+    assert drawn.shape == (800, 5, 32) and (drawn == drawn[:, :1, :1]).all()
+    assert all(70 < count < 130 for count in drawn[:, 0, 0].long().bincount(minlength=8).tolist())
+    torch.manual_seed(1)
+    assert torch.equal(system.frames(rows, n_rows)[0], drawn)
+    assert (system.eval().frames(rows, n_rows)[0] == 0).all()
+    (wav,) = sounds(0.8)
+    stored, n_stored = system.frames(*inputs(system, [wav]))
+    plain = AsrAttentionSystem(4, asr_encoder=whisper, encodings=8, masks=False).eval()
+    assert kind_of_store(plain) is FrameStore
+    fresh, n_fresh = plain.frames(*inputs(plain, [wav]))
+    assert n_fresh.tolist() == n_stored.tolist() and torch.equal(stored[:, : int(n_fresh)], fresh[:, : int(n_fresh)])
+
+
+def test_encodings_batches_and_seeds(whisper, folder):
+    torch.manual_seed(2)
+    wavs = sounds(0.3, 0.5, 0.1)
+    assert_alone_as_in_a_batch(AsrAttentionSystem(4, asr_encoder=whisper, encodings=3, time_warp=True), wavs)
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        system = AsrAttentionSystem(4, asr_encoder=whisper, encodings=3)
+        runs.append(losses_of_steps(system, sounds(0.2, 0.3), steps=3))
+    assert runs[0] == runs[1] and len(set(runs[0])) == 3
+    # Of an encoder that reads the waveform its frames are masked.
+    assert kind_of_store(AsrAttentionSystem(4, asr_encoder=folder, encodings=8)) is FrameStore
+    assert kind_of_store(AsrAttentionSystem(4, asr_encoder=whisper)) is FrameStore  # as run folders from before have it
+
+
+def test_time_is_warped_where_there_are_spectra_to_warp(folder, whisper):
+    times = torch.arange(300.0)[None, :, None].expand(50, 300, 80).contiguous()
+    rows = torch.tensor([300] * 50)
+    system = AsrAttentionSystem(4, time_warp=True).train()
+    torch.manual_seed(1)
+    frames, _ = system.frames(times, rows)
+    warped = frames.view(50, 300, 80)
+    assert not torch.equal(torch.where(warped == 0, times, warped), times)
+    assert torch.equal(system.eval().frames(times, rows)[0].view(50, 300, 80), times)
+    for values in ({"asr_encoder": folder, "encodings": 8}, {"asr_encoder": whisper}, {"masks": False}):
+        with pytest.raises(UserError, match="time_warp"):
+            AsrAttentionSystem(4, time_warp=True, **values)
+    with pytest.raises(UserError, match="encodings is 0"):
+        AsrAttentionSystem(4, encodings=0)
 
 
 def test_stored_frames_equal_fresh_ones_and_the_encoder_is_not_trained(folder):
