@@ -19,27 +19,33 @@ def load_weights(module: nn.Module, file: str | Path, key: str) -> None:
     and no others; the counters of batch norm, which have no use, may be missing. A `UserError`, which begins with
     `key`, the file's key in the YAML, names the first tensor that is missing, unknown or of another shape.
     """
-    found = _read(Path(file).expanduser(), f"{key} {file}")
-    needed = module.state_dict()
+    where = f"{key} {file}"
+    fill(module, read_tensors(Path(file).expanduser(), where), where)
+
+
+def fill(module: nn.Module, found: dict[str, Tensor], where: str, prefix: str = "") -> None:
+    """Put into a module the tensors of a file, whose names there begin with `prefix`; errors as of `load_weights`."""
+    needed = {prefix + name: tensor for name, tensor in module.state_dict().items()}
     for name, tensor in needed.items():
         if name not in found:
             if name.endswith("num_batches_tracked"):
-                found[name] = tensor
+                found = found | {name: tensor}
                 continue
-            raise UserError(f"{key} {file}: the tensor {name}, {[*tensor.shape]}, is missing", _remedy(module))
+            raise UserError(f"{where}: the tensor {name}, {[*tensor.shape]}, is missing", _remedy(module))
         if found[name].shape != tensor.shape:
             has, wanted = [*found[name].shape], [*tensor.shape]
-            raise UserError(f"{key} {file}: the tensor {name} is {has}, not {wanted}", _remedy(module))
+            raise UserError(f"{where}: the tensor {name} is {has}, not {wanted}", _remedy(module))
     if unknown := sorted(found.keys() - needed.keys()):
-        raise UserError(f"{key} {file}: the tensor {unknown[0]} is not one of the network's", _remedy(module))
-    module.load_state_dict(found)
+        raise UserError(f"{where}: the tensor {unknown[0]} is not one of the network's", _remedy(module))
+    module.load_state_dict({name.removeprefix(prefix): found[name] for name in needed})
 
 
 def _remedy(module: nn.Module) -> str:
     return f"give the weights of this very {type(module).__name__}"
 
 
-def _read(file: Path, where: str) -> dict[str, Tensor]:
+def read_tensors(file: Path, where: str) -> dict[str, Tensor]:
+    """The tensors of a file, as `load_weights` reads it; a `UserError`, which begins with `where`, if it has others."""
     remedy = "give a file of weights, .safetensors or .pth"
     if not file.is_file():
         raise UserError(f"{where}: there is no such file", remedy)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from local.core.errors import UserError
 from local.encoders import Encoder, length_mask
 from local.features.of_encoder import EncoderFrontEnd
 
@@ -24,7 +25,10 @@ class HiddenStates(EncoderFrontEnd):
 
     def _blocks(self) -> nn.ModuleList:
         model = self.encoder.model
-        return getattr(model, "encoder", model).layers  # Whisper's model is its encoder
+        blocks = getattr(getattr(model, "encoder", model), "layers", None)  # Whisper's model is its encoder
+        if blocks is None:
+            raise UserError(f"the hidden states of a {model.config.model_type} cannot be used", "take another upstream")
+        return blocks
 
     def batch(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[B, N] waveforms, [B] samples -> [B, L + 1, d] means, and [B], L + 1 of each."""
