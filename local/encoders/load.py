@@ -24,7 +24,7 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperModel
 
 from local.core.errors import UserError
-from local.encoders import emformer
+from local.encoders import conformer, emformer, speechbrain_folder
 from local.encoders.base import Encoder
 from local.encoders.filterbank import FilterbankEncoder
 from local.encoders.waveform import WaveformEncoder
@@ -56,8 +56,11 @@ _FAMILIES = {
     "emformer": _Family(
         emformer.EmformerConfig, emformer.EmformerModel, emformer.EmformerFeatures, emformer.EmformerEncoder
     ),
+    "speechbrain-conformer": _Family(
+        conformer.ConformerConfig, conformer.ConformerModel, conformer.ConformerFeatures, conformer.ConformerEncoder
+    ),
 }
-OF_OTHERS = (emformer.load,)  # read folders that are not transformers'; None for any other
+OF_OTHERS = (emformer.load, speechbrain_folder.load)  # read folders that are not transformers'; None for any other
 KNOWN = tuple(_FAMILIES)
 SPEC_AUGMENT = (  # the keys of transformers' configurations
     *("apply_spec_augment", "mask_time_prob", "mask_time_length", "mask_time_min_masks"),
@@ -116,7 +119,7 @@ def load_encoder(
 def _spec_augment(values: dict[str, Any] | None, kind: str | None) -> dict[str, Any]:
     """The values of SpecAugment by which a configuration is changed; a `UserError` for a key that has no use."""
     # Of Whisper's, frames of spectra are masked; of those that transformers does not know, nothing is.
-    known = {"whisper": SPEC_AUGMENT[:4], "emformer": ()}.get(kind, SPEC_AUGMENT)
+    known = {"whisper": SPEC_AUGMENT[:4], "emformer": (), "speechbrain-conformer": ()}.get(kind, SPEC_AUGMENT)
     if unknown := [key for key in values or {} if key not in known]:
         raise UserError(
             f"spec_augment: {unknown[0]} is no value of SpecAugment of a {kind} encoder", f"take of: {' '.join(known)}"

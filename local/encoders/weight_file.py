@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from local.core.errors import UserError
+
+REMEDY = "give a file of weights, .safetensors or .pth"
 
 
 def load_weights(module: nn.Module, file: str | Path, key: str) -> None:
@@ -46,16 +49,20 @@ def _remedy(module: nn.Module) -> str:
 
 def read_tensors(file: Path, where: str) -> dict[str, Tensor]:
     """The tensors of a file, as `load_weights` reads it; a `UserError`, which begins with `where`, if it has others."""
-    remedy = "give a file of weights, .safetensors or .pth"
+    found = read_pickle(file, where)
+    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise UserError(f"{where}: it is not one mapping from names to tensors", REMEDY)
+    return dict(found)
+
+
+def read_pickle(file: Path, where: str) -> Any:
+    """Tensors and plain values of a file of PyTorch or safetensors; a `UserError` if it has more, or is broken."""
     if not file.is_file():
-        raise UserError(f"{where}: there is no such file", remedy)
+        raise UserError(f"{where}: there is no such file", REMEDY)
     try:
         is_safe = file.suffix == ".safetensors"
-        found = load_file(file) if is_safe else torch.load(file, map_location="cpu", weights_only=True)
+        return load_file(file) if is_safe else torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError:
-        raise UserError(f"{where}: it is a pickle that holds more than weights, perhaps code", remedy) from None
+        raise UserError(f"{where}: it is a pickle that holds more than weights, perhaps code", REMEDY) from None
     except Exception as error:  # a broken file raises errors of any class
-        raise UserError(f"{where}: cannot be read ({str(error).partition(chr(10))[0]})", remedy) from None
-    if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-        raise UserError(f"{where}: it is not one mapping from names to tensors", remedy)
-    return dict(found)
+        raise UserError(f"{where}: cannot be read ({str(error).partition(chr(10))[0]})", REMEDY) from None
