@@ -14,10 +14,10 @@ Models, ICASSP 2020, arXiv 1911.09762.
 Parameters of the head for 4 emotions: 512 (D + 64) + 1,024 of the BiLSTM, 65,792 of the attention, 1,028 of the output;
 887,044 for the paper's D = 1,536.
 
-The encoder is a substitute, any of `local.encoders.load_encoder`: torchaudio's Emformer is a transducer like the
-paper's. Without one, f is 80 log-mel energies stacked by three, 240 numbers every 30 ms (223,492 parameters), and the
-row is marked `no ASR`; they are standardised by the training set, since what SpecAugment masks, 0, is meant to be their
-mean (chosen).
+The encoder is a substitute, any of `local.encoders.load_encoder`: nearest to the paper's are torchaudio's Emformer, a
+transducer as well (D = 1,024, 624,900 parameters), and SpeechBrain's conformers (D = 512, 362,756). Without one, f is
+80 log-mel energies stacked by three, 240 numbers every 30 ms (223,492 parameters), and the row is marked `no ASR`; they
+are standardised by the training set, since what SpecAugment masks, 0, is meant to be their mean (chosen).
 
 In training SpecAugment's "LibriSpeech basic" on the log-mel energies: one mask of up to 27 bands, one of up to 1 s
 (known), and with `time_warp` a warp of up to 80 energies (known, but off: its authors find that it hardly helps). Of an

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tiny_conformer
 import tiny_models
 import torch
 from system_checks import (
@@ -16,6 +17,9 @@ from system_checks import (
 
 from local.core.errors import UserError
 from local.data.feature_store import FrameStore, RowStore, kind_of_store
+from local.encoders import Encoder, load_encoder
+from local.inference import model_folder
+from local.inference.model_folder import Model
 from local.systems.lu_asr_attention import AsrAttentionSystem
 
 POOLINGS = ("attention", "mean", "max", "mlp")
@@ -27,9 +31,10 @@ def folder(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def whisper(tmp_path_factory) -> str:
+def whisper(tmp_path_factory) -> Encoder:
     """An encoder that reads spectra."""
-    return tiny_models.save(tmp_path_factory.mktemp("models") / "tiny-whisper", "whisper")
+    saved = tiny_models.save(tmp_path_factory.mktemp("models") / "tiny-whisper", "whisper")
+    return load_encoder(saved, freeze=True)
 
 
 def of_dimension(dim: int) -> AsrAttentionSystem:
@@ -104,7 +109,7 @@ def test_in_training_one_mask_of_each_kind_and_none_in_use(folder):
 
 
 def test_of_eight_encodings_one_is_drawn_in_training_and_the_clean_one_used_otherwise(whisper):
-    system = AsrAttentionSystem(4, asr_encoder=whisper, encodings=8)
+    system = AsrAttentionSystem(4, encoder=whisper, encodings=8)
     assert kind_of_store(system) is RowStore and system.front_end.width == 8 * 32
     rows = torch.arange(8.0).repeat_interleave(32).expand(800, 5, 256)
     n_rows = torch.full((800,), 5)
@@ -117,7 +122,7 @@ def test_of_eight_encodings_one_is_drawn_in_training_and_the_clean_one_used_othe
     assert (system.eval().frames(rows, n_rows)[0] == 0).all()
     (wav,) = sounds(0.8)
     stored, n_stored = system.frames(*inputs(system, [wav]))
-    plain = AsrAttentionSystem(4, asr_encoder=whisper, encodings=8, masks=False).eval()
+    plain = AsrAttentionSystem(4, encoder=whisper, encodings=8, masks=False).eval()
     assert kind_of_store(plain) is FrameStore
     fresh, n_fresh = plain.frames(*inputs(plain, [wav]))
     assert n_fresh.tolist() == n_stored.tolist() and torch.equal(stored[:, : int(n_fresh)], fresh[:, : int(n_fresh)])
@@ -126,16 +131,16 @@ def test_of_eight_encodings_one_is_drawn_in_training_and_the_clean_one_used_othe
 def test_encodings_batches_and_seeds(whisper, folder):
     torch.manual_seed(2)
     wavs = sounds(0.3, 0.5, 0.1)
-    assert_alone_as_in_a_batch(AsrAttentionSystem(4, asr_encoder=whisper, encodings=3, time_warp=True), wavs)
+    assert_alone_as_in_a_batch(AsrAttentionSystem(4, encoder=whisper, encodings=3, time_warp=True), wavs)
     runs = []
     for _ in range(2):
         torch.manual_seed(4)
-        system = AsrAttentionSystem(4, asr_encoder=whisper, encodings=3)
+        system = AsrAttentionSystem(4, encoder=whisper, encodings=3)
         runs.append(losses_of_steps(system, sounds(0.2, 0.3), steps=3))
     assert runs[0] == runs[1] and len(set(runs[0])) == 3
     # Of an encoder that reads the waveform its frames are masked.
     assert kind_of_store(AsrAttentionSystem(4, asr_encoder=folder, encodings=8)) is FrameStore
-    assert kind_of_store(AsrAttentionSystem(4, asr_encoder=whisper)) is FrameStore  # as run folders from before have it
+    assert kind_of_store(AsrAttentionSystem(4, encoder=whisper)) is FrameStore  # as run folders from before have it
 
 
 def test_time_is_warped_where_there_are_spectra_to_warp(folder, whisper):
@@ -147,7 +152,7 @@ def test_time_is_warped_where_there_are_spectra_to_warp(folder, whisper):
     warped = frames.view(50, 300, 80)
     assert not torch.equal(torch.where(warped == 0, times, warped), times)
     assert torch.equal(system.eval().frames(times, rows)[0].view(50, 300, 80), times)
-    for values in ({"asr_encoder": folder, "encodings": 8}, {"asr_encoder": whisper}, {"masks": False}):
+    for values in ({"asr_encoder": folder, "encodings": 8}, {"encoder": whisper}, {"masks": False}):
         with pytest.raises(UserError, match="time_warp"):
             AsrAttentionSystem(4, time_warp=True, **values)
     with pytest.raises(UserError, match="encodings is 0"):
@@ -207,3 +212,27 @@ def test_random_weights_are_told():
     mapping |= {"decoder_attention_heads": 2, "max_source_positions": 100, "max_target_positions": 4}
     mapping |= dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1)
     assert AsrAttentionSystem(4, asr_encoder=mapping).weights == "random whisper"
+
+
+EMFORMER = {"model_type": "emformer", "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+EMFORMER |= {"intermediate_size": 32, "time_reduction_input_dim": 8}
+
+
+@pytest.mark.parametrize("kind", ["emformer", "conformer"])
+@torch.no_grad()
+def test_recognisers_of_other_libraries(tmp_path, kind):
+    """Labels, parameters, eight encodings, batches, and a model folder without the encoder's own files."""
+    torch.manual_seed(1)
+    source = EMFORMER if kind == "emformer" else str(tmp_path / "conformer")
+    if kind == "conformer":
+        tiny_conformer.save(tmp_path / "conformer", tiny_conformer.text())
+    system = AsrAttentionSystem(4, asr_encoder=source, encodings=2).eval()
+    assert system.weights == ("random emformer" if kind == "emformer" else "conformer")
+    assert trained_parameters(system) == 512 * (24 + 64) + 67_844
+    assert kind_of_store(system) is RowStore and system.seconds_per_frame == 0.04
+    assert_alone_as_in_a_batch(system, sounds(0.6, 0.4, 0.02))
+    model_folder.write(tmp_path / "model", Model(system, ["ang", "hap", "neu", "sad"], [], [0], 10.0))
+    again = model_folder.read(tmp_path / "model").system
+    wavs, lengths = torch.stack(sounds(0.5, 0.5)), torch.tensor([8000, 5000])
+    assert torch.equal(again(wavs, lengths).emotion, system(wavs, lengths).emotion)
+    assert again.weights == system.weights
