@@ -20,7 +20,7 @@ from torch import Tensor
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.encoders.conformer import ConformerConfig, ConformerEncoder, ConformerFeatures, ConformerModel
-from local.encoders.weight_file import fill, read_pickle, read_tensors
+from local.encoders.weight_file import fill, read_plain, read_tensors
 
 YAML, WEIGHTS, STATISTICS = "hyperparams.yaml", ("asr.ckpt", "model.ckpt"), "normalizer.ckpt"
 LARGEST = 1_000_000  # bytes of a YAML that is read
@@ -117,7 +117,7 @@ def _fill(model: ConformerModel, folder: Path, where: str) -> None:
     fill(model.cnn, of_cnn, place, "0.")
     fill(model.transformer, own, place, prefix)
     if model.config.norm_type == "global":
-        values = read_pickle(folder / STATISTICS, f"asr_encoder {folder / STATISTICS}")
+        values = read_plain(folder / STATISTICS, f"asr_encoder {folder / STATISTICS}")
         for name, key in (("mean", "glob_mean"), ("deviation", "glob_std")):
             _copy(getattr(model, name), values, key, f"asr_encoder {folder / STATISTICS}")
 

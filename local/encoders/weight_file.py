@@ -49,13 +49,13 @@ def _remedy(module: nn.Module) -> str:
 
 def read_tensors(file: Path, where: str) -> dict[str, Tensor]:
     """The tensors of a file, as `load_weights` reads it; a `UserError`, which begins with `where`, if it has others."""
-    found = read_pickle(file, where)
+    found = read_plain(file, where)
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise UserError(f"{where}: it is not one mapping from names to tensors", REMEDY)
     return dict(found)
 
 
-def read_pickle(file: Path, where: str) -> Any:
+def read_plain(file: Path, where: str) -> Any:
     """Tensors and plain values of a file of PyTorch or safetensors; a `UserError` if it has more, or is broken."""
     if not file.is_file():
         raise UserError(f"{where}: there is no such file", REMEDY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import tiny_conformer
 import tiny_models
@@ -14,13 +16,17 @@ from system_checks import (
     sounds,
     trained_parameters,
 )
+from tiny_training import LABELS, VALUES, Corpus, Interruption, Recorder, assert_same, completed, fit, log_of
 
 from local.core.errors import UserError
+from local.data.batches import Limits, UpdateSampler
+from local.data.dataset import Utterances
 from local.data.feature_store import FrameStore, RowStore, kind_of_store
 from local.encoders import Encoder, load_encoder
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.systems.lu_asr_attention import AsrAttentionSystem
+from local.training.checkpoints import RunCheckpointer
 
 POOLINGS = ("attention", "mean", "max", "mlp")
 
@@ -212,6 +218,36 @@ def test_random_weights_are_told():
     mapping |= {"decoder_attention_heads": 2, "max_source_positions": 100, "max_target_positions": 4}
     mapping |= dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1)
     assert AsrAttentionSystem(4, asr_encoder=mapping).weights == "random whisper"
+
+
+def train_on_encodings(folder: Path, corpus: Corpus, encoder: Encoder, interrupt: tuple | None = None) -> Recorder:
+    """Two epochs of updates on the stored encodings of the corpus, or until the interruption."""
+    torch.manual_seed(1)
+    system = AsrAttentionSystem(len(LABELS), encoder=encoder, encodings=3)
+    plain = corpus.utterances()
+    rows = {
+        name: RowStore.compute(system.front_end, wav[None], torch.tensor([len(wav)]))
+        for name, wav in plain.audio.items()
+    }
+    training = Utterances(corpus.table, rows, LABELS, corpus.tokenizer)
+    values = completed(VALUES | {"epochs": 2})
+    sampler = UpdateSampler(training.durations, values["batch_size"], Limits(4, 1e9, 1e9), values["seed"])
+    brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
+    brain.training, brain.interrupt = training, interrupt
+    return fit(brain, training)
+
+
+@pytest.mark.slow
+def test_a_resumed_training_draws_the_same_encodings(tmp_path, whisper):
+    corpus = Corpus(tmp_path)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    whole = train_on_encodings(tmp_path / "whole", corpus, whisper)
+    with pytest.raises(Interruption):
+        train_on_encodings(tmp_path / "cut", corpus, whisper, ("update", 2, 3))
+    resumed = train_on_encodings(tmp_path / "cut", corpus, whisper)
+    assert log_of(resumed) == log_of(whole)
+    assert_same(resumed.system.state_dict(), whole.system.state_dict())
 
 
 EMFORMER = {"model_type": "emformer", "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
