@@ -1,9 +1,12 @@
 """Read a conformer of SpeechBrain's from a folder as on the Hugging Face hub, without running its YAML.
 
-hyperparams.yaml    builds Python objects when SpeechBrain loads it. Here it is parsed and never built: only plain
-values of four known entries are looked at, and any other value is refused by its key
-asr.ckpt            the tensors of a list of modules (or model.ckpt): 0 is the CNN, 1 the conformer; others are left
-normalizer.ckpt     mean and deviation of the training set's spectra; tensors and plain values
+    hyperparams.yaml    plain values of four entries
+    asr.ckpt            the tensors of a list of modules (or model.ckpt): 0 is the CNN, 1 the conformer
+    normalizer.ckpt     mean and deviation of the training set's spectra
+
+SpeechBrain builds any Python object that its YAML names. Here the YAML is parsed, and nothing of it built: an entry
+with a key that is not known here, or another value than a plain one, is refused. Of the other files only tensors and
+plain values are read.
 """
 
 from __future__ import annotations
@@ -194,7 +197,7 @@ def _checked(tag: str, values: dict[str, Node], names: dict[str, Node], where: s
 
 def _is_plain(value: Any) -> bool:
     each = value if isinstance(value, list) else [value]
-    return bool(each) and all(isinstance(one, bool | int) or one in ("global", "sentence") for one in each)
+    return all(isinstance(one, bool | int | str) for one in each)
 
 
 def _value(node: Node | None, names: dict[str, Node]) -> Any:

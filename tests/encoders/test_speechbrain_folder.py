@@ -56,7 +56,7 @@ more: !!python/object/apply:os.system ["touch {written}"]
         ({"attention_type": "regularMHA"}, "attention_type is regularMHA, not RelPosMHAXL"),
         ({"sample_rate": "8000"}, "sample_rate is 8000, not 16000"),
         ({"input_shape": "(8, 10, 80)\n    norm: null"}, "norm is not known here"),
-        ({"norm_type": "batch"}, "norm_type is no plain value"),
+        ({"norm_type": "batch"}, "norm_type is batch, not global or sentence"),
         ({"nhead": "5"}, "no conformer can be built"),
         ({"strides": "2"}, "no conformer can be built"),
         ({"d_ffn": "16"}, r"the tensor 1\.encoder.* is \[.*32.*\], not \[.*16.*\]"),
