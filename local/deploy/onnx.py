@@ -34,6 +34,8 @@ from torch.export import Dim
 
 from local.audio.header import SAMPLE_RATE
 from local.encoders import length_mask
+from local.encoders.conformer import ConformerEncoder
+from local.encoders.emformer import EmformerEncoder
 from local.encoders.filterbank import FilterbankEncoder
 from local.features import FrontEnd
 from local.inference.model_folder import Model
@@ -60,6 +62,10 @@ def write(path: Path, model: Model) -> list[str]:
     if isinstance(system.encoder, FilterbankEncoder):
         _remove(path)
         return ["There is no ONNX file: the filter banks of w2v-BERT are computed outside of the graph."]
+    if isinstance(system.encoder, EmformerEncoder | ConformerEncoder):
+        _remove(path)
+        kind = system.encoder.model.config.model_type
+        return [f"There is no ONNX file: the encoder, of the kind {kind}, goes through the utterances one by one."]
     pooling = getattr(model.members[0], "pooling", None)
     if isinstance(pooling, Pooling) and pooling.kind not in NAMES:
         _remove(path)

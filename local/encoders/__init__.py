@@ -2,8 +2,9 @@
 
 Three families, a file each, cover the Hugging Face hub: wav2vec 2.0, HuBERT, WavLM and data2vec-audio
 read the waveform through a CNN; w2v-BERT 2.0 reads filter banks; Whisper (its encoder) log-mel spectra.
+Two more are recognisers of other libraries: torchaudio's Emformer and SpeechBrain's conformers.
 
-The weights are loaded with transformers, not with SpeechBrain's lobes: those normalise the padded batch,
+The weights of the hub are loaded with transformers, not with SpeechBrain's lobes: those normalise the padded batch,
 let padding into group norm, pad Whisper's input to 30 s, and query the hub even for cached models.
 """
 

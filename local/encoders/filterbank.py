@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from local.audio.header import SAMPLE_RATE
-from local.encoders.base import Encoder, length_mask
+from local.encoders.base import length_mask
+from local.encoders.spectral import SpectralEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class FilterbankEncoder(Encoder):
+class FilterbankEncoder(SpectralEncoder):
     """w2v-BERT 2.0: one frame per 20 ms, from the filter banks of its own feature extractor."""
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
@@ -25,14 +26,31 @@ class FilterbankEncoder(Encoder):
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute filter banks per utterance, on the CPU; run the conformer."""
+        features, n_frames = self._features(wavs, lengths)
+        return self._of_features(features, n_frames, self._spec_augment_mask(n_frames, features.shape[1]))
+
+    def log_mels(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, N], [B] samples -> [B, M, bands], [B]: of each frame its `stride` spectra."""
+        features, n_frames = self._features(wavs, lengths)
+        stride = self.preprocessor["stride"]
+        return features.reshape(len(features), -1, features.shape[2] // stride), n_frames * stride
+
+    def of_log_mels(self, log_mels: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, M, bands], [B], both of whole frames -> [B, T, d], [B]."""
+        stride = self.preprocessor["stride"]
+        features = log_mels.reshape(len(log_mels), -1, log_mels.shape[2] * stride)
+        return self._of_features(features, n_spectra // stride, None)
+
+    def _features(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The feature extractor's, [B, T, stride * bands], [B] frames."""
         lengths = lengths.clamp(min=self.min_samples)
         wavs = F.pad(wavs, (0, max(0, self.min_samples - wavs.shape[1])))
         waves = [wav[:length].numpy() for wav, length in zip(wavs.detach().float().cpu(), lengths, strict=True)]
         inputs = self.extractor(waves, sampling_rate=SAMPLE_RATE, return_tensors="pt", padding=True)
-        features = inputs["input_features"].to(wavs.device)
-        n_frames = inputs["attention_mask"].sum(1)
-        masked = self._spec_augment_mask(n_frames, features.shape[1])
-        masked = None if masked is None else masked.to(wavs.device)
-        mask = length_mask(n_frames, features.shape[1], wavs.device)
+        return inputs["input_features"].to(wavs.device), inputs["attention_mask"].sum(1)
+
+    def _of_features(self, features: Tensor, n_frames: Tensor, masked: Tensor | None) -> tuple[Tensor, Tensor]:
+        masked = None if masked is None else masked.to(features.device)
+        mask = length_mask(n_frames, features.shape[1], features.device)
         hidden = self.model(features, attention_mask=mask, mask_time_indices=masked).last_hidden_state
         return hidden, n_frames

@@ -24,6 +24,7 @@ from transformers import (
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperModel
 
 from local.core.errors import UserError
+from local.encoders import conformer, emformer, speechbrain_folder
 from local.encoders.base import Encoder
 from local.encoders.filterbank import FilterbankEncoder
 from local.encoders.waveform import WaveformEncoder
@@ -52,7 +53,14 @@ _FAMILIES = {
     "data2vec-audio": _family("Data2VecAudio", WaveformEncoder),
     "wav2vec2-bert": _family("Wav2Vec2Bert", FilterbankEncoder, transformers.SeamlessM4TFeatureExtractor),
     "whisper": _family("Whisper", WhisperEncoder, transformers.WhisperFeatureExtractor),
+    "emformer": _Family(
+        emformer.EmformerConfig, emformer.EmformerModel, emformer.EmformerFeatures, emformer.EmformerEncoder
+    ),
+    "speechbrain-conformer": _Family(
+        conformer.ConformerConfig, conformer.ConformerModel, conformer.ConformerFeatures, conformer.ConformerEncoder
+    ),
 }
+OF_OTHERS = (emformer.load, speechbrain_folder.load)  # read folders that are not transformers'; None for any other
 KNOWN = tuple(_FAMILIES)
 SPEC_AUGMENT = (  # the keys of transformers' configurations
     *("apply_spec_augment", "mask_time_prob", "mask_time_length", "mask_time_min_masks"),
@@ -72,12 +80,13 @@ def load_encoder(
 ) -> Encoder:
     """Load a pretrained encoder, or build one with random weights.
 
-    `source` is a Hugging Face folder or hub name; or a mapping, the configuration of an encoder with random weights:
-    transformers' `model_type` and its keys, and `do_normalize`. With `freeze` the encoder is not trained, with
-    `freeze_cnn` its CNN. `spec_augment` has values of SpecAugment (`mask_time_prob`, ...) that come before those of the
-    checkpoint, and turns it on. The weights are in single precision, whatever the checkpoint's are: in bfloat16 most
-    steps of an optimizer are too small to change a weight. A `UserError` if there is no such encoder, it cannot be
-    read, lacks weights, or its architecture is not supported; and for None, which the YAML of a probe gives.
+    `source` is a Hugging Face folder or hub name, or a folder that one of `OF_OTHERS` reads; or a mapping, the
+    configuration of an encoder with random weights: `model_type` and the keys of transformers, and `do_normalize`. With
+    `freeze` the encoder is not trained, with `freeze_cnn` its CNN. `spec_augment` has values of SpecAugment
+    (`mask_time_prob`, ...) that come before those of the checkpoint, and turns it on. The weights are in single
+    precision, whatever the checkpoint's are: in bfloat16 most steps of an optimizer are too small to change a weight. A
+    `UserError` if there is no such encoder, it cannot be read, lacks weights, or its architecture is not supported; and
+    for None, which the YAML of a probe gives.
     """
     if source is None:
         raise UserError(
@@ -89,6 +98,10 @@ def load_encoder(
         config = source | _spec_augment(spec_augment, source.get("model_type"))
         preprocessor = {"do_normalize": config.pop("do_normalize")} if "do_normalize" in config else {}
         return build_encoder(config, preprocessor, freeze, freeze_cnn)
+    for load in OF_OTHERS:
+        if (encoder := load(source, freeze, freeze_cnn)) is not None:
+            _spec_augment(spec_augment, encoder.model.config.model_type)
+            return encoder
     config = _read(AutoConfig, source)
     kind = config.model_type
     if kind not in KNOWN:
@@ -105,7 +118,8 @@ def load_encoder(
 
 def _spec_augment(values: dict[str, Any] | None, kind: str | None) -> dict[str, Any]:
     """The values of SpecAugment by which a configuration is changed; a `UserError` for a key that has no use."""
-    known = SPEC_AUGMENT[:4] if kind == "whisper" else SPEC_AUGMENT  # of Whisper's, frames of spectra are masked
+    # Of Whisper's, frames of spectra are masked; of those that transformers does not know, nothing is.
+    known = {"whisper": SPEC_AUGMENT[:4], "emformer": (), "speechbrain-conformer": ()}.get(kind, SPEC_AUGMENT)
     if unknown := [key for key in values or {} if key not in known]:
         raise UserError(
             f"spec_augment: {unknown[0]} is no value of SpecAugment of a {kind} encoder", f"take of: {' '.join(known)}"

@@ -9,10 +9,11 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
 from local.audio.header import SAMPLE_RATE
-from local.encoders.base import Encoder, length_mask
+from local.encoders.base import length_mask
+from local.encoders.spectral import SpectralEncoder
 
 
-class WhisperEncoder(Encoder):
+class WhisperEncoder(SpectralEncoder):
     """Whisper's encoder: one frame per 20 ms, from log-mel spectra over the utterance's true length (30 s at most)."""
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
@@ -31,6 +32,19 @@ class WhisperEncoder(Encoder):
         masked = self._spec_augment_mask(n_spectra, spectra.shape[2])
         if masked is not None:
             spectra = spectra.masked_fill(masked.to(spectra.device, non_blocking=True)[:, None], 0.0)
+        return self._of_spectra(spectra, n_spectra)
+
+    def log_mels(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, N], [B] samples -> [B, M, mels], [B]."""
+        spectra, n_spectra = self.spectra(wavs, lengths)
+        return spectra.transpose(1, 2), n_spectra
+
+    def of_log_mels(self, log_mels: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, M, mels], [B] -> [B, T, d], [B]."""
+        return self._of_spectra(log_mels.transpose(1, 2), n_spectra)
+
+    def _of_spectra(self, spectra: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, mels, M], zero beyond the end, [B] -> [B, T, d], [B]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_cnn):
             hidden = F.gelu(self.model.conv1(spectra))
             # Beyond its end, an utterance alone is padded with zeros by the second convolution.

@@ -7,37 +7,28 @@ had of every family of `local.encoders`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Self
-
 import torch
 from torch import Tensor, nn
 
-from local.encoders import Encoder, description, length_mask
-from local.features import FrontEnd
+from local.core.errors import UserError
+from local.encoders import Encoder, length_mask
+from local.features.of_encoder import EncoderFrontEnd
 
 
-class HiddenStates(FrontEnd):
-    """Waveform -> [L + 1, d], for an encoder of L blocks and frames of size d.
-
-    The encoder is in evaluation mode and is not registered here: it is a part of the system, which holds its weights.
-    """
+class HiddenStates(EncoderFrontEnd):
+    """Waveform -> [L + 1, d], for an encoder of L blocks and frames of size d."""
 
     def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self._held = (encoder,)
+        super().__init__(encoder)
         self.width = encoder.dim
         self.rows_each = len(self._blocks()) + 1
-        self.max_samples = encoder.max_samples
-
-    @property
-    def encoder(self) -> Encoder:
-        """Whose states they are."""
-        return self._held[0]
 
     def _blocks(self) -> nn.ModuleList:
         model = self.encoder.model
-        return getattr(model, "encoder", model).layers  # Whisper's model is its encoder
+        blocks = getattr(getattr(model, "encoder", model), "layers", None)  # Whisper's model is its encoder
+        if blocks is None:
+            raise UserError(f"the hidden states of a {model.config.model_type} cannot be used", "take another upstream")
+        return blocks
 
     def batch(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[B, N] waveforms, [B] samples -> [B, L + 1, d] means, and [B], L + 1 of each."""
@@ -53,17 +44,3 @@ class HiddenStates(FrontEnd):
         beyond = ~length_mask(n_frames, frames.shape[1], frames.device)[:, :, None]
         sums = [state.float().masked_fill(beyond, 0.0).sum(1) for state in (*states, frames)]
         return torch.stack(sums, 1) / (~beyond).sum(1)[:, None], torch.full((wavs.shape[0],), self.rows_each)
-
-    def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move the encoder as well."""
-        self.encoder.to(*args, **kwargs)
-        return super().to(*args, **kwargs)
-
-    def settings(self) -> dict[str, Any]:
-        """The encoder's shape and preprocessor."""
-        config, preprocessor = description(self.encoder)
-        return {"encoder": config, "preprocessor": preprocessor}
-
-    def weights(self) -> Iterable[Tensor]:
-        """The encoder's weights."""
-        return self.encoder.weights()

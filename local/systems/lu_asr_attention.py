@@ -14,14 +14,16 @@ Models, ICASSP 2020, arXiv 1911.09762.
 Parameters of the head for 4 emotions: 512 (D + 64) + 1,024 of the BiLSTM, 65,792 of the attention, 1,028 of the output;
 887,044 for the paper's D = 1,536.
 
-The encoder is a substitute, any of `local.encoders.load_encoder`; the transducers of torchaudio and SpeechBrain, which
-are nearer to the paper's, are not among them. Without one, f is 80 log-mel energies stacked by
-three, 240 numbers every 30 ms (223,492 parameters), and the row is marked `no ASR`; they are standardised by the
-training set, since what SpecAugment masks, 0, is meant to be their mean (chosen).
+The encoder is a substitute, any of `local.encoders.load_encoder`: nearest to the paper's are torchaudio's Emformer, a
+transducer as well (D = 1,024, 624,900 parameters), and SpeechBrain's conformers (D = 512, 362,756). Without one, f is
+80 log-mel energies stacked by three, 240 numbers every 30 ms (223,492 parameters), and the row is marked `no ASR`; they
+are standardised by the training set, since what SpecAugment masks, 0, is meant to be their mean (chosen).
 
-In training one mask of each kind of SpecAugment's "LibriSpeech basic" on the log-mel energies: up to 27 bands, and up
-to 1 s (known; its time warping is left out). With an encoder one mask of up to 1 s on its stored frames instead: so
-they are computed once, and not for each copy of the spectra (chosen).
+In training SpecAugment's "LibriSpeech basic" on the log-mel energies: one mask of up to 27 bands, one of up to 1 s
+(known), and with `time_warp` a warp of up to 80 energies (known, but off: its authors find that it hardly helps). Of an
+encoder that reads spectra the frames of 7 such copies of an utterance are stored beside those of the utterance, and one
+of the 8 is drawn at each use (`encodings`; chosen: so the encoder is needed once). One that reads the waveform, or
+`encodings: 1`, has one mask of up to 1 s on its stored frames instead (chosen).
 
 `pooling` has the paper's ablation: `mean` or `max` over the frames of the BiLSTM (known), or `mlp`, the mean over f,
 a layer of 256 and ReLU (its size: chosen).
@@ -38,16 +40,18 @@ from torch import Tensor, nn
 
 from local.core.errors import UserError
 from local.encoders import Encoder, length_mask, load_encoder
+from local.encoders.spectral import SpectralEncoder
+from local.features.augmented_frames import MOST_BANDS, MOST_SECONDS, WARP, AugmentedFrames
 from local.features.logmel import LogMel
+from local.features.spec_augment import mask_bands, mask_time, warp_time
 from local.systems import Outputs, System
 from local.systems.layers import recurrent
 from local.systems.layers.query_attention import QueryAttention
 from local.systems.layers.sequences import fit, mask_rows
-from local.systems.layers.spec_augment import mask_bands, mask_time
 from local.systems.layers.standardise import Standardise
+from local.systems.layers.upstream import frozen
 
 BANDS, STACKED = 80, 3
-MOST_BANDS, MOST_SECONDS = 27, 1.0  # of a mask
 POOLINGS = {"attention": 256, "mean": 128, "max": 128, "mlp": 256}  # and the sizes of what they make
 
 
@@ -56,7 +60,8 @@ class AsrAttentionSystem(System):
 
     `asr_encoder` is the `source` of `load_encoder`; or `encoder` is the encoder itself. None: log-mel energies.
     `bias` is that of the attention, `layer_norm` and `dropout` are of the head's inputs, the latter also of the pooled
-    vector; `masks` is whether inputs are masked in training; `pretrained` what tables call the encoder.
+    vector; `masks` is whether inputs are masked in training, `time_warp` whether their time is warped as well;
+    `encodings` how many of an utterance are stored, see above; `pretrained` what tables call the encoder.
     """
 
     title = "Lu et al. 2020: ASR encoder and attention"
@@ -73,15 +78,26 @@ class AsrAttentionSystem(System):
         dropout: float = 0.0,
         masks: bool = True,
         pretrained: str = "",
+        encodings: int = 1,
+        time_warp: bool = False,
     ) -> None:
         if pooling not in POOLINGS:
             raise UserError(f"pooling is '{pooling}'", f"set pooling to one of: {' '.join(POOLINGS)}")
         if asr_encoder is not None:
             encoder = load_encoder(asr_encoder, freeze=True)
-        super().__init__(encoder, LogMel(BANDS) if encoder is None else None)
+        if not isinstance(encodings, int) or encodings < 1:
+            raise UserError(f"encodings is {encodings}", "set encodings to a whole number from 1")
+        has_copies = masks and encodings > 1 and isinstance(encoder, SpectralEncoder)
+        if time_warp and not (masks and (encoder is None or has_copies)):
+            raise UserError(
+                "time_warp: there are no spectra in training whose time could be warped",
+                "set time_warp to False; or masks to True, and with an encoder that reads spectra encodings to 8",
+            )
+        front_end = LogMel(BANDS) if encoder is None else None
+        super().__init__(encoder, AugmentedFrames(frozen(encoder), encodings, time_warp) if has_copies else front_end)
         self.weights = "no ASR" if encoder is None else pretrained or _name(asr_encoder)
         self.shape = {"pooling": pooling, "bias": bias, "layer_norm": layer_norm}
-        self.pooling, self.masks = pooling, masks
+        self.pooling, self.masks, self.time_warp = pooling, masks, time_warp
         dim = BANDS * STACKED if encoder is None else encoder.dim
         self.standardise = Standardise(BANDS) if encoder is None else None
         self.norm = nn.LayerNorm(dim) if layer_norm else nn.Identity()
@@ -101,18 +117,33 @@ class AsrAttentionSystem(System):
         return Outputs(self.emotion_head(self.dropout(pooled)))
 
     def frames(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """f, masked in training: [B, T, D], [B] true frames."""
+        """f, in training augmented: [B, T, D], [B] true frames."""
         masked = self.training and self.masks
-        if self.encoder is not None:
-            frames, n_frames = self.encoder(wavs, lengths)
-            most = round(MOST_SECONDS / self.encoder.seconds_per_frame)
-            return (mask_time(frames, n_frames, most) if masked else frames), n_frames
-        rows, n_rows = self.front_end(wavs, lengths)
+        if self.encoder is None:
+            return self.stacked(*self.front_end(wavs, lengths), masked)
+        if self.front_end is not None and (self.training or wavs.ndim == 3):
+            rows, n_frames = self.front_end(wavs, lengths)
+            return self.drawn(rows), n_frames
+        frames, n_frames = self.encoder(wavs, lengths)
+        most = round(MOST_SECONDS / self.encoder.seconds_per_frame)
+        return (mask_time(frames, n_frames, most) if masked else frames), n_frames
+
+    def stacked(self, rows: Tensor, n_rows: Tensor, masked: bool) -> tuple[Tensor, Tensor]:
+        """[B, M, 80] log-mel energies, [B] -> [B, T, 240], standardised, [B]."""
         rows = self.standardise(rows)
         if masked:
+            rows = warp_time(rows, n_rows, WARP) if self.time_warp else rows
             rows = mask_time(mask_bands(rows, MOST_BANDS), n_rows, round(MOST_SECONDS / self.front_end.seconds_per_row))
         rows, n_rows = fit(rows, n_rows, multiple=STACKED)
         return rows.reshape(len(rows), -1, BANDS * STACKED), n_rows // STACKED
+
+    def drawn(self, rows: Tensor) -> Tensor:
+        """[B, T, encodings * D] -> [B, T, D]: of the utterance; in training one of the encodings, drawn for each."""
+        encodings = rows.unflatten(2, (self.front_end.encodings, -1))
+        if not self.training:
+            return encodings[:, :, 0]
+        drawn = torch.randint(self.front_end.encodings, (len(rows),)).to(rows.device, non_blocking=True)
+        return encodings[torch.arange(len(rows), device=rows.device), :, drawn]
 
     def pooled(self, frames: Tensor, n_frames: Tensor) -> Tensor:
         """[B, T, D], [B] -> [B, `POOLINGS[pooling]`]."""

@@ -21,6 +21,7 @@ from local.deploy import onnx
 from local.encoders import load_encoder
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
+from local.systems.lu_asr_attention import AsrAttentionSystem
 from local.systems.mtl import MultiTaskSystem
 from local.systems.statistics import StatisticsSystem
 
@@ -331,3 +332,12 @@ def test_nothing_is_printed_of_a_graph_that_the_exporter_cannot_write(tmp_path, 
     (note,) = onnx.write(tmp_path / "model.onnx", Model(StatisticsSystem(2).eval(), ["a", "b"], [], [0], 1.0))
     assert note.endswith("(data-dependent expression u0).")
     assert capsys.readouterr() == ("", "")
+
+
+def test_an_encoder_that_goes_through_utterances_one_by_one_has_no_file(tmp_path):
+    emformer = {"model_type": "emformer", "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    emformer |= {"intermediate_size": 32, "time_reduction_input_dim": 8}
+    made = AsrAttentionSystem(len(LABELS), asr_encoder=emformer).eval()
+    (note,) = onnx.write(tmp_path / "model.onnx", Model(made, LABELS, [], [0], 10.0))
+    assert note == "There is no ONNX file: the encoder, of the kind emformer, goes through the utterances one by one."
+    assert not (tmp_path / "model.onnx").exists()

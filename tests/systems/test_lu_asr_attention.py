@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import tiny_conformer
 import tiny_models
 import torch
 from system_checks import (
@@ -13,10 +16,17 @@ from system_checks import (
     sounds,
     trained_parameters,
 )
+from tiny_training import LABELS, VALUES, Corpus, Interruption, Recorder, assert_same, completed, fit, log_of
 
 from local.core.errors import UserError
+from local.data.batches import Limits, UpdateSampler
+from local.data.dataset import Utterances
 from local.data.feature_store import FrameStore, RowStore, kind_of_store
+from local.encoders import Encoder, load_encoder
+from local.inference import model_folder
+from local.inference.model_folder import Model
 from local.systems.lu_asr_attention import AsrAttentionSystem
+from local.training.checkpoints import RunCheckpointer
 
 POOLINGS = ("attention", "mean", "max", "mlp")
 
@@ -24,6 +34,13 @@ POOLINGS = ("attention", "mean", "max", "mlp")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> str:
     return tiny_models.save(tmp_path_factory.mktemp("models") / "tiny-wav2vec2", "wav2vec2-layer")
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory) -> Encoder:
+    """An encoder that reads spectra."""
+    saved = tiny_models.save(tmp_path_factory.mktemp("models") / "tiny-whisper", "whisper")
+    return load_encoder(saved, freeze=True)
 
 
 def of_dimension(dim: int) -> AsrAttentionSystem:
@@ -97,6 +114,57 @@ def test_in_training_one_mask_of_each_kind_and_none_in_use(folder):
     assert torch.equal(plain.frames(rows, torch.tensor([300] * 40))[0], rows)
 
 
+def test_of_eight_encodings_one_is_drawn_in_training_and_the_clean_one_used_otherwise(whisper):
+    system = AsrAttentionSystem(4, encoder=whisper, encodings=8)
+    assert kind_of_store(system) is RowStore and system.front_end.width == 8 * 32
+    rows = torch.arange(8.0).repeat_interleave(32).expand(800, 5, 256)
+    n_rows = torch.full((800,), 5)
+    torch.manual_seed(1)
+    drawn, _ = system.train().frames(rows, n_rows)
+    assert drawn.shape == (800, 5, 32) and (drawn == drawn[:, :1, :1]).all()
+    assert all(70 < count < 130 for count in drawn[:, 0, 0].long().bincount(minlength=8).tolist())
+    torch.manual_seed(1)
+    assert torch.equal(system.frames(rows, n_rows)[0], drawn)
+    assert (system.eval().frames(rows, n_rows)[0] == 0).all()
+    (wav,) = sounds(0.8)
+    stored, n_stored = system.frames(*inputs(system, [wav]))
+    plain = AsrAttentionSystem(4, encoder=whisper, encodings=8, masks=False).eval()
+    assert kind_of_store(plain) is FrameStore
+    fresh, n_fresh = plain.frames(*inputs(plain, [wav]))
+    assert n_fresh.tolist() == n_stored.tolist() and torch.equal(stored[:, : int(n_fresh)], fresh[:, : int(n_fresh)])
+
+
+def test_encodings_batches_and_seeds(whisper, folder):
+    torch.manual_seed(2)
+    wavs = sounds(0.3, 0.5, 0.1)
+    assert_alone_as_in_a_batch(AsrAttentionSystem(4, encoder=whisper, encodings=3, time_warp=True), wavs)
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        system = AsrAttentionSystem(4, encoder=whisper, encodings=3)
+        runs.append(losses_of_steps(system, sounds(0.2, 0.3), steps=3))
+    assert runs[0] == runs[1] and len(set(runs[0])) == 3
+    # Of an encoder that reads the waveform its frames are masked.
+    assert kind_of_store(AsrAttentionSystem(4, asr_encoder=folder, encodings=8)) is FrameStore
+    assert kind_of_store(AsrAttentionSystem(4, encoder=whisper)) is FrameStore  # as run folders from before have it
+
+
+def test_time_is_warped_where_there_are_spectra_to_warp(folder, whisper):
+    times = torch.arange(300.0)[None, :, None].expand(50, 300, 80).contiguous()
+    rows = torch.tensor([300] * 50)
+    system = AsrAttentionSystem(4, time_warp=True).train()
+    torch.manual_seed(1)
+    frames, _ = system.frames(times, rows)
+    warped = frames.view(50, 300, 80)
+    assert not torch.equal(torch.where(warped == 0, times, warped), times)
+    assert torch.equal(system.eval().frames(times, rows)[0].view(50, 300, 80), times)
+    for values in ({"asr_encoder": folder, "encodings": 8}, {"encoder": whisper}, {"masks": False}):
+        with pytest.raises(UserError, match="time_warp"):
+            AsrAttentionSystem(4, time_warp=True, **values)
+    with pytest.raises(UserError, match="encodings is 0"):
+        AsrAttentionSystem(4, encodings=0)
+
+
 def test_stored_frames_equal_fresh_ones_and_the_encoder_is_not_trained(folder):
     system = AsrAttentionSystem(4, asr_encoder=folder)
     before = {name: tensor.clone() for name, tensor in system.encoder.state_dict().items()}
@@ -150,3 +218,57 @@ def test_random_weights_are_told():
     mapping |= {"decoder_attention_heads": 2, "max_source_positions": 100, "max_target_positions": 4}
     mapping |= dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1)
     assert AsrAttentionSystem(4, asr_encoder=mapping).weights == "random whisper"
+
+
+def train_on_encodings(folder: Path, corpus: Corpus, encoder: Encoder, interrupt: tuple | None = None) -> Recorder:
+    """Two epochs of updates on the stored encodings of the corpus, or until the interruption."""
+    torch.manual_seed(1)
+    system = AsrAttentionSystem(len(LABELS), encoder=encoder, encodings=3)
+    plain = corpus.utterances()
+    rows = {
+        name: RowStore.compute(system.front_end, wav[None], torch.tensor([len(wav)]))
+        for name, wav in plain.audio.items()
+    }
+    training = Utterances(corpus.table, rows, LABELS, corpus.tokenizer)
+    values = completed(VALUES | {"epochs": 2})
+    sampler = UpdateSampler(training.durations, values["batch_size"], Limits(4, 1e9, 1e9), values["seed"])
+    brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
+    brain.training, brain.interrupt = training, interrupt
+    return fit(brain, training)
+
+
+@pytest.mark.slow
+def test_a_resumed_training_draws_the_same_encodings(tmp_path, whisper):
+    corpus = Corpus(tmp_path)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "cut").mkdir()
+    whole = train_on_encodings(tmp_path / "whole", corpus, whisper)
+    with pytest.raises(Interruption):
+        train_on_encodings(tmp_path / "cut", corpus, whisper, ("update", 2, 3))
+    resumed = train_on_encodings(tmp_path / "cut", corpus, whisper)
+    assert log_of(resumed) == log_of(whole)
+    assert_same(resumed.system.state_dict(), whole.system.state_dict())
+
+
+EMFORMER = {"model_type": "emformer", "hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+EMFORMER |= {"intermediate_size": 32, "time_reduction_input_dim": 8}
+
+
+@pytest.mark.parametrize("kind", ["emformer", "conformer"])
+@torch.no_grad()
+def test_recognisers_of_other_libraries(tmp_path, kind):
+    """Labels, parameters, eight encodings, batches, and a model folder without the encoder's own files."""
+    torch.manual_seed(1)
+    source = EMFORMER if kind == "emformer" else str(tmp_path / "conformer")
+    if kind == "conformer":
+        tiny_conformer.save(tmp_path / "conformer", tiny_conformer.text())
+    system = AsrAttentionSystem(4, asr_encoder=source, encodings=2).eval()
+    assert system.weights == ("random emformer" if kind == "emformer" else "conformer")
+    assert trained_parameters(system) == 512 * (24 + 64) + 67_844
+    assert kind_of_store(system) is RowStore and system.seconds_per_frame == 0.04
+    assert_alone_as_in_a_batch(system, sounds(0.6, 0.4, 0.02))
+    model_folder.write(tmp_path / "model", Model(system, ["ang", "hap", "neu", "sad"], [], [0], 10.0))
+    again = model_folder.read(tmp_path / "model").system
+    wavs, lengths = torch.stack(sounds(0.5, 0.5)), torch.tensor([8000, 5000])
+    assert torch.equal(again(wavs, lengths).emotion, system(wavs, lengths).emotion)
+    assert again.weights == system.weights
