@@ -93,4 +93,4 @@ def test_a_store_is_of_encoder_and_copies(encoders, tmp_path):
     ]
     assert len({RowStore.fingerprint(Audio, each) for each in made}) == 5
     assert RowStore.fingerprint(Audio, made[0]) == RowStore.fingerprint(Audio, AugmentedFrames(whisper, 8))
-    assert RowStore.count(made[0], 3, 10.0) == 500 and RowStore.width(made[0]) == 256
+    assert (made[0].seconds_per_row, RowStore.width(made[0])) == (0.02, 256)
