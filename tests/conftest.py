@@ -119,6 +119,21 @@ def own_corpus(workplace: Path, own_table: Path, own_data: Path, own_manifests: 
 
 
 @pytest.fixture
+def trap(tmp_path: Path) -> Iterator[Path]:
+    """A file that must not be there at the end."""
+    path = tmp_path / "sprung"
+    yield path
+    assert not path.exists()
+
+
+@pytest.fixture
+def every_lock_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what a path.sh has said already."""
+    for name in ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "PYTHONSAFEPATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def tf32_switches() -> Iterator[Callable[[], dict[str, str | bool]]]:
     """All of PyTorch's switches for TF32, older and newer, read by a function; reset afterwards."""
     import torch
