@@ -190,7 +190,7 @@ class Convolution(nn.Conv2d):
         return in_steps(self._convolve, maps, 0, STEP)
 
     def _convolve(self, maps: Tensor) -> Tensor:
-        return F.conv2d(maps, laid_out(self.weight), self.bias, self.stride, self.padding)
+        return laid_out(F.conv2d(maps, laid_out(self.weight), self.bias, self.stride, self.padding))
 
 
 class Parallel(nn.Module):

@@ -140,7 +140,7 @@ class Convolution(nn.Conv3d):
         return in_steps(self._convolve, planes, 4, self.step)
 
     def _convolve(self, planes: Tensor) -> Tensor:
-        return F.conv3d(planes, laid_out(self.weight), self.bias, padding=self.padding)
+        return laid_out(F.conv3d(planes, laid_out(self.weight), self.bias, padding=self.padding))
 
 
 def _block(width: int, maps: int, kernel: tuple[int, int, int], pool: tuple[int, int, int], step: int) -> nn.Sequential:

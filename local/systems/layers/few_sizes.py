@@ -28,11 +28,12 @@ def in_steps(layer: Callable[[Tensor], Tensor], maps: Tensor, dim: int, step: in
     return layer(torch.cat([maps, maps.new_zeros(shape)], dim=dim)).narrow(dim, 0, size)
 
 
-def laid_out(weight: Tensor) -> Tensor:
-    """The weight of a convolution; on a CPU in the layout by which the maps of its output lie beside each other.
+def laid_out(maps: Tensor) -> Tensor:
+    """Maps, or the weight of a convolution; on a CPU those of a place beside each other in memory.
 
-    There batch norm and pooling, which take as long as small convolutions, are computed faster then.
+    There batch norm and pooling, which take as long as small convolutions, are computed faster then. A convolution
+    keeps to the layout of its weight, unless that is for a single map.
     """
-    if weight.device.type != "cpu":
-        return weight
-    return weight.contiguous(memory_format=torch.channels_last if weight.ndim == 4 else torch.channels_last_3d)
+    if maps.device.type != "cpu":
+        return maps
+    return maps.contiguous(memory_format=torch.channels_last if maps.ndim == 4 else torch.channels_last_3d)
