@@ -8,7 +8,7 @@ from torch import nn
 
 from local.systems import liu_local_global, peng_asrnn, wu_capsules
 from local.systems.layers import few_sizes
-from local.systems.layers.few_sizes import in_steps
+from local.systems.layers.few_sizes import in_steps, laid_out
 from local.systems.liu_local_global import Network
 from local.systems.peng_asrnn import PengAsrnn
 from local.systems.wu_capsules import Trunk
@@ -32,6 +32,13 @@ def test_of_a_same_convolution_the_zeros_are_its_padding(monkeypatch):
     expected = convolution(maps)
     monkeypatch.setattr(few_sizes, "PLANNED", ("cpu",))
     torch.testing.assert_close(in_steps(convolution, maps, 3, 8), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 4, 5, 6)])
+def test_maps_of_a_place_lie_beside_each_other(shape):
+    maps = torch.randn(shape)
+    found = laid_out(maps)
+    assert torch.equal(found, maps) and found.stride(1) == 1 and found.stride(-1) == 3
 
 
 def trunk():
