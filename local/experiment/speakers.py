@@ -87,6 +87,6 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
 
 def _run_of(source: str | Path | None) -> Path | None:
     """The folder of the run that weights are from: they are it, or lie in it; None where there is none."""
-    path = Path(source).absolute() if source else None
-    places = [path, *path.parents[:3]] if path else []  # save/CKPT+.../system.ckpt
+    paths = [Path(source).absolute(), Path(source).resolve()] if source else []  # a link may lie elsewhere
+    places = [place for path in paths for place in (path, *path.parents[:3])]  # save/CKPT+.../system.ckpt
     return next((place for place in places if (place / "train.json").exists()), None)

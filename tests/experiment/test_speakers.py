@@ -70,6 +70,9 @@ def test_weights_within_a_run_are_those_of_the_run_and_one_on_emotions_may_have_
     for name in ("model", "save/CKPT+1/system.ckpt"):
         with pytest.raises(UserError, match=r"fold F tests.*: A"):
             speakers.refuse_tested(net / name, "own", tested, "digest")
+    (tmp_path / "link.ckpt").symlink_to(net / "save/CKPT+1/system.ckpt")
+    with pytest.raises(UserError, match=r"fold F tests.*: A"):
+        speakers.refuse_tested(tmp_path / "link.ckpt", "own", tested, "digest")
     Marker(net / "train.json", {"train.csv": "of another fold"}).write()
     (net / "env.json").write_text('{"commit": "abc", "job": {"corpus": "own"}}')
     with pytest.raises(UserError, match=r"fold F tests.*: A, B"):
