@@ -8,6 +8,7 @@ from typing import Any
 from local.core import markers, starts
 from local.core.errors import UserError
 from local.corpora import IEMOCAP, manifest
+from local.splits.checks import ORACLE
 
 EMOTIONS, SPEAKERS = "emo", "spk_id"  # columns with classes
 KEY = "speaker_net"  # of the YAML: its weights
@@ -60,7 +61,8 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
     corpus, fold
         The corpus, and the fold's folder of manifests.
     trained
-        The digest of the fold's training set: weights from this very set have heard nothing else.
+        The digest of the fold's training set: weights from this very set have heard nothing else, unless the test set
+        chose their epoch.
 
     Returns
     -------
@@ -75,7 +77,8 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
     heard = run["facts"].get("speakers", tested if is_same else ())  # of a run on emotions they are not recorded
     heard = {*heard, *([""] if is_same else [])}  # who has no name may be any of them
     both = [name or "one without a name" for name in sorted(heard & tested)]
-    if not both or run["inputs"].get("train.csv") == trained:
+    is_own = run["inputs"].get("train.csv") == trained and run["inputs"].get("valid") != ORACLE
+    if not both or is_own:
         return ""
     if is_same:
         raise UserError(
@@ -87,6 +90,6 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
 
 def _run_of(source: str | Path | None) -> Path | None:
     """The folder of the run that weights are from: they are it, or lie in it; None where there is none."""
-    path = Path(source).absolute() if source else None
-    places = [path, *path.parents[:3]] if path else []  # save/CKPT+.../system.ckpt
+    paths = [Path(source).absolute(), Path(source).resolve()] if source else []  # a link may lie elsewhere
+    places = [place for path in paths for place in (path, *path.parents[:3])]  # save/CKPT+.../system.ckpt
     return next((place for place in places if (place / "train.json").exists()), None)

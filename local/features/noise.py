@@ -30,19 +30,19 @@ class SoundFiles:
     Attributes
     ----------
     version
-        A digest of the CSV and of the sizes of the files.
+        A digest of the CSV, and of the sizes and times of the files.
     """
 
     def __init__(self, csv: str, key: str) -> None:
         try:
             table = read_csv(Path(csv))
             self.paths = [Path(csv).parent / wav for wav in table["wav"]]
-            sizes = [path.stat().st_size for path in self.paths]
+            states = [(file.st_size, file.st_mtime_ns) for file in map(Path.stat, self.paths)]
         except (OSError, ValueError, KeyError) as error:  # the last of a table without the column
             raise UserError(f"{key} {csv}: {' '.join(str(error).split())}", "list files in a column wav") from None
         if not self.paths:
             raise UserError(f"{key} {csv} lists no file", "list files in a column wav")
-        self.version = digest(Path(csv), repr(sizes))
+        self.version = digest(Path(csv), repr(states))
 
     def draw(self, count: int, generator: torch.Generator) -> list[Tensor]:
         """The samples of `count` files, [M] each, no file twice unless there are fewer."""

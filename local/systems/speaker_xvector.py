@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from speechbrain.nnet.losses import AdditiveAngularMargin
 from torch import Tensor, nn
@@ -45,7 +46,8 @@ class SpeakerSystem(XVectorSystem):
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """[B, N] waveforms, or rows of the front end -> s times the cosine to each speaker."""
         inner = self.norm(self.embeddings(wavs, lengths)).relu()
-        cosines = F.linear(F.normalize(inner.float()), F.normalize(self.emotion_head.weight))
+        with torch.autocast(inner.device.type, enabled=False):  # 8 bits are too few for a cosine near 1
+            cosines = F.linear(F.normalize(inner.float()), F.normalize(self.emotion_head.weight))
         return Outputs(self.margin.scale * cosines, further=(cosines,))
 
     def losses(self, outputs: Outputs, targets: Targets) -> Losses:

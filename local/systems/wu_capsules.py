@@ -194,10 +194,10 @@ class Trunk(nn.Module):
     def forward(self, rows: Tensor, n_rows: Tensor) -> Tensor:
         """[B, T, 200], [B] -> [B, T/4, 96], zero beyond each utterance's last step."""
         joined, starts = join(rows, n_rows, STRIDE)
-        true = joined_mask(starts, n_rows, len(joined), rows.device).to(rows.dtype)
         maps = joined.T[None, None]
         # The maximum comes before ReLU, which gives the same with fewer numbers. No maximum spans two utterances.
         maps = self.first_norm(in_steps(self._first, maps, 3, ROWS))
+        true = joined_mask(starts, n_rows, len(joined), rows.device).to(maps.dtype)  # 16 bits stay 16 bits
         maps = F.max_pool2d(maps, (2, 1)).relu() * true
         maps = self.second_norm(in_steps(self.second, maps, 3, ROWS))
         maps = F.max_pool2d(maps, 2).relu() * true[::2]

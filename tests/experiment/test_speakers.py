@@ -63,6 +63,9 @@ def test_weights_that_heard_a_tested_speaker_are_refused_in_the_same_corpus(tmp_
         speakers.refuse_tested(net, "own", fold(tmp_path, "G", train="CD", test="A "), "digest")
     # Where a protocol has a speaker in both sets, the very training set of the fold adds nothing to it.
     assert not speakers.refuse_tested(run(net, "own", "ABX", train="digest"), "own", tested, "digest")
+    Marker(net / "train.json", {"train.csv": "digest", "valid": "oracle"}).write(corpus="own")
+    with pytest.raises(UserError, match="speakers that fold F tests, or may have been: A, B"):
+        speakers.refuse_tested(net, "own", tested, "digest")
 
 
 def test_weights_within_a_run_are_those_of_the_run_and_one_on_emotions_may_have_heard_anybody(tmp_path):
@@ -70,6 +73,9 @@ def test_weights_within_a_run_are_those_of_the_run_and_one_on_emotions_may_have_
     for name in ("model", "save/CKPT+1/system.ckpt"):
         with pytest.raises(UserError, match=r"fold F tests.*: A"):
             speakers.refuse_tested(net / name, "own", tested, "digest")
+    (tmp_path / "link.ckpt").symlink_to(net / "save/CKPT+1/system.ckpt")
+    with pytest.raises(UserError, match=r"fold F tests.*: A"):
+        speakers.refuse_tested(tmp_path / "link.ckpt", "own", tested, "digest")
     Marker(net / "train.json", {"train.csv": "of another fold"}).write()
     (net / "env.json").write_text('{"commit": "abc", "job": {"corpus": "own"}}')
     with pytest.raises(UserError, match=r"fold F tests.*: A, B"):

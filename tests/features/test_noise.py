@@ -104,7 +104,7 @@ def test_another_list_or_other_files_make_other_rows(listed, tmp_path):
     shutil.copytree(listed.parent, tmp_path / "n")
     same = KaldiMfcc(noise_csv=str(tmp_path / "n" / "noises.csv"))
     assert same.settings() == before.settings() and same.settings() != KaldiMfcc(noise=True).settings()
-    soundfile.write(tmp_path / "n" / "short.wav", np.full(101, 0.25), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "n" / "short.wav", np.full(100, 0.5), RATE, subtype="FLOAT")  # of the same size
     assert KaldiMfcc(noise_csv=str(tmp_path / "n" / "noises.csv")).settings() != before.settings()
     assert KaldiMfcc().settings() == {"sample_rate": 16_000, "voice_activity": True, "noise": False}  # stores of before
 

@@ -55,6 +55,8 @@ def test_logits_are_cosines_to_a_direction_for_each_speaker():
     for index, direction in enumerate(made.emotion_head.weight.double()):
         expected = (inner * direction).sum(1) / inner.norm(dim=1) / direction.norm()
         torch.testing.assert_close(found[:, index].double(), 30 * expected, rtol=0, atol=1e-3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert made(rows, n_rows).emotion.dtype == torch.float32
 
 
 @pytest.mark.slow

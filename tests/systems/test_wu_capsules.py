@@ -108,6 +108,20 @@ def test_the_trunk_is_that_of_a_padded_batch_in_a_loop(system):
 
 
 @torch.no_grad()
+def test_the_trunk_keeps_16_bits(system):
+    seen = []
+    hooks = [
+        each.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+        for each in (system.trunk.second, system.trunk.third)
+    ]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        system.trunk(torch.randn(2, 24, 200), torch.tensor([24, 16]))
+    for hook in hooks:
+        hook.remove()
+    assert seen == [torch.bfloat16] * 2
+
+
+@torch.no_grad()
 def test_the_score_is_the_mixture_of_the_two_posteriors(system):
     outputs = system(*inputs(system, sounds(2.0, 1.0)))
     capsules, gru = (branch.softmax(1) for branch in outputs.further)

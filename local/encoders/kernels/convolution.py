@@ -116,7 +116,8 @@ def _rows(x: Tensor, taps: slice, stride: int, frames: int) -> Tensor:
     """The inputs of some taps for each frame of the output, a view of [B, T, c]: [B, T', taps c]."""
     _, length, channels = x.shape
     size = (len(x), frames, (taps.stop - taps.start) * channels)
-    return x.as_strided(size, (length * channels, stride * channels, 1), taps.start * channels)
+    start = x.storage_offset() + taps.start * channels  # `as_strided` counts from the beginning of the memory
+    return x.as_strided(size, (length * channels, stride * channels, 1), start)
 
 
 def _matrix(weight: Tensor, taps: slice) -> Tensor:

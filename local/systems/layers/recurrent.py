@@ -27,7 +27,10 @@ def run(layer: nn.LSTM | nn.GRU, rows: Tensor, n_rows: Tensor) -> tuple[Tensor, 
     if rows.device.type == "cpu" and isinstance(layer, nn.LSTM) and rows.shape[1] >= LONG:
         outputs, last = _run_by_groups(layer, rows, n_rows, order)
         return outputs[back], last[back]
-    outputs, states = layer(pack_padded_sequence(rows[there], n_rows[order], batch_first=True))
+    if rows.device.type == "cpu":
+        rows = rows.to(layer.weight_ih_l0.dtype)  # as by groups, or the longest of a batch would decide
+    with torch.autocast("cpu", enabled=False):
+        outputs, states = layer(pack_padded_sequence(rows[there], n_rows[order], batch_first=True))
     outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=rows.shape[1])
     hidden = states[0] if isinstance(layer, nn.LSTM) else states
     directions = 2 if layer.bidirectional else 1

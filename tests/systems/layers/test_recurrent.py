@@ -60,8 +60,10 @@ def test_by_groups_the_gradients_are_those_of_packed_rows(both, monkeypatch):
         torch.testing.assert_close(by_groups, packed)
 
 
-def test_by_groups_mixed_precision_on_any_cpu():
-    layer, rows = nn.LSTM(5, 3, batch_first=True), torch.randn(2, 70, 5)
+@pytest.mark.parametrize("size", [70, 9])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_true_rows_in_mixed_precision_on_any_cpu(kind, size):
+    layer, rows = kind(5, 3, batch_first=True), torch.randn(2, size, 5)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        outputs, _ = recurrent.run(layer, rows.bfloat16(), torch.tensor([70, 65]))
+        outputs, _ = recurrent.run(layer, rows.bfloat16(), torch.tensor([size, size - 5]))
     torch.testing.assert_close(outputs[0], layer(rows[:1].bfloat16().float())[0][0])
