@@ -162,7 +162,7 @@ reason_to_skip() { # row or line
 from=$(last_of stage 0 "${options[@]}") to=$(last_of stop-stage 5 "${options[@]}")
 for row in "${chosen[@]}"; do
   [[ " ${rows[*]} ${lines[*]} " == *" $row "* ]] ||
-    refuse "--rows: there is no row '$row'" "take of: all ${rows[*]} further ${lines[*]}"
+    refuse "--rows: there is no row '$row'" "take some of: all ${rows[*]} further ${lines[*]}"
   choose "$row"
 done
 refuse_unfitting "${given[@]}"
