@@ -181,7 +181,7 @@ for row in "${chosen[@]}"; do
   choose "$row"
   reason=$(reason_to_skip "$row")
   if [[ -n $reason ]]; then
-    remarks+=("$row is skipped: $reason")
+    remarks+=("$row is skipped: $reason.")
     echo "== row $row is skipped: $reason"
     continue
   fi
@@ -201,7 +201,7 @@ for row in "${rows[@]}" "${lines[@]}"; do
   if [[ -e $house/$folder/summary.csv ]]; then scored+=("$folder"); fi
 done
 for folder in "${failed[@]}"; do
-  remarks+=("${folder##*/} failed; what the table has of it, if anything, is of an earlier run")
+  remarks+=("${folder##*/} failed; what the table has of it, if anything, is of an earlier run.")
 done
 options=("${of_table[@]}")
 table=$(experiment_folder "${options[@]}" --name "${prefix}paper_table3")

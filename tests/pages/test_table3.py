@@ -155,7 +155,8 @@ def test_mixed_conditions_are_said_and_not_compared(place):
 def test_an_optimistic_protocol_is_a_warning(place):
     made_of = all_rows([load(Path("results/talk/random-OPTIMISTIC/wu"))])
     assert "random-OPTIMISTIC" in made_of.title and "expect lower" in made_of.warnings[0]
-    assert "our row is not run yet" in " ".join(made_of.notes)
+    said = [note for note in made_of.notes if "compared with our" in note or "with ours" in note]
+    assert said == ["No row is compared with ours, which is not run yet."]
 
 
 def test_several_of_a_row_are_named(place):
