@@ -106,7 +106,8 @@ def all_rows(experiments: list[Experiment], remarks: Iterable[str] = ()) -> AllR
         for line in others
         if ours and reasons[line.experiment.folder]
     ]
-    pictured = [{"label": f"– {line.further}" if line.further else line.label} for line in run]
+    above = {line.row for line in run if not line.further}  # below which a line needs no system
+    pictured = [{"label": f"– {line.further}" if line.further and line.row in above else line.label} for line in run]
     scores = pd.DataFrame([label | {**line.experiment.summary} for label, line in zip(pictured, run, strict=True)])
     return AllRows(_title(of_table), table, _warnings(run, of_table), [*notes, *map(prose, remarks)], scores)
 
