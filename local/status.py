@@ -35,7 +35,8 @@ def experiments(words: list[str]) -> dict[Path, frozenset[str]]:
     given, options = read(words)[0], parse(words)
     names = (given.corpus and options.corpus, given.protocol and options.protocol_name, given.name and options.name)
     pattern = "/".join(glob.escape(name) or "*" for name in names)
-    folders = [folder for folder in RESULTS.glob(pattern) if any(folder.glob("seed*")) or submitted(folder)]
+    found = filter(Path.is_dir, RESULTS.glob(pattern))  # a recipe's tables are beside the experiments
+    folders = [folder for folder in found if any(folder.glob("seed*")) or submitted(folder)]
     jobs = dict.fromkeys(folders, frozenset())
     if options.experiment_folder in jobs:  # else its folds may be unknown
         folds = options.chosen_folds()

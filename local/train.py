@@ -28,6 +28,7 @@ from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, full_name, kind, limits, refuse_missing_device
 from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
+from local.experiment import speakers
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.training import distributed, environment, optimisation
@@ -111,7 +112,7 @@ def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:
     """Mark the job as trained, with the epoch whose checkpoint is chosen."""
     chosen = checkpointer.chosen()
     outputs = [job.folder / "epochs.csv", chosen.path / "CKPT.yaml"]
-    heard = {} if job.classes == "emo" else {"corpus": job.options.corpus, "speakers": job.labels}
+    heard = {} if job.classes == speakers.EMOTIONS else {"corpus": job.options.corpus, "speakers": job.labels}
     job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"], **heard)
     ua = chosen.meta["ua"]
     logger.info(

@@ -162,7 +162,7 @@ reason_to_skip() { # row or line
 from=$(last_of stage 0 "${options[@]}") to=$(last_of stop-stage 5 "${options[@]}")
 for row in "${chosen[@]}"; do
   [[ " ${rows[*]} ${lines[*]} " == *" $row "* ]] ||
-    refuse "--rows: there is no row '$row'" "take of: all ${rows[*]} further ${lines[*]}"
+    refuse "--rows: there is no row '$row'" "take some of: all ${rows[*]} further ${lines[*]}"
   choose "$row"
 done
 refuse_unfitting "${given[@]}"
@@ -181,7 +181,7 @@ for row in "${chosen[@]}"; do
   choose "$row"
   reason=$(reason_to_skip "$row")
   if [[ -n $reason ]]; then
-    remarks+=("$row is skipped: $reason")
+    remarks+=("$row is skipped: $reason.")
     echo "== row $row is skipped: $reason"
     continue
   fi
@@ -201,7 +201,7 @@ for row in "${rows[@]}" "${lines[@]}"; do
   if [[ -e $house/$folder/summary.csv ]]; then scored+=("$folder"); fi
 done
 for folder in "${failed[@]}"; do
-  remarks+=("${folder##*/} failed; what the table has of it, if anything, is of an earlier run")
+  remarks+=("${folder##*/} failed; what the table has of it, if anything, is of an earlier run.")
 done
 options=("${of_table[@]}")
 table=$(experiment_folder "${options[@]}" --name "${prefix}paper_table3")

@@ -96,6 +96,7 @@ def test_which_experiments_are_shown(words):
     made("1A", decode_json="")
     other = Path("results/mini/session/m/seed2/x")
     other.mkdir(parents=True)
+    Path("results/mini/session/paper_table3.html").touch()  # a recipe's table
     both = {EXPERIMENT, other.parents[1]}
     assert set(status.experiments([])) == both
     assert set(status.experiments(words)) == {EXPERIMENT} == set(status.experiments(["--name", "n"]))

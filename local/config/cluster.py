@@ -36,7 +36,7 @@ def slurm_block(values: dict[str, Any]) -> dict[str, Any]:
     block = {key: value for key, value in block.items() if value is not None}
     for key, value in block.items():
         if key not in KINDS:
-            raise UserError(f"slurm: unknown key '{key}'", f"take of: {' '.join(KINDS)}; all else goes in additional")
+            raise UserError(f"slurm: unknown key '{key}'", f"take one of: {' '.join(KINDS)}; more goes in additional")
         if KINDS[key] is int and (type(value) is not int or value < LEAST.get(key, 1)):
             raise UserError(f"slurm: {key} is {value!r}", f"give a whole number of at least {LEAST.get(key, 1)}")
         texts = [*value, *value.values()] if isinstance(value, dict) else [value]

@@ -136,7 +136,7 @@ def _mapping(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
     if values is None:
         raise UserError(f"override --{key} {text}: not keys and values", 'write them as "{key: value, key: value}"')
     if default and (unknown := [name for name in values if name not in default]):
-        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take of: {' '.join(default)}")
+        raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take one of: {' '.join(default)}")
     return values
 
 

@@ -122,7 +122,8 @@ def _spec_augment(values: dict[str, Any] | None, kind: str | None) -> dict[str, 
     known = {"whisper": SPEC_AUGMENT[:4], "emformer": (), "speechbrain-conformer": ()}.get(kind, SPEC_AUGMENT)
     if unknown := [key for key in values or {} if key not in known]:
         raise UserError(
-            f"spec_augment: {unknown[0]} is no value of SpecAugment of a {kind} encoder", f"take of: {' '.join(known)}"
+            f"spec_augment: {unknown[0]} is no value of SpecAugment of a {kind} encoder",
+            f"take one of: {' '.join(known)}",
         )
     return {"apply_spec_augment": True} | values if values else {}
 

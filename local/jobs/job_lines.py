@@ -125,5 +125,6 @@ def result(run: Path, step: str) -> str:
         return ""
     ua = "" if chosen.get("valid_ua") is None else f", valid UA {100 * chosen['valid_ua']:.2f}"
     if chosen.get("solved"):
-        return f"solved after {len(rows) - 1} epochs{ua}"
+        after = f" after {len(rows) - 1} epoch{'s' * (len(rows) > 2)}" if len(rows) > 1 else ""
+        return f"solved{after}{ua}"
     return f"epoch {facts['epoch']} of {len(rows)}{ua}"

@@ -100,12 +100,14 @@ def all_rows(experiments: list[Experiment], remarks: Iterable[str] = ()) -> AllR
     caption = "Table 3, every system on the same folds: in per cent, with 95 % intervals; differences in points."
     table = Table(caption, HEADS, [[row.get(head, "–") for head, _ in HEADS] for row in rows])
     notes = _notes(lines, ours, printed, len(pairs))
+    notes += [] if ours else ["No row is compared with ours, which is not run yet."]
     notes += [
         f"{prose(line.label)} is not compared with our row: {prose(reasons[line.experiment.folder])}."
         for line in others
-        if reasons[line.experiment.folder]
+        if ours and reasons[line.experiment.folder]
     ]
-    pictured = [{"label": f"– {line.further}" if line.further else line.label} for line in run]
+    above = {line.row for line in run if not line.further}  # below which a line needs no system
+    pictured = [{"label": f"– {line.further}" if line.further and line.row in above else line.label} for line in run]
     scores = pd.DataFrame([label | {**line.experiment.summary} for label, line in zip(pictured, run, strict=True)])
     return AllRows(_title(of_table), table, _warnings(run, of_table), [*notes, *map(prose, remarks)], scores)
 

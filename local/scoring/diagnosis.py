@@ -22,6 +22,8 @@ NEAR_CHANCE = 0.1  # a UA less than this above 1 / classes is near chance
 # What the paper says of two causes, with its CTC task.
 LOWER = "; the paper takes 0.00001 with alpha 0"
 LATER = " (with alpha 0.1 the paper's accuracy rises only after the WER has fallen, about epoch 12 of 100)"
+# Causes where nothing is trained in epochs.
+SOLVED = "the system does not listen (majority.yaml), labels that do not match the audio, few examples in training"
 
 
 class Sign(NamedTuple):
@@ -53,7 +55,9 @@ def warnings(
         left_out = trained_texts is not None and log["ctc_left_out"].max() > 0
         texts = trained_texts(fold) if left_out else pd.Series(dtype=str)
         of_text = _of_text(tested, log, texts) if spelled else ()
-        for sign in (*_of_emotions(tested), *of_text, *_of_learning(log, tested)):
+        solved = "solved" in log and log["solved"].fillna(0).all()
+        of_emotions = (sign._replace(causes=SOLVED) if solved else sign for sign in _of_emotions(tested))
+        for sign in (*of_emotions, *of_text, *_of_learning(log, tested)):
             where = found.setdefault((sign.what, sign.causes), {})
             where.setdefault(f"seed {seed} fold {fold}", []).append(sign.about)
     return [_merged(what, causes, where, len(runs)) for (what, causes), where in found.items()]

@@ -65,6 +65,7 @@ def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:
     firsts = [starts.read(run) for run in runs]
     trainings = [markers.read(run / "train.json") for run in runs]
     inputs = [training["inputs"] for training in trainings]
+    in_epochs = [values for values in inputs if values.get("epochs") != 0]
     every = [start for first in firsts for start in starts.starts(first)]
     shown = {
         "system": _distinct(map(_system, runs, trainings)),
@@ -75,8 +76,8 @@ def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:
         **{key: _distinct(_weights(each, key) for each in inputs) for key in [*pretrained.KEYS][1:]},
         "parameters": _distinct(map(_parameters, firsts)),
         "alpha": _distinct(map(_number, (values.get("alpha") for values in inputs))),
-        "learning rate": _distinct(map(_rates, inputs)),
-        "batch": _distinct(f"{values['batch_size']} utterances" for values in inputs if "batch_size" in values),
+        "learning rate": _distinct(map(_rates, in_epochs)),
+        "batch": _distinct(f"{values['batch_size']} utterances" for values in in_epochs if "batch_size" in values),
         "epochs": _epochs(trainings, epochs),
         "precision": _distinct(first.get("precision") for first in firsts),
         "device": _distinct(map(_device, every)),

@@ -114,6 +114,7 @@ def summary(
     encoder = f"{encoder.get('model_type')} of random weights" if isinstance(encoder, dict) else encoder
     solved = ", then a last step in closed form" if getattr(values["system"], "solves", False) else ""
     updates, threads = -(-len(training) // values["batch_size"]), torch.get_num_threads()
+    epochs = values["epochs"]
     return [
         f"device {device}: {_accelerator(device) or cpu_name()}, {threads} thread{'s' * (threads > 1)}{processes}; "
         f"precision {values['precision']}, in validation {values['eval_precision']}",
@@ -121,7 +122,7 @@ def summary(
         f"{count:,} parameters, {'all' if trained == count else f'{trained:,}'} trained{weights}",
         f"training set {_size(training)}; "
         f"validation set {f'{_size(validation)} ({job.options.valid_name})' if validation else 'none'}; "
-        f"{updates} updates per epoch, {values['epochs']} epochs{solved}",
+        f"{updates} update{'s' * (updates != 1)} per epoch, {epochs} epoch{'s' * (epochs != 1)}{solved}",
     ]
 
 

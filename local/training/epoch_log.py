@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 MEANS = ("loss", "ce", "ctc", "wa")
 RATES = ("lr", "head_lr")  # learning rates, those of the epoch's last update
 SHARES = ("wa", "ua", "f1", "wer", "cer")  # fractions in epochs.csv, per cent in the logs
+PER_CENT = (*SHARES, "wf1")  # of which wf1 is only there where it chooses the epoch
 EPOCH_COLUMNS = (
     *("epoch", *RATES),
     *(f"train_{name}" for name in MEANS),
@@ -214,7 +215,7 @@ def _of_stage(row: dict[str, Any], stage: str) -> dict[str, float]:
 
 def _named(figures: dict[str, float]) -> dict[str, float | str]:
     """The figures as SpeechBrain's logger takes them: shares as per cent, others in its own format."""
-    return {_label(name): _text(name, value) if name in SHARES else value for name, value in figures.items()}
+    return {_label(name): _text(name, value) if name in PER_CENT else value for name, value in figures.items()}
 
 
 def _label(name: str) -> str:
@@ -222,7 +223,7 @@ def _label(name: str) -> str:
 
 
 def _text(name: str, value: float) -> str:
-    return f"{100 * value:.2f}" if name in SHARES else f"{value:.3f}"
+    return f"{100 * value:.2f}" if name in PER_CENT else f"{value:.3f}"
 
 
 def _number(text: str) -> float | None:

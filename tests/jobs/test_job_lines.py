@@ -121,3 +121,5 @@ def test_a_last_step_in_closed_form_is_no_epoch(tmp_path):
     assert lines.progress_line("01F", running, 79) == "01F  solving  valid UA 68.8"
     (tmp_path / "train.json").write_text(json.dumps({"inputs": {}, "outputs": {}, "facts": {"epoch": 4}}))
     assert lines.result(tmp_path, "train") == "solved after 3 epochs, valid UA 50.00"
+    (tmp_path / "epochs.csv").write_text("\n".join([table[0], table[-1]]) + "\n")
+    assert lines.result(tmp_path, "train") == "solved, valid UA 50.00"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +58,13 @@ def test_each_sign(predictions, epochs, expected):
     signs = warnings(predictions, epochs, {"alpha": 0.1})
     assert any(expected in sign for sign in signs), signs
     assert all("Usual causes: " in sign and sign.startswith("seed 1 fold 01F: ") for sign in signs)
+
+
+def test_of_what_is_solved_no_epochs_are_blamed():
+    solved = log()[2:].assign(epoch=1, train_loss=np.nan, solved=1)
+    for predictions in (table(0.25), table().assign(emo_hyp="neu")):
+        (sign,) = warnings(predictions, solved, {})
+        assert "labels that do not match the audio" in sign and not re.search("learning rate|epochs", sign)
 
 
 def test_alpha_0_may_have_any_wer():

@@ -232,6 +232,12 @@ def test_a_last_step_in_closed_form_is_not_counted_as_an_epoch(solved, asked, sa
     assert provenance._epochs([{"inputs": {"epochs": 0}, "facts": {}}], alone) == "none: solved in closed form"
 
 
+def test_what_is_solved_without_epochs_has_no_rate_and_no_batch(tmp_path):
+    runs = [run(tmp_path, f"seed1/{fold}", epochs=epochs, batch_size=8) for fold, epochs in (("1A", 3), ("1B", 0))]
+    first, second = (dict(provenance.setup([one], log({(1, one.name): [1.0]}))) for one in runs)
+    assert {"learning rate", "batch"} <= first.keys() and not {"learning rate", "batch"} & second.keys()
+
+
 def test_whose_system_it_is_is_said(tmp_path):
     told = ENVIRONMENT | {"title": "Wu et al. 2019: capsules", "certainty": "partly known", "weights": ""}
     epochs = pd.DataFrame({"seed": [1], "fold": ["1A"], "epoch": [1]})

@@ -70,6 +70,10 @@ def test_what_does_not_exist_is_not_in_the_line(missing, line):
     assert epoch_line(dict.fromkeys(missing) | row, 20) == line
 
 
+def test_a_weighted_f1_is_in_per_cent_as_the_others():
+    assert " WF1  51.50" in epoch_line(ROW | {"valid_wf1": 0.515}, 20)
+
+
 def test_the_test_set_ends_the_log_once(tmp_path):
     log = EpochLog(tmp_path, tensorboard=False, epochs=20)
     log.begin([ROW])

@@ -97,6 +97,11 @@ def test_every_page_is_linked_from_the_first():
     assert all(f"]({page})" in first for page in pages - {"README.md"})
 
 
+def test_generated_pages_are_in_the_repository():
+    ignored = (REPOSITORY / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert all(f"!/results/{page.stem}.*" in ignored for page in GENERATED)
+
+
 def test_a_broken_link_is_found():
     text = (
         "[a](local/README.md#wings) [b](absent.md) ![c](results/report.png)\n\n| [d](local/README.md#absent) |\n|---|\n"
