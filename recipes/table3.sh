@@ -36,7 +36,19 @@
 #
 # The table and the page: results/<corpus>/<protocol>/paper_table3.md and .html (N_paper_table3 with --name N)
 #
-# What came of it: not run yet.
+# What came of it: --corpus nemo --data NEMO --folds "EB0 KD0 TP0" --upstream WHISPER (3 of 9 folds, 360 utterances
+# each), one seed, one thread of an AMD EPYC with AVX2 alone beside other work, 2026-11-26, commit d2d8f77ed4dd. The
+# upstream is the encoder of Whisper tiny.en. Per cent; a fold has as many utterances of each emotion, so UA is WA:
+#
+#   row                 WA pooled, 95 %          EB0     KD0     TP0     hours of CPU
+#   majority            25.00                    25.00   25.00   25.00   0.001
+#   logmel_logistic     49.44 (46.4 to 52.4)     51.39   34.72   62.22   0.012
+#   egemaps_svm         51.48 (48.5 to 54.5)     57.50   52.50   44.44   0.002, and 252 s once
+#   emotion2vec_probe   70.56 (67.8 to 73.2)     63.61   72.78   75.28   1.18
+#   superb_probe        74.72 (72.1 to 77.3)     65.28   76.39   82.50   0.141
+#
+# The other rows are not run yet. With three actors the intervals draw utterances, and do not tell how other actors
+# would differ: of one row the folds are up to 27.5 points from one another.
 set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
