@@ -43,7 +43,7 @@
 #   row                 WA pooled, 95 %          EB0     KD0     TP0     hours of CPU
 #   majority            25.00                    25.00   25.00   25.00   0.001
 #   logmel_logistic     49.44 (46.4 to 52.4)     51.39   34.72   62.22   0.012
-#   egemaps_svm         51.48 (48.5 to 54.5)     57.50   52.50   44.44   0.002, and 252 s once
+#   egemaps_svm         51.48 (48.5 to 54.5)     57.50   52.50   44.44   0.002, and 239 s once
 #   emotion2vec_probe   70.56 (67.8 to 73.2)     63.61   72.78   75.28   1.18
 #   superb_probe        74.72 (72.1 to 77.3)     65.28   76.39   82.50   0.141
 #
