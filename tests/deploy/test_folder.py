@@ -210,7 +210,7 @@ def test_an_ensemble_is_asked_for_by_its_seed(runs, export, tmp_path):
 def test_an_experiment_is_taken_where_its_meaning_is_plain(runs, export, monkeypatch, tmp_path):
     (run,) = runs("1A")
     asked = []
-    monkeypatch.setattr(command, "export", lambda *given: asked.append(given[0]))
+    monkeypatch.setattr("local.deploy.folder.export", lambda *given: asked.append(given[0]))
     for given in (run, run.parent, run.parents[1]):
         assert export(given, tmp_path / "out")[0] == export(given, tmp_path / "out", "--ensemble")[0] == 0
     assert asked == [run, run.parent] * 3
