@@ -28,7 +28,6 @@ STATISTICS, WEIGHTS = "global_stats*.json", "*.pt"
 OTHERS = ("predictor.", "joiner.")  # the tensors of a transducer that are not its encoder's
 N_FFT, HOP, BANDS = 400, 160, 80  # of its pipelines
 GAIN = 32767.0**2  # a sample of theirs is a 16-bit number
-BASE: dict[str, int] = {}  # what the published ones have that differs from `EmformerConfig`
 
 
 class EmformerConfig(PreTrainedConfig):
@@ -154,7 +153,7 @@ def load(source: str, freeze: bool, freeze_cnn: bool) -> EmformerEncoder | None:
             f"{where}: it has {len(statistics)} {STATISTICS} and {len(weights)} {WEIGHTS}",
             "leave one of each: the two files of one of torchaudio's Emformer pipelines",
         )
-    model = EmformerModel(EmformerConfig(**BASE))
+    model = EmformerModel(EmformerConfig())
     for name, values in _read_statistics(statistics[0], where).items():
         getattr(model, name).copy_(values)
     where = f"asr_encoder {weights[0]}"

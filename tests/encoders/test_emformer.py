@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torchaudio.pipelines import RNNTBundle
 
 from local.core.errors import UserError
 from local.encoders import Encoder, build_encoder, description, emformer, load_encoder
+from local.encoders.emformer import EmformerConfig
 
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 SMALL |= {"time_reduction_input_dim": 8}
@@ -45,7 +47,7 @@ def save(folder: Path, model: RNNT, **changed: torch.Tensor) -> str:
 
 @pytest.fixture(autouse=True)
 def sizes(monkeypatch) -> None:
-    monkeypatch.setattr(emformer, "BASE", SMALL)
+    monkeypatch.setattr(emformer, "EmformerConfig", partial(EmformerConfig, **SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +140,7 @@ def test_files_that_cannot_be_used(tmp_path):
 @pytest.mark.slow
 @torch.no_grad()
 def test_the_published_sizes(tmp_path, monkeypatch):
-    monkeypatch.setattr(emformer, "BASE", {})
+    monkeypatch.setattr(emformer, "EmformerConfig", EmformerConfig)
     encoder = load_encoder(save(tmp_path / "base", emformer_rnnt_base(num_symbols=4097))).eval()
     frames, n_frames = encoder(torch.randn(1, 48000), torch.tensor([48000]))
     assert frames.shape == (1, 75, 1024) and n_frames.tolist() == [75]
