@@ -14,6 +14,7 @@
 #   wu_capsules-improvised            IEMOCAP's improvised speech without excited, as its paper
 #   sajjad_key_segments-random        random folds, as its paper probably did: OPTIMISTIC
 #   wang_dual_lstm-original           random folds, the test set chooses the epoch, as its paper did: OPTIMISTIC
+#   lu_asr_attention-no_specaugment, -mean, -max, -mlp   its paper's ablation
 #   liu_local_global-no_elm           the network's own posteriors
 #   pappagari_xvector-no_pretraining  from random weights, where the row has a --speaker-net
 #   pappagari_xvector-logistic        logistic regression on the frozen embeddings of a --speaker-net
@@ -55,7 +56,8 @@ set -euo pipefail
 
 rows=(wu_capsules sajjad_key_segments lu_asr_attention liu_local_global wang_dual_lstm pappagari_xvector peng_asrnn)
 rows+=(mtl_wav2vec2 majority logmel_logistic egemaps_svm superb_probe emotion2vec_probe fine_tuning)
-lines=(wu_capsules-improvised sajjad_key_segments-random liu_local_global-no_elm wang_dual_lstm-original)
+lines=(wu_capsules-improvised sajjad_key_segments-random lu_asr_attention-{no_specaugment,mean,max,mlp})
+lines+=(liu_local_global-no_elm wang_dual_lstm-original)
 lines+=(pappagari_xvector-no_pretraining pappagari_xvector-logistic egemaps_svm-rbf)
 
 own_words() { # row or line: what a line has of its own, options of run.sh, --, overrides; see also paper.yaml
@@ -64,6 +66,8 @@ own_words() { # row or line: what a line has of its own, options of run.sh, --, 
     wu_capsules-improvised) echo "--corpus iemocap-improvised-unmerged --" ;;
     sajjad_key_segments-random) echo "$random utterances --" ;;
     wang_dual_lstm-original) echo "$random oracle --" ;;
+    lu_asr_attention-no_specaugment) echo "-- --masks False" ;;
+    lu_asr_attention-m*) echo "-- --pooling ${1#*-}" ;;
     liu_local_global-no_elm) echo "-- --elm False" ;;
     pappagari_xvector-no_pretraining) echo "-- --speaker-net null" ;;
     pappagari_xvector-logistic) echo "-- --classifier logistic --epochs 0" ;;

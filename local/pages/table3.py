@@ -56,7 +56,8 @@ class Line:
 
     row: str  # the name of its YAML
     label: str
-    further: str = ""  # of a further line what is different in it
+    key: str = ""  # of a further line its name after that of its row
+    further: str = ""  # and what is different in it
     experiment: Experiment | None = None  # None: not run yet
     facts: dict[str, str] = field(default_factory=dict)  # `Experiment.about`, and of `local.scoring.provenance.setup`
 
@@ -154,19 +155,20 @@ def _line(row: str, line: str, one: Experiment, name: str, of_table: set[str]) -
     facts = {key: str(value) for key, value in one.about.items()} | dict(provenance.setup(one.runs, one.epochs))
     label, named = facts["title"] or _known(row), f" ({name})" if name else ""
     if not line:
-        return Line(row, label + named, "", one, facts)
+        return Line(row, label + named, experiment=one, facts=facts)
     marked = protocols.is_optimistic(one.protocol) and one.protocol not in of_table
     further = ROWS[row]["further"][line] + (f"; {one.protocol}" if marked else "") + named
-    return Line(row, f"{label.partition(':')[0]}: {further}", further, one, facts)
+    return Line(row, f"{label.partition(':')[0]}: {further}", line, further, one, facts)
 
 
 def _printed(line: Line, printed: bool) -> dict[str, object]:
     """The paper's cells of a row, by head; empty where it has no such row, or the corpus is another."""
     facts = ROWS.get(line.row, {})
-    if not printed or line.further or "accuracy" not in facts:
+    accuracy = facts.get("ablation", {}).get(line.key) if line.key else facts.get("accuracy")
+    if not printed or accuracy is None:
         return {"system": line.label, "printed": "", "printed: measure, protocol": ""}
     words = f"{facts['measure']}; {facts['protocol']}"
-    return {"system": line.label, "printed": percent(facts["accuracy"]), "printed: measure, protocol": words}
+    return {"system": line.label, "printed": percent(accuracy), "printed: measure, protocol": words}
 
 
 def _ours(line: Line, is_ours: bool, pairs: dict[Path, dict[str, Any]]) -> dict[str, object]:

@@ -136,6 +136,21 @@ def test_printed_figures_have_their_own_measure(tmp_path):
     assert "cannot be compared with each other" in text
 
 
+def test_a_further_line_has_the_printed_figure_of_its_papers_ablation(tmp_path):
+    """UA of Lu et al., whose row has 72.56, which Cai et al. print as 72.6."""
+    names = ("lu_asr_attention", "lu_asr_attention-mlp", "liu_local_global-no_elm")
+    made_of = all_rows(
+        [
+            load(write_experiment(tmp_path, f"iemocap/speaker/{name}", "partner", n_epochs=1, config=f"{row}.yaml"))
+            for name, row in ((name, name.partition("-")[0]) for name in names)
+        ]
+    )
+    printed = {row["system"]: row["printed"] for row in table_of(made_of.markdown("COMMAND"))}
+    assert printed["Lu 2020: pretrained ASR, bi-LSTM, attention"] == "72.60"
+    assert printed["Lu 2020: MLP on the mean of the encoder's frames"] == "68.98"
+    assert printed["Liu 2020: without ELM"] == ""
+
+
 def test_mixed_conditions_are_said_and_not_compared(place):
     made(place, "few", "peng_asrnn", {"1A": 2}, title="Peng", certainty="partly known")
     made(place, "last", "liu_local_global", {"1A": 2, "1B": 3}, words=("--valid", "none"), title="Liu")

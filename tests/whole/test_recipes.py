@@ -315,6 +315,11 @@ def test_table3_asks_for_further_lines_each_in_its_own_setting(house, monkeypatc
     } == {
         "my_wu_capsules-improvised": ("iemocap-improvised-unmerged", *table[1:], {"epochs": 2}),
         "my_sajjad_key_segments-random": ("iemocap", "random-OPTIMISTIC", "utterances", ("all",), {"epochs": 2}),
+        "my_lu_asr_attention-no_specaugment": (*table, {"masks": False, "patience": 0, "epochs": 2}),
+        **{
+            f"my_lu_asr_attention-{pooling}": (*table, {"pooling": pooling, "patience": 0, "epochs": 2})
+            for pooling in ("mean", "max", "mlp")
+        },
         "my_wang_dual_lstm-original": (
             *("iemocap", "random-valid_oracle-OPTIMISTIC", "oracle", ("all",), {"epochs": 2}),
         ),
