@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import scipy
 
+from local.config import pretrained
 from local.scoring import metrics
 from local.scoring.predictions import labels, writes_text
 
@@ -55,9 +56,10 @@ def warnings(
         left_out = trained_texts is not None and log["ctc_left_out"].max() > 0
         texts = trained_texts(fold) if left_out else pd.Series(dtype=str)
         of_text = _of_text(tested, log, texts) if spelled else ()
+        encoder = any(values.get(key) is not None for key in pretrained.OF_HUB)
         solved = "solved" in log and log["solved"].fillna(0).all()
-        of_emotions = (sign._replace(causes=SOLVED) if solved else sign for sign in _of_emotions(tested))
-        for sign in (*of_emotions, *of_text, *_of_learning(log, tested)):
+        of_emotions = (sign._replace(causes=SOLVED) if solved else sign for sign in _of_emotions(tested, encoder))
+        for sign in (*of_emotions, *of_text, *_of_learning(log, tested, encoder)):
             where = found.setdefault((sign.what, sign.causes), {})
             where.setdefault(f"seed {seed} fold {fold}", []).append(sign.about)
     return [_merged(what, causes, where, len(runs)) for (what, causes), where in found.items()]
@@ -83,7 +85,7 @@ def at_chance(predictions: pd.DataFrame) -> bool:
     return near and scipy.stats.binomtest(round(scores["ua"] * n), n, chance, alternative="greater").pvalue > SURE
 
 
-def _of_emotions(tested: pd.DataFrame) -> Iterator[Sign]:
+def _of_emotions(tested: pd.DataFrame, encoder: bool) -> Iterator[Sign]:
     names, hypotheses = labels(tested), set(tested["emo_hyp"])
     if tested["emo"].nunique() < 2:
         return
@@ -91,8 +93,8 @@ def _of_emotions(tested: pd.DataFrame) -> Iterator[Sign]:
     if len(hypotheses) == 1:
         yield Sign(
             "every utterance is taken for {}",
-            f"a learning rate with which training diverges (lower `lr`{lower}), too few updates, an encoder that is "
-            "not pretrained",
+            f"a learning rate with which training diverges (lower `lr`{lower}), too few updates"
+            + ", an encoder that is not pretrained" * encoder,
             f"`{hypotheses.pop()}`",
         )
         return
@@ -139,7 +141,7 @@ def _of_text(tested: pd.DataFrame, log: pd.DataFrame, texts: pd.Series) -> Itera
     )
 
 
-def _of_learning(log: pd.DataFrame, tested: pd.DataFrame) -> Iterator[Sign]:
+def _of_learning(log: pd.DataFrame, tested: pd.DataFrame, encoder: bool) -> Iterator[Sign]:
     log = log[log["train_loss"].notna()] if "solved" in log else log  # without a last step in closed form
     skipped = int(log["skipped_updates"].fillna(0).sum())
     if skipped:
@@ -150,7 +152,7 @@ def _of_learning(log: pd.DataFrame, tested: pd.DataFrame) -> Iterator[Sign]:
     if last["train_loss"] > DIVERGED * first["train_loss"]:
         yield Sign("the training loss ended above where it began", "`lr` too high, too short a warm-up")
     elif last["train_loss"] > (1 - FLAT) * first["train_loss"]:
-        yield Sign("the training loss is flat", "`lr` too low or too high, an encoder that is frozen")
+        yield Sign("the training loss is flat", "`lr` too low or too high" + ", an encoder that is frozen" * encoder)
     where, ua = "validation", log["valid_ua"].max()
     if pd.isna(ua):
         where, ua = "the test set", metrics.emotion_scores(tested["emo"], tested["emo_hyp"])["ua"]

@@ -60,6 +60,13 @@ def test_each_sign(predictions, epochs, expected):
     assert all("Usual causes: " in sign and sign.startswith("seed 1 fold 01F: ") for sign in signs)
 
 
+def test_an_encoder_is_blamed_only_where_there_is_one():
+    """A YAML without one has no such key, or leaves it empty."""
+    flat, same = log(train_loss=8.95), table().assign(emo_hyp="neu")
+    for values, blamed in (({"encoder": {"model_type": "wav2vec2"}}, 2), ({"asr_encoder": None}, 0), ({}, 0)):
+        assert sum("an encoder that is" in sign for sign in warnings(same, flat, values)) == blamed
+
+
 def test_of_what_is_solved_no_epochs_are_blamed():
     solved = log()[2:].assign(epoch=1, train_loss=np.nan, solved=1)
     for predictions in (table(0.25), table().assign(emo_hyp="neu")):
