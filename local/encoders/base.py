@@ -128,7 +128,7 @@ class Encoder(RowSource):
     def layers(self) -> Sequence[nn.Module]:
         """Its transformer's layers, from the lowest; a `UserError` for a family whose layers cannot be run apart."""
         raise UserError(
-            f"freeze_layers: the layers of a {self.model.config.model_type} encoder pass on more than frames",
+            f"freeze_layers: the layers of {self.model.config.model_type} pass on more than frames",
             "set freeze_layers to 0, or freeze to True, which freezes all of them",
         )
 
