@@ -81,7 +81,8 @@ class Encoder(RowSource):
         if wavs.ndim == 2:
             wavs, lengths = self.cut(wavs, lengths)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.freeze or self.held)):
-            if not self.frozen_layers:
+            # In use, on waveforms, it is an encoder like any other, which can be exported.
+            if not self.frozen_layers or (wavs.ndim == 2 and not self.training):
                 return self.encode(wavs, lengths)
             hidden, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.lowest(wavs, lengths)
             hidden = self._spec_augment(hidden, n_frames)

@@ -93,6 +93,7 @@ def test_of_a_system_whose_lowest_layers_were_frozen(tmp_path, family):
     encoder = load_encoder(tiny_models.save(tmp_path / "encoder", family), freeze_layers=1)
     made = MultiTaskSystem(encoder, len(LABELS), len(TOKENS), alpha=0.1).eval().requires_grad_(False)
     onnx.write(tmp_path / "model.onnx", model_of(made))
+    assert (tmp_path / "model.onnx").exists()
     for sizes in ((8000,), (47_000, 1600, 25_123)):
         assert_same(made, tmp_path / "model.onnx", sizes)
         wavs, lengths = padded(waves(*sizes))
