@@ -79,7 +79,7 @@ def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances
     if augmented and system.encoder is not None and kind_of_store(system) is not None:
         raise UserError(
             "augment: what does not learn is computed once for all epochs, so waveforms cannot differ",
-            "remove augment, or set freeze and freeze_cnn to False",
+            "remove augment, or set freeze and freeze_cnn to False and freeze_layers to 0",
         )
     store = AudioStore.of(*job.options.audio())
     if not augmented:  # else the rows of a front end differ from epoch to epoch

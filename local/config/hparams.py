@@ -40,6 +40,7 @@ ROUNDING = ("precision", "eval_precision", "micro_batch_size", "micro_batch_seco
 NEWER = {
     **{"optimizer": ..., "scheduler": ..., "augment": None, "spec_augment": {}, "class_weights": None},
     **{"label_smoothing": 0.0, "dropout": 0.0, "patience": 0, "selection": "valid_ua", "freeze_encoder_epochs": 0},
+    "freeze_layers": 0,
 }
 
 CALLS = re.compile("!(include|applyref):")  # tags of a YAML with which the same text need not mean the same

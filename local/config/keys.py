@@ -32,6 +32,7 @@ ELSEWHERE = {
     **dict.fromkeys(("wav2vec2", "wav2vec2_hub", "ssl_hub", "encoder_hub", "model_name_or_path"), "encoder"),
     **dict.fromkeys(("freeze_wav2vec", "freeze_wav2vec2", "freeze_ssl", "freeze_encoder"), "freeze"),
     **dict.fromkeys(("freeze_wav2vec_conv", "freeze_ssl_conv", "freeze_feature_extractor"), "freeze_cnn"),
+    **dict.fromkeys(("n_frozen_layers", "num_frozen_layers", "freeze_n_layers"), "freeze_layers"),
     **dict.fromkeys(("ctc_weight", "ctc_loss_weight", "weight_ctc"), "alpha"),
     **dict.fromkeys(("wav_augment", "augmentation", "augment_wavedata", "env_corrupt"), "augment"),
     **dict.fromkeys(("early_stopping_patience", "early_stopping"), "patience"),

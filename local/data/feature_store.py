@@ -1,15 +1,18 @@
 """The output of what does not learn, computed once for the corpus and shared by every fold, seed and alpha.
 
-Of a front end it is its rows; of a frozen encoder, of any family, its last hidden state; where the CNN alone is frozen,
-the CNN's output. `manifests/<corpus>/<what>-<fingerprint>.f32`, or `cnn-<fingerprint>.f16`, holds [rows, c] numbers per
-utterance, one after the other; the JSON file beside it, written last, holds their numbers of rows. The first job that
+Of a front end it is its rows; of a frozen encoder, of any family, its last hidden state; where its lowest layers alone
+are frozen, what the highest of these makes; where the CNN alone is, the CNN's output. `manifests/<corpus>/
+<what>-<fingerprint>.f32`, or `.f16`, holds [rows, c] numbers per utterance, one after the other; the JSON file beside
+it, written last, holds their numbers of rows. The first job that
 needs it computes it, in evaluation mode, in single precision, each utterance alone: what is frozen is in evaluation
 mode in training too, without dropout and SpecAugment. It may take hours: a job that is killed leaves what it has
 computed, and the next goes on there (see `local.core.partial`).
 
-Rows and frames are kept in 32 bits, as they are. Error of the CNN's 16 bits: a float16 has 11 significant bits, so a
+Rows and frames are kept in 32 bits, as they are, what is below others in 16. A float16 has 11 significant bits, so a
 feature changes by up to 2^-11 of itself (0.05 %), eight times less than in bfloat16, and by up to 3e-8 where it is
-below 6e-5. The projection's layer norm, which follows, enlarges the latter by 316 at most (its epsilon is 1e-5).
+below 6e-5. Of the CNN's the projection's layer norm, which follows, enlarges the latter by 316 at most (its epsilon is
+1e-5). Measured of three of Whisper tiny.en's four layers, on 60 utterances of nEMO: a posterior changes by 4e-4 at
+most, by 2e-5 in the mean, no emotion, and the token of 2 of 7,635 frames; with bfloat16 by 2e-3, by 2e-4, and 10.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from local.core.files import digest
 from local.core.partial import Parts
 from local.data.device import use_precision
 from local.data.store import AudioStore, Store
+from local.encoders import Encoder
 from local.encoders.row_source import RowSource
 from local.encoders.waveform import WaveformEncoder
 from local.systems import System
@@ -45,7 +49,8 @@ class FeatureStore(Store):
     what: str  # what they are, in the name of the file
     suffix: str  # of the file
     owner: str  # whose output they are
-    remedy = "set freeze_cnn and freeze to False, or use another --encoder"  # where they do not fit the file's numbers
+    # Where they do not fit the file's numbers.
+    remedy = "set freeze_cnn and freeze to False and freeze_layers to 0, or use another --encoder"
     in_parts = True
 
     @classmethod
@@ -125,6 +130,25 @@ class FrameStore(FeatureStore):
     dtype, what, suffix, owner = "<f4", "frames", "f32", "encoder's"
 
 
+class LayerStore(FeatureStore):
+    """The output of an encoder's lowest layers, in 16 bits."""
+
+    dtype, what, suffix, owner = "<f2", "layers", "f16", "lowest layers'"
+
+    @staticmethod
+    def fingerprint(audio: AudioStore, encoder: Encoder) -> str:
+        """Hash the audio, the number of the layers, and what they and all before them are, with its weights."""
+        read = _what_is_read(audio, encoder)
+        weights = map(digest, _bytes(encoder.lowest_weights()))
+        return digest(f"{VERSION}\t{read}\t{encoder.lowest_signature()}", *weights)
+
+    @staticmethod
+    def compute(encoder: Encoder, wav: Tensor, length: Tensor) -> Tensor:
+        """[1, N], [1] -> [T, d]."""
+        hidden, n_frames = encoder.lowest(*encoder.cut(wav, length))
+        return hidden[0, : int(n_frames)]
+
+
 class CnnStore(FeatureStore):
     """The output of a waveform encoder's CNN, in 16 bits."""
 
@@ -164,6 +188,8 @@ def kind_of_store(system: System) -> type[FeatureStore] | None:
     encoder = system.encoder
     if encoder is not None and encoder.freeze:
         return FrameStore
+    if encoder is not None and encoder.frozen_layers:
+        return LayerStore
     return CnnStore if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn else None
 
 

@@ -32,6 +32,7 @@ HUB_METRICS = {"accuracy": True, "recall": True, "f1": True, "wer": False, "cer"
 VALUES = {  # what the values of a training mean; the others explain themselves
     "freeze": "True: the encoder was not trained",
     "freeze_cnn": "True: its CNN was not trained",
+    "freeze_layers": "layers of its transformer, the lowest, that were not trained, nor what is before them",
     "pooling": "over the frames of an utterance",
     "alpha": "weight of the CTC task",
     "token_type": "the CTC head's tokens",

@@ -6,6 +6,8 @@ A. Gulati et al.: Conformer, Interspeech 2020. What is read of a folder of the h
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +101,20 @@ class ConformerModel(nn.Module):
         """[B, M, bands] normalised spectra of one length -> [B, T, d]."""
         return self.transformer.encode(self.cnn(spectra))
 
+    def enter(self, spectra: Tensor) -> Tensor:
+        """The same up to the lowest layer: [B, M, bands] -> [B, T, d]."""
+        return self.transformer.custom_src_module(self.cnn(spectra).flatten(2))
+
+    def through(self, layers: Sequence[nn.Module], hidden: Tensor) -> Tensor:
+        """Run some of its layers: [B, T, d] of one length -> [B, T, d]."""
+        from speechbrain.lobes.models.transformer.TransformerASR import make_transformer_src_tgt_masks
+
+        positions = self.transformer.positional_encoding(hidden)
+        _, _, mask, _ = make_transformer_src_tgt_masks(hidden, causal=self.transformer.causal)
+        for layer in layers:
+            hidden, _ = layer(hidden, src_mask=mask, pos_embs=positions)
+        return hidden
+
 
 class ConformerEncoder(SpectralEncoder):
     """One frame per 40 ms, or whatever the strides of its convolutions make."""
@@ -132,3 +148,19 @@ class ConformerEncoder(SpectralEncoder):
     def of_log_mels(self, log_mels: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
         """[B, M, bands], [B] -> [B, T, d], [B]; the convolutions know no padding."""
         return by_length(self.model, log_mels, n_spectra)
+
+    def layers(self) -> nn.ModuleList:
+        """The conformer's."""
+        return self.model.transformer.encoder.layers
+
+    def after_layers(self) -> list[nn.Module]:
+        """The layer norm."""
+        return [self.model.transformer.encoder.norm]
+
+    def enter(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute spectra, run the convolutions and the linear layer after them."""
+        return by_length(self.model.enter, *self.log_mels(wavs, lengths))
+
+    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
+        """As SpeechBrain's encoder."""
+        return by_length(partial(self.model.through, layers), hidden, n_frames)[0]

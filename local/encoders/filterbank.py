@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.masking_utils import create_bidirectional_mask
 
 from local.audio.header import SAMPLE_RATE
-from local.encoders.base import length_mask
+from local.encoders.base import kept, length_mask
 from local.encoders.spectral import SpectralEncoder
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 class FilterbankEncoder(SpectralEncoder):
     """w2v-BERT 2.0: one frame per 20 ms, from the filter banks of its own feature extractor."""
+
+    masks_features = True
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, None, freeze, freeze_cnn)
@@ -54,3 +58,36 @@ class FilterbankEncoder(SpectralEncoder):
         mask = length_mask(n_frames, features.shape[1], features.device)
         hidden = self.model(features, attention_mask=mask, mask_time_indices=masked).last_hidden_state
         return hidden, n_frames
+
+    def layers(self) -> nn.ModuleList:
+        """Those of the model's encoder."""
+        return self.model.encoder.layers
+
+    def after_layers(self) -> list[nn.Module]:
+        """The feed-forward part that some have."""
+        return [] if self.model.intermediate_ffn is None else [self.model.intermediate_ffn]
+
+    def leave(self, hidden: Tensor) -> Tensor:
+        """That part's output is added by half."""
+        for module in self.after_layers():
+            hidden = hidden + 0.5 * module(hidden)
+        return hidden
+
+    def enter(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute filter banks and project them."""
+        features, n_frames = self._features(wavs, lengths)
+        true = length_mask(n_frames, features.shape[1], features.device)
+        return self.model.feature_projection(features)[0].masked_fill(~true[..., None], 0.0), n_frames
+
+    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
+        """As transformers' encoder."""
+        config, positions = self.model.config, self.model.encoder.embed_positions
+        true = length_mask(n_frames, hidden.shape[1], hidden.device)
+        masks = {
+            "attention_mask": create_bidirectional_mask(config=config, inputs_embeds=hidden, attention_mask=true),
+            "conv_attention_mask": true,
+            "relative_position_embeddings": None if positions is None else positions(hidden),
+        }
+        for layer in kept(layers, config.layerdrop):
+            hidden = layer(hidden, **masks)
+        return hidden

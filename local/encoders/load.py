@@ -77,12 +77,14 @@ def load_encoder(
     freeze: bool = False,
     freeze_cnn: bool = False,
     spec_augment: dict[str, Any] | None = None,
+    freeze_layers: int = 0,
 ) -> Encoder:
     """Load a pretrained encoder, or build one with random weights.
 
     `source` is a Hugging Face folder or hub name, or a folder that one of `OF_OTHERS` reads; or a mapping, the
     configuration of an encoder with random weights: `model_type` and the keys of transformers, and `do_normalize`. With
-    `freeze` the encoder is not trained, with `freeze_cnn` its CNN. `spec_augment` has values of SpecAugment
+    `freeze` the encoder is not trained, with `freeze_cnn` its CNN, with `freeze_layers` all up to the so many lowest
+    layers of its transformer (see `Encoder.freeze_lowest`). `spec_augment` has values of SpecAugment
     (`mask_time_prob`, ...) that come before those of the checkpoint, and turns it on. The weights are in single
     precision, whatever the checkpoint's are: in bfloat16 most steps of an optimizer are too small to change a weight. A
     `UserError` if there is no such encoder, it cannot be read, lacks weights, or its architecture is not supported; and
@@ -94,6 +96,12 @@ def load_encoder(
             "give a folder with config.json and weights, or a name of the hub: -- --upstream FOLDER; where the YAML "
             "has no upstream, --encoder",
         )
+    encoder = _load(source, freeze, freeze_cnn, spec_augment)
+    encoder.freeze_lowest(freeze_layers)
+    return encoder
+
+
+def _load(source: str | dict, freeze: bool, freeze_cnn: bool, spec_augment: dict[str, Any] | None) -> Encoder:
     if isinstance(source, dict):
         config = source | _spec_augment(spec_augment, source.get("model_type"))
         preprocessor = {"do_normalize": config.pop("do_normalize")} if "do_normalize" in config else {}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers.masking_utils import create_bidirectional_mask
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
-from local.encoders.base import Encoder, length_mask
+from local.encoders.base import Encoder, kept, length_mask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 class WaveformEncoder(Encoder):
     """wav2vec 2.0, HuBERT, WavLM, data2vec-audio: one frame per 320 samples, from a CNN on the waveform."""
+
+    masks_features = True
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, model.feature_extractor, freeze, freeze_cnn)
@@ -63,8 +67,7 @@ class WaveformEncoder(Encoder):
 
     def context(self, features: Tensor, n_frames: Tensor) -> Tensor:
         """Project the CNN's features, mask some (SpecAugment), run the transformer: [B, T, c] -> [B, T, d]."""
-        hidden = self.model.feature_projection(features)
-        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        hidden = self._projected(features)
         masked = self._spec_augment_mask(n_frames, hidden.shape[1])
         if masked is not None:
             # Indices, not a mask: indexing by a mask would wait for the GPU.
@@ -72,6 +75,43 @@ class WaveformEncoder(Encoder):
         hidden = self.model._mask_hidden_states(hidden, mask_time_indices=masked)
         self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)
         return self.model.encoder(hidden, attention_mask=self._mask).last_hidden_state
+
+    def _projected(self, features: Tensor) -> Tensor:
+        hidden = self.model.feature_projection(features)
+        return hidden[0] if isinstance(hidden, tuple) else hidden
+
+    def layers(self) -> nn.ModuleList:
+        """Those of the model's encoder."""
+        return self.model.encoder.layers
+
+    def after_layers(self) -> list[nn.Module]:
+        """The layer norm, where layers begin with their own (`do_stable_layer_norm`)."""
+        return [self.model.encoder.layer_norm] if self._norm_is_last() else []
+
+    def _norm_is_last(self) -> bool:
+        return getattr(self.model.config, "do_stable_layer_norm", False)
+
+    def enter(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the CNN, project, add the positional convolution; and the layer norm, where that comes first."""
+        features, n_frames = self.features(wavs, lengths)
+        self._mask = length_mask(n_frames, features.shape[1], features.device)
+        hidden = self._projected(features).masked_fill(~self._mask[..., None], 0.0)
+        hidden = hidden + self.model.encoder.pos_conv_embed(hidden)
+        return hidden if self._norm_is_last() else self.model.encoder.layer_norm(hidden), n_frames
+
+    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
+        """As transformers' encoders; WavLM's layers share the bias of positions that the lowest of all has."""
+        config, size = self.model.config, hidden.shape[1]
+        true = length_mask(n_frames, size, hidden.device)
+        if config.model_type == "wavlm":
+            bias = self.layers()[0].attention.compute_bias(size, size).repeat(len(hidden), 1, 1)
+            for layer in kept(layers, config.layerdrop):
+                hidden, _ = layer(hidden, attention_mask=true, position_bias=bias)
+            return hidden
+        mask = create_bidirectional_mask(config=config, inputs_embeds=hidden, attention_mask=true)
+        for layer in kept(layers, config.layerdrop):
+            hidden = layer(hidden, attention_mask=mask)
+        return hidden
 
 
 def _standardise(wavs: Tensor, lengths: Tensor) -> Tensor:

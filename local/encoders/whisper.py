@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,12 +11,14 @@ from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
 from local.audio.header import SAMPLE_RATE
-from local.encoders.base import length_mask
+from local.encoders.base import kept, length_mask
 from local.encoders.spectral import SpectralEncoder
 
 
 class WhisperEncoder(SpectralEncoder):
     """Whisper's encoder: one frame per 20 ms, from log-mel spectra over the utterance's true length (30 s at most)."""
+
+    rows_per_frame = 2  # spectra
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, nn.ModuleList([model.conv1, model.conv2]), freeze, freeze_cnn)
@@ -45,29 +49,38 @@ class WhisperEncoder(SpectralEncoder):
 
     def _of_spectra(self, spectra: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
         """[B, mels, M], zero beyond the end, [B] -> [B, T, d], [B]."""
+        hidden, n_frames = self._placed(spectra, n_spectra)
+        hidden = F.dropout(hidden, p=self.model.config.dropout, training=self.training)
+        return self.leave(self.through(self.layers(), hidden, n_frames)), n_frames
+
+    def _placed(self, spectra: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the two convolutions and add positions; as `_of_spectra`."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_cnn):
             hidden = F.gelu(self.model.conv1(spectra))
             # Beyond its end, an utterance alone is padded with zeros by the second convolution.
             hidden = hidden.masked_fill(~length_mask(n_spectra, hidden.shape[2], hidden.device)[:, None], 0.0)
             hidden = F.gelu(self.model.conv2(hidden)).transpose(1, 2)
-        n_frames = (n_spectra - 1) // 2 + 1
-        return self.context(hidden, n_frames), n_frames
+        return hidden + self.model.embed_positions.weight[: hidden.shape[1]], (n_spectra - 1) // 2 + 1
 
-    def context(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
-        """Add positions and run the transformer over the true frames: [B, T, d] -> [B, T, d]."""
-        config, model = self.model.config, self.model
-        hidden = hidden + model.embed_positions.weight[: hidden.shape[1]]
-        hidden = F.dropout(hidden, p=config.dropout, training=self.training)
-        mask = create_bidirectional_mask(
-            config=config,
-            inputs_embeds=hidden,
-            attention_mask=length_mask(n_frames, hidden.shape[1], hidden.device),
-        )
-        for layer in model.layers:
-            if self.training and config.encoder_layerdrop > 0 and torch.rand([]) < config.encoder_layerdrop:
-                continue
+    def layers(self) -> nn.ModuleList:
+        """The model's."""
+        return self.model.layers
+
+    def after_layers(self) -> list[nn.Module]:
+        """The layer norm."""
+        return [self.model.layer_norm]
+
+    def enter(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute spectra, run the two convolutions and add positions."""
+        return self._placed(*self.spectra(wavs, lengths))
+
+    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
+        """As transformers' encoder, over the true frames only."""
+        true = length_mask(n_frames, hidden.shape[1], hidden.device)
+        mask = create_bidirectional_mask(config=self.model.config, inputs_embeds=hidden, attention_mask=true)
+        for layer in kept(layers, self.model.config.encoder_layerdrop):
             hidden = layer(hidden, mask)
-        return model.layer_norm(hidden)
+        return hidden
 
     def spectra(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-mel spectra as of Whisper's feature extractor, each over its own true length.

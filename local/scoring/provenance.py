@@ -107,7 +107,8 @@ def _encoder(inputs: Mapping[str, Any]) -> str:
         words = [str(encoder.get("model_type", "")), "random weights"]
     elif not (words := [_weights(inputs, "encoder")])[0]:
         return ""
-    frozen = {"freeze": "frozen", "freeze_cnn": "its CNN frozen"}
+    layers = f"frozen up to layer {inputs.get('freeze_layers')}"
+    frozen = {"freeze": "frozen", "freeze_layers": layers, "freeze_cnn": "its CNN frozen"}
     return ", ".join([*filter(None, words), *[text for key, text in frozen.items() if inputs.get(key)][:1]])
 
 

@@ -193,6 +193,13 @@ def test_an_unknown_override_leads_to_what_may_be_meant_too(file, override, hint
     assert caught.value.remedy.startswith(hint + "encoder alpha")
 
 
+@pytest.mark.parametrize("word", ["--freeze_layer", "--frozen-layers", "--num_frozen_layers"])
+def test_frozen_layers_by_another_name(word):
+    with pytest.raises(UserError, match="could be overridden") as caught:
+        parse_overrides([word, "1"], REPOSITORY / "hparams" / "mtl_wav2vec2.yaml")
+    assert caught.value.remedy.startswith("freeze_layers; or take one of: ")
+
+
 def test_every_name_of_others_leads_to_a_key_or_an_option():
     """Those of keys that are to come are left out."""
     yamls = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "hparams").glob("*.yaml")]

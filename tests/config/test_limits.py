@@ -37,6 +37,7 @@ def test_what_is_taken(values):
         ("batch_size", -8, "give a whole number of at least 1"),
         ("patience", -1, "give a whole number of at least 0"),
         ("freeze_encoder_epochs", -2, "give a whole number of at least 0"),
+        ("freeze_layers", 0.5, "give a whole number of at least 0"),
         ("micro_batch_seconds", 0, "give a number of at least 0.001"),
         ("lr", -1e-5, "give a number of at least 0"),
         ("lr", math.nan, "give a number of at least 0"),

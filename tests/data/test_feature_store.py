@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from local.config import hparams
 from local.core.errors import UserError
 from local.corpora.manifest import COLUMNS
 from local.data.dataset import Batch, Utterances
-from local.data.feature_store import CnnStore, FrameStore, RowStore, model_inputs
+from local.data.feature_store import CnnStore, FrameStore, LayerStore, RowStore, model_inputs
 from local.data.store import AudioStore
 from local.decode import decode
 from local.encoders import Encoder, load_encoder
@@ -157,6 +158,8 @@ def test_another_cnn_or_other_audio_has_another_store(tmp_path, change):
         ("wav2vec2-group", {}, AudioStore),
         ("whisper", {"freeze_cnn": True}, AudioStore),
         ("wavlm-layer", {"freeze": True}, FrameStore),
+        ("wavlm-layer", {"freeze_layers": 1}, LayerStore),
+        ("wavlm-layer", {"freeze_layers": 2}, FrameStore),
         ("whisper", {"freeze": True, "freeze_cnn": True}, FrameStore),
         ("w2v-bert", {"freeze": True}, FrameStore),
     ],
@@ -165,6 +168,45 @@ def test_what_is_kept_of_an_encoder(tmp_path, audio, family, freezing, kind):
     encoder = load_encoder(tiny_models.save(tmp_path, family), **freezing)
     assert type(model_inputs(audio, System(encoder), "cpu")) is kind
     assert model_inputs(audio, System(), "cpu") is audio  # of a system without an encoder
+
+
+# ---------------------------------------------------------------- lowest layers
+
+
+@torch.no_grad()
+def test_the_output_of_the_lowest_layers_is_kept_in_16_bits(tmp_path, audio):
+    restless = {"hidden_dropout": 0.5, "mask_time_prob": 0.5, "mask_time_length": 2}
+    encoder = load_encoder(tiny_models.save(tmp_path, "wavlm-group", **restless), freeze_layers=1).train()
+    store = model_inputs(audio, System(encoder), "cpu")
+    assert type(store) is LayerStore and store.path.name.startswith("layers-") and encoder.training
+    hidden, n_frames = encoder.lowest(*padded([audio[name] for name in store]))
+    for name, row, length in zip(store, hidden, n_frames.tolist(), strict=True):
+        assert store[name].shape == (length, 32) and store[name].dtype == torch.float16
+        assert_rounded(store[name], row[:length], slack=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_another"),
+    [
+        ("layers", True),
+        ("model.encoder.layers.0.final_layer_norm.bias", True),
+        ("model.feature_extractor.conv_layers.3.conv.weight", True),
+        ("model.encoder.layers.1.final_layer_norm.bias", False),
+        ("model.encoder.layer_norm.bias", False),  # the last, of this kind
+        ("model.masked_spec_embed", False),
+        ("spec_augment", False),
+    ],
+)
+def test_what_decides_whether_two_trainings_share_the_lowest_layers(tmp_path, audio, change, is_another):
+    folder = tiny_models.save(tmp_path, "wav2vec2-layer", num_hidden_layers=3)
+    spec_augment = {"mask_time_prob": 0.3} if change == "spec_augment" else {}
+    first = load_encoder(folder, freeze_layers=1)
+    second = load_encoder(folder, freeze_layers=1 + (change == "layers"), spec_augment=spec_augment)
+    with torch.no_grad():
+        if change.startswith("model."):
+            second.get_parameter(change).flatten()[0] += 1.0
+    one, other = (LayerStore.fingerprint(audio, encoder) for encoder in (first, second))
+    assert (one != other) == is_another
 
 
 # ---------------------------------------------------------------- a frozen encoder
@@ -252,9 +294,12 @@ def test_spec_augment_differs_from_epoch_to_epoch(tmp_path, audio):
     assert torch.equal(encode(1, training=False), encode(2, training=False))
 
 
-@pytest.mark.parametrize(("key", "stored"), [("freeze_cnn", "cnn-*.f16"), ("freeze", "frames-*.f32")])
-def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus, key, stored):
-    words = [*own_corpus, "--name", "n", "--folds", "1A", "--", "--epochs", "1", f"--{key}", "true"]
+@pytest.mark.parametrize(
+    ("key", "value", "stored"),
+    [("freeze_cnn", "true", "cnn-*.f16"), ("freeze", "true", "frames-*.f32"), ("freeze_layers", "2", "layers-*.f16")],
+)
+def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus, key, value, stored):
+    words = [*own_corpus, "--name", "n", "--folds", "1A", "--", "--epochs", "1", f"--{key}", value]
     words += ["--device", "cpu"]
     job = Job(parse(words), "1A", 1)
     train(job)
@@ -277,10 +322,10 @@ def test_a_job_trains_validates_and_decodes_with_one_store(own_corpus, key, stor
     assert np.ptp(expected, axis=0).max() > 5e-3  # one utterance differs from the next by more
 
 
-@pytest.mark.parametrize("key", ["freeze", "freeze_cnn"])
-def test_waveforms_of_what_is_kept_are_not_augmented(own_corpus, key):
-    file = Path("hparams/mini.yaml")
-    file.write_text(f"augment: !new:{DROP_CHUNK}\n" + file.read_text().replace(f"{key}: False", f"{key}: True"))
+@pytest.mark.parametrize("line", ["freeze: True", "freeze_cnn: True", "freeze_layers: 1"])
+def test_waveforms_of_what_is_kept_are_not_augmented(own_corpus, line):
+    file, key = Path("hparams/mini.yaml"), line.partition(":")[0]
+    file.write_text(f"augment: !new:{DROP_CHUNK}\n" + re.sub(rf"(?m)^{key}: .*", line, file.read_text()))
     job = Job(parse([*own_corpus, "--folds", "1A"]), "1A", 1)
     with pytest.raises(UserError, match="augment: what does not learn is computed once"):
         utterances(job, hparams.build(job.yaml))

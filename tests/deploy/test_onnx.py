@@ -86,6 +86,23 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     return of
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["wav2vec2-layer", "wavlm-group", "data2vec-audio", "whisper"])
+def test_of_a_system_whose_lowest_layers_were_frozen(tmp_path, family):
+    """The graph reads waveforms; its posteriors are those that a training on stored 16 bits gives."""
+    encoder = load_encoder(tiny_models.save(tmp_path / "encoder", family), freeze_layers=1)
+    made = MultiTaskSystem(encoder, len(LABELS), len(TOKENS), alpha=0.1).eval().requires_grad_(False)
+    onnx.write(tmp_path / "model.onnx", model_of(made))
+    assert (tmp_path / "model.onnx").exists()
+    for sizes in ((8000,), (47_000, 1600, 25_123)):
+        assert_same(made, tmp_path / "model.onnx", sizes)
+        wavs, lengths = padded(waves(*sizes))
+        hidden, n_frames = encoder.lowest(wavs, lengths)
+        given = onnx.Runner(tmp_path / "model.onnx")(wavs.numpy(), lengths.numpy())["emotion"]
+        stored = made(hidden.half(), n_frames).emotion
+        np.testing.assert_allclose(softmax(given, axis=1), stored.softmax(1), rtol=0, atol=1e-3)
+
+
 class Wide(NamedTuple):
     """A system of `WIDE`, its ONNX file, and the program that was saved as this file."""
 

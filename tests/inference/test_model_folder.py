@@ -47,6 +47,20 @@ def of_true_frames(outputs) -> list[torch.Tensor]:
     return [tokens[:length] for tokens, length in zip(outputs.tokens, outputs.n_frames, strict=True)]
 
 
+@torch.no_grad()
+def test_a_model_whose_lowest_layers_were_frozen_is_like_any_other(tmp_path):
+    """It reads waveforms, with the posteriors that the stored output of these layers gives but for its 16 bits."""
+    encoder = load_encoder(tiny_models.save(tmp_path / "encoder", "wavlm-layer"), freeze_layers=1)
+    made = MultiTaskSystem(encoder, len(LABELS), len(TOKENS), alpha=0.1).eval()
+    model_folder.write(tmp_path / "model", model(made))
+    loaded = model_folder.read(tmp_path / "model").system
+    assert not loaded.encoder.frozen_layers
+    hidden, n_frames = encoder.lowest(*batch())
+    given, stored = loaded(*batch()), made(hidden.half(), n_frames)
+    torch.testing.assert_close(given.emotion, made(*batch()).emotion, **ALIKE)
+    torch.testing.assert_close(given.emotion.softmax(1), stored.emotion.softmax(1), rtol=0, atol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory) -> Path:
     top = tmp_path_factory.mktemp("pristine")

@@ -216,6 +216,11 @@ def test_random_weights_and_many_epochs(tmp_path):
     assert shown["encoder"] == "wav2vec2, random weights, its CNN frozen" and shown["epochs"] == "1 to 9"
 
 
+def test_how_far_the_encoder_was_frozen(tmp_path):
+    runs = [run(tmp_path, "seed1/1A", encoder={"model_type": "wav2vec2"}, freeze_layers=6, freeze=False)]
+    assert dict(provenance.setup(runs, log({(1, "1A"): [1.0]})))["encoder"].endswith(", frozen up to layer 6")
+
+
 @pytest.mark.parametrize(
     ("solved", "asked", "said"),
     [

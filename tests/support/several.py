@@ -55,6 +55,7 @@ def train(
     alpha: float = 0.1,
     ends_at: int = 0,
     freeze_encoder_epochs: int = 0,
+    freeze_layers: int = 0,
     running: bool = False,
     solves: bool = False,
     **settings,
@@ -62,7 +63,8 @@ def train(
     """Train as one of the processes that there are, which may be the only one; without dropout unless set."""
     folder.mkdir(exist_ok=True)
     torch.manual_seed(1)
-    encoder = load_encoder(tiny_models.config("wav2vec2-group", **tiny_models.STEADY | settings).to_dict())
+    config = tiny_models.config("wav2vec2-group", **tiny_models.STEADY | settings).to_dict()
+    encoder = load_encoder(config, freeze_layers=freeze_layers)
     kind = Solving if solves else MultiTaskSystem
     system = kind(encoder, len(LABELS), len(corpus.tokenizer), alpha=alpha)
     if running:

@@ -152,7 +152,8 @@ def build(
     values = completed(VALUES | changes)
     torch.manual_seed(system_seed)
     settings = tiny_models.STEADY if steady else {"mask_time_prob": 0.2, "mask_time_length": 2}
-    encoder = load_encoder(tiny_models.config("wav2vec2-group", **settings).to_dict())
+    lowest = values.pop("freeze_layers", 0)
+    encoder = load_encoder(tiny_models.config("wav2vec2-group", **settings).to_dict(), freeze_layers=lowest)
     own = {key: values.pop(key) for key in ("alpha", "pooling", "dropout") if key in values}
     system = MultiTaskSystem(encoder, len(LABELS), len(corpus.tokenizer), **{"alpha": 0.1} | own)
     training = corpus.utterances(table)

@@ -296,6 +296,31 @@ def test_the_encoder_is_trained_after_its_frozen_epochs(corpus, tmp_path):
     assert raw == [{"token_head", "emotion_head"}] * 6 + [{"encoder", "token_head", "emotion_head"}] * 3
 
 
+def test_on_stored_lowest_layers_an_interrupted_run_ends_as_the_uninterrupted_does(corpus, tmp_path):
+    """And what is frozen is, to the last bit, what it was, in spite of weight decay."""
+
+    def stored(folder: str, where: tuple | None = None) -> Recorder:
+        brain = build(corpus, tmp_path / folder, freeze_layers=1, epochs=2)
+        encoder, valid = brain.system.encoder, corpus.utterances(corpus.table[::3])
+        brain.before = {name: each.clone() for name, each in encoder.named_parameters() if not each.requires_grad}
+        wavs = brain.training.audio
+        hidden = {name: encoder.lowest(wav[None], torch.tensor([len(wav)]))[0][0].half() for name, wav in wavs.items()}
+        brain.training.audio = valid.audio = hidden
+        brain.interrupt = where
+        return fit(brain, valid)
+
+    whole = stored("whole")
+    with pytest.raises(Interruption):
+        stored("part", ("update", 2, 3))
+    assert_same_runs(stored("part"), whole)
+    state = dict(whole.system.encoder.named_parameters())
+    assert "model.encoder.layers.0.attention.k_proj.weight" in whole.before
+    assert all(torch.equal(state[name], each) for name, each in whole.before.items())
+    assert {name for name in whole.raw[0] if name.startswith("encoder.")} == {
+        f"encoder.{name}" for name in state.keys() - whole.before.keys()
+    }
+
+
 def test_a_training_ends_when_it_gets_no_better(corpus, tmp_path, caplog):
     """With a rate of 0 no epoch is better than the first."""
     caplog.set_level(logging.INFO)

@@ -490,6 +490,34 @@ def test_price_of_a_protocol_of_one_choice_and_with_the_users_name(house):
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 2 and done.stderr.startswith(what)
 
 
+def test_laptop_freezes_three_quarters_of_the_layers_or_as_many_as_the_user_says(house, monkeypatch):
+    """Here the user says it, as to count them an encoder must be loaded: see the next."""
+    words = ["csv", "own.csv", "./encoder", "--folds=all", "--jobs", "1", "--", "--freeze_layers=5", "--epochs", "2"]
+    (house.parent / "own.csv").write_text("")
+    done = recipe(house, "laptop", *words)
+    assert done.returncode == 0, done.stderr
+    (call,) = understood(house, monkeypatch)
+    assert (call.corpus, call.data, call.name, call.jobs) == ("own", house.parent / "own.csv", "laptop", 1)
+    wanted = {"encoder": str(house.parent / "encoder"), "freeze_layers": 5, "epochs": 2, "batch_size": 16}
+    assert call.overrides == wanted | {"lr": 1e-4, "head_lr": 1e-3} and call.hparams.name == "mtl_wav2vec2.yaml"
+    for few in ([], ["nemo", "corpus"], ["nemo", "corpus", "--folds", "EB0"]):
+        done = recipe(house, "laptop", *few)
+        what, remedy = done.stderr.splitlines()
+        assert (done.returncode, what) == (2, "error: it needs a corpus, its folder or table, and an encoder")
+        assert remedy.startswith("  try: recipes/laptop.sh CORPUS DATA ENCODER ") and len(asked(house)) == 1
+
+
+@pytest.mark.slow
+def test_laptop_counts_the_layers_of_the_encoder(house):
+    import tiny_models
+
+    tiny_models.save(house.parent / "tiny", "whisper")
+    done = recipe(house, "laptop", "nemo", "corpus", "tiny")
+    assert done.returncode == 0, done.stderr
+    (call,) = asked(house)
+    assert call[call.index("--freeze-layers") + 1] == "1"  # of two
+
+
 @pytest.mark.parametrize("name", ["mtl_wav2vec2", "ablation_alpha", "paper_literal", "nemo_alpha", "table3"])
 def test_a_corpus_that_is_not_there(house, name):
     for words in ([], ["nowhere"], ["--folds", "01F"]):

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# What does a pretrained encoder give on a corpus without a GPU? The lowest layers are frozen, the others trained.
+#
+#   recipes/laptop.sh CORPUS DATA ENCODER [options of run.sh] [-- overrides of the YAML]
+#
+# CORPUS is one of run.sh's (iemocap, nemo, csv, ...), DATA its folder, or the table of csv, ENCODER a Hugging Face
+# folder or hub name. The model is that of mtl_wav2vec2.yaml. What is changed:
+#   freeze_layers   the encoder's CNN and the lowest three quarters of its transformer's layers are not trained. Their
+#                   output is computed once for the corpus, which takes about as long as the CNN's and half an epoch of
+#                   training all layers, and is read by all folds and seeds: 77 KB a second of audio if d is 768
+#   epochs          8, of 16 utterances an update, at lr 1e-4 and head-lr 1e-3; the paper has 100 of 8 at 5e-5
+#   jobs            two folds at a time, each with half of the CPU's threads; --jobs 1 where memory is short
+# The same command goes on after an interruption (Ctrl-C, a closed lid, a flat battery), and does nothing twice. The
+# experiment is laptop, or your --name.
+#
+# The table and the page: results/<corpus>/<protocol>/laptop/RESULTS.md and report.html
+#
+# What came of it: not run yet.
+set -euo pipefail
+# shellcheck source=local/shell/recipe_options.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
+
+if [[ ${1:-} == --help || ${1:-} == -h ]]; then take_words "" --help; fi
+if (($# < 3)) || [[ $1 == -* || $2 == -* || $3 == -* ]]; then
+  refuse "it needs a corpus, its folder or table, and an encoder" \
+    "recipes/${0##*/} CORPUS DATA ENCODER [options of run.sh] [-- overrides of the YAML]"
+fi
+corpus=$1 data=$(whole_path "$2") encoder=$(whole_path "$3")
+take_words "" "${@:4}"
+
+layers_of() { # an encoder
+  (
+    cd -- "$house" || exit
+    . ./path.sh
+    python - "$1" <<'END'
+import sys
+
+from local.core.errors import as_command
+from local.encoders import load_encoder
+
+
+@as_command
+def main() -> None:
+    print(len(load_encoder(sys.argv[1]).layers()))
+
+
+main()
+END
+  )
+}
+
+given=$(last_of freeze-layers "" "${overrides[@]}")
+if [[ -z $given ]]; then
+  layers=$(layers_of "$encoder")
+  given=$((3 * layers / 4))
+fi
+experiment "$(last_of name laptop "${options[@]}")" --corpus "$corpus" --data "$data" \
+  --hparams "$house/hparams/mtl_wav2vec2.yaml" --jobs 2 -- --encoder "$encoder" --freeze-layers "$given" \
+  --epochs 8 --batch-size 16 --lr 1e-4 --head-lr 1e-3
+wait_for_calls
