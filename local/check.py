@@ -13,7 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from local.config import hparams, keys  # logs before anything of SpeechBrain
+import numpy as np
+
+from local.config import cluster, hparams, keys  # logs before anything of SpeechBrain
 from local.config.objects import reason
 from local.core import logs
 from local.core.errors import UserError, as_command
@@ -21,17 +23,17 @@ from local.corpora import manifest
 from local.data.batches import UpdateSampler
 from local.data.class_weights import class_weights
 from local.data.dataset import Utterances
-from local.data.device import limits, refuse_missing_device, use_precision
+from local.data.device import full_name, kind, limits, refuse_missing_device, resolve_precision, use_precision
 from local.experiment.job import Job
 from local.experiment.options import parse
-from local.training import environment, optimisation
+from local.training import environment, memory, optimisation, room
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
 from local.training.selection import refuse_without_use
 
 
-def check(job: Job) -> int:
-    """Build the set-up of a job as its training would, but on the CPU; return the number of its parameters.
+def check(job: Job) -> list[str]:
+    """Build the set-up of a job as its training would, but on the CPU; say in lines what it is.
 
     `UserError` where that fails, whatever the reason.
     """
@@ -45,8 +47,9 @@ def check(job: Job) -> int:
         optimisation.refuse_without_training(system, values["epochs"], str(job.options.hparams))
         class_weights(values["class_weights"], job.labels, [])
         refuse_precision(job, values)
-        values |= {"device": "cpu"} | dict.fromkeys(("precision", "eval_precision"), "fp32")
         durations = manifest.read(job.manifests / "train.csv")["duration"].to_numpy()
+        lines = check_memory(job, values, durations)
+        values |= {"device": "cpu"} | dict.fromkeys(("precision", "eval_precision"), "fp32")
         sampler = UpdateSampler(durations, values["batch_size"], limits(values, system), job.seed)
         with tempfile.TemporaryDirectory() as folder:
             checkpointer = RunCheckpointer(Path(folder) / "save")
@@ -60,7 +63,7 @@ def check(job: Job) -> int:
         raise UserError(
             f"{job.options.hparams}: the training cannot be set up: {reason(error)}", "correct the YAML or its override"
         ) from error
-    return sum(parameter.numel() for parameter in system.parameters())
+    return [f"set-up: {sum(parameter.numel() for parameter in system.parameters()):,} parameters", *lines]
 
 
 def refuse_unread(file: Path, encoder: Any) -> None:
@@ -94,12 +97,42 @@ def refuse_precision(job: Job, values: dict[str, Any]) -> None:
         use_precision(precision)
 
 
+def check_memory(job: Job, values: dict[str, Any], durations: np.ndarray) -> list[str]:
+    """Say in a line what memory the jobs need that run at a time; `UserError` where there is not as much.
+
+    Nothing is said of a system that is solved in closed form alone, nor of a cluster's GPUs; of its nodes what the YAML
+    asks for is known. The launcher itself sees how many jobs fit on one GPU.
+    """
+    options, system = job.options, values["system"]
+    count, block = (options.jobs or 1) * options.processes, cluster.slurm_block(options.values)
+    if options.backend == "slurm":
+        if cluster.nodes_and_gpus(options.values, options.processes)[2] or "mem_gb" not in block:
+            return []
+        values, count, size = values | {"device": "cpu"}, 1, float(block["mem_gb"] << 30)
+        there = room.Room(size, size, "slurm.mem_gb")
+    else:
+        there = room.room(full_name(values["device"]))
+        count = 1 if kind(values) == "cuda" else count
+    if not values["epochs"]:
+        return []
+    values = values | {"precision": resolve_precision(values)}
+    sampler = UpdateSampler(
+        *(durations, values["batch_size"], limits(values, system), job.seed), world_size=options.processes
+    )
+    valid = job.manifests / "valid.csv"
+    lengths = manifest.read(valid)["duration"].to_numpy() if valid.exists() else None
+    need = memory.predict(system, values, sampler, lengths, options.processes)
+    room.refuse_too_large(need, there, count, values)
+    return [room.said(need, there, count)]
+
+
 @as_command
 def main() -> None:
     """Build the set-up of a job."""
     logs.log_to_stderr()
     logging.disable(logging.WARNING)  # each job's log has them
-    print(f"  set-up: {check(Job.all(parse())[0]):,} parameters")
+    for line in check(Job.all(parse())[0]):
+        print(f"  {line}")
 
 
 if __name__ == "__main__":

@@ -53,15 +53,16 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
     return waiting
 
 
-def check_setup(options: Options, words: list[str], name: str) -> None:
+def check_setup(options: Options, words: list[str], waiting: list[JobProcess]) -> None:
     """Build the set-up of a job once, whose faults would be those of all jobs; exit where that fails, as they would.
 
     In a process of its own, so that this one needs no torch.
     """
     for key in pretrained.KEYS:
         refuse_missing(options.values.get(key), key)
-    seed, fold = name.removeprefix("seed").split("/")
-    run_command("check", *add_options(words, "--folds", fold, "--seeds", seed))
+    seed, fold = waiting[0].name.removeprefix("seed").split("/")
+    side_by_side = ("--jobs", str(min(options.jobs, len(waiting)))) if options.jobs else ()  # whose memory adds up
+    run_command("check", *add_options(words, "--folds", fold, "--seeds", seed, *side_by_side))
 
 
 def build_audio_store(options: Options, words: list[str]) -> None:
@@ -88,7 +89,7 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
         return []
     # What has left a checkpoint was set up before, with the same values.
     if step == "train" and (options.force or not any(has_checkpoint(run.folder) for run in waiting)):
-        check_setup(options, words, waiting[0].name)
+        check_setup(options, words, waiting)
     build_audio_store(options, words)
     if options.backend == "slurm":
         from local.jobs import slurm  # submitit takes a second to load

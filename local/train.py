@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from typing import Any
 
@@ -31,9 +32,10 @@ from local.data.store import AudioStore
 from local.experiment import speakers
 from local.experiment.job import Job
 from local.experiment.options import parse
-from local.training import distributed, environment, optimisation
+from local.training import distributed, environment, memory, optimisation
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
+from local.training.room import refuse_too_large, room, said
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +64,33 @@ def train(job: Job) -> None:
         *(training.durations, values["batch_size"], limits(values, system), job.seed),
         *(distributed.rank(), distributed.world_size()),
     )
+    memory_line = check_memory(values, sampler, validation)
     brain = EmotionBrain(system, values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
     run_on_main(environment.write, (job, brain.device, values["precision"], first, system))
     for line in environment.summary(job, brain.device, values, training, validation):
         logger.info(line)
+    if memory_line:
+        logger.info(memory_line)
     train_set = loader(training, sampler, values["num_workers"], kind(values))
     valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
     validated = None if validation is None else measured_loader(validation, values)
     brain.fit(brain.epoch_counter, train_set, valid_set, measured, validated, progressbar=sys.stderr.isatty())
     run_on_main(write_marker, (job, checkpointer))
+
+
+def check_memory(values: dict[str, Any], sampler: UpdateSampler, validation: Utterances | None) -> str:
+    """Say what memory this process needs; `UserError` where there is not as much here, as perhaps on a cluster's node.
+
+    Before the model is on its device. Nothing is said of a system that is solved in closed form alone.
+    """
+    if not values["epochs"]:
+        return ""
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if kind(values) == "cpu" else 1
+    valid = None if validation is None else validation.durations
+    need = memory.predict(values["system"], values, sampler, valid, distributed.world_size())
+    there = room(values["device"])
+    refuse_too_large(need, there, here, values)
+    return said(need, there, here)
 
 
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:

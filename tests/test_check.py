@@ -10,13 +10,16 @@ import pytest
 
 from local import launch
 from local.check import check, main
-from local.config import hparams
+from local.config import cluster, hparams
 from local.core.errors import UserError
 from local.encoders.waveform import WaveformEncoder
 from local.experiment import encoder_version
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.folds import make_folds
+from local.training import memory, room
+from local.training.memory import Need
+from local.training.room import Room
 
 YAML = Path("hparams/mini.yaml")
 
@@ -47,7 +50,10 @@ def test_it_builds_what_a_job_would_train_and_writes_nothing(words):
     made = job(words, "--device", "cpu")
     before = sorted(Path().rglob("*"))
     system = hparams.build(made.yaml)["system"]
-    assert check(made) == sum(parameter.numel() for parameter in system.parameters()) > 100_000
+    count = sum(parameter.numel() for parameter in system.parameters())
+    said, memory = check(made)
+    assert said == f"set-up: {count:,} parameters" and count > 100_000
+    assert re.fullmatch(r"memory: [\d.]+ GB predicted \(.* by \w+\); this .* has [\d.]+ GB.*", memory)
     assert sorted(Path().rglob("*")) == before
 
 
@@ -129,7 +135,33 @@ def test_as_a_command_it_says_what_was_built(words, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["", *words, "--", "--device", "cpu"])
     monkeypatch.setattr("local.core.logs.log_to_stderr", lambda: None)
     main()
-    assert re.fullmatch(r"  set-up: [\d,]+ parameters\n", capsys.readouterr().out)
+    assert re.fullmatch(r"  set-up: [\d,]+ parameters\n  memory: .*\n", capsys.readouterr().out)
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_jobs_at_a_time_need_their_memory_together(words, monkeypatch):
+    """Here there are 10 GB, of which 3 are free. A job needs at least 1 to 2 GB, whatever the process has loaded."""
+    need = Need(1e9, 0.5e9, 0.5e9)
+    monkeypatch.setattr(memory, "predict", lambda *_: need)
+    monkeypatch.setattr(room, "room", lambda device: Room(10e9, 3e9, "this machine"))
+    assert check(job(words, "--device", "cpu"))[1].endswith("by micro_batch_seconds); this machine has 10.0 GB")
+    said = check(job([*words, "--jobs", "2", "--processes", "2"], "--device", "cpu"))[1]
+    assert "4 at a time; this machine has 10.0 GB, of which only 3.0 are free now: expect it to be slow" in said
+    error = refused(job([*words, "--jobs", "6"], "--device", "cpu"))
+    assert error.what == "6 processes at a time need 12.0 GB of memory at least, and this machine has 10.0"
+    assert error.remedy.startswith("take fewer --jobs; or a smaller --micro_batch_seconds than 30, which changes no")
+
+
+def test_on_a_cluster_the_yaml_says_what_there_is(words, monkeypatch):
+    monkeypatch.setattr(memory, "predict", lambda *_: Need(5e9, 4e9, None))
+    slurm = [*words, "--backend", "slurm", "--jobs", "9"]
+    assert len(check(job(slurm))) == 1  # on GPUs of which nothing is known
+    monkeypatch.setattr(cluster.shutil, "which", str)
+    on_cpu = ("--device", "cpu", "--slurm")
+    assert "slurm.mem_gb has 9.7 GB" in check(job(slurm, *on_cpu, "{mem_gb: 9}"))[1]
+    assert refused(job(slurm, *on_cpu, "{mem_gb: 8}")).what.endswith("at least, and slurm.mem_gb has 8.6")
 
 
 # ---------------------------------------------------------------- the launcher
@@ -157,6 +189,13 @@ def test_no_job_starts_and_nothing_is_written_when_it_fails(words, commands):
     assert ended.value.code == 2 and not Path("results").exists()
     # Of one job, in the words that it would be given.
     assert commands == [("check", *words, "--folds", "1A", "--seeds", "1", *given[len(words) :])]
+
+
+def test_as_many_jobs_count_as_there_are_to_train(words, commands):
+    given = [*words, "--jobs", "9"]
+    with pytest.raises(SystemExit):
+        launch.launch("train", parse(given), given)
+    assert commands == [("check", *given, "--folds", "1A", "--seeds", "1", "--jobs", "2")]
 
 
 def test_without_a_job_to_train_there_is_nothing_to_check(words, commands, monkeypatch):

@@ -12,8 +12,9 @@ statistics"` measures systems by the names of their YAMLs in hparams/table3 or h
 audio, and GFLOP/s where the operations of the system are known; --encoder takes the place of their encoder or upstream.
 
 Every way is a process of its own. They take turns, round by round, so that whatever else the machine does slows all of
-them; figures are medians over rounds, ratios are taken within a round. Before each round the GEMM rate of the device is
-measured in fp32 and bf16. The first round of each way warms up and does not count.
+them; figures are medians over rounds, with their ranges, ratios are taken within a round. Before each round the GEMM
+rate of the device is measured in fp32 and bf16. The first round of each way warms up and does not count. Each round
+notes the share of the CPUs' time that other processes took: above 5 % the page says so, and it is to be measured again.
 
 With `--jobs "1 2 4"` so many processes of a way begin a round together, which ends with the last of them; threads are
 divided among them as `local.launch` does. A ratio compares with as many jobs of `a` (of `one`) in the same round.
@@ -35,11 +36,10 @@ from collections.abc import Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from local.benchmark import page
-from local.benchmark.page import KINDS, USES, WAYS
+from local.benchmark.page import USES, WAYS
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic
 
@@ -125,7 +125,7 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, page.Rows], dict[str, 
     rows, entry = [], {"utterances": given.utterances, "rounds": given.rounds}
     if given.ways:
         rows = turns.measure_all(given)
-        entry |= {name: median(row[kind] for row in rows) / 1e9 for name, kind in KINDS.items()}  # GEMM
+        entry |= page.gemm_facts(rows)
         entry |= {"ways": page.of_ways(rows), "uses": page.of_uses(rows), "systems": page.of_systems(rows)}
     of_stages = of_sizes(given.hours, "h", stages.measure_hours)
     return {"rows": rows, "stages": of_stages}, entry | {"stages": page.of_stages(of_stages)}
@@ -141,12 +141,9 @@ def main() -> None:
         entry = {"command": command, "hours": given.plan}
         text = plan.render(command, given.plan, given.readme or PAGE)
     else:
-        import torch
+        from local.benchmark.machine import describe
 
-        from local.training.environment import cpu_name
-
-        gpu = f"{torch.cuda.get_device_name(given.device)}, " if given.device.startswith("cuda") else ""
-        machine = f"{gpu}{cpu_name()}, {torch.get_num_threads()} threads"
+        machine = describe(given.device)
         rows, figures = measure(given)
         entry = {"command": command, "machine": machine, "date": f"{date.today():%Y-%m-%d}"} | figures
         text = page.render(entry)

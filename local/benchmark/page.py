@@ -1,7 +1,9 @@
 """What was measured, as figures in a JSON file and as tables between two markers in the Markdown file beside it.
 
 An entry of the JSON file is what one command measured: `command`, `machine`, `date`, further facts, and tables, each a
-list of rows in which the figures, in the units that they are shown in, have the names of their columns.
+list of rows in which the figures, in the units that they are shown in, have the names of their columns. `range` of a
+row, and of the entry for GEMM, has the lowest and the highest of those figures that are medians; earlier versions
+wrote none, nor what other processes took.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from local.pages.markdown import table
 Rows = list[dict[str, Any]]
 HPARAMS = Path(__file__).parents[2] / "hparams"
 
-WAYS = {
-    "a": "released code: fp32, checkpointing, 2 x 4",
-    "b": "SpeechBrain's recipe: fp32, 4, CNN frozen",
+WAYS = {  # the precision that each takes is measured
+    "a": "released code: checkpointing, 2 x 4",
+    "b": "SpeechBrain's recipe: 4, CNN frozen",
     "c": "this project, default",
-    "d": "this project, CNN cached, bf16",
+    "d": "this project, CNN cached",
     "one": "inference, one by one",
     "many": "inference, in batches",
 }
@@ -48,20 +50,21 @@ FORWARD = {
 TRAINED_HOURS = 7  # of a fold's training set of IEMOCAP, about
 KINDS = {"fp32": "float32", "bf16": "bfloat16"}
 INTRODUCTIONS = {
-    "ways": "Training and inference: {utterances} utterances of IEMOCAP's durations, medians of {rounds} rounds; "
-    "audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: fp32 {fp32:.3g}, bf16 {bf16:.3g}.",
-    "uses": "A trained model in use: {utterances} wav files of IEMOCAP's durations, medians of {rounds} rounds without "
-    "loading.",
-    "systems": "Systems by the names of their YAMLs: {utterances} utterances of IEMOCAP's durations, medians of "
-    "{rounds} rounds, each an epoch without validation; the features of a front end are computed before.",
+    "ways": "Training and inference: {utterances} utterances of IEMOCAP's durations, {medians}; "
+    "audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: {gemm}.",
+    "uses": "A trained model in use: {utterances} wav files of IEMOCAP's durations, {medians} without loading.",
+    "systems": "Systems by the names of their YAMLs: {utterances} utterances of IEMOCAP's durations, {medians}, each "
+    "an epoch without validation; the features of a front end are computed before.",
     "stages": "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
     "rows": "Each once, from the start of its process to the end; protocol `session`, ten folds, one seed.",
 }
-FORMATS = dict.fromkeys(["GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM", "peak MB"], ".0f")
+FORMATS = dict.fromkeys(["GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM", "peak MB", "% others"], ".0f")
+FORMATS |= dict.fromkeys(["fp32", "bf16"], ",.0f")
 FORMATS |= dict.fromkeys(["peak GB a job", "peak GB", "seconds", "µs per utterance", "MB written"], ".1f")
 FORMATS |= dict.fromkeys(["audio-s/s", "ratio", "times sb", "times hf-emotion", "times hf"], ".2f")
 FORMATS |= dict.fromkeys(["epoch, s per hour", "epoch of 7 h, s"], ".1f")
 FORMATS |= {"hours": ".2f", "seconds per hour": ".2f", "real-time factor": ".4f"}
+BUSY = 5  # % of the CPUs' time: where other processes take more, a page says that it is not to be believed
 
 
 def of_ways(rows: Rows) -> Rows:
@@ -69,14 +72,46 @@ def of_ways(rows: Rows) -> Rows:
     figures = []
     for way, jobs in product(WAYS, sorted({row["jobs"] for row in rows})):
         if mine := [row for row in rows if (row["way"], row["jobs"]) == (way, jobs)]:
-            speed, done = (median(row[name] / row["seconds"] for row in mine) for name in ("audio", "flops"))
-            line = {"way": way, "what": WAYS[way], "jobs": jobs, "audio-s/s": speed}
-            line |= {"ratio": _ratio(rows, mine, BASE[way]), "peak GB a job": mine[-1]["peak"] / 1e9}
-            line["GFLOP/s"] = done / 1e9
+            line = {"way": way, "what": f"{WAYS[way]}, {mine[0]['precision']}", "jobs": jobs}
+            _add(line, "audio-s/s", [1 / _cost(row) for row in mine])
+            _add(line, "ratio", _ratios(rows, mine, BASE[way]))
+            line["peak GB a job"] = max(row["peak"] for row in mine) / 1e9
+            _add(line, "GFLOP/s", [row["flops"] / row["seconds"] / 1e9 for row in mine])
             for name, kind in KINDS.items():
-                line[f"% of {name} GEMM"] = 100 * median(row["flops"] / row["seconds"] / row[kind] for row in mine)
-            figures.append(line)
+                shares = [100 * row["flops"] / row["seconds"] / row[kind] for row in mine]
+                _add(line, f"% of {name} GEMM", shares if name in of_gemm(mine) else [])
+            figures.append(line | {"% others": _others(mine)})
     return figures
+
+
+def of_gemm(rows: Rows) -> dict[str, list[float]]:
+    """The GEMM rates of all rounds in GFLOP/s, by precision; without bf16 where a device computes it no faster.
+
+    A CPU without hardware for it reaches a thousandth of others' rate: no training there is measured by that.
+    """
+    rates = {name: [row[kind] / 1e9 for row in rows] for name, kind in KINDS.items()}
+    return rates if median(rates["bf16"]) > median(rates["fp32"]) else {"fp32": rates["fp32"]}
+
+
+def gemm_facts(rows: Rows) -> dict[str, Any]:
+    """What an entry holds of the GEMM rates: medians, None where there is none, and their ranges."""
+    facts: dict[str, Any] = {}
+    for name in KINDS:
+        _add(facts, name, of_gemm(rows).get(name, []))
+    return facts
+
+
+def _add(line: dict[str, Any], name: str, values: list[float]) -> None:
+    """Add a figure to a line, the median of values, with their range; None where there are none."""
+    line[name] = median(values) if values else None
+    if values:
+        line.setdefault("range", {})[name] = [min(values), max(values)]
+
+
+def _others(rows: Rows) -> float | None:
+    """The largest share of the CPUs' time that other processes took in a round, in %; None where it is not known."""
+    shares = [row["others"] for row in rows if row.get("others") is not None]
+    return 100 * max(shares) if shares else None
 
 
 def yaml_of(way: str) -> Path | None:
@@ -90,10 +125,12 @@ def of_systems(rows: Rows) -> Rows:
     figures = []
     for way, jobs in dict.fromkeys((row["way"], row["jobs"]) for row in rows if yaml_of(row["way"])):
         mine = [row for row in rows if (row["way"], row["jobs"]) == (way, jobs)]
-        hour = 3600 * median(map(_cost, mine))
-        line = {"system": way, "jobs": jobs, "epoch, s per hour": hour, "epoch of 7 h, s": TRAINED_HOURS * hour}
-        rate = median(row["flops"] / row["seconds"] for row in mine) / 1e9
-        figures.append(line | {"peak GB a job": mine[-1]["peak"] / 1e9, "GFLOP/s": rate or None})
+        line: dict[str, Any] = {"system": way, "jobs": jobs, "precision": mine[0]["precision"]}
+        _add(line, "epoch, s per hour", [3600 * _cost(row) for row in mine])
+        line["epoch of 7 h, s"] = TRAINED_HOURS * line["epoch, s per hour"]
+        line["peak GB a job"] = max(row["peak"] for row in mine) / 1e9
+        line["GFLOP/s"] = median(row["flops"] / row["seconds"] for row in mine) / 1e9 or None
+        figures.append(line | {"% others": _others(mine)})
     return figures
 
 
@@ -102,10 +139,12 @@ def of_uses(rows: Rows) -> Rows:
     figures = []
     for way, what in USES.items():
         if mine := [row for row in rows if row["way"] == way]:
-            factor = median(_cost(row) for row in mine)
-            ratios = {f"times {base}": _ratio(rows, mine, base) for base in ("sb", "hf-emotion", "hf")}
-            line = {"way": way, "what": what, "audio-s/s": 1 / factor, "real-time factor": factor}
-            figures.append(line | ratios | {"peak GB": mine[-1]["peak"] / 1e9})
+            line: dict[str, Any] = {"way": way, "what": what}
+            _add(line, "audio-s/s", [1 / _cost(row) for row in mine])
+            line["real-time factor"] = 1 / line["audio-s/s"]
+            for base in ("sb", "hf-emotion", "hf"):
+                _add(line, f"times {base}", _ratios(rows, mine, base))
+            figures.append(line | {"peak GB": max(row["peak"] for row in mine) / 1e9, "% others": _others(mine)})
     return figures
 
 
@@ -114,10 +153,10 @@ def _cost(row: dict[str, Any]) -> float:
     return row["seconds"] / row["audio"]
 
 
-def _ratio(rows: Rows, mine: Rows, base: str) -> float | None:
-    """How many times as fast as another way with as many jobs, median over rounds; `None` if that was not measured."""
+def _ratios(rows: Rows, mine: Rows, base: str) -> list[float]:
+    """How many times as fast as another way with as many jobs, by round; none if that was not measured."""
     costs = {(row["jobs"], row["round"]): _cost(row) for row in rows if row["way"] == base}
-    return median(costs[row["jobs"], row["round"]] / _cost(row) for row in mine) if costs else None
+    return [costs[row["jobs"], row["round"]] / _cost(row) for row in mine] if costs else []
 
 
 def of_stages(rows: Rows) -> Rows:
@@ -128,7 +167,8 @@ def of_stages(rows: Rows) -> Rows:
         line = {name: row[name] for name in ("stage", "hours", "utterances", "seconds") if name in row}
         by_hour = {"seconds per hour": seconds / row["hours"]} if "hours" in row else {}
         by_row = {} if by_hour else {"µs per utterance": 1e6 * seconds / row["utterances"]}
-        figures.append(line | by_hour | by_row | peak | ({"MB written": row["written"] / 1e6} if by_row else {}))
+        written = {"MB written": row["written"] / 1e6} if by_row else {}
+        figures.append(line | by_hour | by_row | peak | written | {"% others": _others([row])})
     return figures
 
 
@@ -138,13 +178,39 @@ def render(entry: dict[str, Any]) -> str:
     first = [f"{entry['machine']}, {entry['date']}."]
     for kind, introduction in INTRODUCTIONS.items():
         if rows := entry.get(kind):
-            lines = [
-                ["–" if value is None else format(value, FORMATS.get(name, "")) for name, value in row.items()]
-                for row in rows
-            ]
-            sections += [[*first, fill(introduction.format(**entry), 110)], table(list(rows[0]), lines)]
+            facts = entry | {"gemm": _shown_gemm(entry), "medians": _medians(entry, rows)}
+            text = " ".join([introduction.format(**facts), *_doubts(rows)])
+            heads = [name for name in rows[0] if name != "range"]
+            lines = [[_cell(row, name) for name in heads] for row in rows]
+            sections += [[*first, fill(text, 110)], table(heads, lines)]
             first = []
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    """A figure with its range, if it is a median: `4.20 (4.05–4.31)`; a dash where there is none."""
+    if row.get(name) is None:
+        return "–"
+    shown = [format(value, FORMATS.get(name, "")) for value in (row[name], *row.get("range", {}).get(name, []))]
+    return f"{shown[0]} ({'–'.join(shown[1:])})" if len({*shown}) > 1 else shown[0]
+
+
+def _shown_gemm(entry: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_cell(entry, name)}" for name in KINDS)
+
+
+def _medians(entry: dict[str, Any], rows: Rows) -> str:
+    ranges = " with their ranges" if any("range" in row for row in rows) else ""
+    return f"medians of {entry.get('rounds')} rounds{ranges}"
+
+
+def _doubts(rows: Rows) -> list[str]:
+    """Say which rows are not to be believed, as other processes took much of the CPUs' time meanwhile."""
+    key = next(iter(rows[0]))
+    names = dict.fromkeys(str(row[key]) for row in rows if (row.get("% others") or 0) > BUSY)
+    if not names:
+        return []
+    return [f"**Other processes took more than {BUSY} % of the CPUs' time: measure again {', '.join(names)}.**"]
 
 
 def place(device: str, ways: list[str]) -> str:

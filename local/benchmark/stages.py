@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from local.benchmark import synthetic
+from local.benchmark.machine import look, others
 from local.config import hparams
 from local.core.errors import UserError
 from local.corpora import manifest
@@ -55,7 +56,8 @@ def measure_hours(
     """Measure the stages, and an ablation of these alphas and seeds, on a corpus of so many hours.
 
     `folder` is empty, for the corpus, its manifests and results; `bytecode` is where Python keeps it, see `load_all`.
-    Returns a row per stage: `stage`, `hours` that the corpus has, `utterances`, `seconds`, `peak` bytes of memory.
+    Returns a row per stage: `stage`, `hours` that the corpus has, `utterances`, `seconds`, `peak` bytes of memory, and
+    the share of the CPUs' time that went to `others`.
     """
     with current_folder(folder):
         corpus = ["--corpus", "csv", "--data", str(synthetic.corpus(Path("data"), synthetic.size(hours))), *YAML]
@@ -81,7 +83,7 @@ def measure_hours(
 def measure_rows(folder: Path, n: int, bytecode: Path) -> list[dict[str, Any]]:
     """Measure the stages that handle rows on a corpus of n utterances, as `measure_hours` does.
 
-    Returns a row per stage: `stage`, `utterances`, `seconds`, `peak` bytes of memory, `written` bytes of files.
+    Returns a row per stage: `stage`, `utterances`, `seconds`, `peak` bytes of memory, `others` and `written` bytes.
     """
     options = ["--corpus", "csv", "--data", "data/noise.csv", "--protocol", "session", *SINGLE, *YAML]
     rows = []
@@ -110,7 +112,7 @@ def load_all(bytecode: Path) -> None:
 
 def run(bytecode: Path, stage: str, *commands: list[str]) -> dict[str, Any]:
     """Run modules of `local` one after another: the sum of their seconds, the largest of their peaks."""
-    results = []
+    results, before = [], look()
     for module, *arguments in commands:
         command = [sys.executable, "-m", f"local.{module}", *arguments]
         watch = [sys.executable, "-m", "local.benchmark.watch", *command]
@@ -120,7 +122,7 @@ def run(bytecode: Path, stage: str, *commands: list[str]) -> dict[str, Any]:
             raise UserError(f"{shlex.join(['python', *command[1:]])} ended with code {code}", "see its message above")
     seconds, peak = sum(result["seconds"] for result in results), max(result["peak"] for result in results)
     print(f"  {stage}: {seconds:.1f} s", file=sys.stderr)
-    return {"stage": stage, "seconds": seconds, "peak": peak}
+    return {"stage": stage, "seconds": seconds, "peak": peak, "others": others(before, look())}
 
 
 def _environment(bytecode: Path) -> dict[str, str]:

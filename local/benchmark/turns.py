@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
+from local.benchmark.machine import gemm, look, others
 from local.benchmark.page import KINDS, USES
-from local.benchmark.ways import gemm, make
+from local.benchmark.ways import make
 from local.core.errors import UserError
 from local.jobs.process import thread_limits
 
@@ -34,7 +35,8 @@ def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> li
     """Let the ways take turns, so many jobs of each at a time; a first round warms up and does not count.
 
     `arguments` of a process: folder, device, encoder. A row for each way and round: `way`, `jobs`, `round`, `seconds`,
-    `audio` seconds and `flops` of all jobs, `peak` bytes of one, GEMM rates `float32` and `bfloat16` in operations/s.
+    `audio` seconds and `flops` of all jobs, `peak` bytes of one, its `precision`, the share of the CPUs' time that
+    `others` took, which are no process of this command, GEMM rates `float32` and `bfloat16` in operations/s.
     """
     rows = []
     with ExitStack() as stack:
@@ -42,6 +44,7 @@ def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> li
         for number in range(rounds + 1):
             rates = {kind: gemm(arguments[1], getattr(torch, kind)) for kind in KINDS.values()}
             for way in ways:
+                before = look()
                 for worker in workers[way]:
                     print("round", file=worker.stdin, flush=True)
                 lines = [worker.stdout.readline() for worker in workers[way]]
@@ -49,7 +52,8 @@ def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> li
                     code = workers[way][lines.index("")].wait()
                     raise UserError(f"way {way} ended with code {code}", "see its message above")
                 results = [json.loads(line) for line in lines]
-                row = {"way": way, "jobs": jobs, "round": number} | rates
+                row = {"way": way, "jobs": jobs, "round": number, "others": others(before, look())} | rates
+                row["precision"] = results[0]["precision"]
                 row |= {name: max(result[name] for result in results) for name in ("seconds", "peak")}
                 row |= {name: sum(result[name] for result in results) for name in ("audio", "flops")}
                 speed = f"{row['audio'] / row['seconds']:.2f} audio-s/s"

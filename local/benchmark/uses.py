@@ -27,7 +27,7 @@ from local.systems.mtl import MultiTaskSystem
 
 TOKENS = ["<pad>", "<unk>", *LETTERS.replace(" ", "\u2581")]
 MODEL = "model"  # the exported model's folder
-Use = Callable[[list[Path]], object]
+Use = Callable[[list[Path]], int]  # takes wav files; how many it answered
 
 
 def make(folder: Path, encoder: str) -> None:
@@ -44,7 +44,7 @@ def make(folder: Path, encoder: str) -> None:
 
 def one_by_one(take: Callable[[np.ndarray, int], object]) -> Use:
     """Read one file after another, and take its samples and their rate."""
-    return lambda wavs: [take(*soundfile.read(wav, dtype="float32")) for wav in wavs]
+    return lambda wavs: len([take(*soundfile.read(wav, dtype="float32")) for wav in wavs])
 
 
 def pipelines(model: Path, device: str, tasks: dict[str, str]) -> Use:
@@ -73,12 +73,11 @@ def recognizer(model: Path, device: str, precision: str, batches: bool) -> Use:
     """`local.predict`, in batches of similar lengths; or `EmotionRecognizer.analyze`, one by one, with word times."""
     loaded = EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": precision})
 
-    def predict(wavs: list[Path]) -> None:
+    def predict(wavs: list[Path]) -> int:
         items = whole_items(files([str(wav) for wav in wavs]), loaded.longest)
-        for _ in analyze_items(items, loaded, seconds=120, words=False):
-            pass
+        return sum(1 for _ in analyze_items(items, loaded, seconds=120, words=False))
 
-    return predict if batches else lambda wavs: [loaded.analyze(wav) for wav in wavs]
+    return predict if batches else lambda wavs: len([loaded.analyze(wav) for wav in wavs])
 
 
 def onnxruntime(model: Path, device: str, name: str) -> Use:

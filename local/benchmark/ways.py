@@ -3,7 +3,8 @@
     python -m local.benchmark.ways WAY FOLDER DEVICE ENCODER
 
 For each line of standard input it passes over all utterances once, in training in whole updates, and prints a line of
-JSON: seconds, seconds of audio, floating-point operations, peak bytes of memory.
+JSON: seconds, seconds of audio, floating-point operations, peak bytes of memory, precision. A round in which nothing
+was done is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import os
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -30,10 +30,12 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, Wav2Vec2Config
 
 from local.audio.header import SAMPLE_RATE
 from local.benchmark import flops, page
+from local.benchmark.machine import now
 from local.benchmark.synthetic import LABELS, LETTERS, corpus, iemocap_durations
 from local.benchmark.watch import UNIT
 from local.config import hparams
 from local.core import logs
+from local.core.errors import UserError, as_command
 from local.core.typed_csv import read_csv
 from local.corpora import manifest
 from local.data.batches import UpdateSampler, sorted_batches
@@ -54,7 +56,6 @@ YAML = Path("hparams/mtl_wav2vec2.yaml")
 SHAPE = {"layerdrop": 0.0}
 TOKENS = 32
 LITTLE = 0.3  # of the memory: when less is free, freed memory is given back
-GEMM_SIZES, GEMM_SECONDS = (128, 256, 512, 1024, 2048, 4096, 8192), 0.5
 
 
 def make(folder: Path, n: int) -> None:
@@ -78,7 +79,8 @@ class Way(NamedTuple):
 
     config: PretrainedConfig | None  # the encoder's shape; None where operations are not counted by it
     passes: tuple[int, int]  # of the CNN and the rest: 3 where it learns, 1 where it only computes, 0 where cached
-    once: Callable[[], object]  # passes over all utterances
+    precision: str
+    once: Callable[[], int]  # passes over all utterances; how many updates it made, or answers it gave
 
 
 def plain(utterances: Utterances, encoder: str, device: str, released: bool) -> Way:
@@ -112,9 +114,10 @@ def plain(utterances: Utterances, encoder: str, device: str, released: bool) -> 
         ctc = F.ctc_loss(tokens, texts, n_frames, batch.targets.n_tokens, reduction="sum")
         return ce + 0.1 * ctc / len(batch)
 
-    def once() -> None:
+    def once() -> int:
         order = random.permutation(len(utterances)).tolist()
-        for start in range(0, len(order), size):
+        starts = range(0, len(order), size)
+        for start in starts:
             update = order[start : start + size]
             for first in range(0, len(update), at_a_time):
                 batch = _padded(utterances, update[first : first + at_a_time]).to(device)
@@ -122,8 +125,9 @@ def plain(utterances: Utterances, encoder: str, device: str, released: bool) -> 
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        return len(starts)
 
-    return Way(model.config, (3 if released else 1, 3), once)
+    return Way(model.config, (3 if released else 1, 3), "fp32", once)
 
 
 def _padded(utterances: Utterances, indices: list[int]) -> Batch:
@@ -132,14 +136,14 @@ def _padded(utterances: Utterances, indices: list[int]) -> Batch:
     return utterances.collate([(index, wav / wav.square().mean().sqrt()) for index, wav in items])
 
 
-def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool, precision: str) -> Way:
+def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool) -> Way:
     """Train as this project does: the Brain with its sampler and optimizer, without what ends an epoch."""
     values = hparams.build(hparams.resolve(hparams.RUNNING, {})) | hparams.read_values(YAML)  # with the optimizer
-    values |= {"device": device, "freeze_cnn": freeze_cnn, "precision": precision}
+    values |= {"device": device, "freeze_cnn": freeze_cnn}
     values["precision"] = resolve_precision(values)
     system = _system(encoder, freeze_cnn)
     passes = (0 if freeze_cnn else 3, 3)
-    return Way(system.encoder.model.config, passes, _training(utterances, system, values))
+    return Way(system.encoder.model.config, passes, values["precision"], _training(utterances, system, values))
 
 
 def of_system(utterances: Utterances, encoder: str, device: str, file: Path) -> Way:
@@ -153,10 +157,10 @@ def of_system(utterances: Utterances, encoder: str, device: str, file: Path) -> 
     given = {key: encoder for key in ("encoder", "upstream") if encoder and key in known}
     values = hparams.build(hparams.resolve(file, sizes | dict(list(given.items())[-1:])), file) | {"device": device}
     values["precision"] = resolve_precision(values)
-    return Way(None, (0, 0), _training(utterances, values["system"], values))
+    return Way(None, (0, 0), values["precision"], _training(utterances, values["system"], values))
 
 
-def _training(utterances: Utterances, system: System, values: dict[str, Any]) -> Callable[[], object]:
+def _training(utterances: Utterances, system: System, values: dict[str, Any]) -> Callable[[], int]:
     """What passes over all utterances: an epoch of the Brain, without what ends it; or the last step, if it is all."""
     folder = Path(tempfile.mkdtemp(dir=utterances.audio.path.parent))
     utterances.audio = model_inputs(utterances.audio, system, values["device"])
@@ -169,10 +173,23 @@ def _training(utterances: Utterances, system: System, values: dict[str, Any]) ->
     brain.on_fit_start = brain.end_epoch = lambda: None  # one optimizer for all rounds; nothing is logged or saved
     brain.is_solved = True
     if not values["epochs"]:
-        labelled = Batches(brain.measured, values["device"], lambda: None)
-        return lambda: solve(system, checkpointer, [1], labelled, None)
+        return partial(_solve, brain)
     batches, epochs = loader(utterances, sampler, device=kind(values)), count(1)
-    return lambda: brain.fit([next(epochs)], batches, progressbar=False)
+
+    def once() -> int:
+        before = brain.optimizer_step
+        brain.fit([next(epochs)], batches, progressbar=False)
+        return brain.optimizer_step - before - brain.skipped.in_epoch
+
+    return once
+
+
+def _solve(brain: EmotionBrain) -> int:
+    """Let a system solve its last step; how many batches of the training set it took, which is no update if none."""
+    taken: list[None] = []
+    labelled = Batches(brain.measured, brain.device, lambda: taken.append(None))
+    solve(brain.system, brain.checkpointer, [1], labelled, None)
+    return len(taken)
 
 
 def inference(utterances: Utterances, encoder: str, device: str, one_by_one: bool) -> Way:
@@ -184,12 +201,14 @@ def inference(utterances: Utterances, encoder: str, device: str, one_by_one: boo
     batches = loader(utterances, alone if one_by_one else in_batches, device=kind(values))
 
     @torch.inference_mode()
-    def once() -> None:
+    def once() -> int:
+        answers = 0
         for batch in batches:
             batch = batch.to(device)
-            system(batch.wavs, batch.lengths)
+            answers += len(system(batch.wavs, batch.lengths).emotion)
+        return answers
 
-    return Way(system.encoder.model.config, (1, 1), once)
+    return Way(system.encoder.model.config, (1, 1), values["eval_precision"], once)
 
 
 def _system(encoder: str, freeze_cnn: bool) -> MultiTaskSystem:
@@ -200,8 +219,8 @@ def _system(encoder: str, freeze_cnn: bool) -> MultiTaskSystem:
 WAYS = {
     "a": partial(plain, released=True),
     "b": partial(plain, released=False),
-    "c": partial(ours, freeze_cnn=False, precision="auto"),
-    "d": partial(ours, freeze_cnn=True, precision="bf16"),
+    "c": partial(ours, freeze_cnn=False),
+    "d": partial(ours, freeze_cnn=True),
     "one": partial(inference, one_by_one=True),
     "many": partial(inference, one_by_one=False),
 }
@@ -217,23 +236,8 @@ def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way:
 
     folder = utterances.audio.path.parent
     model, wavs = folder / uses.MODEL, sorted(folder.rglob("*.wav"))
-    return Way(AutoConfig.from_pretrained(model / "emotion"), (1, 1), partial(uses.USES[way](model, device), wavs))
-
-
-def gemm(device: str, dtype: torch.dtype) -> float:
-    """Multiply square matrices: operations per second, the best of five at a size that takes up to half a second."""
-    use_precision("fp32")
-    for size in GEMM_SIZES:
-        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        a @ b  # the first product of a size prepares kernels
-        seconds: list[float] = []
-        while len(seconds) < 5 and sum(seconds) < GEMM_SECONDS:
-            began = _now(device)
-            a @ b
-            seconds.append(_now(device) - began)
-        if 8 * min(seconds) > GEMM_SECONDS:  # of the next size
-            break
-    return 2 * size**3 / min(seconds)
+    config, precision = AutoConfig.from_pretrained(model / "emotion"), way if way in ("bf16", "int8") else "fp32"
+    return Way(config, (1, 1), precision, partial(uses.USES[way](model, device), wavs))
 
 
 def serve(way: str, folder: Path, device: str, encoder: str) -> None:
@@ -248,21 +252,17 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
         operations = 3e9 * page.FORWARD.get(way, 0.0) * audio
     else:
         operations = sum(flops.total(built.config, n, built.passes) for n in samples)
-    row = {"audio": audio, "flops": operations}
-    for _ in sys.stdin:
-        began = _now(device)
-        built.once()
-        row["seconds"] = _now(device) - began
+    row = {"audio": audio, "flops": operations, "precision": built.precision}
+    for number, _ in enumerate(sys.stdin):
+        began = now(device)
+        done = built.once()
+        row["seconds"] = now(device) - began
+        if not done:
+            raise UserError(f"way {way} made no update, or gave no answer, in round {number}", "correct the way")
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
         row["peak"] = torch.cuda.max_memory_allocated() if device.startswith("cuda") else own
         _give_back_memory(device)
         print(json.dumps(row), flush=True)
-
-
-def _now(device: str) -> float:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _give_back_memory(device: str) -> None:
@@ -278,6 +278,12 @@ def _give_back_memory(device: str) -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-if __name__ == "__main__":
+@as_command
+def main() -> None:
+    """Serve a way."""
     logs.log_to_stderr()
     serve(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
+
+
+if __name__ == "__main__":
+    main()

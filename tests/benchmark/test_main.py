@@ -84,7 +84,7 @@ def test_rows_are_measured_alone(run, tmp_path, monkeypatch):
     file = tmp_path / "page.md"
     file.write_text(MARKED)
     run("--rows", "400 800", "--readme", str(file), "--json", str(tmp_path / "rows.json"))
-    assert "| 1 folds | 800 | 2.0 | 2500.0 | 100 | 1.0 |" in file.read_text()
+    assert "| 1 folds | 800 | 2.0 | 2500.0 | 100 | 1.0 | – |" in file.read_text()
     assert [row["utterances"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]] == [400, 800]
 
 

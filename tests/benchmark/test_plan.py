@@ -25,7 +25,7 @@ def measured(tmp_path: Path) -> Path:
         for n, (seconds, peak, written) in ((1000, (9, 900, 90)), (1_000_000, large))
     ]
     page.put(path, "rows", {"rows": page.of_stages(rows)}, "")
-    way = {"way": "c", "jobs": 1, "round": 1, "seconds": 2, "audio": 20, "flops": 1, "peak": 1}
+    way = {"way": "c", "jobs": 1, "round": 1, "seconds": 2, "audio": 20, "flops": 1, "peak": 1, "precision": "fp32"}
     ways = page.of_ways([way | dict.fromkeys(page.KINDS.values(), 1)])
     stores = [{"stage": "audio store", "hours": h, "utterances": 9, "seconds": h, "peak": 1} for h in (1, 20)]
     page.put(path, "cpu", {"ways": ways, "stages": page.of_stages(stores)}, "")

@@ -274,6 +274,15 @@ def test_an_interrupted_run_with_other_parts_ends_as_the_uninterrupted_does(corp
     assert whole.checkpointer.chosen().meta["score"] == -min(row["valid_loss"] for row in whole.log.rows)
 
 
+@pytest.mark.parametrize("valid", [True, False])
+def test_an_epoch_that_has_ended_leaves_nothing_to_resume_whoever_ends_it(corpus, tmp_path, valid):
+    """As the benchmark ends its rounds, which logs and saves nothing."""
+    brain = build(corpus, tmp_path, epochs=3, table=corpus.table[:4], batch_size=2)
+    brain.end_epoch = lambda: None
+    fit(brain, corpus.utterances(corpus.table[:1]) if valid else None)
+    assert brain.progress is None and len(brain.names) == 6
+
+
 def test_the_encoder_is_trained_after_its_frozen_epochs(corpus, tmp_path):
     brain = build(corpus, tmp_path, freeze_encoder_epochs=2, weight_decay=0.5)
     encoder, before = brain.system.encoder, {}

@@ -1,0 +1,245 @@
+"""The memory that a training needs at its peak, predicted before it starts, and what there is of it.
+
+At its peak a training holds
+
+    process     on a CPU all that it has loaded, with the weights; on a GPU the weights
+    states      of the optimizer, and the gradients: for Adam 8 and 4 bytes a number that learns
+    batch       what the largest micro-batch keeps from its forward pass for its backward pass
+
+or, if it is more, what a batch of the validation takes. Both follow from the lengths: B utterances of t padded seconds
+keep k + B (a + b t + c t^2) bytes. k is computed of the weights alone, c is attention's, which keeps none on a GPU.
+These numbers are not written here, as kernels change: they are found from a few short passes of noise through the
+system, whose tensors are counted. The largest micro-batch is that of the plan, which depends on the seed alone. A
+system that cannot take noise is counted without its batches. Files that are mapped into memory, as all stores are, do
+not count: the system can drop their pages.
+
+All of that is certain. Memory within an operation and what the C library keeps of what is freed come on top, which is
+why what is said is `MARGIN` times as much; but a training is refused only where the certain part does not fit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import random
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from local.audio.header import SAMPLE_RATE
+from local.data.batches import UpdateSampler, sorted_batches
+from local.data.device import evaluation_limits, kind
+from local.data.feature_store import kind_of_store
+from local.systems import System
+
+LENGTHS = (0.64, 1.28, 1.92)  # seconds of the passes: whole numbers of frames, whatever the strides
+EPOCHS = 3  # whose plans are looked at
+HALF = 0.49  # of what a batch keeps in single precision, in 16 bits; beside the casts of all weights
+MARGIN = 1.1
+
+
+class Need(NamedTuple):
+    """Bytes that one process of a training holds at its peak: the first two, and the larger of the others if known."""
+
+    process: float
+    states: float
+    training: float | None  # what the largest micro-batch adds to them
+    validation: float | None = None  # and the largest batch of the validation set
+
+    @property
+    def batch(self) -> float:
+        """What the largest batch adds."""
+        return max(self.training or 0.0, self.validation or 0.0)
+
+    @property
+    def bound(self) -> str:
+        """The YAML's key that bounds it."""
+        return "micro_batch_seconds" if self.batch == self.training else "eval_batch_seconds"
+
+    @property
+    def certain(self) -> float:
+        """All of it."""
+        return self.process + self.states + self.batch
+
+    def __str__(self) -> str:
+        """Say what is predicted, in GB."""
+        known = "batches not known" if self.training is None else f"{self.batch / 1e9:.1f} by {self.bound}"
+        parts = f"{self.process / 1e9:.1f} process, {self.states / 1e9:.1f} gradients and optimizer, {known}"
+        return f"{MARGIN * self.certain / 1e9:.1f} GB predicted ({parts})"
+
+
+def predict(
+    system: System, values: dict[str, Any], sampler: UpdateSampler, valid: np.ndarray | None, processes: int = 1
+) -> Need:
+    """Predict the peak of a process of a training, of which there are so many.
+
+    Parameters
+    ----------
+    system
+        On the CPU, before its first update. Nothing of it changes, nor does any random generator.
+    values
+        The YAML's, with the precision that is used.
+    sampler
+        Of the training set.
+    valid
+        [n] seconds of the utterances of the validation set, if there is one.
+    processes
+        That train it together.
+    """
+    system.to("cpu")  # a store of what is frozen may have been computed on the device
+    learning = float(sum(p.numel() * p.element_size() for p in system.parameters() if p.requires_grad))
+    gradients = learning * (2 if processes > 1 else 1)  # DDP copies them into buckets
+    on_gpu = kind(values) == "cuda"
+    process = psutil.Process().memory_info()
+    weights = sum(p.numel() * p.element_size() for p in (*system.parameters(), *system.buffers()))
+    held = float(weights if on_gpu else process.rss - getattr(process, "shared", 0))
+    states = gradients
+    try:  # whatever the YAML names: an optimizer may need other parameters, a system other inputs than noise
+        states += numbers_kept(values["optimizer"]) * learning
+        kept, taken = costs(system, values["augment"] is not None, fused=on_gpu)
+    except Exception:
+        return Need(held, states, None)
+    half = values["precision"] in ("bf16", "fp16")
+    share, casts = (HALF, learning / 2) if half else (1.0, 0.0)
+    training = max(
+        casts + share * kept(size, seconds) - (0.0 if later else gradients)
+        for size, seconds, later in micro_batches(sampler)
+    )
+    validation = 0.0
+    if valid is not None and values["eval_precision"] not in ("bf16", "fp16"):
+        batches = sorted_batches(valid, evaluation_limits(values, system))
+        validation = max(taken(len(batch), float(valid[batch].max())) for batch in batches) - gradients
+    return Need(held, states, max(0.0, training), max(0.0, validation))
+
+
+def micro_batches(sampler: UpdateSampler) -> set[tuple[int, float, bool]]:
+    """The micro-batches of the first epochs: utterances, seconds of the longest, and whether its update has begun."""
+    found, sampler = set(), copy.copy(sampler)
+    for epoch in range(1, EPOCHS + 1):
+        sampler.set_epoch(epoch)
+        begun = 0
+        for micro_batch in sampler.plan:
+            longest = float(sampler.durations[micro_batch.indices].max())
+            found.add((len(micro_batch.indices), longest, micro_batch.update == begun))
+            begun = micro_batch.update
+    return found
+
+
+def numbers_kept(optimizer: Callable[..., torch.optim.Optimizer]) -> float:
+    """How many numbers an optimizer keeps for each that it trains: 2 for Adam, 1 with a momentum."""
+    parameter = nn.Parameter(torch.zeros(64, 64))
+    built = optimizer([parameter])
+    parameter.grad = torch.ones_like(parameter)
+    built.step()
+    kept = (value.numel() for value in tree_leaves(dict(built.state)) if isinstance(value, Tensor))
+    return sum(number for number in kept if number > 1) / parameter.numel()
+
+
+Cost = Callable[[int, float], float]  # utterances, seconds of the longest -> bytes
+
+
+def costs(system: System, augmented: bool, fused: bool = False) -> tuple[Cost, Cost]:
+    """What a batch keeps in training, and what it takes in validation; both in single precision.
+
+    `augmented` says that waveforms are the inputs, whatever does not learn; `fused`, that attention keeps no weights.
+    """
+    with _left_as_it_is(system):
+        # Batch norm of pooled frames needs two utterances.
+        for least in (1, 2):
+            try:
+                shapes = [(least, LENGTHS[0]), (least + 1, LENGTHS[0]), (least, LENGTHS[1]), (least, LENGTHS[2])]
+                kept = [_most(system.train(), augmented, *shape) for shape in shapes]
+                break
+            except ValueError:
+                if least == 2:
+                    raise
+        with torch.no_grad():
+            taken = [_most(system.eval(), augmented, 1, seconds) for seconds in (LENGTHS[0], LENGTHS[2])]
+    of_one = kept[1] - kept[0]
+    alone = kept[0] - least * of_one
+    curve = np.polyfit(LENGTHS, [(each - alone) / least for each in (kept[0], *kept[2:])], 2)
+    curve[0] *= not fused
+    line = np.polyfit((LENGTHS[0], LENGTHS[2]), taken, 1)
+    return (
+        lambda size, seconds: max(0.0, alone + size * float(np.polyval(curve, seconds))),
+        lambda size, seconds: max(0.0, size * float(np.polyval(line, seconds))),
+    )
+
+
+@contextlib.contextmanager
+def _left_as_it_is(system: System) -> Iterator[None]:
+    """Restore a system's buffers and mode and all random generators; skip no layer at random."""
+    buffers, training = [(buffer, buffer.clone()) for buffer in system.buffers()], system.training
+    config = getattr(getattr(system.encoder, "model", None), "config", None)
+    drop = getattr(config, "layerdrop", None)
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            if drop:
+                config.layerdrop = 0.0
+            yield
+        finally:
+            if drop:
+                config.layerdrop = drop
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            system.train(training)
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+
+
+def _most(system: System, augmented: bool, size: int, seconds: float) -> float:
+    """The most bytes that a pass of noise holds at a time, besides the weights."""
+    wavs, lengths = noise(system, augmented, size, seconds)
+    with Counter([*system.parameters(), *system.buffers()]) as counter:
+        system(wavs, lengths)
+    return float(wavs.nbytes + counter.most)
+
+
+def noise(system: System, augmented: bool, size: int, seconds: float) -> tuple[Tensor, Tensor]:
+    """A batch of noise as a training gives it: waveforms, or the rows of what does not learn."""
+    store = None if augmented else kind_of_store(system)
+    if store is None:
+        n = round(seconds * SAMPLE_RATE)
+        return 0.1 * torch.randn(size, n), torch.full((size,), n)
+    source = system.front_end if system.front_end is not None else system.encoder
+    n = round(seconds / source.seconds_per_row) if source.seconds_per_row else source.rows_each
+    return torch.randn(size, n, store.width(source)), torch.full((size,), n)
+
+
+class Counter(TorchDispatchMode):
+    """Counts the bytes of the tensors that operations make, as long as they are held; those of `known` do not count."""
+
+    def __init__(self, known: list[Tensor]) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.seen: dict[int, Any] = {tensor.untyped_storage()._cdata: None for tensor in known}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, and look at what it made."""
+        made = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self._add(tensor.untyped_storage())
+        return made
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.seen:
+            return
+
+        def forget(_: Any) -> None:
+            if self.seen.pop(key, None) is not None:
+                self.now -= size
+
+        self.seen[key] = weakref.ref(storage, forget)
+        self.now += size
+        self.most = max(self.most, self.now)
