@@ -141,6 +141,13 @@ class Encoder(RowSource):
         """Run some of its layers over the true frames: [B, T, d], [B] -> [B, T, d]."""
         raise NotImplementedError
 
+    def attention_mask(self, hidden: Tensor, n_frames: Tensor) -> Tensor | None:
+        """What transformers' layers are given so that no frame attends to padding; of [B, T, d] and [B] frames."""
+        from transformers.masking_utils import create_bidirectional_mask  # takes seconds
+
+        true = length_mask(n_frames, hidden.shape[1], hidden.device)
+        return create_bidirectional_mask(config=self.model.config, inputs_embeds=hidden, attention_mask=true)
+
     def leave(self, hidden: Tensor) -> Tensor:
         """What it makes of the output of its highest layer: [B, T, d] -> [B, T, d]."""
         for module in self.after_layers():

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.masking_utils import create_bidirectional_mask
 
 from local.audio.header import SAMPLE_RATE
 from local.encoders.base import kept, length_mask
@@ -82,10 +81,9 @@ class FilterbankEncoder(SpectralEncoder):
     def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
         """As transformers' encoder."""
         config, positions = self.model.config, self.model.encoder.embed_positions
-        true = length_mask(n_frames, hidden.shape[1], hidden.device)
         masks = {
-            "attention_mask": create_bidirectional_mask(config=config, inputs_embeds=hidden, attention_mask=true),
-            "conv_attention_mask": true,
+            "attention_mask": self.attention_mask(hidden, n_frames),
+            "conv_attention_mask": length_mask(n_frames, hidden.shape[1], hidden.device),
             "relative_position_embeddings": None if positions is None else positions(hidden),
         }
         for layer in kept(layers, config.layerdrop):

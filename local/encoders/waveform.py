@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.masking_utils import create_bidirectional_mask
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
@@ -102,13 +101,13 @@ class WaveformEncoder(Encoder):
     def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
         """As transformers' encoders; WavLM's layers share the bias of positions that the lowest of all has."""
         config, size = self.model.config, hidden.shape[1]
-        true = length_mask(n_frames, size, hidden.device)
         if config.model_type == "wavlm":
+            true = length_mask(n_frames, size, hidden.device)
             bias = self.layers()[0].attention.compute_bias(size, size).repeat(len(hidden), 1, 1)
             for layer in kept(layers, config.layerdrop):
                 hidden, _ = layer(hidden, attention_mask=true, position_bias=bias)
             return hidden
-        mask = create_bidirectional_mask(config=config, inputs_embeds=hidden, attention_mask=true)
+        mask = self.attention_mask(hidden, n_frames)
         for layer in kept(layers, config.layerdrop):
             hidden = layer(hidden, attention_mask=mask)
         return hidden

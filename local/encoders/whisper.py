@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.masking_utils import create_bidirectional_mask
 
 from local.audio.header import SAMPLE_RATE
 from local.encoders.base import kept, length_mask
@@ -76,8 +75,7 @@ class WhisperEncoder(SpectralEncoder):
 
     def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
         """As transformers' encoder, over the true frames only."""
-        true = length_mask(n_frames, hidden.shape[1], hidden.device)
-        mask = create_bidirectional_mask(config=self.model.config, inputs_embeds=hidden, attention_mask=true)
+        mask = self.attention_mask(hidden, n_frames)
         for layer in kept(layers, self.model.config.encoder_layerdrop):
             hidden = layer(hidden, mask)
         return hidden
