@@ -20,7 +20,8 @@
 #   --seeds "S ..."             default 1
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus
 #   --name NAME                 the experiment's name in results; default: the YAML's
-#   --jobs N                    folds at a time, several on a GPU as its memory allows; default: one per GPU, or one
+#   --jobs N                    folds at a time, several on a GPU as its memory allows; default: one per GPU; on a
+#                               CPU one, or by threads of the YAML
 #   --processes N               processes that train one fold together, one per GPU; default 1
 #   --backend B                 local (default), or slurm: a job array each for stages 2 and 3, see README
 #   --force true                overwrite what is there

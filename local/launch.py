@@ -3,8 +3,9 @@
     python -m local.launch {train,decode,export} OPTIONS
 
 Each GPU has one job or, with `--jobs`, as many as fit in its memory; without a GPU the CPU's threads are
-divided among the jobs (two jobs with all threads each run ten times slower than alone). A job that fails
-does not stop the others; the exit code is 1 when any has failed.
+divided among the jobs (two jobs with all threads each run ten times slower than alone), of which there is
+one at a time, or as many as there is room for where the YAML says how many `threads` each has. A job that
+fails does not stop the others; the exit code is 1 when any has failed.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
 
         failed = slurm.run_all(waiting, step, options)
     else:
-        failed = run_all(waiting, gpu_slots(options, len(waiting)), options.processes if step == "train" else 1)
+        slots = gpu_slots(options, len(waiting))
+        most_threads = 0 if slots.names else options.values["threads"]
+        failed = run_all(waiting, slots, options.processes if step == "train" else 1, most_threads)
     if step == "decode":
         print_pooled(Job.all(options))
     return failed

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hand_made_runs import predict
@@ -67,7 +68,8 @@ def options(*words: str) -> Options:
 def test_threads_are_divided(workplace, monkeypatch, allowed, n_jobs, jobs):
     monkeypatch.setenv("OMP_NUM_THREADS", allowed)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    found = gpu_slots(options(*([] if jobs is None else ["--jobs", str(jobs)])), n_jobs)
+    of_yaml = options(*([] if jobs is None else ["--jobs", str(jobs)]), "--", "--threads", "0")
+    found = gpu_slots(of_yaml, n_jobs)
     assert (found.names, found.count, found.shared) == ([], min(jobs or 1, n_jobs), False)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     available = min(int(allowed), cores)
@@ -76,6 +78,46 @@ def test_threads_are_divided(workplace, monkeypatch, allowed, n_jobs, jobs):
     each = int(variables["OMP_NUM_THREADS"])
     assert each >= 1 and variables["MKL_NUM_THREADS"] == str(each)
     assert each * found.count <= available < (each + 1) * found.count or each == 1
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "words", "expected"),
+    [
+        (8, 1, (), (5, 1)),  # five jobs wait
+        (4, 1, (), (4, 1)),
+        (1, 1, (), (1, 1)),
+        (8, 3, (), (2, 3)),
+        (2, 3, (), (1, 2)),
+        (8, 1, ("--processes", "3"), (2, 1)),
+        (8, 1, ("--jobs", "2"), (2, 1)),  # the user's number comes first
+        (2, 1, ("--jobs", "3"), (3, 1)),
+        (8, 0, (), (1, 8)),
+    ],
+)
+def test_a_yaml_gives_each_job_its_threads(workplace, monkeypatch, cores, threads, words, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100e9))
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "")
+    asked = options(*words, "--", "--threads", str(threads))
+    found = gpu_slots(asked, 5)
+    each = thread_limits(found.count * asked.processes, asked.values["threads"])["OMP_NUM_THREADS"]
+    assert (found.names, found.count, int(each)) == ([], *expected)
+    assert thread_limits(1)["OMP_NUM_THREADS"] == str(cores)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert gpu_slots(asked, 5).count == (asked.jobs or 1)
+
+
+def test_no_more_jobs_are_started_than_memory_allows(workplace, monkeypatch, capsys):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "")
+    for free, need, expected in ((7.9, 2, 3), (0.5, 2, 1), (16.0, 2, 5), (0.5, "null", 5)):
+        monkeypatch.setattr("psutil.virtual_memory", lambda free=free: SimpleNamespace(available=1e9 * free))
+        asked = options("--", "--threads", "1", "--slurm", f"{{mem_gb: {need}}}")
+        assert gpu_slots(asked, 5).count == expected
+        said = f"  {free:.1f} GB of memory are free, and a process may need {need} (slurm.mem_gb of the YAML)\n"
+        assert capsys.readouterr().out == (said if expected < 5 else "")
 
 
 def test_gpus_are_dealt_one_job_each_unless_more_are_asked_for(workplace, monkeypatch):
@@ -91,7 +133,7 @@ def test_gpus_are_dealt_one_job_each_unless_more_are_asked_for(workplace, monkey
     assert found("--jobs", "1") == (["0"], 1, False)
     assert found("--jobs", "4") == (["0", "3", "GPU-5a"], 4, True)
     assert found("--jobs", "4", n_jobs=3) == (["0", "3", "GPU-5a"], 3, False)
-    assert found("--", "--device", "cpu") == ([], 1, False)
+    assert found("--", "--device", "cpu", "--threads", "0") == ([], 1, False)
     yaml = Path("hparams/mini.yaml")
     yaml.write_text(yaml.read_text() + "device: cpu\n")
     assert found("--jobs", "4") == ([], 4, False)
@@ -104,6 +146,7 @@ def test_gpus_are_dealt_one_job_each_unless_more_are_asked_for(workplace, monkey
 PROGRAM = r"""
 import fcntl, json, os, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 
 name, need, proof, smi, n_jobs = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5])
 gpu = next(gpu for gpu in json.loads((smi / "state.json").read_text())["gpus"]
@@ -391,7 +434,7 @@ def test_a_failed_job_stops_no_other_and_the_code_is_1(words, command, monkeypat
     monkeypatch.setattr(launch, "check_setup", lambda *_: None)
     monkeypatch.setattr(launch, "build_audio_store", lambda *_: None)
     code, out, err = command("launch", "train", *words)
-    assert code == 1
+    assert code == 1 and "1 thread each (threads: 1)\n" in out
     first, broken, _, last = err.splitlines()
     assert (first, broken) == ("error: seed1/1A failed; its log ends:", "  error: broken")
     assert last == f"  see {jobs[0].log}"

@@ -32,7 +32,10 @@ SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how
 # Keys that the pipeline reads besides those of running.yaml; `classes` is in the YAML of a speaker network alone.
 READ = ("system", "classes")
 # Keys that say where and how a job runs, not what it computes: another value is not another experiment.
-RUNTIME = ("device", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes", "slurm")
+RUNTIME = (
+    *("device", "threads", "eval_batch_seconds", "num_workers", "tensorboard", "keep_last", "ckpt_interval_minutes"),
+    "slurm",
+)
 # Keys that change how figures are rounded, not what is computed: where the runs of a table differ in them, it says so.
 ROUNDING = ("precision", "eval_precision", "micro_batch_size", "micro_batch_seconds")
 

@@ -10,8 +10,8 @@ from local.core.errors import UserError
 # The least value of a key, and the greatest. A whole number has whole limits.
 LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("batch_size", "micro_batch_size", "vocab_size"), (1, math.inf)),
-    **dict.fromkeys(("epochs", "num_workers", "keep_last", "patience"), (0, math.inf)),
-    **dict.fromkeys(("freeze_layers", "freeze_encoder_epochs"), (0, math.inf)),
+    **dict.fromkeys(("epochs", "keep_last", "patience", "freeze_layers", "freeze_encoder_epochs"), (0, math.inf)),
+    **dict.fromkeys(("threads", "num_workers"), (0, math.inf)),
     **dict.fromkeys(("lr", "head_lr", "weight_decay", "max_grad_norm", "ckpt_interval_minutes"), (0.0, math.inf)),
     **dict.fromkeys(("micro_batch_seconds", "eval_batch_seconds"), (0.001, math.inf)),
     "warmup": (0.0, 1.0),

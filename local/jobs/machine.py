@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from typing import Any
 
+import psutil
+
+from local.config import cluster
 from local.core import signals
 from local.core.errors import UserError
 from local.experiment.options import Options
 from local.jobs.display import Display, say
 from local.jobs.gpus import GpuSlots, gpus
 from local.jobs.job_lines import clock
-from local.jobs.process import JobProcess, thread_limits
+from local.jobs.process import JobProcess, cores, thread_limits
 
 POLL = 0.2  # seconds between two looks at the jobs
 
 
 def gpu_slots(options: Options, n_jobs: int) -> GpuSlots:
-    """Divide the machine: by `--jobs`, or a job for each `--processes` GPUs, or one job with all threads.
+    """Divide the machine: by `--jobs`, or a job for each `--processes` GPUs, or the CPU by the YAML's `threads`.
 
     `UserError` where a job needs more GPUs than there are.
     """
@@ -31,17 +36,39 @@ def gpu_slots(options: Options, n_jobs: int) -> GpuSlots:
     if devices and each > 1:  # which they fill
         devices = [",".join(devices[start : start + each]) for start in range(0, len(devices) - each + 1, each)]
         jobs = min(jobs or len(devices), len(devices))
-    count = max(1, min(jobs or len(devices) or 1, n_jobs))
+    count = max(1, min(jobs or len(devices) or cpu_slots(options.values, n_jobs, each), n_jobs))
     return GpuSlots(devices[:count], count)
 
 
-def run_all(waiting: list[JobProcess], slots: GpuSlots, processes: int = 1) -> list[JobProcess]:
-    """Run jobs of so many processes in their order, each when a slot is free; return those that failed."""
-    limits = thread_limits(slots.count * processes)
+def cpu_slots(values: dict[str, Any], n_jobs: int, processes: int = 1) -> int:
+    """How many of the jobs, of so many processes, the CPU has room for, by the YAML's `threads`: one if that is 0.
+
+    Their memory is what the YAML asks of Slurm for a process. Side by side, jobs of one thread do more than one job
+    with all threads, which wait for each other in every operation; and beside other programs they lose less.
+    """
+    threads, free = values["threads"], psutil.virtual_memory().available / 1e9
+    if not threads:
+        return 1
+    need = cluster.slurm_block(values).get("mem_gb")
+    by_cores = min(n_jobs, cores() // (threads * processes))
+    by_memory = free // (need * processes) if need else math.inf
+    if by_memory < by_cores:
+        print(f"  {free:.1f} GB of memory are free, and a process may need {need} (slurm.mem_gb of the YAML)")
+    return int(min(by_cores, by_memory))
+
+
+def run_all(waiting: list[JobProcess], slots: GpuSlots, processes: int = 1, most_threads: int = 0) -> list[JobProcess]:
+    """Run jobs of so many processes in their order, each when a slot is free; return those that failed.
+
+    A process gets its share of the CPU's threads; at most `most_threads`, if that is not 0.
+    """
+    limits = thread_limits(slots.count * processes, most_threads)
     room = f", as memory allows on GPU {', '.join(slots.names)}" if slots.shared else ""
     jobs, threads = len(waiting), int(limits["OMP_NUM_THREADS"])
+    of_yaml = f" (threads: {most_threads})" if most_threads else ""
     print(
-        f"  {jobs} job{'s' * (jobs > 1)}, {slots.count} at a time{room}, {threads} thread{'s' * (threads > 1)} each",
+        f"  {jobs} job{'s' * (jobs > 1)}, {slots.count} at a time{room}, "
+        f"{threads} thread{'s' * (threads > 1)} each{of_yaml}",
         flush=True,
     )
     if slots.unknown:

@@ -25,7 +25,7 @@ def asked(step: str, *words: str, **given: str) -> dict[str, Any]:
 def test_the_defaults_ask_for_one_gpu_and_for_requeueing(workplace):
     found = asked("train")
     assert (found["nodes"], found["tasks_per_node"], found["gpus_per_node"], found["cpus_per_task"]) == (1, 1, 1, 8)
-    assert (found["mem_gb"], found["timeout_min"], found["slurm_array_parallelism"]) == (8, 480, 256)
+    assert (found["mem_gb"], found["timeout_min"], found["slurm_array_parallelism"]) == (2, 480, 256)
     assert found["slurm_srun_args"] == ["--cpus-per-task=8"]
     assert found["slurm_additional_parameters"] == {"requeue": True} and found["name"] == "train_n"
     assert not any("partition" in key for key in found)
@@ -105,6 +105,6 @@ def test_other_resources_are_not_another_experiment(workplace):
 
 def test_a_yaml_with_an_empty_block_asks_for_slurms_defaults(workplace):
     path = workplace / "hparams/mini.yaml"
-    path.write_text(path.read_text().replace("slurm:\n    mem_gb: 8\n", "slurm: null\n"))
+    path.write_text(path.read_text().replace("slurm:\n    mem_gb: 2\n", "slurm: null\n"))
     found = asked("train")
     assert "slurm_srun_args" not in found and (found["nodes"], found["timeout_min"]) == (1, 480)
