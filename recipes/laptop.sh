@@ -6,14 +6,25 @@
 # CORPUS is one of run.sh's (iemocap, nemo, csv, ...), DATA its folder, or the table of csv, ENCODER a Hugging Face
 # folder or hub name. The model is that of mtl_wav2vec2.yaml. What is changed:
 #   freeze_layers   the encoder's CNN and the lowest three quarters of its transformer's layers are not trained. Their
-#                   output is computed once for the corpus, which takes about as long as the CNN's and half an epoch of
-#                   training all layers, and is read by all folds and seeds: 77 KB a second of audio if d is 768
+#                   output is computed once for the corpus, in a quarter of its length by one thread, and is read by all
+#                   folds and seeds: 77 KB a second of audio if a frame has 768 numbers
 #   epochs          8, of 16 utterances an update, at lr 1e-4 and head-lr 1e-3; the paper has 100 of 8 at 5e-5
 #   jobs            two folds at a time, each with half of the CPU's threads; --jobs 1 where memory is short
 # The same command goes on after an interruption (Ctrl-C, a closed lid, a flat battery), and does nothing twice. The
 # experiment is laptop, or your --name.
 #
 # The table and the page: results/<corpus>/<protocol>/laptop/RESULTS.md and report.html
+#
+# How long it takes: wav2vec2-base, from random weights, 107 s of audio of IEMOCAP's lengths, fp32, one thread of an AMD
+# EPYC with AVX2 alone, other processes stopped, two jobs side by side, 2026-11-26. Seconds of audio a second of CPU:
+#
+#   the CNN frozen (way d)     1.8
+#   freeze_layers 6 of 12      4.2
+#   freeze_layers 8            6.3
+#   freeze_layers 9            7.7   and 13.8 a second by two jobs on two cores; 13.0 by one job with two threads
+#
+# IEMOCAP's ten folds have 20,100 s of training audio each, so that 8 epochs of all take 34 hours on two such cores, and
+# the stored output 2 before. With way d they would take 128.
 #
 # What came of it: not run yet.
 set -euo pipefail

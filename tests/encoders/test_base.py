@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +36,10 @@ def frozen(folder: Path, family: str, layers: int = 1, **changes) -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def encoders(tmp_path_factory) -> dict[str, Encoder]:
-    """One of each family, without dropout and SpecAugment, its lowest of two layers frozen."""
+def encoders(tmp_path_factory) -> Callable[[str], Encoder]:
+    """One of a family, without dropout and SpecAugment, its lowest of two layers frozen; each made once."""
     root = tmp_path_factory.mktemp("models")
-    return {family: frozen(root / family, family, **STEADY) for family in FAMILIES}
+    return cache(lambda family: frozen(root / family, family, **STEADY))
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +50,10 @@ def conformers(tmp_path_factory) -> tuple[Encoder, torch.nn.Module]:
     return load_encoder(str(folder), freeze_layers=1).eval(), theirs
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*KINDS, *OTHERS])
 @torch.no_grad()
 def test_hidden_states_are_those_of_transformers(encoders, family):
-    encoder = encoders[family].eval()
+    encoder = encoders(family).eval()
     folder = encoder.model.name_or_path
     model, extractor = AutoModel.from_pretrained(folder).eval(), AutoFeatureExtractor.from_pretrained(folder)
     model = model.encoder if family == "whisper" else model
@@ -80,10 +82,10 @@ def test_hidden_states_are_those_of_speechbrain(conformers):
     torch.testing.assert_close(encoder(hidden, n_frames)[0], expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", [*FAMILIES, "conformer"])
+@pytest.mark.parametrize("family", [*KINDS, "conformer", *OTHERS])
 @torch.no_grad()
 def test_an_utterance_is_the_same_in_any_batch(encoders, conformers, family):
-    encoder = conformers[0] if family == "conformer" else encoders[family].eval()
+    encoder = conformers[0] if family == "conformer" else encoders(family).eval()
     wavs = waves(16000, 8017, 1300, 401)
     hidden, n_frames = encoder.lowest(*padded(wavs))
     frames, _ = encoder(hidden, n_frames)
@@ -97,7 +99,7 @@ def test_an_utterance_is_the_same_in_any_batch(encoders, conformers, family):
 @pytest.mark.parametrize("family", [*KINDS, *OTHERS])
 def test_the_upper_layers_learn_as_if_nothing_were_stored_and_the_lowest_not_at_all(encoders, family):
     """Gradients against those of the whole encoder on waveforms, by transformers' forward; 16 bits lie between."""
-    folder = encoders[family].model.name_or_path
+    folder = encoders(family).model.name_or_path
     kept, whole = load_encoder(folder, freeze_layers=1).train(), load_encoder(folder).train()
     batch = padded(waves(16000, 8017, 1300))
     weight = torch.randn(3, 50, 32, generator=torch.Generator().manual_seed(2))
