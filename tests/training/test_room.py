@@ -85,14 +85,14 @@ def test_what_fits_to_the_byte_is_not_refused_and_what_does_not_has_its_remedies
 
 
 def test_what_is_said_before_it_starts():
-    need, there = Need(1 * GB, 2 * GB, 5 * GB), Room(24 * GB, 9 * GB, "this machine")
+    need, there = Need(1 * GB, 2 * GB, 5 * GB), Room(24 * GB, 20 * GB, "this machine")
     parts = "(1.0 process, 2.0 gradients and optimizer, 5.0 by micro_batch_seconds)"
-    assert said(need, there) == f"memory: 9.6 GB predicted {parts}; this machine has 24.0 GB"  # a fifth more
+    assert said(need, there) == f"memory: 10.5 GB predicted {parts}; this machine has 24.0 GB"  # 1 + 2 + 1.5 x 5
     assert said(need, there, 2) == (
-        f"memory: 9.6 GB predicted {parts}, 2 at a time; this machine has 24.0 GB, of which only 9.0 are free now: "
+        f"memory: 10.5 GB predicted {parts}, 2 at a time; this machine has 24.0 GB, of which only 20.0 are free now: "
         "expect it to be slow, or to be ended"
     )
-    assert said(need._replace(training=None), there).startswith("memory: 3.6 GB predicted (1.0 process, 2.0 gradients")
+    assert said(need._replace(training=None), there).startswith("memory: 3.0 GB predicted (1.0 process, 2.0 gradients")
     assert "batches not known" in said(need._replace(training=None), there)
     larger = need._replace(validation=6 * GB)
     assert "6.0 by eval_batch_seconds" in said(larger, there)
