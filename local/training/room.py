@@ -90,7 +90,7 @@ def refuse_too_large(need: Need, there: Room, count: int, values: dict[str, Any]
     each = f"{count} processes at a time need" if count > 1 else "a training needs"
     remedies = ["fewer --jobs"] if count > 1 else []
     if need.batch > 0.2 * need.certain:
-        remedies.append(f"a smaller --{need.bound} than {values[need.bound]:g}, which changes no result")
+        remedies.append(f"a smaller --{need.bound} than {values[need.bound]:g}")
     if need.states > 0.2 * need.certain:
         remedies.append("--freeze_cnn true or --freeze true, or a smaller --encoder")
     raise UserError(
