@@ -10,7 +10,7 @@ import psutil
 import torch
 
 from local.core.errors import UserError
-from local.training.memory import MARGIN, Need
+from local.training.memory import Need
 
 CGROUPS = Path("/sys/fs/cgroup")
 UNLIMITED = 1 << 60  # bytes: a cgroup without a limit has a number as high as this
@@ -90,7 +90,7 @@ def refuse_too_large(need: Need, there: Room, count: int, values: dict[str, Any]
     each = f"{count} processes at a time need" if count > 1 else "a training needs"
     remedies = ["fewer --jobs"] if count > 1 else []
     if need.batch > 0.2 * need.certain:
-        remedies.append(f"a smaller --{need.bound} than {values[need.bound]:g}, which changes no result")
+        remedies.append(f"a smaller --{need.bound} than {values[need.bound]:g}")
     if need.states > 0.2 * need.certain:
         remedies.append("--freeze_cnn true or --freeze true, or a smaller --encoder")
     raise UserError(
@@ -103,6 +103,6 @@ def said(need: Need, there: Room, count: int = 1) -> str:
     """Say what is predicted, of how much, and where that is not free now."""
     times = f", {count} at a time" if count > 1 else ""
     line = f"memory: {need}{times}; {there.where} has {there.size / 1e9:.1f} GB"
-    if MARGIN * count * need.certain > there.free:
+    if count * need.predicted > there.free:
         line += f", of which only {there.free / 1e9:.1f} are free now: expect it to be slow, or to be ended"
     return line
