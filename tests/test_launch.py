@@ -421,7 +421,7 @@ def test_started_again_only_what_is_left_is_done(words):
     assert left.name == "seed1/2A" and left.proof.name == "predictions.csv"
 
     # With another value what is trained is not passed for done.
-    with pytest.raises(UserError, match=r"seed1/2A was made with other inputs: lr \(0\.002 -> 0\.5\)"):
+    with pytest.raises(UserError, match=r"seed1/2A was made with other inputs: lr \(0\.003 -> 0\.5\)"):
         changed = [*decoding, "--lr", "0.5"]
         pending_jobs("train", parse(changed), changed)
 

@@ -395,7 +395,7 @@ def test_another_validation_than_it_was_trained_with(words):
 def test_runs_of_other_values_are_not_pooled(words):
     predict(words, "1A")
     predict([*words, "--", "--alpha", "0"], "1B")
-    predict([*words, "--", "--lr", "0.5", "--head-lr", "0.002"], "2A")
+    predict([*words, "--", "--lr", "0.5", "--head-lr", "0.003"], "2A")
     error = refusal(words)
     assert "results/own/speaker/n were not trained with the same values" in error.what
     assert "alpha is 0.0 in seed 1 fold 1B, 0.2 in the other 2 runs" in error.what

@@ -81,10 +81,10 @@ def test_with_the_same_inputs_it_is_resumed(begun, words):
 
 def test_other_values_are_refused_by_name(begun, words):
     before = contents(begun.folder)
-    with pytest.raises(UserError, match=r"1A was begun with other inputs: lr \(0\.002 -> 0\.5\)") as refusal:
-        job(words, "--", "--lr", "0.5", "--head-lr", "0.002").begin()
+    with pytest.raises(UserError, match=r"1A was begun with other inputs: lr \(0\.003 -> 0\.5\)") as refusal:
+        job(words, "--", "--lr", "0.5", "--head-lr", "0.003").begin()
     with pytest.raises(UserError, match="was begun with other inputs: lr"):  # before any job starts
-        job(words, "--", "--lr", "0.5", "--head-lr", "0.002").is_done("train")
+        job(words, "--", "--lr", "0.5", "--head-lr", "0.003").is_done("train")
     assert "--name" in refusal.value.remedy and "--force true" in refusal.value.remedy
     assert contents(begun.folder) == before
 
