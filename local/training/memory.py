@@ -43,7 +43,7 @@ LENGTHS = (0.64, 1.28, 1.92)  # seconds of the passes: whole numbers of frames, 
 EPOCHS = 3  # whose plans are looked at
 HALF = 0.49  # of what a batch keeps in single precision, in 16 bits; beside the casts of all weights
 # What a batch takes on a CPU, times what it keeps: 1.5 was measured of encoders of 1 and 13 million parameters, 2.1 of
-# an x-vector. A peak was then 0 to 9 % higher than predicted, and up to 13 % when a long validation followed.
+# an x-vector. Of these same runs, a peak was then 1 % lower to 10 % higher than predicted, 15 % after a validation.
 BEYOND = 1.5
 
 
