@@ -10,17 +10,21 @@ trained with different values are refused (`local.scoring.provenance`).
 
 from __future__ import annotations
 
+from local.core.errors import UserError, as_command
+from local.experiment.options import Options, check, parse
+
+if __name__ == "__main__":
+    as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+
 from typing import Any
 
 import pandas as pd
 
 from local.config import hparams
 from local.core import markers, starts
-from local.core.errors import UserError, as_command
 from local.core.files import atomic
 from local.corpora import manifest
 from local.data import store
-from local.experiment.options import Options, check, parse
 from local.pages.results import notes, render_results, untested_label_notes
 from local.pages.tables import breakdown_table, class_table, score_table
 from local.scoring import diagnosis, metrics, provenance, scored
