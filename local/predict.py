@@ -27,8 +27,8 @@ from local.core import logs
 from local.core.errors import Parser, UserError, as_command
 
 if TYPE_CHECKING:
+    from local.inference.analyzer import Analysis
     from local.inference.items import Item
-    from local.inference.recognizer import Analysis
 
 FORMATS = ("table", "csv", "jsonl")  # of `local.inference.lines`
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # of `local.data.device`
@@ -38,7 +38,7 @@ def draw_each(
     results: Iterable[tuple[Item, Analysis | None]], labels: list[str], folder: Path
 ) -> Iterator[tuple[Item, Analysis | None]]:
     """Pass results on, and draw each file's emotion over time to `<stem>.png` in a folder."""
-    from local.inference.recognizer import Window
+    from local.inference.analyzer import Window
     from local.inference.timeline import draw
 
     taken: set[str] = set()
@@ -62,12 +62,10 @@ def predict(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from local.inference import lines
+    from local.inference.analyzer import Analyzer
     from local.inference.items import analyze_items, files, whole_items, window_items
-    from local.inference.recognizer import EmotionRecognizer
 
-    recognizer = EmotionRecognizer.from_hparams(
-        options.model, run_opts={"device": options.device, "precision": options.precision}
-    )
+    recognizer = Analyzer.load(options.model, device=options.device, precision=options.precision)
     items = files(options.audio)
     items = window_items(items, recognizer.window) if options.segments else whole_items(items, recognizer.longest)
     results = analyze_items(items, recognizer, options.batch_seconds, words=options.format == "jsonl")
