@@ -17,6 +17,7 @@ Exit codes: 0 every file was read; 1 some were not; 2 an error in the command or
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
@@ -58,7 +59,8 @@ def draw_each(
 
 def predict(options: argparse.Namespace) -> int:
     """Write a line for each file or window; return how many have an error."""
-    # Now that the command line is known to be right: these take many seconds to load.
+    # Now that the command line is known to be right: these take seconds to load, the fewer without looks for garbage.
+    gc.disable()
     from tqdm import tqdm
 
     from local.inference import lines
@@ -66,6 +68,7 @@ def predict(options: argparse.Namespace) -> int:
     from local.inference.items import analyze_items, files, whole_items, window_items
 
     recognizer = Analyzer.load(options.model, device=options.device, precision=options.precision)
+    gc.enable()
     items = files(options.audio)
     items = window_items(items, recognizer.window) if options.segments else whole_items(items, recognizer.longest)
     results = analyze_items(items, recognizer, options.batch_seconds, words=options.format == "jsonl")
