@@ -39,19 +39,29 @@ OWN = {  # those that one kind alone has
     },
     "hubert": {"feat_proj_layer_norm", "conv_pos_batch_norm"},
 }
+COUNTS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+COUNTS += ("num_conv_pos_embeddings", "num_conv_pos_embedding_groups")
+NUMBERS = ("layer_norm_eps", "mask_time_prob", "mask_feature_prob")
 OFF = ("add_adapter", "adapter_attn_dim", "conv_pos_batch_norm")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 
 
 def takes(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> bool:
-    """Whether `build` builds an encoder of this configuration, as `local.encoders.build_encoder` gets it."""
-    known = USED | WITHOUT_EFFECT | OWN.get(config.get("model_type"), set()) | {"model_type"}
+    """Whether `build` builds an encoder of this configuration, as `local.encoders.build_encoder` gets it.
+
+    Not of a value of a wrong type, of which transformers says what is wrong.
+    """
+    kind = config.get("model_type")
+    if kind not in [*OWN] or not USED <= config.keys() <= USED | WITHOUT_EFFECT | OWN[kind] | {"model_type"}:
+        return False
+    cnn = [config[key] for key in ("conv_dim", "conv_stride", "conv_kernel")]
     return (
-        config.get("model_type") in OWN
-        and USED <= config.keys() <= known
-        and preprocessor.keys() == {"do_normalize"}
+        preprocessor.keys() == {"do_normalize"}
         and not any(config.get(key) for key in OFF)
         and all(str(config[key]) in ACTIVATIONS for key in ("hidden_act", "feat_extract_activation"))
+        and all(type(config[key]) is int for key in COUNTS)
+        and all(type(config[key]) in (int, float) for key in NUMBERS)
+        and all(type(sizes) is list and {*map(type, sizes)} == {int} and len(sizes) == len(cnn[0]) for sizes in cnn)
     )
 
 

@@ -175,12 +175,14 @@ def _build(config: dict[str, Any]) -> nn.Module:
 
 
 def _build_encoder(config: dict[str, Any]) -> Encoder:
-    if plain.takes(config["encoder"], config["preprocessor"]):
-        return plain.build(config["encoder"], config["preprocessor"])
-    from local.encoders import build_encoder, refuse_undeclared  # takes seconds
+    values = config["encoder"], config["preprocessor"]
+    if plain.takes(*values):
+        encoder = plain.build(*values)
+    else:
+        from local.encoders import build_encoder, refuse_undeclared  # takes seconds
 
-    refuse_undeclared(config["encoder"], config["preprocessor"])
-    encoder = build_encoder(config["encoder"], config["preprocessor"])
+        refuse_undeclared(*values)
+        encoder = build_encoder(*values)
     if encoder.preprocessor != config["preprocessor"] or not 0.005 <= encoder.seconds_per_frame <= 1:
         raise ValueError("the preprocessor is not the encoder's, or its frames are not 5 ms to 1 s apart")
     return encoder
@@ -233,7 +235,7 @@ def _fault(config: Any) -> str:
             return f'"{key}" is not a list of {kind.__name__}'
     encoder, preprocessor = config["encoder"], config["preprocessor"]
     numbers = [value for key in encoder.values() for value in (key if isinstance(key, list) else [key])]
-    if (encoder or preprocessor) and encoder.get("model_type") not in plain.OWN:
+    if (encoder or preprocessor) and encoder.get("model_type") not in [*plain.OWN]:
         from local.encoders import KNOWN  # takes seconds
 
         if encoder.get("model_type") not in KNOWN:
