@@ -8,6 +8,12 @@ and writes nothing. An error in it has exit code 2.
 
 from __future__ import annotations
 
+from local.core.errors import UserError, as_command
+from local.experiment.options import parse
+
+if __name__ == "__main__":
+    as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+
 import logging
 import tempfile
 from pathlib import Path
@@ -18,14 +24,12 @@ import numpy as np
 from local.config import cluster, hparams, keys  # logs before anything of SpeechBrain
 from local.config.objects import reason
 from local.core import logs
-from local.core.errors import UserError, as_command
 from local.corpora import manifest
 from local.data.batches import UpdateSampler
 from local.data.class_weights import class_weights
 from local.data.dataset import Utterances
 from local.data.device import full_name, kind, limits, refuse_missing_device, resolve_precision, use_precision
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.training import environment, memory, optimisation, room
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer

@@ -9,6 +9,12 @@ more. The model is the one that the run folder's hyperparams.yaml describes.
 
 from __future__ import annotations
 
+from local.core.errors import UserError, as_command
+from local.experiment.options import parse
+
+if __name__ == "__main__":
+    as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+
 import logging
 import sys
 import time
@@ -20,7 +26,6 @@ from tqdm import tqdm
 from local.config import hparams
 from local.config.trust import refuse_foreign
 from local.core import logs, markers, progress_json
-from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import sorted_batches
 from local.data.dataset import Utterances, loader
@@ -28,7 +33,6 @@ from local.data.device import evaluation_limits, full_name, kind, use_precision
 from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.jobs.job_lines import scores_line
 from local.scoring import metrics, predictions
 from local.training.checkpoints import RunCheckpointer

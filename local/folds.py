@@ -8,6 +8,12 @@ fold of the protocol, also those that are not chosen, and `leaks.csv` beside the
 
 from __future__ import annotations
 
+from local.core.errors import as_command
+from local.experiment.options import Options, check, parse
+
+if __name__ == "__main__":
+    as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,12 +21,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from local.core.errors import as_command
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import manifest
-from local.experiment.options import Options, check, parse
 from local.splits import audit, checks, protocols
 from local.text import tokenizer
 

@@ -10,6 +10,12 @@ fails does not stop the others; the exit code is 1 when any has failed.
 
 from __future__ import annotations
 
+from local.core.errors import as_command
+from local.experiment.options import Options, parse_step
+
+if __name__ == "__main__":
+    as_command(parse_step)()  # --help and wrong options end here, before what takes seconds to load
+
 import subprocess
 import sys
 from pathlib import Path
@@ -18,13 +24,11 @@ import pandas as pd
 
 from local.config import pretrained
 from local.core import markers
-from local.core.errors import as_command
 from local.core.files import digest
 from local.core.markers import Marker
 from local.data import store
 from local.experiment.encoder_version import refuse_missing
 from local.experiment.job import Job, has_checkpoint
-from local.experiment.options import Options, parse
 from local.jobs.job_lines import result, scores_line
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobLog, JobProcess, add_options, step_command
@@ -140,14 +144,13 @@ def export(job: Job) -> None:
 @as_command
 def main() -> None:
     """Run one stage's jobs."""
-    step, words = sys.argv[1], sys.argv[2:]
+    step, words, options = parse_step()
     if step == "export":
-        options = parse(words)
         print(f"== stage 6: export {options.experiment_folder}\n")
         for job in Job.all(options):
             export(job)
         return
-    failed = launch(step, parse(words), words)
+    failed = launch(step, options, words)
     for run in failed:
         print(failure_report(run, step), file=sys.stderr)
     if failed:

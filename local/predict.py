@@ -17,6 +17,7 @@ Exit codes: 0 every file was read; 1 some were not; 2 an error in the command or
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
@@ -27,8 +28,8 @@ from local.core import logs
 from local.core.errors import Parser, UserError, as_command
 
 if TYPE_CHECKING:
+    from local.inference.analyzer import Analysis
     from local.inference.items import Item
-    from local.inference.recognizer import Analysis
 
 FORMATS = ("table", "csv", "jsonl")  # of `local.inference.lines`
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # of `local.data.device`
@@ -38,7 +39,7 @@ def draw_each(
     results: Iterable[tuple[Item, Analysis | None]], labels: list[str], folder: Path
 ) -> Iterator[tuple[Item, Analysis | None]]:
     """Pass results on, and draw each file's emotion over time to `<stem>.png` in a folder."""
-    from local.inference.recognizer import Window
+    from local.inference.analyzer import Window
     from local.inference.timeline import draw
 
     taken: set[str] = set()
@@ -58,16 +59,16 @@ def draw_each(
 
 def predict(options: argparse.Namespace) -> int:
     """Write a line for each file or window; return how many have an error."""
-    # Now that the command line is known to be right: these take many seconds to load.
+    # Now that the command line is known to be right: these take seconds to load, the fewer without looks for garbage.
+    gc.disable()
     from tqdm import tqdm
 
     from local.inference import lines
+    from local.inference.analyzer import Analyzer
     from local.inference.items import analyze_items, files, whole_items, window_items
-    from local.inference.recognizer import EmotionRecognizer
 
-    recognizer = EmotionRecognizer.from_hparams(
-        options.model, run_opts={"device": options.device, "precision": options.precision}
-    )
+    recognizer = Analyzer.load(options.model, device=options.device, precision=options.precision)
+    gc.enable()
     items = files(options.audio)
     items = window_items(items, recognizer.window) if options.segments else whole_items(items, recognizer.longest)
     results = analyze_items(items, recognizer, options.batch_seconds, words=options.format == "jsonl")

@@ -8,16 +8,20 @@ partial also `rejected.csv`: a row for each fault, with file, line, utterance an
 
 from __future__ import annotations
 
+from local.core.errors import UserError, as_command
+from local.experiment.options import Options, check, parse
+
+if __name__ == "__main__":
+    as_command(lambda: check(parse()))()  # --help and wrong options end here, before what takes seconds to load
+
 import pandas as pd
 
 from local import corpora
-from local.core.errors import UserError, as_command
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import faults, manifest, unsound
 from local.data import store
-from local.experiment.options import Options, check, parse
 from local.splits import protocols
 
 CHANGED = "--force true to make it again, and all that follows from it"

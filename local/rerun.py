@@ -21,9 +21,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from local.config import pretrained
 from local.config.trust import refuse_foreign
@@ -37,7 +35,10 @@ from local.experiment.options import MANIFESTS, parse
 from local.jobs.gpus import gpus
 from local.jobs.process import JobProcess, step_command
 from local.pages.markdown import percent, table
-from local.scoring import metrics, predictions
+from local.scoring import predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MANIFEST_FILES = ("train.csv", "valid.csv", "test.csv", "tokenizer.model")
 # Of env.json: not the environment, or compared one by one.
@@ -104,6 +105,8 @@ def check_job(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) 
 
 def refuse_missing_audio(job: Job) -> None:
     """Raise a UserError where audio files of a job are missing."""
+    import pandas as pd  # takes half a second to load
+
     utterances = pd.concat([manifest.read(path) for path in sorted(job.manifests.glob("*.csv"))])
     wavs = manifest.resolve(utterances["wav"], job.options.data_root)
     if missing := [wav for wav in wavs if not Path(wav).exists()]:
@@ -171,6 +174,8 @@ def differences(run: Path, again: Path) -> list[str]:
 
 def describe_predictions(old: pd.DataFrame, new: pd.DataFrame) -> str:
     """Count what differs between two tables of predictions, and give the largest difference of a posterior."""
+    import pandas as pd
+
     pairs = old.merge(new, on="ID", suffixes=("", "_new"))
     posteriors = [name for name in old if name.startswith(predictions.POSTERIOR) and name in new]
     distance = pd.concat([(pairs[name] - pairs[f"{name}_new"]).abs() for name in posteriors], axis=1).max(axis=1)
@@ -188,6 +193,8 @@ def describe_predictions(old: pd.DataFrame, new: pd.DataFrame) -> str:
 
 def score_rows(old: pd.DataFrame, new: pd.DataFrame) -> list[list[object]]:
     """Rows of WA, UA and, where there is one, WER of both."""
+    from local.scoring import metrics
+
     scores = [metrics.scores(each) for each in (old, new)]
     names = [name for name in ("wa", "ua", "wer") if scores[0][name] is not None]
     return [[name.upper(), *(percent(each[name]) for each in scores)] for name in names]
@@ -222,6 +229,8 @@ def main() -> None:
     if old.read_bytes() != new.read_bytes():
         print("\n".join(differences(run, again.folder)))
         sys.exit(1)
+    from local.scoring import metrics  # takes half a second to load
+
     scores = metrics.scores(predictions.read(new))
     of_text = "" if scores["wer"] is None else f", WER {percent(scores['wer'])}"
     print(f"identical: {scores['n']} predictions, WA {percent(scores['wa'])}{of_text}")

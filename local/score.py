@@ -10,19 +10,23 @@ trained with different values are refused (`local.scoring.provenance`).
 
 from __future__ import annotations
 
+from local.core.errors import UserError, as_command
+from local.experiment.options import Options, check, parse
+
+if __name__ == "__main__":
+    as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+
 from typing import Any
 
 import pandas as pd
 
 from local.config import hparams
 from local.core import markers, starts
-from local.core.errors import UserError, as_command
 from local.core.files import atomic
 from local.corpora import manifest
 from local.data import store
-from local.experiment.options import Options, check, parse
 from local.pages.results import notes, render_results, untested_label_notes
-from local.pages.tables import breakdown_table, class_table, score_table
+from local.pages.tables import breakdown_table, class_table, name_solved, score_table
 from local.scoring import diagnosis, metrics, provenance, scored
 from local.scoring.breakdown import breakdown
 from local.scoring.summary import FOLD_COLUMNS, run_facts, summarise, write_scores
@@ -58,8 +62,9 @@ def score(options: Options) -> None:
     )
     command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
     said = notes(options, command, setup, values, summary, overlap, warnings)
+    shown = name_solved(folds, epochs)
     text = render_results(
-        said, score_table(folds, summary), class_table(classes, metrics.confusion(pooled)), breakdown_table(groups)
+        said, score_table(shown, summary), class_table(classes, metrics.confusion(pooled)), breakdown_table(groups)
     )
     tables = {"folds.csv": folds[[*FOLD_COLUMNS]], "summary.csv": summary.to_frame().T}
     tables |= {"classes.csv": classes, "breakdown.csv": groups}

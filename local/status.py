@@ -9,6 +9,12 @@ that were submitted. No torch, seconds, and nothing is written.
 
 from __future__ import annotations
 
+from local.core.errors import as_command
+from local.experiment.options import RESULTS, parse, read
+
+if __name__ == "__main__":
+    as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+
 import functools
 import glob
 import platform
@@ -19,8 +25,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from local.core import lock, progress_json
-from local.core.errors import as_command
-from local.experiment.options import RESULTS, parse, read
 from local.jobs import slurm
 from local.jobs.job_lines import epoch_rows, joined, planned_epochs, progress_parts, result
 from local.jobs.process import JobLog

@@ -9,6 +9,12 @@ processes train it together when torchrun starts them (see `local.training.distr
 
 from __future__ import annotations
 
+from local.core.errors import UserError, as_command
+from local.experiment.options import parse
+
+if __name__ == "__main__":
+    as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+
 import contextlib
 import logging
 import os
@@ -21,7 +27,6 @@ from torch.utils.data import DataLoader
 
 from local.config import hparams  # logs before anything of SpeechBrain
 from local.core import logs, progress_json
-from local.core.errors import UserError, as_command
 from local.core.lock import locked_or_refused
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.class_weights import class_weights
@@ -31,7 +36,6 @@ from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
 from local.experiment import speakers
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.training import distributed, environment, memory, optimisation
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer

@@ -24,8 +24,9 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from local.inference.analyzer import Analysis
     from local.inference.items import Item
-    from local.inference.recognizer import Analysis, EmotionRecognizer
+    from local.inference.recognizer import EmotionRecognizer
 
 __all__ = ["EmotionRecognizer", "load", "predict"]
 

@@ -25,11 +25,12 @@ from tiny_folders import noise
 from local import demo
 from local.core.errors import UserError
 from local.inference import model_folder
+from local.inference.analyzer import Window
 from local.inference.demo_page.about import CAUTION
 from local.inference.demo_page.analysis import Runs, analyze
 from local.inference.demo_page.page import build
 from local.inference.demo_page.results import View, verdict
-from local.inference.recognizer import EmotionRecognizer, Window
+from local.inference.recognizer import EmotionRecognizer
 
 NAMES = {"ang": "anger", "hap": "happiness", "neu": "neutral"}
 PROVENANCE = {"corpus": "mini", "protocol": "speaker", "folds": ["01F"], "commit": "abc", "speakers": ["02F", "02M"]}

@@ -23,6 +23,7 @@ from local.audio import recordings
 from local.core import logs
 from local.data import device
 from local.inference import lines
+from local.inference.analyzer import Analyzer
 from local.inference.items import AHEAD, Item, analyze_items, files, whole_items
 from local.inference.recognizer import EmotionRecognizer
 from local.predict import main
@@ -100,8 +101,8 @@ def test_figures_are_those_of_one_by_one(predict, recognizer, monkeypatch, batch
         batches.append([recording.duration for recording in batch])
         return analyze_batch(self, batch, words)
 
-    analyze_batch = EmotionRecognizer.analyze_batch
-    monkeypatch.setattr(EmotionRecognizer, "analyze_batch", noted)
+    analyze_batch = Analyzer.analyze_batch
+    monkeypatch.setattr(Analyzer, "analyze_batch", noted)
     names = holding()
     code, out, _ = predict(*names, "--format", "jsonl", "--batch-seconds", batch_seconds)
     assert all(len(batch) == 1 or len(batch) * max(batch) <= batch_seconds for batch in batches)

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 # With pyarrow, which a package of somebody's may bring, pandas would keep text in UTF-8: file names need not be that.
 pd.options.mode.string_storage = "python"
+
+
+def frame(rows: Iterable[Any], columns: Iterable[str]) -> pd.DataFrame:
+    """A table of rows, mappings or sequences, with these columns."""
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def read_csv(path: Path, numbers: Iterable[str] = ()) -> pd.DataFrame:

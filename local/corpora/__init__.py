@@ -28,11 +28,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
 from local.corpora.faults import Fault
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
 NAMES = ("mini", *IEMOCAP, "nemo", "csv")

@@ -42,8 +42,6 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
-
 from local.core.errors import UserError
 from local.corpora import NAMES, About, Corpus, labels
 from local.corpora.faults import Fault, raise_faults, rejected_rows
@@ -113,7 +111,9 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     hint = f" (a label that is right as it is: put it on a line of {listed.name} beside the table)" if asked else ""
     raise_faults(path.stem, faults + rare, partial, labels.remedy(lost, hint))
     faults = labels.lost_faults(path.name, lost) + faults + rare
-    table = pd.DataFrame(utterances.values(), columns=list(COLUMNS))
+    from local.core.typed_csv import frame  # pandas takes half a second to load
+
+    table = frame(utterances.values(), COLUMNS)
     if table["emo"].nunique() < 2:
         has = f"only one emotion, {table['emo'].iloc[0]!r}," if len(table) else "no utterance"
         raise UserError(

@@ -15,8 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
@@ -25,6 +24,9 @@ from local.corpora.iemocap_release import EMOTION, Turn, examine, session_folder
 from local.corpora.manifest import COLUMNS, DATA_ROOT
 from local.corpora.names import Disk
 from local.text.normalise import ENGLISH, dropped, normalise
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,9 @@ def _utterances(turns: list[Turn]) -> pd.DataFrame:
                 "label": turn.label,
             }
         )
-    return pd.DataFrame(rows, columns=[*COLUMNS, "label"])
+    from local.core.typed_csv import frame  # pandas takes half a second to load
+
+    return frame(rows, [*COLUMNS, "label"])
 
 
 def _count_faults(utterances: pd.DataFrame, facts: Facts) -> list[Fault]:

@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.core.typed_csv import read_csv
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
 COLUMNS = ("ID", "duration", "wav", "spk_id", "gender", "session", "recording", "style", "emo", "wrd")
 DATA_ROOT = "$data_root"
@@ -41,6 +42,8 @@ def write(path: Path, table: pd.DataFrame) -> None:
 
 def lines(table: pd.DataFrame) -> np.ndarray:
     """[n] the lines that `write` would write for n utterances, in their order: once for many manifests."""
+    import numpy as np
+
     text = table.loc[:, list(COLUMNS)].to_csv(index=False, header=False, lineterminator="\n")
     return np.array(text.split("\n")[:-1], object)
 
@@ -57,6 +60,8 @@ def read(path: Path) -> pd.DataFrame:
     A `UserError` if the file is missing, or not a table of utterances.
     """
     try:
+        from local.core.typed_csv import read_csv  # pandas takes half a second to load
+
         table = read_csv(path, numbers=["duration"])
         if tuple(table.columns) != COLUMNS:
             raise ValueError(f"it has the columns {','.join(table.columns)}, not {','.join(COLUMNS)}")

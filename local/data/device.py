@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 import torch
-from speechbrain.utils.distributed import infer_device
 from torch import nn
 
 from local.core.errors import UserError
@@ -21,6 +20,15 @@ OVERHEAD = {"cpu": 1.0, "cuda": 30.0}
 BASE_PARAMETERS = 95e6
 # Where a pass is measured, in seconds: no padding is worth another pass.
 WHOLE = 1e9
+
+
+def infer_device() -> str:
+    """A GPU if there is one, of several processes each its own; else the CPU."""
+    if not torch.accelerator.is_available():
+        return "cpu"
+    from speechbrain.utils import distributed  # takes a second to load
+
+    return distributed.infer_device()
 
 
 def kind(values: dict[str, Any]) -> str:

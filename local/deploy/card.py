@@ -22,7 +22,7 @@ from local.corpora import About
 from local.encoders import description
 from local.inference.model_folder import Model
 from local.pages.markdown import code, percent, prose
-from local.pages.tables import Table, columns, interval_source, score_table
+from local.pages.tables import Table, columns, interval_source, name_solved, score_table
 from local.pages.templates import load_template
 from local.scoring.scored import Experiment
 from local.scoring.stats import RATES
@@ -141,7 +141,7 @@ def _figures(origin: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
             weights[-1] = this if same[-1] else "its fold, other weights"
     present, known = summary["folds"].split("/")
     return {
-        "table": score_table(experiment.folds, summary, RATES, weights).markdown(),
+        "table": score_table(name_solved(experiment.folds, experiment.epochs), summary, RATES, weights).markdown(),
         "partial": present != known,
         "tested": len(same) == len(epochs),
         "same": all(same),

@@ -145,7 +145,9 @@ def quantize(path: Path, out: Path) -> None:
 
     One bit is left unused, because CPUs with AVX2 but without VNNI saturate otherwise. Convolutions keep their
     weights: on a wav2vec2-base with random weights (one thread, AVX-512 VNNI), quantized matrix products make it
-    1.5 times as fast, while convolutions as well make it half as fast and change tokens three times as often.
+    1.5 times as fast, while convolutions as well make it half as fast and change tokens three times as often. With AVX2
+    alone (2 threads) it is 1.29 times as fast as single precision. onnxruntime fuses its norms, activations and 8-bit
+    products itself when a file is loaded; OpenVINO runs both files slower there, 0.96 and 0.61 times as fast.
     """
     with _quiet():
         _put(

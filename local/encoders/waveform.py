@@ -129,18 +129,20 @@ def _group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
     # An exported graph must work for any number of utterances.
     if hidden.device.type != "cpu" or torch.compiler.is_exporting():
         return _masked_group_norm(hidden, norm, n_frames)
-    # On a CPU, utterance by utterance is faster.
+    # On a CPU, utterance by utterance is faster, in the layout that is there: the other is a copy of it all.
     frames_first = hidden.stride(1) == 1 and norm.num_groups == norm.num_channels
     normed = []
     for one, length in zip(hidden, n_frames.tolist(), strict=True):
         beyond = hidden.shape[2] - length
         if frames_first and length > 1:  # then batch norm is the same, and keeps this layout
             true = F.batch_norm(one[:, :length].t(), None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
-            normed.append(F.pad(true, (0, 0, 0, beyond)))
+            normed.append(F.pad(true, (0, 0, 0, beyond)).t())
         else:
             true = torch.group_norm(one[None, :, :length], norm.num_groups, norm.weight, norm.bias, norm.eps)[0]
-            normed.append(F.pad(true, (0, beyond)).t())
-    return torch.stack(normed).transpose(1, 2)
+            normed.append(F.pad(true, (0, beyond)) if beyond else true)
+    if len(normed) == 1:
+        return normed[0][None]
+    return torch.stack([each.t() for each in normed]).transpose(1, 2) if frames_first else torch.stack(normed)
 
 
 def _masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:

@@ -14,9 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from local import corpora
 from local.config import cluster, pretrained
@@ -27,10 +25,14 @@ from local.core.errors import UserError
 from local.corpora import manifest
 from local.splits import protocols
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MANIFESTS = Path("manifests")
 RESULTS = Path("results")
 DEFAULT_HPARAMS = "hparams/mtl_wav2vec2.yaml"  # of a corpus that names no other
 BACKENDS = ("local", "slurm")
+STEPS = ("train", "decode", "export")  # of local.launch
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -219,10 +221,26 @@ def parse(words: list[str] | None = None) -> Options:
     return options
 
 
+def parse_step() -> tuple[str, list[str], Options]:
+    """Read the command line of `local.launch`: its step, the words of the options behind it, and what they mean."""
+    step, words = "".join(sys.argv[1:2]), sys.argv[2:]
+    if step not in (*STEPS, "--help", "-h"):
+        what = f"'{step}' is no step" if step else "no step is given"
+        raise UserError(what, f"python -m local.launch {'|'.join(STEPS)} OPTIONS")
+    return step, words, parse(words if step in STEPS else [step])
+
+
 def read(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Split the command line into the word of each option, empty where it is not given, and the overrides."""
     options, overrides = split_words(words)
-    parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+    command = Path(sys.argv[0]).stem
+    parser = argparse.ArgumentParser(
+        prog=f"python -m local.{command}" + f" {{{','.join(STEPS)}}}" * (command == "launch"),
+        usage="%(prog)s OPTIONS [-- OVERRIDES]",
+        description="OPTIONS and OVERRIDES are those of run.sh, whose --help explains them.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
     for option in OPTIONS:
         parser.add_argument(option, default="")
     try:

@@ -21,7 +21,7 @@ from local.audio.segments import segments
 from local.core.errors import UserError
 from local.data.batches import Limits, cut
 from local.data.device import overhead
-from local.inference.recognizer import Analysis, EmotionRecognizer
+from local.inference.analyzer import Analysis, Analyzer
 
 # Of folders, the files with these suffixes are taken: what libsndfile reads, under its other names, too;
 READ = {name.lower() for name in soundfile.available_formats()}
@@ -174,13 +174,13 @@ def _with_error(item: Item, error: UserError) -> Item:
 
 
 def analyze_items(
-    items: Iterable[Item], recognizer: EmotionRecognizer, seconds: float, words: bool
+    items: Iterable[Item], recognizer: Analyzer, seconds: float, words: bool
 ) -> Iterator[tuple[Item, Analysis | None]]:
     """Analyze items in batches of similar lengths, of at most `seconds` with padding; yield them in their order.
 
     An item with an error has no analysis. `words` asks for the times of words.
     """
-    limits = Limits(sys.maxsize, seconds, overhead(recognizer.device, recognizer.mods["system"]))
+    limits = Limits(sys.maxsize, seconds, overhead(recognizer.device, recognizer.model.system))
     gathered: list[Item] = []
     total = 0.0
     for item in items:
@@ -193,7 +193,7 @@ def analyze_items(
 
 
 def _analyze_gathered(
-    gathered: list[Item], recognizer: EmotionRecognizer, limits: Limits, words: bool
+    gathered: list[Item], recognizer: Analyzer, limits: Limits, words: bool
 ) -> list[tuple[Item, Analysis | None]]:
     durations = {index: item.recording.duration for index, item in enumerate(gathered) if item.recording}
     order = sorted(durations, key=durations.get)

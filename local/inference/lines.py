@@ -6,8 +6,8 @@ import csv
 import json
 from typing import TextIO
 
+from local.inference.analyzer import Analysis
 from local.inference.items import Item
-from local.inference.recognizer import Analysis
 from local.scoring.predictions import POSTERIOR
 
 

@@ -14,7 +14,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,11 +24,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.encoders import KNOWN, Encoder, build_encoder, description, refuse_undeclared
+from local.encoders import plain
+from local.encoders.base import Encoder
 from local.inference.ensemble import Ensemble
 from local.systems import system_class
 
@@ -52,6 +54,8 @@ MAX_BYTES = 1_000_000  # of config.json
 MAX_PARAMETERS = 50_000  # tensors; an ensemble of ten large encoders has ten thousand
 # Limits of numbers for which an encoder may take memory without having weights of that size; vocabularies reach 60,000.
 MAX_ENCODER, MAX_PREPROCESSOR = 100_000, 4096
+# Functions of torch, and of its tensors, that fill one with random numbers.
+DRAWN = {"normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_"}
 # Their names in safetensors.
 TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.int32: "I32", torch.bool: "BOOL"}
 
@@ -75,6 +79,8 @@ class Model:
 
 def write(folder: Path, model: Model) -> None:
     """Write a model into a folder, the weights in single precision, config.json last."""
+    from local.encoders import description  # takes seconds
+
     members = model.members
     encoder, preprocessor = description(members[0].encoder) if members[0].encoder is not None else ({}, {})
     config = {
@@ -112,7 +118,8 @@ def read(folder: Path | str) -> Model:
             expected = {name: _shape_and_type(tensor) for name, tensor in _build(config).state_dict().items()}
         if differing := sorted(set(expected.items()) ^ set(stored.items())):
             raise ValueError(f"{differing[0][0]} of {WEIGHTS} is not of the shape and type that it describes")
-        system = _build(config)
+        with _RandomSkipped():
+            system = _build(config)
         _load(system, load_file(weights), config["sizes"])
     except Exception as error:  # wrong values raise errors of any class
         raise _error(folder / CONFIG, str(error)) from None
@@ -142,6 +149,17 @@ def _limit_parameters(count: int) -> Iterator[None]:
         hook.remove()
 
 
+class _RandomSkipped(TorchFunctionMode):
+    """Leaves parameters without their random values: these take longer to draw than the weights to read."""
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        filled = args[0] if args else kwargs.get("tensor")  # functions of torch.nn.init name it
+        if getattr(func, "__name__", "") in DRAWN and isinstance(filled, nn.Parameter):
+            return filled
+        return func(*args, **kwargs)
+
+
 def _build(config: dict[str, Any]) -> nn.Module:
     """Build the system that config.json describes, with random weights."""
     system, members = system_class(config["system"]), []
@@ -157,8 +175,14 @@ def _build(config: dict[str, Any]) -> nn.Module:
 
 
 def _build_encoder(config: dict[str, Any]) -> Encoder:
-    refuse_undeclared(config["encoder"], config["preprocessor"])
-    encoder = build_encoder(config["encoder"], config["preprocessor"])
+    values = config["encoder"], config["preprocessor"]
+    if plain.takes(*values):
+        encoder = plain.build(*values)
+    else:
+        from local.encoders import build_encoder, refuse_undeclared  # takes seconds
+
+        refuse_undeclared(*values)
+        encoder = build_encoder(*values)
     if encoder.preprocessor != config["preprocessor"] or not 0.005 <= encoder.seconds_per_frame <= 1:
         raise ValueError("the preprocessor is not the encoder's, or its frames are not 5 ms to 1 s apart")
     return encoder
@@ -166,7 +190,8 @@ def _build_encoder(config: dict[str, Any]) -> Encoder:
 
 def _load(system: nn.Module, weights: dict[str, Tensor], sizes: list[int]) -> None:
     """Load the weights into a system, and run it once."""
-    if not all(tensor.isfinite().all() for tensor in weights.values()):
+    # A sum is finite only if all of its terms are, and is found sooner.
+    if not all(tensor.sum().isfinite() or tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError(f"{WEIGHTS} holds numbers that are not finite")
     system.load_state_dict(weights)
     if isinstance(system, Ensemble):
@@ -210,8 +235,11 @@ def _fault(config: Any) -> str:
             return f'"{key}" is not a list of {kind.__name__}'
     encoder, preprocessor = config["encoder"], config["preprocessor"]
     numbers = [value for key in encoder.values() for value in (key if isinstance(key, list) else [key])]
-    if (encoder or preprocessor) and encoder.get("model_type") not in KNOWN:
-        return f'the "model_type" of "encoder" is not one of: {" ".join(KNOWN)}'
+    if (encoder or preprocessor) and encoder.get("model_type") not in [*plain.OWN]:
+        from local.encoders import KNOWN  # takes seconds
+
+        if encoder.get("model_type") not in KNOWN:
+            return f'the "model_type" of "encoder" is not one of: {" ".join(KNOWN)}'
     if not all(0 <= number <= MAX_ENCODER for number in numbers if isinstance(number, int | float)):
         return f'"encoder" has a number that is not from 0 to {MAX_ENCODER}'
     if not all(type(value) in (int, bool) and 0 <= value <= MAX_PREPROCESSOR for value in preprocessor.values()):

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from local.core.files import atomic
-from local.inference.recognizer import Window
+from local.inference.analyzer import Window
 
 # Okabe and Ito's colours for colour-blind readers, darkened for a white background, by the first three letters of an
 # emotion: ang, anger.

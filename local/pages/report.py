@@ -55,7 +55,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         sections={name: head for name, head in SECTIONS.items() if not empty.get(name)},
         cards=cards(own),
         tables={
-            "results": tables.score_table(own.scored_folds, own.summary).led_by("fold"),
+            "results": tables.score_table(tables.name_solved(own.scored_folds, own.epochs), own.summary).led_by("fold"),
             "classes": tables.class_table(metrics.classes(own.predictions)),
             "breakdown": groups.led_by("group"),
             "comparison": tables.comparison_table(pairs, own=True) if len(pairs) else None,

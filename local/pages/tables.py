@@ -85,6 +85,20 @@ def interval_source(row: pd.Series | dict) -> str:
     return f"resampling {row['clusters']} {RESAMPLED[row['cluster']]}"
 
 
+def name_solved(folds: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """The scores of runs, with `solved` for the epoch where the model is that of a last step in closed form.
+
+    `folds` has `seed,fold,epoch`, a row per run; `epochs` the same of all epochs, and `solved`, 1 of such steps, where
+    the system has one. The number of a last step is one that no epoch has.
+    """
+    if "solved" not in epochs:
+        return folds
+    steps = epochs.loc[epochs["solved"] == 1, ["seed", "fold", "epoch"]]
+    solved = {*steps.itertuples(index=False, name=None)}
+    taken = folds[["seed", "fold", "epoch"]].itertuples(index=False, name=None)
+    return folds.assign(epoch=["solved" if run in solved else run[2] for run in taken])
+
+
 def score_table(
     folds: pd.DataFrame, summary: pd.Series, scores: Iterable[str] = SCORES, weights: list[str] | None = None
 ) -> Table:

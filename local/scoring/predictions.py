@@ -1,18 +1,20 @@
 """Predictions of a model, in memory and as predictions.csv.
 
 Columns `ID,emo,emo_hyp,p_<label>...,wrd,wrd_hyp`: labels in alphabetical order, posteriors with
-8 digits, transcripts normalised; sorted by ID. A system that writes no text has no `wrd_hyp`.
+8 digits, transcripts normalised; sorted by ID. A system that writes no text has no `wrd_hyp`. pandas, which takes half
+a second to load, is loaded with the first table.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.core.typed_csv import read_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 POSTERIOR = "p_"
 
@@ -29,8 +31,10 @@ def writes_text(predictions: pd.DataFrame) -> bool:
 
 def frame(rows: list[tuple], labels: list[str], text: bool = True) -> pd.DataFrame:
     """Make a table of rows in the order of `columns` without `emo_hyp`, which follows from the posteriors."""
+    from local.core import typed_csv
+
     names = [name for name in columns(labels, text) if name != "emo_hyp"]
-    predictions = pd.DataFrame(rows, columns=names).sort_values("ID", ignore_index=True)
+    predictions = typed_csv.frame(rows, names).sort_values("ID", ignore_index=True)
     posteriors = predictions[[POSTERIOR + label for label in labels]].to_numpy()
     predictions.insert(2, "emo_hyp", [labels[best] for best in posteriors.argmax(1)])
     return predictions
@@ -44,6 +48,10 @@ def write(path: Path, predictions: pd.DataFrame) -> None:
 
 def read(path: Path) -> pd.DataFrame:
     """Read predictions.csv; a `UserError` if it is missing, or not a table of predictions."""
+    import pandas as pd
+
+    from local.core.typed_csv import read_csv
+
     try:
         table = read_csv(path)
     except FileNotFoundError:

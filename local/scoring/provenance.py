@@ -6,6 +6,7 @@ no more than rounding differ, the table says so. `setup` says all of it at the t
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -185,7 +186,16 @@ def _hours(runs: list[Path], firsts: list[Mapping[str, Any]], epochs: pd.DataFra
         known = float(seconds.get((int(run.parent.name.removeprefix("seed")), run.name), 0)) / 3600
         kind, number = ("GPU", first.get("processes", 1)) if _on_gpu(first) else ("CPU", 1)
         hours[kind] = hours.get(kind, 0) + known * number
-    return ", ".join(f"{time:.{2 if time >= 1 else 3}f} h of {kind}" for kind, time in hours.items() if time)
+    return ", ".join(f"{_figures(time)} h of {kind}" for kind, time in hours.items() if time)
+
+
+def _figures(number: float) -> str:
+    """A positive number with three figures from 0.1 on, and with two below.
+
+    >>> _figures(12.345), _figures(0.5), _figures(0.000246)
+    ('12.35', '0.500', '0.00025')
+    """
+    return f"{number:.{2 if number >= 1 else max(3, 1 - math.floor(math.log10(number)))}f}"
 
 
 def _dates(days: list[str]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SETS = ("train", "valid", "test")
 LEFT_OUT = "left out"  # in place of a set, where text is held out

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
 from local.splits import checks, utterances
 from local.splits.checks import LEFT_OUT, ORACLE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RecordingFold = Callable[[str], str]
 
@@ -239,6 +241,8 @@ def split(
     """
     if valid not in VALID_WORDS:
         raise UserError(f"unknown validation '{valid}'", f"take one of: {' '.join(VALID_WORDS)}")
+    import pandas as pd  # takes half a second to load
+
     sets = pd.Series("train", index=table.index)
     sets[folds == fold] = "test"
     if valid == "partner":

@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAMES = ("fold1", "fold2", "fold3", "fold4", "fold5")
 HELD_OUT = 0.1  # share of each emotion's training utterances that validates
@@ -42,6 +44,8 @@ def deal(table: pd.DataFrame, same: pd.Series | None = None) -> pd.Series:
     if len(sizes) < len(names):
         what = f"protocol random has {len(names)} folds, and only {len(sizes)} have audio files of different contents"
         raise UserError(what, "remove the utterances whose audio files are copies of others")
+    import pandas as pd  # takes half a second to load
+
     return pd.Series(folds).reindex(table.index)
 
 

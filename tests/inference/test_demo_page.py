@@ -15,10 +15,10 @@ from torch import nn
 from local.audio import recordings
 from local.core.errors import UserError
 from local.inference import timeline
+from local.inference.analyzer import Analysis, Window
 from local.inference.demo_page import about, lanes
 from local.inference.demo_page.results import RULE, View, candidates, mean_posteriors, remarks, verdict
 from local.inference.model_folder import Model
-from local.inference.recognizer import Analysis, Window
 from local.text.ctc import Word
 
 NAMES = {"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"}

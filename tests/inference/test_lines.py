@@ -8,9 +8,9 @@ import json
 
 import pytest
 
+from local.inference.analyzer import Analysis
 from local.inference.items import Item
 from local.inference.lines import FORMATS
-from local.inference.recognizer import Analysis
 
 ANALYSIS = Analysis("ang", {"ang": 0.75, "sad": 0.25}, "", [], 1.5, ("clipped",))
 

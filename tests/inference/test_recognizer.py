@@ -20,7 +20,8 @@ from tiny_folders import LABELS, TOKENS, noise
 from local.audio import recordings
 from local.core.errors import UserError
 from local.inference import model_folder
-from local.inference.recognizer import Analysis, EmotionRecognizer
+from local.inference.analyzer import Analysis
+from local.inference.recognizer import EmotionRecognizer
 
 KINDS = {
     "wav2vec2-group": {},
@@ -287,7 +288,7 @@ def test_a_model_that_the_hub_does_not_give(monkeypatch, error):
     def snapshot_download(*_, **__):
         raise error
 
-    monkeypatch.setattr("local.inference.recognizer.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     with pytest.raises(UserError, match="somebody/model is neither a folder nor a model of the hub") as caught:
         EmotionRecognizer.from_hparams("somebody/model")
     assert "\n" not in caught.value.what
@@ -306,7 +307,7 @@ def test_a_model_of_the_hub_is_two_files(monkeypatch, folders, tmp_path):
         asked.update(name=name, patterns=set(allow_patterns))
         return str(shutil.copytree(folders["whisper"], local_dir))
 
-    monkeypatch.setattr("local.inference.recognizer.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     recognizer = EmotionRecognizer.from_hparams("somebody/model", savedir=tmp_path / "saved")
     assert recognizer.labels == LABELS and (tmp_path / "saved" / "config.json").exists()
     assert asked == {"name": "somebody/model", "patterns": {model_folder.CONFIG, model_folder.WEIGHTS}}

@@ -15,7 +15,7 @@ from matplotlib.patches import StepPatch
 from PIL import Image
 
 from local.inference import timeline
-from local.inference.recognizer import Analysis, Window
+from local.inference.analyzer import Analysis, Window
 
 LABELS = ["ang", "hap", "neu", "sad"]
 

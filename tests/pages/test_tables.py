@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pandas as pd
 from markdown_it import MarkdownIt
 
 from local.pages.markdown import code
-from local.pages.tables import Table, columns
+from local.pages.tables import Table, columns, name_solved
 
 HOSTILE = "<b>a</b> | **c** `d` [e](https://f) _g_ h_i"
 
@@ -48,3 +49,10 @@ def test_totals_are_bold_numbers_are_aligned_and_notes_are_below():
         "",
         "By speaker: see a_b.csv.",
     ]
+
+
+def test_a_model_in_closed_form_has_no_epoch():
+    folds = pd.DataFrame({"seed": [1, 1, 2], "fold": ["01F", "01M", "01F"], "epoch": [1, 3, 3]})
+    epochs = pd.DataFrame({"seed": [1, 1, 2], "fold": ["01F", "01M", "01F"], "epoch": [1, 3, 3], "solved": [1, 0, 1]})
+    assert name_solved(folds, epochs)["epoch"].tolist() == ["solved", 3, "solved"]
+    assert name_solved(folds, epochs.drop(columns="solved")) is folds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import subprocess
 import sys
 from functools import cache
@@ -109,11 +110,20 @@ def test_the_faster_kernels_have_one_door():
     assert {user for user in users if not user.startswith("local.encoders.")} <= {"local.benchmark.ways"}
 
 
-def loaded(module: str, seen: dict[str, None]) -> dict[str, None]:
-    """The modules, also of other projects, that importing one of ours loads: not those imported within functions."""
+def is_guard(node: ast.stmt) -> bool:
+    """Whether it is `if __name__ == "__main__":`."""
+    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+
+
+def loaded(module: str, seen: dict[str, None], first: bool = False) -> dict[str, None]:
+    """The modules, also of other projects, that importing one of ours loads: not those imported within functions.
+
+    With `first`, those that its process loads before it reads its command line, which a guard may do on its way.
+    """
     if module in FILES and module not in seen:
         seen[module] = None
-        for node in ast.parse(FILES[module].read_text(encoding="utf-8")).body:
+        body = ast.parse(FILES[module].read_text(encoding="utf-8")).body
+        for node in itertools.takewhile(lambda node: not (first and is_guard(node)), body):
             if isinstance(node, ast.ImportFrom):
                 names = (f"{node.module}.{alias.name}" for alias in node.names)
                 for name in (node.module, *(name for name in names if name in FILES)):
@@ -125,7 +135,7 @@ def loaded(module: str, seen: dict[str, None]) -> dict[str, None]:
     return seen
 
 
-# Whole seconds each, but numpy; status and rerun read what needs pandas.
+# Whole seconds each, but numpy.
 HEAVY = ("numpy", "pandas", "scipy", "sklearn", "matplotlib", "torch", "transformers", "speechbrain", "gradio")
 
 
@@ -134,6 +144,29 @@ def test_help_comes_before_all_that_takes_seconds_to_load(name):
     command = [sys.executable, "-X", "importtime", "-m", f"local.{name}", "--help"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith(f"usage: python -m local.{name} ")
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "argparse" in imported and not imported & {*HEAVY}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_command_line_is_read_before_anything_heavy_is_loaded(name):
+    module = f"local.{name}.__main__" if f"local.{name}.__main__" in FILES else f"local.{name}"
+    modules = loaded(module, {}, first=True)
+    assert "local.core.errors" in modules and not {each.partition(".")[0] for each in modules} & {*HEAVY}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train --protocol bogus", "error: --protocol 'bogus' is not known"),
+        ("launch decode --corpus nemo --seeds one", "error: --seeds 'one' is not a whole number of at least 0"),
+        ("launch --folds 01F", "error: '--folds' is no step"),
+    ],
+)
+def test_wrong_options_are_refused_before_all_that_takes_seconds_to_load(words, said):
+    command = [sys.executable, "-X", "importtime", "-m", *f"local.{words}".split()]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 2 and said in done.stderr
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "argparse" in imported and not imported & {*HEAVY}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from local.encoders.kernels.attention import register
 from local.encoders.kernels.convolution import convolve
 from local.encoders.kernels.dropout import Dropout
 from local.encoders.kernels.linear import linear
@@ -30,9 +31,7 @@ def use_kernels(model: PreTrainedModel) -> None:
         if type(module) is nn.Linear:
             module.forward = MethodType(linear, module)
     if model.config._attn_implementation == "sdpa":
-        from local.encoders.kernels.attention import NAME  # and with it transformers' models, which take seconds
-
-        model.set_attn_implementation(NAME)
+        model.set_attn_implementation(register())
 
 
 def _has_faster_kernel(conv: nn.Conv1d) -> bool:

@@ -9,9 +9,8 @@ prepares a plan for every new length: of a base model's update on an H100 that t
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from local.encoders.kernels.dropout import draw
 
@@ -59,12 +58,18 @@ def attention(
 
     `query`, `key` and `value` are [B, h, T, d]; `attention_mask` is [B, 1, 1, T] bool, false for padding, or None;
     `scaling` is of the products, 1 / sqrt(d) if it is None. With `position_bias`, [B, h, T, T] float, perhaps trained,
-    PyTorch's own attention is used; `module` and `kwargs` are for that. Returns [B, T, h, d], and None for the weights.
+    transformers' own function is called; `module` and `kwargs` are for that. Returns [B, T, h, d], and None for the
+    weights.
     """
     faster = query.requires_grad or query.dtype == torch.bfloat16
-    if query.device.type != "cpu" or not faster or position_bias is not None:
+    if position_bias is not None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward  # takes seconds to load
+
         settings = kwargs | {"is_causal": False, "position_bias": position_bias}
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **settings)
+    if query.device.type != "cpu" or not faster:
+        attended = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
+        return attended.transpose(1, 2).contiguous(), None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     bias = None
     if attention_mask is not None:
@@ -82,6 +87,13 @@ def padding_mask(*_: object, attention_mask: Tensor | None, **__: object) -> Ten
     return attention_mask[:, None, None, :].bool()
 
 
+def register() -> str:
+    """Make `attention` known to transformers, and return its name there."""
+    from transformers import AttentionInterface, AttentionMaskInterface  # with its models, which take seconds to load
+
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, padding_mask)
+    return NAME
+
+
 torch.backends.cuda.enable_cudnn_sdp(False)
-AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, padding_mask)

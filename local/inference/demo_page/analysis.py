@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from local.audio import header
 from local.audio.recordings import REMEDY
 from local.core.errors import UserError
+from local.inference.analyzer import Window
 from local.inference.demo_page import lanes
 from local.inference.demo_page.results import View
-from local.inference.recognizer import EmotionRecognizer, Window
+from local.inference.recognizer import EmotionRecognizer
 
 GROWTH = 1.25  # windows are shown again when there are so many times as many
 Contents = tuple[str, str]  # HTML of the emotion, and of the words and windows

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from local.audio import header, recordings
 from local.audio.header import SAMPLE_RATE
 from local.inference import timeline
-from local.inference.recognizer import Window
+from local.inference.analyzer import Window
 
 WIDTH, HEIGHT = 1000, 100
 NOTHING = "none"  # the name of the colour of time outside of windows

@@ -11,8 +11,8 @@ import numpy as np
 
 from local.audio.survey import FLAGS
 from local.inference import timeline
+from local.inference.analyzer import Analysis, Window
 from local.inference.demo_page.lanes import Lanes
-from local.inference.recognizer import Analysis, Window
 
 CLOSE = 0.10
 RULE = f"Undecided: the probabilities that are named differ by less than {CLOSE * 100:.0f} percentage points."

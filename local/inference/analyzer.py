@@ -1,0 +1,172 @@
+"""A model in use, without SpeechBrain, which takes a second to load: what `local.predict` needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from local.audio import recordings
+from local.audio.header import SAMPLE_RATE
+from local.audio.recordings import Blocks, Recording
+from local.audio.segments import segments
+from local.core.errors import UserError
+from local.data.device import full_name, use_precision
+from local.encoders.base import pad_batch
+from local.inference import model_folder
+from local.inference.model_folder import Model
+from local.systems import Outputs
+from local.text import ctc
+from local.text.ctc import Word, greedy_tokens, to_text
+
+Audio = str | Path | np.ndarray | Tensor
+LONGEST = 60.0  # seconds that are analyzed at once, or the longest of training: attention grows with their square
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The output of a model for a recording."""
+
+    emotion: str  # the most probable label
+    posteriors: dict[str, float]  # probability of each label, in the model's order; they add up to 1
+    transcript: str  # greedy CTC text, normalised as in training; empty where the model writes none
+    words: list[Word]  # of the transcript, with their times in seconds
+    duration: float  # seconds
+    flags: tuple[str, ...] = ()  # warnings about the recording, see `local.audio.survey.FLAGS`
+
+    def later(self, seconds: float) -> Analysis:
+        """The same with the words' times shifted: those in the recording, of a window that starts at `seconds`."""
+        words = [word._replace(start=word.start + seconds, end=word.end + seconds) for word in self.words]
+        return replace(self, words=words)
+
+
+class Window(NamedTuple):
+    """A part of a long recording, `start` and `end` in seconds, with its analysis."""
+
+    start: float
+    end: float
+    analysis: Analysis
+
+
+class Analyzer:
+    """Finds emotion and words in recordings; parameters and errors as of `local.inference.EmotionRecognizer`."""
+
+    def __init__(self, model: Model, run_opts: dict[str, Any] | None = None) -> None:
+        options = run_opts or {}
+        self.device = full_name(options.get("device"))
+        self.asked_precision = options.get("precision", "fp32")
+        self.dtype = DTYPES[use_precision(self.asked_precision)]
+        try:
+            model.system.to(self.device)
+        except (ValueError, RuntimeError, AssertionError) as error:  # of torch
+            raise unusable(run_opts, error) from None
+        for module in model.system.modules():
+            if isinstance(module, torch.nn.Linear):
+                # Autocast would cast its weights again for every batch.
+                module.to(self.dtype)
+        self.model = model
+        self.labels = model.labels
+        self.writes_text = model.system.writes_text
+        limit = model.system.max_samples
+        self.longest = min(max(LONGEST, model.max_seconds), limit / SAMPLE_RATE if limit else np.inf)
+        # Of `follow`, in seconds: no more than the longest utterance of training, but at least a second.
+        self.window = min(max(1.0, model.max_seconds), self.longest)
+
+    @classmethod
+    def load(cls, source: str | Path, savedir: str | Path | None = None, **run_opts: Any) -> Analyzer:
+        """Load a model folder, or a model of the Hugging Face hub by its name; see `EmotionRecognizer.from_hparams`."""
+        if not os.path.exists(source):
+            source = _download(str(source), savedir)
+        return cls(model_folder.read(source), run_opts)
+
+    def _outputs(self, wavs: Tensor, lengths: Tensor) -> Outputs:
+        """Logits of waveforms [B, N] with their lengths [B] in samples, in single precision."""
+        use_precision(self.asked_precision)  # another recognizer may have another
+        autocast = torch.autocast(torch.device(self.device).type, self.dtype, enabled=self.dtype != torch.float32)
+        with torch.inference_mode(), autocast:
+            outputs = self.model.system(wavs.to(self.device, torch.float32), lengths)
+        tokens = None if outputs.tokens is None else outputs.tokens.float()
+        return Outputs(outputs.emotion.float(), tokens, outputs.n_frames)
+
+    def analyze(self, audio: Audio, sample_rate: int | None = None) -> Analysis:
+        """Find emotion, posteriors, transcript and word times of a recording.
+
+        `audio` is the path of an audio file; or samples, numpy or torch, [N], [channels, N] or [N, channels], at
+        `sample_rate` Hz. A `UserError` if it cannot be read, has no samples, or is longer than `longest` seconds: for
+        those see `follow`.
+        """
+        return self.analyze_batch([self._read(audio, sample_rate)])[0]
+
+    def analyze_batch(self, batch: Sequence[Recording], words: bool = True) -> list[Analysis]:
+        """Analyze recordings of at most `longest` seconds in a batch, each as if alone; `words`: with their times."""
+        lengths = torch.tensor([len(recording.wav) for recording in batch])
+        wavs = pad_batch([recording.wav for recording in batch], torch.device(self.device).type)
+        outputs = self._outputs(wavs, lengths)
+        posteriors = outputs.emotion.double().softmax(-1).tolist()
+        silent = [[] for _ in batch]
+        transcripts = greedy_tokens(outputs.tokens, outputs.n_frames) if self.writes_text else silent
+        analyses = []
+        for index, recording in enumerate(batch):
+            probabilities = dict(zip(self.labels, posteriors[index], strict=True))
+            transcript = to_text(transcripts[index], self.model.tokens)
+            spoken = self._words(outputs, index, transcripts[index], recording.duration) if words else []
+            emotion = max(probabilities, key=probabilities.get)
+            analyses.append(Analysis(emotion, probabilities, transcript, spoken, recording.duration, recording.flags))
+        return analyses
+
+    def follow(self, audio: Audio, sample_rate: int | None = None) -> Iterator[Window]:
+        """Find emotion and transcript over a long recording, window by window, in bounded memory.
+
+        Windows are cut at pauses (see `local.audio.segments`), none longer than the longest utterance of training;
+        silence between them is left out. The times of words are those in the recording.
+        """
+        if isinstance(audio, str | Path):
+            blocks = recordings.blocks(audio)
+        else:
+            recording = recordings.of_array(audio, sample_rate)
+            blocks = Blocks(iter([recording.wav]), recording.flags)
+        for start, end, wav in segments(blocks, self.window):
+            analysis = self.analyze_batch([recordings.window(wav, blocks.flags)])[0]
+            yield Window(start, end, analysis.later(start))
+
+    def _words(self, outputs: Outputs, index: int, tokens: list[int], duration: float) -> list[Word]:
+        if not tokens:
+            return []
+        log_probs = outputs.tokens[index, : outputs.n_frames[index]].log_softmax(-1)
+        seconds = self.model.system.seconds_per_frame
+        return ctc.words(log_probs, tokens, self.model.tokens, seconds, duration)
+
+    def _read(self, audio: Audio, sample_rate: int | None = None) -> Recording:
+        if isinstance(audio, str | Path):
+            return recordings.read(audio, longest=self.longest)
+        recording = recordings.of_array(audio, sample_rate)
+        recordings.refuse_longer("the recording", recording.duration, self.longest)
+        return recording
+
+
+def unusable(run_opts: dict[str, Any] | None, error: Exception) -> UserError:
+    """The error of options that SpeechBrain or torch refuses."""
+    return UserError(
+        f"the model cannot be used with {run_opts}: {str(error).partition(chr(10))[0]}",
+        "give a device of torch, such as cpu or cuda",
+    )
+
+
+def _download(name: str, savedir: str | Path | None) -> str:
+    """Download a model folder from the hub: the two files that are read, and nothing else."""
+    from huggingface_hub import snapshot_download  # takes a second to load
+
+    try:
+        # Not into the hub's cache, which consists of links: these are refused.
+        savedir = savedir or Path.home() / ".cache" / "ser-mtl" / name
+        return snapshot_download(name, local_dir=savedir, allow_patterns=[model_folder.CONFIG, model_folder.WEIGHTS])
+    except Exception as error:  # wrong name, hub, network and disk each raise their own classes
+        what = f"{name} is neither a folder nor a model of the hub ({str(error).partition(chr(10))[0]})"
+        raise UserError(what, "give a folder that python -m local.export wrote") from None
