@@ -95,7 +95,7 @@ def test_an_encoder_that_cannot_be_loaded(words, tmp_path):
 def test_a_key_of_an_encoder_of_random_weights_that_it_does_not_read(words):
     replace("hidden_dropout: 0.05", "hiden_dropout: 0.05")
     error = refused(job(words))
-    assert error.what == "hparams/mini.yaml, line 5: encoder: wav2vec2 has no hiden_dropout"
+    assert error.what == "hparams/mini.yaml, line 6: encoder: wav2vec2 has no hiden_dropout"
     assert error.remedy.startswith("hidden_dropout; known are: activation_dropout adapter_attn_dim ")
 
 
