@@ -64,6 +64,7 @@ export TOKENIZERS_PARALLELISM=false
 # Freed memory is kept for the next tensor: to get new pages from the system took a tenth of the time.
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
 export ONEDNN_PRIMITIVE_CACHE_CAPACITY=${ONEDNN_PRIMITIVE_CACHE_CAPACITY:-8192} # shapes of operations, else 1024
-# A thread that waits for the others of its job gives its core away sooner: beside other programs that is twice as fast.
+# A thread that waits for the others of its job gives its core away sooner: beside a busy process a small model took a
+# quarter less time, one of large layers two fifths.
 [[ -n ${OMP_WAIT_POLICY:-} ]] || export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000}
 export HF_HUB_DISABLE_TELEMETRY=1

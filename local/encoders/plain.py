@@ -67,14 +67,22 @@ def takes(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> bool:
 
 def build(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Encoder:
     """An encoder of a configuration that `takes` accepts; wrong values raise errors of any class."""
-    model = Model(SimpleNamespace(**config, _attn_implementation=""))
+    model = Model(Config(**config, _attn_implementation=""))
     return WaveformEncoder(model, SimpleNamespace(**preprocessor)).eval()
+
+
+class Config(SimpleNamespace):
+    """The keys of a configuration, as attributes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of them."""
+        return vars(self).copy()
 
 
 class Model(nn.Module):
     """The whole encoder; `config` has the keys of `USED`."""
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         if config.mask_time_prob > 0 or config.mask_feature_prob > 0:
@@ -95,7 +103,7 @@ class Model(nn.Module):
 class ConvLayer(nn.Module):
     """A layer of the CNN; `sizes`: channels in and out, kernel, stride. A group norm is left to `WaveformEncoder`."""
 
-    def __init__(self, config: SimpleNamespace, *sizes: int, is_first: bool) -> None:
+    def __init__(self, config: Config, *sizes: int, is_first: bool) -> None:
         super().__init__()
         self.conv = nn.Conv1d(*sizes, bias=config.conv_bias)
         self.activation = ACTIVATIONS[config.feat_extract_activation]
@@ -118,7 +126,7 @@ class ConvLayer(nn.Module):
 class Projection(nn.Module):
     """From the CNN's channels to the transformer's."""
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         if getattr(config, "feat_proj_layer_norm", True):
             self.layer_norm = nn.LayerNorm(config.conv_dim[-1], eps=config.layer_norm_eps)
@@ -138,7 +146,7 @@ class Hidden(NamedTuple):
 class Transformer(nn.Module):
     """Positions, and layers."""
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.pos_conv_embed = Positions(config)
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -160,7 +168,7 @@ class Transformer(nn.Module):
 class Positions(nn.Module):
     """A convolution over time, which tells positions apart."""
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         kernel, size = config.num_conv_pos_embeddings, config.hidden_size
         self.conv = NormedConv(size, size, kernel, padding=kernel // 2, groups=config.num_conv_pos_embedding_groups)
@@ -193,7 +201,7 @@ class NormedConv(nn.Conv1d):
 class Layer(nn.Module):
     """Attention and a feed-forward net, with a norm before or after each."""
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         size, eps = config.hidden_size, config.layer_norm_eps
         self.attention = Attention(size, config.num_attention_heads)
@@ -235,7 +243,7 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """Two linear layers, frame by frame."""
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.intermediate_dense = nn.Linear(config.hidden_size, config.intermediate_size)
         self.output_dense = nn.Linear(config.intermediate_size, config.hidden_size)

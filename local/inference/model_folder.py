@@ -35,6 +35,7 @@ from local.inference.ensemble import Ensemble
 from local.systems import system_class
 
 FORMAT = "ser-mtl 1"
+MTL = "mtl"  # the system of this recipe's own models
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 OF_MODEL = {  # the keys of config.json that are attributes of `Model`, and their types
     "labels": list,
@@ -176,7 +177,7 @@ def _build(config: dict[str, Any]) -> nn.Module:
 
 def _build_encoder(config: dict[str, Any]) -> Encoder:
     values = config["encoder"], config["preprocessor"]
-    if plain.takes(*values):
+    if config["system"] == MTL and plain.takes(*values):  # other systems may use more of a model than its frames
         encoder = plain.build(*values)
     else:
         from local.encoders import build_encoder, refuse_undeclared  # takes seconds

@@ -217,7 +217,7 @@ class Counter(TorchDispatchMode):
     def __init__(self, known: list[Tensor]) -> None:
         super().__init__()
         self.now = self.most = 0
-        self.seen: dict[int, Any] = {tensor.untyped_storage()._cdata: None for tensor in known}
+        self.seen: dict[int, Any] = {tensor.untyped_storage().data_ptr(): None for tensor in known}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and look at what it made."""
@@ -228,8 +228,8 @@ class Counter(TorchDispatchMode):
         return made
 
     def _add(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self.seen:
+        key, size = storage.data_ptr(), storage.nbytes()
+        if not size or key in self.seen:
             return
 
         def forget(_: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def _number(file: Path) -> float | None:
         return None
 
 
-def slurm_limit(environment: dict[str, str] | os._Environ[str]) -> float | None:
+def slurm_limit(environment: Mapping[str, str]) -> float | None:
     """What Slurm gives the job on a node, by the variables that it sets, in MiB; None outside Slurm."""
     by_node, by_cpu = (environment.get(f"SLURM_MEM_PER_{each}", "") for each in ("NODE", "CPU"))
     cpus = environment.get("SLURM_CPUS_ON_NODE", "")

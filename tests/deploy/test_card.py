@@ -356,7 +356,7 @@ def test_hostile_names_are_shown_and_do_nothing(encoder, scored):
     model = made(encoder, labels=(HOSTILE, "hap", "sad"), **names)
     folds = own.folds.assign(fold=own.folds["fold"].replace("1A", HOSTILE))
     spoilt = replace(own, folds=folds)
-    vars(spoilt)["values"] = own.values | {"pooling": HOSTILE}
+    vars(spoilt).update(values=own.values | {"pooling": HOSTILE}, epochs=own.epochs)
     card = render(model, spoilt, CONTENTS | {"emotion": HOSTILE, HOSTILE: "x"}, [HOSTILE])
     tame = render(made(encoder), own, CONTENTS | {"emotion": "x", "y": "x"}, ["x"])
     assert front_matter(card) == front_matter(tame)

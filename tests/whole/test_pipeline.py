@@ -80,8 +80,9 @@ def test_run_folder(finished):
     assert re.fullmatch(r"system MultiTaskSystem, encoder wav2vec2 of .*; [\d,]+ parameters, all trained", lines[1])
     sets = "training set 12 utterances, 0.00 h; validation set 6 utterances, 0.00 h (partner)"
     assert lines[2] == f"{sets}; 3 updates per epoch, 3 epochs"
-    assert [line[:9] for line in lines[3:]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3", "results/t"]
-    assert lines[3].endswith(" s *")
+    assert re.match(r"memory: \d\.\d GB predicted \(", lines[3])
+    assert [line[:9] for line in lines[4:]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3", "results/t"]
+    assert lines[4].endswith(" s *")
     epochs = pd.read_csv(folder / "epochs.csv")
     assert epochs["epoch"].tolist() == [1, 2, 3]
     assert epochs[["train_loss", "valid_ua", "valid_wer"]].notna().all(axis=None)

@@ -24,8 +24,11 @@ LISTED = {
     "_is_avx512_bf16_supported": "torch.cpu:_is_avx512_bf16_supported",
     "_linear_pointwise": "torch:ops.mkldnn._linear_pointwise",
     "_mask_hidden_states": "transformers:Wav2Vec2Model._mask_hidden_states",
+    "_python_dispatch": "torch.utils._python_dispatch:TorchDispatchMode",
+    "_pytree": "torch.utils._pytree:tree_leaves",
     "_save_checkpoint_metafile": "speechbrain.utils.checkpoints:Checkpointer._save_checkpoint_metafile",
     "_softmax_backward_data": "torch:_softmax_backward_data",
+    "_weight_norm": "torch:_weight_norm",
 }
 DOCUMENTED = {"_asdict", "_exit", "_fields", "_handle", "_replace"}  # by Python, underscore or not
 GENERATED = {"_abc_impl", "_backward_cls"}  # in every class of their kind

@@ -68,7 +68,7 @@ def test_a_line_of_the_page_trains(corpus, tmp_path, line):
     brain.training = training
     before = system.emotion_head.weight.detach().clone()
     tiny_training.fit(brain, corpus.utterances(corpus.table[::4]))
-    assert len(rates) == 1 and 0 <= rates[0] <= 2e-3
+    assert len(rates) == 1 and 0 <= rates[0] <= 3e-3
     assert not torch.equal(system.emotion_head.weight, before) and system.emotion_head.weight.isfinite().all()
     assert brain.log.rows[0]["skipped_updates"] == 0 and checkpointer.chosen().meta["epoch"] == 1
 
