@@ -30,10 +30,11 @@ def room(device: str) -> Room:
     if device.startswith("cuda"):
         free, size = torch.cuda.mem_get_info(device)
         return Room(size, free, f"GPU {device}")
-    memory = psutil.virtual_memory()
-    rooms = [Room(memory.total + psutil.swap_memory().total, memory.available, "this machine")]
+    memory, swap = psutil.virtual_memory(), psutil.swap_memory().total
+    rooms = [Room(memory.total + swap, memory.available, "this machine")]
     if (limit := cgroup_limit(Path("/proc/self/cgroup"), CGROUPS)) is not None:
-        rooms.append(Room(limit, min(limit, memory.available), "this control group (cgroup, container)"))
+        # A group's limit is of memory alone: what it may swap comes on top.
+        rooms.append(Room(limit + swap, min(limit, memory.available), "this control group (cgroup, container)"))
     if (limit := slurm_limit(os.environ)) is not None:
         rooms.append(Room(limit, min(limit, memory.available), "this Slurm job"))
     return min(rooms)

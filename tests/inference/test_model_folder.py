@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,20 @@ def test_a_written_folder_is_read_back(tmp_path, family):
         expected, result = written.system(*batch()), read.system(*batch())
     torch.testing.assert_close(result.emotion, expected.emotion, **ALIKE)
     torch.testing.assert_close(of_true_frames(result), of_true_frames(expected), **ALIKE)
+
+
+def test_what_other_threads_build_meanwhile_does_not_count(tmp_path, monkeypatch):
+    model_folder.write(tmp_path, model(system(tmp_path, "wav2vec2-group")))
+    build = model_folder._build
+
+    def beside(config: dict) -> torch.nn.Module:
+        other = threading.Thread(target=lambda: [torch.nn.Linear(2, 2, device="cpu") for _ in range(1000)])
+        other.start(), other.join()
+        return build(config)
+
+    monkeypatch.setattr(model_folder, "_build", beside)
+    monkeypatch.setattr(threading, "excepthook", lambda told: pytest.fail(str(told.exc_value)))
+    assert model_folder.read(tmp_path).labels
 
 
 @pytest.mark.parametrize("pooling", [StatisticsPooling(return_mean=False), AttentiveStatisticsPooling(32, 8)])

@@ -51,6 +51,31 @@ def test_a_system_whose_cost_is_known_by_hand():
     assert kept(8, 30.0) == pytest.approx(4 * 8 * 2 * 16_000 * 30, rel=0.02)
 
 
+class Windows(System):
+    """It copies windows of 1.6 s, with a step of 0.8 s: 2, 2 and 3 of them at the lengths that are tried."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
+        wavs = nn.functional.pad(wavs, (0, 25_600)) * self.scale
+        return Outputs(wavs.unfold(1, 25_600, 12_800).contiguous().mean((1, 2))[:, None])
+
+
+def test_what_grows_in_steps_is_not_taken_for_a_square():
+    kept, _ = costs(Windows(), augmented=False)
+    seconds = 30 + 2 * 31.6 + 38 * 1.6  # the waveform, padded and scaled, and its windows
+    assert kept(1, 30.0) == pytest.approx(4 * 16_000 * seconds, rel=0.1)
+
+
+def test_what_is_cut_off_takes_no_memory():
+    system = tiny().train()
+    system.encoder.most_samples = 32_000
+    kept, taken = costs(system, augmented=False)
+    assert kept(1, 60.0) == kept(1, 2.0) > 0 and taken(2, 60.0) == taken(2, 2.0) > 0
+
+
 def test_what_a_training_needs_by_hand():
     """Updates of 5 s + 5 s and of 30 s, which passes alone: the latter finds no gradient of its update."""
     sampler = UpdateSampler(np.array([5.0, 5.0, 30.0]), 3, Limits(8, 10, 1.0), seed=1)
@@ -140,6 +165,15 @@ def test_nothing_of_the_system_changes_nor_any_random_number():
     assert system.encoder.model.config.layerdrop == 0.5
     assert all(torch.equal(value, before[name]) for name, value in system.state_dict().items())
     assert all(parameter.grad is None for parameter in system.parameters())
+
+
+def test_no_layer_of_a_whisper_is_skipped():
+    source = tiny_models.config("whisper", encoder_layerdrop=0.5).to_dict()
+    system, seen = MultiTaskSystem(load_encoder(source), 4, 9, alpha=0.1), []
+    config = system.encoder.model.config
+    system.encoder.register_forward_pre_hook(lambda *_: seen.append(config.encoder_layerdrop))
+    costs(system, augmented=False)
+    assert {*seen} == {0.0} and config.encoder_layerdrop == 0.5
 
 
 def test_rows_of_a_front_end_and_a_system_that_takes_no_noise(monkeypatch):

@@ -63,7 +63,7 @@ def test_the_smallest_of_all_is_what_there_is(monkeypatch):
     assert room.room("cpu") == Room(10 * GB, 3 * GB, "this machine")
     monkeypatch.setattr(room, "slurm_limit", lambda _: 9 * GB)
     monkeypatch.setattr(room, "cgroup_limit", lambda *_: 2 * GB)
-    assert room.room("cpu") == Room(2 * GB, 2 * GB, "this control group (cgroup, container)")
+    assert room.room("cpu") == Room(4 * GB, 2 * GB, "this control group (cgroup, container)")  # with the swap
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (60 * GB, 80 * GB))
     assert room.room("cuda:1") == Room(80 * GB, 60 * GB, "GPU cuda:1")
 
