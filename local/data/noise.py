@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -22,3 +24,10 @@ def noise(system: System, augmented: bool, size: int, seconds: float) -> tuple[T
     source = system.front_end if system.front_end is not None else system.encoder
     n = round(seconds / source.seconds_per_row) if source.seconds_per_row else source.rows_each
     return torch.randn(size, n, store.width(source)), torch.full((size,), n)
+
+
+def seconds_read(system: System) -> float:
+    """How much of an utterance a system reads; what is beyond is cut off."""
+    source = system.front_end if system.front_end is not None else system.encoder
+    most = getattr(source, "most_samples", None)
+    return math.inf if most is None else most / SAMPLE_RATE

@@ -34,10 +34,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from local.audio.header import SAMPLE_RATE
 from local.data.batches import UpdateSampler, sorted_batches
 from local.data.device import evaluation_limits, kind
-from local.data.noise import noise
+from local.data.noise import noise, seconds_read
 from local.systems import System
 
 LENGTHS = (0.64, 1.28, 1.92)  # seconds of the passes: whole numbers of frames, whatever the strides
@@ -185,9 +184,7 @@ def costs(system: System, augmented: bool, fused: bool = False) -> tuple[Cost, C
             curve = np.array([0.0, *np.polyfit((LENGTHS[2], LONGER), (shortest, longer), 1)])
     curve[0] *= not fused
     line = np.polyfit((LENGTHS[0], LENGTHS[2]), taken, 1)
-    source = system.front_end if system.front_end is not None else system.encoder
-    most = getattr(source, "most_samples", None)  # what is beyond is cut off
-    most = np.inf if most is None else most / SAMPLE_RATE
+    most = seconds_read(system)
     return (
         lambda size, seconds: max(0.0, alone + size * float(np.polyval(curve, min(seconds, most)))),
         lambda size, seconds: max(0.0, size * float(np.polyval(line, min(seconds, most)))),
