@@ -58,16 +58,17 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
     return waiting
 
 
-def check_setup(options: Options, words: list[str], waiting: list[JobProcess]) -> None:
+def check_setup(options: Options, words: list[str], waiting: list[JobProcess], at_a_time: int) -> None:
     """Build the set-up of a job once, whose faults would be those of all jobs; exit where that fails, as they would.
+
+    So many run at a time, whose memory adds up.
 
     In a process of its own, so that this one needs no torch.
     """
     for key in pretrained.KEYS:
         refuse_missing(options.values.get(key), key)
     seed, fold = waiting[0].name.removeprefix("seed").split("/")
-    side_by_side = ("--jobs", str(min(options.jobs, len(waiting)))) if options.jobs else ()  # whose memory adds up
-    run_command("check", *add_options(words, "--folds", fold, "--seeds", seed, *side_by_side))
+    run_command("check", *add_options(words, "--folds", fold, "--seeds", seed, "--jobs", str(at_a_time)))
 
 
 def build_audio_store(options: Options, words: list[str]) -> None:
@@ -92,16 +93,16 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     waiting = pending_jobs(step, options, words)
     if not waiting:
         return []
+    slots = None if options.backend == "slurm" else gpu_slots(options, len(waiting))
     # What has left a checkpoint was set up before, with the same values.
     if step == "train" and (options.force or not any(has_checkpoint(run.folder) for run in waiting)):
-        check_setup(options, words, waiting)
+        check_setup(options, words, waiting, slots.count if slots else 1)
     build_audio_store(options, words)
-    if options.backend == "slurm":
+    if slots is None:
         from local.jobs import slurm  # submitit takes a second to load
 
         failed = slurm.run_all(waiting, step, options)
     else:
-        slots = gpu_slots(options, len(waiting))
         most_threads = 0 if slots.names else options.values["threads"]
         failed = run_all(waiting, slots, options.processes if step == "train" else 1, most_threads)
     if step == "decode":

@@ -6,8 +6,8 @@
 # CORPUS is one of run.sh's (iemocap, nemo, csv, ...), DATA its folder, or the table of csv, ENCODER a Hugging Face
 # folder or hub name. The model is that of mtl_wav2vec2.yaml. What is changed:
 #   freeze_layers   the encoder's CNN and the lowest three quarters of its transformer's layers are not trained. Their
-#                   output is computed once for the corpus, in a quarter of its length by one thread, and is read by all
-#                   folds and seeds: 77 KB a second of audio if a frame has 768 numbers
+#                   output is computed once for the corpus, in a quarter of a second of CPU for a second of audio (below),
+#                   and is read by all folds and seeds: 77 KB a second of audio if d is 768
 #   epochs          8, of 16 utterances an update, at lr 1e-4 and head-lr 1e-3; the paper has 100 of 8 at 5e-5
 #   jobs            two folds at a time, each with half of the CPU's threads; --jobs 1 where memory is short
 # The same command goes on after an interruption (Ctrl-C, a closed lid, a flat battery), and does nothing twice. The

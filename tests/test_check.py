@@ -188,7 +188,7 @@ def test_no_job_starts_and_nothing_is_written_when_it_fails(words, commands):
         launch.launch("train", parse(given), given)
     assert ended.value.code == 2 and not Path("results").exists()
     # Of one job, in the words that it would be given.
-    assert commands == [("check", *words, "--folds", "1A", "--seeds", "1", *given[len(words) :])]
+    assert commands == [("check", *words, "--folds", "1A", "--seeds", "1", "--jobs", "1", *given[len(words) :])]
 
 
 def test_as_many_jobs_count_as_there_are_to_train(words, commands):

@@ -14,6 +14,7 @@ from local.core.errors import UserError
 from local.training.memory import Need
 
 CGROUPS = Path("/sys/fs/cgroup")
+FROZEN = {"freeze_cnn": "true", "freeze_layers": "N", "freeze": "true"}  # keys by which less of an encoder learns
 UNLIMITED = 1 << 60  # bytes: a cgroup without a limit has a number as high as this
 
 
@@ -94,7 +95,8 @@ def refuse_too_large(need: Need, there: Room, count: int, values: dict[str, Any]
     if need.batch > 0.2 * need.certain:
         remedies.append(f"a smaller --{need.bound} than {values[need.bound]:g}")
     if need.states > 0.2 * need.certain:
-        remedies.append("--freeze_cnn true or --freeze true, or a smaller --encoder")
+        frozen = [f"--{key} {value}" for key, value in FROZEN.items() if key in values]
+        remedies += [f"{', '.join(frozen)} or a smaller --encoder"] if frozen else []
     raise UserError(
         f"{each} {count * need.certain / 1e9:.1f} GB of memory at least, and {there.where} has {there.size / 1e9:.1f}",
         f"take {'; or '.join([*remedies, 'another --device or machine'])}",

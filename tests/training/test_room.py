@@ -16,6 +16,7 @@ from local.training.room import Room, cgroup_limit, refuse_too_large, said, slur
 
 GB = 1e9
 VALUES = {"micro_batch_seconds": 60.0, "eval_batch_seconds": 100.0}
+VALUES |= {"freeze": False, "freeze_cnn": False, "freeze_layers": 0}
 
 
 def write(file: Path, text: object) -> None:
@@ -76,8 +77,11 @@ def test_what_fits_to_the_byte_is_not_refused_and_what_does_not_has_its_remedies
     assert caught.value.what == "2 processes at a time need 16.0 GB of memory at least, and this machine has 16.0"
     assert caught.value.remedy == (
         "take fewer --jobs; or a smaller --micro_batch_seconds than 60; or "
-        "--freeze_cnn true or --freeze true, or a smaller --encoder; or another --device or machine"
+        "--freeze_cnn true, --freeze_layers N, --freeze true or a smaller --encoder; or another --device or machine"
     )
+    with pytest.raises(UserError) as caught:
+        refuse_too_large(Need(1 * GB, 9 * GB, None), Room(8 * GB, 1 * GB, "this machine"), 1, {})
+    assert caught.value.remedy == "take another --device or machine"  # there is no encoder that could be frozen
     with pytest.raises(UserError) as caught:
         refuse_too_large(Need(9 * GB, 0.0, None), Room(8 * GB, 1 * GB, "GPU cuda:0"), 1, VALUES)
     assert caught.value.what == "a training needs 9.0 GB of memory at least, and GPU cuda:0 has 8.0"
