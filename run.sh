@@ -26,7 +26,7 @@
 #   --backend B                 local (default), or slurm: a job array each for stages 2 and 3, see README
 #   --force true                overwrite what is there
 #   --status                    run nothing, show the state of each fold: of --name NAME, of --corpus C, or of all
-#   --help                      print this
+#   --help                      print this; with --corpus C, what C is, where to ask for it, what it must look like
 # After a lone --, overrides of the YAML: -- --alpha 0.01 --epochs 30 --device cpu
 #
 # Exit codes: 0 done; 1 a job failed, its log is named; 2 an error in the options, the corpus or the set-up.

@@ -92,7 +92,7 @@ def _write_fold(
     paths = {name: folder / f"{name}.csv" for name in checks.SETS}
     for name, path in paths.items():
         if inside[name].any():
-            manifest.write_lines(path, lines[inside[name]])
+            manifest.write_lines(path, manifest.columns_of(table), lines[inside[name]])
         else:
             path.unlink(missing_ok=True)
     model = folder / "tokenizer.model"

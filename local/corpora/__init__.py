@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
-NAMES = ("mini", *IEMOCAP, "nemo", "csv")
+NAMES = ("mini", *IEMOCAP, "nemo", "emodb", "csv")
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,15 @@ def about(name: str) -> About:
     return module(name if name in NAMES else "csv").ABOUT
 
 
+def file_of(name: str) -> Path:
+    """The file of a corpus by its name (one of `NAMES`)."""
+    # A file of ours named csv.py would be confused with Python's own module.
+    return Path(__file__).with_name(f"{'csv_table' if name == 'csv' else name.replace('-', '_')}.py")
+
+
 def module(name: str) -> ModuleType:
     """Import the module of a corpus by its name (one of `NAMES`)."""
-    # A file of ours named csv.py would be confused with Python's own module.
-    return importlib.import_module(f"{__name__}.{'csv_table' if name == 'csv' else name.replace('-', '_')}")
+    return importlib.import_module(f"{__name__}.{file_of(name).stem}")
 
 
 def read(name: str, data: Path | None, partial: bool) -> Corpus:

@@ -15,6 +15,18 @@ style      `impro`, `script` or empty
 emo        emotion, one of the corpus's labels
 wrd        normalised upper-case transcript, or empty
 ========== ====================================================================
+
+Behind these stand the further columns that the corpus has, in this order:
+
+========== ====================================================================
+label      the corpus's own label, where a map of labels made `emo` of it
+corpus     the corpus that the utterance is from, in a table of several
+split      official list that it is in: `train`, `valid`, or `test`, `test1`, ...
+votes      how many raters chose each label: `ang 3 neu 2`
+valence    mean of the raters, on the corpus's own scale; so are the next two
+arousal
+dominance
+========== ====================================================================
 """
 
 from __future__ import annotations
@@ -31,27 +43,40 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("ID", "duration", "wav", "spk_id", "gender", "session", "recording", "style", "emo", "wrd")
+FURTHER = ("label", "corpus", "split", "votes", "valence", "arousal", "dominance")
 DATA_ROOT = "$data_root"
+
+
+def columns_of(table: pd.DataFrame) -> list[str]:
+    """The columns with which a table of utterances is written: all of `COLUMNS`, and of `FURTHER` those with values."""
+    return [*COLUMNS, *(name for name in FURTHER if name in table and (table[name] != "").any())]
+
+
+def column(table: pd.DataFrame, name: str) -> pd.Series:
+    """A column of a table of utterances; one of `FURTHER` that it lacks is empty."""
+    import pandas as pd  # takes half a second to load
+
+    return table[name] if name in table else pd.Series("", table.index, str)
 
 
 def write(path: Path, table: pd.DataFrame) -> None:
     """Write a table of utterances, sorted by ID, whole or not at all."""
     with atomic(path) as file:
-        table.loc[:, list(COLUMNS)].sort_values("ID").to_csv(file, index=False, lineterminator="\n")
+        table.loc[:, columns_of(table)].sort_values("ID").to_csv(file, index=False, lineterminator="\n")
 
 
 def lines(table: pd.DataFrame) -> np.ndarray:
     """[n] the lines that `write` would write for n utterances, in their order: once for many manifests."""
     import numpy as np
 
-    text = table.loc[:, list(COLUMNS)].to_csv(index=False, header=False, lineterminator="\n")
+    text = table.loc[:, columns_of(table)].to_csv(index=False, header=False, lineterminator="\n")
     return np.array(text.split("\n")[:-1], object)
 
 
-def write_lines(path: Path, some: Iterable[str]) -> None:
-    """Write a table of utterances from some of their `lines`, whole or not at all."""
+def write_lines(path: Path, columns: Iterable[str], some: Iterable[str]) -> None:
+    """Write a table of utterances from its `columns_of` and some of its `lines`, whole or not at all."""
     with atomic(path) as file:
-        file.writelines(f"{line}\n" for line in (",".join(COLUMNS), *some))
+        file.writelines(f"{line}\n" for line in (",".join(columns), *some))
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -63,7 +88,7 @@ def read(path: Path) -> pd.DataFrame:
         from local.core.typed_csv import read_csv  # pandas takes half a second to load
 
         table = read_csv(path, numbers=["duration"])
-        if tuple(table.columns) != COLUMNS:
+        if list(table.columns) != [*COLUMNS, *(name for name in FURTHER if name in table)]:
             raise ValueError(f"it has the columns {','.join(table.columns)}, not {','.join(COLUMNS)}")
         if not table["duration"].between(0, float("inf"), inclusive="neither").all():
             raise ValueError("a duration is not above 0")

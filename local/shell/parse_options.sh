@@ -9,11 +9,26 @@
 
 # shellcheck disable=SC2034 # used by run.sh
 stage=0 stop_stage="" status=false options=()
-corpus=mini data="" hparams=""
+corpus="" data="" hparams=""
 
 usage_error() { # what, remedy
   printf 'error: %s\n  try: %s\n' "$1" "$2" >&2
   exit 2
+}
+
+print_help() { # the words that follow; of a corpus, if one is named before or behind
+  while (($#)); do
+    case $1 in
+      --corpus=*) corpus=${1#*=} ;;
+      --corpus) corpus=${2:-} ;;
+    esac
+    shift
+  done
+  if [[ -n $corpus ]]; then
+    exec python3 -m local.corpora "$corpus"
+  fi
+  sed -n '2,/^$/s/^# \{0,1\}//p' run.sh
+  exit 0
 }
 
 parse_options() {
@@ -26,10 +41,7 @@ parse_options() {
         options+=("$@")
         break
         ;;
-      --help | -h)
-        sed -n '2,/^$/s/^# \{0,1\}//p' run.sh
-        exit 0
-        ;;
+      --help | -h) print_help "${@:2}" ;;
       --status)
         status=true
         shift
@@ -53,6 +65,7 @@ parse_options() {
     [[ -n $value ]] || usage_error "option --$name has no value" "--$name VALUE"
     take_option "$name" "$value"
   done
+  : "${corpus:=mini}"
   [[ -z $data || -e $data || $corpus == mini ]] ||
     usage_error "--data $data: there is no such file or folder" "give the path of the corpus"
   : "${stop_stage:=$((stage > 5 ? stage : 5))}" # the export, stage 6, is made on request only

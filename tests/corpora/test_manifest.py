@@ -104,5 +104,25 @@ def test_a_missing_file(tmp_path):
 def test_lines_are_those_of_a_manifest(tmp_path, iemocap_table):
     odd = iemocap_table.assign(duration=iemocap_table["duration"] / 3, style=["", 'a "b"', "c,d"] * 1843 + ["", ""])
     manifest.write(tmp_path / "whole.csv", odd)
-    manifest.write_lines(tmp_path / "lines.csv", manifest.lines(odd))
+    manifest.write_lines(tmp_path / "lines.csv", manifest.columns_of(odd), manifest.lines(odd))
     assert (tmp_path / "lines.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_further_columns_are_written_where_they_have_values(tmp_path):
+    path = tmp_path / "all.csv"
+    rows = [row("a", split="train", corpus=""), row("b", split="", corpus="")]
+    manifest.write(path, pd.DataFrame(rows))
+    found = manifest.read(path)
+    assert list(found.columns) == [*COLUMNS, "split"] == manifest.columns_of(pd.DataFrame(rows))
+    assert manifest.column(found, "split").tolist() == ["train", ""]
+    assert manifest.column(found, "votes").tolist() == ["", ""]
+    manifest.write_lines(tmp_path / "lines.csv", manifest.columns_of(found), manifest.lines(found))
+    assert (tmp_path / "lines.csv").read_bytes() == path.read_bytes()
+
+
+def test_a_strange_column_or_order_is_refused(tmp_path):
+    for more in (["what"], ["votes", "split"]):
+        path = tmp_path / "all.csv"
+        path.write_text(",".join([*COLUMNS, *more]) + "\n")
+        with pytest.raises(UserError, match="it has the columns"):
+            manifest.read(path)

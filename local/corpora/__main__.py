@@ -1,0 +1,28 @@
+"""Print what a corpus is, where to ask for it and what its folder must look like: `./run.sh --corpus NAME --help`.
+
+    python -m local.corpora NAME
+
+Read from the text of its file, so that it needs no environment.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+from local.core.errors import UserError, as_command
+from local.corpora import NAMES, file_of
+
+
+@as_command
+def main() -> None:
+    """Print the docstring of a corpus's file."""
+    name = "".join(sys.argv[1:])
+    if name not in NAMES:
+        raise UserError(f"unknown corpus '{name}'", f"take one of: {' '.join(NAMES)}")
+    print(f"--corpus {name}\n")
+    print(ast.get_docstring(ast.parse(file_of(name).read_text(encoding="utf-8"))))
+
+
+if __name__ == "__main__":
+    main()
