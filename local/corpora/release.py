@@ -39,8 +39,8 @@ class Release:
         What a model card says of it.
     describe
         Makes of the path of an audio file, relative to the release, the columns of `local.corpora.manifest` that it
-        tells, at least `emo` (`ID` is the file's name without suffix, unless it gives one), or None where the file is
-        not an utterance of this corpus, as a song. A `ValueError` says what is wrong with its name.
+        tells, at least `emo` (`ID` is the file's name without suffix, unless it gives one); or in a few words why it
+        is left out though nothing is wrong with it: `a song`. A `ValueError` says what is wrong with its name.
     example
         The path of one of its files.
     expected
@@ -53,7 +53,7 @@ class Release:
 
     name: str
     about: About
-    describe: Callable[[str], Row | None]
+    describe: Callable[[str], Row | str]
     example: str
     expected: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     names: Collection[str] = ()
@@ -130,18 +130,17 @@ class _Rows:
         self.root = root
         self.found: dict[str, Row] = {}
         self.files: dict[str, str] = {}  # by ID
-        self.copies: list[str] = []
-        self.others: list[str] = []
+        self.left_out: dict[str, list[str]] = {}  # by reason
 
-    def add(self, file: str, row: Row | None, faults: list[Fault]) -> None:
+    def add(self, file: str, row: Row | str, faults: list[Fault]) -> None:
         """Add the utterance of a file, whose columns are `row`, or what is wrong with it to `faults`."""
-        if row is None:
-            self.others.append(file)
+        if isinstance(row, str):
+            self.left_out.setdefault(row, []).append(file)
             return
         name = row.get("ID") or Path(file).stem
         if name in self.found:
             if filecmp.cmp(self.root / file, self.root / self.files[name], shallow=False):
-                self.copies.append(file)
+                self.left_out.setdefault("with the name and the bytes of another", []).append(file)
             else:
                 faults.append(Fault(file, None, name, f"ID {name!r} is that of '{self.files[name]}' already"))
             return
@@ -158,14 +157,10 @@ class _Rows:
     def notes(self) -> list[str]:
         """What was left out without being a fault."""
         return [
-            f"{len(files)} audio file{'s' if len(files) > 1 else ''} {what}: "
+            f"left out, {reason}: {len(files)} audio file{'s' if len(files) > 1 else ''}: "
             + ", ".join(map(printable, files[:EXAMPLES]))
             + (", ..." if len(files) > EXAMPLES else "")
-            for files, what in (
-                (self.copies, "left out, with the name and the bytes of another"),
-                (self.others, "left out, not of this corpus"),
-            )
-            if files
+            for reason, files in self.left_out.items()
         ]
 
 

@@ -16,10 +16,10 @@ from local.corpora.release import Release, audio_files
 ABOUT = About("A corpus, for tests", "en", "none", "", "", {})
 
 
-def describe(path: str) -> dict[str, str] | None:
+def describe(path: str) -> dict[str, str] | str:
     name = os.path.splitext(os.path.basename(path))[0]
     if name.startswith("song"):
-        return None
+        return "a song"
     speaker, emotion, _ = name.split("_")
     return {"spk_id": speaker, "emo": emotion}
 
@@ -51,9 +51,9 @@ def test_what_lies_between_the_files(tmp_path):
     corpus = RELEASE.read(root)
     assert sorted(corpus.table["ID"]) == sorted(os.path.splitext(os.path.basename(file))[0] for file in FILES)
     copies, songs = corpus.notes
-    assert copies.startswith("4 audio files left out, with the name and the bytes of another: b/b_ang_1.wav, b/b_ang_2")
+    assert copies.startswith("left out, with the name and the bytes of another: 4 audio files: b/b_ang_1.wav, b/b_ang")
     assert copies.endswith("b/b_sad_1.wav, ...")
-    assert songs == "1 audio file left out, not of this corpus: songs/song_1.wav"
+    assert songs == "left out, a song: 1 audio file: songs/song_1.wav"
     assert len(list(audio_files(root, (".txt",)))) == 1
 
 
