@@ -11,6 +11,8 @@
 #   --corpus C                  mini (default), iemocap, nemo, csv; parts of IEMOCAP that some papers use:
 #                               iemocap-improvised, iemocap-unmerged (without excited), iemocap-improvised-unmerged
 #   --data PATH                 the corpus's folder, or the table of corpus csv
+#   --labels MAP                which label becomes which: 4class, 6class, valence, arousal, or a file in CSV or YAML;
+#                               the corpus is then called C@MAP in every path
 #   --partial true              continue with what there is of an incomplete corpus
 #   --protocol P                speaker (default), session, recording, random: optimistic, for tables without these
 #   --valid V                   partner, recordings, utterances, none; default: the protocol's; or oracle: OPTIMISTIC,
@@ -19,6 +21,7 @@
 #   --folds "F ..."             default: all, or two of the mini corpus; all
 #   --seeds "S ..."             default 1
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus
+#   --test-corpus C             stages 3 to 5 test the models on the whole of this corpus, which stage 0 has made
 #   --name NAME                 the experiment's name in results; default: the YAML's
 #   --jobs N                    folds at a time, several on a GPU as its memory allows; default: one per GPU; on a
 #                               CPU one, or by threads of the YAML
