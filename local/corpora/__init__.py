@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
-NAMES = ("mini", *IEMOCAP, "nemo", "emodb", "csv")
+NAMES = (
+    *("mini", *IEMOCAP, "nemo", "emodb", "csv"),
+    *("esd", "esd-all", "emovdb", "meld", "cafe", "emozionalmente"),
+)
 
 
 @dataclass(frozen=True)
