@@ -58,7 +58,7 @@ def test_a_whole_release(release, above):
     table = corpus.table.set_index("ID")
     assert (len(table), corpus.faults, corpus.rejected, corpus.warnings, corpus.notes) == (14, [], 0, [], [])
     assert corpus.root == release.resolve()
-    assert table["emo"].value_counts().to_dict() == dict.fromkeys("ang dis fea hap neu sad sur".split(), 2)
+    assert table["emo"].value_counts().to_dict() == dict.fromkeys(["ang", "dis", "fea", "hap", "neu", "sad", "sur"], 2)
     assert table["split"].value_counts().to_dict() == {"train": 8, "valid": 4, "test": 2}
     assert table["gender"].tolist() == ["F"] * 4 + ["M"] * 4 + [""] * 4 + ["F"] * 2
     first = table.loc[FILES[0][:-4]]

@@ -104,7 +104,7 @@ def test_videos_without_their_sound(release):
     with pytest.raises(UserError, match="has the videos of MELD, but not their sound") as error:
         meld.read(release)
     assert meld.EXTRACT in error.value.remedy and f"\n    {meld.EXTRACT}\n" in meld.__doc__
-    with pytest.raises(UserError, match="is not MELD: it has no table like train_sent_emo.csv"):
+    with pytest.raises(UserError, match="is not MELD: it has no table like train_sent_emo"):
         meld.read(release / FOLDERS["dev"])
 
 
