@@ -1,15 +1,15 @@
 """CaFE: acted emotional speech in the French of Quebec (Gournay et al., ACM MMSys 2018), CC BY-NC-SA 4.0.
 
-It is at https://zenodo.org/records/1478765, without registration, at two sample rates: `CaFE_48k` (WAV, 48 kHz) and
-`CaFE_192k` (AIFF, 192 kHz). Unpack one of them; both are read. In it lie folders of emotions, and in these, but for
-neutral, folders of intensities:
+It is at https://zenodo.org/records/1478765, without registration, at two sample rates: `CaFE_48k` (WAV, 48 kHz) and, in
+two parts, `CaFE_192k_1` and `CaFE_192k_2` (AIFF, 192 kHz, 24 bits). Give the folder of the first, or one that holds
+both parts of the second. In them lie folders of emotions, and in these, but for neutral, folders of intensities:
 
-    CaFE_48k/Colère/Faible/01-C-1-1.wav    CaFE_48k/Colère/Fort/01-C-2-1.wav    CaFE_48k/Neutre/01-N-1-1.wav
+    Colère/Faible/01-C-1-1.wav    Colère/Fort/01-C-2-1.wav    Neutre/01-N-1-1.wav, in other copies Neutre/01-N-1.aiff
 
-A name says actor, emotion, intensity (1 faible, 2 fort) and sentence. 936 files:
+A name says actor, emotion, intensity (1 faible, 2 fort; none in some names of neutral) and sentence. 936 files:
 
 - Twelve actors, six men (odd numbers) and six women (even numbers), 78 utterances each.
-- Six sentences, each by every actor in every emotion, written here as the release lists them.
+- Six sentences, each by every actor in every emotion, written here as the Readme of the release lists them.
 - Emotions: C (colère) anger, D (dégoût) disgust, J (joie) happiness, P (peur) fear, S (surprise) surprise, T
   (tristesse) sadness: 144 each, in two intensities; N (neutre) neutral: 72.
 
@@ -39,7 +39,7 @@ SENTENCES = {
 }
 ACTORS = [f"{number:02}" for number in range(1, 13)]
 INTENSITIES = ("1", "2")
-NAME = re.compile(r"(?P<actor>\d\d)-(?P<emotion>[A-Z])-(?P<intensity>\d)-(?P<sentence>\d)")
+NAME = re.compile(r"(?P<actor>\d\d)-(?P<emotion>[A-Z])(?:-(?P<intensity>\d))?-(?P<sentence>\d)")
 NAMES = {
     "-".join(parts)
     for parts in product(ACTORS, EMOTIONS, INTENSITIES, SENTENCES)
@@ -63,9 +63,11 @@ ABOUT = About(
 
 def _describe(path: str) -> Row:
     found = NAME.fullmatch(Path(path).stem)
-    if not found or found[0] not in NAMES:
+    name = found[0] if found and found["intensity"] else re.sub("-N-", "-N-1-", Path(path).stem)
+    if not found or name not in NAMES:
         raise ValueError("is not named like 01-C-1-1.wav: actor, emotion, intensity, sentence")
     return {
+        "ID": name,
         "spk_id": found["actor"],
         "gender": "M" if int(found["actor"]) % 2 else "F",
         "emo": EMOTIONS[found["emotion"]],

@@ -12,8 +12,8 @@ which has the sentences, is at http://www.festvox.org/cmu_arctic/cmuarctic.data 
   and sleepiness, in which josh has neither anger nor disgust. Folders and files call these by several words (Angry,
   anger; Sleepy, sleepiness), which are all read; where folder and file contradict each other, it is a fault.
 - A name says emotion, a range of sentences and the sentence, `arctic_a0011` of cmuarctic.data.
-- Its page lists 7,000 files; other lists of copies have fewer (6,891), since some were removed whose text was wrong, so
-  that the number is not checked, but whether each speaker has each emotion.
+- Its page counts 7,000 files; lists of real copies have some 6,890, since files were removed whose words were others.
+  So the number is not checked, but whether each speaker has each emotion.
 - Sentences: a number outside the range of its own name that lost its first digits (neutral_113-140_0014) is read with
   them (0114), and noted; other such numbers are taken as they are, with a warning.
 

@@ -41,13 +41,20 @@ def test_a_whole_release(tmp_path):
     assert set(NAMES) == set(table.index)
 
 
-def test_aiff_at_192_khz_in_folders_with_spoiled_accents(tmp_path):
+def test_aiff_at_192_khz_with_other_names(tmp_path):
     root = make_release(tmp_path / "CaFE_192k", [], rate=192_000)
     (root / "ColŠre" / "Faible").mkdir(parents=True)
+    (root / "Neutre").mkdir()
     soundfile.write(root / "ColŠre" / "Faible" / "01-C-1-1.aiff", [0.1] * 1920, 192_000, subtype="PCM_24")
+    soundfile.write(root / "Neutre" / "06-N-4.aiff", [0.1] * 1920, 192_000, subtype="PCM_24")  # without intensity
+    soundfile.write(root / "Neutre" / "06-T-4.aiff", [0.1] * 1920, 192_000, subtype="PCM_24")
     corpus = read(root, partial=True)
-    assert corpus.table[["ID", "duration", "emo"]].values.tolist() == [["01-C-1-1", 0.01, "ang"]]
-    assert corpus.rejected == 935
+    assert corpus.table[["ID", "duration", "emo"]].values.tolist() == [
+        ["01-C-1-1", 0.01, "ang"],
+        ["06-N-1-4", 0.01, "neu"],
+    ]
+    assert corpus.rejected == 934
+    assert str(corpus.faults[0]).startswith("Neutre/06-T-4.aiff: is not named like 01-C-1-1.wav")
 
 
 def test_both_sample_rates_at_once_and_what_is_missing(tmp_path):
