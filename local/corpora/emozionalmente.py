@@ -67,9 +67,9 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     """Examine Emozionalmente in the folder `data`; see `local.corpora`."""
     root = _root(data)
     records, faults = _rows(root, SAMPLES, ("file_name", "sentence", "actor", "emotion_expressed"))
-    listed = max(TOTAL, len(records) + len(faults))
-    if len(records) + len(faults) != TOTAL:
-        faults.append(Fault(SAMPLES, None, "", f"{len(records)} rows, {TOTAL} expected"))
+    listed = len(records) + len(faults)
+    if listed != TOTAL:
+        faults.append(Fault(SAMPLES, None, "", f"{listed} rows, {TOTAL} expected"))
     genders, more = _genders(root)
     votes, wrong = _votes(root)
     splits, missing = _splits(root)
@@ -96,7 +96,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     warnings = [f"{silent} utterances have no votes in {EVALUATIONS}"] if silent else []
     notes = [] if splits else ["no official lists (metadata/split, of version 1.1)"]
     faults = labels.lost_faults(SAMPLES, lost) + faults
-    return Corpus("emozionalmente", root, table, SOURCE, faults, listed - len(table), warnings, notes=notes)
+    return Corpus("emozionalmente", root, table, SOURCE, faults, max(listed, TOTAL) - len(table), warnings, notes=notes)
 
 
 def _root(data: Path | None) -> Path:

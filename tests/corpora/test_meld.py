@@ -110,9 +110,9 @@ def test_videos_without_their_sound(release):
 
 def test_texts_in_windows_1252(release):
     rows = table(7)
-    rows[0][1:3] = "It\x92s a caf\xe9\x97\x93Mona\x92s\x94", "Mona\x92s Date #2"  # read as Latin-1, written as UTF-8
+    rows[0][1:3] = "It\x92s a caf\xe9: \x93Mona\x92s\x94", "Mona\x92s Date #2"  # read as Latin-1, written as UTF-8
     write(release, "test", rows)
-    rows[1][1:3] = "It’s a café—“Mona’s”", "Mona’s Date #2"
+    rows[1][1:3] = "It’s a café: “Mona’s”", "Mona’s Date #2"
     write(release, "dev", rows[1:2] + table(7)[:1] + table(7)[2:], "cp1252")
     corpus = meld.read(release)
     utterances = corpus.table.set_index("ID")
@@ -121,8 +121,9 @@ def test_texts_in_windows_1252(release):
 
 
 def test_clips_that_are_cut_wrongly(release):
-    soundfile.write(release / FOLDERS["test"] / "dia0_utt0.mp4.wav", np.ones(31_000) / 9, 1000)
-    soundfile.write(release / FOLDERS["test"] / "dia0_utt1.mp4.wav", np.ones(300_000) / 9, 1000)
+    for name, seconds in (("dia0_utt0.mp4.wav", 31), ("dia0_utt1.mp4.wav", 300)):
+        (release / FOLDERS["test"] / name).unlink()  # a link to the file of others
+        soundfile.write(release / FOLDERS["test"] / name, np.ones(seconds * 1000) / 9, 1000)
     warnings = meld.read(release).warnings
     assert warnings[0] == (
         "2 clips longer than 30 s, probably cut wrongly: test_dia0_utt1 300.00 s, test_dia0_utt0 31.00 s"
@@ -132,8 +133,7 @@ def test_clips_that_are_cut_wrongly(release):
 
 def test_every_fault_is_named(release):
     rows = table(14)
-    rows[0][3], rows[1][5], rows[2][5:7] = "anger ", "zero", ["0", "3"]
-    rows[3][3] = "delight"
+    rows[0][3], rows[1][5], rows[3][3], rows[5][5:7] = "anger ", "zero", "delight", ["1", "0"]
     write(release / "train", "train", rows[:13])
     write(release / "copy", "test", table(6))
     (release / FOLDERS["dev"] / "dia0_utt0.mp4.wav").unlink()
@@ -148,8 +148,8 @@ def test_every_fault_is_named(release):
             "surprise",
             "train/train_sent_emo.csv: emotion joy: 1 rows, 2 expected",
             "train/train_sent_emo.csv: emotion surprise: 1 rows, 2 expected",
-            "test_sent_emo.csv: differs from 'copy/test_sent_emo.csv', which is read",
-            "copy/test_sent_emo.csv: emotion surprise: 0 rows, 1 expected",
+            "train/train_sent_emo.csv:7: dialogue 1, utterance 0 is in an earlier row already",
+            "copy/test_sent_emo.csv: differs from 'test_sent_emo.csv', which is read",
             f"dev_dia0_utt0: {how}",
             f"dev_dia0_utt1: {how}",
             "dia0_utt1.mp4.wav: is not named like dia0_utt0, or no folder above it has train, dev or test in its name",
