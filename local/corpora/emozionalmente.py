@@ -26,6 +26,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
 from local.corpora.faults import Fault, raise_faults
 from local.corpora.manifest import COLUMNS, FURTHER
+from local.corpora.names import same_name
 from local.corpora.release import audio_files
 from local.corpora.rows import Row, gather, rows
 from local.text.normalise import normalise
@@ -74,12 +76,13 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     votes, wrong = _votes(root)
     splits, missing = _splits(root)
     faults += [*more, *wrong, *missing]
+    speakers = _speakers({row["actor"] for _, row in records})
 
     def utterance(_: Path, row: Row) -> tuple[Row, list[str]]:
         name = row["file_name"]
-        further = {"gender": genders.get(row["actor"], ""), "votes": votes.get(name, ""), "split": splits.get(name, "")}
+        speaker = {"spk_id": speakers[row["actor"]], "gender": genders.get(row["actor"], "")}
         columns, wrong = _utterance(row)
-        return columns | further, wrong
+        return columns | speaker | {"votes": votes.get(name, ""), "split": splits.get(name, "")}, wrong
 
     found: list[Fault] = []
     utterances = gather(root / "samples.csv", records, utterance, found)  # in the folder that `wav` counts from
@@ -109,6 +112,16 @@ def _root(data: Path | None) -> Path:
         if f"/{file}".endswith(f"/{SAMPLES}"):
             return (Path(data) / file).parent.parent.resolve()
     raise UserError(f"{data} is not Emozionalmente: it has no file {SAMPLES}", REMEDY)
+
+
+def _speakers(actors: Iterable[str]) -> dict[str, str]:
+    """A name for each actor that can be that of a folder: the names of users, which they chose, may differ in case."""
+    speakers: dict[str, str] = {}
+    for actor in sorted(actors):
+        name = "_".join(re.findall(r"\w+", actor))
+        others = sum(same_name(other) == same_name(name) for other in speakers.values())
+        speakers[actor] = f"{name}_{others + 1}" if others else name
+    return speakers
 
 
 def _rows(root: Path, file: str, required: tuple[str, ...]) -> tuple[list[tuple[int, Row]], list[Fault]]:
@@ -167,7 +180,6 @@ def _utterance(row: Row) -> tuple[Row, list[str]]:
     columns = dict.fromkeys({*COLUMNS, *FURTHER} - {"duration"}, "") | {
         "ID": Path(row["file_name"]).stem,
         "wav": f"audio/{row['file_name']}" if row["file_name"] else "",
-        "spk_id": "_".join(re.findall(r"[\w.-]+", row["actor"])).lstrip(".-"),  # a folder is named after it
         "emo": EMOTIONS.get(row["emotion_expressed"], ""),
         "wrd": normalise(row["sentence"]),
     }

@@ -69,6 +69,18 @@ def test_a_whole_release(release, above):
     assert first["wav"] == f"$data_root/audio/{FILES[0]}"
 
 
+def test_names_that_users_chose(release):
+    """They need not be names of folders, nor differ in more than case."""
+    rows = [sample(n).replace("actor0", "maria@here").replace("actor1", "Maria@here") for n in range(14)]
+    write(release, "samples", [SAMPLES, *rows])
+    corpus = read(release)
+    assert corpus.faults == []
+    assert corpus.table["spk_id"].value_counts().to_dict() == {
+        **{"Maria_here": 4, "maria_here_2": 4},
+        **{"actor2": 4, "actor3": 2},
+    }
+
+
 def test_the_first_version_has_no_lists(release):
     for file in (release / "metadata" / "split").iterdir():
         file.unlink()
