@@ -157,3 +157,12 @@ def test_every_fault_is_named(release):
     )
     corpus = meld.read(release, partial=True)
     assert corpus.rejected == 28 - len(corpus.table)
+
+
+def test_a_list_without_its_table(release):
+    (release / "dev_sent_emo.csv").unlink()
+    with pytest.raises(UserError, match=r"dev_sent_emo\.csv: no table of this name"):
+        meld.read(release)
+    corpus = meld.read(release, partial=True)
+    assert (len(corpus.table), corpus.rejected) == (20, 8)  # of 28, with the one that no copy has
+    assert corpus.notes[1].startswith("left out, of no row of the tables: 6 audio files: dev_splits_complete/dia0_utt0")
