@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
 JOINED, MAPPED = "+", "@"  # in the name of a corpus: between several, and before that of a map of labels
-NAMES = ("mini", *IEMOCAP, "nemo", "emodb", "csv")
+ACTED = ("cafe", "emodb", "emovdb", "emozionalmente", "esd", "esd-all", "nemo")
+NAMES = ("mini", *IEMOCAP, *ACTED, "meld", "csv")
 
 
 @dataclass(frozen=True)

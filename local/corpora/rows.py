@@ -71,7 +71,8 @@ def rows(
     rejected
         Receives the fields of the rows that are left out, as far as they can be told.
     dialect
-        Options of Python's csv.reader.
+        Options of Python's csv.reader; and `errors`, the handler (see Python's codecs) of bytes that are not UTF-8,
+        where they are text in another encoding.
 
     Raises
     ------
@@ -109,8 +110,9 @@ class _Table:
     def __init__(
         self, path: Path, required: tuple[str, ...], separators: str, names: Mapping[str, str], dialect: dict
     ) -> None:
+        errors = dialect.pop("errors", "surrogateescape")
         try:
-            text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+            text = path.read_bytes().decode("utf-8-sig", errors)
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
         self.path, self.file_column = path, required[0]
