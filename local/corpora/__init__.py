@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
-NAMES = ("mini", *IEMOCAP, "nemo", "emodb", "csv")
+ACTED = ("aesdd", "cremad", "cremad-voted", "emodb", "emovo", "nemo", "ravdess", "savee", "tess")
+NAMES = ("mini", *IEMOCAP, *ACTED, "csv")
 
 
 @dataclass(frozen=True)
