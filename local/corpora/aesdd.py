@@ -6,19 +6,19 @@ elsewhere carry other licences (CC BY 4.0, MIT), which that page does not give. 
 hold files of 44.1 kHz, named as in `anger/a03 (4).wav`: emotion a, utterance 03, speaker 4. A letter behind them is
 another take: `fear/f18 (5)b.wav`.
 
-- Professional actors speak 19 utterances, and one that they invent (number 20), in each of five emotions: a anger,
+- Professional actors speak 19 utterances, and one of their own, in each of five emotions: a anger,
   d disgust, f fear, h happiness, s sadness. There is no neutral speech.
 - Version 1.0 of 2017 has five actors, three women and two men, and some 500 utterances; it is dynamic, which means
-  that it grows. The copies that are passed around have six speakers and some 600 files. Neither a count by emotion
-  and speaker nor a list of names is published, so that only what is there is examined: no file is known to be
-  missing.
+  that it grows. The copies that are passed around have six speakers and some 600 files. No count by emotion or
+  speaker, and no list of names, was found to compare a copy with: what is there is examined, and a file that is
+  missing is not noticed.
 
 Traps:
 - `s05 (3).wav` is broken in the release itself (it has no data chunk): it is left out with a note.
 - Blanks and brackets are in the names; here the ID of the take above is 5_f18b, that of the first 4_a03.
 - Takes of one utterance by one speaker are nearly the same: folds by speaker keep them together.
-- Transcripts are none, as the release has no list of its sentences; genders are none, as it does not say which
-  speakers are women. So there is no CTC and no WER here.
+- There are no transcripts and no genders: no list of the sentences was found, nor of which speakers are women. So
+  there is no CTC and no WER here.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ under the Open Database License 1.0, its contents under the Database Contents Li
 emotion, level (LO, MD, HI, or XX where none was asked for). Other folders (AudioMP3, VideoFlash) are not needed.
 
 - 48 men and 43 women of 20 to 74 years; twelve sentences, eleven of them once in each emotion and one (IEO) at three
-  levels: 82 files an actor. 1002 and 1076 lack one, 1008, 1009 and 1019 six.
+  levels, neutral at one: 82 files an actor. 1002 and 1076 lack one, 1008, 1009 and 1019 six.
 - Emotions that were asked for: anger, disgust, fear, happiness, sadness 1,271 each, neutral 1,087.
 - `cremad` takes these; `cremad-voted` what most raters heard in the audio alone. The two agree for 42 % of the files.
 - Raters' votes on the audio alone are in the column `votes`, if `processedResults/tabulatedVotes.csv` is there.

@@ -142,7 +142,9 @@ class _Rows:
             if filecmp.cmp(self.root / file, self.root / self.files[name], shallow=False):
                 self.left_out.setdefault("with the name and the bytes of another", []).append(file)
             else:
-                faults.append(Fault(file, None, name, f"ID {name!r} is that of '{self.files[name]}' already"))
+                faults.append(
+                    Fault(file, None, name, f"ID {name!r} is that of '{self.files[name]}' already, of other bytes")
+                )
             return
         self.files[name] = file
         columns = dict.fromkeys({*COLUMNS, *FURTHER} - {"duration"}, "")

@@ -12,8 +12,8 @@ Copies with all files in one folder are read as well: `ALL/DC_a01.wav`.
 Traps:
 - `sa` and `su` are two emotions, which reading one letter merges.
 - There are no women, and only four speakers, so that folds by speaker vary much.
-- No transcripts: the names have the number of a sentence, and which sentence a number is stands neither in a table of
-  the release nor, in one and the same way, elsewhere. So there is no CTC and no WER here.
+- There are no transcripts: the names have the number of a sentence, and no list was found that says for every number
+  which sentence it is. So there is no CTC and no WER here.
 - Text tells the emotion: ten of fifteen sentences are spoken in one emotion only. Here no fold holds text out.
 - Copies with files in both layouts hold every utterance twice: the second is left out with a note.
 """
