@@ -38,7 +38,22 @@ if TYPE_CHECKING:
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
 JOINED, MAPPED = "+", "@"  # in the name of a corpus: between several, and before that of a map of labels
-ACTED = ("cafe", "emodb", "emovdb", "emozionalmente", "esd", "esd-all", "nemo")
+ACTED = (
+    *(
+        "aesdd",
+        "cafe",
+        "cremad",
+        "cremad-voted",
+        "emodb",
+        "emovdb",
+        "emovo",
+        "emozionalmente",
+        "esd",
+        "esd-all",
+        "nemo",
+    ),
+    *("ravdess", "savee", "tess"),
+)
 NAMES = ("mini", *IEMOCAP, *ACTED, "meld", "csv")
 
 
