@@ -103,7 +103,7 @@ class LabelMap:
         return replace(corpus, name=f"{corpus.name}{MAPPED}{self.name}", table=mapped, labels=words)
 
     def _words(self, pairs: Mapping[Key, int], becomes: Mapping[Key, str | None]) -> str:
-        """Say what became of the labels, with the number of utterances of each."""
+        """Say what each label became, with the number of utterances of each."""
         merged: dict[str, Counter[str]] = {}
         for pair, n in sorted(pairs.items()):
             merged.setdefault(becomes[pair] or "", Counter())[pair[1]] += n
