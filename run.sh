@@ -8,8 +8,8 @@
 # Options (--x v or --x=v, dashes or underscores):
 #   --stage N                   first stage: 0 corpus  1 folds  2 train  3 decode  4 score  5 report  6 export
 #   --stop-stage N              last stage; default 5, or 6 with --stage 6: the export is made on request only
-#   --corpus C                  mini (default), iemocap, nemo, csv; parts of IEMOCAP that some papers use:
-#                               iemocap-improvised, iemocap-unmerged (without excited), iemocap-improvised-unmerged
+#   --corpus C                  mini (default), iemocap, ravdess, msp-podcast, csv, ...: manifests/CORPORA.md lists all;
+#                               several, such as "nemo ravdess", train together
 #   --data PATH                 the corpus's folder, or the table of corpus csv
 #   --labels MAP                which label becomes which: 4class, 6class, valence, arousal, or a file in CSV or YAML;
 #                               the corpus is then called C@MAP in every path
