@@ -268,7 +268,8 @@ def _fault(table: pd.DataFrame, protocol: str) -> str:
         return official.fault(table)
     column = manifest.column(table, COLUMN[protocol])
     if lacking := int((column == "").sum()):
-        return f"{lacking} of its {len(column)} utterances have no {column.name or protocol}"
+        is_single = protocol == CORPUS and lacking == len(column)
+        return "it is one corpus" if is_single else f"{lacking} of its {len(column)} utterances have no {column.name}"
     return "" if column.nunique() > 1 else "there is only one"
 
 

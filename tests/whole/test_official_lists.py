@@ -164,6 +164,23 @@ def test_a_table_with_lists_and_nobody_s_name(workplace, own_table, capsys):
     assert "test lists; who speaks is unknown, so the training set may have speakers of the test set" in printed
 
 
+def test_one_corpus_is_left_out_of_several(own_corpus):
+    """Of the table of several corpora, here the two sessions, each fold tests one; a speaker of the other validates."""
+    path = Path("manifests/own/all.csv")
+    table = manifest.read(path)
+    manifest.write(path, table.assign(corpus=table["session"].map({"s1": "one", "s2": "two"})))
+    options = parse([*own_corpus, "--protocol", "corpus"])
+    make_folds(options)
+    assert (options.chosen_valid(), options.all_folds()) == ("speakers", ["one", "two"])
+    folder = options.folds_folder("speakers")
+    assert folder == Path("manifests/own/corpus") and options.experiment_folder == Path("results/own/corpus/mini")
+    for fold, tested, others in (("one", {"1A", "1B"}, {"2A", "2B"}), ("two", {"2A", "2B"}, {"1A", "1B"})):
+        sets = {name: manifest.read(folder / fold / f"{name}.csv") for name in ("train", "valid", "test")}
+        assert {*sets["test"]["spk_id"]} == tested and {*sets["test"]["corpus"]} == {fold}
+        assert {*sets["train"]["spk_id"]} | {*sets["valid"]["spk_id"]} == others
+        assert [len(table) for table in sets.values()] == [12, 12, 24]
+
+
 @pytest.mark.slow
 def test_from_stage_0_to_5_with_the_mini_corpus(workplace):
     """Sessions 1 to 3 train, 01M but four of his turns; session 4 validates; 05F and 05M are the test lists."""
