@@ -35,7 +35,7 @@ def prepare(options: Options) -> None:
     corpus = unsound.leave_out(read(options), folder, options.partial)
     corpus = map_labels(options, corpus)
     check(options, corpus.table)
-    default = "" if options.protocol else protocols.default_protocol(corpus.table)
+    default = "" if options.protocol else options.default_protocol(corpus.table)
     if default == protocols.RANDOM:
         refuse_other_names(corpus)
     table = corpus.table.sort_values("ID", ignore_index=True)
@@ -59,7 +59,9 @@ def prepare(options: Options) -> None:
     if list_sizes := official.sizes(table):
         print(f"  official lists: {list_sizes}")
     if default not in ("", protocols.DEFAULT):
-        print(f"  no utterance has a speaker (spk_id), session or recording, so the protocol is {default}")
+        unnamed = default == protocols.default_protocol(table)
+        why = "no utterance has a speaker (spk_id), session or recording, so " if unnamed else ""
+        print(f"  {why}the protocol is {default}")
     if default == protocols.RANDOM:
         print(f"  {protocols.OPTIMISTIC_WORDS}")
     if corpus.faults:

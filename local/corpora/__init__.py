@@ -13,6 +13,8 @@ Only `NAMES` has to name a new corpus besides. Its file offers
     What a model card says of it: language, licence, terms.
 `DEFAULT_FOLDS`, optional
     What `./run.sh` runs when `--folds` is not given; without it, all folds.
+`DEFAULT_PROTOCOL`, optional
+    The protocol when `--protocol` is not given; without it, `speaker`, or by the columns of the table.
 `DEFAULT_HPARAMS`, optional
     The YAML that `./run.sh` takes when `--hparams` is not given.
 `FACTS`, optional

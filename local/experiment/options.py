@@ -55,9 +55,11 @@ def _one_of(*known: str) -> Callable[[str, str], str]:
 
 
 def _labels(option: str, word: str) -> Path | None:
+    if not word:
+        return None
     from local.corpora import label_map  # which loads the reader of audio
 
-    return label_map.locate(word, Path(os.environ.get("SER_MTL_CALLER", "."))) if word else None
+    return label_map.locate(word, Path(os.environ.get("SER_MTL_CALLER", ".")))
 
 
 def _flag(option: str, word: str) -> bool:
@@ -186,7 +188,7 @@ class Options:
     @cached_property
     def used(self) -> pd.DataFrame:
         """The utterances of the table that have a part in the protocol; see `protocols.used`."""
-        return protocols.used(self.table, self.chosen_protocol())
+        return self.table if self.source else protocols.used(self.table, self.chosen_protocol())
 
     @cached_property
     def corpus_facts(self) -> dict[str, Any]:
@@ -227,7 +229,12 @@ class Options:
     @cached_property
     def _default_protocol(self) -> str:
         is_known = (self.corpus_folder / "all.csv").exists()
-        return protocols.default_protocol(self.table) if is_known else protocols.DEFAULT
+        return self.default_protocol(self.table) if is_known else protocols.DEFAULT
+
+    def default_protocol(self, table: pd.DataFrame) -> str:
+        """The protocol of a table unless the user names one: the corpus's own default, or by its columns."""
+        own = getattr(corpora.module(self.module_name), "DEFAULT_PROTOCOL", "")
+        return own or protocols.default_protocol(table)
 
     def chosen_valid(self) -> str:
         """The validation of `--valid`, or the protocol's default."""
@@ -362,7 +369,7 @@ def check(options: Options, table: pd.DataFrame | None = None) -> None:
     if options.backend == "slurm":
         cluster.refuse_without_slurm(options.values, options.processes)
     if table is not None:
-        protocol = options.protocol or protocols.default_protocol(table)
+        protocol = options.protocol or options.default_protocol(table)
         known = protocols.fold_names(table, protocol, options.recording_fold())
     elif facts := getattr(corpora.module(options.module_name), "FACTS", None):
         protocol = options.protocol or protocols.DEFAULT

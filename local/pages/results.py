@@ -89,7 +89,7 @@ def notes(
     """
     corpus, valid = options.corpus_facts, summary["valid"]
     protocol = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
-    left_out = protocols.left_out(options.table, options.chosen_protocol(), options.chosen_valid())
+    left_out = [] if options.source else protocols.left_out(options.table, options.chosen_protocol(), valid)
     of_protocol = f"Protocol `{options.protocol_name}`: {protocol}."
     facts = [
         f"Corpus: {prose(corpus['source'])}.",

@@ -77,4 +77,7 @@ def refuse_bad_folds(
         faults += [f"fold {fold}: only {validated[0]} in the validation set"] if len(validated) == 1 else []
     if faults:
         more = [f"... and {len(faults) - MOST_LINES} more"] if len(faults) > MOST_LINES else []
-        raise UserError("\n  ".join([*faults[:MOST_LINES], *more]), "take another --protocol or --valid, or more data")
+        raise UserError(
+            "\n  ".join([*faults[:MOST_LINES], *more]),
+            "take another --protocol or --valid, a map of --labels, or more data",
+        )
