@@ -11,6 +11,7 @@
 #   --corpus C                  mini (default), iemocap, nemo, csv; parts of IEMOCAP that some papers use:
 #                               iemocap-improvised, iemocap-unmerged (without excited), iemocap-improvised-unmerged
 #   --data PATH                 the corpus's folder, or the table of corpus csv
+#   --columns "OURS=THEIRS ..." what that table calls its columns: "wav=path emo=emotion spk_id=speaker"
 #   --partial true              continue with what there is of an incomplete corpus
 #   --protocol P                speaker (default), session, recording, random: optimistic, for tables without these
 #   --valid V                   partner, recordings, utterances, none; default: the protocol's; or oracle: OPTIMISTIC,

@@ -21,6 +21,7 @@ from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import faults, manifest, unsound
+from local.corpora.columns import option
 from local.data import store
 from local.splits import protocols
 
@@ -32,15 +33,17 @@ def prepare(options: Options) -> None:
     """Examine the corpus, every time; write its table unless the same one is there already."""
     check(options)
     folder = options.corpus_folder
-    corpus = corpora.read(options.module_name, options.data, options.partial)
+    audio = folder.absolute() / "audio"
+    corpus = corpora.read(options.module_name, options.data, options.partial, options.columns, audio)
     corpus = unsound.leave_out(corpus, folder, options.partial)
     check(options, corpus.table)
     is_random = not options.protocol and protocols.default_protocol(corpus.table) == protocols.RANDOM
     if is_random:
-        refuse_other_names(corpus)
+        refuse_other_names(corpus, options.columns)
     table = corpus.table.sort_values("ID", ignore_index=True)
     path, rejected = folder / "all.csv", folder / "rejected.csv"
     inputs = {"data": str(corpus.root), "partial": options.partial, "utterances": digest(table.to_csv(index=False))}
+    inputs |= {"columns": options.columns} if options.columns else {}
     inputs |= {"faults": digest("\n".join(map(str, corpus.faults)))} if corpus.faults else {}
     marker = Marker(folder / "all.json", inputs)
     print(f"== stage 0: corpus {corpus.name}\n  {corpus.source}")
@@ -59,7 +62,7 @@ def prepare(options: Options) -> None:
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
     with locked(folder / ".lock", f"makes {path}"):
-        remedy = CHANGED + (OWN_TABLE if options.module_name == "csv" else "")
+        remedy = CHANGED + (OWN_TABLE if options.module_name in corpora.OWN else "")
         if marker.is_done("stage 0", options.force, remedy=remedy):
             print(f"  {path} is already made")
             return
@@ -76,13 +79,14 @@ def prepare(options: Options) -> None:
     print(f"  wrote {path}")
 
 
-def refuse_other_names(corpus: corpora.Corpus) -> None:
+def refuse_other_names(corpus: corpora.Corpus, given: dict[str, str]) -> None:
     """Raise a UserError where a column of another name probably has the speakers, which `random` would ignore."""
     for name, here in corpus.renamed.items():
         if here in protocols.COLUMN.values():
             raise UserError(
                 f"corpus {corpus.name}: column {name!r} is not used, and no utterance has a {here}",
-                f"rename {name} to {here}; or take --protocol random, which is optimistic: it ignores who speaks",
+                f"{option({**given, here: name})}; or take --protocol random, which is optimistic: it ignores who "
+                "speaks",
             )
 
 
