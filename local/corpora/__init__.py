@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
 OWN = ("csv", "folder")  # the user's own data, named after the file or folder
-NAMES = ("mini", *IEMOCAP, "nemo", "emodb", *OWN)
+NAMES = ("mini", *IEMOCAP, "nemo", "emodb", "msp-improv", "msp-podcast", *OWN)
 FILES = {"csv": "csv_table", "folder": "emotion_folders"}  # csv.py would be taken for Python's own module
 
 
