@@ -9,7 +9,7 @@ partial also `rejected.csv`: a row for each fault, with file, line, utterance an
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
-from local.experiment.options import Options, check, parse
+from local.experiment.options import MANIFESTS, Options, check, parse
 
 if __name__ == "__main__":
     as_command(lambda: check(parse()))()  # --help and wrong options end here, before what takes seconds to load
@@ -20,7 +20,7 @@ from local import corpora
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
-from local.corpora import faults, manifest, unsound
+from local.corpora import faults, label_map, manifest, several, unsound
 from local.corpora.columns import option
 from local.data import store
 from local.splits import protocols
@@ -33,9 +33,8 @@ def prepare(options: Options) -> None:
     """Examine the corpus, every time; write its table unless the same one is there already."""
     check(options)
     folder = options.corpus_folder
-    audio = folder.absolute() / "audio"
-    corpus = corpora.read(options.module_name, options.data, options.partial, options.columns, audio)
-    corpus = unsound.leave_out(corpus, folder, options.partial)
+    corpus = unsound.leave_out(read(options), folder, options.partial)
+    corpus = map_labels(options, corpus)
     check(options, corpus.table)
     is_random = not options.protocol and protocols.default_protocol(corpus.table) == protocols.RANDOM
     if is_random:
@@ -44,6 +43,7 @@ def prepare(options: Options) -> None:
     path, rejected = folder / "all.csv", folder / "rejected.csv"
     inputs = {"data": str(corpus.root), "partial": options.partial, "utterances": digest(table.to_csv(index=False))}
     inputs |= {"columns": options.columns} if options.columns else {}
+    inputs |= {"labels": corpus.labels} if corpus.labels else {}
     inputs |= {"faults": digest("\n".join(map(str, corpus.faults)))} if corpus.faults else {}
     marker = Marker(folder / "all.json", inputs)
     print(f"== stage 0: corpus {corpus.name}\n  {corpus.source}")
@@ -53,6 +53,8 @@ def prepare(options: Options) -> None:
         print(f"  warning: {warning}")
     for note in corpus.notes:
         print(f"  note: {note}")
+    if corpus.labels:
+        print(f"  labels: {corpus.labels}")
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
@@ -75,8 +77,26 @@ def prepare(options: Options) -> None:
         facts = {"source": corpus.source, "root": str(corpus.root), "rejected": corpus.rejected}
         outputs = [path, rejected] if corpus.faults else [path]
         facts |= {"warnings": corpus.warnings, "notes": corpus.notes}
+        facts |= {"labels": corpus.labels} if corpus.labels else {}
         marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults])
     print(f"  wrote {path}")
+
+
+def read(options: Options) -> corpora.Corpus:
+    """Examine the corpus, or join several that stage 0 has made."""
+    if len(names := corpora.parts(options.corpus)) == 1:
+        audio = (MANIFESTS / names[0] / "audio").absolute()  # of a table that has it as bytes; one, whatever the labels
+        return corpora.read(options.module_name, options.data, options.partial, options.columns, audio)
+    return several.join({name: MANIFESTS / name for name in names})
+
+
+def map_labels(options: Options, corpus: corpora.Corpus) -> corpora.Corpus:
+    """Give the corpus the labels of its map, if it has one."""
+    _, _, name = options.corpus.partition(corpora.MAPPED)
+    if not name:
+        return corpus
+    path = options.labels or label_map.locate(name, MANIFESTS)
+    return label_map.LabelMap.read(path).apply(corpus)
 
 
 def refuse_other_names(corpus: corpora.Corpus, given: dict[str, str]) -> None:

@@ -90,7 +90,7 @@ def of_corpus(options: Options, folds: pd.DataFrame, leaks: pd.DataFrame) -> dic
 @as_command
 def main() -> None:
     """Run stage 4."""
-    score(parse())
+    score(parse().tested())
 
 
 if __name__ == "__main__":

@@ -39,7 +39,24 @@ if TYPE_CHECKING:
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
 OWN = ("csv", "folder")  # the user's own data, named after the file or folder
-NAMES = ("mini", *IEMOCAP, "nemo", "emodb", "msp-improv", "msp-podcast", *OWN)
+JOINED, MAPPED = "+", "@"  # in the name of a corpus: between several, and before that of a map of labels
+ACTED = (
+    *(
+        "aesdd",
+        "cafe",
+        "cremad",
+        "cremad-voted",
+        "emodb",
+        "emovdb",
+        "emovo",
+        "emozionalmente",
+        "esd",
+        "esd-all",
+        "nemo",
+    ),
+    *("ravdess", "savee", "tess"),
+)
+NAMES = ("mini", *IEMOCAP, *ACTED, "meld", "msp-improv", "msp-podcast", *OWN)
 FILES = {"csv": "csv_table", "folder": "emotion_folders"}  # csv.py would be taken for Python's own module
 
 
@@ -56,6 +73,7 @@ class Corpus:
     warnings: list[str] = field(default_factory=list)  # what is used as it is, but may not be meant
     renamed: dict[str, str] = field(default_factory=dict)  # columns that are not used, and what we probably call them
     notes: list[str] = field(default_factory=list)  # what was changed: labels in several spellings
+    labels: str = ""  # what a map of labels made of them, see `local.corpora.label_map`
 
 
 @dataclass(frozen=True)
@@ -70,9 +88,26 @@ class About:
     labels: Mapping[str, str]  # a word for each label
 
 
+def parts(name: str) -> list[str]:
+    """The corpora of which one is made, by its name in paths.
+
+    >>> parts("nemo+emodb@4class"), parts("nemo")
+    (['nemo', 'emodb'], ['nemo'])
+    """
+    return name.partition(MAPPED)[0].split(JOINED)
+
+
+def module_name(name: str) -> str:
+    """The module of a corpus, one of `NAMES` or `several`, by its name in paths; a user's own tables share one."""
+    first, *others = parts(name)
+    return "several" if others else first if first in NAMES else "csv"
+
+
 def about(name: str) -> About:
-    """What a model card says of the corpus of that name in paths; a user's own tables share one."""
-    return module(name if name in NAMES else "csv").ABOUT
+    """What a model card says of the corpus of that name in paths."""
+    if len(names := parts(name)) > 1:
+        return module("several").about({each: about(each) for each in names})
+    return module(module_name(name)).ABOUT
 
 
 def own_name(data: Path) -> str:

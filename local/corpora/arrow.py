@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.core.errors import UserError
-from local.core.files import atomic, digest
+from local.core.files import POINTER, POINTER_REMEDY, POINTER_WORDS, atomic, digest
 from local.corpora.columns import taken
 from local.corpora.faults import Fault
 from local.corpora.jsonl import flat, unusable
@@ -32,7 +32,6 @@ WRITTEN = ("dataset_dict.json", "state.json")  # by save_to_disk, of several spl
 MAGIC = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"FORM": ".aiff", b"ID3": ".mp3", b"\xff": ".mp3"}
 UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 LONGEST = 60  # characters of a file's name before the digest
-POINTER = b"version https://git-lfs"
 
 
 class Part(NamedTuple):
@@ -166,7 +165,7 @@ def _open(file: Path) -> tuple[Any, Iterator[Any]]:
     try:
         with open(file, "rb") as start:
             if start.read(len(POINTER)) == POINTER:
-                raise UserError(f"{file} is not there, only the note of Git LFS on it", "git lfs pull")
+                raise UserError(f"{file} {POINTER_WORDS}", POINTER_REMEDY)
         if file.suffix == ".parquet":
             table = parquet.ParquetFile(file)
             return table.schema_arrow, table.iter_batches(BATCH)

@@ -92,6 +92,7 @@ def notes(
     of_protocol = f"Protocol `{options.protocol_name}`: {protocol}."
     facts = [
         f"Corpus: {prose(corpus['source'])}.",
+        *([f"Labels: {prose(corpus['labels'])}."] if "labels" in corpus else []),
         *_partial_note(corpus["faults"], summary["rejected"]),
         of_protocol,
         *(f"Overlap: {line}." for line in overlap),

@@ -44,6 +44,7 @@ ORACLE_WORDS = (
     "OPTIMISTIC: the epoch is the best of all on the test set itself; expect lower figures on utterances that did not "
     "choose it"
 )
+TESTED = "from_"  # before the corpus on which models were trained that are tested on another
 HOLD_TEXT = "-hold_text"  # behind the name of a protocol whose folds hold text out
 HOLD_TEXT_WORDS = "only a third of the transcripts is tested, and these are in no other set"
 TEXT_SHARES = 3  # a fold holds out one sentence of so many
@@ -63,12 +64,35 @@ def path_name(protocol: str, text_held: bool, valid: str = "") -> str:
     return protocol + (OF_ORACLE if is_oracle else "") + mark + (HOLD_TEXT if text_held else "")
 
 
+def name_of_tested(corpus: str, protocol: str) -> str:
+    """In place of a protocol's name: that of models tested on another corpus than they were trained on.
+
+    >>> name_of_tested("nemo@4class", "speaker")
+    'from_nemo@4class@speaker'
+    """
+    return f"{TESTED}{corpus}@{protocol}"
+
+
+def trained_on(name: str) -> tuple[str, str] | None:
+    """Corpus and protocol that `name_of_tested` has named; None for the name of a protocol.
+
+    >>> trained_on("from_nemo@4class@speaker-hold_text"), trained_on("speaker")
+    (('nemo@4class', 'speaker-hold_text'), None)
+    """
+    if not name.startswith(TESTED):
+        return None
+    corpus, _, protocol = name.removeprefix(TESTED).rpartition("@")
+    return corpus, protocol
+
+
 def without_oracle(name: str) -> str:
     """The name of the protocol whose folds test the same; `name` is as from `path_name`.
 
     >>> without_oracle("session-valid_oracle-OPTIMISTIC-hold_text"), without_oracle("random-valid_oracle-OPTIMISTIC")
     ('session-hold_text', 'random-OPTIMISTIC')
     """
+    if known := trained_on(name):
+        return name_of_tested(known[0], without_oracle(known[1]))
     protocol, _, rest = name.partition("-")
     return path_name(protocol, f"-{rest}".endswith(HOLD_TEXT))
 
@@ -100,6 +124,10 @@ def describe(name: str, speakers: str = "", overlap: float = float("nan")) -> st
     `overlap` is the share of the tested ones whose speaker is in the training set (`local.splits.audit`). Without
     `speakers` nothing is said of them but what protocol `speaker` promises.
     """
+    if known := trained_on(name):
+        corpus, trained = known
+        mark = f"; {OPTIMISTIC_WORDS}" if OPTIMISTIC in trained else ""
+        return f"every model that was trained on {corpus} with protocol {trained} is tested on the whole corpus{mark}"
     held = f"; {HOLD_TEXT_WORDS}" if name.endswith(HOLD_TEXT) else ""
     protocol = name.partition("-")[0]
     if protocol == RANDOM:

@@ -155,7 +155,7 @@ def test_a_folder_of_the_hub_with_the_same_audio_in_two_splits(tmp_path):
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\n", "only the note of Git LFS"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
         (b"PAR1 no parquet PAR1", "cannot be read"),
         (b"", "cannot be read"),
     ],

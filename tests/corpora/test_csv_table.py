@@ -485,6 +485,15 @@ def test_names_and_places(folder):
         assert "--data" in refusal.value.remedy
 
 
+def test_pointers_of_git_lfs(folder):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "5a" * 32 + "\nsize 1234\n"
+    with pytest.raises(UserError, match=r"own.csv is a Git LFS pointer, not the file itself") as refusal:
+        read(table(folder, pointer))
+    assert "git lfs pull" in refusal.value.remedy
+    (folder / "a.wav").write_text(pointer)
+    assert "'a.wav': is a Git LFS pointer, not the file itself" in "\n".join(faults(table(folder, FOUR)))
+
+
 def test_many_faults_of_a_kind_are_shortened():
     lines = [Fault("t.csv", n, f"{n}", f"'{n}.wav': No such file or directory") for n in range(1, SHOWN + 6)]
     with pytest.raises(UserError) as refusal:

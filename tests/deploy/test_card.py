@@ -153,6 +153,15 @@ def test_a_corpus_brings_its_language_and_licence(encoder, corpus, language, lic
 # ---------------------------------------------------------------- figures
 
 
+def test_what_a_map_made_of_the_labels_is_said(encoder):
+    words = "map 4class (0123abcd): ang of ang 3; left out: fea 2"
+    model = made(encoder, corpus="nemo@4class")
+    model.provenance["labels"] = words
+    card = render(model, None, {}, [])
+    assert f"Labels: {words}." in unwrapped(card) and "nEMO is under CC BY-NC-SA" in card
+    assert "Labels:" not in render(made(encoder), None, {}, [])
+
+
 def test_figures_are_those_of_the_tables(encoder, scored):
     own = scored(seeds=(1, 2))
     card = render(made(encoder), own, CONTENTS, [])
