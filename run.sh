@@ -15,9 +15,10 @@
 #   --labels MAP                which label becomes which: 4class, 6class, valence, arousal, or a file in CSV or YAML;
 #                               the corpus is then called C@MAP in every path
 #   --partial true              continue with what there is of an incomplete corpus
-#   --protocol P                speaker (default), session, recording, random: optimistic, for tables without these
-#   --valid V                   partner, recordings, utterances, none; default: the protocol's; or oracle: OPTIMISTIC,
-#                               the test set chooses the epoch, for repeating what papers did
+#   --protocol P                speaker (default), session, recording; official: the lists of the table's column split;
+#                               corpus: leave one corpus out; random: optimistic, for tables without these
+#   --valid V                   partner, recordings, speakers, utterances, list (of official), none; default: the
+#                               protocol's; or oracle: OPTIMISTIC, the test set chooses the epoch, as some papers did
 #   --hold-text true            hold out a third of the sentences: they are tested, and in no training set
 #   --folds "F ..."             default: all, or two of the mini corpus; all
 #   --seeds "S ..."             default 1

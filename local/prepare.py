@@ -23,7 +23,7 @@ from local.core.markers import Marker
 from local.corpora import faults, label_map, manifest, several, unsound
 from local.corpora.columns import option
 from local.data import store
-from local.splits import protocols
+from local.splits import official, protocols
 
 CHANGED = "--force true to make it again, and all that follows from it"
 OWN_TABLE = "; or give the table another file name: that is another corpus"
@@ -36,8 +36,8 @@ def prepare(options: Options) -> None:
     corpus = unsound.leave_out(read(options), folder, options.partial)
     corpus = map_labels(options, corpus)
     check(options, corpus.table)
-    is_random = not options.protocol and protocols.default_protocol(corpus.table) == protocols.RANDOM
-    if is_random:
+    default = "" if options.protocol else protocols.default_protocol(corpus.table)
+    if default == protocols.RANDOM:
         refuse_other_names(corpus, options.columns)
     table = corpus.table.sort_values("ID", ignore_index=True)
     path, rejected = folder / "all.csv", folder / "rejected.csv"
@@ -58,8 +58,11 @@ def prepare(options: Options) -> None:
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
-    if is_random:
-        print("  no utterance has a speaker (spk_id), session or recording, so the protocol is random")
+    if list_sizes := official.sizes(table):
+        print(f"  official lists: {list_sizes}")
+    if default not in ("", protocols.DEFAULT):
+        print(f"  no utterance has a speaker (spk_id), session or recording, so the protocol is {default}")
+    if default == protocols.RANDOM:
         print(f"  {protocols.OPTIMISTIC_WORDS}")
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")

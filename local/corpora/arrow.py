@@ -17,17 +17,13 @@ from typing import Any, NamedTuple
 
 from local.core.errors import UserError
 from local.core.files import POINTER, POINTER_REMEDY, POINTER_WORDS, atomic, digest
+from local.corpora import lists
 from local.corpora.columns import taken
 from local.corpora.faults import Fault
 from local.corpora.jsonl import flat, unusable
 
 Row = dict[str, str]
 BATCH = 64  # rows, with their audio, that are in memory at a time
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("valid", "validation", "val", "dev", "development", "devel"), "valid"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 WRITTEN = ("dataset_dict.json", "state.json")  # by save_to_disk, of several splits or of one
 MAGIC = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"FORM": ".aiff", b"ID3": ".mp3", b"\xff": ".mp3"}
 UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
@@ -56,16 +52,6 @@ def is_dataset(path: Path) -> bool:
     return any((path / name).is_file() for name in WRITTEN) or any(path.rglob("*.parquet"))
 
 
-def split_of(label: str) -> str:
-    """The official list that the name of a split or a folder means; empty for another name.
-
-    >>> split_of("validation"), split_of("Test-2"), split_of("batch_001")
-    ('valid', 'test2', '')
-    """
-    name = re.sub(r"[_-]", "", label.lower())
-    return SPLITS.get(name, name if re.fullmatch(r"test\d", name) else "")
-
-
 def read(
     path: Path,
     required: tuple[str, ...],
@@ -87,7 +73,7 @@ def read(
     columns, audio = _columns(parts)
     given = {**({"wav": audio[0]} if len(audio) == 1 else {}), **given}
     found = taken(str(path), columns, required, names, given)
-    splits = {part.label: split_of(part.label) for part in parts}
+    splits = {part.label: lists.find(part.label) for part in parts}
     several = len({*splits.values()} - {""}) > 1
     places: dict[int, tuple[str, int | None]] = {}
     records: list[tuple[int, Row]] = []
@@ -101,7 +87,11 @@ def read(
             wav = _write(store, name, content) if content is not None else _locate(name, part.file, path)
             written |= content is not None
             row = _renamed(flat(values | {found["wav"]: wav}), found)
-            row |= {"split": splits[part.label]} if several and "split" not in found else {}
+            row |= (
+                {lists.COLUMN: part.label if splits[part.label] else ""}
+                if several and lists.COLUMN not in found
+                else {}
+            )
             if content is not None and not row.get("ID"):
                 row["ID"] = _plain(name) or f"{part.label or part.file.stem}-{at:06d}"
             wrong = unusable(row, found, required)
@@ -132,8 +122,8 @@ def _parts(path: Path) -> list[Part]:
         return [Part(file, "") for file in _written(path)]
     parts, folders = [], set()
     for file in sorted(path.rglob("*.parquet")):
-        labels = [word for word in re.split(r"[-_.]", file.stem) if split_of(word)]
-        above = file.parent.name if file.parent != path and split_of(file.parent.name) else ""
+        labels = [word for word in re.split(r"[-_.]", file.stem) if lists.find(word)]
+        above = file.parent.name if file.parent != path and lists.find(file.parent.name) else ""
         parts.append(Part(file, labels[0] if labels else above))
         folders.add(file.parent.parent if above and not labels else file.parent)
     if len(folders) > 1:

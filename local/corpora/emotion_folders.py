@@ -22,8 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 from local.core.errors import UserError
-from local.corpora import Corpus
-from local.corpora.arrow import split_of
+from local.corpora import Corpus, lists
 from local.corpora.csv_table import ABOUT, examined, refuse_name
 from local.corpora.faults import Fault
 from local.corpora.own import Listed
@@ -67,7 +66,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     path = root.parent / Path(os.path.abspath(data)).name  # which has the name, where the folder is a link
     refuse_name(path)
     files, others = _files(root)
-    splits = _splits(root, files)
+    splits = _splits(files)
     emotions = _emotions(root, files, splits)
     faults = [Fault(folder, None, "", "the folder has no audio file") for folder, n in emotions.items() if not n]
     listed = Listed(root / root.name, [])
@@ -76,7 +75,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         listed.places[number] = (file, None)
         above = file.split("/")
         row = {"wav": file, "emo": above[1] if splits else above[0]}
-        listed.records.append((number, row | ({"split": splits[above[0]]} if splits else {})))
+        listed.records.append((number, row | ({lists.COLUMN: above[0]} if splits else {})))
     if others:
         kinds = ", ".join(f"{kind or 'without suffix'} {n}" for kind, n in sorted(others.items()))
         n = sum(others.values())
@@ -111,16 +110,15 @@ def _files(root: Path) -> tuple[list[str], Counter[str]]:
     return found, others
 
 
-def _splits(root: Path, files: list[str]) -> dict[str, str]:
-    """The official list of each folder of the root, if these are splits and have folders of emotions in them."""
-    splits = {folder: split_of(folder) for folder in {file.split("/")[0] for file in files}}
-    deep = all(file.count("/") > 1 for file in files)
-    return splits if deep and all(splits.values()) else {}
+def _splits(files: list[str]) -> list[str]:
+    """The folders of the root, if all are official lists and have folders of emotions in them."""
+    folders = sorted({file.split("/")[0] for file in files})
+    return folders if all(map(lists.find, folders)) and all(file.count("/") > 1 for file in files) else []
 
 
-def _emotions(root: Path, files: list[str], splits: dict[str, str]) -> dict[str, int]:
+def _emotions(root: Path, files: list[str], splits: list[str]) -> dict[str, int]:
     """How many audio files each folder of an emotion has; a `UserError` if there is one such folder only."""
-    above = [Path(split) for split in sorted(splits)] or [Path()]
+    above = [Path(split) for split in splits] or [Path()]
     folders = [
         str(split / name)
         for split in above

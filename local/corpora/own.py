@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from local.corpora import arrow, jsonl
+from local.corpora import arrow, jsonl, lists
 from local.corpora.columns import option, taken
 from local.corpora.faults import Fault
 from local.corpora.rows import Row, header_of, rows
@@ -83,16 +83,8 @@ def read(path: Path, form: Form, faults: list[Fault], rejected: list[Row], store
     """Read the rows of a user's file or folder.
 
     `faults` receives one for each row that is left out, `rejected` what can be told of it; audio that is in a table
-    becomes files below `store`. The column `split` has the names of official lists, whatever the data calls them.
+    becomes files below `store`. The column `split` has the words of the data.
     """
-    listed = _listed(path, form, faults, rejected, store)
-    for _, row in listed.records:
-        if row.get("split"):
-            row["split"] = arrow.split_of(row["split"]) or row["split"]
-    return listed
-
-
-def _listed(path: Path, form: Form, faults: list[Fault], rejected: list[Row], store: Path) -> Listed:
     if path.is_dir() and not arrow.is_dataset(path):
         return _audiofolder(path, form, faults, rejected)
     if path.is_dir() or path.suffix.lower() == ".parquet":
@@ -148,7 +140,7 @@ def _audiofolder(folder: Path, form: Form, faults: list[Fault], rejected: list[R
 
 def _add_splits(records: list[tuple[int, Row]]) -> None:
     """Fill the column `split` from the first folder of each file, where these are splits and it is not given."""
-    found = [arrow.split_of(Path(row.get("wav", "")).parts[0] if row.get("wav") else "") for _, row in records]
-    if len({*found} - {""}) > 1 and not any("split" in row for _, row in records):
-        for (_, row), split in zip(records, found, strict=True):
-            row["split"] = split
+    above = [Path(row["wav"]).parts[0] if row.get("wav") else "" for _, row in records]
+    if len({lists.find(word) for word in above} - {""}) > 1 and not any(lists.COLUMN in row for _, row in records):
+        for (_, row), word in zip(records, above, strict=True):
+            row[lists.COLUMN] = word if lists.find(word) else ""

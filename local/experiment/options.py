@@ -196,6 +196,11 @@ class Options:
         return manifest.read(self.corpus_folder / "all.csv")
 
     @cached_property
+    def used(self) -> pd.DataFrame:
+        """The utterances of the table that have a part in the protocol; see `protocols.used`."""
+        return protocols.used(self.table, self.chosen_protocol())
+
+    @cached_property
     def corpus_facts(self) -> dict[str, Any]:
         """What stage 0 recorded of the corpus: `source`, `root`, `rejected`, `faults`."""
         return markers.read(self.corpus_folder / "all.json")["facts"]
@@ -378,6 +383,8 @@ def check(options: Options, table: pd.DataFrame | None = None) -> None:
         known = protocols.fold_names(table, protocol, options.recording_fold())
     elif facts := getattr(corpora.module(options.module_name), "FACTS", None):
         protocol = options.protocol or protocols.DEFAULT
+        if protocol in (protocols.OFFICIAL, protocols.CORPUS):  # that the table alone knows
+            return
         known = {"session": [*facts.sessions], "random": [*protocols.RANDOM_FOLDS]}.get(protocol, [*facts.speakers])
     else:
         return

@@ -518,3 +518,46 @@ def test_examine_a_streamed_flac(tmp_path):
     path.write_bytes(content)
     with pytest.raises(OSError, match="does not give its length"):
         examine(path)
+
+
+LISTED = """\
+wav,emo,Split
+a.wav,hap,Train
+b.wav,hap,
+c.wav,sad,DEV
+d.wav,sad,evaluation
+"""
+
+
+def test_official_lists_are_read_in_any_spelling(folder):
+    corpus = read(table(folder, LISTED))
+    assert tuple(corpus.table.columns) == (*COLUMNS, "split")
+    assert corpus.table["split"].tolist() == ["train", "", "valid", "test"]
+    assert corpus.notes == [
+        "split 'DEV' (1 row) is read as valid",
+        "split 'Train' (1 row) is read as train",
+        "split 'evaluation' (1 row) is read as test",
+    ]
+    write_manifest(folder / "all.csv", corpus.table)
+    assert read_manifest(folder / "all.csv")["split"].tolist() == ["train", "", "valid", "test"]
+    none = read(table(folder, "wav,emo,split\na.wav,hap,\nb.wav,hap,\nc.wav,sad,\nd.wav,sad,\n"))
+    assert tuple(none.table.columns) == COLUMNS and none.source == "own table own.csv"
+
+
+def test_words_that_are_no_list_are_named(folder):
+    path = table(folder, LISTED.replace("hap,\n", "hap,trian\n").replace("DEV", "fold_1"))
+    known = "none of train, valid, test, test1, test2, ..."
+    assert [fault for fault in faults(path) if "split" in fault] == [
+        f"own.csv:3: split 'trian' is {known} (did you mean 'train'?)",
+        f"own.csv:4: split 'fold_1' is {known}",
+    ]
+    with pytest.raises(UserError, match=r"'evaluation' \(1 rows?\) beside 'test2'"):
+        read(table(folder, LISTED.replace("DEV", "test2")))
+
+
+def test_lists_under_another_name_are_named(folder):
+    corpus = read(table(folder, LISTED.replace("Split", "partition")))
+    assert corpus.renamed == {"partition": "split"} and tuple(corpus.table.columns) == COLUMNS
+    assert corpus.warnings == [
+        "not used: column 'partition' (the split?); to use what you mean: --columns \"split=partition\""
+    ]

@@ -28,7 +28,8 @@ def test_one_list_with_the_splits_in_the_paths(folder):
     assert (corpus.name, corpus.root, len(table)) == ("own", folder.resolve(), 12)
     assert table["split"].value_counts().to_dict() == {"train": 4, "valid": 4, "test": 4}
     assert table.loc["validation-q2", "wav"] == "$data_root/validation/q2.wav" and table["emo"].nunique() == 2
-    assert corpus.notes == ['columns are taken as --columns "wav=file_name emo=label spk_id=speaker" says']
+    assert corpus.notes[0] == 'columns are taken as --columns "wav=file_name emo=label spk_id=speaker" says'
+    assert corpus.notes[1:] == ["split 'validation' (4 rows) is read as valid"]
     assert read(folder, columns={"recording": "speaker"}).table["recording"].tolist()[:2] == ["0", "1"]
 
 

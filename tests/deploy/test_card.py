@@ -232,6 +232,19 @@ def test_an_ensemble_has_no_figure_of_its_own(encoder, scored):
     ]
 
 
+@pytest.mark.slow
+def test_an_ensemble_on_official_lists_was_trained_on_none_that_it_tests(encoder, scored, own_table):
+    lists = {"split": "split", ",s1,": "train", ",1B,": "valid", ",2A,": "test1", ",2B,": "test2"}
+    lines = own_table.read_text().splitlines()
+    named = [next(lists[mark] for mark in reversed(lists) if mark in line or mark == "split") for line in lines]
+    own_table.write_text("\n".join(f"{line},{name}" for line, name in zip(lines, named, strict=True)))
+    lists = {"protocol": "official", "valid": "list", "folds": ["test1", "test2"], "epochs": [7, 7]}
+    own = scored("--protocol", "official", folds=lists["folds"])
+    card = unwrapped(render(made(encoder, members=2, **lists), own, CONTENTS, []))
+    assert "**The ensemble itself has no score**: each line is of one member." in card
+    assert "this corpus cannot give one" not in card and "whose speakers are not in the training set" in card
+
+
 def test_alpha_0_promises_no_transcripts(encoder, scored):
     card = render(made(encoder, alpha=0.0), scored(alpha=0), CONTENTS, [])
     assert "the CTC head is not trained" in card
