@@ -84,7 +84,7 @@ def read(
             number = len(places) + 1
             places[number] = (where, at)
             content, name = _audio(values.get(found["wav"]))
-            wav = _write(store, name, content) if content is not None else _locate(name, part.file, path)
+            wav = _locate(name, part.file, path) if content is None else _write(store, name, content)
             written |= content is not None
             row = _renamed(flat(values | {found["wav"]: wav}), found)
             row |= (
@@ -212,17 +212,17 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
         raise _unreadable(file, error) from None
 
 
-def _audio(value: Any) -> tuple[bytes | None, str]:
-    """The bytes of an audio file, where a row has them, and its name or path."""
+def _audio(value: Any) -> tuple[bytes | None, Any]:
+    """The bytes of an audio file, where a row has them, and its name or path; or what is there in place of a file."""
     if isinstance(value, dict) and {"bytes", "path"} & value.keys():
         return value.get("bytes"), value.get("path") or ""
-    return (value, "") if isinstance(value, bytes) else (None, value if isinstance(value, str) else "")
+    return (value, "") if isinstance(value, bytes) else (None, value)
 
 
-def _locate(name: str, file: Path, dataset: Path) -> str:
-    """The path of an audio file that is given from the folder of its table or of the dataset; empty for none."""
-    if not name:
-        return ""
+def _locate(name: Any, file: Path, dataset: Path) -> Any:
+    """The path of an audio file that is given from the folder of its table or of the dataset; other things stay."""
+    if not name or not isinstance(name, str):
+        return name
     beside = file.parent / name
     return str(beside if beside.exists() or dataset.is_file() else dataset / name)
 

@@ -129,6 +129,15 @@ def test_faults_are_named_by_row(tmp_path):
     assert len(read(path, partial=True, store=tmp_path / "audio").table) == 4
 
 
+def test_samples_are_no_file(tmp_path):
+    some = [{"audio": [0.1, 0.2], "emo": "pq"[i % 2]} for i in range(4)]
+    with pytest.raises(UserError, match=r"own.parquet:1: 'audio' is a list\n"):
+        read(write_parquet(tmp_path / "own.parquet", some))
+    some = [{"audio": {"array": [0.1, 0.2], "sampling_rate": 16_000}, "emo": "pq"[i % 2]} for i in range(4)]
+    with pytest.raises(UserError, match=r"own.parquet:1: 'audio' is an object, which --columns can take apart: audio"):
+        read(write_parquet(tmp_path / "own.parquet", some))
+
+
 def test_a_folder_of_the_hub(tmp_path):
     root = tmp_path / "own"
     for split, n in (("train", 6), ("validation", 4), ("test", 4)):
