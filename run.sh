@@ -11,6 +11,7 @@
 #   --corpus C                  mini (default), iemocap, ravdess, msp-podcast, csv, ...: manifests/CORPORA.md lists all;
 #                               several, such as "nemo ravdess", train together
 #   --data PATH                 the corpus's folder, or the table of corpus csv
+#   --columns "OURS=THEIRS ..." what that table calls its columns: "wav=path emo=emotion spk_id=speaker"
 #   --labels MAP                which label becomes which: 4class, 6class, valence, arousal, or a file in CSV or YAML;
 #                               the corpus is then called C@MAP in every path
 #   --partial true              continue with what there is of an incomplete corpus

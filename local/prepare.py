@@ -21,6 +21,7 @@ from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import faults, label_map, manifest, several, unsound
+from local.corpora.columns import option
 from local.data import store
 from local.splits import official, protocols
 
@@ -37,10 +38,11 @@ def prepare(options: Options) -> None:
     check(options, corpus.table)
     default = "" if options.protocol else options.default_protocol(corpus.table)
     if default == protocols.RANDOM:
-        refuse_other_names(corpus)
+        refuse_other_names(corpus, options.columns)
     table = corpus.table.sort_values("ID", ignore_index=True)
     path, rejected = folder / "all.csv", folder / "rejected.csv"
     inputs = {"data": str(corpus.root), "partial": options.partial, "utterances": digest(table.to_csv(index=False))}
+    inputs |= {"columns": options.columns} if options.columns else {}
     inputs |= {"labels": corpus.labels} if corpus.labels else {}
     inputs |= {"faults": digest("\n".join(map(str, corpus.faults)))} if corpus.faults else {}
     marker = Marker(folder / "all.json", inputs)
@@ -67,7 +69,7 @@ def prepare(options: Options) -> None:
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
     with locked(folder / ".lock", f"makes {path}"):
-        remedy = CHANGED + (OWN_TABLE if options.module_name == "csv" else "")
+        remedy = CHANGED + (OWN_TABLE if options.module_name in corpora.OWN else "")
         if marker.is_done("stage 0", options.force, remedy=remedy):
             print(f"  {path} is already made")
             return
@@ -88,7 +90,8 @@ def prepare(options: Options) -> None:
 def read(options: Options) -> corpora.Corpus:
     """Examine the corpus, or join several that stage 0 has made."""
     if len(names := corpora.parts(options.corpus)) == 1:
-        return corpora.read(options.module_name, options.data, options.partial)
+        audio = (MANIFESTS / names[0] / "audio").absolute()  # of a table that has it as bytes; one, whatever the labels
+        return corpora.read(options.module_name, options.data, options.partial, options.columns, audio)
     return several.join({name: MANIFESTS / name for name in names})
 
 
@@ -101,13 +104,14 @@ def map_labels(options: Options, corpus: corpora.Corpus) -> corpora.Corpus:
     return label_map.LabelMap.read(path).apply(corpus)
 
 
-def refuse_other_names(corpus: corpora.Corpus) -> None:
+def refuse_other_names(corpus: corpora.Corpus, given: dict[str, str]) -> None:
     """Raise a UserError where a column of another name probably has the speakers, which `random` would ignore."""
     for name, here in corpus.renamed.items():
         if here in protocols.COLUMN.values():
             raise UserError(
                 f"corpus {corpus.name}: column {name!r} is not used, and no utterance has a {here}",
-                f"rename {name} to {here}; or take --protocol random, which is optimistic: it ignores who speaks",
+                f"{option({**given, here: name})}; or take --protocol random, which is optimistic: it ignores who "
+                "speaks",
             )
 
 

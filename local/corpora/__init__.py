@@ -9,6 +9,7 @@ Only `NAMES` has to name a new corpus besides. Its file offers
 `recording_fold(recording)` -> str, optional
     The fold of protocol `recording` in which a recording is tested. Without it, each recording is
     a fold where there are at most ten of them, and otherwise they are dealt to ten folds.
+    Of the user's own data (`csv`) also with the names of its columns, and a folder for audio that is in a table.
 `ABOUT` -> `About`
     What a model card says of it: language, licence, terms.
 `DEFAULT_FOLDS`, optional
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
+OWN = ("csv", "folder")  # the user's own data, named after the file or folder
 JOINED, MAPPED = "+", "@"  # in the name of a corpus: between several, and before that of a map of labels
 ACTED = (
     *(
@@ -56,7 +58,8 @@ ACTED = (
     ),
     *("ravdess", "savee", "tess"),
 )
-NAMES = ("mini", *IEMOCAP, *ACTED, "meld", "csv")
+NAMES = ("mini", *IEMOCAP, *ACTED, "meld", "msp-improv", "msp-podcast", *OWN)
+FILES = {"csv": "csv_table", "folder": "emotion_folders"}  # csv.py would be taken for Python's own module
 
 
 @dataclass(frozen=True)
@@ -109,10 +112,15 @@ def about(name: str) -> About:
     return module(module_name(name)).ABOUT
 
 
+def own_name(data: Path) -> str:
+    """The name of the user's own data in paths: that of its folder, or of its file without suffix."""
+    path = Path(os.path.abspath(data))
+    return path.name if os.path.isdir(path) else path.stem
+
+
 def file_of(name: str) -> Path:
     """The file of a corpus by its name (one of `NAMES`)."""
-    # A file of ours named csv.py would be confused with Python's own module.
-    return Path(__file__).with_name(f"{'csv_table' if name == 'csv' else name.replace('-', '_')}.py")
+    return Path(__file__).with_name(f"{FILES.get(name, name.replace('-', '_'))}.py")
 
 
 def module(name: str) -> ModuleType:
@@ -120,9 +128,18 @@ def module(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{file_of(name).stem}")
 
 
-def read(name: str, data: Path | None, partial: bool) -> Corpus:
-    """Examine the corpus of a module (one of `NAMES`) at `data`, and refuse a root that a manifest cannot hold."""
-    corpus = module(name).read(data, partial)
+def read(
+    name: str, data: Path | None, partial: bool, columns: Mapping[str, str] | None = None, store: Path | None = None
+) -> Corpus:
+    """Examine the corpus of a module (one of `NAMES`) at `data`, and refuse a root that a manifest cannot hold.
+
+    `columns` and `store` are for the user's own data: what columns are called there, by our names, and where audio
+    goes that is in a table as bytes. A folder without any list is read as `folder`.
+    """
+    if name == "csv" and not columns and data is not None and importlib.import_module(f"{__name__}.own").is_tree(data):
+        name = "folder"
+    own = {"columns": columns, "store": store} if name == "csv" else {}
+    corpus = module(name).read(data, partial, **own)
     if os.fsencode(corpus.root).decode(errors="replace") != str(corpus.root):
         raise UserError(f"the name of {str(corpus.root)!r} is not UTF-8", "rename the folder")
     return corpus

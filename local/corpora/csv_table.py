@@ -1,5 +1,10 @@
 r"""Your own table: `--corpus csv --data /path/to/table.csv`, one utterance a row.
 
+Lists in JSON lines (`.jsonl`, also NeMo's manifests), parquet, folders that the library `datasets` wrote, those of the
+Hugging Face hub with parquet, and folders with metadata.csv or metadata.jsonl are read in the same way; parquet and
+`datasets` need pyarrow (`pip install pyarrow`), and audio that they hold as bytes is written below manifests. A folder
+for each emotion without any list is `--corpus folder`.
+
 ========== ==================================================================================
 wav        audio file, absolute or relative to the folder of the table; any rate, number of
            channels and format that libsndfile reads
@@ -16,7 +21,8 @@ split      the official list that it is in: train, valid, test, test1, test2, ..
            training, val, validation, dev, development, testing, eval, evaluation
 ========== ==================================================================================
 
-`wav` and `emo` are required, the others may be missing or empty, further columns are not used.
+`wav` and `emo` are required, the others may be missing or empty, further columns are not used. Columns that are called
+otherwise: `--columns "wav=path emo=emotion spk_id=speaker"`.
 Protocol `speaker` needs spk_id, `session` session, `recording` recording, `official` split; `random`
 none of them. An utterance without a list is in no set of `official`; stage 0 notes how each word is
 read, and refuses `eval` beside `test`, which may be either a validation or another test list.
@@ -44,14 +50,19 @@ import os
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from local.core.errors import UserError
-from local.corpora import NAMES, About, Corpus, labels, lists
+from local.corpora import NAMES, About, Corpus, labels, lists, own_name
+from local.corpora.columns import option, other_names, proposal
 from local.corpora.faults import Fault, raise_faults, rejected_rows
+from local.corpora.jsonl import refuse_parts
 from local.corpora.manifest import COLUMNS
 from local.corpora.names import is_name
-from local.corpora.rows import Row, gather, other_names, rows
+from local.corpora.own import Form, Listed, is_tree
+from local.corpora.own import read as read_listed
+from local.corpora.rows import Row, gather
 from local.text.normalise import normalise
 
 REQUIRED = ("wav", "emo")
@@ -63,7 +74,8 @@ SEPARATORS = ",;\t|"
 LISTED = ".labels"  # in place of the table's suffix: the file with labels that are meant as they are
 # What the columns are called elsewhere, by what they are called here.
 CALLED = {
-    "wav": "path file filename file_name filepath file_path audio audio_file audio_path wav_file wav_path",
+    "wav": "path file filename file_name filepath file_path wav_file wav_path "
+    "audio audio_file audio_path audio_filepath audio_filename",
     "emo": "emotion emotions label class category",
     "ID": "utterance_id utt_id utt",
     "wrd": "text transcript transcription sentence words raw_text",
@@ -97,27 +109,49 @@ ABOUT = About(
 )
 
 
-def read(data: Path | None, partial: bool = False) -> Corpus:
-    """Examine the table `data` and the audio files that it lists; see `local.corpora`."""
+def read(
+    data: Path | None, partial: bool = False, columns: Mapping[str, str] | None = None, store: Path | None = None
+) -> Corpus:
+    """Examine the data at `data` and the audio files that it lists; see `local.corpora`.
+
+    `columns` are the names that the user gives for ours. Audio that is in a table as bytes goes to `store`, or else to
+    a folder `audio` beside it.
+    """
     path = _locate(data)
     faults: list[Fault] = []
     broken: list[Row] = []
-    records = rows(path, REQUIRED, faults, SEPARATORS, NAMED, broken, skipinitialspace=True)
-    listed = path.with_suffix(LISTED)
-    meant = _read_listed(listed)
+    form = Form(REQUIRED, NAMED, columns or {}, SEPARATORS)
+    listed = read_listed(path, form, faults, broken, store or path.parent / "audio")
+    return examined(path, listed, faults, broken, partial, form.given)
+
+
+def examined(
+    path: Path, listed: Listed, faults: list[Fault], broken: list[Row], partial: bool, given: Mapping[str, str]
+) -> Corpus:
+    """Examine the rows of the user's data at `path` and their audio files.
+
+    `faults` are those that are known, `broken` the rows that they have left out, `given` the columns as of `read`.
+    """
+    name, records = own_name(path), listed.records
+    meant = _read_listed(path.parent / (name + LISTED))
     spelled, notes = labels.one_spelling([_nfc(row["emo"]) for _, row in records], meant)
     of_lists, read_as = lists.read(row.get(lists.COLUMN, "") for _, row in records)
     for _, row in records:
         row["emo"] = spelled.get(_nfc(row["emo"]), "")
         row |= {lists.COLUMN: of_lists.get(word, word)} if (word := row.get(lists.COLUMN)) else {}
-    utterances = gather(path, records, _utterance, faults)
+    found: list[Fault] = []
+    utterances = gather(listed.where, records, _utterance, found)
+    if listed.is_nemo:
+        refuse_parts(path.name, records, utterances, found)
     rare = labels.rare_faults(path.name, records, utterances, meant)
-    given = labels.readable([*(row for _, row in records), *broken], "emo")
-    lost = labels.lost((spelled.get(emo, emo) for emo in given), (each["emo"] for each in utterances.values()))
+    words = labels.readable([*(row for _, row in records), *broken], "emo")
+    lost = labels.lost((spelled.get(emo, emo) for emo in words), (each["emo"] for each in utterances.values()))
     asked = any("did you mean" in fault.reason for fault in rare)
-    hint = f" (a label that is right as it is: put it on a line of {listed.name} beside the table)" if asked else ""
-    raise_faults(path.stem, faults + rare, partial, labels.remedy(lost, hint))
-    faults = labels.lost_faults(path.name, lost) + faults + rare
+    hint = f" (a label that is right as it is: put it on a line of {name}{LISTED} beside the data)" if asked else ""
+    rejected = len({(fault.file, fault.line) for fault in faults if fault.line}) + rejected_rows(found + rare)
+    faults = faults + [listed.placed(fault) for fault in found + rare]
+    raise_faults(name, faults, partial, labels.remedy(lost, hint))
+    faults = labels.lost_faults(path.name, lost) + faults
     from local.core.typed_csv import frame  # pandas takes half a second to load
 
     has_lists = any(each[lists.COLUMN] for each in utterances.values())
@@ -129,12 +163,13 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         )
     used = [row for line, row in records if line in utterances]
     unused = sorted({column for row in used for column in row if column} - {*REQUIRED, *OPTIONAL})
-    source = f"own table {path.name}" + (f" (columns not used: {', '.join(unused)})" if unused else "")
-    strange = [f"{listed.name} lists {label!r}, which no row has" for label in sorted(meant - set(spelled.values()))]
-    warnings = strange + _warnings(used)
+    what = "folder" if path.is_dir() else "table"
+    source = f"own {what} {path.name}" + (f" (columns not used: {', '.join(unused)})" if unused else "")
+    strange = [f"{name}{LISTED} lists {label!r}, which no row has" for label in sorted(meant - set(spelled.values()))]
+    warnings = strange + _warnings(used, given)
     renamed = other_names(used[0], NAMED)
     return Corpus(
-        path.stem, path.parent, table, source, faults, rejected_rows(faults), warnings, renamed, notes + read_as
+        name, listed.where.parent, table, source, faults, rejected, warnings, renamed, [*listed.notes, *notes, *read_as]
     )
 
 
@@ -153,7 +188,7 @@ def _read_listed(path: Path) -> set[str]:
     return {_nfc(line.strip()) for line in lines} - {""}
 
 
-def _warnings(used: list[Row]) -> list[str]:
+def _warnings(used: list[Row], given: Mapping[str, str]) -> list[str]:
     """What in the rows that are used may not be meant: words for a missing value, columns under other names."""
     warnings = []
     for column in ("emo", "wrd", *FOLDERS, "ID"):
@@ -163,26 +198,37 @@ def _warnings(used: list[Row]) -> list[str]:
             f"{column} {value!r} ({n} utterance{'s' if n > 1 else ''}) looks like a missing value; {remedy}"
             for value, n in sorted(found.items())
         ]
-    return warnings + [
-        f"column {name!r} is not used; if it is the {here}, rename it to {here}"
-        for name, here in other_names(used[0], NAMED).items()
-    ]
+    others = other_names(used[0], NAMED)
+    if others:
+        listed = ", ".join(f"{name!r} (the {here}?)" for name, here in others.items())
+        pairs = option(proposal(used[0], NAMED, given))
+        warnings.append(f"not used: column{'s' if len(others) > 1 else ''} {listed}; to use what you mean: {pairs}")
+    return warnings
 
 
 def _locate(data: Path | None) -> Path:
-    """The absolute path of the table, whose name can be used in paths."""
+    """The absolute path of the table or folder, whose name can be used in paths."""
     if data is None:
         raise UserError("corpus csv needs a table", "--data /path/to/table.csv")
     path = Path(data).absolute()
     path = path.parent.resolve() / path.name  # a `..` behind a link leads out of the link's target
-    if not os.path.isfile(path):  # Path.is_file raises where it may not look
+    if not os.path.isfile(path) and not os.path.isdir(path):  # Path's own raise where they may not look
         raise UserError(f"there is no table {data}", "--data /path/to/table.csv")
-    if path.stem.lower() in NAMES or not _can_be_folder(path.stem):
+    if is_tree(path):
         raise UserError(
-            f"{data}: {path.stem!r} cannot be the name of a corpus of your own",
-            f"rename the file: letters, digits, _ . and -, and none of {', '.join(NAMES)}",
+            f"{data} has no table of its utterances", "of a folder for each emotion: --corpus folder --data ROOT"
         )
+    refuse_name(path)
     return path
+
+
+def refuse_name(path: Path) -> None:
+    """Raise a UserError for a file or folder after which no corpus can be named."""
+    if (name := own_name(path)).lower() in NAMES or not _can_be_folder(name):
+        raise UserError(
+            f"{path}: {name!r} cannot be the name of a corpus of your own",
+            f"rename it: letters, digits, _ . and -, and none of {', '.join(NAMES)}",
+        )
 
 
 def _can_be_folder(name: str) -> bool:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from local.audio.header import examine, refuse_rate
 from local.core.errors import UserError
 from local.core.files import POINTER, POINTER_REMEDY, POINTER_WORDS
+from local.corpora.columns import option, proposal, refuse_absent, rename
 from local.corpora.faults import Fault, printable
 from local.corpora.manifest import DATA_ROOT
 from local.corpora.names import Disk, same_file, same_name
@@ -48,6 +49,7 @@ def rows(
     separators: str = ",",
     names: Mapping[str, str] | None = None,
     rejected: list[Row] | None = None,
+    given: Mapping[str, str] | None = None,
     **dialect,
 ) -> list[tuple[int, Row]]:
     """Read a table with a header: the line in which each row begins, and its fields by column.
@@ -71,6 +73,8 @@ def rows(
         otherwise named in the error of a header that lacks a required one.
     rejected
         Receives the fields of the rows that are left out, as far as they can be told.
+    given
+        What the user says that columns are called in the table, by what they are called here.
     dialect
         Options of Python's csv.reader; and `errors`, the handler (see Python's codecs) of bytes that are not UTF-8,
         where they are text in another encoding.
@@ -78,9 +82,10 @@ def rows(
     Raises
     ------
     UserError
-        The header is missing, broken, lacks a required column, or has a column twice.
+        The header is missing, broken, lacks a required column or one of `given`, or has a column twice.
     """
-    table = _Table(path, required, separators, names or {}, dialect)
+    names, given = names or {}, given or {}
+    table = _Table(path, required, separators, names, given, dialect)
     records = table.records()
     header = next(records, Record(1, 1, [], ""))
     if wrong := table.wrong(header):
@@ -88,7 +93,9 @@ def rows(
             f"the header of the table cannot be read: {path.name}:{header.first}: {wrong}",
             "save the table again, as UTF-8 and with quotation marks in pairs",
         )
-    _refuse_header(f"{path}:{header.first}", header.fields, table.columns, required, names or {})
+    where = f"{path}:{header.first}"
+    refuse_absent(where, header.fields, given)
+    _refuse_header(where, header.fields, table.columns, required, names, given)
     good = []
     for record in records:
         if wrong := table.wrong(record):
@@ -105,11 +112,22 @@ def rows(
     return good
 
 
+def header_of(path: Path, separators: str) -> list[str]:
+    """The columns of a table as they are called there, by the separator with which it has most; empty without any."""
+    return [name for name in _Table(path, ("",), separators, {}, {}, {"skipinitialspace": True}).columns if name]
+
+
 class _Table:
     """The lines of a table, its columns, and how its fields are separated."""
 
     def __init__(
-        self, path: Path, required: tuple[str, ...], separators: str, names: Mapping[str, str], dialect: dict
+        self,
+        path: Path,
+        required: tuple[str, ...],
+        separators: str,
+        names: Mapping[str, str],
+        given: Mapping[str, str],
+        dialect: dict,
     ) -> None:
         errors = dialect.pop("errors", "surrogateescape")
         try:
@@ -124,15 +142,14 @@ class _Table:
         if sep := SEP_LINE.fullmatch(self.lines[0].rstrip("\r\n")) if self.lines else None:
             self.lines[0], separators = "\n", sep[1]
 
-        def columns(separator: str) -> list[str]:
+        def found(separator: str) -> list[str]:
             self.dialect = {**dialect, "delimiter": separator}
-            return _columns(next(self.records(), Record(1, 1, [], "")).fields, names)
+            return _columns(rename(next(self.records(), Record(1, 1, [], "")).fields, given), names)
 
         def fits(separator: str) -> tuple[bool, int]:
-            found = columns(separator)
-            return set(required) <= set(found), len(found)
+            return set(required) <= set(found(separator)), len(found(separator))
 
-        self.columns = columns(max(separators, key=fits))
+        self.columns = found(max(separators, key=fits))
 
     def records(self) -> Iterator[Record]:
         """Yield each record that is not empty, the header first."""
@@ -185,22 +202,25 @@ def _columns(header: list[str], names: Mapping[str, str]) -> list[str]:
 
 
 def _refuse_header(
-    where: str, header: list[str], columns: list[str], required: Iterable[str], names: Mapping[str, str]
+    where: str,
+    header: list[str],
+    found: list[str],
+    required: Iterable[str],
+    names: Mapping[str, str],
+    given: Mapping[str, str],
 ) -> None:
     """Raise a UserError for a header that lacks a column or has one twice."""
-    wrong = [f"lacks {column}" for column in required if column not in columns]
-    wrong += [f"repeats {column}" for column, n in Counter(filter(None, columns)).items() if n > 1]
+    lost = [column for column in required if column not in found]
+    wrong = [f"lacks {column}" for column in lost]
+    wrong += [f"repeats {column}" for column, n in Counter(filter(None, found)).items() if n > 1]
     if wrong:
         has = f"it has {', '.join(header)}" if header else "it is empty"
-        renamed = [f"{name} to {here}" for name, here in other_names(columns, names).items()]
-        remedy = f"rename {', '.join(renamed)}" if renamed else f"name its columns: {', '.join(required)} are required"
-        raise UserError(f"{where}: the header {' and '.join(wrong)} ({has})", f"{remedy}; each column once")
-
-
-def other_names(columns: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:
-    """Which columns probably have, under another name, what the table lacks, and what that is called here."""
-    known = {name: names.get(re.sub(r"[\s-]+", "_", name.casefold())) for name in columns}
-    return {name: here for name, here in known.items() if here and here not in known}
+        remedy = f"name its columns: {', '.join(required)} are required; each column once"
+        if names and header:  # the user's own table
+            pairs = proposal(found, names, given)
+            asked = pairs | {column: "COLUMN" for column in lost if column not in pairs}
+            remedy = f"say what they are called: {option(asked)}" if lost else "name each column once"
+        raise UserError(f"{where}: the header {' and '.join(wrong)} ({has})", remedy)
 
 
 def gather(

@@ -22,7 +22,7 @@ from local.config.hparams import parse_overrides, read_values, refuse_unread
 from local.config.limits import refuse_bad_values
 from local.core import markers
 from local.core.errors import UserError
-from local.corpora import manifest
+from local.corpora import columns, manifest
 from local.splits import protocols
 
 if TYPE_CHECKING:
@@ -87,6 +87,13 @@ def _jobs(option: str, word: str) -> int | None:
     return None if word == "auto" else _whole(1)(option, word)
 
 
+def _columns(option: str, word: str) -> dict[str, str]:
+    if not word:
+        return {}
+    table = corpora.module("csv")
+    return columns.parse(word, (*table.REQUIRED, *table.OPTIONAL))
+
+
 def _option(read: Callable[[str, str], Any], default: str = "") -> dict[str, Any]:
     """What makes a field an option: a function that reads its word, or refuses it, and the default word."""
     return {"read": read, "default": default}
@@ -98,6 +105,7 @@ class Options:
 
     corpus: str = field(metadata=_option(_text, "mini"))
     data: Path | None = field(metadata=_option(_path))
+    columns: dict[str, str] = field(metadata=_option(_columns))
     labels: Path | None = field(metadata=_option(_labels))
     partial: bool = field(metadata=_option(_flag, "false"))
     protocol: str = field(metadata=_option(_one_of(*protocols.WORDS)))
@@ -113,6 +121,7 @@ class Options:
     force: bool = field(metadata=_option(_flag, "false"))
     test_corpus: str = field(metadata=_option(_text))
     overrides: dict[str, Any]  # of the YAML, after a lone --
+    form: str = "csv"  # of `corpora.OWN`: what the user's own data is read as
     source: Options | None = None  # of `tested`: the experiment whose models are tested on this corpus
 
     def tested(self) -> Options:
@@ -136,7 +145,8 @@ class Options:
     @property
     def module_name(self) -> str:
         """The corpus module; see `local.corpora.module_name`."""
-        return corpora.module_name(self.corpus)
+        name = corpora.module_name(self.corpus)
+        return self.form if name == "csv" else name
 
     @property
     def corpus_folder(self) -> Path:
@@ -257,14 +267,18 @@ def parse(words: list[str] | None = None) -> Options:
         for option, each in OPTIONS.items()
     }
     corpus = _corpus_name(values["corpus"], values["data"], values["labels"])
-    module = corpora.module(corpora.module_name(corpus))
+    form = "folder" if corpora.parts(values["corpus"]) == ["folder"] else "csv"
+    name = corpora.module_name(corpus)
+    module = corpora.module(form if name == "csv" else name)
+    if values["columns"] and module is not corpora.module("csv"):
+        raise UserError(f"corpus {values['corpus']} has no columns to be named with --columns", "leave it out")
     hparams = values["hparams"] or Path(getattr(module, "DEFAULT_HPARAMS", DEFAULT_HPARAMS))
     typed = _locate_weights(parse_overrides(overrides, hparams, ALL_OPTIONS))
     refuse_unread(hparams, typed, ALL_OPTIONS)
     name = values["name"] or hparams.stem
     if not SAFE_NAME.fullmatch(name):
         raise UserError(f"--name '{name}' cannot be a folder's name", "use letters, digits and . _ + -")
-    options = Options(**values | {"corpus": corpus, "hparams": hparams, "name": name, "overrides": typed})
+    options = Options(**values | {"corpus": corpus, "hparams": hparams, "name": name, "overrides": typed}, form=form)
     if homes := pretrained.of_home(options.values):  # of the YAML
         options = replace(options, overrides=typed | homes)
     refuse_bad_values(options.values, str(hparams))
@@ -330,11 +344,12 @@ def _one_corpus(corpus: str, data: Path | None) -> str:
     """One corpus as paths name it: a table of the user's own has the name of its file."""
     if data is not None and not os.path.exists(data) and corpus != "mini":
         raise UserError(f"--data {data}: there is no such file or folder", "give the path of the corpus")
-    if corpus == "csv" and data is None:
-        raise UserError("corpus csv needs the table's path", "give it with --data table.csv")
+    if corpus in corpora.OWN and data is None:
+        what, example = ("the table's path", "table.csv") if corpus == "csv" else ("its folder", "ROOT")
+        raise UserError(f"corpus {corpus} needs {what}", f"give it with --data {example}")
     if corpus not in corpora.NAMES and not (MANIFESTS / corpus / "all.csv").exists():
         raise UserError(f"unknown corpus '{corpus}'", f"take one of: {' '.join(corpora.NAMES)}")
-    return data.stem if corpus == "csv" else corpus
+    return corpora.own_name(data) if corpus in corpora.OWN else corpus
 
 
 def _locate_weights(overrides: dict[str, Any]) -> dict[str, Any]:

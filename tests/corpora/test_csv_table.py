@@ -41,10 +41,10 @@ def table(folder, text, name="own.csv"):
     return path
 
 
-def faults(path):
+def faults(path, **given):
     """The fault lines that `read` refuses the table with, which are those that a partial reading reports."""
     with pytest.raises(UserError) as refusal:
-        read(path)
+        read(path, **given)
     heading, *lines = refusal.value.what.splitlines()
     assert heading.startswith(f"corpus own: {len(lines)} fault")
     assert "--partial true" in refusal.value.remedy
@@ -351,11 +351,32 @@ def test_columns_of_other_names_are_named_beside_ours(folder):
     with pytest.raises(UserError) as refusal:
         read(table(folder, FOUR.replace("wav,emo", "Path,emotion")))
     assert "the header lacks wav and lacks emo (it has Path, emotion)" in refusal.value.what
-    assert "rename Path to wav, emotion to emo" in refusal.value.remedy
-    text = FOUR.replace("\n", ",x,1\n").replace("emo,x,1", "emo,Speaker ID,age")
+    assert refusal.value.remedy == 'say what they are called: --columns "wav=Path emo=emotion"'
+    text = FOUR.replace("\n", ",x,1\n").replace("emo,x,1", "emo,Speaker ID,sex").replace("x,1", "x,f")
     assert read(table(folder, text)).warnings == [
-        "column 'Speaker ID' is not used; if it is the spk_id, rename it to spk_id"
+        "not used: columns 'Speaker ID' (the spk_id?), 'sex' (the gender?); to use what you mean: "
+        "--columns \"spk_id='Speaker ID' gender=sex\""
     ]
+    corpus = read(table(folder, text), columns={"spk_id": "Speaker ID", "gender": "sex"})
+    assert corpus.warnings == [] and corpus.table["spk_id"].tolist() == ["x"] * 4
+
+
+def test_columns_are_named_by_the_user(folder):
+    path = table(folder, "ID;clip;Emotion\n7;a.wav;h\n7;b.wav;h\n7;c.wav;s\n7;d.wav;s\n")
+    assert "own.csv:3: ID '7' is in line 2 already" in faults(path, columns={"wav": "clip", "emo": "emotion"})
+    table(folder, "wav;clip;Emotion\n7;a.wav;h\n7;b.wav;h\n7;c.wav;s\n7;d.wav;s\n")
+    corpus = read(path, columns={"wav": "clip", "emo": "Emotion"})
+    assert corpus.table["ID"].tolist() == list("abcd") and corpus.source == "own table own.csv"
+    table(folder, "ID;clip;Emotion\n7;a.wav;h\n")
+    with pytest.raises(UserError) as refusal:
+        read(path, columns={"wav": "clips", "emo": "Emotion"})
+    assert (
+        "own.csv:1: --columns says wav=clips, and there is no column 'clips' (ID, clip, Emotion)" in refusal.value.what
+    )
+    assert refusal.value.remedy == '--columns "wav=clip emo=Emotion"'
+    with pytest.raises(UserError) as refusal:
+        read(path, columns={"wav": "clip"})
+    assert refusal.value.remedy == 'say what they are called: --columns "wav=clip emo=Emotion"'
 
 
 @pytest.mark.parametrize(
@@ -537,4 +558,6 @@ def test_words_that_are_no_list_are_named(folder):
 def test_lists_under_another_name_are_named(folder):
     corpus = read(table(folder, LISTED.replace("Split", "partition")))
     assert corpus.renamed == {"partition": "split"} and tuple(corpus.table.columns) == COLUMNS
-    assert corpus.warnings == ["column 'partition' is not used; if it is the split, rename it to split"]
+    assert corpus.warnings == [
+        "not used: column 'partition' (the split?); to use what you mean: --columns \"split=partition\""
+    ]

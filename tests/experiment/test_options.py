@@ -92,6 +92,7 @@ def test_underscores_dashes_blanks_and_equals_signs(checkout, form):
 def test_every_option_is_handed_on(checkout):
     values = {
         "corpus": "csv",
+        "columns": "wav=path emo='Which emotion'",
         "partial": "true",
         "protocol": "session",
         "valid": "none",
@@ -255,6 +256,14 @@ def test_the_name_of_an_own_table_is_in_every_path(own):
     assert options.folds_folder("none") == Path("manifests/own/session-valid_none")
 
 
+def test_the_name_of_a_folder_is_in_every_path(workplace, tmp_path):
+    (tmp_path / "my.set").mkdir()
+    for form in ("csv", "folder"):
+        words = ["--corpus", form, "--data", f"{tmp_path}/my.set/", "--hparams", "hparams/mini.yaml"]
+        options = parse(words)
+        assert (options.corpus, options.module_name) == ("my.set", form)
+
+
 @pytest.mark.parametrize(
     ("given", "chosen"),
     [
@@ -279,6 +288,11 @@ def test_a_seed_given_twice_is_one_seed(workplace):
         (["--corpus", "iemocp"], "unknown corpus 'iemocp'"),
         (["--corpus", "../own"], "unknown corpus '../own'"),
         (["--corpus", "csv"], "corpus csv needs the table's path"),
+        (["--corpus", "folder"], "corpus folder needs its folder"),
+        (["--corpus", "csv", "--columns", "path"], "--columns: 'path' is no pair of names"),
+        (["--corpus", "csv", "--columns", "emotion=emo"], "--columns: 'emotion' is no column here"),
+        (["--corpus", "nemo", "--columns", "wav=path"], "corpus nemo has no columns to be named with --columns"),
+        (["--corpus", "folder", "--data", ".", "--columns", "wav=path"], "corpus folder has no columns"),
         (["--corpus", "csv", "--data", "absent.csv"], "absent.csv: there is no such file"),
         (["--corpus", "iemocap", "--data", "absent"], "absent: there is no such file"),
         (["--protocol", "fold"], "--protocol 'fold' is not known"),

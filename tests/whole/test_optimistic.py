@@ -221,7 +221,7 @@ def test_speakers_in_a_column_of_another_name_are_not_ignored_without_being_aske
     words = [*own_corpus, "--force", "true"]
     with pytest.raises(UserError, match="column 'Speaker' is not used, and no utterance has a spk_id") as refusal:
         prepare(parse(words))
-    assert refusal.value.remedy.startswith("rename Speaker to spk_id; or take --protocol random")
+    assert refusal.value.remedy.startswith('--columns "spk_id=Speaker"; or take --protocol random')
     prepare(parse([*words, "--protocol", "random"]))
 
 
