@@ -67,6 +67,7 @@ UNKNOWN = ("", "unknown")  # speakers, in lower case
 NAME = re.compile(r"MSP-PODCAST_(\d{4})_\w+\.wav")
 SHOWN = 3
 REMEDY = "--data /path/to/the/release; ./run.sh --corpus msp-podcast --help says what it must look like"
+DEFAULT_PROTOCOL = "official"
 ABOUT = About(
     source="MSP-Podcast, spontaneous English from podcasts (Lotfian and Busso 2019)",
     language="en",
@@ -142,7 +143,8 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     ]
     from local.core.typed_csv import frame  # pandas takes half a second to load
 
-    table = frame(utterances.values(), [*COLUMNS, *FURTHER]).fillna("")
+    empty = dict.fromkeys(FURTHER, "")
+    table = frame([empty | each for each in utterances.values()], [*COLUMNS, *FURTHER])
     notes = [_left(reason, names) for reason, names in left.items() if names]
     for column, what in (("wrd", "transcript"), ("votes", "votes"), ("spk_id", "known speaker")):
         without = int((table[column] == "").sum())

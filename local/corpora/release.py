@@ -72,8 +72,8 @@ class Release:
                 rows.add(file, row, faults)
         if not rows.found:
             what = f"{data} is not {self.about.source.split(',')[0]}: it has no file like {self.example}"
-            others = [printable(fault.file) for fault in faults if fault.file.lower().endswith(self.suffixes)]
-            raise UserError(what + (f", but {len(others)} others, as {others[0]}" if others else ""), self.remedy)
+            others = [fault for fault in faults if fault.file.lower().endswith(self.suffixes)]
+            raise UserError(what + (f", but {len(others)} others; {others[0]}" if others else ""), self.remedy)
         faults += self._differences(rows.found)
         good = [row for row in rows.found.values() if "duration" in row]
         lost = labels.lost((row["emo"] for row in rows.found.values()), (row["emo"] for row in good))

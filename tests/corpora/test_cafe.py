@@ -68,6 +68,6 @@ def test_both_sample_rates_at_once_and_what_is_missing(tmp_path):
     lines = [line.strip() for line in error.value.what.splitlines()[1:]]
     assert lines[:2] == [
         "CaFE_192k_1/02-N-2-3.aiff: is not named like 01-C-1-1.wav: actor, emotion, intensity, sentence",
-        "CaFE_48k/Joie/Fort/02-J-2-3.wav: ID '02-J-2-3' is that of 'CaFE_192k_1/02-J-2-3.aiff' already",
+        "CaFE_48k/Joie/Fort/02-J-2-3.wav: ID '02-J-2-3' is that of 'CaFE_192k_1/02-J-2-3.aiff' already, of other bytes",
     ]
     assert lines[2] == "01-C-1-1: no audio file of this name" and lines[-1].startswith("... and 905 more")

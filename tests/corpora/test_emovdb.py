@@ -56,7 +56,7 @@ def test_names_without_a_speaker(tmp_path):
     """Archives that were unpacked into one folder: the files of one speaker have overwritten those of another."""
     with pytest.raises(UserError) as error:
         read(make_release(tmp_path / "emov", ["wavs/anger_1-28_0001.wav", "wavs/amused_1-15_0001.wav"]))
-    assert error.value.what.count("no folder above it says who speaks (bea, jenie, josh, sam)") == 2
+    assert "but 2 others; wavs/amused_1-15_0001.wav: no folder above it says who speaks (bea, jenie" in error.value.what
     assert "tar -xf bea_Angry.tar.gz -C bea_Angry" in error.value.what
     root = make_release(tmp_path / "other", ["wavs/bea_anger_1-28_0001.wav"])  # renamed by somebody
     assert read(root, partial=True).table[["ID", "spk_id"]].values.tolist() == [["bea_anger_1-28_0001", "bea"]]
