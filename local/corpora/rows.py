@@ -103,6 +103,11 @@ def rows(
     return good
 
 
+def header(path: Path, separators: str) -> list[str]:
+    """The columns of a table, by that separator with which there are most; a `UserError` if it cannot be read."""
+    return _Table(path, ("",), separators, {}, {}).columns
+
+
 class _Table:
     """The lines of a table, its columns, and how its fields are separated."""
 
