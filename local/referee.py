@@ -79,14 +79,14 @@ def referee(given: argparse.Namespace, options: Options) -> int:
     from local.core import starts
     from local.experiment.folders import experiment_of
     from local.experiment.options import check
-    from local.experiment.test_sets import test_sets
+    from local.experiment.tested import tested_sets
     from local.pages.foreign import write_foreign
     from local.pages.report import write_report
     from local.scoring import foreign, foreign_files, scored
     from local.scoring.foreign_labels import read_listed
 
     check(options, options.table)
-    tests, classes = test_sets(options), manifest.labels(options.table)
+    tests, classes = tested_sets(options), manifest.labels(options.table)
     others = [scored.load(experiment_of(folder)) for folder in given.against]
     folds = choose_folds(options, [*tests], others)
     listed = read_listed(given.labels, classes) if given.labels else {}
@@ -142,7 +142,10 @@ def source_of(given: argparse.Namespace) -> dict[str, Any]:
     """What is scored, as inputs of a marker: the files' contents by name, or the model and its version."""
     if given.predictions:
         try:
-            return {"predictions": [f"{path.name} {digest(path)}" for path in given.predictions]}
+            several = len(given.predictions) > 1  # of one name, perhaps, in folders named after folds
+            named = ("/".join(path.absolute().parts[-2:]) if several else path.name for path in given.predictions)
+            digests = map(digest, given.predictions)
+            return {"predictions": [f"{name} {known}" for name, known in zip(named, digests, strict=True)]}
         except OSError as error:
             raise UserError(f"{error.filename} cannot be read: {error.strerror}", "give a CSV of predictions") from None
     from local.config.pretrained import without_folder

@@ -20,7 +20,7 @@ WORDS = {
     "hap": "hap happy happiness joy joyful freude fröhlich gioia gio felicità joie alegría felicidad radość",
     "neu": "neu neutral neutrality neutrale neutralità neutre neutro neutralny",
     "sad": "sad sadness trauer traurig tristezza tri tristesse tristeza smutek",
-    "sur": "sur surprise surprised ps pleasant_surprise pleasant_surprised überraschung sorpresa sor sorpresa "
+    "sur": "sur surprise surprised ps pleasant_surprise pleasant_surprised überraschung sorpresa sor "
     "étonnement zaskoczenie",
     "cal": "cal calm calmness",
     "bor": "bor boredom bored langeweile",

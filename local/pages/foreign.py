@@ -92,7 +92,8 @@ def _coverage(summary: pd.Series, found: Foreign) -> list[str]:
         words = f"**{words}; the other {lacking} count as errors**: {prose(names)}: {reasons}; see missing.csv"
     lines = [f"{words}."]
     if count := len(matched.left_out):
-        lines.append(f"**{count} rows of the predictions were left out** (`--partial true`): see rejected.csv.")
+        rows = f"{count} rows of the predictions were" if count > 1 else "A row of the predictions was"
+        lines.append(f"**{rows} left out** (`--partial true`): see rejected.csv.")
     if matched.untested:
         lines.append(f"{matched.untested} predictions are of utterances of the corpus that no fold tests: not used.")
     return lines

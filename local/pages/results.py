@@ -34,8 +34,10 @@ MOST_FAULTS = 5
 WARNING = "**Warning:** "
 KEY = """\
 In per cent, except the Brier score. WA: correct / n. UA: mean recall of the classes. F1: macro, and weighted by the
-classes' frequency. ECE: expected calibration error of the likeliest class, 15 bins. Brier: squared distance of the
-posteriors from the truth, 0 to 2."""
+classes' frequency."""
+KEY_OF_POSTERIORS = """\
+ECE: expected calibration error of the likeliest class, 15 bins. Brier: squared distance of the posteriors from the
+truth, 0 to 2."""
 KEY_OF_TEXT = "WER, CER: all edits / all words, characters, of the utterances that have a transcript."
 
 
@@ -132,8 +134,9 @@ def key_of(summary: pd.Series) -> list[str]:
     interval = "No interval: too few utterances were tested."
     if pd.notna(summary["wa_low"]):
         interval = f"Interval: bootstrap of the pooled figures, {interval_source(summary)}."
+    of_posteriors = KEY_OF_POSTERIORS.splitlines() if known_scores(("ece",), summary) else []
     of_text = [KEY_OF_TEXT] if known_scores(("wer",), summary) else []
-    return [*KEY.splitlines(), *of_text, interval]
+    return [*KEY.splitlines(), *of_posteriors, *of_text, interval]
 
 
 def write_results(

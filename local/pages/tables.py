@@ -93,7 +93,7 @@ def marks(summary: pd.Series | dict) -> list[str]:
     outside = f" ({summary['outside_classes']})" if summary["outside"] else ""
     return [
         f"{UNKNOWN_TRAINING[0].upper()}{UNKNOWN_TRAINING[1:]}.",
-        f"Errors, too: {summary['missing']} of {summary['n']} utterances without a prediction, and "
+        f"Counted as errors: {summary['missing']} of {summary['n']} utterances without a prediction, "
         f"{summary['outside']} predictions of a class that the corpus lacks{outside}.",
     ]
 
@@ -184,8 +184,8 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
     names, values = (["there", "validation"], ["here", "there"]) if own else (["A", "B"], ["of A", "of B"])
     records = pairs.to_dict("records")
     foreign = {
-        row[side]: f"{row[side]}: {UNKNOWN_TRAINING}; {row[f'missing_{side}']:.0f} of {row['n']} utterances without a "
-        "prediction of it are errors."
+        row[side]: f"{row[side]}: {UNKNOWN_TRAINING}; {row[f'missing_{side}']:.0f} of {row['n']} utterances, of which "
+        "it has no prediction, count as its errors."
         for row in records
         for side in "ab"
         if row[f"valid_{side}"] == NOT_TRAINED_HERE

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def test_sets(options: Options) -> dict[str, pd.DataFrame]:
+def tested_sets(options: Options) -> dict[str, pd.DataFrame]:
     """The test set of every fold of the protocol, whichever validation its folds were made with: they test the same.
 
     A `UserError` if there are none, or they are of an earlier table of utterances.
