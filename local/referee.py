@@ -27,6 +27,7 @@ from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic, digest
 from local.core.markers import Marker
 from local.corpora import manifest
+from local.experiment.folders import OF_RUN, REFEREE, experiment_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 OF_RUN_SH = ("corpus", "data", "protocol", "hold-text", "folds", "name", "partial", "force")
 OF_MODEL = "model_predictions.csv"
-MARKER = "referee.json"
 UNSAFE = r"[^A-Za-z0-9._+-]+"  # in a name
 
 
@@ -77,7 +77,6 @@ def referee(given: argparse.Namespace, options: Options) -> int:
     """Score; returns how many utterances have no prediction."""
     # Now that the words are known to be right: these take seconds to load.
     from local.core import starts
-    from local.experiment.folders import experiment_of
     from local.experiment.options import check
     from local.experiment.tested import tested_sets
     from local.pages.foreign import write_foreign
@@ -93,7 +92,7 @@ def referee(given: argparse.Namespace, options: Options) -> int:
     folder = options.experiment_folder
     refuse_trained(folder)
     inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "folds": folds} | source_of(given)
-    whole = Marker(folder / MARKER, inputs | {"labels": listed, "partial": options.partial})
+    whole = Marker(folder / REFEREE, inputs | {"labels": listed, "partial": options.partial})
     whole.is_done(f"the referee's tables: {folder}", options.force)  # refuses other inputs; these take seconds again
     paths, facts = given.predictions, {}
     if given.model:
@@ -132,9 +131,8 @@ def choose_folds(options: Options, known: list[str], others: list[Experiment]) -
 
 def refuse_trained(folder: Path) -> None:
     """Refuse the results folder of a system that is trained here, also with `--force`."""
-    if (folder / MARKER).exists() or not folder.exists():
-        return
-    if (folder / "folds.csv").exists() or any(folder.glob("seed*/*/hyperparams.yaml")):
+    is_ours = (folder / "folds.csv").exists() and not (folder / REFEREE).exists()
+    if is_ours or any(folder.glob(f"seed*/*/{OF_RUN}")):
         raise UserError(f"{folder} is of a system that is trained here", "give another --name")
 
 
@@ -222,7 +220,10 @@ def warnings(
 
 
 def compare(folder: Path, others: list[Experiment]) -> str:
-    """Compare with experiments of ours: append to RESULTS.md and write against.csv; returns what was appended."""
+    """Compare with experiments of ours: append to RESULTS.md and write against.csv; returns what was appended.
+
+    Where the model lacks classes, they are compared once more on the utterances of the others: against_fair.csv.
+    """
     from local.pages.pairs import render_pairs
     from local.scoring.comparison import compare_pairs, mismatch_reason
     from local.scoring.scored import load
@@ -231,14 +232,20 @@ def compare(folder: Path, others: list[Experiment]) -> str:
     for other in others:
         if reason := mismatch_reason(other, own):
             raise UserError(f"these cannot be compared: {reason}", "give --folds, or score that experiment again")
-    pairs = compare_pairs([(other, own) for other in others])
-    section = f"\n## Against experiments trained here\n\n{render_pairs(pairs)}"
+    tables = {"against.csv": compare_pairs([(other, own) for other in others])}
+    section = f"\n## Against experiments trained here\n\n{render_pairs(tables['against.csv'])}"
+    if fair := own.summary.get("fair_classes"):
+        some = own.of_classes(fair.split())
+        pairs = compare_pairs([(other.of_classes(fair.split()), some) for other in others])
+        tables["against_fair.csv"] = pairs
+        section += f"\nOf the utterances of its classes alone, {fair}:\n\n{render_pairs(pairs)}"
     path = folder / "RESULTS.md"
     text = path.read_text(encoding="utf-8")
     with atomic(path) as file:
         file.write(text + section)
-    with atomic(folder / "against.csv") as file:
-        pairs.to_csv(file, index=False, lineterminator="\n")
+    for name, table in tables.items():
+        with atomic(folder / name) as file:
+            table.to_csv(file, index=False, lineterminator="\n")
     return section
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,9 @@ import pytest
 from hand_made_runs import WRONG, predict
 
 from local.core.errors import UserError
+from local.corpora import aliases
 from local.experiment.options import parse
+from local.inference import foreign_model
 from local.pages import paper, price, report
 from local.referee import parse_words
 from local.score import score
@@ -134,13 +137,18 @@ def test_a_class_that_the_model_lacks_has_a_line_of_the_others(words, command):
         row["pred"] = "hap" if row["pred"] == "sad" else row["pred"]
         row |= {"p_ang": float(row["pred"] == "ang"), "p_hap": float(row["pred"] == "hap")}
     right = sum(ours["emo"] == row["pred"] for ours, row in zip(all_rows(), rows, strict=True))
-    assert command("referee", *words, write("two.csv", rows))[0] == 0
+    assert command("referee", *words, write("two.csv", rows), "--against", RESULTS / "ours")[0] == 0
     row = summary("two")
     assert (row["fair_classes"], row["fair_n"], row["fair_wa"]) == ("ang hap", 32, right / 32)
     assert row["wa"] == right / 48 and row["fair_wa_low"] < row["fair_wa"] < row["fair_wa_high"]
     page = (RESULTS / "two" / "RESULTS.md").read_text()
     assert f"| **pooled, only its classes: ang hap** | 32 | {100 * right / 32:.2f} |" in page
     assert "The model lacks `sad`" in page
+    (pair,) = pd.read_csv(RESULTS / "two" / "against_fair.csv").to_dict("records")
+    of_ours = [each["emo"] == each["emo_hyp"] for each in all_rows() if each["emo"] != "sad"]
+    assert (pair["n"], pair["wa_a"], pair["wa_b"]) == (32, sum(of_ours) / 32, right / 32)
+    assert pair["wa_diff"] == pytest.approx((right - sum(of_ours)) / 32)
+    assert "Of the utterances of its classes alone, ang hap:\n\n| A | B |" in page
     # Without posteriors nobody knows.
     bare = write("bare.csv", [{"ID": row["ID"], "pred": row["pred"]} for row in rows])
     assert command("referee", *words, bare)[0] == 0
@@ -187,6 +195,54 @@ def test_tables_of_trainings_refuse_it(words, command):
             refused()
     assert paper.mismatch_reason("table3", own)
     assert command("paper", "table3", RESULTS / "p")[0] == 2
+
+
+class FakeModel:
+    """What a model of transformers looks like to the command: it takes all for happy, but fails for one file."""
+
+    labels, writes_text, longest, provenance = (
+        ["angry", "happy", "sad"],
+        False,
+        0.15,
+        {"corpus": "own", "folds": ["1A"]},
+    )
+    runs = 0
+
+    def outputs(self, files: list[str]) -> Iterator[tuple]:
+        FakeModel.runs += 1
+        for number, file in enumerate(files):
+            assert Path(file).is_file()
+            shares = {"angry": 0.1, "happy": 0.7, "sad": 0.2} if number else {}
+            yield foreign_model.Output(file, shares, error="" if number else "the model fails: too short")
+
+
+def test_a_model_is_run_once_and_its_failures_are_errors(words, command, monkeypatch, tmp_path):
+    monkeypatch.setattr(foreign_model, "load", lambda source, device: FakeModel())
+    monkeypatch.setitem(aliases.NAMED, "own", "OwnCorpus")
+    folder = tmp_path / "some model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "README.md").write_text("---\n---\nTrained on OwnCorpus and others.\n")
+    for _ in range(2):
+        code, out, err = command("referee", *words, "--model", folder)
+        assert (code, err) == (1, "") and FakeModel.runs == 1
+    assert f"{RESULTS / 'some-model' / 'model_predictions.csv'} is already made" in out
+    assert str(tmp_path) not in out.partition("| scored by")[0]  # a path is of one machine
+    row, first = summary("some-model"), all_rows()[0]
+    assert (row["n"], row["missing"], row["wa"]) == (48, 1, (16 - (first["emo"] == "hap")) / 48)
+    assert f"{first['ID']}.wav,the model fails: too short" in (RESULTS / "some-model" / "missing.csv").read_text()
+    for said in (
+        'the model\'s card names the corpus that is tested: "Trained on OwnCorpus and others."',
+        "the model was trained on this corpus",
+        "the model takes 0.15 s: of 27 longer utterances the rest is cut off",
+    ):
+        assert f"**Warning:** {said}" in out, said
+    (folder / "config.json").write_text("{ }")  # another version
+    code, _, err = command("referee", *words, "--model", folder)
+    assert code == 2 and "version (" in err
+    FakeModel.labels = ["LABEL_0", "LABEL_1"]
+    code, _, err = command("referee", *words, "--model", folder, "--name", "other")
+    assert code == 2 and "'LABEL_0'" in err and FakeModel.runs == 1  # before it is run
 
 
 @pytest.mark.parametrize(

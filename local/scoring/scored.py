@@ -5,8 +5,8 @@ The folder is `results/<corpus>/<protocol>/<name>`; its runs are `seed<S>/<fold>
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,14 @@ class Experiment:
         """What env.json of its first run says of the system: `ABOUT`, empty where there is nothing, or it is older."""
         first = starts.read(self.runs[0])
         return {name: first.get(name, "") for name in ABOUT}
+
+    def of_classes(self, classes: Collection[str]) -> Experiment:
+        """The same of the utterances of some classes alone: their predictions, and in `summary` their scores."""
+        some = self.predictions[self.predictions["emo"].isin(classes)]
+        scores = metrics.scores(some) | {"missing": int((some["emo_hyp"] == predictions.MISSING).sum())}
+        restricted = replace(self, summary=pd.Series({**self.summary, **scores}))
+        vars(restricted)["predictions"] = some  # in place of what it would read
+        return restricted
 
     @property
     def scored_folds(self) -> pd.DataFrame:
