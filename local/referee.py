@@ -48,9 +48,11 @@ def parse_words(words: list[str]) -> tuple[argparse.Namespace, Options]:
     )
     parser.add_argument("predictions", nargs="*", type=Path, metavar="PREDICTIONS.csv")
     parser.add_argument("--model", help="a folder or hub name, in place of predictions")
-    parser.add_argument("--corpus", required=True, help="as of run.sh; so are protocol, data, hold-text and folds")
-    for name in ("protocol", "data", "hold-text", "folds"):
-        parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--corpus", required=True, help="as of run.sh; so are the next four")
+    parser.add_argument("--data", default="")
+    parser.add_argument("--protocol", default="")
+    parser.add_argument("--hold-text", default="")
+    parser.add_argument("--folds", default="", help="(default: those of the first experiment to compare with, or all)")
     parser.add_argument("--name", default="", help="of the results (default: that of the file or model)")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="CSV: a label of the model, the corpus's label")
     parser.add_argument("--against", action="append", default=[], type=Path, metavar="EXPERIMENT", help="of ours")
@@ -101,7 +103,7 @@ def referee(given: argparse.Namespace, options: Options) -> int:
         paths = [folder / OF_MODEL]
     files = foreign_files.read(paths, tests)
     found = foreign.on_folds(files, listed, options.table, options.data_root, tests, folds, options.partial)
-    setup, odd = describe(given, found, inputs), warnings(given, options, found, listed, facts)
+    setup, odd = describe(given, found, inputs, facts), warnings(given, options, found, listed, facts)
     command = starts.command_line(starts.command())
     text = write_foreign(options, found, [*tests], command, setup, odd)
     whole.write([folder / "summary.csv"])
@@ -182,14 +184,24 @@ def run_model(
     return marker.facts() or {}
 
 
-def describe(given: argparse.Namespace, found: Foreign, inputs: dict[str, Any]) -> list[tuple[str, str]]:
+def _origin(origin: dict[str, Any]) -> str:
+    """Protocol and folds of a model that was exported from here."""
+    return f"protocol {origin.get('protocol')}, fold {', '.join(map(str, origin.get('folds', [])))}"
+
+
+def describe(
+    given: argparse.Namespace, found: Foreign, inputs: dict[str, Any], facts: dict[str, Any]
+) -> list[tuple[str, str]]:
     """What is scored, as names and values to show."""
     files, taken = found.files, found.files.taken
     columns = {"utterance": taken["key"], "label": taken["label"] or "the likeliest posterior"}
     columns |= {name: taken[name] for name in ("text", "fold") if taken[name]}
     named = f"{inputs['model']}, version {inputs['version']}" if given.model else ", ".join(inputs["predictions"])
+    origin = facts.get("origin", {})
+    itself = [f"corpus {origin['corpus']}, {_origin(origin)}"] if origin.get("corpus") else []
     return [
         ("model" if given.model else "predictions", named),
+        *(("trained on, as it says itself", words) for words in itself),
         ("columns", ", ".join(f"{what}: {name}" for what, name in columns.items())),
         ("posteriors", f"of {' '.join(files.labels)}" if files.labels else "none"),
         ("labels", ", ".join(found.mapped.lines()) or "as the corpus's"),
@@ -202,18 +214,19 @@ def warnings(
     """What is odd about the predictions, or the model: sentences without their point."""
     from local.corpora.aliases import named_in
     from local.inference.foreign_card import card, quoted
-    from local.scoring.foreign import decisions_differ
+    from local.scoring.foreign import decisions_differ, is_reference
 
     said = []
     if given.model and (lines := named_in(card(given.model), options.corpus)):
         said.append(f"the model's card names the corpus that is tested: {quoted(lines)}")
     if (origin := facts.get("origin", {})).get("corpus") == options.corpus:
-        where = f"protocol {origin.get('protocol')}, fold {', '.join(map(str, origin.get('folds', [])))}"
-        said.append(f"the model was trained on this corpus ({where}), and what it was trained on is tested here")
+        said.append(f"the model was trained on this corpus ({_origin(origin)}), and what it was trained on is tested")
     if facts.get("cut"):
         said.append(f"the model takes {facts['longest']:g} s: of {facts['cut']} longer utterances the rest is cut off")
     if differing := decisions_differ(found.files.rows):
         said.append(f"{differing} labels are not the likeliest of their posteriors: they are taken as they are")
+    if is_reference(found):
+        said.append(f"every transcript is the reference: is column {found.files.taken['text']} what the model wrote?")
     if found.files.labels and (strange := sorted(listed.keys() - {*found.files.labels})):
         said.append(f"--labels has labels that the model has not: {', '.join(strange)}")
     return said

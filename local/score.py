@@ -11,6 +11,7 @@ trained with different values are refused (`local.scoring.provenance`).
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
+from local.experiment.folders import REFEREE
 from local.experiment.options import Options, check, parse
 
 if __name__ == "__main__":
@@ -36,6 +37,10 @@ def score(options: Options) -> None:
     valid, folder = options.chosen_valid(), options.experiment_folder
     folds_folder = options.folds_folder(valid)
     runs = scored.decoded_runs(folder)
+    if (folder / REFEREE).exists() and not runs:
+        raise UserError(
+            f"{folder} was not trained here", "score it with python -m local.referee, or take another --name"
+        )
     if not runs:
         raise UserError(f"{folder} holds no predictions", "run stages 2 and 3 first")
     about = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name}

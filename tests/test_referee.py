@@ -16,7 +16,7 @@ from local.core.errors import UserError
 from local.corpora import aliases
 from local.experiment.options import parse
 from local.inference import foreign_model
-from local.pages import paper, price, report
+from local.pages import price, report
 from local.referee import parse_words
 from local.score import score
 from local.scoring import scored, stats
@@ -131,6 +131,12 @@ def test_the_report_of_either_shows_the_other(words, command, monkeypatch):
             assert ('id="calibration"' in html) == (one != "bare") and f"<strong>{name}</strong>" not in html
 
 
+def test_references_in_place_of_transcripts_are_noticed(words, command):
+    rows = [{"ID": row["ID"], "pred": row["emo_hyp"], "text": row["wrd"]} for row in all_rows()]
+    out = command("referee", *words, write("p.csv", rows))[1]
+    assert "**Warning:** every transcript is the reference: is column text what the model wrote?" in out
+
+
 def test_a_class_that_the_model_lacks_has_a_line_of_the_others(words, command):
     rows = [{"ID": row["ID"], "pred": row["emo_hyp"], "p_ang": 0.5, "p_hap": 0.5} for row in all_rows()]
     for row in rows:
@@ -185,7 +191,7 @@ def test_folds_are_those_of_the_experiment_to_compare_with(words, own_corpus, co
     assert code == 2 and "cannot be compared" in err
 
 
-def test_tables_of_trainings_refuse_it(words, command):
+def test_what_is_of_trainings_refuses_it_or_leaves_it_out(words, command):
     path = write("p.csv", [{"ID": row["ID"], "pred": row["emo_hyp"]} for row in all_rows()])
     command("referee", *words, path)
     own = scored.load(RESULTS / "p")
@@ -193,7 +199,9 @@ def test_tables_of_trainings_refuse_it(words, command):
     for refused in (lambda: price.price([scored.load(RESULTS / "ours"), own]), lambda: scored.refuse_foreign([own])):
         with pytest.raises(UserError, match="was not trained here"):
             refused()
-    assert paper.mismatch_reason("table3", own)
+    code, _, err = command("score", *words, "--name", "p")
+    assert code == 2 and "was not trained here" in err
+    assert "speaker/ours" in (shown := command("status", "--corpus", "own")[1]) and "speaker/p:" not in shown
     assert command("paper", "table3", RESULTS / "p")[0] == 2
 
 

@@ -1,4 +1,4 @@
-"""What stands beside the weights of a model that was not trained here: what kind it is, and its card. No torch.
+"""What lies beside the weights of a model that was not trained here: what kind it is, and its card. No torch.
 
 A model is a folder, or a name of the Hugging Face hub. Of the hub nothing is asked for a folder.
 """

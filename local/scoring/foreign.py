@@ -23,7 +23,7 @@ from local.corpora.faults import Fault, listing
 from local.scoring import metrics, stats
 from local.scoring.foreign_files import Files, Row
 from local.scoring.foreign_labels import LabelMap, map_labels
-from local.scoring.predictions import MISSING, columns, is_class, labels, read, write
+from local.scoring.predictions import MISSING, columns, is_class, labels, read, write, writes_text
 from local.scoring.summary import write_scores
 
 SEED = 0  # in the paths and columns where a training has its seed
@@ -228,6 +228,14 @@ def of_foreign(pooled: pd.DataFrame, mapped: LabelMap) -> dict[str, Any]:
     for name, ends in stats.intervals(subset).items():
         row |= {f"fair_{name}_{end}": value for end, value in zip(("low", "high"), ends, strict=True)}
     return row
+
+
+def is_reference(found: Foreign) -> bool:
+    """Whether all transcripts are the references, to the letter: a file may have these under the name of the others."""
+    tables = found.tables.values()
+    return all(writes_text(table) and (table["wrd"] == table["wrd_hyp"]).all() for table in tables) and any(
+        (table["wrd"] != "").any() for table in tables
+    )
 
 
 def decisions_differ(rows: Sequence[Row]) -> int:

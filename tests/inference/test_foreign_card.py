@@ -1,4 +1,4 @@
-"""What stands beside a model's weights: its config, and the lines of its card that name a corpus."""
+"""What lies beside a model's weights: its config, and the lines of its card that name a corpus."""
 
 from __future__ import annotations
 
