@@ -65,10 +65,12 @@ def match(
             (wrong if found else unknown).append(Fault(row.file, row.line, "", f"{what} {reason}"))
             continue
         (name,) = found
+        if not folds[name]:
+            untested += 1
+            continue
         if row.fold and row.fold not in folds[name]:
             wrong.append(Fault(row.file, row.line, name, f"fold {row.fold!r} does not test {name!r}"))
             continue
-        untested += not folds[name]
         for fold in [row.fold] if row.fold else folds[name]:
             if first := rows.get((fold, name)):
                 twice = f"{name!r} has a prediction already, in line {first.line} of '{first.file}'"

@@ -82,7 +82,7 @@ def test_an_utterance_that_two_folds_test_is_scored_in_both_unless_the_row_says_
 
 
 def test_untested_utterances_are_counted():
-    matched = match(files(row("untested"), row("a")), UTTERANCES, ROOT, TESTS)
+    matched = match(files(row("untested", fold="1"), row("a")), UTTERANCES, ROOT, TESTS)
     assert matched.untested == 1 and [*matched.rows] == [("1", "a")]
 
 
