@@ -54,7 +54,7 @@ def parse_words(words: list[str]) -> tuple[argparse.Namespace, Options]:
     parser.add_argument("--hold-text", default="")
     parser.add_argument("--folds", default="", help="(default: those of the first experiment to compare with, or all)")
     parser.add_argument("--name", default="", help="of the results (default: that of the file or model)")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="CSV: a label of the model, the corpus's label")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="CSV label,used: the model's label, the corpus's")
     parser.add_argument("--against", action="append", default=[], type=Path, metavar="EXPERIMENT", help="of ours")
     parser.add_argument("--partial", default="false", help="true: leave out rows of utterances that are not known")
     parser.add_argument("--force", default="false", help="true: overwrite other results of this name")
@@ -217,9 +217,11 @@ def warnings(
     from local.scoring.foreign import decisions_differ, is_reference
 
     said = []
-    if given.model and (lines := named_in(card(given.model), options.corpus)):
+    corpora = {options.corpus, *manifest.column(options.table, "corpus")} - {""}
+    if given.model and (lines := named_in(card(given.model), sorted(corpora))):
         said.append(f"the model's card names the corpus that is tested: {quoted(lines)}")
-    if (origin := facts.get("origin", {})).get("corpus") == options.corpus:
+    origin = facts.get("origin", {})
+    if str(origin.get("corpus")).partition("@")[0] in {name.partition("@")[0] for name in corpora}:  # before any map
         said.append(f"the model was trained on this corpus ({_origin(origin)}), and what it was trained on is tested")
     if facts.get("cut"):
         said.append(f"the model takes {facts['longest']:g} s: of {facts['cut']} longer utterances the rest is cut off")

@@ -84,12 +84,13 @@ def codes_of(labels: Collection[str]) -> dict[str, str]:
     return read[0] if read and all(other == read[0] for other in read) else {}
 
 
-def named_in(lines: Iterable[str], corpus: str) -> list[str]:
-    """The lines of a text that name a corpus; none for a corpus whose names are not known, such as a user's table.
+def named_in(lines: Iterable[str], corpora: Iterable[str]) -> list[str]:
+    """The lines of a text that name one of the corpora; of those whose names are not known, as users' tables, none.
 
-    >>> named_in(["trained with NVIDIA NeMo", "on nEMO and emo-db"], "nemo"), named_in(["an emodb_v2 split"], "emodb")
-    (['on nEMO and emo-db'], ['an emodb_v2 split'])
+    >>> text = ["trained with NVIDIA NeMo", "on nEMO", "an emodb_v2 split"]
+    >>> named_in(text, ["nemo"]), named_in(text, ["own", "emodb"])
+    (['on nEMO'], ['an emodb_v2 split'])
     """
-    known = f"{corpus.lower().replace('_', '-')}-"
-    names = next((names for beginning, names in NAMED.items() if known.startswith(f"{beginning}-")), None)
+    known = [f"{re.sub('[_.@]', '-', corpus.lower())}-" for corpus in corpora]
+    names = "|".join(names for key, names in NAMED.items() if any(each.startswith(f"{key}-") for each in known))
     return [line for line in lines if names and re.search(rf"(?<![^\W_])(?:{names})(?![^\W_])", line)]

@@ -1,7 +1,7 @@
 """Labels of a model that was not trained here, as those of the corpus.
 
 A label of the corpus stays what it is, also in other spelling; another is looked up in `local.corpora.aliases`. A file
-of `--labels` comes before that: a CSV with a header and two columns, a label of the model and the corpus's, which is
+of `--labels` comes before that: a CSV with the header `label,used`, a label of the model and the corpus's, which is
 empty for a class that the corpus lacks. Such a class is named in parentheses (`local.scoring.predictions`).
 """
 
@@ -75,7 +75,7 @@ def map_labels(
     if wrong:
         raise UserError(
             "\n".join([f"labels of the model are unknown; the corpus has {' '.join(classes)}:", *wrong]),
-            "--labels FILE: a CSV with a header and two columns, the model's label and the corpus's, empty for a class "
+            "--labels FILE: a CSV with the header label,used: the model's label and the corpus's, empty for a class "
             "that the corpus lacks",
         )
     if not {*classes} & {*targets.values()}:

@@ -28,12 +28,17 @@ Tested on emo-db and iemocap_session5.
     [
         *(("nemo", ["- amu-cai/nEMO"]), ("tess", []), ("esd-all", []), ("savee", []), ("own", []), ("emo", [])),
         *(("ravdess", [CARD.splitlines()[6]]), ("cremad-voted", [CARD.splitlines()[6]])),
-        *(("iemocap-improvised", CARD.splitlines()[6:]), ("emodb", CARD.splitlines()[7:]), ("speech", [])),
+        *(
+            ("nemo@4class", ["- amu-cai/nEMO"]),
+            ("iemocap-improvised", CARD.splitlines()[6:]),
+            ("emodb", CARD.splitlines()[7:]),
+            ("speech", []),
+        ),
     ],
 )
 def test_a_card_names_a_corpus_by_its_name_alone(tmp_path: Path, corpus, lines):
     (tmp_path / "README.md").write_text(CARD)
-    assert named_in(card(str(tmp_path)), corpus) == lines
+    assert named_in(card(str(tmp_path)), [corpus, "own"]) == lines
 
 
 def test_the_card_of_a_part_of_an_exported_model_is_above_it(tmp_path: Path):
