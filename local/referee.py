@@ -105,8 +105,8 @@ def referee(given: argparse.Namespace, options: Options) -> int:
     found = foreign.on_folds(files, listed, options.table, options.data_root, tests, folds, options.partial)
     setup, odd = describe(given, found, inputs, facts), warnings(given, options, found, listed, facts)
     command = starts.command_line(starts.command())
+    whole.write()  # first: by it the folder is known to hold no experiment
     text = write_foreign(options, found, [*tests], command, setup, odd)
-    whole.write([folder / "summary.csv"])
     if others:
         text += compare(folder, others)
     print(f"== referee {folder}\n\n{text}\n{write_report(folder)}")
@@ -116,7 +116,7 @@ def referee(given: argparse.Namespace, options: Options) -> int:
 def choose_folds(options: Options, known: list[str], others: list[Experiment]) -> list[str]:
     """The folds of `--folds`, or those of the first experiment to compare with, or all.
 
-    A `UserError` if an experiment is of another corpus or protocol.
+    A `UserError` if an experiment is of another corpus, protocol, or of other folds.
     """
     from local.experiment.options import pick
 
@@ -127,8 +127,15 @@ def choose_folds(options: Options, known: list[str], others: list[Experiment]) -
                     f"{other.folder} is of {what} {getattr(other, what)}, not {here}",
                     f"give an experiment in results/{options.corpus}/{options.protocol_name}",
                 )
-    of_first = sorted(others[0].folds["fold"].unique()) if others else ()
-    return pick(options.folds or tuple(of_first), known, options.chosen_protocol())
+    of_others = {other.folder: sorted(other.folds["fold"].unique()) for other in others}
+    folds = pick(options.folds or tuple(next(iter(of_others.values()), ())), known, options.chosen_protocol())
+    for folder, tested in of_others.items():
+        if tested != sorted(folds):
+            raise UserError(
+                f"{folder} is of the folds {' '.join(tested)}, and the predictions are scored on {' '.join(folds)}",
+                "give --folds as that experiment has, or compare later: python -m local.compare",
+            )
+    return folds
 
 
 def refuse_trained(folder: Path) -> None:

@@ -188,7 +188,8 @@ def test_folds_are_those_of_the_experiment_to_compare_with(words, own_corpus, co
     code, out, err = command("referee", *words, path, "--against", RESULTS / "part")
     assert (code, err) == (0, "") and "Folds present: 2/4" in out and "| part | p | WA | 24 |" in out
     code, out, err = command("referee", *words, path, "--name", "q", "--against", RESULTS / "part", "--folds", "1B")
-    assert code == 2 and "cannot be compared" in err
+    assert code == 2 and "is of the folds 1A 2B, and the predictions are scored on 1B" in err
+    assert not (RESULTS / "q").exists()
 
 
 def test_what_is_of_trainings_refuses_it_or_leaves_it_out(words, command):
