@@ -47,7 +47,7 @@ def files(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-@pytest.mark.parametrize("family", ["wav2vec2-group", "wavlm-layer", "whisper"])
+@pytest.mark.parametrize("family", ["wav2vec2-group", pytest.param("wavlm-layer", marks=pytest.mark.slow), "whisper"])
 def test_posteriors_are_those_of_transformers_pipeline(tmp_path, files, family):
     folder = classifier(tmp_path / "model", family)
     model = load(str(folder), "cpu")
