@@ -8,17 +8,21 @@
 # Options (--x v or --x=v, dashes or underscores):
 #   --stage N                   first stage: 0 corpus  1 folds  2 train  3 decode  4 score  5 report  6 export
 #   --stop-stage N              last stage; default 5, or 6 with --stage 6: the export is made on request only
-#   --corpus C                  mini (default), iemocap, nemo, csv; parts of IEMOCAP that some papers use:
-#                               iemocap-improvised, iemocap-unmerged (without excited), iemocap-improvised-unmerged
+#   --corpus C                  mini (default), iemocap, ravdess, msp-podcast, csv, ...: manifests/CORPORA.md lists all;
+#                               several, such as "nemo ravdess", train together
 #   --data PATH                 the corpus's folder, or the table of corpus csv
+#   --labels MAP                which label becomes which: 4class, 6class, valence, arousal, or a file in CSV or YAML;
+#                               the corpus is then called C@MAP in every path
 #   --partial true              continue with what there is of an incomplete corpus
-#   --protocol P                speaker (default), session, recording, random: optimistic, for tables without these
-#   --valid V                   partner, recordings, utterances, none; default: the protocol's; or oracle: OPTIMISTIC,
-#                               the test set chooses the epoch, for repeating what papers did
+#   --protocol P                speaker (default), session, recording; official: the lists of the table's column split;
+#                               corpus: leave one corpus out; random: optimistic, for tables without these
+#   --valid V                   partner, recordings, speakers, utterances, list (of official), none; default: the
+#                               protocol's; or oracle: OPTIMISTIC, the test set chooses the epoch, as some papers did
 #   --hold-text true            hold out a third of the sentences: they are tested, and in no training set
 #   --folds "F ..."             default: all, or two of the mini corpus; all
 #   --seeds "S ..."             default 1
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus
+#   --test-corpus C             stages 3 to 5 test the models on the whole of this corpus, which stage 0 has made
 #   --name NAME                 the experiment's name in results; default: the YAML's
 #   --jobs N                    folds at a time, several on a GPU as its memory allows; default: one per GPU; on a
 #                               CPU one, or by threads of the YAML

@@ -45,7 +45,7 @@ def check(job: Job) -> list[str]:
         values = hparams.build(job.yaml, job.options.hparams)
         system = values["system"]
         refuse_unread(job.options.hparams, values.get("encoder"))
-        table = job.options.table
+        table = job.options.used
         table = table[table[job.classes].isin(job.labels)]
         Utterances(table, {}, job.labels, job.tokenizer, job.classes).refuse_longer_than(system.max_samples)
         optimisation.refuse_without_training(system, values["epochs"], str(job.options.hparams))

@@ -92,7 +92,7 @@ def decode(job: Job) -> None:
 def main() -> None:
     """Decode one job."""
     logs.log_to_stderr()
-    for job in Job.all(parse()):
+    for job in Job.all(parse().tested()):
         with locked_or_refused(job.folder / ".lock", f"works in {job.folder}"), progress_json.cleared(job.folder):
             decode(job)
 

@@ -61,18 +61,22 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
     )
     leaks = audit.find_leaks(splits, keys, valid)
     audit.refuse(protocol, leaks, options.hold_text, valid)
-    checks.refuse_bad_folds(table, splits, valid)
+    used = options.used
+    labels = manifest.labels(used)
+    checks.refuse_bad_folds(table, splits, valid, labels)
     tested = {fold: int((sets == "test").sum()) for fold, sets in splits.items()}
-    overlap = audit.speaker_overlap(leaks, tested, table["spk_id"])
-    print(f"  {protocols.describe(options.protocol_name, manifest.filled(table['spk_id']), overlap)}")
+    overlap = audit.speaker_overlap(leaks, tested, used["spk_id"])
+    print(f"  {protocols.describe(options.protocol_name, manifest.filled(used['spk_id']), overlap)}")
     print(f"  validation {options.valid_name}: {protocols.describe_valid(valid)}")
     if (table["wrd"] == "").all():
         print("  no utterance has a transcript: the CTC task is off, and there is no WER")
-    for line in audit.describe(leaks, splits, table):
+    for line in protocols.left_out(table, protocol, valid):
+        print(f"  left out: {line}")
+    for line in audit.describe(leaks, splits, used, protocols.may_share_validation(protocol, valid)):
         print(f"  {line}")
     audit.write_leaks(folder / "leaks.csv", leaks)
     outputs, sizes, lines = [folder / "leaks.csv"], {}, manifest.lines(table)
-    names = (*checks.SETS, checks.LEFT_OUT) if options.hold_text else checks.SETS
+    names = (*checks.SETS, checks.LEFT_OUT) if options.hold_text or protocol == protocols.OFFICIAL else checks.SETS
     for fold, sets in splits.items():
         inside = {name: checks.members(sets, name, valid) for name in names}
         outputs += _write_fold(folder / fold, table, lines, inside, tokens)
@@ -81,7 +85,7 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
     for other in folder.iterdir():  # folds of an earlier corpus of this name, with --force
         if other.is_dir() and other.name not in sizes:
             shutil.rmtree(other)
-    marker.write(outputs, labels=manifest.labels(table), sizes=sizes)
+    marker.write(outputs, labels=labels, sizes=sizes)
     print(f"  wrote {folder}")
 
 

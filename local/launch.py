@@ -27,6 +27,7 @@ from local.core import markers
 from local.core.files import digest
 from local.core.markers import Marker
 from local.data import store
+from local.experiment import borrowed
 from local.experiment.encoder_version import refuse_missing
 from local.experiment.job import Job, has_checkpoint
 from local.jobs.job_lines import result, scores_line
@@ -77,7 +78,7 @@ def build_audio_store(options: Options, words: list[str]) -> None:
     In a process of its own, so that this one needs no torch.
     """
     if not store.is_built(*options.audio()):
-        run_command("audio_store", *words)
+        run_command("audio_store", *(("--corpus", options.corpus) if options.source else words))
 
 
 def run_command(name: str, *words: str | Path) -> None:
@@ -89,7 +90,11 @@ def run_command(name: str, *words: str | Path) -> None:
 
 def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     """Run all jobs; return those that failed."""
+    if step == "decode":
+        options = options.tested()
     print(f"== stage {STAGES[step]}: {step} {options.experiment_folder}")
+    if options.source:
+        borrowed.borrow(options)
     waiting = pending_jobs(step, options, words)
     if not waiting:
         return []

@@ -9,7 +9,7 @@ partial also `rejected.csv`: a row for each fault, with file, line, utterance an
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
-from local.experiment.options import Options, check, parse
+from local.experiment.options import MANIFESTS, Options, check, parse
 
 if __name__ == "__main__":
     as_command(lambda: check(parse()))()  # --help and wrong options end here, before what takes seconds to load
@@ -20,9 +20,9 @@ from local import corpora
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
-from local.corpora import faults, manifest, unsound
+from local.corpora import faults, label_map, manifest, several, unsound
 from local.data import store
-from local.splits import protocols
+from local.splits import official, protocols
 
 CHANGED = "--force true to make it again, and all that follows from it"
 OWN_TABLE = "; or give the table another file name: that is another corpus"
@@ -32,15 +32,16 @@ def prepare(options: Options) -> None:
     """Examine the corpus, every time; write its table unless the same one is there already."""
     check(options)
     folder = options.corpus_folder
-    corpus = corpora.read(options.module_name, options.data, options.partial)
-    corpus = unsound.leave_out(corpus, folder, options.partial)
+    corpus = unsound.leave_out(read(options), folder, options.partial)
+    corpus = map_labels(options, corpus)
     check(options, corpus.table)
-    is_random = not options.protocol and protocols.default_protocol(corpus.table) == protocols.RANDOM
-    if is_random:
+    default = "" if options.protocol else options.default_protocol(corpus.table)
+    if default == protocols.RANDOM:
         refuse_other_names(corpus)
     table = corpus.table.sort_values("ID", ignore_index=True)
     path, rejected = folder / "all.csv", folder / "rejected.csv"
     inputs = {"data": str(corpus.root), "partial": options.partial, "utterances": digest(table.to_csv(index=False))}
+    inputs |= {"labels": corpus.labels} if corpus.labels else {}
     inputs |= {"faults": digest("\n".join(map(str, corpus.faults)))} if corpus.faults else {}
     marker = Marker(folder / "all.json", inputs)
     print(f"== stage 0: corpus {corpus.name}\n  {corpus.source}")
@@ -50,11 +51,18 @@ def prepare(options: Options) -> None:
         print(f"  warning: {warning}")
     for note in corpus.notes:
         print(f"  note: {note}")
+    if corpus.labels:
+        print(f"  labels: {corpus.labels}")
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
-    if is_random:
-        print("  no utterance has a speaker (spk_id), session or recording, so the protocol is random")
+    if list_sizes := official.sizes(table):
+        print(f"  official lists: {list_sizes}")
+    if default not in ("", protocols.DEFAULT):
+        unnamed = default == protocols.default_protocol(table)
+        why = "no utterance has a speaker (spk_id), session or recording, so " if unnamed else ""
+        print(f"  {why}the protocol is {default}")
+    if default == protocols.RANDOM:
         print(f"  {protocols.OPTIMISTIC_WORDS}")
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
@@ -72,8 +80,25 @@ def prepare(options: Options) -> None:
         facts = {"source": corpus.source, "root": str(corpus.root), "rejected": corpus.rejected}
         outputs = [path, rejected] if corpus.faults else [path]
         facts |= {"warnings": corpus.warnings, "notes": corpus.notes}
+        facts |= {"labels": corpus.labels} if corpus.labels else {}
         marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults])
     print(f"  wrote {path}")
+
+
+def read(options: Options) -> corpora.Corpus:
+    """Examine the corpus, or join several that stage 0 has made."""
+    if len(names := corpora.parts(options.corpus)) == 1:
+        return corpora.read(options.module_name, options.data, options.partial)
+    return several.join({name: MANIFESTS / name for name in names})
+
+
+def map_labels(options: Options, corpus: corpora.Corpus) -> corpora.Corpus:
+    """Give the corpus the labels of its map, if it has one."""
+    _, _, name = options.corpus.partition(corpora.MAPPED)
+    if not name:
+        return corpus
+    path = options.labels or label_map.locate(name, MANIFESTS)
+    return label_map.LabelMap.read(path).apply(corpus)
 
 
 def refuse_other_names(corpus: corpora.Corpus) -> None:

@@ -87,7 +87,7 @@ def referee(given: argparse.Namespace, options: Options) -> int:
     from local.scoring.foreign_labels import read_listed
 
     check(options, options.table)
-    tests, classes = tested_sets(options), manifest.labels(options.table)
+    tests, classes = tested_sets(options), manifest.labels(options.used)
     others = [scored.load(experiment_of(folder)) for folder in given.against]
     folds = choose_folds(options, [*tests], others)
     listed = read_listed(given.labels, classes) if given.labels else {}
@@ -102,7 +102,8 @@ def referee(given: argparse.Namespace, options: Options) -> int:
         facts = run_model(given, options, [tests[name] for name in folds], listed, marker)
         paths = [folder / OF_MODEL]
     files = foreign_files.read(paths, tests)
-    found = foreign.on_folds(files, listed, options.table, options.data_root, tests, folds, options.partial)
+    mapped = foreign.labels_of(files, classes, listed)
+    found = foreign.on_folds(files, mapped, options.table, options.data_root, tests, folds, options.partial)
     setup, odd = describe(given, found, inputs, facts), warnings(given, options, found, listed, facts)
     command = starts.command_line(starts.command())
     whole.write()  # first: by it the folder is known to hold no experiment
@@ -176,7 +177,7 @@ def run_model(
     from local.scoring.foreign_labels import map_labels
 
     model = load(given.model, given.device)
-    map_labels(model.labels, manifest.labels(options.table), listed, complete=True)  # before hours are spent
+    map_labels(model.labels, manifest.labels(options.used), listed, complete=True)  # before hours are spent
     utterances = pd.concat(tests).drop_duplicates("ID")
     table = predictions_table(model, utterances["ID"], manifest.resolve(utterances["wav"], options.data_root))
     path = marker.path.with_suffix(".csv")

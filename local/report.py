@@ -49,7 +49,7 @@ def main() -> None:
             return
     from local.experiment.options import parse
 
-    report(parse())
+    report(parse().tested())
 
 
 if __name__ == "__main__":

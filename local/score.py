@@ -28,7 +28,7 @@ from local.data import store
 from local.pages.results import notes, untested_label_notes, write_results
 from local.scoring import diagnosis, provenance, scored
 from local.scoring.summary import run_facts, summarise, write_scores
-from local.splits import audit
+from local.splits import audit, protocols
 
 
 def score(options: Options) -> None:
@@ -56,7 +56,8 @@ def score(options: Options) -> None:
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
     summary = summarise(folds, pooled, known, of_corpus(options, folds, leaks))
     values = hparams.plain_values((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
-    overlap = audit.describe(leaks, folds["fold"].unique(), options.table)
+    of_validation = protocols.may_share_validation(options.chosen_protocol(), valid)
+    overlap = audit.describe(leaks, folds["fold"].unique(), options.used, of_validation)
     warnings = provenance.warnings(runs) + untested_label_notes(pooled) + store.remarks(options.corpus_folder)
     epochs = scored.epochs(runs)
     warnings += diagnosis.warnings(
@@ -70,7 +71,7 @@ def score(options: Options) -> None:
 
 def of_corpus(options: Options, folds: pd.DataFrame, leaks: pd.DataFrame) -> dict[str, Any]:
     """What summary.csv says of the corpus; see `local.scoring.summary.summarise`."""
-    speakers = options.table["spk_id"]
+    speakers = options.used["spk_id"]
     return {
         "speaker_overlap": audit.speaker_overlap(leaks, folds.groupby("fold")["n"].sum().to_dict(), speakers),
         "speakers_known": manifest.filled(speakers),
@@ -81,7 +82,7 @@ def of_corpus(options: Options, folds: pd.DataFrame, leaks: pd.DataFrame) -> dic
 @as_command
 def main() -> None:
     """Run stage 4."""
-    score(parse())
+    score(parse().tested())
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ BEATS = 3  # heartbeats of a lock that may be missed: clocks differ
 
 def experiments(words: list[str]) -> dict[Path, frozenset[str]]:
     """The folders of the experiments to show, with the names of jobs that the options add to those begun."""
-    given, options = read(words)[0], parse(words)
+    given, options = read(words)[0], parse(words).tested()
     names = (given.corpus and options.corpus, given.protocol and options.protocol_name, given.name and options.name)
     pattern = "/".join(glob.escape(name) or "*" for name in names)
     found = filter(Path.is_dir, RESULTS.glob(pattern))  # a recipe's tables are beside the experiments

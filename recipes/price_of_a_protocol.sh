@@ -3,11 +3,12 @@
 #
 #   recipes/price_of_a_protocol.sh --corpus C [--data PATH] [options of run.sh] [-- overrides of the YAML]
 #
-# Protocols speaker, session, recording and random; with each, its own validation set, none (the last epoch is taken)
-# and oracle (the test set itself chooses the epoch). All else is equal. The table has WA and UA with their intervals,
-# also in points above or below protocol speaker with its own validation, the honest figure on speakers who are not in
-# the training set. Protocols that the corpus does not serve are named. What random and oracle give is OPTIMISTIC, and
-# named so in every path and on every page: here it is measured, and is good for nothing else.
+# Protocols speaker, session, recording, official, corpus and random; with each, its own validation set, none (the last
+# epoch is taken) and oracle (the test set itself chooses the epoch). All else is equal. The table has WA and UA with
+# their intervals, also in points above or below protocol speaker with its own validation, the honest figure on speakers
+# who are not in the training set; those of official are on its test lists. Protocols that the corpus does not serve are
+# named. What random and oracle give is OPTIMISTIC, and named so in every path and on every page: here it is measured,
+# and is good for nothing else.
 #
 # The system is that of --hparams FILE; by default statistics.yaml, the cheapest of those that have epochs to choose: of
 # one that is solved in a step, none and oracle give the same. The experiments are price_<YAML>, and
@@ -58,7 +59,7 @@ if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then # every corpus serves ran
   "$house/run.sh" "${words[@]}" "${options[@]}" --protocol random --stage 0 --stop-stage 0 -- "${overrides[@]}"
 fi
 known=$(served "$corpus")
-protocols=$(last_of protocol "speaker session recording random" "${options[@]}")
+protocols=$(last_of protocol "speaker session recording official corpus random" "${options[@]}")
 for protocol in $protocols; do
   own=$(awk -v protocol="$protocol" '$1 == protocol { print $2 }' <<<"$known")
   [[ -n $own ]] || continue

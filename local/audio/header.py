@@ -13,9 +13,12 @@ from pathlib import Path
 import soundfile
 
 from local.audio.lengths import find_samples
+from local.core.files import POINTER, POINTER_REMEDY, POINTER_WORDS
 
 SAMPLE_RATE = 16_000
 RATES = (1000, 1_000_000)  # Hz, the lowest and the highest that are read
+# Hz, of Tucker-Davis processors, with which TESS was recorded: read at the nearest ratio, within 1 in a million.
+LABORATORY_RATES = (12_207, 24_414, 48_828, 97_656)
 MAX_PHASES = 1000  # of the filter that resamples: it would take gigabytes for more
 UNKNOWN_LENGTH = 2**63 - 1  # frames that libsndfile gives where a header leaves its length open (a streamed FLAC)
 BLOCK = 2**16  # frames that are read at a time
@@ -48,8 +51,9 @@ def open_audio(path: Path | str) -> Iterator[soundfile.SoundFile]:
             raise OSError("is no file but a pipe or a device")  # which would be waited for
         if status.st_size == 0:
             raise OSError("not audio, the file is empty")
-        with open(path, "rb"):  # libsndfile gives one error for missing and forbidden files
-            pass
+        with open(path, "rb") as file:  # libsndfile gives one error for missing and forbidden files
+            if file.read(len(POINTER)) == POINTER:
+                raise OSError(f"{POINTER_WORDS}: {POINTER_REMEDY}")
         try:
             audio = soundfile.SoundFile(os.fsencode(path))
         except soundfile.LibsndfileError as error:
@@ -109,8 +113,11 @@ def rate_ratio(rate: float) -> Fraction:
 
 
 def refuse_rate(rate: int) -> None:
-    """Raise an OSError for a rate (Hz) that cannot be resampled exactly: no recording has it, the header is wrong."""
-    if rate_ratio(rate) * SAMPLE_RATE != rate:
+    """Raise an OSError for a rate (Hz) that cannot be resampled exactly: the header is probably wrong.
+
+    `LABORATORY_RATES` are those of real recordings.
+    """
+    if rate not in LABORATORY_RATES and rate_ratio(rate) * SAMPLE_RATE != rate:
         raise _unusable(rate)
 
 

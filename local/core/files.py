@@ -16,6 +16,9 @@ from typing import IO
 from local.core.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+POINTER = b"version https://git-lfs.github.com/spec/"  # the start of what Git LFS leaves in place of a large file
+POINTER_WORDS = "is a Git LFS pointer, not the file itself"
+POINTER_REMEDY = "`git lfs pull` in the folder of its repository"
 
 
 @contextlib.contextmanager

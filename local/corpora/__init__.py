@@ -13,6 +13,8 @@ Only `NAMES` has to name a new corpus besides. Its file offers
     What a model card says of it: language, licence, terms.
 `DEFAULT_FOLDS`, optional
     What `./run.sh` runs when `--folds` is not given; without it, all folds.
+`DEFAULT_PROTOCOL`, optional
+    The protocol when `--protocol` is not given; without it, `speaker`, or by the columns of the table.
 `DEFAULT_HPARAMS`, optional
     The YAML that `./run.sh` takes when `--hparams` is not given.
 `FACTS`, optional
@@ -37,7 +39,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IEMOCAP = ("iemocap", "iemocap-improvised", "iemocap-unmerged", "iemocap-improvised-unmerged")
-NAMES = ("mini", *IEMOCAP, "nemo", "emodb", "csv")
+JOINED, MAPPED = "+", "@"  # in the name of a corpus: between several, and before that of a map of labels
+ACTED = (
+    *(
+        "aesdd",
+        "cafe",
+        "cremad",
+        "cremad-voted",
+        "emodb",
+        "emovdb",
+        "emovo",
+        "emozionalmente",
+        "esd",
+        "esd-all",
+        "nemo",
+    ),
+    *("ravdess", "savee", "tess"),
+)
+NAMES = ("mini", *IEMOCAP, *ACTED, "meld", "csv")
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,7 @@ class Corpus:
     warnings: list[str] = field(default_factory=list)  # what is used as it is, but may not be meant
     renamed: dict[str, str] = field(default_factory=dict)  # columns that are not used, and what we probably call them
     notes: list[str] = field(default_factory=list)  # what was changed: labels in several spellings
+    labels: str = ""  # what a map of labels made of them, see `local.corpora.label_map`
 
 
 @dataclass(frozen=True)
@@ -67,9 +87,26 @@ class About:
     labels: Mapping[str, str]  # a word for each label
 
 
+def parts(name: str) -> list[str]:
+    """The corpora of which one is made, by its name in paths.
+
+    >>> parts("nemo+emodb@4class"), parts("nemo")
+    (['nemo', 'emodb'], ['nemo'])
+    """
+    return name.partition(MAPPED)[0].split(JOINED)
+
+
+def module_name(name: str) -> str:
+    """The module of a corpus, one of `NAMES` or `several`, by its name in paths; a user's own tables share one."""
+    first, *others = parts(name)
+    return "several" if others else first if first in NAMES else "csv"
+
+
 def about(name: str) -> About:
-    """What a model card says of the corpus of that name in paths; a user's own tables share one."""
-    return module(name if name in NAMES else "csv").ABOUT
+    """What a model card says of the corpus of that name in paths."""
+    if len(names := parts(name)) > 1:
+        return module("several").about({each: about(each) for each in names})
+    return module(module_name(name)).ABOUT
 
 
 def file_of(name: str) -> Path:

@@ -11,17 +11,19 @@ import ast
 import sys
 
 from local.core.errors import UserError, as_command
-from local.corpora import NAMES, file_of
+from local.corpora import NAMES, file_of, parts
 
 
 @as_command
 def main() -> None:
-    """Print the docstring of a corpus's file."""
-    name = "".join(sys.argv[1:])
-    if name not in NAMES:
-        raise UserError(f"unknown corpus '{name}'", f"take one of: {' '.join(NAMES)}")
-    print(f"--corpus {name}\n")
-    print(ast.get_docstring(ast.parse(file_of(name).read_text(encoding="utf-8"))))
+    """Print the docstring of a corpus's file; of several first what that means."""
+    names = [part for word in " ".join(sys.argv[1:]).split() for part in parts(word)]
+    for name in names or [""]:
+        if name not in NAMES:
+            raise UserError(f"unknown corpus '{name}'", f"take one of: {' '.join(NAMES)}")
+    for name in (["several"] if len(names) > 1 else []) + names:
+        print(f"--corpus {name}\n")
+        print(ast.get_docstring(ast.parse(file_of(name).read_text(encoding="utf-8"))) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,14 @@ session    in which session
 recording  from which recording (dialogue, broadcast) the utterance was cut
 gender     `f`, `female`, `m` or `male`, in any case
 style      `impro` or `script`
+split      the official list that it is in: train, valid, test, test1, test2, ... in any case; also
+           training, val, validation, dev, development, testing, eval, evaluation
 ========== ==================================================================================
 
 `wav` and `emo` are required, the others may be missing or empty, further columns are not used.
-Protocol `speaker` needs spk_id, `session` session, `recording` recording; `random` none of them.
+Protocol `speaker` needs spk_id, `session` session, `recording` recording, `official` split; `random`
+none of them. An utterance without a list is in no set of `official`; stage 0 notes how each word is
+read, and refuses `eval` beside `test`, which may be either a validation or another test list.
 UTF-8, with commas, semicolons, tabs or `|`, quoted as by spreadsheets, with or without Excel's
 first line `sep=`. The labels are those in the table, each with at least two utterances. The name
 of the corpus is that of the file without suffix.
@@ -43,7 +47,7 @@ from collections import Counter
 from pathlib import Path
 
 from local.core.errors import UserError
-from local.corpora import NAMES, About, Corpus, labels
+from local.corpora import NAMES, About, Corpus, labels, lists
 from local.corpora.faults import Fault, raise_faults, rejected_rows
 from local.corpora.manifest import COLUMNS
 from local.corpora.names import is_name
@@ -51,7 +55,7 @@ from local.corpora.rows import Row, gather, other_names, rows
 from local.text.normalise import normalise
 
 REQUIRED = ("wav", "emo")
-OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style")
+OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style", lists.COLUMN)
 GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
 STYLES = ("", "impro", "script")
 FOLDERS = ("spk_id", "session", "recording")  # columns after which folders are named
@@ -68,6 +72,7 @@ CALLED = {
     "recording": "recording_id dialogue dialog dialogue_id dialog_id",
     "gender": "sex",
     "style": "",
+    "split": "partition subset split_set data_split",
 }
 NAMED = {name: here for here, names in CALLED.items() for name in (here.lower(), *names.split())}
 # What pandas, spreadsheets, databases and people write where a value is missing.
@@ -101,8 +106,10 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     listed = path.with_suffix(LISTED)
     meant = _read_listed(listed)
     spelled, notes = labels.one_spelling([_nfc(row["emo"]) for _, row in records], meant)
+    of_lists, read_as = lists.read(row.get(lists.COLUMN, "") for _, row in records)
     for _, row in records:
         row["emo"] = spelled.get(_nfc(row["emo"]), "")
+        row |= {lists.COLUMN: of_lists.get(word, word)} if (word := row.get(lists.COLUMN)) else {}
     utterances = gather(path, records, _utterance, faults)
     rare = labels.rare_faults(path.name, records, utterances, meant)
     given = labels.readable([*(row for _, row in records), *broken], "emo")
@@ -113,7 +120,8 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     faults = labels.lost_faults(path.name, lost) + faults + rare
     from local.core.typed_csv import frame  # pandas takes half a second to load
 
-    table = frame(utterances.values(), COLUMNS)
+    has_lists = any(each[lists.COLUMN] for each in utterances.values())
+    table = frame(utterances.values(), [*COLUMNS, *([lists.COLUMN] if has_lists else [])])
     if table["emo"].nunique() < 2:
         has = f"only one emotion, {table['emo'].iloc[0]!r}," if len(table) else "no utterance"
         raise UserError(
@@ -125,7 +133,9 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     strange = [f"{listed.name} lists {label!r}, which no row has" for label in sorted(meant - set(spelled.values()))]
     warnings = strange + _warnings(used)
     renamed = other_names(used[0], NAMED)
-    return Corpus(path.stem, path.parent, table, source, faults, rejected_rows(faults), warnings, renamed, notes)
+    return Corpus(
+        path.stem, path.parent, table, source, faults, rejected_rows(faults), warnings, renamed, notes + read_as
+    )
 
 
 def _nfc(text: str) -> str:
@@ -202,6 +212,8 @@ def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
         wrong.append(f"gender {row['gender']!r} is none of f, female, m, male")
     if row["style"] not in STYLES:
         wrong.append(f"style {row['style']!r} is neither impro nor script")
+    if (word := row[lists.COLUMN]) and not lists.is_list(word):
+        wrong.append(f"{lists.COLUMN} {word!r} is none of {lists.KNOWN}{lists.suggestion(word)}")
     columns = row | {
         "ID": row["ID"] or name,
         "wav": wav,

@@ -112,4 +112,4 @@ def labels(table: pd.DataFrame) -> list[str]:
 
 def resolve(wav: pd.Series, data_root: Path) -> pd.Series:
     """Replace the leading `$data_root` of each path, and no other `$`."""
-    return str(data_root) + wav.str.removeprefix(DATA_ROOT)
+    return str(data_root).rstrip("/") + wav.str.removeprefix(DATA_ROOT)

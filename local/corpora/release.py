@@ -70,9 +70,10 @@ class Release:
                 faults.append(Fault(file, None, "", str(error)))
             else:
                 rows.add(file, row, faults)
-        if not rows.found and not faults:
+        if not rows.found:
             what = f"{data} is not {self.about.source.split(',')[0]}: it has no file like {self.example}"
-            raise UserError(what, self.remedy)
+            others = [printable(fault.file) for fault in faults if fault.file.lower().endswith(self.suffixes)]
+            raise UserError(what + (f", but {len(others)} others, as {others[0]}" if others else ""), self.remedy)
         faults += self._differences(rows.found)
         good = [row for row in rows.found.values() if "duration" in row]
         lost = labels.lost((row["emo"] for row in rows.found.values()), (row["emo"] for row in good))
@@ -142,7 +143,9 @@ class _Rows:
             if filecmp.cmp(self.root / file, self.root / self.files[name], shallow=False):
                 self.left_out.setdefault("with the name and the bytes of another", []).append(file)
             else:
-                faults.append(Fault(file, None, name, f"ID {name!r} is that of '{self.files[name]}' already"))
+                faults.append(
+                    Fault(file, None, name, f"ID {name!r} is that of '{self.files[name]}' already, of other bytes")
+                )
             return
         self.files[name] = file
         columns = dict.fromkeys({*COLUMNS, *FURTHER} - {"duration"}, "")

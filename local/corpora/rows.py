@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from local.audio.header import examine, refuse_rate
 from local.core.errors import UserError
+from local.core.files import POINTER, POINTER_REMEDY, POINTER_WORDS
 from local.corpora.faults import Fault, printable
 from local.corpora.manifest import DATA_ROOT
 from local.corpora.names import Disk, same_file, same_name
@@ -71,7 +72,8 @@ def rows(
     rejected
         Receives the fields of the rows that are left out, as far as they can be told.
     dialect
-        Options of Python's csv.reader.
+        Options of Python's csv.reader; and `errors`, the handler (see Python's codecs) of bytes that are not UTF-8,
+        where they are text in another encoding.
 
     Raises
     ------
@@ -114,10 +116,14 @@ class _Table:
     def __init__(
         self, path: Path, required: tuple[str, ...], separators: str, names: Mapping[str, str], dialect: dict
     ) -> None:
+        errors = dialect.pop("errors", "surrogateescape")
         try:
-            text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+            content = path.read_bytes()
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
+        if content.startswith(POINTER):
+            raise UserError(f"{path} {POINTER_WORDS}", POINTER_REMEDY)
+        text = content.decode("utf-8-sig", errors)
         self.path, self.file_column = path, required[0]
         self.lines = list(io.StringIO(text, newline=""))
         if sep := SEP_LINE.fullmatch(self.lines[0].rstrip("\r\n")) if self.lines else None:

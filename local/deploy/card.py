@@ -82,6 +82,7 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "text_held": origin["protocol"].endswith(protocols.HOLD_TEXT),
         "valid": protocols.describe_valid(origin["valid"]),
         "optimistic": protocols.is_optimistic(origin["protocol"]),
+        "of_lists": protocols.is_official(origin["protocol"]),
         "runs": _runs(origin),
         "experiment": experiment,
         "figures": _figures(origin, experiment) if experiment else None,

@@ -67,6 +67,8 @@ def load_trained(run: Path, average: int = 1) -> Model:
         "encoder": names.get("encoder") or names.get("asr_encoder"),  # a system may have none
         "pretrained": [names[key] for key in ("resnet101_weights", "speaker_net") if key in names],
     }
+    if mapped := options.corpus_facts.get("labels"):
+        provenance["labels"] = mapped
     provenance |= about(system)
     provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())

@@ -33,6 +33,7 @@ RESULTS = Path("results")
 DEFAULT_HPARAMS = "hparams/mtl_wav2vec2.yaml"  # of a corpus that names no other
 BACKENDS = ("local", "slurm")
 STEPS = ("train", "decode", "export")  # of local.launch
+PREPARE = "make each by itself: ./run.sh --corpus {} --data PATH --stop-stage 0"
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -51,6 +52,14 @@ def _one_of(*known: str) -> Callable[[str, str], str]:
         return word
 
     return read_choice
+
+
+def _labels(option: str, word: str) -> Path | None:
+    if not word:
+        return None
+    from local.corpora import label_map  # which loads the reader of audio
+
+    return label_map.locate(word, Path(os.environ.get("SER_MTL_CALLER", ".")))
 
 
 def _flag(option: str, word: str) -> bool:
@@ -89,6 +98,7 @@ class Options:
 
     corpus: str = field(metadata=_option(_text, "mini"))
     data: Path | None = field(metadata=_option(_path))
+    labels: Path | None = field(metadata=_option(_labels))
     partial: bool = field(metadata=_option(_flag, "false"))
     protocol: str = field(metadata=_option(_one_of(*protocols.WORDS)))
     valid: str = field(metadata=_option(_one_of(*protocols.VALID_WORDS)))
@@ -101,12 +111,32 @@ class Options:
     processes: int = field(metadata=_option(_whole(1), "1"))
     backend: str = field(metadata=_option(_one_of(*BACKENDS), "local"))
     force: bool = field(metadata=_option(_flag, "false"))
+    test_corpus: str = field(metadata=_option(_text))
     overrides: dict[str, Any]  # of the YAML, after a lone --
+    source: Options | None = None  # of `tested`: the experiment whose models are tested on this corpus
+
+    def tested(self) -> Options:
+        """What stages 3 to 5 work on: this experiment or, with `--test-corpus`, its models on that corpus.
+
+        The labels are then those of the experiment's map, if it has one. A `UserError` where stage 0 has not made the
+        corpus.
+        """
+        if not self.test_corpus:
+            return self
+        _, at, mapped = self.corpus.partition(corpora.MAPPED)
+        name = self.test_corpus + (at + mapped if at and at not in self.test_corpus else "")
+        if name == self.corpus:
+            raise UserError(f"--test-corpus {self.test_corpus} is the corpus that is trained on", "name another")
+        if not (MANIFESTS / name / "all.csv").exists():
+            labels = f" --labels {mapped}" if at else ""
+            remedy = f"./run.sh --corpus {corpora.parts(name)[0]}{labels} --data PATH --stop-stage 0"
+            raise UserError(f"--test-corpus {self.test_corpus}: there is no {MANIFESTS / name / 'all.csv'}", remedy)
+        return replace(self, corpus=name, test_corpus="", source=self)
 
     @property
     def module_name(self) -> str:
-        """The corpus module: the user's own tables share one."""
-        return self.corpus if self.corpus in corpora.NAMES else "csv"
+        """The corpus module; see `local.corpora.module_name`."""
+        return corpora.module_name(self.corpus)
 
     @property
     def corpus_folder(self) -> Path:
@@ -116,6 +146,8 @@ class Options:
     @property
     def protocol_name(self) -> str:
         """The protocol as paths and tables name it, which say whether text is held out, and oracle validates."""
+        if self.source:
+            return protocols.name_of_tested(self.source.corpus, self.source.protocol_name)
         return protocols.path_name(self.chosen_protocol(), self.hold_text, self.valid)
 
     @property
@@ -125,6 +157,10 @@ class Options:
 
     def folds_folder(self, valid: str) -> Path:
         """Where stage 1 writes: another validation or other tokens than the default are part of the name."""
+        if self.source:
+            return self.corpus_folder / protocols.name_of_tested(
+                self.source.corpus, self.source.folds_folder(valid).name
+            )
         variant = [] if valid in (protocols.ORACLE, self._default_valid) else [f"valid_{valid}"]
         if self.values["token_type"] != "char":
             variant.append(f"{self.values['token_type']}_{self.values['vocab_size']}")
@@ -150,6 +186,11 @@ class Options:
         return manifest.read(self.corpus_folder / "all.csv")
 
     @cached_property
+    def used(self) -> pd.DataFrame:
+        """The utterances of the table that have a part in the protocol; see `protocols.used`."""
+        return self.table if self.source else protocols.used(self.table, self.chosen_protocol())
+
+    @cached_property
     def corpus_facts(self) -> dict[str, Any]:
         """What stage 0 recorded of the corpus: `source`, `root`, `rejected`, `faults`."""
         return markers.read(self.corpus_folder / "all.json")["facts"]
@@ -169,26 +210,35 @@ class Options:
 
     def all_folds(self) -> list[str]:
         """Every fold of the protocol, in order."""
+        if self.source:
+            return self.source.all_folds()
         return protocols.fold_names(self.table, self.chosen_protocol(), self.recording_fold())
 
     def chosen_folds(self) -> list[str]:
         """The folds of `--folds`, or the corpus's default, or all; `UserError` for one that the protocol has not."""
+        if self.source:
+            return self.source.chosen_folds()
         default = getattr(corpora.module(self.module_name), "DEFAULT_FOLDS", ())
         known = self.all_folds()
         return pick(self.folds or tuple(fold for fold in default if fold in known), known, self.chosen_protocol())
 
     def chosen_protocol(self) -> str:
         """The protocol of `--protocol`, or the corpus's default."""
-        return self.protocol or self._default_protocol
+        return self.source.chosen_protocol() if self.source else self.protocol or self._default_protocol
 
     @cached_property
     def _default_protocol(self) -> str:
         is_known = (self.corpus_folder / "all.csv").exists()
-        return protocols.default_protocol(self.table) if is_known else protocols.DEFAULT
+        return self.default_protocol(self.table) if is_known else protocols.DEFAULT
+
+    def default_protocol(self, table: pd.DataFrame) -> str:
+        """The protocol of a table unless the user names one: the corpus's own default, or by its columns."""
+        own = getattr(corpora.module(self.module_name), "DEFAULT_PROTOCOL", "")
+        return own or protocols.default_protocol(table)
 
     def chosen_valid(self) -> str:
         """The validation of `--valid`, or the protocol's default."""
-        return self.valid or self._default_valid
+        return self.source.chosen_valid() if self.source else self.valid or self._default_valid
 
     @cached_property
     def _default_valid(self) -> str:
@@ -206,8 +256,8 @@ def parse(words: list[str] | None = None) -> Options:
         each.name: each.metadata["read"](option, getattr(given, each.name) or each.metadata["default"])
         for option, each in OPTIONS.items()
     }
-    corpus, name = _corpus_name(values["corpus"], values["data"]), values["corpus"]
-    module = corpora.module(name if name in corpora.NAMES else "csv")
+    corpus = _corpus_name(values["corpus"], values["data"], values["labels"])
+    module = corpora.module(corpora.module_name(corpus))
     hparams = values["hparams"] or Path(getattr(module, "DEFAULT_HPARAMS", DEFAULT_HPARAMS))
     typed = _locate_weights(parse_overrides(overrides, hparams, ALL_OPTIONS))
     refuse_unread(hparams, typed, ALL_OPTIONS)
@@ -262,8 +312,22 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
     return words[:at], words[at:]
 
 
-def _corpus_name(corpus: str, data: Path | None) -> str:
-    """The corpus as paths name it: a table of the user's own has the name of its file."""
+def _corpus_name(words: str, data: Path | None, labels: Path | None) -> str:
+    """The corpus as paths name it: of several with `+` between them, and behind `@` the map of labels."""
+    names, _, mapped = words.partition(corpora.MAPPED)
+    several = names.replace(corpora.JOINED, " ").split() or [names]
+    if len(set(several)) < len(several):
+        raise UserError(f"--corpus '{words}' names a corpus twice", "name each once")
+    if len(several) > 1 and data is not None:
+        raise UserError("--data is for one corpus, and --corpus names several", PREPARE.format(several[0]))
+    name = corpora.JOINED.join(_one_corpus(each, data) for each in several)
+    if labels and mapped not in ("", labels.stem):
+        raise UserError(f"--corpus {words} has the labels of {mapped}, --labels those of {labels.stem}", "give one")
+    return name + (f"{corpora.MAPPED}{labels.stem if labels else mapped}" if labels or mapped else "")
+
+
+def _one_corpus(corpus: str, data: Path | None) -> str:
+    """One corpus as paths name it: a table of the user's own has the name of its file."""
     if data is not None and not os.path.exists(data) and corpus != "mini":
         raise UserError(f"--data {data}: there is no such file or folder", "give the path of the corpus")
     if corpus == "csv" and data is None:
@@ -298,13 +362,19 @@ def check(options: Options, table: pd.DataFrame | None = None) -> None:
 
     Before the table of utterances is read, the folds are checked of a corpus whose facts are known.
     """
+    if options.source:
+        check(options.source, options.source.table)
+        return
+    options.tested()
     if options.backend == "slurm":
         cluster.refuse_without_slurm(options.values, options.processes)
     if table is not None:
-        protocol = options.protocol or protocols.default_protocol(table)
+        protocol = options.protocol or options.default_protocol(table)
         known = protocols.fold_names(table, protocol, options.recording_fold())
     elif facts := getattr(corpora.module(options.module_name), "FACTS", None):
         protocol = options.protocol or protocols.DEFAULT
+        if protocol in (protocols.OFFICIAL, protocols.CORPUS):  # that the table alone knows
+            return
         known = {"session": [*facts.sessions], "random": [*protocols.RANDOM_FOLDS]}.get(protocol, [*facts.speakers])
     else:
         return

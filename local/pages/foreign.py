@@ -35,7 +35,7 @@ def write_foreign(
     folds = write_runs(folder, found, about | {"valid": NOT_TRAINED_HERE})
     runs = [folder / f"seed{row.seed}" / row.fold for row in folds.itertuples()]
     pooled = pooled_predictions(runs, options.table, may_lack=True)
-    of_corpus = {"speaker_overlap": nan, "speakers_known": manifest.filled(options.table["spk_id"])}
+    of_corpus = {"speaker_overlap": nan, "speakers_known": manifest.filled(options.used["spk_id"])}
     of_corpus["rejected"] = options.corpus_facts.get("rejected", 0)
     summary = summarise(folds, pooled, known, of_corpus | of_foreign(pooled, found.mapped))
     said = foreign_notes(options, found, summary, command, setup, warnings + untested_label_notes(pooled))
@@ -63,14 +63,16 @@ def foreign_notes(
     warnings: Iterable[str],
 ) -> Notes:
     """Say what the results are of; `summary` is the row of summary.csv, the rest as of `write_foreign`."""
-    corpus = options.corpus_facts
+    corpus, protocol = options.corpus_facts, options.chosen_protocol()
     known = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
     facts = [
         f"**{UNKNOWN_TRAINING[0].upper()}{UNKNOWN_TRAINING[1:]}.** It may have been trained on what is tested here.",
         *(f"{WARNING}{prose(warning)}." for warning in warnings),
         f"Corpus: {prose(corpus['source'])}.",
+        *([f"Labels: {prose(corpus['labels'])}."] if "labels" in corpus else []),
         *partial_note(corpus["faults"], summary["rejected"]),
         f"Test sets: those of protocol `{options.protocol_name}`. Of models that are trained here: {known}.",
+        *(f"Left out: {line}." for line in protocols.left_out(options.table, protocol, options.chosen_valid())),
         f"Folds present: {summary['folds']}.",
         *_coverage(summary, found),
         *_of_classes(summary, found.mapped),

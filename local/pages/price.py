@@ -1,7 +1,8 @@
 """What a protocol is worth: one system under several protocols and validations, each held against the first of them.
 
-Where all folds are there, every protocol tests all utterances, each once. The difference of two then has an interval:
-the paired bootstrap of `local.scoring.stats`, which draws the same speakers for both.
+Where all folds are there, every protocol but `official` tests all utterances, each once. The difference of two then has
+an interval: the paired bootstrap of `local.scoring.stats`, which draws the same speakers for both. `official` tests the
+corpus's own test lists: points between it and another protocol are those on the utterances of these lists.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from local.corpora import manifest
 from local.pages.markdown import percent, prose, signed
 from local.pages.svg import INK, MUTED, SERIES, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
-from local.scoring import stats
+from local.scoring import metrics, stats
 from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign
 from local.splits import protocols
 
@@ -35,8 +36,8 @@ def price(experiments: list[Experiment]) -> pd.DataFrame:
 
     Returns `protocol`, `valid`, `base` (the protocol that tests the same without oracle), `folds`, `seeds`, `n`; for
     each of `SCORES` its value, `_low` and `_high`, the `_diff` to the reference, `_diff_low` and `_diff_high`: missing
-    where the two did not test the same utterances. A `UserError` for experiments of several corpora or systems, or an
-    optimistic reference.
+    where the two did not test the same utterances; if only one is `official`, all `_diff` are of those it tested. A
+    `UserError` for experiments of several corpora or systems, or an optimistic reference.
     """
     first = experiments[0]
     refuse_foreign(experiments)
@@ -66,19 +67,30 @@ def _row(first: Experiment, other: Experiment) -> dict:
     summary = other.summary
     row = {"protocol": other.protocol, "valid": other.valid, "base": protocols.without_oracle(other.protocol)}
     row |= {name: summary[name] for name in ("folds", "seeds", "n", "cluster", "clusters")}
-    same = _tested(first).equals(_tested(other))
-    differences = stats.differences(first.predictions, other.predictions) if same and other is not first else {}
+    of_first, of_other = _comparable(first, other)
+    same = len(of_first) > 0 and _tested(of_first).equals(_tested(of_other))
+    points = [metrics.emotion_scores(each["emo"], each["emo_hyp"]) for each in (of_first, of_other) if len(each)]
+    differences = stats.differences(of_first, of_other) if same and other is not first else {}
     for score in SCORES:
         row |= {f"{score}{end}": summary[f"{score}{end}"] for end in ("", "_low", "_high")}
-        row[f"{score}_diff"] = summary[score] - first.summary[score]
         known = differences.get(score)
+        row[f"{score}_diff"] = points[1][score] - points[0][score] if len(points) > 1 else math.nan
         row |= {f"{score}_diff_{end}": getattr(known, end) if known else math.nan for end in ("low", "high")}
     return row
 
 
-def _tested(experiment: Experiment) -> pd.Series:
+def _comparable(first: Experiment, other: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The predictions of two; of the utterances that both tested where only one is of the corpus's own lists."""
+    both = first.predictions, other.predictions
+    if protocols.is_official(first.protocol) == protocols.is_official(other.protocol):
+        return both
+    of_first, of_other = (each["ID"] for each in both)
+    return both[0][of_first.isin(of_other)], both[1][of_other.isin(of_first)]
+
+
+def _tested(predictions: pd.DataFrame) -> pd.Series:
     """How often each utterance was tested: once for each seed."""
-    return experiment.predictions["ID"].value_counts().sort_index()
+    return predictions["ID"].value_counts().sort_index()
 
 
 def price_table(rows: pd.DataFrame, unserved: Iterable[str] = ()) -> Table:
@@ -115,10 +127,13 @@ def render_price(
         f"Intervals: {interval_source(first.summary)}; those of points by the paired bootstrap.",
         *(f"`{each.protocol}`: {_describe(each)}." for each in _each_once(experiments, "protocol")),
         *(f"Validation `{each.valid}`: {protocols.describe_valid(each.valid)}." for each in _each_once(experiments)),
-        "A validation set is taken from the training set, so `none` and `oracle` train on more utterances. What the "
-        "choice on the test set itself is worth is oracle less none, which train on the same.",
+        "A validation set other than the corpus's own list is taken from the training set, so `none` and `oracle` "
+        "train on more utterances. What the choice on the test set itself is worth is oracle less none, which train on "
+        "the same.",
         *(f"Not served: {_reason(utterances, name)}." for name in unserved),
     ]
+    if len({protocols.is_official(each.protocol) for each in experiments}) > 1:
+        notes.append("Points between `official` and another protocol are those on the utterances that both tested.")
     if rows.iloc[1:]["wa_diff_low"].isna().any():
         notes.append("Points without an interval: not of the same utterances as the reference.")
     lines = price_table(rows, unserved).markdown()

@@ -104,11 +104,14 @@ def notes(
     """
     corpus, valid = options.corpus_facts, summary["valid"]
     protocol = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
+    left_out = [] if options.source else protocols.left_out(options.table, options.chosen_protocol(), valid)
     of_protocol = f"Protocol `{options.protocol_name}`: {protocol}."
     facts = [
         f"Corpus: {prose(corpus['source'])}.",
+        *([f"Labels: {prose(corpus['labels'])}."] if "labels" in corpus else []),
         *partial_note(corpus["faults"], summary["rejected"]),
         of_protocol,
+        *(f"Left out: {line}." for line in left_out),
         *(f"Overlap: {line}." for line in overlap),
         f"Validation `{valid}`: {protocols.describe_valid(valid)}.",
         f"Folds present: {summary['folds']}; seeds: {summary['seeds']}.",

@@ -83,6 +83,12 @@ def match(
     return Matched(rows, unknown, untested)
 
 
+def labels_of(files: Files, classes: Sequence[str], listed: dict[str, str]) -> LabelMap:
+    """The labels of files as those of the corpus; see `map_labels`."""
+    found = {*files.labels, *(row.label for row in files.rows if row.label)}
+    return map_labels(found, classes, listed, complete=bool(files.labels))
+
+
 @dataclass(frozen=True)
 class Foreign:
     """Predictions of a model that was not trained here, on our folds."""
@@ -96,19 +102,17 @@ class Foreign:
 
 def on_folds(
     files: Files,
-    listed: dict[str, str],
+    mapped: LabelMap,
     utterances: pd.DataFrame,
     data_root: Path,
     tests: Mapping[str, pd.DataFrame],
     chosen: Sequence[str],
     partial: bool = False,
 ) -> Foreign:
-    """The predictions of the `chosen` folds; see `map_labels` for `listed`, and `match`, also for errors.
+    """The predictions of the `chosen` folds; see `match`, also for errors.
 
     A `UserError`, too, where no utterance has a prediction.
     """
-    found = {*files.labels, *(row.label for row in files.rows if row.label)}
-    mapped = map_labels(found, sorted(utterances["emo"].unique()), listed, complete=bool(files.labels))
     matched = match(files, utterances, data_root, tests, partial)
     tables, missing = predictions_of({fold: tests[fold] for fold in chosen}, matched, files, mapped)
     if len(missing) == sum(map(len, tables.values())):

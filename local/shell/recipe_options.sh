@@ -155,22 +155,32 @@ experiment() { # name, options of run.sh, --, overrides of the YAML
 }
 
 experiment_folder() { # options of run.sh
-  local protocol oracle=""
+  local protocol oracle="" corpus tested
   protocol=$(last_of protocol speaker "$@")
   if [[ $(last_of valid "" "$@") == oracle ]]; then oracle=-valid_oracle; fi
   if [[ $protocol == random || -n $oracle ]]; then protocol+=$oracle-OPTIMISTIC; fi
   if [[ $(last_of hold-text false "$@") == [Tt][Rr][Uu][Ee] ]]; then protocol+=-hold_text; fi
-  echo "results/$(corpus_name "$@")/$protocol/$(last_of name "" "$@")"
+  corpus=$(corpus_name "$@") tested=$(last_of test-corpus "" "$@")
+  if [[ -n $tested ]]; then # its models, tested on another
+    if [[ $corpus == *@* && $tested != *@* ]]; then tested+=@${corpus#*@}; fi
+    protocol=from_$corpus@$protocol corpus=$tested
+  fi
+  echo "results/$corpus/$protocol/$(last_of name "" "$@")"
 }
 
-corpus_name() { # options of run.sh: the corpus as paths name it, a table of the user's own by its file
-  local corpus file
-  corpus=$(last_of corpus mini "$@")
+# Options of run.sh: the corpus as paths name it, a table of the user's own by its file, and with the map of labels.
+corpus_name() {
+  local corpus labels file
+  corpus=$(last_of corpus mini "$@") labels=$(last_of labels "" "$@")
   if [[ $corpus == csv ]]; then
     file=$(basename -- "$(last_of data "" "$@")")
     corpus=${file%.*}
   fi
-  echo "$corpus"
+  if [[ -n $labels ]]; then
+    labels=${labels##*/}
+    corpus+=@${labels%.*}
+  fi
+  echo "${corpus// /+}"
 }
 
 # Of a corpus that stage 0 has examined, a line each: a protocol that it serves, and that protocol's own validation.

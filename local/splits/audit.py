@@ -41,6 +41,7 @@ MIDDLE = 4096  # bytes in the middle of a file, far from headers and silence, in
 
 # What the test set must not share with the other sets, by protocol; and what no two sets may share.
 PROMISES = {"recording": ("recording",), "speaker": ("speaker",), "session": ("session", "speaker"), "random": ()}
+PROMISES |= {"official": (), "corpus": ("speaker",)}
 NEVER = ("utterance", "audio")
 DESCRIBED = {"speaker": "spk_id", "recording": "recording", "session": "session", "transcript": "wrd"}  # and columns
 
@@ -163,35 +164,43 @@ def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False, valid: s
         raise UserError("\n".join([heading, *lines[:MOST_LINES], *more]), remedy)
 
 
-def describe(found: pd.DataFrame, folds: Iterable[str], table: pd.DataFrame) -> list[str]:
+def describe(found: pd.DataFrame, folds: Iterable[str], table: pd.DataFrame, validation: bool = False) -> list[str]:
     """Say, for RESULTS.md, what the test sets of these folds share with the training sets: a line per kind.
 
     Of a kind for which the corpus, `table`, has no value nothing is claimed; of one that is known for some utterances
-    only, a share is the least that it can be.
+    only, a share is the least that it can be. With `validation`, there is a line too for what they share with the
+    validation sets: the owners of a corpus may have divided it in any way.
     """
     folds, shared, unshared, partly, unknown = list(folds), [], [], [], []
     for kind, column in DESCRIBED.items():
         known, of = manifest.filled(table[column]).split("/")
-        rows = found[(found["kind"] == kind) & (found["parts"] == "train-test") & found["fold"].isin(folds)]
         some = "" if known == of else f" (the {kind} is known for {known} of {of} utterances)"
+        in_folds = found[(found["kind"] == kind) & found["fold"].isin(folds)]
+        rows = in_folds[in_folds["parts"] == "train-test"]
         if known == "0":
             unknown.append(kind)
         elif len(rows):
-            low, high = rows["share"].min(), rows["share"].max()
-            least, most = f"{100 * low:.0f}", f"{100 * high:.0f}"
-            span = f"at least {least} %" if some else f"{least} %" if least == most else f"{least} to {most} %"
-            where = "every fold" if len(rows) == len(folds) else f"{len(rows)} of {len(folds)} folds"
-            shared.append(f"in {where}, {span} of the tested utterances share their {kind} with the training set{some}")
+            shared.append(_say_shared(rows, folds, kind, "training", some))
         elif some:
             partly.append(f"no tested utterance is known to share its {kind} with the training set{some}")
         else:
             unshared.append(kind)
+        if validation and len(rows := in_folds[in_folds["parts"] == "valid-test"]):
+            shared.append(_say_shared(rows, folds, kind, "validation", some))
     lines = shared + partly
-    if unshared and not shared:
+    if unshared and (validation or not shared):
         lines.append(f"no tested utterance shares its {_either(unshared)} with the training set")
     if unknown:
         lines.append(f"whether the training set shares a {_either(unknown)} with the test set is unknown")
     return lines
+
+
+def _say_shared(rows: pd.DataFrame, folds: list[str], kind: str, other: str, some: str) -> str:
+    """The line on a kind that test sets share with the sets of a name; `rows` are those of its leaks."""
+    least, most = (f"{100 * share:.0f}" for share in (rows["share"].min(), rows["share"].max()))
+    span = f"at least {least} %" if some else f"{least} %" if least == most else f"{least} to {most} %"
+    where = "every fold" if len(rows) == len(folds) else f"{len(rows)} of {len(folds)} folds"
+    return f"in {where}, {span} of the tested utterances share their {kind} with the {other} set{some}"
 
 
 def _either(words: list[str]) -> str:

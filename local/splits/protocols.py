@@ -1,17 +1,17 @@
 """Protocols: which utterances are tested together, which are for validation, which for training.
 
-A protocol names the fold in which an utterance is tested; a validation names, within a fold, which
-of the other utterances choose the epoch. Both depend on the table of utterances alone.
+A protocol names the fold in which an utterance is tested, if any; a validation names, within a fold,
+which of the others choose the epoch. Both depend on the table of utterances alone.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
-from local.splits import checks, utterances
+from local.corpora import lists, manifest
+from local.splits import checks, held_out, official, utterances
 from local.splits.checks import LEFT_OUT, ORACLE
 
 if TYPE_CHECKING:
@@ -23,16 +23,20 @@ WORDS = {
     "recording": "each fold tests whole recordings",
     "speaker": "each fold tests all utterances of one speaker, who is not in the training or validation set",
     "session": "each fold tests a whole session",
+    "official": "trained on the corpus's own training list, each fold tests one of its test lists",
+    "corpus": "trained on the other corpora, each fold tests a whole corpus",
     "random": "each fold tests a random share of the utterances of each emotion, whoever speaks",
 }
 VALID_WORDS = {
     "partner": "another speaker (of the same session, where there are sessions) chooses the epoch",
     "recordings": "whole recordings held out of the training set, about 10 % of it, choose the epoch",
+    "speakers": "whole speakers held out of the training set, about 10 % of each corpus in it, choose the epoch",
     "utterances": "single utterances held out of the training set, about 10 % of each emotion, choose the epoch",
+    "list": "the corpus's own validation list chooses the epoch",
     "none": "nothing is held out: the last epoch is taken",
     "oracle": "the test set itself chooses the epoch",
 }
-DEFAULT, RANDOM = "speaker", "random"
+DEFAULT, RANDOM, OFFICIAL, CORPUS = "speaker", "random", "official", "corpus"
 RANDOM_FOLDS = utterances.NAMES  # of a corpus that is not tiny
 OF_ORACLE = f"-valid_{ORACLE}"  # behind the name of a protocol, so that no folder holds runs with and without it
 OPTIMISTIC = "-OPTIMISTIC"  # behind the name of protocol `random` and of any with oracle, in paths and on tables
@@ -44,11 +48,12 @@ ORACLE_WORDS = (
     "OPTIMISTIC: the epoch is the best of all on the test set itself; expect lower figures on utterances that did not "
     "choose it"
 )
+TESTED = "from_"  # before the corpus on which models were trained that are tested on another
 HOLD_TEXT = "-hold_text"  # behind the name of a protocol whose folds hold text out
 HOLD_TEXT_WORDS = "only a third of the transcripts is tested, and these are in no other set"
 TEXT_SHARES = 3  # a fold holds out one sentence of so many
 COLUMN = {"speaker": "spk_id", "session": "session", "recording": "recording"}  # that a protocol divides by
-HELD_OUT = 0.1  # share of the training set that `recordings` holds out
+COLUMN |= {OFFICIAL: lists.COLUMN, CORPUS: "corpus"}
 MOST_RECORDING_FOLDS = 10
 
 
@@ -63,12 +68,35 @@ def path_name(protocol: str, text_held: bool, valid: str = "") -> str:
     return protocol + (OF_ORACLE if is_oracle else "") + mark + (HOLD_TEXT if text_held else "")
 
 
+def name_of_tested(corpus: str, protocol: str) -> str:
+    """In place of a protocol's name: that of models tested on another corpus than they were trained on.
+
+    >>> name_of_tested("nemo@4class", "speaker")
+    'from_nemo@4class@speaker'
+    """
+    return f"{TESTED}{corpus}@{protocol}"
+
+
+def trained_on(name: str) -> tuple[str, str] | None:
+    """Corpus and protocol that `name_of_tested` has named; None for the name of a protocol.
+
+    >>> trained_on("from_nemo@4class@speaker-hold_text"), trained_on("speaker")
+    (('nemo@4class', 'speaker-hold_text'), None)
+    """
+    if not name.startswith(TESTED):
+        return None
+    corpus, _, protocol = name.removeprefix(TESTED).rpartition("@")
+    return corpus, protocol
+
+
 def without_oracle(name: str) -> str:
     """The name of the protocol whose folds test the same; `name` is as from `path_name`.
 
     >>> without_oracle("session-valid_oracle-OPTIMISTIC-hold_text"), without_oracle("random-valid_oracle-OPTIMISTIC")
     ('session-hold_text', 'random-OPTIMISTIC')
     """
+    if known := trained_on(name):
+        return name_of_tested(known[0], without_oracle(known[1]))
     protocol, _, rest = name.partition("-")
     return path_name(protocol, f"-{rest}".endswith(HOLD_TEXT))
 
@@ -76,6 +104,11 @@ def without_oracle(name: str) -> str:
 def is_optimistic(name: str) -> bool:
     """Whether figures under a protocol are optimistic; its name is as from `path_name`."""
     return OPTIMISTIC in name
+
+
+def is_official(name: str) -> bool:
+    """Whether a protocol tests the corpus's own lists, not all utterances; its name is as from `path_name`."""
+    return name.partition("-")[0] == OFFICIAL
 
 
 def valid_name(valid: str) -> str:
@@ -100,6 +133,10 @@ def describe(name: str, speakers: str = "", overlap: float = float("nan")) -> st
     `overlap` is the share of the tested ones whose speaker is in the training set (`local.splits.audit`). Without
     `speakers` nothing is said of them but what protocol `speaker` promises.
     """
+    if known := trained_on(name):
+        corpus, trained = known
+        mark = f"; {OPTIMISTIC_WORDS}" if OPTIMISTIC in trained else ""
+        return f"every model that was trained on {corpus} with protocol {trained} is tested on the whole corpus{mark}"
     held = f"; {HOLD_TEXT_WORDS}" if name.endswith(HOLD_TEXT) else ""
     protocol = name.partition("-")[0]
     if protocol == RANDOM:
@@ -129,8 +166,15 @@ def _describe_speakers(protocol: str, speakers: str, overlap: float) -> str:
 
 
 def default_protocol(table: pd.DataFrame) -> str:
-    """The protocol unless the user names one: `random` for a table without any speaker, session or recording."""
-    return DEFAULT if (table[[*COLUMN.values()]] != "").any(axis=None) else RANDOM
+    """The protocol unless the user names one.
+
+    Of a table without any speaker, session or recording it is `official` or `corpus` where the table has their column,
+    and otherwise `random`.
+    """
+    filled = [name for name, column in COLUMN.items() if (manifest.column(table, column) != "").any()]
+    if not filled:
+        return RANDOM
+    return filled[0] if filled[0] in (OFFICIAL, CORPUS) else DEFAULT
 
 
 def default_valid(protocol: str, table: pd.DataFrame) -> str:
@@ -139,7 +183,28 @@ def default_valid(protocol: str, table: pd.DataFrame) -> str:
         return "partner"
     if protocol == RANDOM:
         return "utterances" if utterances.can_validate(table) else "none"
+    if protocol == OFFICIAL:
+        if official.has(table, lists.VALID):
+            return "list"
+        table = table[official.column(table) == lists.TRAIN]
+    if protocol in (OFFICIAL, CORPUS) and held_out.has_speakers(table):
+        return "speakers"
     return "recordings" if (table["recording"] != "").all() else "none"
+
+
+def used(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """The utterances that have a part in a protocol: all, but those that are in no list where it is `official`."""
+    return table[official.column(table) != ""] if protocol == OFFICIAL else table
+
+
+def may_share_validation(protocol: str, valid: str) -> bool:
+    """Whether nobody here knows what validation and test sets share, as the corpus's owners made them."""
+    return protocol == OFFICIAL and valid != ORACLE
+
+
+def left_out(table: pd.DataFrame, protocol: str, valid: str) -> list[str]:
+    """Say which utterances a protocol leaves out of its sets, a line each; see `local.splits.official`."""
+    return official.left_out(table, valid) if protocol == OFFICIAL else []
 
 
 def split_all(
@@ -157,9 +222,10 @@ def split_all(
     many folds.
     """
     folds = test_folds(table, protocol, recording_fold, same_audio)
-    checks.assert_partition(table, folds)
+    checks.assert_partition(table, folds, untested=protocol == OFFICIAL)
     checks.refuse_too_many(protocol, folds)
-    splits = {fold: split(table, folds, fold, valid, same_audio) for fold in sorted(folds.unique())}
+    names = sorted({*folds.unique()} - {""})
+    splits = {fold: split(table, folds, fold, valid, same_audio, protocol == OFFICIAL) for fold in names}
     if text_held:
         splits = {fold: hold_text(table, sets, rank) for rank, (fold, sets) in enumerate(splits.items())}
     for fold, sets in splits.items():
@@ -172,7 +238,7 @@ def fold_names(table: pd.DataFrame, protocol: str, recording_fold: RecordingFold
     refuse_unserved(table, protocol)
     if protocol == RANDOM:
         return utterances.fold_names(table)
-    return sorted(test_folds(table, protocol, recording_fold).unique())
+    return sorted({*test_folds(table, protocol, recording_fold).unique()} - {""})
 
 
 def test_folds(
@@ -181,7 +247,7 @@ def test_folds(
     recording_fold: RecordingFold | None = None,
     same_audio: pd.Series | None = None,
 ) -> pd.Series:
-    """Name the fold that tests each utterance; a `UserError` if the corpus does not serve the protocol (of `WORDS`).
+    """Name the fold that tests each utterance, empty where none does; a `UserError` as of `refuse_unserved`.
 
     `recording_fold` gives the fold of a recording, where the corpus says (see `local.corpora`); otherwise each
     recording is a fold, or more than ten of them are dealt in their order to ten. For `same_audio` see `split_all`.
@@ -189,6 +255,8 @@ def test_folds(
     refuse_unserved(table, protocol)
     if protocol == RANDOM:
         return utterances.deal(table, same_audio)
+    if protocol == OFFICIAL:
+        return official.folds(table)
     column = table[COLUMN[protocol]]
     if protocol != "recording":
         return column
@@ -201,65 +269,73 @@ def test_folds(
 
 
 def refuse_unserved(table: pd.DataFrame, protocol: str) -> None:
-    """Raise a `UserError` if there is no such protocol, or the corpus does not serve it; it names those that it does.
-
-    A protocol is served if every utterance has what it divides by, and there are two folds or more.
-    """
+    """Raise a `UserError` if there is no such protocol, or the corpus does not serve it; it names those it does."""
     if protocol not in WORDS:
         raise UserError(f"unknown protocol '{protocol}'", f"take one of: {' '.join(WORDS)}")
-    if _serves(table, protocol):
+    reason = _fault(table, protocol)
+    if not reason:
         return
     if protocol == RANDOM:
-        raise UserError("this corpus cannot serve protocol 'random': no emotion has two utterances", "add more data")
-    column = table[COLUMN[protocol]]
-    lacking = int((column == "").sum())
-    reason = f"{lacking} of its {len(column)} utterances have no {column.name}" if lacking else "there is only one"
-    names, columns = " ".join(served(table)), ", ".join(f"{column} for {name}" for name, column in COLUMN.items())
+        raise UserError(f"this corpus cannot serve protocol 'random': {reason}", "add more data")
+    columns = ", ".join(f"{column} for {name}" for name, column in COLUMN.items() if name != CORPUS)
     raise UserError(
-        f"this corpus cannot serve protocol '{protocol}' (column {column.name}): {reason}",
-        f"take one of: {names} (random is optimistic: it ignores who speaks), or fill a column: {columns}",
+        f"this corpus cannot serve protocol '{protocol}' (column {COLUMN[protocol]}): {reason}",
+        f"take one of: {' '.join(served(table))} (random is optimistic: it ignores who speaks), "
+        f"or fill a column: {columns}",
     )
 
 
 def served(table: pd.DataFrame) -> list[str]:
     """The protocols that a corpus serves, in the order of `WORDS`: `random` is last."""
-    return [protocol for protocol in WORDS if _serves(table, protocol)]
+    return [protocol for protocol in WORDS if not _fault(table, protocol)]
 
 
-def _serves(table: pd.DataFrame, protocol: str) -> bool:
+def _fault(table: pd.DataFrame, protocol: str) -> str:
+    """Why a corpus does not serve a protocol, or empty: every utterance has what it divides by, into two or more."""
     if protocol == RANDOM:
-        return len(utterances.fold_names(table)) > 1
-    column = table[COLUMN[protocol]]
-    return bool((column != "").all()) and column.nunique() > 1
+        return "" if len(utterances.fold_names(table)) > 1 else "no emotion has two utterances"
+    if protocol == OFFICIAL:
+        return official.fault(table)
+    column = manifest.column(table, COLUMN[protocol])
+    if lacking := int((column == "").sum()):
+        is_single = protocol == CORPUS and lacking == len(column)
+        return "it is one corpus" if is_single else f"{lacking} of its {len(column)} utterances have no {column.name}"
+    return "" if column.nunique() > 1 else "there is only one"
 
 
 def split(
-    table: pd.DataFrame, folds: pd.Series, fold: str, valid: str, same_audio: pd.Series | None = None
+    table: pd.DataFrame,
+    folds: pd.Series,
+    fold: str,
+    valid: str,
+    same_audio: pd.Series | None = None,
+    of_lists: bool = False,
 ) -> pd.Series:
-    """Name the set (of `SETS`) of every utterance in one fold.
+    """Name the set (of `SETS`, or `LEFT_OUT`) of every utterance in one fold.
 
     `folds` are the utterances' test folds, as from `test_folds`, and `valid` is one of `VALID_WORDS`. For `same_audio`
-    see `split_all`. With oracle no utterance is named `valid`: the test set is both, see `checks.members`.
+    see `split_all`. With oracle no utterance is named `valid`: the test set is both, see `checks.members`. `of_lists`
+    is for protocol `official`, all of whose folds have one training set, and hold the same out of it.
     """
     if valid not in VALID_WORDS:
         raise UserError(f"unknown validation '{valid}'", f"take one of: {' '.join(VALID_WORDS)}")
     import pandas as pd  # takes half a second to load
 
+    if of_lists:
+        return official.sets(table, fold, valid, same_audio)
     sets = pd.Series("train", index=table.index)
     sets[folds == fold] = "test"
+    if valid == "list":
+        raise UserError("validation 'list' is of protocol official alone", "leave out --valid, or take another")
     if valid == "partner":
-        sets[table["spk_id"] == _partner(table, table["spk_id"][sets == "test"])] = "valid"
+        sets[table["spk_id"] == held_out.partner(table, table["spk_id"][sets == "test"])] = "valid"
         if not (sets == "train").any():
             raise UserError(
                 f"fold {fold}: two speakers leave nobody to train on beside the tested and the validating one",
                 "take --valid none: the other speaker trains, and the last epoch is taken",
             )
-    elif valid == "recordings":
-        held_out = _recordings(table["recording"][sets == "train"], seed=f"recordings of fold {fold}")
-        sets[table["recording"].isin(held_out) & (sets == "train")] = "valid"
-    elif valid == "utterances":
-        sets[utterances.held_out(table[sets == "train"], same_audio, seed=f"utterances of fold {fold}")] = "valid"
-    return sets
+        return sets
+    return held_out.draw(table, sets, valid, same_audio, f"fold {fold}")
 
 
 def hold_text(table: pd.DataFrame, sets: pd.Series, rank: int) -> pd.Series:
@@ -281,39 +357,3 @@ def hold_text(table: pd.DataFrame, sets: pd.Series, rank: int) -> pd.Series:
     if not (kept == "test").any():
         raise UserError("a fold tests none of the sentences that it holds out", "leave out --hold-text")
     return kept
-
-
-def _partner(table: pd.DataFrame, tested: pd.Series) -> str:
-    """The speaker after the tested one, in the order of names, within the session if there are sessions."""
-    speakers = tested.unique()
-    if len(speakers) != 1 or speakers[0] == "":
-        raise UserError(
-            "validation 'partner' needs folds of one speaker each", "take --protocol speaker, or --valid recordings"
-        )
-    speaker = speakers[0]
-    session = table["session"][table["spk_id"] == speaker].iloc[0]
-    mates = sorted(set(table["spk_id"][table["session"] == session]) - {""})
-    if len(mates) < 2:
-        where = f" in session {session}" if session else ""
-        raise UserError(f"speaker {speaker} has no partner{where}", "take --valid recordings, or --valid none")
-    return mates[(mates.index(speaker) + 1) % len(mates)]
-
-
-def _recordings(recordings: pd.Series, seed: str) -> set[str]:
-    """Draw whole recordings until they hold `HELD_OUT` of the utterances, to the nearest recording."""
-    if (recordings == "").any():
-        raise UserError("validation 'recordings' needs a recording for every utterance", "take --valid none")
-    sizes = recordings.value_counts()
-    order = sorted(sizes.index)
-    random.Random(seed).shuffle(order)
-    wanted, held, drawn = HELD_OUT * len(recordings), 0, set()
-    for name in order:
-        if abs(held + sizes[name] - wanted) > abs(wanted - held):
-            break
-        drawn.add(name)
-        held += sizes[name]
-    if not drawn or len(drawn) == len(order):
-        raise UserError(
-            f"no validation set can be held out of {len(order)} recordings", "take --valid none, or --valid partner"
-        )
-    return drawn

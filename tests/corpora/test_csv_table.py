@@ -464,6 +464,15 @@ def test_names_and_places(folder):
         assert "--data" in refusal.value.remedy
 
 
+def test_pointers_of_git_lfs(folder):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "5a" * 32 + "\nsize 1234\n"
+    with pytest.raises(UserError, match=r"own.csv is a Git LFS pointer, not the file itself") as refusal:
+        read(table(folder, pointer))
+    assert "git lfs pull" in refusal.value.remedy
+    (folder / "a.wav").write_text(pointer)
+    assert "'a.wav': is a Git LFS pointer, not the file itself" in "\n".join(faults(table(folder, FOUR)))
+
+
 def test_many_faults_of_a_kind_are_shortened():
     lines = [Fault("t.csv", n, f"{n}", f"'{n}.wav': No such file or directory") for n in range(1, SHOWN + 6)]
     with pytest.raises(UserError) as refusal:
@@ -488,3 +497,44 @@ def test_examine_a_streamed_flac(tmp_path):
     path.write_bytes(content)
     with pytest.raises(OSError, match="does not give its length"):
         examine(path)
+
+
+LISTED = """\
+wav,emo,Split
+a.wav,hap,Train
+b.wav,hap,
+c.wav,sad,DEV
+d.wav,sad,evaluation
+"""
+
+
+def test_official_lists_are_read_in_any_spelling(folder):
+    corpus = read(table(folder, LISTED))
+    assert tuple(corpus.table.columns) == (*COLUMNS, "split")
+    assert corpus.table["split"].tolist() == ["train", "", "valid", "test"]
+    assert corpus.notes == [
+        "split 'DEV' (1 row) is read as valid",
+        "split 'Train' (1 row) is read as train",
+        "split 'evaluation' (1 row) is read as test",
+    ]
+    write_manifest(folder / "all.csv", corpus.table)
+    assert read_manifest(folder / "all.csv")["split"].tolist() == ["train", "", "valid", "test"]
+    none = read(table(folder, "wav,emo,split\na.wav,hap,\nb.wav,hap,\nc.wav,sad,\nd.wav,sad,\n"))
+    assert tuple(none.table.columns) == COLUMNS and none.source == "own table own.csv"
+
+
+def test_words_that_are_no_list_are_named(folder):
+    path = table(folder, LISTED.replace("hap,\n", "hap,trian\n").replace("DEV", "fold_1"))
+    known = "none of train, valid, test, test1, test2, ..."
+    assert [fault for fault in faults(path) if "split" in fault] == [
+        f"own.csv:3: split 'trian' is {known} (did you mean 'train'?)",
+        f"own.csv:4: split 'fold_1' is {known}",
+    ]
+    with pytest.raises(UserError, match=r"'evaluation' \(1 rows?\) beside 'test2'"):
+        read(table(folder, LISTED.replace("DEV", "test2")))
+
+
+def test_lists_under_another_name_are_named(folder):
+    corpus = read(table(folder, LISTED.replace("Split", "partition")))
+    assert corpus.renamed == {"partition": "split"} and tuple(corpus.table.columns) == COLUMNS
+    assert corpus.warnings == ["column 'partition' is not used; if it is the split, rename it to split"]

@@ -118,3 +118,8 @@ def test_what_is_no_release_is_refused(tmp_path):
         with pytest.raises(UserError, match=words) as error:
             RELEASE.read(data)
         assert "./run.sh --corpus made --help" in error.value.remedy
+    other = make_release(tmp_path / "other", ["x/1001.wav", "x/1002.wav"])
+    with pytest.raises(
+        UserError, match=r"is not A corpus: it has no file like a/a_ang_1.wav, but 2 others, as x/1001.wav"
+    ):
+        RELEASE.read(other)

@@ -153,6 +153,15 @@ def test_a_corpus_brings_its_language_and_licence(encoder, corpus, language, lic
 # ---------------------------------------------------------------- figures
 
 
+def test_what_a_map_made_of_the_labels_is_said(encoder):
+    words = "map 4class (0123abcd): ang of ang 3; left out: fea 2"
+    model = made(encoder, corpus="nemo@4class")
+    model.provenance["labels"] = words
+    card = render(model, None, {}, [])
+    assert f"Labels: {words}." in unwrapped(card) and "nEMO is under CC BY-NC-SA" in card
+    assert "Labels:" not in render(made(encoder), None, {}, [])
+
+
 def test_figures_are_those_of_the_tables(encoder, scored):
     own = scored(seeds=(1, 2))
     card = render(made(encoder), own, CONTENTS, [])
@@ -221,6 +230,19 @@ def test_an_ensemble_has_no_figure_of_its_own(encoder, scored):
     assert [line for line in card.splitlines() if line.startswith("python -m local.rerun")] == [
         f"python -m local.rerun results/own/speaker/n/seed1/{fold}" for fold in ("1A", "2B")
     ]
+
+
+@pytest.mark.slow
+def test_an_ensemble_on_official_lists_was_trained_on_none_that_it_tests(encoder, scored, own_table):
+    lists = {"split": "split", ",s1,": "train", ",1B,": "valid", ",2A,": "test1", ",2B,": "test2"}
+    lines = own_table.read_text().splitlines()
+    named = [next(lists[mark] for mark in reversed(lists) if mark in line or mark == "split") for line in lines]
+    own_table.write_text("\n".join(f"{line},{name}" for line, name in zip(lines, named, strict=True)))
+    lists = {"protocol": "official", "valid": "list", "folds": ["test1", "test2"], "epochs": [7, 7]}
+    own = scored("--protocol", "official", folds=lists["folds"])
+    card = unwrapped(render(made(encoder, members=2, **lists), own, CONTENTS, []))
+    assert "**The ensemble itself has no score**: each line is of one member." in card
+    assert "this corpus cannot give one" not in card and "whose speakers are not in the training set" in card
 
 
 def test_alpha_0_promises_no_transcripts(encoder, scored):

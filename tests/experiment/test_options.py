@@ -354,3 +354,30 @@ def test_iemocaps_folds_are_known_before_it_is_read(workplace, tmp_path):
     for words in (["--folds", "1F"], ["--folds", "Ses01"], ["--protocol", "session", "--folds", "01F"], random):
         with pytest.raises(UserError, match="has no fold"):
             check(parse([*given, *words]))
+
+
+def test_labels_and_several_corpora_are_in_the_name(own_corpus, tmp_path):
+    own = ["--corpus", "own"]
+    assert parse([*own, "--labels", "4class"]).corpus == "own@4class"
+    assert parse(["--corpus", "mini own", "--labels", "valence"]).corpus == "mini+own@valence"
+    assert parse(["--corpus", "mini+own"]).module_name == "several"
+    options = parse(["--corpus", "own@4class"])  # as a run folder records it
+    assert (options.corpus, options.module_name, options.labels) == ("own@4class", "csv", None)
+    file = tmp_path / "mine.yaml"
+    file.write_text("ang: a\nsad: b\n")
+    assert parse([*own, "--labels", str(file)]).corpus == "own@mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["--corpus", "mini mini"], "names a corpus twice"),
+        (["--corpus", "mini own", "--data", "."], "--data is for one corpus"),
+        (["--corpus", "mini nothing"], "unknown corpus 'nothing'"),
+        (["--corpus", "own@4class", "--labels", "6class"], "has the labels of 4class, --labels those of 6class"),
+        (["--corpus", "own", "--labels", "7class"], "neither a file"),
+    ],
+)
+def test_names_of_corpora_that_are_refused(own_corpus, words, wrong):
+    with pytest.raises(UserError, match=wrong):
+        parse(words)

@@ -63,6 +63,30 @@ def test_points_against_the_first_and_their_paired_interval(experiments):
     assert rows["base"].tolist() == ["speaker", "speaker", "random-OPTIMISTIC", "random-OPTIMISTIC"]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_official_lists_are_held_against_the_same_utterances_of_the_reference(turned):
+    """Speakers D, E, F alone are tested: of 24 utterances all are right, and 18 with protocol speaker."""
+    speaker, lists = made("speaker", "partner", 2), made("official", "list", 0, lacking=24)
+    rows = price.price([lists, speaker] if turned else [speaker, lists])
+    assert rows["n"].tolist() == ([24, 48] if turned else [48, 24])
+    assert rows["wa"].tolist() == pytest.approx([1, 34 / 48] if turned else [34 / 48, 1])
+    sign = -1 if turned else 1
+    assert rows["wa_diff"].tolist() == pytest.approx([0, sign * 6 / 24])
+    same = speaker.predictions[24:]
+    expected = stats.differences(lists.predictions, same) if turned else stats.differences(same, lists.predictions)
+    assert rows.loc[1, ["ua_diff_low", "ua_diff_high"]].tolist() == [expected["ua"].low, expected["ua"].high]
+    text = price.render_price(rows, [speaker, lists], TABLE, "python -m x", "")
+    assert "Points between `official` and another protocol are those on the utterances that both tested." in text
+    assert "Points without an interval" not in text and "`official`: trained on the corpus's own training list" in text
+
+
+def test_lists_of_other_utterances_have_no_points():
+    speaker, lists = made("speaker", "partner", 2), made("official", "list", 0)
+    vars(speaker).update(predictions=speaker.predictions[:8])
+    vars(lists).update(predictions=lists.predictions[8:])
+    assert price.price([speaker, lists]).loc[1, ["wa_diff", "wa_diff_low"]].isna().all()
+
+
 def test_the_page_names_what_is_optimistic_and_what_is_not_served(experiments):
     text = price.render_price(price.price(experiments), experiments, TABLE, "python -m x", "own.svg")
     table = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
@@ -73,6 +97,8 @@ def test_the_page_names_what_is_optimistic_and_what_is_not_served(experiments):
         ["random-OPTIMISTIC", "none"],
         ["recording", "not served"],
         ["session", "not served"],
+        ["official", "not served"],
+        ["corpus", "not served"],
     ]
     assert table[2][6:] == ["reference"] * 2 and table[3][6].startswith("+12.50 (+")
     assert table[5][6].count("(") == 0 and "Points without an interval" in text

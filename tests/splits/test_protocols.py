@@ -201,7 +201,7 @@ def test_a_protocol_that_a_corpus_cannot_serve(table, protocol, reason, remedy):
     assert f"protocol '{protocol}'" in refusal.value.what and reason in refusal.value.what
     assert remedy in refusal.value.remedy
     assert refusal.value.remedy.endswith(
-        "fill a column: spk_id for speaker, session for session, recording for recording"
+        "fill a column: spk_id for speaker, session for session, recording for recording, split for official"
     )
 
 
@@ -248,10 +248,10 @@ def test_one_emotion_in_the_test_set_does_not_choose_an_epoch():
 def test_unknown_names_are_refused_with_the_known_ones_named():
     with pytest.raises(UserError, match="'fold'") as refusal:
         protocols.test_folds(toy(spk_id="AB"), "fold")
-    assert refusal.value.remedy == "take one of: recording speaker session random"
+    assert refusal.value.remedy == "take one of: recording speaker session official corpus random"
     with pytest.raises(UserError, match="'dev'") as refusal:
         fold_sets(toy(spk_id="AB"), "speaker", "A", "dev")
-    assert refusal.value.remedy == "take one of: partner recordings utterances none oracle"
+    assert refusal.value.remedy == "take one of: partner recordings speakers utterances list none oracle"
 
 
 # ---------------------------------------------------------------- splits that are not complete

@@ -507,6 +507,30 @@ def test_laptop_freezes_three_quarters_of_the_layers_or_as_many_as_the_user_says
         assert remedy.startswith("  try: recipes/laptop.sh CORPUS DATA ENCODER ") and len(asked(house)) == 1
 
 
+def test_cross_corpus_trains_each_and_tests_it_on_every_other(house):
+    (house.parent / "own.csv").write_text("")
+    words = ["encoder", "nemo=corpus", "csv=own.csv", "emodb=corpus", "--seeds", "1 2", "--stop-stage", "3"]
+    done = recipe(house, "cross_corpus", *words, "--", "--epochs", "3")
+    assert done.returncode == 0, done.stderr
+    calls = [" ".join(call) for call in asked(house)]
+    upstream = f"-- --upstream {house.parent / 'encoder'} --epochs 3"
+    assert all("--labels 4class" in call and "superb_probe.yaml" in call and call.endswith(upstream) for call in calls)
+    assert all("--protocol speaker --folds all" in call and "--seeds 1 2" in call for call in calls)
+    prepared, trained, tested = calls[:3], calls[3:6], calls[6:]
+    assert all(call.partition(" -- ")[0].endswith("--stage 0 --stop-stage 0") for call in prepared)
+    for call, name in zip(trained, ("nemo", "csv", "emodb"), strict=True):
+        assert f"--corpus {name} " in call and "--name cross_superb_probe" in call and "--test-corpus" not in call
+    pairs = [(call.split("--corpus ")[1].split()[0], call.split("--test-corpus ")[1].split()[0]) for call in tested]
+    assert pairs == [
+        *(("nemo", "own"), ("nemo", "emodb"), ("csv", "nemo"), ("csv", "emodb")),
+        *(("emodb", "nemo"), ("emodb", "own")),
+    ]
+    assert all("--stage 3 --name" in call for call in tested)
+    for few in ([], ["encoder"], ["encoder", "nemo=corpus"], ["encoder", "nemo", "corpus"]):
+        done = recipe(house, "cross_corpus", *few)
+        assert done.returncode == 2 and done.stderr.startswith("error: it needs an encoder, and two corpora")
+
+
 @pytest.mark.slow
 def test_laptop_counts_the_layers_of_the_encoder(house):
     import tiny_models

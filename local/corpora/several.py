@@ -1,0 +1,92 @@
+"""Several corpora as one: `--corpus "nemo emodb"`, of those that stage 0 has made one by one.
+
+    ./run.sh --corpus nemo --data NEMO --stop-stage 0
+    ./run.sh --corpus emodb --data EMODB --stop-stage 0
+    ./run.sh --corpus "nemo emodb" --labels 4class --protocol corpus
+
+Its name in paths is `nemo+emodb`. Utterances, speakers, sessions and recordings have the name of their corpus before
+their own (`emodb_03`), as two corpora may both have a speaker 03; the column `corpus` has it by itself. Labels are
+compared by name, so a map of labels makes them the same first. Languages and alphabets may differ: the tokens are
+those of all training texts, and an utterance without text trains the emotion alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local.core import markers
+from local.core.errors import UserError
+from local.corpora import JOINED, About, Corpus, manifest
+from local.corpora.faults import Fault
+from local.corpora.manifest import DATA_ROOT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMED = ("ID", "spk_id", "session", "recording")  # columns that get the name of the corpus
+
+
+def join(folders: Mapping[str, Path]) -> Corpus:
+    """Make one corpus of several, by name the folders where stage 0 has made them.
+
+    A `UserError` where one of them is not made, or two utterances would have one ID.
+    """
+    import pandas as pd  # takes half a second to load
+
+    facts, tables = {}, {}
+    for name, folder in folders.items():
+        if not (folder / "all.csv").is_file():
+            remedy = f"make each by itself: ./run.sh --corpus {name} --data PATH --stop-stage 0"
+            raise UserError(f"corpus {name} is not there yet", remedy)
+        facts[name], tables[name] = markers.read(folder / "all.json")["facts"], manifest.read(folder / "all.csv")
+    root = Path(os.path.commonpath([each["root"] for each in facts.values()]))
+    table = pd.concat(
+        [_named(name, tables[name], Path(each["root"]).relative_to(root)) for name, each in facts.items()],
+        ignore_index=True,
+    ).fillna("")
+    if (twice := table["ID"].duplicated()).any():
+        raise UserError(f"two utterances would be called {table['ID'][twice].iloc[0]}", "rename one of the corpora")
+
+    def told(key: str) -> list[str]:
+        return [f"{name}: {line}" for name, each in facts.items() for line in each.get(key, [])]
+
+    return Corpus(
+        JOINED.join(folders),
+        root,
+        table,
+        "; ".join(f"{name}: {each['source']}" for name, each in facts.items()),
+        [Fault("", None, "", line) for line in told("faults")],
+        sum(each.get("rejected", 0) for each in facts.values()),
+        told("warnings"),
+        notes=told("notes"),
+    )
+
+
+def about(corpora: Mapping[str, About]) -> About:
+    """What a model card says of several corpora, by name."""
+
+    def listed(key: str) -> str:
+        return " ".join(f"{name}: {getattr(each, key)}" for name, each in corpora.items())
+
+    languages = {each.language for each in corpora.values()}
+    labels: dict[str, str] = {}
+    for each in corpora.values():
+        labels |= each.labels
+    return About(
+        source="; ".join(each.source for each in corpora.values()),
+        language=languages.pop() if len(languages) == 1 else None,
+        licence="of-several-corpora",
+        facts=listed("facts"),
+        terms=listed("terms"),
+        labels=labels,
+    )
+
+
+def _named(name: str, table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """A corpus's table with its name in the columns that need it; `folder` is its root below the common one."""
+    named = {column: table[column].where(table[column] == "", f"{name}_" + table[column]) for column in NAMED}
+    below = DATA_ROOT if folder == Path() else f"{DATA_ROOT}/{folder}"
+    return table.assign(**named, corpus=name, wav=below + table["wav"].str.removeprefix(DATA_ROOT))

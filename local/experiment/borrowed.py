@@ -1,0 +1,117 @@
+"""Models tested on another corpus: `./run.sh --stage 3 ... --test-corpus C`.
+
+Stages 3 to 5 find what they need where they always do, below names that say where the models are from:
+
+`manifests/<test corpus>/from_<corpus>@<protocol>/<fold>`
+    the fold's `train.csv`, `valid.csv` and tokenizer as they were trained with, and the whole test corpus as `test.csv`
+`results/<test corpus>/from_<corpus>@<protocol>/<name>/seed<S>/<fold>`
+    what the run folder says of the training, and a link to its checkpoints
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from local.core import markers
+from local.core.errors import UserError
+from local.core.files import digest
+from local.core.lock import locked
+from local.core.markers import Marker
+from local.corpora import manifest, several
+from local.experiment.job import Job
+from local.experiment.options import Options
+from local.splits import audit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")
+OF_RUN = ("hyperparams.yaml", "env.json", "begun.json", "train.json", "epochs.csv", "train_log.txt")
+CHECKPOINTS = "save"
+NO_PROMISE = "random"  # of protocols, the one that promises no more than what holds for all
+
+
+def borrow(options: Options) -> None:
+    """Make the manifests and run folders with which the models of an experiment are tested on another corpus.
+
+    `options` are as from `Options.tested`. A `UserError` where a run is not trained, the corpus has a label that the
+    models have not, or it has a file that they were trained on.
+    """
+    with locked(options.corpus_folder / ".lock", f"makes {options.folds_folder(options.chosen_valid())}"):
+        _make_manifests(options)
+    for job in Job.all(options):
+        _make_run(job, options.source.run_folder(job.seed, job.fold))
+
+
+def _make_manifests(options: Options) -> None:
+    valid = options.chosen_valid()
+    folder, source = options.folds_folder(valid), options.source.folds_folder(valid)
+    trained = markers.read(source / "folds.json")["facts"]
+    inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "folds": digest(source / "folds.json")}
+    marker = Marker(folder / "folds.json", inputs)
+    if marker.is_done(f"the test of {options.corpus}", options.force, redo=True):
+        return
+    table, labels = options.table, trained["labels"]
+    _refuse_other_labels(options, labels)
+    leaks = _audit(options, source, trained["sizes"])
+    folder.mkdir(parents=True, exist_ok=True)
+    audit.write_leaks(folder / "leaks.csv", leaks)
+    outputs, lines, sizes = [folder / "leaks.csv"], manifest.lines(table), {}
+    for fold, counts in trained["sizes"].items():
+        (folder / fold).mkdir(exist_ok=True)
+        outputs += _copy(source / fold, folder / fold, OF_FOLD)
+        manifest.write_lines(folder / fold / "test.csv", manifest.columns_of(table), lines)
+        outputs.append(folder / fold / "test.csv")
+        sizes[fold] = counts | {"test": len(table)}
+    marker.write(outputs, labels=labels, sizes=sizes)
+
+
+def _refuse_other_labels(options: Options, labels: list[str]) -> None:
+    """Raise a UserError where the corpus has labels that the models do not know."""
+    counts = options.table["emo"].value_counts()
+    if other := {label: n for label, n in counts.items() if label not in labels}:
+        found = ", ".join(f"{label} {n}" for label, n in sorted(other.items()))
+        raise UserError(
+            f"{options.corpus} has labels that the models of {options.source.corpus} do not know: {found}",
+            f"train and test with one map of labels (--labels); theirs are {' '.join(labels)}",
+        )
+
+
+def _audit(options: Options, source: Path, folds: Iterable[str]) -> pd.DataFrame:
+    """What each fold's training and validation set share with the corpus; a `UserError` for a file in both."""
+    trained, tested = options.source, options
+    joined = several.join({each.corpus: each.corpus_folder for each in (trained, tested)})
+    ours = joined.table["corpus"] == tested.corpus
+    splits = {}
+    for fold in folds:
+        sets = ours.map({True: "test", False: ""})
+        for name in ("train", "valid"):
+            if (path := source / fold / f"{name}.csv").exists():
+                sets[joined.table["ID"].isin(f"{trained.corpus}_" + manifest.read(path)["ID"])] = name
+        splits[fold] = sets
+    leaks = audit.find_leaks(splits, audit.keys(joined.table, joined.root))
+    audit.refuse(NO_PROMISE, leaks)
+    return leaks
+
+
+def _make_run(job: Job, trained: Path) -> None:
+    """Make the run folder of a job of the folder in which it was trained."""
+    if not (trained / "train.json").exists():
+        raise UserError(f"{trained} is not trained", "run stage 2 first, or name the folds that are: --folds")
+    job.folder.mkdir(parents=True, exist_ok=True)
+    _copy(trained, job.folder, OF_RUN)
+    link = job.folder / CHECKPOINTS
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(trained / CHECKPOINTS, job.folder))
+
+
+def _copy(source: Path, folder: Path, names: Iterable[str]) -> list[Path]:
+    """Copy those files of a folder that it has; return the copies."""
+    copied = [folder / name for name in names if (source / name).exists()]
+    for path in copied:
+        shutil.copy2(source / path.name, path)
+    return copied

@@ -1,0 +1,169 @@
+"""Trained on one corpus, tested on another: experiments as a matrix, a table and a picture.
+
+A cell is an experiment: trained and tested on one corpus under a protocol (`results/<corpus>/<protocol>/<name>`), or
+trained on one and tested on the whole of another (`results/<tested>/from_<trained>@<protocol>/<name>`, which
+`./run.sh --test-corpus` makes). Corpora differ in how often a class occurs, and a model learns that too: the class
+shares of each corpus are below the table, and UA, which does not depend on those of the test set, comes first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from local.core.errors import UserError
+from local.core.files import atomic
+from local.corpora import manifest
+from local.pages.markdown import percent, prose
+from local.pages.svg import INK, MUTED, SERIES, picture, standalone
+from local.pages.tables import Table, columns, interval, interval_source
+from local.scoring import metrics, prior_shift, stats
+from local.scoring.predictions import labels
+from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign
+from local.splits import protocols
+
+SCORES = ("ua", "wa")
+FIGURES = [f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")]
+OF_PICTURE = dict(zip(("ua", "wa"), (SERIES[0], SERIES[1]), strict=True)), {"ua": "o", "wa": "s"}
+LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
+NONE = "–"
+EQUAL_SHARES = (
+    "Logit adjustment: posteriors are for equal shares of the classes, in place of those of the corpus that was "
+    "trained on (Saerens et al. 2002; Menon et al. 2021). Nothing of the test set is used for it."
+)
+
+
+def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> pd.DataFrame:
+    """A row for each experiment: `trained`, `tested`, `protocol`, `name`, `folds`, `seeds`, `n`, scores, intervals.
+
+    With `equal_shares` the scores are those of posteriors for equal shares of the classes (`local.scoring.prior_shift`)
+    in place of the shares of the corpus that was trained on. A `UserError` where two are of one cell, or the models'
+    classes differ.
+    """
+    experiments = list(experiments)
+    refuse_foreign(experiments)
+    rows: dict[tuple[str, str], dict] = {}
+    classes: dict[tuple[str, ...], Path] = {}
+    for each in experiments:
+        trained, protocol = protocols.trained_on(each.protocol) or (each.corpus, each.protocol)
+        classes.setdefault(tuple(labels(each.predictions)), each.folder)
+        if (cell := (trained, each.corpus)) in rows:
+            raise UserError(f"{each.folder}: trained on {trained}, tested on {each.corpus}, as another is", "give one")
+        row = {"trained": trained, "tested": each.corpus, "protocol": protocol, "name": each.name}
+        summary = each.summary
+        row |= {name: summary[name] for name in ("folds", "seeds", "n", "cluster", "clusters")}
+        row |= _adjusted(each, trained) if equal_shares else {key: summary[key] for key in FIGURES}
+        rows[cell] = row
+    if len(classes) > 1:
+        found = "; ".join(f"{folder}: {' '.join(names)}" for names, folder in classes.items())
+        raise UserError(f"the classes of the models differ: {found}", "train and test with one map: --labels")
+    return pd.DataFrame(rows.values())
+
+
+def _adjusted(experiment: Experiment, trained: str) -> dict[str, float]:
+    """The `FIGURES` of an experiment's predictions for equal shares of the classes."""
+    counts = manifest.read(MANIFESTS / trained / "all.csv")["emo"].value_counts().to_dict()
+    predictions = prior_shift.with_equal_shares(experiment.predictions, counts)
+    scores, ends = metrics.scores(predictions), stats.intervals(predictions)
+    figures = {score: scores[score] for score in SCORES}
+    for score in SCORES:
+        figures[f"{score}_low"], figures[f"{score}_high"] = ends.get(score, (math.nan, math.nan))
+    return figures
+
+
+def transfer_table(rows: pd.DataFrame, score: str = "ua") -> Table:
+    """The matrix of a score: a row for each corpus that was trained on, a column for each that was tested."""
+    tested = sorted(rows["tested"].unique())
+    cells = []
+    for trained, of_row in rows.groupby("trained", sort=True):
+        by_corpus = {row["tested"]: row for row in of_row.to_dict("records")}
+        own = [f"{percent(row[score])} ({interval(row, score)})" for row in by_corpus.values()]
+        of = dict(zip(by_corpus, own, strict=True))
+        cells.append([trained, *(_cell(trained, name, of) for name in tested)])
+    return Table(f"{score.upper()}, trained on (rows), tested on (columns).", columns(["trained on"], tested), cells)
+
+
+def _cell(trained: str, tested: str, of: dict[str, str]) -> str:
+    known = of.get(tested, NONE)
+    return f"**{known}**" if trained == tested and known != NONE else known
+
+
+def shares_table(names: Iterable[str]) -> Table:
+    """The share of each class in corpora, by name."""
+    counts = {name: manifest.read(MANIFESTS / name / "all.csv")["emo"].value_counts() for name in names}
+    every = sorted({label for count in counts.values() for label in count.index})
+    cells = [
+        [name, int(count.sum()), *(percent(count.get(label, 0) / count.sum()) for label in every)]
+        for name, count in counts.items()
+    ]
+    return Table("Class shares of the corpora, per cent.", columns(["corpus"], ["n", *every]), cells)
+
+
+def render_transfer(
+    rows: pd.DataFrame, experiments: list[Experiment], command: str, image: str, equal_shares: bool = False
+) -> str:
+    """The page in Markdown: `rows` are those of `transfer`, `image` is the file of the picture, if there is one."""
+    names = sorted({*rows["trained"], *rows["tested"]})
+    made = [name for name in names if (MANIFESTS / name / "all.csv").exists()]
+    protocols_ = ", ".join(f"`{name}`" for name in rows["protocol"].unique())
+    notes = [
+        f"Trained and tested on one corpus (bold): protocol {protocols_}. On another: every model of that experiment, "
+        "of each fold and seed, is tested on the whole of the other corpus, so that each of its utterances counts once "
+        "for each model.",
+        f"In per cent, with 95 % intervals: {interval_source(experiments[0].summary)}, and likewise for the others.",
+        "UA is the mean recall of the classes, WA the share that is right.",
+        *([EQUAL_SHARES] if equal_shares else []),
+        *(
+            f"{row['trained']} on {row['tested']}: experiment {row['name']}, folds {row['folds']}, seeds "
+            f"{row['seeds']}, n {row['n']}."
+            for row in rows.to_dict("records")
+        ),
+    ]
+    sections = [[f"    {command}"], *(transfer_table(rows, score).markdown() for score in SCORES)]
+    sections += [[f"![UA and WA of each corpus, by what was trained on]({image})"]] if image else []
+    sections += [shares_table(made).markdown(), [f"- {prose(note)}" for note in notes]]
+    return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+
+
+def transfer_picture(rows: pd.DataFrame) -> str:
+    """The SVG of a file: UA and WA with intervals, for each corpus that is tested a row for each trained on."""
+    alt = " ".join(
+        f"Trained on {row['trained']}, tested on {row['tested']}: UA {percent(row['ua'])}, WA {percent(row['wa'])}."
+        for row in rows.to_dict("records")
+    )
+    lines: list[tuple[str, dict | None]] = []  # a heading for each corpus that is tested, and the rows below it
+    for tested, of_corpus in rows.groupby("tested", sort=True):
+        lines += [(f"tested on {tested}", None), *((row["trained"], row) for row in of_corpus.to_dict("records"))]
+    with picture("transfer", alt, height=MARGIN + LINE * len(lines)) as drawn:
+        axes = drawn.axes
+        for place, (score, colour) in enumerate(OF_PICTURE[0].items()):
+            mark = OF_PICTURE[1][score]
+            for at, row in enumerate(row for _, row in lines):
+                if row is not None:
+                    y = at + 0.3 * (place - 0.5)
+                    axes.plot([100 * row[f"{score}_{end}"] for end in ("low", "high")], [y, y], color=colour, lw=1.4)
+                    axes.plot(100 * row[score], y, color=colour, marker=mark, markersize=4.5)
+            axes.plot([], [], color=colour, marker=mark, label=score.upper())
+        axes.set(xlim=(0, 100), ylim=(len(lines) - 0.5, -0.5), xlabel="per cent, with 95 % intervals")
+        axes.set_yticks(range(len(lines)), [label for label, _ in lines])
+        for (_, row), label in zip(lines, axes.get_yticklabels(), strict=True):
+            label.set(fontweight="normal" if row is not None else "bold", color=INK if row is None else MUTED)
+        axes.grid(visible=False, axis="y")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+    return standalone(drawn.svg)
+
+
+def write_transfer(
+    experiments: list[Experiment], out: Path | None, command: str, equal_shares: bool = False
+) -> tuple[pd.DataFrame, str]:
+    """The rows of `transfer` and their Markdown; with `out` the latter is written, and the picture beside it."""
+    image, rows = out.with_suffix(".svg") if out else None, transfer(experiments, equal_shares)
+    text = render_transfer(rows, experiments, command, image.name if image else "", equal_shares)
+    if out:
+        for path, content in ((image, transfer_picture(rows)), (out, text)):
+            with atomic(path) as file:
+                file.write(content)
+    return rows, text

@@ -1,0 +1,159 @@
+"""Models tested on another corpus than they were trained on, and the matrix of such experiments."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from hand_made_runs import LABELS, predict
+
+from local.core.errors import UserError
+from local.corpora import manifest
+from local.experiment.borrowed import borrow
+from local.experiment.job import Job
+from local.experiment.options import parse
+from local.pages.transfer import shares_table, transfer, transfer_table, write_transfer
+from local.prepare import prepare
+from local.report import report_folder
+from local.score import score
+from local.scoring import scored
+
+FOLDS = ("1A", "1B", "2A", "2B")
+TESTED = Path("results/other/from_own@speaker/n")
+
+
+def other_table(folder: Path, labels: str = "ang hap sad", n: int = 12) -> Path:
+    """A second table: its speakers have the names of own.csv's, its files other bytes."""
+    (folder / "wav").mkdir(parents=True, exist_ok=True)
+    with open(folder / "other.csv", "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["ID", "wav", "emo", "wrd", "spk_id"])
+        for i in range(n):
+            soundfile.write(folder / f"wav/{i:02d}.wav", 0.1 * np.cos(np.arange(2000 + 30 * i) / 7), 16_000)
+            rows.writerow(
+                [f"{i:02d}", f"wav/{i:02d}.wav", labels.split()[i % len(labels.split())], "żó", f"1{'AB'[i % 2]}"]
+            )
+    return folder / "other.csv"
+
+
+@pytest.fixture
+def words(own_corpus, tmp_path) -> list[str]:
+    """The options of own.csv with a trained run for each fold, and other.csv, which stage 0 has made."""
+    words = [*own_corpus, "--name", "n"]
+    for fold in FOLDS:
+        predict(words, fold)
+        (Path("results/own/speaker/n/seed1") / fold / "save").mkdir()
+    prepare(parse(["--corpus", "csv", "--data", str(other_table(tmp_path / "other"))]))
+    return [*words, "--test-corpus", "other"]
+
+
+def decoded(job: Job, wrong: int) -> None:
+    """Leave predictions of the test corpus, the first of them wrong."""
+    table = manifest.read(job.manifests / "test.csv")
+    rows = []
+    for i, row in enumerate(table.to_dict("records")):
+        guess = job.labels[(job.labels.index(row["emo"]) + (i < wrong)) % 3]
+        posteriors = {f"p_{label}": 0.8 if label == guess else 0.1 for label in job.labels}
+        rows.append({"ID": row["ID"], "emo": row["emo"], "emo_hyp": guess} | posteriors)
+    pd.DataFrame(rows).assign(wrd=table["wrd"], wrd_hyp="").to_csv(job.folder / "predictions.csv", index=False)
+    job.decoding().write([job.folder / "predictions.csv"], epoch=7)
+
+
+def test_names_in_paths(words):
+    options = parse(words).tested()
+    assert (options.corpus, options.protocol_name) == ("other", "from_own@speaker")
+    assert options.experiment_folder == TESTED
+    assert options.folds_folder(options.chosen_valid()) == Path("manifests/other/from_own@speaker")
+    assert options.chosen_folds() == list(FOLDS)
+    assert options.audio()[1]["ID"].tolist() == [f"{i:02d}" for i in range(12)]
+
+
+def test_what_is_borrowed(words):
+    borrow(parse(words).tested())
+    for fold in FOLDS:
+        folder, trained = Path("manifests/other/from_own@speaker") / fold, Path("manifests/own/speaker") / fold
+        for name in ("train.csv", "valid.csv", "tokenizer.model"):
+            assert (folder / name).read_bytes() == (trained / name).read_bytes()
+        assert (folder / "test.csv").read_bytes() == Path("manifests/other/all.csv").read_bytes()
+        run, source = TESTED / "seed1" / fold, Path("results/own/speaker/n/seed1") / fold
+        assert (run / "save").resolve() == (source / "save").resolve()
+        assert (run / "train.json").read_bytes() == (source / "train.json").read_bytes()
+        assert not (run / "predictions.csv").exists()
+    facts = json.loads(Path("manifests/other/from_own@speaker/folds.json").read_text())["facts"]
+    assert facts["labels"] == LABELS and facts["sizes"]["1A"]["test"] == 12
+    leaks = pd.read_csv("manifests/other/from_own@speaker/leaks.csv")
+    assert not ((leaks["kind"] == "speaker") & leaks["parts"].str.endswith("-test")).any()  # 1A of two corpora
+
+
+def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
+    options = parse(words).tested()
+    borrow(options)
+    for wrong, job in zip((0, 2, 4, 6), Job.all(options), strict=True):
+        decoded(job, wrong)
+    score(options)
+    printed = capsys.readouterr().out
+    assert "every model that was trained on own with protocol speaker is tested on the whole corpus" in printed
+    assert "# n on other, protocol from_own@speaker" in printed
+    tested = scored.load(TESTED)
+    assert (tested.summary["n"], tested.summary["folds"]) == (48, "4/4")
+    assert tested.summary["wa"] == pytest.approx(36 / 48)  # 12 of 48 wrong
+    assert tested.folds["wa"].tolist() == pytest.approx([1, 10 / 12, 8 / 12, 6 / 12])
+    report_folder(TESTED)
+    assert (TESTED / "report.html").exists()
+    score(parse(words[:-2]))
+    own = scored.load(Path("results/own/speaker/n"))
+    rows, text = write_transfer([own, tested], Path("results/matrix.md"), "the command")
+    assert rows[["trained", "tested", "n"]].to_numpy().tolist() == [["own", "own", 48], ["own", "other", 48]]
+    assert rows["wa"].tolist() == pytest.approx([34 / 48, 36 / 48])
+    cells = transfer_table(rows, "wa").rows
+    assert cells[0][0] == "own" and cells[0][1].startswith("75.00 (") and cells[0][2].startswith("**70.83 (")
+    assert "| own | 48 | 33.33 | 33.33 | 33.33 |" in text and "own on other: experiment n, folds 4/4" in text
+    assert "tested on other" in Path("results/matrix.svg").read_text()
+    with pytest.raises(UserError, match="as another is"):
+        transfer([tested, tested])
+
+
+def test_it_is_made_again_where_the_training_or_the_corpus_changes(words, tmp_path):
+    borrow(parse(words).tested())
+    train = Path("results/own/speaker/n/seed1/1A/train.json")
+    train.write_text(train.read_text().replace('"epoch": 7', '"epoch": 8'))
+    prepare(parse(["--corpus", "csv", "--data", str(other_table(tmp_path / "other", n=15)), "--force", "true"]))
+    borrow(parse(words).tested())
+    assert (TESTED / "seed1/1A/train.json").read_bytes() == train.read_bytes()
+    assert len(manifest.read(Path("manifests/other/from_own@speaker/1A/test.csv"))) == 15
+
+
+def test_other_labels_are_refused(words, tmp_path):
+    options = ["--corpus", "csv", "--data", str(other_table(tmp_path / "other", "ang hap bor")), "--force", "true"]
+    prepare(parse(options))
+    with pytest.raises(UserError, match="do not know: bor 4") as error:
+        borrow(parse(words).tested())
+    assert "--labels" in error.value.remedy
+
+
+def test_a_file_of_the_training_set_is_refused(words, tmp_path, own_table):
+    other = other_table(tmp_path / "other")
+    (tmp_path / "other/wav/03.wav").write_bytes((own_table.parent / "wav/10A0.wav").read_bytes())
+    prepare(parse(["--corpus", "csv", "--data", str(other), "--force", "true"]))
+    with pytest.raises(UserError, match="share their audio across train-test"):
+        borrow(parse(words).tested())
+
+
+def test_what_is_not_there(words):
+    with pytest.raises(UserError, match=r"there is no manifests/third/all\.csv") as error:
+        parse([*words[:-1], "third"]).tested()
+    assert error.value.remedy == "./run.sh --corpus third --data PATH --stop-stage 0"
+    with pytest.raises(UserError, match="is the corpus that is trained on"):
+        parse([*words[:-1], "own"]).tested()
+    Path("results/own/speaker/n/seed1/1B/train.json").unlink()
+    with pytest.raises(UserError, match="1B is not trained"):
+        borrow(parse(words).tested())
+
+
+def test_shares(words):
+    assert shares_table(["other"]).rows == [["other", 12, "33.33", "33.33", "33.33"]]
