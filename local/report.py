@@ -14,9 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local.core import markers
 from local.core.errors import Parser, as_command
-from local.core.files import atomic
 from local.experiment.folders import EXPERIMENT_FORM, experiment_of
 
 if TYPE_CHECKING:
@@ -34,18 +32,9 @@ def report(options: Options) -> None:
 def report_folder(experiment: Path) -> None:
     """Write the report of the experiment in a folder."""
     # Only now, for the command line is to be read first: these take seconds to load.
-    from local.experiment.options import MANIFESTS
-    from local.pages.report import render_report
-    from local.pages.results import Notes
-    from local.scoring import scored
+    from local.pages.report import write_report
 
-    own = scored.load(experiment)
-    data_root = Path(markers.read(MANIFESTS / own.corpus / "all.json")["facts"]["root"])
-    text = render_report(own, Notes.read(own.folder), data_root)
-    path = own.folder / "report.html"
-    with atomic(path) as file:
-        file.write(text)
-    print(f"== stage 5: report {own.folder}\n\n{path}")
+    print(f"== stage 5: report {experiment}\n\n{write_report(experiment)}")
 
 
 @as_command

@@ -11,6 +11,7 @@ trained with different values are refused (`local.scoring.provenance`).
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
+from local.experiment.folders import REFEREE
 from local.experiment.options import Options, check, parse
 
 if __name__ == "__main__":
@@ -22,14 +23,11 @@ import pandas as pd
 
 from local.config import hparams
 from local.core import markers, starts
-from local.core.files import atomic
 from local.corpora import manifest
 from local.data import store
-from local.pages.results import notes, render_results, untested_label_notes
-from local.pages.tables import breakdown_table, class_table, name_solved, score_table
-from local.scoring import diagnosis, metrics, provenance, scored
-from local.scoring.breakdown import breakdown
-from local.scoring.summary import FOLD_COLUMNS, run_facts, summarise, write_scores
+from local.pages.results import notes, untested_label_notes, write_results
+from local.scoring import diagnosis, provenance, scored
+from local.scoring.summary import run_facts, summarise, write_scores
 from local.splits import audit, protocols
 
 
@@ -39,6 +37,10 @@ def score(options: Options) -> None:
     valid, folder = options.chosen_valid(), options.experiment_folder
     folds_folder = options.folds_folder(valid)
     runs = scored.decoded_runs(folder)
+    if (folder / REFEREE).exists() and not runs:
+        raise UserError(
+            f"{folder} was not trained here", "score it with python -m local.referee, or take another --name"
+        )
     if not runs:
         raise UserError(f"{folder} holds no predictions", "run stages 2 and 3 first")
     about = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name}
@@ -49,7 +51,7 @@ def score(options: Options) -> None:
     of_runs = pooled.groupby(["seed", "fold"])
     for row, run in zip(rows, runs, strict=True):
         row |= write_scores(run, of_runs.get_group((row["seed"], row["fold"])))
-    folds, classes, groups = pd.DataFrame(rows), metrics.classes(pooled), breakdown(pooled)
+    folds = pd.DataFrame(rows)
     leaks = audit.read_leaks(folds_folder / "leaks.csv")
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
     summary = summarise(folds, pooled, known, of_corpus(options, folds, leaks))
@@ -63,18 +65,7 @@ def score(options: Options) -> None:
     )
     command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
     said = notes(options, command, setup, values, summary, overlap, warnings)
-    shown = name_solved(folds, epochs)
-    text = render_results(
-        said, score_table(shown, summary), class_table(classes, metrics.confusion(pooled)), breakdown_table(groups)
-    )
-    tables = {"folds.csv": folds[[*FOLD_COLUMNS]], "summary.csv": summary.to_frame().T}
-    tables |= {"classes.csv": classes, "breakdown.csv": groups}
-    for name, table in tables.items():
-        with atomic(folder / name) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
-    said.write(folder)
-    with atomic(folder / "RESULTS.md") as file:
-        file.write(text)
+    text = write_results(folder, said, folds, summary, pooled, epochs)
     print(f"== stage 4: score {folder}\n\n{text}")
 
 

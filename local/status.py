@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from local.core import lock, progress_json
+from local.experiment.folders import REFEREE
 from local.jobs import slurm
 from local.jobs.job_lines import epoch_rows, joined, planned_epochs, progress_parts, result
 from local.jobs.process import JobLog
@@ -40,7 +41,8 @@ def experiments(words: list[str]) -> dict[Path, frozenset[str]]:
     names = (given.corpus and options.corpus, given.protocol and options.protocol_name, given.name and options.name)
     pattern = "/".join(glob.escape(name) or "*" for name in names)
     found = filter(Path.is_dir, RESULTS.glob(pattern))  # a recipe's tables are beside the experiments
-    folders = [folder for folder in found if any(folder.glob("seed*")) or submitted(folder)]
+    trained = (folder for folder in found if not (folder / REFEREE).exists())
+    folders = [folder for folder in trained if any(folder.glob("seed*")) or submitted(folder)]
     jobs = dict.fromkeys(folders, frozenset())
     if options.experiment_folder in jobs:  # else its folds may be unknown
         folds = options.chosen_folds()

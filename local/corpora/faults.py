@@ -43,21 +43,22 @@ def printable(name: str) -> str:
 
 
 def raise_faults(corpus: str, faults: Sequence[Fault], partial: bool = False, remedy: str = REMEDY) -> None:
-    """Refuse the corpus of a name if it has faults, unless `partial`.
+    """Refuse the corpus of a name if it has faults, unless `partial`; the `UserError` has their `listing`."""
+    if faults and not partial:
+        raise UserError(listing(f"corpus {corpus}", faults), remedy)
 
-    The `UserError` lists the kinds in the order of their first fault, with at most `SHOWN` of each.
-    """
-    if not faults or partial:
-        return
+
+def listing(of: str, faults: Sequence[Fault]) -> str:
+    """The faults `of` something as lines: each kind in the order of its first, with at most `SHOWN` of it."""
     kinds: dict[str, list[Fault]] = {}
     for fault in faults:
         kinds.setdefault(fault.kind, []).append(fault)
-    lines = [f"corpus {corpus}: {len(faults)} fault{'s' if len(faults) > 1 else ''}"]
+    lines = [f"{of}: {len(faults)} fault{'s' if len(faults) > 1 else ''}"]
     for same_kind in kinds.values():
         lines += [f"  {fault}" for fault in same_kind[:SHOWN]]
         if len(same_kind) > SHOWN:
             lines.append(f"  ... and {len(same_kind) - SHOWN} more like these")
-    raise UserError("\n".join(lines), remedy)
+    return "\n".join(lines)
 
 
 def rejected_rows(faults: Sequence[Fault]) -> int:

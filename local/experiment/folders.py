@@ -15,6 +15,7 @@ from pathlib import Path
 from local.core.errors import UserError
 
 OF_RUN = "hyperparams.yaml"  # with this file a folder is a run folder
+REFEREE = "referee.json"  # with this file a folder is no experiment, but of a model that was not trained here
 RUN_FORM = "results/<corpus>/<protocol>/<name>/seed<S>/<fold>"
 EXPERIMENT_FORM = "results/<corpus>/<protocol>/<name>"
 SHOWN = 10  # paths in a message

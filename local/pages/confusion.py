@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from local.pages.markdown import percent
+from local.scoring.predictions import MISSING
 
 LIGHT, DARK = ("#eef3f9", "#0d5196"), ("#20272e", "#74b5f0")  # a cell without utterances of its row, and with all
 INKS = ("#000000", "#ffffff")  # on any colour one of the two has a contrast of at least 4.58:1
@@ -24,8 +25,8 @@ class Cell:
 
     @property
     def is_mistake(self) -> bool:
-        """Whether there are wrong hypotheses in it."""
-        return self.count > 0 and self.reference != self.hypothesis
+        """Whether there are wrong hypotheses in it, and not merely none."""
+        return self.count > 0 and self.hypothesis not in (self.reference, MISSING)
 
 
 def matrix(counts: pd.DataFrame) -> list[list[Cell]]:

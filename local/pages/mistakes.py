@@ -9,7 +9,7 @@ import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
 from local.corpora import manifest
-from local.scoring.predictions import POSTERIOR, labels, writes_text
+from local.scoring.predictions import MISSING, POSTERIOR, labels, writes_text
 
 MOST, OF_EACH = 50, 10  # mistakes over all, and at least of each pair of classes
 Words = list[tuple[str, bool]]  # each word, and whether it differs from the other transcript
@@ -18,21 +18,22 @@ Words = list[tuple[str, bool]]  # each word, and whether it differs from the oth
 def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST) -> list[dict[str, Any]]:
     """List the `most` wrong hypotheses with the highest posteriors, by posterior, then ID and seed.
 
-    After them come others, so that of each pair of reference and hypothesis there are the `OF_EACH` highest.
+    After them come others, so that of each pair of reference and hypothesis there are the `OF_EACH` highest. Hypotheses
+    without posteriors come last; an utterance without a hypothesis is left out.
 
     `predictions` are those of `local.scoring.scored.pooled_predictions`. Returns their columns, and `confidence` (the
     posterior of the hypothesis), `posteriors` (by label), `audio` (absolute `file://` URI), and of a system that writes
     text `spoken` and `recognised` (the reference and the greedy transcript, word by word).
     """
     names = labels(predictions)
-    wrong = predictions[predictions["emo"] != predictions["emo_hyp"]]
+    wrong = predictions[(predictions["emo"] != predictions["emo_hyp"]) & (predictions["emo_hyp"] != MISSING)]
     confidence = wrong[[POSTERIOR + name for name in names]].max(axis=1)
     wrong = wrong.assign(confidence=confidence, path=manifest.resolve(wrong["wav"], data_root.absolute()))
     wrong = wrong.sort_values(["confidence", "ID", "seed"], ascending=[False, True, True], ignore_index=True)
     place = wrong.groupby(["emo", "emo_hyp"]).cumcount()
     mistakes = wrong[(wrong.index < most) | (place < OF_EACH)].to_dict("records")
     for row in mistakes:
-        row["posteriors"] = {name: row[POSTERIOR + name] for name in names}
+        row["posteriors"] = {} if pd.isna(row["confidence"]) else {name: row[POSTERIOR + name] for name in names}
         if writes_text(predictions):
             row["spoken"], row["recognised"] = mark_differences(row["wrd"], row["wrd_hyp"])
         row["audio"] = Path(row["path"]).as_uri()

@@ -39,7 +39,7 @@ function filter(cell) {
   filtered.hidden = cell === null;
   if (cell === null) return;
   const { reference, hypothesis, count } = cell.dataset, shown = rows.filter((row) => !row.hidden).length;
-  filtered.firstElementChild.textContent = `${reference} taken for ${hypothesis}: the ${shown} most confident of ${count}.`;
+  filtered.firstElementChild.textContent = `${reference} taken for ${hypothesis}: the ${shown} ${filtered.dataset.order} of ${count}.`;
   document.getElementById("mistakes").scrollIntoView();
   filtered.lastElementChild.focus({ preventScroll: true });
 }

@@ -12,7 +12,7 @@ OF_TEXT = ", the matched-pairs test for WER"
 
 def render_pairs(pairs: pd.DataFrame) -> str:
     """Show a comparison: the table, and what must be known to read it."""
-    first = pairs.iloc[0]
+    first = pairs.sort_values("speaker_overlap", kind="stable").iloc[0]  # of a model not trained here it is not known
     valid = sorted({*pairs["valid_a"], *pairs["valid_b"]})
     protocol = protocols.describe(first["protocol"], first["speakers_known"], first["speaker_overlap"])
     notes = [

@@ -21,7 +21,7 @@ from local.pages.markdown import percent, prose, signed
 from local.pages.svg import INK, MUTED, SERIES, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, stats
-from local.scoring.scored import MANIFESTS, Experiment
+from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign
 from local.splits import protocols
 
 SCORES = ("wa", "ua")
@@ -40,6 +40,7 @@ def price(experiments: list[Experiment]) -> pd.DataFrame:
     `UserError` for experiments of several corpora or systems, or an optimistic reference.
     """
     first = experiments[0]
+    refuse_foreign(experiments)
     if protocols.is_optimistic(first.protocol):
         raise UserError(
             f"{first.folder} is OPTIMISTIC, and the others would be held against it",

@@ -9,6 +9,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from local.core import markers
+from local.core.files import atomic
 from local.pages import plots, tables
 from local.pages.confusion import matrix
 from local.pages.markdown import HEADS, inline, percent
@@ -19,7 +21,7 @@ from local.pages.templates import load_template
 from local.scoring import metrics, stats
 from local.scoring.breakdown import breakdown
 from local.scoring.predictions import writes_text
-from local.scoring.scored import Experiment
+from local.scoring.scored import MANIFESTS, Experiment, load
 from local.splits import protocols
 
 CARDS = ("wa", "ua", "f1", "wer")
@@ -40,12 +42,15 @@ SECTIONS = {
 def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
     """Write the page; the same experiment and siblings give the same bytes."""
     others, unreadable = siblings(own)
+    marks, ranked = tables.marks(own.summary), pd.notna(own.summary["ece"])  # by posteriors, where there are any
     pairs, mismatched = comparison(own, others)
     alphas, not_compared = alpha_curves(own, others), unreadable | mismatched
     groups = tables.breakdown_table(breakdown(own.predictions))
     mistakes = most_confident(own.predictions, data_root)
     empty = {
         "breakdown": not (groups.rows or groups.notes),
+        "calibration": not ranked,
+        "learning": not own.trained_here,
         "alphas": len(alphas.accuracy) < 2 and not alphas.left_out,
         "comparison": not (len(pairs) or not_compared),
         "mistakes": not mistakes,
@@ -55,9 +60,11 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         sections={name: head for name, head in SECTIONS.items() if not empty.get(name)},
         cards=cards(own),
         tables={
-            "results": tables.score_table(tables.name_solved(own.scored_folds, own.epochs), own.summary).led_by("fold"),
-            "classes": tables.class_table(metrics.classes(own.predictions)),
-            "breakdown": groups.led_by("group"),
+            "results": tables.score_table(tables.name_solved(own.scored_folds, own.epochs), own.summary)
+            .noted(marks)
+            .led_by("fold"),
+            "classes": tables.class_table(metrics.classes(own.predictions)).noted(marks),
+            "breakdown": groups.noted(marks).led_by("group"),
             "comparison": tables.comparison_table(pairs, own=True) if len(pairs) else None,
         },
         pairs=len(pairs),
@@ -70,6 +77,8 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         oracle=own.valid == protocols.valid_name(protocols.ORACLE),
         mistakes=mistakes,
         most=MOST,
+        marks=marks,
+        order="most confident" if ranked else "first",
         wrong=int((own.predictions["emo"] != own.predictions["emo_hyp"]).sum()),
         least_clusters=stats.LEAST_CLUSTERS,
         spoken=writes_text(own.predictions) and bool(tables.known_scores(("wer",), own.summary)),
@@ -105,11 +114,10 @@ def cards(own: Experiment) -> list[Card]:
 
 def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
     """The pictures that do not belong to a fold, by name."""
-    bins = metrics.reliability(own.predictions)
-    drawn = {
-        "folds": plots.fold_bars("folds", per_fold(own.predictions)),
-        "reliability": plots.reliability("reliability", bins, own.summary["ece"], own.summary["brier"]),
-    }
+    drawn = {"folds": plots.fold_bars("folds", per_fold(own.predictions))}
+    if pd.notna(own.summary["ece"]):
+        bins = metrics.reliability(own.predictions)
+        drawn["reliability"] = plots.reliability("reliability", bins, own.summary["ece"], own.summary["brier"])
     if len(alphas.accuracy) > 1:
         validation = own.valid if own.valid == protocols.valid_name(protocols.ORACLE) else "validation"
         accuracy = "training" if own.valid == "none" else validation
@@ -143,3 +151,13 @@ def learning_pictures(own: Experiment) -> dict[str, Markup]:
         chosen = dict(zip(of_fold["seed"], of_fold["epoch"], strict=True))
         drawn[fold] = Markup(plots.learning(f"learning_{number}", fold, epochs, chosen))
     return drawn
+
+
+def write_report(experiment: Path) -> Path:
+    """Write report.html into the folder of an experiment that has been scored; returns its path."""
+    own = load(experiment)
+    data_root = Path(markers.read(MANIFESTS / own.corpus / "all.json")["facts"]["root"])
+    path = own.folder / "report.html"
+    with atomic(path) as file:
+        file.write(render_report(own, Notes.read(own.folder), data_root))
+    return path

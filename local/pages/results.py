@@ -12,17 +12,32 @@ from local.core.errors import UserError
 from local.core.files import atomic
 from local.experiment.options import Options
 from local.pages.markdown import code, prose
-from local.pages.tables import Table, columns, interval_source, known_scores
-from local.scoring.predictions import labels
+from local.pages.tables import (
+    Table,
+    breakdown_table,
+    class_table,
+    columns,
+    interval_source,
+    known_scores,
+    marks,
+    name_solved,
+    score_table,
+)
+from local.scoring import metrics
+from local.scoring.breakdown import breakdown
+from local.scoring.predictions import is_class, labels
 from local.scoring.provenance import COMMAND
+from local.scoring.summary import FOLD_COLUMNS
 from local.splits import protocols
 
 MOST_FAULTS = 5
 WARNING = "**Warning:** "
 KEY = """\
 In per cent, except the Brier score. WA: correct / n. UA: mean recall of the classes. F1: macro, and weighted by the
-classes' frequency. ECE: expected calibration error of the likeliest class, 15 bins. Brier: squared distance of the
-posteriors from the truth, 0 to 2."""
+classes' frequency."""
+KEY_OF_POSTERIORS = """\
+ECE: expected calibration error of the likeliest class, 15 bins. Brier: squared distance of the posteriors from the
+truth, 0 to 2."""
 KEY_OF_TEXT = "WER, CER: all edits / all words, characters, of the utterances that have a transcript."
 
 
@@ -94,7 +109,7 @@ def notes(
     facts = [
         f"Corpus: {prose(corpus['source'])}.",
         *([f"Labels: {prose(corpus['labels'])}."] if "labels" in corpus else []),
-        *_partial_note(corpus["faults"], summary["rejected"]),
+        *partial_note(corpus["faults"], summary["rejected"]),
         of_protocol,
         *(f"Left out: {line}." for line in left_out),
         *(f"Overlap: {line}." for line in overlap),
@@ -109,12 +124,49 @@ def notes(
     if values.get("alpha") == 0:
         facts.append("alpha is 0: the CTC head is not trained, so its WER and CER mean nothing.")
     facts += [f"{WARNING}{prose(warning)}." for warning in warnings]
+    return Notes(title_of(options), command, facts, key_of(summary), setup)
+
+
+def title_of(options: Options) -> str:
+    """The title of an experiment's pages."""
+    return f"{options.name} on {options.corpus}, protocol {options.protocol_name}"
+
+
+def key_of(summary: pd.Series) -> list[str]:
+    """What the figures mean; `summary` is the row of summary.csv."""
     interval = "No interval: too few utterances were tested."
     if pd.notna(summary["wa_low"]):
         interval = f"Interval: bootstrap of the pooled figures, {interval_source(summary)}."
-    title = f"{options.name} on {options.corpus}, protocol {options.protocol_name}"
+    of_posteriors = KEY_OF_POSTERIORS.splitlines() if known_scores(("ece",), summary) else []
     of_text = [KEY_OF_TEXT] if known_scores(("wer",), summary) else []
-    return Notes(title, command, facts, [*KEY.splitlines(), *of_text, interval], setup)
+    return [*KEY.splitlines(), *of_posteriors, *of_text, interval]
+
+
+def write_results(
+    folder: Path, said: Notes, folds: pd.DataFrame, summary: pd.Series, pooled: pd.DataFrame, epochs: pd.DataFrame
+) -> str:
+    """Write the tables of stage 4 beside the seeds: folds, summary, classes, breakdown.csv, RESULTS.md and .json.
+
+    `folds` is folds.csv with all scores, `summary` the row of summary.csv, `pooled` the predictions behind them, and
+    `epochs` are those of all runs. Returns RESULTS.md.
+    """
+    classes, groups, marked = metrics.classes(pooled), breakdown(pooled), marks(summary)
+    of_groups = breakdown_table(groups)
+    text = render_results(
+        said,
+        score_table(name_solved(folds, epochs), summary).noted(marked),
+        class_table(classes, metrics.confusion(pooled)).noted(marked),
+        of_groups.noted(marked if of_groups.rows else []),
+    )
+    tables = {"folds.csv": folds[[*FOLD_COLUMNS]], "summary.csv": summary.to_frame().T}
+    tables |= {"classes.csv": classes, "breakdown.csv": groups}
+    for name, table in tables.items():
+        with atomic(folder / name) as file:
+            table.to_csv(file, index=False, lineterminator="\n")
+    said.write(folder)
+    with atomic(folder / "RESULTS.md") as file:
+        file.write(text)
+    return text
 
 
 def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table) -> str:
@@ -136,7 +188,7 @@ def untested_label_notes(pooled: pd.DataFrame) -> list[str]:
 
     `pooled` holds the predictions, with `fold`.
     """
-    folds = pooled.groupby("emo")["fold"].nunique().reindex(labels(pooled), fill_value=0)
+    folds = pooled.groupby("emo")["fold"].nunique().reindex([*filter(is_class, labels(pooled))], fill_value=0)
     of = pooled["fold"].nunique()
     few = [f"`{label}` in {n}" for label, n in folds.items() if n < of]
     if not few:
@@ -146,7 +198,7 @@ def untested_label_notes(pooled: pd.DataFrame) -> list[str]:
     ]
 
 
-def _partial_note(faults: list[str], rejected: int) -> list[str]:
+def partial_note(faults: list[str], rejected: int) -> list[str]:
     """Say that the corpus was not whole, if so, how many utterances it lacks, and what is wrong with it."""
     if not faults:
         return []

@@ -14,8 +14,10 @@ from local.pages.markdown import HEADS, p_value, percent, prose, show, signed
 from local.scoring import comparison
 from local.scoring.breakdown import shown_groups
 from local.scoring.metrics import SCORES
+from local.scoring.scored import NOT_TRAINED_HERE
 from local.scoring.stats import RATES
 
+UNKNOWN_TRAINING = f"{NOT_TRAINED_HERE}: what it was trained on is not known"
 SECOND_TEST = {"wa": "p_mcnemar", "wer": "p_matched_pairs"}
 RESAMPLED = {
     "speaker": "speakers",
@@ -45,6 +47,10 @@ class Table:
         return replace(
             self, columns=moved(self.columns), rows=[*map(moved, self.rows)], totals=[*map(moved, self.totals)]
         )
+
+    def noted(self, notes: Iterable[str]) -> Table:
+        """The same with these notes first."""
+        return replace(self, notes=[*notes, *self.notes])
 
     def markdown(self) -> list[str]:
         """Its lines in Markdown: the words of totals are bold, the notes below."""
@@ -80,6 +86,18 @@ def interval(row: pd.Series | dict, score: str) -> str:
     return "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}"
 
 
+def marks(summary: pd.Series | dict) -> list[str]:
+    """The sentences on every table of a model that was not trained here, by its row of summary.csv; none of others."""
+    if summary["valid"] != NOT_TRAINED_HERE:
+        return []
+    outside = f" ({summary['outside_classes']})" if summary["outside"] else ""
+    return [
+        f"{UNKNOWN_TRAINING[0].upper()}{UNKNOWN_TRAINING[1:]}.",
+        f"Counted as errors: {summary['missing']} of {summary['n']} utterances without a prediction, "
+        f"{summary['outside']} predictions of a class that the corpus lacks{outside}.",
+    ]
+
+
 def interval_source(row: pd.Series | dict) -> str:
     """Say what the bootstrap of the intervals resamples."""
     return f"resampling {row['clusters']} {RESAMPLED[row['cluster']]}"
@@ -105,17 +123,23 @@ def score_table(
     """Scores of every fold and seed; below them pooled with intervals, and means.
 
     `folds` has `seed,fold,n,epoch` and the scores, a row per run; `summary` is the row of summary.csv. Of `scores`,
-    those are shown that have a value; `weights` holds a remark on each row, for a column more.
+    those are shown that have a value; `weights` holds a remark on each row, for a column more. A model that was not
+    trained here has neither seed nor epoch, and one that lacks classes has a line of the others alone.
     """
-    shown = known_scores(scores, summary)
+    shown, here = known_scores(scores, summary), summary.get("valid") != NOT_TRAINED_HERE
     rows = [
         [row["seed"], row["fold"], row["n"], *(show(score, row[score]) for score in shown), row["epoch"]]
-        for row in folds.to_dict("records")
+        for row in (folds if here else folds.assign(seed="–", epoch="–")).to_dict("records")
     ]
     totals = [
         ["", f"pooled, {summary['folds']} folds", summary["n"], *(show(score, summary[score]) for score in shown), ""],
         ["", "95 % interval", "", *(interval(summary, score) if score in RATES else "" for score in shown), ""],
     ]
+    if not here and summary.get("fair_classes"):
+        fair = {name.removeprefix("fair_"): value for name, value in summary.items() if name.startswith("fair_")}
+        of_fair = (show(score, fair[score]) for score in shown)
+        totals.append(["", f"pooled, only its classes: {fair['classes']}", fair["n"], *of_fair, ""])
+        totals.append(["", totals[1][1], "", *(interval(fair, score) if score in RATES else "" for score in shown), ""])
     for suffix, what in (("", "folds"), ("_seeds", "seeds")):
         if what == "folds" or summary["seeds"] > 1:
             means = (" ± ".join(show(s, summary[f"{s}{suffix}_{of}"]) for of in ("mean", "sd")) for s in shown)
@@ -158,15 +182,24 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
     With `own`, A is the experiment whose report shows the table.
     """
     names, values = (["there", "validation"], ["here", "there"]) if own else (["A", "B"], ["of A", "of B"])
+    records = pairs.to_dict("records")
+    foreign = {
+        row[side]: f"{row[side]}: {UNKNOWN_TRAINING}; {row[f'missing_{side}']:.0f} of {row['n']} utterances, of which "
+        "it has no prediction, count as its errors."
+        for row in records
+        for side in "ab"
+        if row[f"valid_{side}"] == NOT_TRAINED_HERE
+    }
     rows = [
         [*((row["b"], row["valid_b"]) if own else (row["a"], row["b"])), HEADS[score], *_difference(row, score)]
-        for row in pairs.to_dict("records")
+        for row in records
         for score in comparison.SCORES
         if pd.notna(row[f"{score}_a"])  # of both or of neither
     ]
     heads = columns([*names, "score"], ["utterances", *values, "difference", "95 % interval", "p", "second p"])
     caption = "This experiment (here) and others (there), in per cent; difference: there less here."
-    return Table(caption if own else "Pairs of experiments, in per cent; difference: B less A.", heads, rows)
+    caption = caption if own else "Pairs of experiments, in per cent; difference: B less A."
+    return Table(caption, heads, rows, notes=[*foreign.values()])
 
 
 def _difference(row: dict, score: str) -> list[object]:

@@ -22,7 +22,7 @@ from local.pages.svg import INK, MUTED, SERIES, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, prior_shift, stats
 from local.scoring.predictions import labels
-from local.scoring.scored import MANIFESTS, Experiment
+from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign
 from local.splits import protocols
 
 SCORES = ("ua", "wa")
@@ -43,6 +43,8 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
     in place of the shares of the corpus that was trained on. A `UserError` where two are of one cell, or the models'
     classes differ.
     """
+    experiments = list(experiments)
+    refuse_foreign(experiments)
     rows: dict[tuple[str, str], dict] = {}
     classes: dict[tuple[str, ...], Path] = {}
     for each in experiments:

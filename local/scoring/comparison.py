@@ -61,7 +61,8 @@ def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
     Returns a row per pair: `a`, `b`, `corpus`, `protocol`, `valid_a`, `valid_b`, `n` (utterances), `cluster`,
     `clusters`, `speakers_known`, `speaker_overlap`; for each of `SCORES` the values of both, the difference B - A with
     its interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
-    on either side: with more its p is missing. Without transcripts of both, all of WER is.
+    on either side: with more its p is missing. Without transcripts of both, all of WER is. Of models that were not
+    trained here also `missing_a` or `missing_b`, their utterances without a prediction.
     """
     table = pd.DataFrame([_row(a, b) for a, b in pairs])
     return table.assign(**{f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs})
@@ -71,7 +72,9 @@ def _row(a: Experiment, b: Experiment) -> dict:
     cluster, kind = stats.clusters(a.predictions)
     row = {"a": a.name, "b": b.name, "corpus": a.corpus, "protocol": a.protocol, "valid_a": a.valid, "valid_b": b.valid}
     row |= {"n": a.predictions["ID"].nunique(), "cluster": kind, "clusters": cluster.nunique()}
-    row |= {name: a.summary[name] for name in ("speakers_known", "speaker_overlap")}  # of one corpus and protocol
+    known = b if b.trained_here else a  # of one corpus and protocol; a foreign model's training speakers are not known
+    row |= {name: known.summary[name] for name in ("speakers_known", "speaker_overlap")}
+    row |= {f"missing_{side}": run.summary["missing"] for side, run in (("a", a), ("b", b)) if not run.trained_here}
     differences = stats.differences(a.predictions, b.predictions)
     for score in SCORES:
         difference = differences[score]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from rapidfuzz.distance import Levenshtein
 
-from local.scoring.predictions import POSTERIOR, labels, writes_text
+from local.scoring.predictions import POSTERIOR, is_class, labels, with_posteriors, writes_text
 
 BINS = 15  # of confidence, as Guo et al. (2017) take
 SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
@@ -21,17 +21,18 @@ def emotion_scores(reference: pd.Series, hypothesis: pd.Series) -> dict[str, flo
     ua
         Mean recall of the classes that occur in the reference.
     f1
-        Mean F1 of the classes that occur in reference or hypothesis.
+        Mean F1 of the classes of the corpus that occur in reference or hypothesis.
     wf1
         The same, weighted by how often each class occurs in the reference.
     """
-    counts = _counts(reference, hypothesis, sorted({*reference.unique(), *hypothesis.unique()}))
-    recalls, f1s = recalls_and_f1s(counts)
+    names = sorted({*reference.unique(), *hypothesis.unique()})
+    counts = _counts(reference, hypothesis, names)
+    recalls, f1s = recalls_and_f1s(counts, names)
     return {
         "wa": float(counts.trace() / counts.sum()),
         "ua": float(np.nanmean(recalls)),
         "f1": float(np.nanmean(f1s)),
-        "wf1": float(np.average(f1s, weights=counts.sum(1))),
+        "wf1": float(np.nansum(f1s * counts.sum(1)) / counts.sum()),
     }
 
 
@@ -47,15 +48,17 @@ def _counts(reference: pd.Series, hypothesis: pd.Series, names: list[str]) -> np
     return np.bincount(cells(reference, hypothesis, names), minlength=len(names) ** 2).reshape(len(names), -1)
 
 
-def recalls_and_f1s(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def recalls_and_f1s(confusion: np.ndarray, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Recall and F1 of each class, [..., C], of confusion matrices [..., C, C], reference by hypothesis.
 
-    nan where a class does not occur: for recall in the reference, for F1 in either.
+    nan where a class does not occur: for recall in the reference, for F1 in either; and for those of the C `names` that
+    are no class of the corpus.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     references, hypotheses = confusion.sum(-1), confusion.sum(-2)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return hits / references, 2 * hits / (references + hypotheses)
+        f1s = 2 * hits / (references + hypotheses)
+        return hits / references, np.where([*map(is_class, names)], f1s, np.nan)
 
 
 def edits(reference: pd.Series, hypothesis: pd.Series) -> pd.DataFrame:
@@ -90,8 +93,8 @@ def error_rates(predictions: pd.DataFrame) -> dict[str, float | None]:
     return {"wer": float(word_edits / words), "cer": float(char_edits / chars)}
 
 
-def calibration_scores(predictions: pd.DataFrame) -> dict[str, float]:
-    """How well posteriors serve as probabilities.
+def calibration_scores(predictions: pd.DataFrame) -> dict[str, float | None]:
+    """How well posteriors serve as probabilities, of the rows that have them; None where none has.
 
     ece
         Expected calibration error of the likeliest class over `BINS` bins of equal width: the mean
@@ -100,6 +103,9 @@ def calibration_scores(predictions: pd.DataFrame) -> dict[str, float]:
         Mean over utterances of the squared distance of the posteriors from the truth, summed over
         classes: 0 to 2 (Brier 1950).
     """
+    predictions = with_posteriors(predictions)
+    if predictions.empty:
+        return {"ece": None, "brier": None}
     bins = reliability(predictions)
     gaps = (bins["accuracy"] - bins["confidence"]).abs()
     names = labels(predictions)
@@ -113,7 +119,11 @@ def calibration_scores(predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
-    """Accuracy against confidence: `low,high,n,confidence,accuracy` of each bin (low, high] that is not empty."""
+    """Accuracy against confidence: `low,high,n,confidence,accuracy` of each bin (low, high] that is not empty.
+
+    It is of the rows that have posteriors.
+    """
+    predictions = with_posteriors(predictions)
     confidence = predictions[[POSTERIOR + name for name in labels(predictions)]].max(axis=1)
     correct = (predictions["emo"] == predictions["emo_hyp"]).astype(float)
     edges = np.linspace(0, 1, bins + 1)
@@ -126,23 +136,29 @@ def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
 
 
 def classes(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Score each class: `label,n,predicted,recall,precision,f1`.
+    """Score each class of the corpus: `label,n,predicted,recall,precision,f1`.
 
     A class without a reference has no recall, one without a hypothesis no precision: nan.
     """
-    counts = confusion(predictions).to_numpy()
-    recall, f1 = recalls_and_f1s(counts)
+    names = labels(predictions)
+    counts = _counts(predictions["emo"], predictions["emo_hyp"], names)
+    recall, f1 = recalls_and_f1s(counts, names)
     predicted = counts.sum(0)
     with np.errstate(invalid="ignore"):
         precision = counts.diagonal() / predicted
-    columns = {"label": labels(predictions), "n": counts.sum(1), "predicted": predicted}
-    return pd.DataFrame(columns | {"recall": recall, "precision": precision, "f1": f1})
+    columns = {"label": names, "n": counts.sum(1), "predicted": predicted}
+    table = pd.DataFrame(columns | {"recall": recall, "precision": precision, "f1": f1})
+    return table[table["label"].map(is_class)].reset_index(drop=True)
 
 
 def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Count hypotheses (columns) of each reference (rows), labels in alphabetical order."""
+    """Count hypotheses (columns) of each reference (rows), labels in alphabetical order.
+
+    A hypothesis that is no class of the corpus has a column, and no row.
+    """
     names = labels(predictions)
-    return pd.DataFrame(_counts(predictions["emo"], predictions["emo_hyp"], names), index=names, columns=names)
+    counts = pd.DataFrame(_counts(predictions["emo"], predictions["emo_hyp"], names), index=names, columns=names)
+    return counts.loc[[*filter(is_class, names)]]
 
 
 def scores(predictions: pd.DataFrame) -> dict[str, float | int | None]:

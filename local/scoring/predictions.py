@@ -3,6 +3,10 @@
 Columns `ID,emo,emo_hyp,p_<label>...,wrd,wrd_hyp`: labels in alphabetical order, posteriors with
 8 digits, transcripts normalised; sorted by ID. A system that writes no text has no `wrd_hyp`. pandas, which takes half
 a second to load, is loaded with the first table.
+
+Predictions of a model that was not trained here may lack posteriors (the cells are empty), and have hypotheses in
+parentheses, which are no class of the corpus: `MISSING` of an utterance without a prediction, and classes that the
+corpus lacks, such as `(cal)`.
 """
 
 from __future__ import annotations
@@ -17,11 +21,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 POSTERIOR = "p_"
+MISSING = "(no prediction)"
 
 
 def columns(labels: list[str], text: bool = True) -> list[str]:
     """The columns of predictions over these labels, of a system that writes text or not."""
     return ["ID", "emo", "emo_hyp", *(POSTERIOR + label for label in labels), "wrd", *(["wrd_hyp"] if text else [])]
+
+
+def is_class(label: str) -> bool:
+    """Whether a label is one of the corpus, and not in parentheses."""
+    return not label.startswith("(")
 
 
 def writes_text(predictions: pd.DataFrame) -> bool:
@@ -46,8 +56,11 @@ def write(path: Path, predictions: pd.DataFrame) -> None:
         predictions.to_csv(file, index=False, float_format="%.8f", lineterminator="\n")
 
 
-def read(path: Path) -> pd.DataFrame:
-    """Read predictions.csv; a `UserError` if it is missing, or not a table of predictions."""
+def read(path: Path, may_lack: bool = False) -> pd.DataFrame:
+    """Read predictions.csv; a `UserError` if it is missing, or not a table of predictions.
+
+    With `may_lack`, rows may lack posteriors: these are nan.
+    """
     import pandas as pd
 
     from local.core.typed_csv import read_csv
@@ -63,10 +76,13 @@ def read(path: Path) -> pd.DataFrame:
         raise _broken(path, f"the columns {','.join(table.columns)} are not those of predictions")
     posteriors = [POSTERIOR + name for name in names]
     try:
+        if may_lack:
+            table[posteriors] = table[posteriors].replace("", "nan")
         table = table.astype(dict.fromkeys(posteriors, float))
     except ValueError as error:
         raise _broken(path, error) from None
-    if not ((table[posteriors] >= 0) & (table[posteriors] <= 1)).all(axis=None):
+    known = with_posteriors(table) if may_lack else table
+    if not ((known[posteriors] >= 0) & (known[posteriors] <= 1)).all(axis=None):
         raise _broken(path, "a posterior is not between 0 and 1")
     if strange := sorted({*table["emo"], *table["emo_hyp"]} - set(names)):
         raise _broken(path, f"there is no posterior of {strange[0]!r}")
@@ -75,6 +91,12 @@ def read(path: Path) -> pd.DataFrame:
 
 def _broken(path: Path, reason: Exception | str) -> UserError:
     return UserError(f"{path}: {' '.join(str(reason).split())}", "run stage 3 again")  # pandas ends with a newline
+
+
+def with_posteriors(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The rows that have posteriors."""
+    posteriors = predictions[[POSTERIOR + name for name in labels(predictions)]]
+    return predictions[posteriors.notna().any(axis=1)]
 
 
 def labels(predictions: pd.DataFrame) -> list[str]:

@@ -5,7 +5,8 @@ The folder is `results/<corpus>/<protocol>/<name>`; its runs are `seed<S>/<fold>
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from local.scoring.provenance import refuse_mixed
 MANIFESTS = Path("manifests")
 # The columns of text in folds.csv, summary.csv and epochs.csv.
 TEXT = ("name", "corpus", "protocol", "valid", "fold", "commit", "config", "cluster", "folds", "speakers_known")
+TEXT += ("outside_classes", "fair_classes")  # of a model that was not trained here, see `local.scoring.foreign`
+NOT_TRAINED_HERE = "not trained here"  # its validation in these tables
 # Columns of epochs.csv that only the runs of a system that writes text have.
 OF_TEXT = ("train_ctc", "valid_ctc", "valid_wer", "valid_cer", "ctc_left_out")
 ABOUT = ("title", "certainty", "weights", "parameters", "trained_parameters")  # of the system, in env.json
@@ -41,13 +44,14 @@ def seed_of(run: Path) -> int:
     return int(run.parent.name.removeprefix("seed"))
 
 
-def pooled_predictions(runs: list[Path], utterances: pd.DataFrame) -> pd.DataFrame:
+def pooled_predictions(runs: list[Path], utterances: pd.DataFrame, may_lack: bool = False) -> pd.DataFrame:
     """Put the predictions of all runs below each other; a `UserError` if an utterance is not in the corpus.
 
-    Returns the columns of predictions and of their edits (`local.scoring.metrics.edits`), `seed`, `fold`, and of the
-    table of utterances those of `OF_UTTERANCE`.
+    With `may_lack` they may lack posteriors. Returns the columns of predictions and of their edits
+    (`local.scoring.metrics.edits`), `seed`, `fold`, and of the table of utterances those of `OF_UTTERANCE`.
     """
-    tables = [predictions.read(run / "predictions.csv").assign(seed=seed_of(run), fold=run.name) for run in runs]
+    read = (predictions.read(run / "predictions.csv", may_lack) for run in runs)
+    tables = [table.assign(seed=seed_of(run), fold=run.name) for run, table in zip(runs, read, strict=True)]
     pooled = pd.concat(tables, ignore_index=True)
     strange = ~pooled["ID"].isin(utterances["ID"])
     if strange.any():
@@ -71,7 +75,7 @@ def epochs(runs: list[Path]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment that has been scored."""
+    """An experiment that has been scored, or a model that was not trained here (`python -m local.referee`)."""
 
     folder: Path
     folds: pd.DataFrame  # its folds.csv
@@ -82,6 +86,11 @@ class Experiment:
     valid: str
 
     @property
+    def trained_here(self) -> bool:
+        """Whether its runs were trained here: otherwise there are predictions, but no values and no epochs."""
+        return self.valid != NOT_TRAINED_HERE
+
+    @property
     def runs(self) -> list[Path]:
         """The run folders of its folds.csv."""
         return [self.folder / f"seed{row.seed}" / row.fold for row in self.folds.itertuples()]
@@ -89,13 +98,22 @@ class Experiment:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """The predictions of all runs; see `pooled_predictions`."""
-        return pooled_predictions(self.runs, manifest.read(MANIFESTS / self.corpus / "all.csv"))
+        utterances = manifest.read(MANIFESTS / self.corpus / "all.csv")
+        return pooled_predictions(self.runs, utterances, may_lack=not self.trained_here)
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """What env.json of its first run says of the system: `ABOUT`, empty where there is nothing, or it is older."""
         first = starts.read(self.runs[0])
         return {name: first.get(name, "") for name in ABOUT}
+
+    def of_classes(self, classes: Collection[str]) -> Experiment:
+        """The same of the utterances of some classes alone: their predictions, and in `summary` their scores."""
+        some = self.predictions[self.predictions["emo"].isin(classes)]
+        scores = metrics.scores(some) | {"missing": int((some["emo_hyp"] == predictions.MISSING).sum())}
+        restricted = replace(self, summary=pd.Series({**self.summary, **scores}))
+        vars(restricted)["predictions"] = some  # in place of what it would read
+        return restricted
 
     @property
     def scored_folds(self) -> pd.DataFrame:
@@ -107,11 +125,15 @@ class Experiment:
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """The epochs.csv of all runs; see `epochs`."""
+        if not self.trained_here:
+            return pd.DataFrame(columns=["seed", "fold", "epoch", *OF_TEXT])
         return epochs(self.runs)
 
     @cached_property
     def values(self) -> dict[str, Any]:
         """The values of its runs' YAML; a `UserError` where they differ, see `provenance.refuse_mixed`."""
+        if not self.trained_here:
+            return {}
         refuse_mixed(self.runs)
         return hparams.trained_values((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
 
@@ -130,6 +152,16 @@ def load(folder: Path) -> Experiment:
         raise UserError(f"{folder} was scored by an older version", "run stage 4 for it again")
     row = summary.iloc[0]
     return Experiment(folder, folds, row, *(row[key] for key in ("name", "corpus", "protocol", "valid")))
+
+
+def refuse_foreign(experiments: Iterable[Experiment]) -> None:
+    """Raise a UserError for a model that was not trained here: some tables are of what a training was worth."""
+    for experiment in experiments:
+        if not experiment.trained_here:
+            raise UserError(
+                f"{experiment.folder} was not trained here, and this table is of systems that were",
+                "leave it out, and compare it with python -m local.compare EXPERIMENT EXPERIMENT",
+            )
 
 
 def _read(path: Path, remedy: str) -> pd.DataFrame:

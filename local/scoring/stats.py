@@ -47,7 +47,7 @@ class Tallies:
     # [clusters, C * C + 4]: the confusion matrix (reference by hypothesis), word edits, words, character edits,
     # characters.
     sums: np.ndarray
-    n_labels: int  # C
+    labels: list[str]  # C of them
 
     @classmethod
     def of(cls, predictions: pd.DataFrame, cluster: pd.Series) -> Tallies:
@@ -57,7 +57,7 @@ class Tallies:
         cell = places * len(names) ** 2 + cells(predictions["emo"], predictions["emo_hyp"], names)
         counts = np.bincount(cell, minlength=len(names_of) * len(names) ** 2).reshape(len(names_of), -1)
         texts = counted_edits(predictions).groupby(places).sum().to_numpy()
-        return cls(names_of, np.hstack([counts, texts]).astype(float), len(names))
+        return cls(names_of, np.hstack([counts, texts]).astype(float), names)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -66,8 +66,8 @@ class Tallies:
 
     def rates(self, sums: np.ndarray) -> np.ndarray:
         """`TALLIED` [6, ...] of sums over clusters [..., C * C + 4]; nan where one is not defined."""
-        confusion = sums[..., :-4].reshape(*sums.shape[:-1], self.n_labels, self.n_labels)
-        recalls, f1s = recalls_and_f1s(confusion)
+        confusion = sums[..., :-4].reshape(*sums.shape[:-1], len(self.labels), len(self.labels))
+        recalls, f1s = recalls_and_f1s(confusion, self.labels)
         hits = np.trace(confusion, axis1=-2, axis2=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             wer, cer = sums[..., -4] / sums[..., -3], sums[..., -2] / sums[..., -1]

@@ -156,6 +156,8 @@ def _describe_speakers(protocol: str, speakers: str, overlap: float) -> str:
     if known != of:
         what = f"known for {known} of {of} utterances only" if known != "0" else "unknown"
         return f"; who speaks is {what}, so the training set may have speakers of the test set"
+    if overlap != overlap:  # nan: of a model that was not trained here
+        return ""
     if protocol == "session":  # the audit refuses any that are shared
         return ", whose speakers are not in the training or validation set"
     if 0 < overlap < 1:

@@ -1,0 +1,157 @@
+"""Predictions of a model that was not trained here, as somebody has them: CSV files with a row an utterance.
+
+=============  =====================================================================================================
+an utterance   column `ID`, or `wav`: a path, its end, the file's name alone, or as in our tables (`$data_root/...`)
+its label      one of `LABELS`, the first that is there; without any, the likeliest posterior
+posteriors     columns `p_<label>`, for each label of the model; or none
+transcript     one of `TEXTS`; or none
+fold           column `fold`; or the name of the file or of its folder, if all files are named after folds
+=============  =====================================================================================================
+
+The case of these names does not count. A row without a label says that there is no prediction, and in a column `error`
+why.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from local.core.errors import UserError
+from local.corpora.csv_table import CALLED, SEPARATORS
+from local.corpora.faults import Fault
+from local.corpora.rows import header_of, rows
+from local.scoring.predictions import POSTERIOR
+from local.text.normalise import normalise
+
+KEYS = {name: (name.lower(), *CALLED[name].split()) for name in ("ID", "wav")}
+LABELS = ("emo_hyp", "pred", "prediction", "predicted", "predicted_label", "predicted_emotion", "hypothesis")
+LABELS += ("label", "emotion")
+TEXTS = ("wrd_hyp", "text_hyp", "transcript", "transcription", "text")
+FOLD, ERROR = "fold", "error"
+NO_LABEL = "its label is empty"
+UNITY = 0.01  # by which the sum of posteriors may differ from 1: some have two digits
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a file says of an utterance."""
+
+    file: str
+    line: int
+    key: str  # its ID or wav
+    fold: str  # empty where the file does not say
+    label: str  # the model's own; empty where there is no prediction
+    posteriors: dict[str, float]  # by the model's labels; empty where there are none
+    text: str  # as our transcripts are written
+    reason: str  # why there is no prediction
+
+
+@dataclass(frozen=True)
+class Files:
+    """All rows of several files."""
+
+    rows: list[Row]
+    taken: dict[str, str]  # the column that is taken for `key`, `label`, `text`, `fold`; empty where there is none
+    labels: list[str]  # of the posteriors; empty where there are none
+    broken: list[Fault] = field(default_factory=list)  # rows that cannot be read
+    wrong: list[Fault] = field(default_factory=list)  # rows whose posteriors are none
+
+    @property
+    def by_id(self) -> bool:
+        """Whether utterances are named by ID, and not by wav."""
+        return _plain(self.taken["key"]) in KEYS["ID"]
+
+
+def read(paths: Sequence[Path], folds: Collection[str]) -> Files:
+    """Read files whose columns have the same meaning; `folds` are those of the protocol.
+
+    A `UserError` if one is missing or lacks a column, or two have other columns.
+    """
+    columns = [_columns(path) for path in paths]
+    for path, other in zip(paths, columns, strict=True):
+        if other != columns[0]:
+            raise UserError(
+                f"{path} has other columns than {paths[0]}: {_shown(other)}, not {_shown(columns[0])}",
+                "give files with the same columns",
+            )
+    taken, posteriors = columns[0]
+    named = [_fold_of(path, folds) for path in paths]
+    files = Files([], taken, [column.removeprefix(POSTERIOR) for column in posteriors])
+    for path, fold in zip(paths, named, strict=True):
+        required = tuple(filter(None, (taken["key"], taken["label"] or posteriors[0])))
+        broken: list[Fault] = []
+        for line, row in rows(path, required, broken, SEPARATORS):
+            shares, wrong = _posteriors(row, posteriors)
+            files.wrong.extend(Fault(path.name, line, row[taken["key"]], each) for each in wrong)
+            label = row[taken["label"]] if taken["label"] else max(shares, key=shares.get, default="")
+            reason = "" if label else next((row[name] for name in row if _plain(name) == ERROR and row[name]), NO_LABEL)
+            of_fold = row[taken["fold"]] if taken["fold"] else fold if all(named) else ""
+            text = as_ours(row[taken["text"]]) if taken["text"] else ""
+            files.rows.append(Row(path.name, line, row[taken["key"]], of_fold, label, shares, text, reason))
+        files.broken.extend(broken)
+    return files
+
+
+def _columns(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Which columns of a file are taken for what, and those of posteriors."""
+    found = header_of(path, SEPARATORS)
+    plain = {_plain(column): column for column in reversed(found)}
+
+    def first(names: Sequence[str]) -> str:
+        return next((plain[name] for name in names if name in plain), "")
+
+    posteriors = sorted(column for column in found if column.startswith(POSTERIOR) and column != POSTERIOR)
+    taken = {"key": first([*KEYS["ID"], *KEYS["wav"]]), "label": first(LABELS), "text": first(TEXTS)}
+    taken["fold"] = first([FOLD])
+    has = f"it has {', '.join(found)}" if any(found) else "it is empty"
+    if not taken["key"]:
+        raise UserError(f"{path} has no column ID or wav ({has})", "name the column of the utterances ID, or wav")
+    if not (taken["label"] or posteriors):
+        raise UserError(f"{path} has no column of predicted labels ({has})", f"name one of: {', '.join(LABELS)}")
+    return taken, posteriors
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\s-]+", "_", column.casefold())
+
+
+def _shown(columns: tuple[dict[str, str], list[str]]) -> str:
+    taken, posteriors = columns
+    return ", ".join([*filter(None, taken.values()), *posteriors])
+
+
+def _fold_of(path: Path, folds: Collection[str]) -> str:
+    """The fold that a file is named after, or its folder, as in `seed1/<fold>/predictions.csv`; empty if none."""
+    return next((name for name in (path.stem, path.absolute().parent.name) if name in folds), "")
+
+
+def _posteriors(row: dict[str, str], columns: list[str]) -> tuple[dict[str, float], list[str]]:
+    """The posteriors of a row by label, none where all cells are empty; and what is wrong with them."""
+    if not any(row[column] for column in columns):
+        return {}, []
+    shares = {}
+    for column in columns:
+        try:
+            shares[column.removeprefix(POSTERIOR)] = float(row[column])
+        except ValueError:
+            return {}, [f"{column} {row[column]!r} is not a number"]
+    if not all(0 <= share <= 1 for share in shares.values()):
+        return {}, ["a posterior is not between 0 and 1: give probabilities, not logits"]
+    if abs(math.fsum(shares.values()) - 1) > UNITY:
+        return {}, [f"the posteriors add up to {math.fsum(shares.values()):.3f}, not to 1"]
+    return shares, []
+
+
+def as_ours(text: str) -> str:
+    """A transcript as ours are written; of one that is so already, an apostrophe alone stays, as of a CTC head.
+
+    >>> as_ours("It's  me - no!"), as_ours("IT'S ' ME")
+    ("IT'S ME NO", "IT'S ' ME")
+    """
+    normalised = normalise(text)
+    kept = " ".join(word for word in text.split(" ") if word.strip("'"))
+    return text if kept == normalised else normalised
