@@ -38,6 +38,10 @@ REACH = 7
 REMEDY = "give a recording that can be played; `ffmpeg -i IN OUT.wav` converts most formats"
 
 
+class Unreadable(UserError):
+    """What is wrong with a file: it is missing, no audio, damaged, or too long. The next file may be read."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """[N] float32 samples at 16 kHz with full scale at 1, and those of `local.audio.survey.FLAGS` that apply."""
@@ -66,21 +70,21 @@ def load(path: Path | str, longest: float = math.inf) -> Recording:
     """Read a file; samples that are NaN or infinite are set to 0.
 
     `OSError` when it is missing, not audio, without samples or damaged; its `str` says which, without the path.
-    `UserError` when it lasts more than `longest` seconds.
+    `Unreadable` when it lasts more than `longest` seconds.
     """
     return _recording(*_decode(path, longest))
 
 
 def read(path: Path | str, longest: float = math.inf) -> Recording:
-    """Read a file as `load`; each error is a `UserError` that names it."""
+    """Read a file as `load`; each error is `Unreadable`, which names it."""
     with _naming(path):
         return load(path, longest)
 
 
 def refuse_longer(what: Path | str, duration: float, longest: float) -> None:
-    """Raise a UserError if a recording, named `what`, is longer than `longest` seconds."""
+    """Raise `Unreadable` if a recording, named `what`, is longer than `longest` seconds."""
     if duration > longest:
-        raise UserError(
+        raise Unreadable(
             f"{what}: lasts {duration:.1f} s, longer than the {longest:.0f} s that fit without --segments",
             "cut it into windows: --segments, or EmotionRecognizer.follow",
         )
@@ -138,7 +142,7 @@ def blocks(path: Path | str, seconds: float = 30.0) -> Blocks:
 
     Raises
     ------
-    UserError
+    Unreadable
         As `read`, at once; but for damage within a file that is decoded once, when decoding comes to it. (Of Ogg,
         libsndfile may pass over it.)
     """
@@ -176,11 +180,11 @@ def _blocks(path: Path | str, left: int, ratio: Fraction, size: int, channel: in
 
 @contextlib.contextmanager
 def _naming(path: Path | str) -> Iterator[None]:
-    """Turn an OSError about a file into a UserError that names it."""
+    """Turn an OSError about a file into an error that names it."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: {error}", REMEDY) from None
+        raise Unreadable(f"{path}: {error}", REMEDY) from None
 
 
 def _decode(path: Path | str, longest: float = math.inf) -> tuple[Tensor, Fraction]:
