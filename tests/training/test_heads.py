@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,18 @@ import torch
 from tiny_models import padded, waves
 
 from local.core.errors import UserError
+from local.decode import decode
+from local.deploy.gather import load_trained
 from local.encoders import load_encoder
 from local.experiment import continued
+from local.experiment.job import Job
+from local.experiment.options import parse
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.systems import Outputs
 from local.systems.fine_tuning import FineTuning
 from local.systems.mtl import MultiTaskSystem
+from local.train import train
 from local.training import heads
 
 LABELS = ["ang", "hap", "neu"]
@@ -112,3 +118,28 @@ def test_a_system_without_text(tmp_path):
     assert said[1:] == ["emotion head taken"] and torch.equal(system(*BATCH).emotion, expected.emotion)
     with pytest.raises(UserError, match=r"is a model of the system fine_tuning, and own\.yaml builds mtl"):
         continue_from(model)
+
+
+@pytest.mark.slow
+def test_a_training_continues_and_its_export_says_from_what(own_corpus, tmp_path, caplog):
+    caplog.set_level("INFO")
+    job = Job(parse([*own_corpus, "--folds", "1A", "--", "--epochs", "1", "--device", "cpu"]), "1A", 1)
+    train(job)
+    decode(job)
+    first = load_trained(job.folder)
+    model_folder.write(tmp_path / "MODEL", first)
+    words = ["--", "--encoder", str(tmp_path / "MODEL"), "--device", "cpu", "--epochs", "1"]
+    other = Job(parse([*own_corpus, "--name", "n", "--folds", "1B 1A", *words]), "1B", 1)
+    assert other.training().inputs["encoder_version"]
+    train(other)
+    assert "emotion head taken" in caplog.text and "CTC head taken" in caplog.text
+    assert first.provenance["speakers"] == ["2A", "2B"] and "OPTIMISTIC" not in caplog.text  # 1B validated it
+    decode(other)
+    made = load_trained(other.folder)
+    assert made.provenance["before"] == [{key: first.provenance[key] for key in continued.KEPT}]
+    assert made.provenance["encoder"] == "MODEL"
+    third = Job(parse([*own_corpus, "--name", "n", "--folds", "2A", *words]), "2A", 1)
+    train(third)
+    warning = "OPTIMISTIC: MODEL was trained on own, where fold 2A tests the same speakers: 2A"
+    assert warning in caplog.text
+    assert json.loads((third.folder / "train.json").read_text())["facts"]["heard"] == warning
