@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-import torchaudio
 from torch import Tensor
 
 from local.audio import header
@@ -216,7 +215,11 @@ def _next_samples(file: soundfile.SoundFile, count: int) -> Tensor:
 
 
 def _resample(wav: Tensor, ratio: Fraction) -> Tensor:
-    return torchaudio.functional.resample(wav, ratio.numerator, ratio.denominator)
+    if ratio == 1:
+        return wav
+    from torchaudio.functional import resample  # takes time to load, and most recordings have 16 kHz
+
+    return resample(wav, ratio.numerator, ratio.denominator)
 
 
 def _recording(samples: Tensor, ratio: Fraction) -> Recording:

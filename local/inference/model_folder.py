@@ -82,7 +82,7 @@ def write(folder: Path, model: Model) -> None:
 
 
 def read(folder: Path | str) -> Model:
-    """Read a model folder; the system is in evaluation mode, on the CPU.
+    """Read a model folder; the system is in evaluation mode, on the CPU, its weights still pages of their file.
 
     If it is missing, broken, or not as `write` writes it, a `UserError` says where.
     """
@@ -178,7 +178,8 @@ def _load(system: nn.Module, weights: dict[str, Tensor], sizes: list[int]) -> No
     # A sum is finite only if all of its terms are, and is found sooner.
     if not all(tensor.sum().isfinite() or tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError(f"{WEIGHTS} holds numbers that are not finite")
-    system.load_state_dict(weights)
+    # As they are in the file, which is mapped into memory: a copy would take longer than all the rest.
+    system.load_state_dict(weights, assign=True)
     if isinstance(system, Ensemble):
         for order, size in zip(system.orders, sizes, strict=True):
             if len(order) and (order.min() < 0 or order.max() > size):
