@@ -57,7 +57,7 @@ def refuse_other_system(origin: Origin, system: str, where: str) -> None:
 
 
 class Agreement(NamedTuple):
-    """For each class or token of a training the one of the model, or nothing where its head begins anew; and why."""
+    """For each class or token of a training the model's, or None where its head starts from random weights; and why."""
 
     order: list[int] | None
     said: str
@@ -66,7 +66,10 @@ class Agreement(NamedTuple):
 def emotions(origin: Origin, labels: Sequence[str]) -> Agreement:
     """Compare the emotions: they agree where they are the same, in any order."""
     if {*origin.labels} != {*labels}:
-        return Agreement(None, f"begins anew: {origin.name} has {' '.join(origin.labels)}, here are {' '.join(labels)}")
+        return Agreement(
+            None,
+            f"starts from random weights: {origin.name} has {' '.join(origin.labels)}, here are {' '.join(labels)}",
+        )
     order = [origin.labels.index(label) for label in labels]
     return Agreement(order, f"taken{', its labels in another order' * (order != sorted(order))}")
 
@@ -74,12 +77,16 @@ def emotions(origin: Origin, labels: Sequence[str]) -> Agreement:
 def tokens(origin: Origin, here: Sequence[str]) -> Agreement:
     """Compare the tokens: they agree where the model has all of those here, in any order; its others are left out."""
     if origin.settings.get("alpha") == 0:
-        return Agreement(None, f"begins anew: alpha was 0 when {origin.name} was trained, so its own learnt nothing")
+        return Agreement(
+            None, f"starts from random weights: alpha was 0 when {origin.name} was trained, so its own learnt nothing"
+        )
     if len(here) < 2:  # the blank alone
-        return Agreement(None, "begins anew: the training set has no transcripts")
+        return Agreement(None, "starts from random weights: the training set has no transcripts")
     if unknown := [token for token in here if token not in origin.tokens]:
         more = f" and {len(unknown) - MOST} more" if len(unknown) > MOST else ""
-        return Agreement(None, f"begins anew: {origin.name} lacks the tokens {' '.join(unknown[:MOST])}{more}")
+        return Agreement(
+            None, f"starts from random weights: {origin.name} lacks the tokens {' '.join(unknown[:MOST])}{more}"
+        )
     order = [origin.tokens.index(token) for token in here]
     left = len(origin.tokens) - len(here)
     said = ["its tokens in another order"] * (order != sorted(order))

@@ -42,10 +42,12 @@ def take(system: System, origin: Origin, labels: list[str], tokens: list[str], w
 def _emotions(system: System, origin: Origin, labels: list[str]) -> Agreement:
     """Compare the emotions, and what else decides what the emotion head is given."""
     if not isinstance(getattr(system, EMOTION, None), nn.Linear):
-        return Agreement(None, f"begins anew: of {type(system).__name__} the encoder alone is taken")
+        return Agreement(None, f"starts from random weights: of {type(system).__name__} the encoder alone is taken")
     pooling, here = (settings.get("pooling") for settings in (origin.settings, system.settings()))
     if pooling != here:
-        return Agreement(None, f"begins anew: the pooling of {origin.name} is {pooling}, here it is {here}")
+        return Agreement(
+            None, f"starts from random weights: the pooling of {origin.name} is {pooling}, here it is {here}"
+        )
     return continued.emotions(origin, labels)
 
 
@@ -57,7 +59,7 @@ def _taken(own: dict[str, Tensor], found: dict[str, Tensor], names: set[str], he
         name: found[name][agreed.order] if name.startswith(f"{head}.") else found[name] for name in names & {*found}
     }
     if differing := sorted(name for name in names if name not in rows or rows[name].shape != own[name].shape):
-        return f"begins anew: {differing[0]} is of another shape"
+        return f"starts from random weights: {differing[0]} is of another shape"
     for name, tensor in rows.items():
         own[name].copy_(tensor)
     return agreed.said

@@ -223,6 +223,14 @@ def test_an_ensemble_has_no_figure_of_its_own(encoder, scored):
     ]
 
 
+def test_it_says_what_its_training_began_with(encoder):
+    said = "its training began with a model that was trained on"
+    earlier = [{"corpus": "nemo", "folds": ["EB0"]}, {}]
+    card = unwrapped(render(made(encoder, before=earlier), None, CONTENTS, []))
+    assert f"{said} `nemo`; that began with one trained on a corpus that is not known." in card
+    assert said not in unwrapped(render(made(encoder), None, CONTENTS, []))
+
+
 def test_alpha_0_promises_no_transcripts(encoder, scored):
     card = render(made(encoder, alpha=0.0), scored(alpha=0), CONTENTS, [])
     assert "the CTC head is not trained" in card

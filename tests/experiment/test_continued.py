@@ -26,8 +26,8 @@ def origin(**changes: object) -> Origin:
     [
         ("ang neu sad", [0, 1, 2], "taken"),
         ("sad ang neu", [2, 0, 1], "taken, its labels in another order"),
-        ("ang neu", None, "begins anew: MODEL has ang neu sad, here are ang neu"),
-        ("ang hap sad", None, "begins anew: MODEL has ang neu sad, here are ang hap sad"),
+        ("ang neu", None, "starts from random weights: MODEL has ang neu sad, here are ang neu"),
+        ("ang hap sad", None, "starts from random weights: MODEL has ang neu sad, here are ang hap sad"),
     ],
 )
 def test_emotions_agree_where_they_are_the_same(labels, order, said):
@@ -40,9 +40,13 @@ def test_emotions_agree_where_they_are_the_same(labels, order, said):
         (PIECES, [0, 1, 2, 3, 4, 5], "taken"),
         (["<pad>", "<unk>", "B", "\u2581", "A", "C"], [0, 1, 4, 2, 3, 5], "taken, its tokens in another order"),
         (PIECES[:5], [0, 1, 2, 3, 4], "taken, 1 of its 6 tokens, which do not occur here, left out"),
-        ([*PIECES, "Ł", "Z"], None, "begins anew: MODEL lacks the tokens Ł Z"),
-        ([*PIECES, *"0123456789"], None, "begins anew: MODEL lacks the tokens 0 1 2 3 4 5 6 7 and 2 more"),
-        (["<pad>"], None, "begins anew: the training set has no transcripts"),
+        ([*PIECES, "Ł", "Z"], None, "starts from random weights: MODEL lacks the tokens Ł Z"),
+        (
+            [*PIECES, *"0123456789"],
+            None,
+            "starts from random weights: MODEL lacks the tokens 0 1 2 3 4 5 6 7 and 2 more",
+        ),
+        (["<pad>"], None, "starts from random weights: the training set has no transcripts"),
     ],
 )
 def test_tokens_agree_where_the_model_has_all(tokens, order, said):

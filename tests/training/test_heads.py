@@ -87,14 +87,14 @@ def test_rows_go_where_their_labels_and_tokens_are(tmp_path):
     ],
 )
 @torch.no_grad()
-def test_what_differs_begins_anew(tmp_path, labels, tokens, anew):
+def test_what_differs_starts_from_random_weights(tmp_path, labels, tokens, anew):
     model, _ = exported(tmp_path)
     torch.manual_seed(6)
     fresh = MultiTaskSystem(load_encoder(str(model)), len(labels), len(tokens), alpha=0.2).state_dict()
     system, said = continue_from(model, labels, tokens)
     same = {name.split(".")[0] for name, tensor in system.state_dict().items() if torch.equal(tensor, fresh[name])}
     assert same == {"encoder", *anew}
-    assert {line.split()[0] for line in said if "begins anew" in line} == {
+    assert {line.split()[0] for line in said if "starts from random weights" in line} == {
         {"emotion_head": "emotion", "token_head": "CTC"}[name] for name in anew
     }
 
@@ -106,7 +106,9 @@ def test_a_pooling_that_was_trained_goes_with_the_emotion_head(tmp_path):
     torch.testing.assert_close(system(*BATCH).emotion, expected.emotion)
     assert said[1:] == ["emotion head taken", "CTC head taken"]
     system, said = continue_from(model, pooling="mean")
-    assert said[1].startswith("emotion head begins anew: the pooling of MODEL is {'class': 'speechbrain.")
+    assert said[1].startswith(
+        "emotion head starts from random weights: the pooling of MODEL is {'class': 'speechbrain."
+    )
     torch.testing.assert_close(system(*BATCH).tokens, expected.tokens)
 
 
