@@ -30,7 +30,7 @@ from local.data.class_weights import class_weights
 from local.data.dataset import Utterances
 from local.data.device import full_name, kind, limits, refuse_missing_device, resolve_precision, use_precision
 from local.experiment.job import Job
-from local.training import environment, memory, optimisation, room
+from local.training import environment, heads, memory, optimisation, room
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
 from local.training.selection import refuse_without_use
@@ -52,7 +52,9 @@ def check(job: Job) -> list[str]:
         class_weights(values["class_weights"], job.labels, [])
         refuse_precision(job, values)
         durations = manifest.read(job.manifests / "train.csv")["duration"].to_numpy()
-        lines = check_memory(job, values, durations)
+        origin = job.origin()
+        said = heads.take(system, origin, job.labels, job.tokenizer.pieces, str(job.options.hparams)) if origin else []
+        lines = [*said, *filter(None, [job.heard()]), *check_memory(job, values, durations)]
         values |= {"device": "cpu"} | dict.fromkeys(("precision", "eval_precision"), "fp32")
         sampler = UpdateSampler(durations, values["batch_size"], limits(values, system), job.seed)
         with tempfile.TemporaryDirectory() as folder:

@@ -11,27 +11,32 @@ its line, in the given order; the line of a file that cannot be read gives the r
 any length is cut at its pauses into windows, one line each; without it, one that is longer than a minute and than the
 longest utterance of training is refused.
 
-Exit codes: 0 every file was read; 1 some were not; 2 an error in the command or the model.
+Exit codes: 0 every file was read; 1 some were not; 2 an error in the command or the model; 70 a fault of this program,
+with a traceback: no file is to blame, and lines may be missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import itertools
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.core import logs
 from local.core.errors import Parser, UserError, as_command
+from local.core.files import FULL
 
 if TYPE_CHECKING:
     from local.inference.analyzer import Analysis
     from local.inference.items import Item
 
 FORMATS = ("table", "csv", "jsonl")  # of `local.inference.lines`
+FAULT = 70  # the exit code of a fault of the program, as of sysexits.h
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # of `local.data.device`
 
 
@@ -108,7 +113,13 @@ def main() -> None:
         raise UserError(f"--batch-seconds {options.batch_seconds:g} is not above 0", "give a number of seconds")
     # File names need not be UTF-8.
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
-    errors = predict(options)
+    try:
+        errors = predict(options)
+    except Exception as error:
+        if isinstance(error, UserError) or getattr(error, "errno", None) in (*FULL, errno.EPIPE):
+            raise
+        traceback.print_exc()
+        sys.exit(FAULT)
     if errors:
         print(f"error in {errors} of the lines above", file=sys.stderr)
     sys.exit(1 if errors else 0)

@@ -36,7 +36,7 @@ from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
 from local.experiment import speakers
 from local.experiment.job import Job
-from local.training import distributed, environment, memory, optimisation
+from local.training import distributed, environment, heads, memory, optimisation
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
 from local.training.room import refuse_too_large, room, said
@@ -59,6 +59,8 @@ def train(job: Job) -> None:
     first = environment.first_start(job, checkpointer)
     values["precision"] = environment.held_precision(values, first)
     system = values["system"]
+    origin = job.origin()
+    taken = heads.take(system, origin, job.labels, job.tokenizer.pieces, str(job.options.hparams)) if origin else []
     training, validation = utterances(job, values)
     optimisation.refuse_without_training(system, values["epochs"], str(job.options.hparams))
     weights = class_weights(values["class_weights"], job.labels, training.emotions)
@@ -71,10 +73,9 @@ def train(job: Job) -> None:
     memory_line = check_memory(values, sampler, validation)
     brain = EmotionBrain(system, values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
     run_on_main(environment.write, (job, brain.device, values["precision"], first, system))
-    for line in environment.summary(job, brain.device, values, training, validation):
+    lines = environment.summary(job, brain.device, values, training, validation)
+    for line in filter(None, [*lines, *(taken if first is None else []), memory_line]):
         logger.info(line)
-    if memory_line:
-        logger.info(memory_line)
     train_set = loader(training, sampler, values["num_workers"], kind(values))
     valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
     validated = None if validation is None else measured_loader(validation, values)
@@ -137,6 +138,8 @@ def write_marker(job: Job, checkpointer: RunCheckpointer) -> None:
     chosen = checkpointer.chosen()
     outputs = [job.folder / "epochs.csv", chosen.path / "CKPT.yaml"]
     heard = {} if job.classes == speakers.EMOTIONS else {"corpus": job.options.corpus, "speakers": job.labels}
+    if warning := job.heard():  # by the model that it continued from
+        heard |= {"heard": warning}
     job.training().write(outputs, config=job.options.hparams.name, epoch=chosen.meta["epoch"], **heard)
     ua = chosen.meta["ua"]
     logger.info(

@@ -7,16 +7,22 @@ import re
 from pathlib import Path
 
 import pytest
+import tiny_models
 
 from local import launch
 from local.check import check, main
 from local.config import cluster, hparams
 from local.core.errors import UserError
+from local.encoders import load_encoder
 from local.encoders.waveform import WaveformEncoder
 from local.experiment import encoder_version
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.folds import make_folds
+from local.inference import model_folder
+from local.inference.model_folder import Model
+from local.systems.mtl import MultiTaskSystem
+from local.text.tokenizer import Tokenizer
 from local.training import memory, room
 from local.training.memory import Need
 from local.training.room import Room
@@ -229,3 +235,36 @@ def test_an_encoder_that_is_here_asks_nobody(tmp_path, monkeypatch):
         (tmp_path / name).touch()
     for source in (str(tmp_path), "in/cache", {"model_type": "wav2vec2"}, None):
         encoder_version.refuse_missing(source)
+
+
+# ---------------------------------------------------------------- continuing from a model
+
+
+def exported(folder: Path, labels: list[str], **provenance: object) -> str:
+    """A model folder of the YAML's system, with tokens of another order than the fold's, and one more."""
+    encoder = load_encoder(tiny_models.config("wav2vec2-group").to_dict())
+    tokens = [*Tokenizer(Path("manifests/own/speaker/1A/tokenizer.model")).pieces, "Q"]
+    tokens[2:] = tokens[:1:-1]
+    system = MultiTaskSystem(encoder, len(labels), len(tokens), alpha=0.1)
+    model_folder.write(folder, Model(system, labels, tokens, [len(tokens)], 3.0, provenance))
+    return str(folder)
+
+
+def test_it_says_which_heads_are_taken_and_whom_the_model_has_heard(words, tmp_path):
+    heard = {"corpus": "own", "protocol": "speaker", "folds": ["1B"], "speakers": ["1A", "2A"]}
+    model = exported(tmp_path / "MODEL", ["sad", "ang", "hap"], **heard)
+    lines = check(job(words, "--device", "cpu", "--encoder", model))
+    assert lines[1:5] == [
+        f"continues from {model}: its encoder is taken",
+        "emotion head taken, its labels in another order",
+        "CTC head taken, its tokens in another order, 1 of its 18 tokens, which do not occur here, left out",
+        "OPTIMISTIC: MODEL was trained on own, where fold 1A tests the same speakers: 1A",
+    ]
+
+
+def test_a_model_of_another_system_is_refused(words, tmp_path):
+    model = exported(tmp_path / "MODEL", ["ang", "hap"])
+    words[words.index("--hparams") + 1] = "hparams/table3/fine_tuning.yaml"
+    said = refused(job(words, "--device", "cpu", "--upstream", model))
+    assert said.what.endswith("is a model of the system mtl, and hparams/table3/fine_tuning.yaml builds fine_tuning")
+    assert said.what.startswith(f"encoder {model} ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import itertools
 import json
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +21,9 @@ from paths import REPOSITORY
 from tiny_folders import LABELS, noise
 
 from local import predict as predict_command
-from local.audio import recordings
+from local.audio import header, recordings
 from local.core import logs
+from local.core.errors import UserError
 from local.data import device
 from local.inference import lines
 from local.inference.analyzer import Analyzer
@@ -307,6 +310,31 @@ def test_a_mistake_in_the_command(predict, words, named):
 
 def test_the_command_line_knows_every_format_and_precision():
     assert tuple(lines.FORMATS) == predict_command.FORMATS and predict_command.PRECISIONS == device.PRECISIONS
+
+
+@pytest.mark.parametrize("words", [[], ["--segments"]])
+@pytest.mark.parametrize("fault", [TypeError("of ours"), KeyError("ours"), UserError("no", "file's")])
+def test_a_fault_of_the_program_is_not_one_of_a_file(predict, monkeypatch, words, fault):
+    def examine(path):
+        if path == "1.wav":
+            raise fault
+        return header.examine(path)
+
+    monkeypatch.setattr(recordings, "header", SimpleNamespace(**vars(header) | {"examine": examine}))
+    code, out, err = predict(*holding(3), *words)
+    assert code == (2 if isinstance(fault, UserError) else 70) and "1.wav" not in out and "of the lines" not in err
+    assert str(fault) in err and ("Traceback" in err) == (code == 70)
+
+
+def test_no_file_is_to_blame_where_the_machine_opens_no_more(tmp_path, monkeypatch):
+    write(str(tmp_path / "a.wav"), GOOD)
+
+    def stat(path):
+        raise OSError(errno.EMFILE, "Too many open files", path)
+
+    monkeypatch.setattr(header, "os", SimpleNamespace(**vars(os) | {"stat": stat}))
+    with pytest.raises(UserError, match=r"a\.wav cannot be opened: Too many open files"):
+        list(whole_items([Item(str(tmp_path / "a.wav"))], 60))
 
 
 def test_no_model(predict, tmp_path):

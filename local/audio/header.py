@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import soundfile
 
 from local.audio.lengths import find_samples
+from local.core.errors import UserError
 from local.core.files import POINTER, POINTER_REMEDY, POINTER_WORDS
 
 SAMPLE_RATE = 16_000
@@ -22,6 +24,7 @@ LABORATORY_RATES = (12_207, 24_414, 48_828, 97_656)
 MAX_PHASES = 1000  # of the filter that resamples: it would take gigabytes for more
 UNKNOWN_LENGTH = 2**63 - 1  # frames that libsndfile gives where a header leaves its length open (a streamed FLAC)
 BLOCK = 2**16  # frames that are read at a time
+OF_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no more open files, no memory
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def open_audio(path: Path | str) -> Iterator[soundfile.SoundFile]:
     """Open an audio file.
 
     `OSError` when it is missing, not readable, not audio or, while samples are read, damaged; `str` of the error
-    says which, without the path.
+    says which, without the path. `UserError` where the machine opens no more files, which says nothing of this one.
     """
     try:
         status = os.stat(path)
@@ -54,17 +57,19 @@ def open_audio(path: Path | str) -> Iterator[soundfile.SoundFile]:
         with open(path, "rb") as file:  # libsndfile gives one error for missing and forbidden files
             if file.read(len(POINTER)) == POINTER:
                 raise OSError(f"{POINTER_WORDS}: {POINTER_REMEDY}")
+        if os.path.splitext(os.fspath(path))[1].lower() == ".raw":
+            raise OSError("not audio that libsndfile reads (it has no header)")
         try:
             audio = soundfile.SoundFile(os.fsencode(path))
         except soundfile.LibsndfileError as error:
             raise OSError(f"not audio that libsndfile reads ({error.error_string})") from None
-        except TypeError:  # for the suffix .raw, samples without a header
-            raise OSError("not audio that libsndfile reads (it has no header)") from None
         with audio:
             yield audio
     except soundfile.LibsndfileError as error:
         raise OSError(f"cannot be decoded ({error.error_string})") from None
     except OSError as error:
+        if error.errno in OF_MACHINE:
+            raise UserError(f"{path} cannot be opened: {error.strerror}", "end other programs, and run again") from None
         raise OSError(error.strerror or str(error)) from None
 
 

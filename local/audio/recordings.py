@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-import torchaudio
 from torch import Tensor
 
 from local.audio import header
@@ -36,6 +35,10 @@ SCALES = {"uint8": (2**7, 2**7), "int16": (0, 2**15), "int32": (0, 2**31)} | dic
 # ceil(6 / 0.99) periods of the reduced ratio, to either side.
 REACH = 7
 REMEDY = "give a recording that can be played; `ffmpeg -i IN OUT.wav` converts most formats"
+
+
+class Unreadable(UserError):
+    """What is wrong with a file: it is missing, no audio, damaged, or too long. The next file may be read."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +69,21 @@ def load(path: Path | str, longest: float = math.inf) -> Recording:
     """Read a file; samples that are NaN or infinite are set to 0.
 
     `OSError` when it is missing, not audio, without samples or damaged; its `str` says which, without the path.
-    `UserError` when it lasts more than `longest` seconds.
+    `Unreadable` when it lasts more than `longest` seconds.
     """
     return _recording(*_decode(path, longest))
 
 
 def read(path: Path | str, longest: float = math.inf) -> Recording:
-    """Read a file as `load`; each error is a `UserError` that names it."""
+    """Read a file as `load`; each error is `Unreadable`, which names it."""
     with _naming(path):
         return load(path, longest)
 
 
 def refuse_longer(what: Path | str, duration: float, longest: float) -> None:
-    """Raise a UserError if a recording, named `what`, is longer than `longest` seconds."""
+    """Raise `Unreadable` if a recording, named `what`, is longer than `longest` seconds."""
     if duration > longest:
-        raise UserError(
+        raise Unreadable(
             f"{what}: lasts {duration:.1f} s, longer than the {longest:.0f} s that fit without --segments",
             "cut it into windows: --segments, or EmotionRecognizer.follow",
         )
@@ -138,7 +141,7 @@ def blocks(path: Path | str, seconds: float = 30.0) -> Blocks:
 
     Raises
     ------
-    UserError
+    Unreadable
         As `read`, at once; but for damage within a file that is decoded once, when decoding comes to it. (Of Ogg,
         libsndfile may pass over it.)
     """
@@ -176,11 +179,11 @@ def _blocks(path: Path | str, left: int, ratio: Fraction, size: int, channel: in
 
 @contextlib.contextmanager
 def _naming(path: Path | str) -> Iterator[None]:
-    """Turn an OSError about a file into a UserError that names it."""
+    """Turn an OSError about a file into an error that names it."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: {error}", REMEDY) from None
+        raise Unreadable(f"{path}: {error}", REMEDY) from None
 
 
 def _decode(path: Path | str, longest: float = math.inf) -> tuple[Tensor, Fraction]:
@@ -212,7 +215,11 @@ def _next_samples(file: soundfile.SoundFile, count: int) -> Tensor:
 
 
 def _resample(wav: Tensor, ratio: Fraction) -> Tensor:
-    return torchaudio.functional.resample(wav, ratio.numerator, ratio.denominator)
+    if ratio == 1:
+        return wav
+    from torchaudio.functional import resample  # takes time to load, and most recordings have 16 kHz
+
+    return resample(wav, ratio.numerator, ratio.denominator)
 
 
 def _recording(samples: Tensor, ratio: Fraction) -> Recording:

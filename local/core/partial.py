@@ -1,8 +1,9 @@
 """A large file that takes hours to make, part by part: whoever is killed goes on where the latest sealed part ended.
 
 Beside `path`, until it is whole, `<path>.part` holds what has been written, and `<path>.part.json`, its journal, what
-of it is sealed: names and sizes of the parts, how many bytes they have, and a checksum of all this. The journal is
-written when these bytes are on the disk. Nothing beyond it is trusted, and nothing at all if the checksum differs.
+of it is sealed: names and sizes of the parts, which of them are marked, how many bytes they have, and a checksum of all
+this. The journal is written when these bytes are on the disk. Nothing beyond it is trusted, and nothing at all if the
+checksum differs.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ SECONDS = 10.0  # between two seals: as much work may be lost
 
 
 class Parts:
-    """The file while it is made. `sizes` are those of its parts by name, in their order: of the earlier starts, too."""
+    """The file while it is made.
+
+    `sizes` are those of its parts by name, in their order, of the earlier starts, too; `marked` the names of those that
+    its maker has marked.
+    """
 
     def __init__(self, path: Path, journal: Path) -> None:
         self.journal = journal
         known = _sealed(path, journal)
         self.sizes: dict[str, int] = known.get("sizes", {})
+        self.marked: list[str] = known.get("marked", [])
         self.bytes: int = known.get("bytes", 0)
         self.total = known.get("total", hashlib.sha256())
         self.file: IO[bytes] = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115
@@ -37,12 +43,13 @@ class Parts:
         self.file.seek(self.bytes)
         self.sealed_at = time.monotonic()
 
-    def add(self, name: str, data: bytes, size: int) -> None:
+    def add(self, name: str, data: bytes, size: int, mark: bool = False) -> None:
         """Write a part; its `size` is in the units of whoever makes the file."""
         self.file.write(data)
         self.total.update(data)
         self.bytes += len(data)
         self.sizes[name] = size
+        self.marked += [name] * mark
         if time.monotonic() - self.sealed_at >= SECONDS:
             self.seal()
 
@@ -52,8 +59,8 @@ class Parts:
         os.fsync(self.file.fileno())
         try:
             with atomic(self.journal) as file:
-                checksum = _checksum(self.total, self.sizes)
-                json.dump({"sizes": self.sizes, "bytes": self.bytes, "checksum": checksum}, file)
+                known = {"sizes": self.sizes, "marked": self.marked, "bytes": self.bytes}
+                json.dump(known | {"checksum": _checksum(self.total, self.sizes, self.marked)}, file)
         except UserError as error:  # it names the journal, and the user knows of the file
             raise OSError(errno.ENOSPC, error.what) from None
         self.sealed_at = time.monotonic()
@@ -108,10 +115,10 @@ def _journal(path: Path) -> Path:
     return path.with_name(f"{path.name}.part.json")
 
 
-def _checksum(total: Any, sizes: dict[str, int]) -> str:
-    """That of a journal: of the bytes, whose hash is `total`, and of the names and sizes of their parts."""
+def _checksum(total: Any, sizes: dict[str, int], marked: list[str]) -> str:
+    """That of a journal: of the bytes, whose hash is `total`, of the names and sizes of their parts, and of marks."""
     whole = total.copy()
-    whole.update(json.dumps(sizes).encode())
+    whole.update(json.dumps([sizes, marked] if marked else sizes).encode())
     return whole.hexdigest()
 
 
@@ -124,7 +131,7 @@ def _sealed(part: Path, journal: Path) -> dict[str, Any]:
             while left and (chunk := file.read(min(left, 1 << 20))):
                 total.update(chunk)
                 left -= len(chunk)
-        is_true = not left and known["checksum"] == _checksum(total, known["sizes"])
+        is_true = not left and known["checksum"] == _checksum(total, known["sizes"], known.get("marked", []))
         return known | {"total": total} if is_true else {}
     except (OSError, ValueError, TypeError, KeyError):
         return {}

@@ -58,7 +58,8 @@ class Store(Mapping[str, "Tensor"]):
         Of its sources, 16 hex digits.
     facts
         `rows`, the number of rows of each utterance, in order; `faults`, file and reason of those whose samples
-        are unsound; `width`, numbers in a row, where rows are not single numbers.
+        are unsound; `width`, numbers in a row, where rows are not single numbers; `floats`, the IDs of those that do
+        not fit a `dtype` of 16 bits and are stored in 32-bit floating point, which takes the place of two rows a row.
     """
 
     dtype: str
@@ -93,9 +94,15 @@ class Store(Mapping[str, "Tensor"]):
         flat = np.memmap(self.path, self.dtype, mode="r")
         return flat.reshape(-1, self.facts["width"]) if "width" in self.facts else flat
 
+    @cached_property
+    def floats(self) -> frozenset[str]:
+        """The IDs of the utterances that are stored in 32-bit floating point, though `dtype` has 16 bits."""
+        return frozenset(self.facts.get("floats", ()))
+
     def rows(self, name: str) -> np.ndarray:
-        """The rows of an utterance as they are stored: [N], or [N, width]."""
-        return self._map[self.spans[name]]
+        """The rows of an utterance as they are stored, [N] or [N, width]: of `dtype`, or in floating point."""
+        rows = self._map[self.spans[name]]
+        return rows.reshape(-1).view("<f4").reshape(-1, *rows.shape[1:]) if name in self.floats else rows
 
     def refuse_missing(self, names: Iterable[str]) -> None:
         """`UserError` for all utterances with unsound samples, or for one that is not in the corpus."""
@@ -109,8 +116,7 @@ class Store(Mapping[str, "Tensor"]):
 class AudioStore(Store):
     """The samples of a corpus's utterances: `store[ID]`, [N] float at 16 kHz.
 
-    Its facts have `floats`, the IDs of those stored in floating point, two rows a sample; and `odd`, the IDs for each
-    of `ODD`.
+    Its facts have `odd`, the IDs for each of `ODD`.
     """
 
     dtype = "<i2"
@@ -131,16 +137,6 @@ class AudioStore(Store):
 
         expected = round(table["duration"].sum() * SAMPLE_RATE) * 2
         return cls.make(folder / "audio.i16", fingerprint(table, data_root), expected, write)
-
-    @cached_property
-    def floats(self) -> frozenset[str]:
-        """The IDs of the utterances that are stored in floating point."""
-        return frozenset(self.facts["floats"])
-
-    def rows(self, name: str) -> np.ndarray:
-        """The samples of an utterance as they are stored, [N]: 16-bit, or floating point."""
-        rows = super().rows(name)
-        return rows.view("<f4") if name in self.floats else rows
 
     def __getitem__(self, name: str) -> Tensor:
         import torch

@@ -14,6 +14,7 @@ from local.core import starts
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.deploy import quality
+from local.experiment import continued
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
@@ -69,6 +70,8 @@ def load_trained(run: Path, average: int = 1) -> Model:
     }
     if mapped := options.corpus_facts.get("labels"):
         provenance["labels"] = mapped
+    if origin := job.origin():
+        provenance[continued.BEFORE] = origin.trainings
     provenance |= about(system)
     provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -209,13 +210,12 @@ class Encoder(RowSource):
         features = self._feature_mask(len(hidden))
         if frames is None and features is None:
             return hidden
-        masked = torch.zeros(hidden.shape, dtype=torch.bool)
-        for mask, of_rows in ((frames, (..., None)), (features, (slice(None), None))):
-            if mask is not None:
-                masked |= mask[of_rows]
+        # Each mask, [B, T, 1] and [B, 1, d], goes to the device alone: there the two make one of all numbers.
+        masks = [mask.unsqueeze(dim) for mask, dim in ((frames, 2), (features, 1)) if mask is not None]
+        masked = reduce(torch.logical_or, (mask.to(hidden.device, non_blocking=True) for mask in masks))
         true = length_mask(n_frames, hidden.shape[1], hidden.device)[..., None]
         mean = hidden.masked_fill(~true, 0.0).sum(1, keepdim=True) / true.sum(1, keepdim=True)
-        return torch.where(masked.to(hidden.device, non_blocking=True), mean, hidden)
+        return torch.where(masked, mean, hidden)
 
     def _feature_mask(self, size: int) -> Tensor | None:
         """Draw the features that SpecAugment masks, where its family masks any: [B, d] bool, on the CPU."""

@@ -7,6 +7,7 @@ import inspect
 import logging
 import re
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -23,8 +24,10 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as WhisperModel
 
+from local.audio.header import SAMPLE_RATE
+from local.core import model_json
 from local.core.errors import UserError
-from local.encoders import conformer, emformer, speechbrain_folder
+from local.encoders import conformer, emformer, exported, speechbrain_folder
 from local.encoders.base import Encoder
 from local.encoders.filterbank import FilterbankEncoder
 from local.encoders.waveform import WaveformEncoder
@@ -81,14 +84,14 @@ def load_encoder(
 ) -> Encoder:
     """Load a pretrained encoder, or build one with random weights.
 
-    `source` is a Hugging Face folder or hub name, or a folder that one of `OF_OTHERS` reads; or a mapping, the
-    configuration of an encoder with random weights: `model_type` and the keys of transformers, and `do_normalize`. With
-    `freeze` the encoder is not trained, with `freeze_cnn` its CNN, with `freeze_layers` all up to the so many lowest
-    layers of its transformer (see `Encoder.freeze_lowest`). `spec_augment` has values of SpecAugment
-    (`mask_time_prob`, ...) that come before those of the checkpoint, and turns it on. The weights are in single
-    precision, whatever the checkpoint's are: in bfloat16 most steps of an optimizer are too small to change a weight. A
-    `UserError` if there is no such encoder, it cannot be read, lacks weights, or its architecture is not supported; and
-    for None, which the YAML of a probe gives.
+    `source` is a Hugging Face folder or hub name, a model folder of this project, or a folder that one of `OF_OTHERS`
+    reads; or a mapping, the configuration of an encoder with random weights: `model_type` and the keys of transformers,
+    and `do_normalize`. With `freeze` the encoder is not trained, with `freeze_cnn` its CNN, with `freeze_layers` all up
+    to the so many lowest layers of its transformer (see `Encoder.freeze_lowest`). `spec_augment` has values of
+    SpecAugment (`mask_time_prob`, ...) that come before those of the checkpoint, and turns it on. The weights are in
+    single precision, whatever the checkpoint's are: in bfloat16 most steps of an optimizer are too small to change a
+    weight. A `UserError` if there is no such encoder, it cannot be read, lacks weights, or its architecture is not
+    supported; and for None, which the YAML of a probe gives.
     """
     if source is None:
         raise UserError(
@@ -106,6 +109,9 @@ def _load(source: str | dict, freeze: bool, freeze_cnn: bool, spec_augment: dict
         config = source | _spec_augment(spec_augment, source.get("model_type"))
         preprocessor = {"do_normalize": config.pop("do_normalize")} if "do_normalize" in config else {}
         return build_encoder(config, preprocessor, freeze, freeze_cnn)
+    if model_json.is_model(source):
+        kind = model_json.read(Path(source))["encoder"].get("model_type")
+        return exported.load(source, _spec_augment(spec_augment, kind), partial(_build_exported, freeze, freeze_cnn))
     for load in OF_OTHERS:
         if (encoder := load(source, freeze, freeze_cnn)) is not None:
             _spec_augment(spec_augment, encoder.model.config.model_type)
@@ -122,6 +128,12 @@ def _load(source: str | dict, freeze: bool, freeze_cnn: bool, spec_augment: dict
     model = _read_model(source, config)
     model = model.encoder if kind == "whisper" else model
     return _FAMILIES[kind].encoder(model, extractor, freeze, freeze_cnn)
+
+
+def _build_exported(freeze: bool, freeze_cnn: bool, config: dict[str, Any], preprocessor: dict[str, Any]) -> Encoder:
+    if config.get("model_type") in KNOWN:
+        refuse_undeclared(config, preprocessor)
+    return build_encoder(config, preprocessor, freeze, freeze_cnn)
 
 
 def _spec_augment(values: dict[str, Any] | None, kind: str | None) -> dict[str, Any]:
@@ -237,4 +249,9 @@ def _read_extractor(source: str, kind: str) -> SequenceFeatureExtractor:
     if missing and _FAMILIES[kind].encoder is WaveformEncoder:
         logger.warning("encoder %s has no preprocessor_config.json: waveforms will be normalised", source)
         return transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
-    return _read(AutoFeatureExtractor, source)
+    extractor = _read(AutoFeatureExtractor, source)
+    if (rate := getattr(extractor, "sampling_rate", SAMPLE_RATE)) != SAMPLE_RATE:
+        raise UserError(
+            f"encoder {source} reads audio at {rate} Hz, and all audio here has {SAMPLE_RATE}", "use another"
+        )
+    return extractor

@@ -15,7 +15,7 @@ from local.core import markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
-from local.experiment import speakers
+from local.experiment import continued, speakers
 from local.experiment.encoder_version import encoder_version, versions
 from local.experiment.options import Options, parse
 from local.text.tokenizer import Tokenizer
@@ -84,7 +84,7 @@ class Job:
 
     def begin(self) -> None:
         """Begin the run folder, or continue in one that was begun with the same inputs; see `starts_over`."""
-        if warning := self.refuse_tested_speakers():
+        for warning in filter(None, (self.refuse_tested_speakers(), self.heard())):
             logger.warning(warning)
         if self.starts_over():
             for path in (self.folder / name for name in TRAINING_OUTPUTS):
@@ -149,6 +149,16 @@ class Job:
         source = self.own_net or self.options.values.get(speakers.KEY)
         trained = self.digests("train.csv").get("train.csv")
         return speakers.refuse_tested(source, self.options.corpus, self.manifests, trained)
+
+    def origin(self) -> continued.Origin | None:
+        """The model folder that the training continues from; None where `encoder` is none."""
+        return continued.origin(self.options.values.get(continued.KEY))
+
+    def heard(self) -> str:
+        """Say that this model was trained on speakers of the test set, or may have been; see `continued.heard`."""
+        origin = self.origin()
+        names = self.options.corpus, self.options.protocol_name
+        return "" if origin is None else continued.heard(origin, *names, self.manifests)
 
     def refuse_speakers(self) -> None:
         """Raise a UserError where the classes are speakers: such a run has no emotions to decode, score or export."""

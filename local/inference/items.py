@@ -16,9 +16,8 @@ import numpy as np
 import soundfile
 
 from local.audio import recordings
-from local.audio.recordings import Recording
+from local.audio.recordings import Recording, Unreadable
 from local.audio.segments import segments
-from local.core.errors import UserError
 from local.data.batches import Limits, cut
 from local.data.device import overhead
 from local.inference.analyzer import Analysis, Analyzer
@@ -131,12 +130,15 @@ def _lies_in(path: str, folder: str) -> bool:
 
 
 def whole_items(items: Iterable[Item], longest: float) -> Iterator[Item]:
-    """Read files of at most `longest` seconds, in two threads that are a few files ahead."""
+    """Read files of at most `longest` seconds, in two threads that are a few files ahead.
+
+    What is wrong with a file becomes the error of its item; any other error is one of this program, and ends all.
+    """
 
     def read(item: Item) -> Item:
         try:
             return item if item.error else item._replace(recording=recordings.read(item.file, longest=longest))
-        except UserError as error:
+        except Unreadable as error:
             return _with_error(item, error)
 
     with ThreadPoolExecutor(2) as pool:
@@ -161,14 +163,14 @@ def window_items(items: Iterable[Item], longest: float) -> Iterator[Item]:
             for start, end, wav in segments(blocks, longest):
                 silent = False
                 yield Item(item.file, start, end, recordings.window(wav, blocks.flags))
-        except UserError as error:
+        except Unreadable as error:
             yield _with_error(item, error)
         else:
             if silent:
                 yield item._replace(error="silent throughout")
 
 
-def _with_error(item: Item, error: UserError) -> Item:
+def _with_error(item: Item, error: Unreadable) -> Item:
     """The item with the error, without the file's name: the line of output begins with it."""
     return item._replace(error=error.what.removeprefix(f"{item.file}").lstrip(": "))
 

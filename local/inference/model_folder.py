@@ -1,7 +1,6 @@
 """The model folder that `local.export` writes for a trained fold: writing and reading it.
 
-    config.json         the description of the model: a closed list of keys (see `KEYS`), plain values; of a system
-                        without an encoder "encoder" and "preprocessor" are empty, without a CTC head "tokens" is
+    config.json         the description of the model: a closed list of keys, plain values (see `local.core.model_json`)
     model.safetensors   its weights, named as in the system's `state_dict`
 
 Reading one builds nothing but the encoders and systems of this project, and runs no code that comes with the
@@ -13,12 +12,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,34 +26,16 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from local.audio.header import SAMPLE_RATE
-from local.core.errors import UserError
+from local.core import model_json
 from local.core.files import atomic
+from local.core.model_json import CONFIG, FORMAT, OF_MODEL, WEIGHTS
 from local.encoders import plain
 from local.encoders.base import Encoder
 from local.inference.ensemble import Ensemble
 from local.systems import system_class
 
-FORMAT = "ser-mtl 1"
 MTL = "mtl"  # the system of this recipe's own models
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-OF_MODEL = {  # the keys of config.json that are attributes of `Model`, and their types
-    "labels": list,
-    "tokens": list,
-    "sizes": list,
-    "max_seconds": float,
-    "provenance": dict,
-}
-KEYS = {  # all of its keys
-    "format": str,  # FORMAT
-    "system": str,  # a file of local/systems
-    "settings": dict,  # the system's `settings()`
-    "encoder": dict,  # transformers' model_type and the keys of its configuration
-    "preprocessor": dict,  # keys of its feature extractor
-} | OF_MODEL
-MAX_BYTES = 1_000_000  # of config.json
 MAX_PARAMETERS = 50_000  # tensors; an ensemble of ten large encoders has ten thousand
-# Limits of numbers for which an encoder may take memory without having weights of that size; vocabularies reach 60,000.
-MAX_ENCODER, MAX_PREPROCESSOR = 100_000, 4096
 # Functions of torch, and of its tensors, that fill one with random numbers.
 DRAWN = {"normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "kaiming_normal_", "xavier_uniform_"}
 # Their names in safetensors.
@@ -102,18 +82,18 @@ def write(folder: Path, model: Model) -> None:
 
 
 def read(folder: Path | str) -> Model:
-    """Read a model folder; the system is in evaluation mode, on the CPU.
+    """Read a model folder; the system is in evaluation mode, on the CPU, its weights still pages of their file.
 
     If it is missing, broken, or not as `write` writes it, a `UserError` says where.
     """
     folder = Path(folder)
     config = _read_config(folder)
-    weights = _file_of(folder, WEIGHTS)
+    weights = model_json.file_of(folder, WEIGHTS)
     try:
         with safe_open(weights, "pt") as file:
             stored = {name: _shape_and_type(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise _error(weights, str(error)) from None
+        raise model_json.damaged(weights, str(error)) from None
     try:
         # Sizes are compared before memory is allocated for them.
         with torch.device("meta"), _limit_parameters(min(2 * len(stored), MAX_PARAMETERS)):
@@ -124,7 +104,7 @@ def read(folder: Path | str) -> Model:
             system = _build(config)
         _load(system, load_file(weights), config["sizes"])
     except Exception as error:  # wrong values raise errors of any class
-        raise _error(folder / CONFIG, str(error)) from None
+        raise model_json.damaged(folder / CONFIG, str(error)) from None
     return Model(system, **{name: config[name] for name in OF_MODEL})
 
 
@@ -198,7 +178,8 @@ def _load(system: nn.Module, weights: dict[str, Tensor], sizes: list[int]) -> No
     # A sum is finite only if all of its terms are, and is found sooner.
     if not all(tensor.sum().isfinite() or tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError(f"{WEIGHTS} holds numbers that are not finite")
-    system.load_state_dict(weights)
+    # As they are in the file, which is mapped into memory: a copy would take longer than all the rest.
+    system.load_state_dict(weights, assign=True)
     if isinstance(system, Ensemble):
         for order, size in zip(system.orders, sizes, strict=True):
             if len(order) and (order.min() < 0 or order.max() > size):
@@ -209,67 +190,13 @@ def _load(system: nn.Module, weights: dict[str, Tensor], sizes: list[int]) -> No
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """Read config.json; an error if a key is missing or unknown, or has a value of a wrong type or out of range."""
-    path = _file_of(folder, CONFIG)
-    if path.stat().st_size > MAX_BYTES:
-        raise _error(path, f"it is larger than {MAX_BYTES} bytes")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError, OSError) as error:
-        raise _error(path, f"it cannot be read as JSON ({error})") from None
-    if reason := _fault(config):
-        raise _error(path, reason)
-    return config | {"max_seconds": float(config["max_seconds"])}
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _fault(config: Any) -> str:
-    """The first fault of the keys, types and values of config.json; empty if there is none."""
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        return f'its "format" is not "{FORMAT}"'
-    for key in sorted(KEYS.keys() ^ config.keys()):
-        return f'"{key}" is missing' if key in KEYS else f'"{key}" is not a known key'
-    for key, kind in KEYS.items():
-        if type(config[key]) not in ((int, float) if kind is float else (kind,)):
-            return f'"{key}" is not a {kind.__name__}'
-    for key, kind in (("labels", str), ("tokens", str), ("sizes", int)):
-        if not (config[key] or key == "tokens") or not all(type(value) is kind for value in config[key]):
-            return f'"{key}" is not a list of {kind.__name__}'
-    encoder, preprocessor = config["encoder"], config["preprocessor"]
-    numbers = [value for key in encoder.values() for value in (key if isinstance(key, list) else [key])]
-    if (encoder or preprocessor) and encoder.get("model_type") not in [*plain.OWN]:
+    """Read config.json; an error for what `local.core.model_json` refuses, or an encoder of no known type."""
+    config = model_json.read(folder)
+    kind = config["encoder"].get("model_type")
+    if (config["encoder"] or config["preprocessor"]) and kind not in [*plain.OWN]:
         from local.encoders import KNOWN  # takes seconds
 
-        if encoder.get("model_type") not in KNOWN:
-            return f'the "model_type" of "encoder" is not one of: {" ".join(KNOWN)}'
-    if not all(0 <= number <= MAX_ENCODER for number in numbers if isinstance(number, int | float)):
-        return f'"encoder" has a number that is not from 0 to {MAX_ENCODER}'
-    if not all(type(value) in (int, bool) and 0 <= value <= MAX_PREPROCESSOR for value in preprocessor.values()):
-        return f'"preprocessor" has a value that is not from 0 to {MAX_PREPROCESSOR}'
-    if len(set(config["labels"])) < len(config["labels"]):
-        return '"labels" has a label twice'
-    if len(config["sizes"]) == 1 and config["sizes"] != [len(config["tokens"])]:
-        return '"sizes" is not the number of "tokens"'
-    if not 0 < config["max_seconds"] < 1e6:
-        return '"max_seconds" is not a length in seconds'
-    return ""
-
-
-def _file_of(folder: Path, name: str) -> Path:
-    """The path of a file of a model folder; an error if it is missing or a link out of the folder."""
-    path = folder / name
-    if not os.path.isfile(path):  # Path.is_file raises an error without permission to look
-        fault = f"is no model folder: {name} is missing" if os.path.exists(folder) else "is missing"
-        within = folder / "model"  # of a run folder, as stage 6 writes it
-        exported = within if os.path.isfile(within / name) else "a folder that python -m local.export wrote"
-        raise UserError(f"{folder} {fault}", f"give {exported}")
-    if folder.resolve() not in path.resolve().parents:
-        raise _error(path, "it is a link that leads out of the folder")
-    return path
-
-
-def _error(path: Path, reason: str) -> UserError:
-    return UserError(f"{path}: {reason}", "export the model again, and use only models from people you trust")
+        if kind not in KNOWN:
+            reason = f'the "model_type" of "encoder" is not one of: {" ".join(KNOWN)}'
+            raise model_json.damaged(folder / CONFIG, reason)
+    return config

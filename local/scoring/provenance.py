@@ -50,9 +50,16 @@ def refuse_mixed(runs: Iterable[Path]) -> None:
 
 
 def warnings(runs: Iterable[Path]) -> list[str]:
-    """Say what differs between runs of the same values: commits, devices, `ROUNDING`; unknown where not recorded."""
+    """Say what differs between runs of the same values: commits, devices, `ROUNDING`; unknown where not recorded.
+
+    And of which a model that was continued from has heard the speakers that are tested.
+    """
+    runs = list(runs)
     differing = _differing({run: _recorded(run) for run in runs}, missing="unknown")
-    return [f"the runs differ in how they were trained: {'; '.join(differing)}"] if differing else []
+    said = [f"the runs differ in how they were trained: {'; '.join(differing)}"] if differing else []
+    heard = filter(None, (markers.read(run / "train.json")["facts"].get("heard") for run in runs))
+    first, *others = [*dict.fromkeys(heard)] or [""]
+    return said + [first + f" (and the like in {len(others)} more runs)" * bool(others)] * bool(first)
 
 
 def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:

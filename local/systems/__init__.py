@@ -8,6 +8,7 @@ length of input. It implements `forward`, and what differs from the defaults. Fo
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -68,6 +69,8 @@ class System(nn.Module):
         one passes its inputs through it, `rows, n_rows = self.front_end(wavs, lengths)`, whatever they are.
     max_samples
         The longest input in samples; None: any.
+    most_seconds
+        Of a longer utterance it does not read the rest, and takes no memory for it.
     seconds_per_frame
         From one frame of `Outputs.tokens` to the next; None without a CTC head.
     writes_text
@@ -82,6 +85,7 @@ class System(nn.Module):
     """
 
     max_samples: int | None = None
+    most_seconds: float = math.inf
     solves: bool = False
     title: str = ""
     certainty: str = ""

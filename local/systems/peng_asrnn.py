@@ -60,6 +60,7 @@ class PengAsrnn(System):
 
     title = "Peng et al. 2020: 3-D convolutions + ASRNN"
     certainty = "partly known"
+    most_seconds = MOST / 100
 
     def __init__(self, n_labels: int, front_end: str = "gammachirp", carry_state: bool = False) -> None:
         super().__init__(front_end=Auditory(front_end))

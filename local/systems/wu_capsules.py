@@ -77,6 +77,7 @@ class WuCapsules(System):
 
     title = "Wu et al. 2019: capsules"
     certainty = "partly known"
+    most_seconds = MOST / 100
 
     def __init__(
         self, n_labels: int, window: int = 40, shift: int = 20, capsule_head: str = "dense", recurrent: bool = False

@@ -8,14 +8,16 @@ next, so that the end of a word tends to be early.
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, tensor
-from torchaudio.functional import TokenSpan, forced_align, merge_tokens
 
 from local.core.errors import UserError
 from local.text.tokenizer import BLANK, UNKNOWN
+
+if TYPE_CHECKING:
+    from torchaudio.functional import TokenSpan
 
 SPACE = "\u2581"  # what SentencePiece writes for a space
 
@@ -101,5 +103,7 @@ def _spans(log_probs: Tensor, tokens: list[int]) -> list[TokenSpan]:
             f"a transcript of {len(tokens)} tokens needs {needed} frames, the utterance has {len(log_probs)}",
             "give the transcript of this utterance",
         )
+    from torchaudio.functional import forced_align, merge_tokens  # takes time to load: only times of words need it
+
     path, scores = forced_align(log_probs.float().cpu().contiguous()[None], tensor([tokens]), blank=BLANK)
     return merge_tokens(path[0], scores[0].exp(), blank=BLANK)

@@ -6,12 +6,14 @@ At its peak a training holds
     states      of the optimizer, and the gradients: for Adam 8 and 4 bytes a number that learns
     batch       what the largest micro-batch keeps from its forward pass for its backward pass
 
-or, if it is more, what a batch of the validation takes. Both follow from the lengths: B utterances of t padded seconds
-keep k + B (a + b t + c t^2) bytes. k is computed of the weights alone, c is attention's, which keeps none on a GPU.
-These numbers are not written here, as kernels change: they are found from a few short passes of noise through the
-system, whose tensors are counted. The largest micro-batch is that of the plan, which depends on the seed alone. A
-system that cannot take noise is counted without its batches. Files that are mapped into memory, as all stores are, do
-not count: the system can drop their pages.
+or, if it is more, what a batch of the validation takes. Both follow from the lengths: an utterance of t seconds keeps
+f = a + b t + c t^2 bytes, of which c is attention's, which keeps none on a GPU. A batch keeps k, which is computed of
+the weights alone, and for each utterance f of the longest, as all are padded to that; but where a system lays them one
+behind the other, or cuts them into windows, f of each. These numbers are not written here, as kernels change: they are
+found from a few short passes of noise through the system, whose tensors are counted. What a system cuts off, it says
+(`most_samples`, `most_seconds`). The largest micro-batch is that of the plan, which depends on the seed alone. A system
+that cannot take noise is counted without its batches. Files that are mapped into memory, as all stores are, do not
+count: the system can drop their pages.
 
 All of that is certain. The gradients of what a batch keeps, memory within an operation, and what the C library keeps of
 what is freed come on top: what is said is `BEYOND` times as much for a batch. But a training is refused only where the
@@ -24,7 +26,7 @@ import contextlib
 import copy
 import random
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +45,7 @@ LENGTHS = (0.64, 1.28, 1.92)  # seconds of the passes: whole numbers of frames, 
 # Seconds of one more, of what is no encoder that learns: some such systems read windows of a second or two, or so many
 # seconds at most, and then three short lengths say nothing of long ones. A cost that is as far off there is a line.
 LONGER, WRONG = 7.68, 0.1
+MIXED = (LONGER, *LENGTHS[2:] * 3)  # seconds of the utterances of a pass that shows what padding costs
 EPOCHS = 3  # whose plans are looked at
 HALF = 0.49  # of what a batch keeps in single precision, in 16 bits; beside the casts of all weights
 # What a batch takes on a CPU, times what it keeps: 1.5 was measured of encoders of 1 and 13 million parameters, 2.1 of
@@ -118,28 +121,28 @@ def predict(
         return Need(held, states, None)
     half = values["precision"] in ("bf16", "fp16")
     share, casts = (HALF, learning / 2) if half else (1.0, 0.0)
+    each = kept.of_each(sampler.durations)
     training = max(
-        casts + share * kept(size, seconds) - (0.0 if later else gradients)
-        for size, seconds, later in micro_batches(sampler)
+        casts + share * kept.of_batch(each[indices]) - (0.0 if later else gradients)
+        for indices, later in micro_batches(sampler)
     )
     validation = 0.0
     if valid is not None and values["eval_precision"] not in ("bf16", "fp16"):
+        each = taken.of_each(valid)
         batches = sorted_batches(valid, evaluation_limits(values, system))
-        validation = max(taken(len(batch), float(valid[batch].max())) for batch in batches) - gradients
+        validation = max(taken.of_batch(each[batch]) for batch in batches) - gradients
     return Need(held, states, max(0.0, training), max(0.0, validation))
 
 
-def micro_batches(sampler: UpdateSampler) -> set[tuple[int, float, bool]]:
-    """The micro-batches of the first epochs: utterances, seconds of the longest, and whether its update has begun."""
-    found, sampler = set(), copy.copy(sampler)
+def micro_batches(sampler: UpdateSampler) -> Iterator[tuple[list[int], bool]]:
+    """The micro-batches of the first epochs: their utterances, and whether the update of each has begun."""
+    sampler = copy.copy(sampler)
     for epoch in range(1, EPOCHS + 1):
         sampler.set_epoch(epoch)
         begun = 0
         for micro_batch in sampler.plan:
-            longest = float(sampler.durations[micro_batch.indices].max())
-            found.add((len(micro_batch.indices), longest, micro_batch.update == begun))
+            yield micro_batch.indices, micro_batch.update == begun
             begun = micro_batch.update
-    return found
 
 
 def numbers_kept(optimizer: Callable[..., torch.optim.Optimizer]) -> float:
@@ -152,7 +155,26 @@ def numbers_kept(optimizer: Callable[..., torch.optim.Optimizer]) -> float:
     return sum(number for number in kept if number > 1) / parameter.numel()
 
 
-Cost = Callable[[int, float], float]  # utterances, seconds of the longest -> bytes
+class Cost(NamedTuple):
+    """The bytes of a batch, by the seconds of its utterances."""
+
+    alone: float  # k
+    curve: np.ndarray  # c, b, a
+    most: float  # seconds of an utterance that are read
+    padded: float  # share of what is kept of padding as of true frames: 1 for all, 0 for nothing
+
+    def of_each(self, seconds: np.ndarray) -> np.ndarray:
+        """[n] seconds -> [n] bytes."""
+        return np.polyval(self.curve, np.minimum(seconds, self.most))
+
+    def __call__(self, seconds: Sequence[float]) -> float:
+        """[B] seconds -> bytes of the batch."""
+        return self.of_batch(self.of_each(np.array(seconds)))
+
+    def of_batch(self, each: np.ndarray) -> float:
+        """[B] bytes of its utterances, as of `of_each` -> those of the batch."""
+        sum_of_all = self.padded * len(each) * each.max() + (1 - self.padded) * each.sum()
+        return max(0.0, self.alone + float(sum_of_all))
 
 
 def costs(system: System, augmented: bool, fused: bool = False) -> tuple[Cost, Cost]:
@@ -160,35 +182,43 @@ def costs(system: System, augmented: bool, fused: bool = False) -> tuple[Cost, C
 
     `augmented` says that waveforms are the inputs, whatever does not learn; `fused`, that attention keeps no weights.
     """
+    learns = system.encoder is not None and not system.encoder.freeze
+    lengths = LENGTHS if learns else (*LENGTHS, LONGER)
     with _left_as_it_is(system):
         # Batch norm of pooled frames needs two utterances.
         for least in (1, 2):
             try:
-                shapes = [(least, LENGTHS[0]), (least + 1, LENGTHS[0]), (least, LENGTHS[1]), (least, LENGTHS[2])]
-                kept = [_most(system.train(), augmented, *shape) for shape in shapes]
+                kept = [_most(system.train(), augmented, [seconds] * least) for seconds in lengths]
                 break
             except ValueError:
                 if least == 2:
                     raise
-        if system.encoder is None or system.encoder.freeze:
-            further = _most(system.train(), augmented, least, LONGER)
+        one_more = _most(system.train(), augmented, LENGTHS[:1] * (least + 1))
+        mixed = None if learns else _most(system.train(), augmented, MIXED)
         with torch.no_grad():
-            taken = [_most(system.eval(), augmented, 1, seconds) for seconds in (LENGTHS[0], LENGTHS[2])]
-    of_one = kept[1] - kept[0]
-    alone = kept[0] - least * of_one
-    curve = np.polyfit(LENGTHS, [(each - alone) / least for each in (kept[0], *kept[2:])], 2)
-    if system.encoder is None or system.encoder.freeze:
-        longer = (further - alone) / least
-        if abs(np.polyval(curve, LONGER) - longer) > WRONG * abs(longer):
-            shortest = (kept[3] - alone) / least
-            curve = np.array([0.0, *np.polyfit((LENGTHS[2], LONGER), (shortest, longer), 1)])
-    curve[0] *= not fused
-    line = np.polyfit((LENGTHS[0], LENGTHS[2]), taken, 1)
-    most = seconds_read(system)
-    return (
-        lambda size, seconds: max(0.0, alone + size * float(np.polyval(curve, min(seconds, most)))),
-        lambda size, seconds: max(0.0, size * float(np.polyval(line, min(seconds, most)))),
-    )
+            taken = [_most(system.eval(), augmented, [seconds]) for seconds in lengths]
+    alone = kept[0] - least * (one_more - kept[0])
+    cost = Cost(alone, _curve([(each - alone) / least for each in kept]), seconds_read(system), 1.0)
+    if mixed is not None:
+        cost = cost._replace(padded=_padded(cost, mixed))
+    costs = cost, cost._replace(alone=0.0, curve=_curve(taken))
+    for each in costs:
+        each.curve[0] *= not fused
+    return costs
+
+
+def _curve(kept: list[float]) -> np.ndarray:
+    """c, b, a of what an utterance takes at `LENGTHS`, and at `LONGER`: a line, if the three do not tell of that."""
+    curve = np.polyfit(LENGTHS, kept[: len(LENGTHS)], 2)
+    if len(kept) > len(LENGTHS) and abs(np.polyval(curve, LONGER) - kept[-1]) > WRONG * abs(kept[-1]):
+        return np.array([0.0, *np.polyfit((LENGTHS[-1], LONGER), kept[-2:], 1)])
+    return curve
+
+
+def _padded(cost: Cost, mixed: float) -> float:
+    """The share that padding has, from what utterances of the lengths `MIXED` keep."""
+    without, whole = (cost._replace(padded=share)(MIXED) for share in (0.0, 1.0))
+    return min(1.0, max(0.0, (mixed - without) / (whole - without))) if whole > without else 1.0
 
 
 @contextlib.contextmanager
@@ -215,10 +245,11 @@ def _left_as_it_is(system: System) -> Iterator[None]:
                     buffer.copy_(before)
 
 
-def _most(system: System, augmented: bool, size: int, seconds: float) -> float:
-    """The most bytes that a pass of noise holds at a time, besides the weights."""
-    wavs, lengths = noise(system, augmented, size, seconds)
-    with Counter([*system.parameters(), *system.buffers()]) as counter:
+def _most(system: System, augmented: bool, seconds: Sequence[float]) -> float:
+    """The most bytes that a pass of noise, of such utterances, holds at a time, besides the weights."""
+    wavs, lengths = noise(system, augmented, seconds)
+    # The waveforms are among what is known: a view of them is no copy.
+    with Counter([wavs, *system.parameters(), *system.buffers()]) as counter:
         system(wavs, lengths)
     return float(wavs.nbytes + counter.most)
 

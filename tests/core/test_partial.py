@@ -54,6 +54,20 @@ def assert_whole(path: Path) -> None:
     assert left(path) == sorted([path.name, path.with_suffix(".json").name])
 
 
+def test_marks_are_sealed_with_the_parts_and_are_part_of_the_checksum(path):
+    with pytest.raises(Killed), partial.resumed(path, 9) as parts:
+        parts.add("a", b"12", 1, mark=True)
+        parts.add("b", b"3", 1)
+        raise Killed
+    with pytest.raises(Killed), partial.resumed(path, 9) as parts:
+        assert parts.marked == ["a"] and list(parts.sizes) == ["a", "b"]
+        raise Killed
+    journal = path.with_name(f"{path.name}.part.json")
+    journal.write_text(journal.read_text().replace('"marked": ["a"]', '"marked": ["b"]'))
+    with partial.resumed(path, 9) as parts:
+        assert not parts.marked and not parts.sizes  # what is not true is made again
+
+
 @pytest.mark.parametrize("error", [Killed(), RuntimeError("of the device")], ids=["killed", "error"])
 def test_it_goes_on_where_it_was(path, error):
     with pytest.raises(type(error)):

@@ -105,12 +105,22 @@ def test_features_are_the_cnns_output_rounded_to_16_bits(tmp_path, audio, family
         assert_rounded(store[name], row[:length], slack=1e-5)
 
 
-def test_features_that_do_not_fit_16_bits_are_refused(tmp_path, audio):
+@torch.no_grad()
+def test_features_of_the_cnn_that_pass_16_bits_are_kept_in_32(tmp_path, audio):
     encoder = encoder_of(tmp_path)
-    with torch.no_grad():
-        encoder.model.feature_extractor.conv_layers[-1].conv.weight *= 1e6
+    encoder.model.feature_extractor.conv_layers[-1].conv.weight *= 1e6
+    store = CnnStore.of(audio, encoder, "cpu")
+    for name in store:
+        assert torch.equal(store[name], encoder.features(*padded([audio[name]]))[0][0])
+    assert store.floats == {*store} and max(store[name].max() for name in store) > 65504
+
+
+@torch.no_grad()
+def test_features_that_are_not_finite_are_refused(tmp_path, audio):
+    encoder = encoder_of(tmp_path)
+    encoder.model.feature_extractor.conv_layers[-1].conv.weight *= torch.inf
     before = {path.name for path in audio.path.parent.iterdir()}
-    with pytest.raises(UserError, match=r"utterance a: the CNN's output does not fit 16-bit floats") as error:
+    with pytest.raises(UserError, match=r"utterance a: the CNN's output does not fit 32-bit floats") as error:
         CnnStore.of(audio, encoder, "cpu")
     assert "freeze_cnn" in error.value.remedy
     left = {path.name for path in audio.path.parent.iterdir()} - before
@@ -183,6 +193,62 @@ def test_the_output_of_the_lowest_layers_is_kept_in_16_bits(tmp_path, audio):
     for name, row, length in zip(store, hidden, n_frames.tolist(), strict=True):
         assert store[name].shape == (length, 32) and store[name].dtype == torch.float16
         assert_rounded(store[name], row[:length], slack=1e-5)
+
+
+def with_outliers(folder: Path, audio: AudioStore) -> tuple[Encoder, dict[str, torch.Tensor]]:
+    """An encoder whose lowest layer has a channel of huge values, and its output: of some utterances beyond 65,504."""
+    encoder = load_encoder(tiny_models.save(folder, "wavlm-layer", num_hidden_layers=2, **STEADY), freeze_layers=1)
+    with torch.no_grad():
+        encoder.model.encoder.layers[0].feed_forward.output_dense.weight[5] *= 3e4
+        heights = sorted(encoder.lowest(*padded([audio[name]]))[0].abs().max().item() for name in audio)
+        for tensor in encoder.model.encoder.layers[0].feed_forward.output_dense.parameters():
+            tensor[5] *= 65504 / (heights[2] + heights[3]) * 2
+        exact = {name: encoder.lowest(*padded([audio[name]]))[0][0] for name in audio}
+    return encoder, exact
+
+
+def test_utterances_with_outliers_are_kept_in_32_bits_and_the_others_in_16(tmp_path, audio, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("local.core.partial.SECONDS", 0.0)
+    encoder, exact = with_outliers(tmp_path, audio)
+    wide = {name for name, rows in exact.items() if rows.abs().max() > 65504}
+    store = model_inputs(audio, System(encoder), "cpu")
+    assert type(store) is LayerStore and store.floats == wide and 0 < len(wide) < len(exact)
+    assert f"of {len(wide)} of 5 utterances the lowest layers' output passes 16 bits: kept in 32" in caplog.text
+    for name, rows in exact.items():
+        assert store[name].dtype == torch.float32  # of all, so that a batch has one type
+        assert torch.equal(store[name], rows) if name in wide else torch.equal(store[name], rows.half().float())
+    assert store.path.stat().st_size == sum(rows.numel() * (2 + 2 * (name in wide)) for name, rows in exact.items())
+    # One that was killed goes on with what it knows of the first, and the next job shares the store.
+    whole, expected = store.path.read_bytes(), store.facts
+    for path in (store.path, store.path.with_suffix(".json")):
+        path.unlink()
+    lowest, computed = encoder.lowest, []
+
+    def killed(*batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        computed.append(batch)
+        return lowest(*batch)
+
+    monkeypatch.setattr(encoder, "lowest", killed)
+    with pytest.raises(KeyboardInterrupt):
+        model_inputs(audio, System(encoder), "cpu")
+    computed[:] = []
+    again = model_inputs(audio, System(encoder), "cpu")
+    assert len(computed) == 2 and again.path.read_bytes() == whole and again.facts == expected
+    shared = model_inputs(audio, System(encoder), "cpu")
+    assert len(computed) == 2 and shared.floats == wide and caplog.text.count("passes 16 bits") == 3
+
+
+@torch.no_grad()
+def test_outliers_reach_the_model_whole(tmp_path, audio):
+    encoder, _ = with_outliers(tmp_path, audio)
+    store = model_inputs(audio, System(encoder), "cpu")
+    system = MultiTaskSystem(encoder, 2, 10, alpha=0.1).eval()
+    for names in (list(store), [next(iter(store.floats))]):
+        stored, exact = (system(*padded([each[name] for name in names])).emotion for each in (store, audio))
+        torch.testing.assert_close(stored, exact, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

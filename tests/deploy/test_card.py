@@ -245,6 +245,14 @@ def test_an_ensemble_on_official_lists_was_trained_on_none_that_it_tests(encoder
     assert "this corpus cannot give one" not in card and "whose speakers are not in the training set" in card
 
 
+def test_it_says_what_its_training_began_with(encoder):
+    said = "its training began with a model that was trained on"
+    earlier = [{"corpus": "nemo", "folds": ["EB0"]}, {}]
+    card = unwrapped(render(made(encoder, before=earlier), None, CONTENTS, []))
+    assert f"{said} `nemo`; that began with one trained on a corpus that is not known." in card
+    assert said not in unwrapped(render(made(encoder), None, CONTENTS, []))
+
+
 def test_alpha_0_promises_no_transcripts(encoder, scored):
     card = render(made(encoder, alpha=0.0), scored(alpha=0), CONTENTS, [])
     assert "the CTC head is not trained" in card

@@ -12,6 +12,7 @@ import tiny_conformer
 import tiny_models
 import torch
 from tiny_models import FAMILIES, STEADY, WHISPER_SECONDS, padded, waves
+from torch.overrides import TorchFunctionMode
 from transformers import AutoFeatureExtractor, AutoModel
 
 from local.audio.header import SAMPLE_RATE
@@ -162,6 +163,31 @@ def test_spec_augment_of_stored_frames(tmp_path, family, monkeypatch):
         columns = masked[~whole].all(0)
         assert torch.equal(masked[~whole].any(0), columns) and (columns.sum() >= 4) == bool(features)
     assert torch.equal(encoder.eval()(hidden, torch.tensor([60, 40]))[0], hidden)
+
+
+@torch.no_grad()
+def test_masks_go_to_the_device_as_frames_and_features_and_mask_as_one_of_all_numbers(tmp_path):
+    """The same to the last bit as by a mask of [B, T, d], which would be as many bytes to copy as there are numbers."""
+    encoder = frozen(tmp_path, "wav2vec2-group", **STEADY | MASKS, mask_feature_prob=0.2, mask_feature_length=4)
+    encoder.train()
+    hidden, n_frames = torch.randn(2, 60, 32, generator=torch.Generator().manual_seed(2)), torch.tensor([60, 40])
+    copied: list[int] = []
+
+    class Copies(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function is torch.Tensor.to and args[0].dtype == torch.bool:
+                copied.append(args[0].numel())
+            return function(*args, **(kwargs or {}))
+
+    np.random.seed(3)
+    with Copies():
+        shown = encoder._spec_augment(hidden, n_frames)
+    assert sorted(copied) == [2 * 32, 2 * 60]  # features, frames
+    np.random.seed(3)
+    whole = encoder._spec_augment_mask(n_frames, 60)[:, :, None] | encoder._feature_mask(2)[:, None, :]
+    true = (torch.arange(60) < n_frames[:, None])[:, :, None]
+    mean = hidden.masked_fill(~true, 0.0).sum(1, keepdim=True) / true.sum(1, keepdim=True)
+    assert torch.equal(shown, torch.where(whole, mean, hidden))
 
 
 # How many

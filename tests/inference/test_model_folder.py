@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from speechbrain.lobes.models.ECAPA_TDNN import AttentiveStatisticsPooling
 from speechbrain.nnet.pooling import StatisticsPooling
 
+from local.core import model_json
 from local.core.errors import UserError
 from local.encoders import load_encoder
 from local.inference import model_folder
@@ -253,7 +254,7 @@ def test_a_config_of_a_megabyte(folder):
     assert "larger" in refusal(folder, "config.json")
 
 
-@pytest.mark.parametrize("key", model_folder.KEYS)
+@pytest.mark.parametrize("key", model_json.KEYS)
 def test_a_config_without_a_key(folder, key):
     change(folder, key, to=...)
     assert f'"{key}"' in refusal(folder, "config.json")

@@ -122,6 +122,15 @@ def test_commits_devices_and_rounding_are_warned_of(tmp_path):
     )
 
 
+def test_what_a_model_had_heard_that_was_continued_from_is_warned_of(tmp_path):
+    runs = [run(tmp_path, f"seed1/{fold}") for fold in ("1A", "1B", "2A")]
+    for number, made in enumerate(runs[:2]):
+        training = json.loads((made / "train.json").read_text())
+        (made / "train.json").write_text(json.dumps(training | {"facts": {"heard": f"OPTIMISTIC: {number}"}}))
+    assert provenance.warnings(runs) == ["OPTIMISTIC: 0 (and the like in 1 more runs)"]
+    assert provenance.warnings(runs[1:]) == ["OPTIMISTIC: 1"] and not provenance.warnings(runs[2:])
+
+
 def test_gpus_of_one_kind_are_not_warned_of(tmp_path):
     told = [ENVIRONMENT | {"device": f"cuda:{number}", "accelerator": "H100"} for number in range(2)]
     runs = [run(tmp_path, f"seed1/{number}", told=each) for number, each in enumerate(told)]

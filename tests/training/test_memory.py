@@ -15,11 +15,14 @@ from paths import REPOSITORY
 from torch import Tensor, nn
 
 from local.data.batches import Limits, UpdateSampler
+from local.data.noise import noise
 from local.encoders import load_encoder
 from local.systems import Outputs, System
 from local.systems.mtl import MultiTaskSystem
+from local.systems.peng_asrnn import PengAsrnn
 from local.systems.statistics import StatisticsSystem
-from local.training.memory import costs, micro_batches, numbers_kept, predict
+from local.systems.wu_capsules import WuCapsules
+from local.training.memory import Counter, costs, micro_batches, numbers_kept, predict
 
 VALUES = {"precision": "fp32", "device": "cpu", "augment": None, "eval_batch_seconds": 10}
 VALUES |= {"eval_precision": "fp32", "optimizer": torch.optim.AdamW}
@@ -44,11 +47,11 @@ def by_hand(size: int, seconds: float) -> float:
 
 def test_a_system_whose_cost_is_known_by_hand():
     kept, taken = costs(Squares(), augmented=False)
-    assert kept(8, 30.0) == pytest.approx(by_hand(8, 30.0), rel=1e-3)
-    assert kept(1, 0.64) == pytest.approx(by_hand(1, 0.64), rel=1e-3)
-    assert taken(1, 1.92) == pytest.approx(by_hand(1, 1.92), rel=1e-3)
+    assert kept([30.0] * 8) == pytest.approx(by_hand(8, 30.0), rel=1e-3)
+    assert kept([0.64]) == pytest.approx(by_hand(1, 0.64), rel=1e-3)
+    assert taken([1.92]) == pytest.approx(by_hand(1, 1.92), rel=1e-3)
     kept, _ = costs(Squares(), augmented=False, fused=True)  # as if the products were not kept
-    assert kept(8, 30.0) == pytest.approx(4 * 8 * 2 * 16_000 * 30, rel=0.02)
+    assert kept([30.0] * 8) == pytest.approx(4 * 8 * 2 * 16_000 * 30, rel=0.02)
 
 
 class Windows(System):
@@ -66,20 +69,68 @@ class Windows(System):
 def test_what_grows_in_steps_is_not_taken_for_a_square():
     kept, _ = costs(Windows(), augmented=False)
     seconds = 30 + 2 * 31.6 + 38 * 1.6  # the waveform, padded and scaled, and its windows
-    assert kept(1, 30.0) == pytest.approx(4 * 16_000 * seconds, rel=0.1)
+    assert kept([30.0]) == pytest.approx(4 * 16_000 * seconds, rel=0.1)
+
+
+class Joined(System):
+    """It lays the utterances, of which it reads 20 s, one behind the other, scales all, and squares each."""
+
+    most_seconds = 20.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
+        lengths = lengths.clamp(max=320_000)
+        joined = torch.cat([wav[:length] for wav, length in zip(wavs, lengths.tolist(), strict=True)])
+        scaled = joined * self.scale
+        return Outputs(torch.stack([each.square().mean() for each in scaled.split(lengths.tolist())])[:, None])
+
+
+def test_of_utterances_that_lie_one_behind_the_other_padding_takes_nothing():
+    kept, taken = costs(Joined(), augmented=False)
+    assert kept([20.0]) == kept([50.0]) == pytest.approx(4 * 16_000 * 4 * 20, rel=0.02)  # waveform and three of it
+    # The waveforms are padded, what is joined and scaled is not, and one at a time is squared.
+    assert kept([20.0, 5.0, 5.0]) == pytest.approx(4 * 16_000 * (60 + 2 * 30 + 20), rel=0.05)
+    assert 0.1 < kept.padded < 0.4 and taken([50.0]) == taken([20.0]) > 0
+
+
+def test_padding_counts_whole_where_all_is_padded():
+    assert costs(Squares(), augmented=False)[0].padded > 0.9
+
+
+@torch.no_grad()
+def held(system: System, seconds: list[float]) -> float:
+    """The most bytes that a pass of such utterances holds, counted as it is, without extrapolation."""
+    wavs, lengths = noise(system, False, seconds)
+    with torch.enable_grad(), Counter([wavs, *system.parameters(), *system.buffers()]) as counter:
+        system.train()(wavs, lengths)
+    return wavs.nbytes + counter.most
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", [WuCapsules, PengAsrnn])
+@pytest.mark.parametrize("seconds", [[30.0] * 4, [14.0, 6.6, 4.9, 1.9, 7.0, 5.3]])
+def test_systems_that_join_and_cut_utterances(system, seconds):
+    made = system(4)
+    kept, _ = costs(made, augmented=False)
+    # Peng's lie on shelves, which are not filled to their ends.
+    assert 0.75 * held(made, seconds) < kept(seconds) < 1.05 * held(made, seconds)
 
 
 def test_what_is_cut_off_takes_no_memory():
     system = tiny().train()
     system.encoder.most_samples = 32_000
     kept, taken = costs(system, augmented=False)
-    assert kept(1, 60.0) == kept(1, 2.0) > 0 and taken(2, 60.0) == taken(2, 2.0) > 0
+    assert kept([60.0]) == kept([2.0]) > 0 and taken([60.0] * 2) == taken([2.0] * 2) > 0
 
 
 def test_what_a_training_needs_by_hand():
     """Updates of 5 s + 5 s and of 30 s, which passes alone: the latter finds no gradient of its update."""
     sampler = UpdateSampler(np.array([5.0, 5.0, 30.0]), 3, Limits(8, 10, 1.0), seed=1)
-    assert micro_batches(sampler) == {(2, 5.0, False), (1, 30.0, True)}
+    found = {(*sampler.durations[indices], later) for indices, later in micro_batches(sampler)}
+    assert found == {(5.0, 5.0, False), (30.0, True)}
     need = predict(Squares(), VALUES, sampler, None)
     assert need.states == 3 * 4000 and need.process > 50e6  # a gradient, and two numbers for each parameter
     assert need.batch == pytest.approx(by_hand(1, 30.0), rel=1e-3)
@@ -98,9 +149,9 @@ def test_what_a_training_needs_by_hand():
 def test_the_plan_of_later_epochs_counts_and_the_sampler_stays_as_it_is():
     durations = np.random.default_rng(2).uniform(1, 9, 40)
     sampler = UpdateSampler(durations, 8, Limits(8, 20, 1.0), seed=1)
-    before, found = list(sampler.plan), micro_batches(sampler)
-    assert sampler.plan == before and len(found) > len(before)
-    assert all(size * longest <= 20 and longest in durations for size, longest, _ in found)
+    before, found = list(sampler.plan), [durations[indices] for indices, _ in micro_batches(sampler)]
+    assert sampler.plan == before and len(found) > 2 * len(before)
+    assert all(len(each) * each.max() <= 20 for each in found)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +193,7 @@ def test_an_encoder_keeps_what_autograd_says_at_lengths_that_were_not_tried():
     system = tiny(layerdrop=0.0).train()
     kept, _ = costs(system, augmented=False)
     for size, seconds in ((1, 2.56), (3, 1.28)):
-        found, expected = kept(size, seconds), saved(system, size, seconds)
+        found, expected = kept([seconds] * size), saved(system, size, seconds)
         assert 0.98 * expected < found < 1.2 * expected  # more in the CNN, while it computes
 
 

@@ -21,7 +21,7 @@ from iemocap_tree import SMALL, small_release
 
 from local.audio.header import examine
 from local.config.hparams import parse_overrides
-from local.core import markers
+from local.core import markers, model_json
 from local.core.errors import UserError
 from local.corpora import csv_table, iemocap_release, manifest
 from local.corpora.rows import rows
@@ -336,8 +336,8 @@ KINDS = {
     list: st.lists(PLAIN, max_size=3),
     float: st.floats(),
 }
-CONFIG = st.fixed_dictionaries({key: KINDS[kind] | JSON for key, kind in model_folder.KEYS.items() if key != "format"})
-CONFIG = CONFIG.map(lambda config: json.dumps(config | {"format": model_folder.FORMAT}).encode())
+CONFIG = st.fixed_dictionaries({key: KINDS[kind] | JSON for key, kind in model_json.KEYS.items() if key != "format"})
+CONFIG = CONFIG.map(lambda config: json.dumps(config | {"format": model_json.FORMAT}).encode())
 
 
 @fuzz

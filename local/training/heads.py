@@ -1,0 +1,65 @@
+"""The heads of a model folder from which a training continues; its encoder is `local.encoders.exported`'s."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from local.core import model_json
+from local.experiment import continued
+from local.experiment.continued import Agreement, Origin
+from local.systems import System
+
+ENCODER = "encoder."  # begins the names of the encoder's tensors
+EMOTION, TOKEN = "emotion_head", "token_head"  # linear layers, of a class and of a token each row
+
+
+@torch.no_grad()
+def take(system: System, origin: Origin, labels: list[str], tokens: list[str], where: str) -> list[str]:
+    """Put into a system the heads of a model folder whose labels or tokens agree; say in lines which.
+
+    The row of each label and token goes where it is here. What else there is besides the encoder, a pooling that is
+    trained, goes with the emotion head. `labels` and `tokens` are those of the training, `where` is its YAML. A
+    `UserError` for a model of another system.
+    """
+    continued.refuse_other_system(origin, type(system).__module__.rpartition(".")[2], where)
+    with safe_open(model_json.file_of(Path(origin.source), model_json.WEIGHTS), "pt") as stored:
+        names = [name for name in stored.keys() if not name.startswith(ENCODER)]  # noqa: SIM118
+        found = {name: stored.get_tensor(name) for name in names}
+    own = dict(system.state_dict())
+    of_tokens = {name for name in own if name.startswith(f"{TOKEN}.")}
+    of_emotions = {name for name in own if not name.startswith(ENCODER)} - of_tokens
+    lines = [_taken(own, found, of_emotions, EMOTION, _emotions(system, origin, labels))]
+    if system.writes_text:
+        lines.append(_taken(own, found, of_tokens, TOKEN, continued.tokens(origin, tokens)))
+    said = [f"{head} {line}" for head, line in zip(("emotion head", "CTC head"), lines, strict=False)]
+    return [f"continues from {origin.source}: its encoder is taken", *said]
+
+
+def _emotions(system: System, origin: Origin, labels: list[str]) -> Agreement:
+    """Compare the emotions, and what else decides what the emotion head is given."""
+    if not isinstance(getattr(system, EMOTION, None), nn.Linear):
+        return Agreement(None, f"starts from random weights: of {type(system).__name__} the encoder alone is taken")
+    pooling, here = (settings.get("pooling") for settings in (origin.settings, system.settings()))
+    if pooling != here:
+        return Agreement(
+            None, f"starts from random weights: the pooling of {origin.name} is {pooling}, here it is {here}"
+        )
+    return continued.emotions(origin, labels)
+
+
+def _taken(own: dict[str, Tensor], found: dict[str, Tensor], names: set[str], head: str, agreed: Agreement) -> str:
+    """Copy the tensors of a head, by rows, and of what goes with it; say what came of it."""
+    if agreed.order is None:
+        return agreed.said
+    rows = {
+        name: found[name][agreed.order] if name.startswith(f"{head}.") else found[name] for name in names & {*found}
+    }
+    if differing := sorted(name for name in names if name not in rows or rows[name].shape != own[name].shape):
+        return f"starts from random weights: {differing[0]} is of another shape"
+    for name, tensor in rows.items():
+        own[name].copy_(tensor)
+    return agreed.said
