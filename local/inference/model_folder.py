@@ -34,6 +34,7 @@ from local.encoders.base import Encoder
 from local.inference.ensemble import Ensemble
 from local.systems import system_class
 
+ALIGNMENT = 64  # bytes: of PyTorch's memory on a CPU
 MTL = "mtl"  # the system of this recipe's own models
 MAX_PARAMETERS = 50_000  # tensors; an ensemble of ten large encoders has ten thousand
 # Functions of torch, and of its tensors, that fill one with random numbers.
@@ -178,8 +179,10 @@ def _load(system: nn.Module, weights: dict[str, Tensor], sizes: list[int]) -> No
     # A sum is finite only if all of its terms are, and is found sooner.
     if not all(tensor.sum().isfinite() or tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError(f"{WEIGHTS} holds numbers that are not finite")
-    # As they are in the file, which is mapped into memory: a copy would take longer than all the rest.
-    system.load_state_dict(weights, assign=True)
+    # The file is mapped into memory, where most tensors begin at odd places: of these, products differ in their last
+    # bits from those of the trained model, whose tensors PyTorch has aligned, as it does those of a copy.
+    aligned = {name: weight.clone() if weight.data_ptr() % ALIGNMENT else weight for name, weight in weights.items()}
+    system.load_state_dict(aligned, assign=True)
     if isinstance(system, Ensemble):
         for order, size in zip(system.orders, sizes, strict=True):
             if len(order) and (order.min() < 0 or order.max() > size):
