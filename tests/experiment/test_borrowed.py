@@ -103,8 +103,6 @@ def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
     assert (tested.summary["n"], tested.summary["folds"]) == (48, "4/4")
     assert tested.summary["wa"] == pytest.approx(36 / 48)  # 12 of 48 wrong
     assert tested.folds["wa"].tolist() == pytest.approx([1, 10 / 12, 8 / 12, 6 / 12])
-    report_folder(TESTED)
-    assert (TESTED / "report.html").exists()
     score(parse(words[:-2]))
     own = scored.load(Path("results/own/speaker/n"))
     rows, text = write_transfer([own, tested], Path("results/matrix.md"), "the command")
@@ -157,3 +155,14 @@ def test_what_is_not_there(words):
 
 def test_shares(words):
     assert shares_table(["other"]).rows == [["other", 12, "33.33", "33.33", "33.33"]]
+
+
+@pytest.mark.slow
+def test_the_report_of_models_that_are_tested_elsewhere(words):
+    options = parse(words).tested()
+    borrow(options)
+    for job in Job.all(options):
+        decoded(job, 2)
+    score(options)
+    report_folder(TESTED)
+    assert "trained on own with protocol speaker" in (TESTED / "report.html").read_text()

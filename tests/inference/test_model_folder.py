@@ -206,6 +206,7 @@ torch.save(logits, sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_a_folder_is_read_with_torch_and_transformers_alone(tmp_path):
     families = ("wav2vec2-group", "wavlm-layer", "data2vec-audio")
     for family in families:

@@ -34,7 +34,7 @@ fuzz = settings(
     derandomize=True,  # the same examples at every run
     deadline=None,
     database=None,
-    max_examples=150,
+    max_examples=75,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # whatever UTF-8 can hold
@@ -412,7 +412,7 @@ def wav_files() -> list[bytes]:
     return found
 
 
-@settings(fuzz, max_examples=400)
+@settings(fuzz, max_examples=200)
 @given(
     content=MESS | st.sampled_from(wav_files()).flatmap(mutated), suffix=st.sampled_from(["wav", "raw", "flac", "mp3"])
 )

@@ -103,6 +103,7 @@ def test_mtl_wav2vec2_takes_the_users_protocol_instead(house, monkeypatch):
     assert "`iemocap/session-hold_text/mine`" in done.stdout
 
 
+@pytest.mark.slow
 def test_ablation_asks_for_every_alpha(house, monkeypatch):
     names = {alpha: f"mtl_wav2vec2_alpha{alpha}" for alpha in ALPHAS} | {"0.1": "mtl_wav2vec2"}
     for alpha, name in names.items():
