@@ -233,7 +233,7 @@ def warnings(
         said.append(f"the model was trained on this corpus ({_origin(origin)}), and what it was trained on is tested")
     if facts.get("cut"):
         said.append(f"the model takes {facts['longest']:g} s: of {facts['cut']} longer utterances the rest is cut off")
-    if differing := decisions_differ(found.files.rows):
+    if differing := decisions_differ(found.files.rows, found.mapped):
         said.append(f"{differing} labels are not the likeliest of their posteriors: they are taken as they are")
     if is_reference(found):
         said.append(f"every transcript is the reference: is column {found.files.taken['text']} what the model wrote?")
