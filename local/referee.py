@@ -26,7 +26,7 @@ from local.core import logs
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic, digest
 from local.core.markers import Marker
-from local.corpora import manifest
+from local.corpora import manifest, releases
 from local.experiment.folders import OF_RUN, REFEREE, experiment_of
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def warnings(
     if given.model and (lines := named_in(card(given.model), sorted(corpora))):
         said.append(f"the model's card names the corpus that is tested: {quoted(lines)}")
     origin = facts.get("origin", {})
-    if str(origin.get("corpus")).partition("@")[0] in {name.partition("@")[0] for name in corpora}:  # before any map
+    if releases(str(origin.get("corpus"))) & set().union(*map(releases, corpora)):
         said.append(f"the model was trained on this corpus ({_origin(origin)}), and what it was trained on is tested")
     if facts.get("cut"):
         said.append(f"the model takes {facts['longest']:g} s: of {facts['cut']} longer utterances the rest is cut off")

@@ -208,7 +208,7 @@ class FakeModel:
         ["angry", "happy", "sad"],
         False,
         0.15,
-        {"corpus": "own", "folds": ["1A"]},
+        {"corpus": "own+nemo@4class", "folds": ["1A"]},
     )
     runs = 0
 
