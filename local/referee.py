@@ -229,8 +229,12 @@ def warnings(
     if given.model and (lines := named_in(card(given.model), sorted(corpora))):
         said.append(f"the model's card names the corpus that is tested: {quoted(lines)}")
     origin = facts.get("origin", {})
-    if releases(str(origin.get("corpus"))) & set().union(*map(releases, corpora)):
-        said.append(f"the model was trained on this corpus ({_origin(origin)}), and what it was trained on is tested")
+    made = origin.get("corpus"), origin.get("protocol"), origin.get("folds")
+    # Of the test set of its own fold a model has heard nothing, unless one that it continued from has.
+    is_own = made == (options.corpus, options.protocol_name, [*found.tables]) and "before" not in origin
+    is_own &= len(found.tables) == 1
+    if releases(str(origin.get("corpus"))) & set().union(*map(releases, corpora)) and not is_own:
+        said.append(f"the model was trained on this corpus ({_origin(origin)}): what it was trained on may be tested")
     if facts.get("cut"):
         said.append(f"the model takes {facts['longest']:g} s: of {facts['cut']} longer utterances the rest is cut off")
     if differing := decisions_differ(found.files.rows, found.mapped):
