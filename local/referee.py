@@ -229,12 +229,13 @@ def warnings(
     if given.model and (lines := named_in(card(given.model), sorted(corpora))):
         said.append(f"the model's card names the corpus that is tested: {quoted(lines)}")
     origin = facts.get("origin", {})
-    made = origin.get("corpus"), origin.get("protocol"), origin.get("folds")
-    # Of the test set of its own fold a model has heard nothing, unless one that it continued from has.
-    is_own = made == (options.corpus, options.protocol_name, [*found.tables]) and "before" not in origin
-    is_own &= len(found.tables) == 1
-    if releases(str(origin.get("corpus"))) & set().union(*map(releases, corpora)) and not is_own:
-        said.append(f"the model was trained on this corpus ({_origin(origin)}): what it was trained on may be tested")
+    before, tested = origin.get("before"), set().union(*map(releases, corpora))
+    for each in [origin, *(before if isinstance(before, list) else [])]:  # of a model that it continued from, too
+        # Of the test set of its own fold a model has heard nothing.
+        made = each.get("corpus"), each.get("protocol"), each.get("folds")
+        is_own = made == (options.corpus, options.protocol_name, [*found.tables]) and len(found.tables) == 1
+        if releases(str(each.get("corpus"))) & tested and not is_own:
+            said.append(f"the model was trained on this corpus ({_origin(each)}): what it was trained on may be tested")
     if facts.get("cut"):
         said.append(f"the model takes {facts['longest']:g} s: of {facts['cut']} longer utterances the rest is cut off")
     if differing := decisions_differ(found.files.rows, found.mapped):

@@ -241,8 +241,8 @@ def test_a_model_is_run_once_and_its_failures_are_errors(words, command, monkeyp
         "the model takes 0.15 s: of 27 longer utterances the rest is cut off",
     ):
         assert f"**Warning:** {said}" in out, said
-    of_own = {"corpus": "own", "protocol": "speaker", "folds": ["1A"]}
-    for before, told in (({}, False), ({"before": [of_own]}, True)):  # of its own fold's test set it has heard nothing
+    of_own = {"corpus": "own", "protocol": "speaker", "folds": ["1A"]}  # has heard nothing of its own test set
+    for before, told in (({}, False), ({"before": [of_own | {"folds": ["1B"]}]}, True)):
         monkeypatch.setattr(FakeModel, "provenance", of_own | before)
         out = command("referee", *words, "--model", folder, "--name", f"own-{told}", "--folds", "1A")[1]
         assert ("the model was trained on this corpus" in out) == told
