@@ -26,7 +26,7 @@ from local.core import logs
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic, digest
 from local.core.markers import Marker
-from local.corpora import manifest
+from local.corpora import manifest, releases
 from local.experiment.folders import OF_RUN, REFEREE, experiment_of
 
 if TYPE_CHECKING:
@@ -229,11 +229,16 @@ def warnings(
     if given.model and (lines := named_in(card(given.model), sorted(corpora))):
         said.append(f"the model's card names the corpus that is tested: {quoted(lines)}")
     origin = facts.get("origin", {})
-    if str(origin.get("corpus")).partition("@")[0] in {name.partition("@")[0] for name in corpora}:  # before any map
-        said.append(f"the model was trained on this corpus ({_origin(origin)}), and what it was trained on is tested")
+    before, tested = origin.get("before"), set().union(*map(releases, corpora))
+    for each in [origin, *(before if isinstance(before, list) else [])]:  # of a model that it continued from, too
+        # Of the test set of its own fold a model has heard nothing.
+        made = each.get("corpus"), each.get("protocol"), each.get("folds")
+        is_own = made == (options.corpus, options.protocol_name, [*found.tables]) and len(found.tables) == 1
+        if releases(str(each.get("corpus"))) & tested and not is_own:
+            said.append(f"the model was trained on this corpus ({_origin(each)}): what it was trained on may be tested")
     if facts.get("cut"):
         said.append(f"the model takes {facts['longest']:g} s: of {facts['cut']} longer utterances the rest is cut off")
-    if differing := decisions_differ(found.files.rows):
+    if differing := decisions_differ(found.files.rows, found.mapped):
         said.append(f"{differing} labels are not the likeliest of their posteriors: they are taken as they are")
     if is_reference(found):
         said.append(f"every transcript is the reference: is column {found.files.taken['text']} what the model wrote?")

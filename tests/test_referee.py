@@ -208,7 +208,7 @@ class FakeModel:
         ["angry", "happy", "sad"],
         False,
         0.15,
-        {"corpus": "own", "folds": ["1A"]},
+        {"corpus": "own+nemo@4class", "folds": ["1A"]},
     )
     runs = 0
 
@@ -241,12 +241,17 @@ def test_a_model_is_run_once_and_its_failures_are_errors(words, command, monkeyp
         "the model takes 0.15 s: of 27 longer utterances the rest is cut off",
     ):
         assert f"**Warning:** {said}" in out, said
+    of_own = {"corpus": "own", "protocol": "speaker", "folds": ["1A"]}  # has heard nothing of its own test set
+    for before, told in (({}, False), ({"before": [of_own | {"folds": ["1B"]}]}, True)):
+        monkeypatch.setattr(FakeModel, "provenance", of_own | before)
+        out = command("referee", *words, "--model", folder, "--name", f"own-{told}", "--folds", "1A")[1]
+        assert ("the model was trained on this corpus" in out) == told
     (folder / "config.json").write_text("{ }")  # another version
     code, _, err = command("referee", *words, "--model", folder)
     assert code == 2 and "version (" in err
     FakeModel.labels = ["LABEL_0", "LABEL_1"]
     code, _, err = command("referee", *words, "--model", folder, "--name", "other")
-    assert code == 2 and "'LABEL_0'" in err and FakeModel.runs == 1  # before it is run
+    assert code == 2 and "'LABEL_0'" in err and FakeModel.runs == 3  # before it is run
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -60,6 +60,32 @@ ACTED = (
 )
 NAMES = ("mini", *IEMOCAP, *ACTED, "meld", "msp-improv", "msp-podcast", *OWN)
 FILES = {"csv": "csv_table", "folder": "emotion_folders"}  # csv.py would be taken for Python's own module
+
+
+def releases(corpus: str) -> set[str]:
+    """The releases in the name of a corpus: without the map of labels, and whatever part of a release it is.
+
+    >>> sorted(releases("nemo+cremad-voted@4class"))
+    ['cremad', 'nemo']
+    """
+    names = corpus.partition(MAPPED)[0].split(JOINED)
+    return {first if {first := name.partition("-")[0], name} <= {*NAMES} else name for name in names}
+
+
+def people(corpus: str, speakers: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Speakers by release and name there, for what they are called in a corpus: of several, after theirs (`emodb_03`).
+
+    >>> people("nemo+emodb@4class", ["emodb_03"]), people("emodb", ["03"])
+    ({('emodb', '03'): 'emodb_03'}, {('emodb', '03'): '03'})
+    """
+    names = corpus.partition(MAPPED)[0].split(JOINED)
+    begin = {f"{name}_": name for name in names} if len(names) > 1 else {"": names[0]}
+    return {
+        (*releases(name), speaker.removeprefix(start)): speaker
+        for speaker in speakers
+        for start, name in begin.items()
+        if speaker.startswith(start)
+    }
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from local.core import model_json
 from local.core.errors import UserError
-from local.corpora import IEMOCAP, manifest
+from local.corpora import manifest, people, releases
 
 KEY = "encoder"  # of the YAML
 BEFORE = "before"  # of a model's provenance: that of the models that it continued from, the latest first
@@ -97,20 +97,22 @@ def tokens(origin: Origin, here: Sequence[str]) -> Agreement:
 def heard(origin: Origin, corpus: str, protocol: str, fold: Path) -> str:
     """Say that a model was trained on who is tested in a fold, its folder of manifests, or may have been; or nothing.
 
-    Only names of the same corpus tell; what the folder does not say cannot be known.
+    Only names of the same release tell, under any map of labels; what the folder does not say cannot be known.
     """
-    tested = {*manifest.read(fold / "test.csv")["spk_id"]}
+    names = {*manifest.read(fold / "test.csv")["spk_id"]}
+    tested = people(corpus, names)
     said = []
     for training in origin.trainings:
         other = training.get("corpus")
-        if other != corpus and not {other, corpus} <= {*IEMOCAP}:
+        if not isinstance(other, str) or releases(other).isdisjoint(releases(corpus)):
             continue
-        if (training.get("protocol"), training.get("folds")) == (protocol, [fold.name]):  # the same training set
+        made = tuple(training.get(key) for key in KEPT[:3])
+        if made == (corpus, protocol, [fold.name]):  # the same training set
             continue
         speakers = training.get("speakers")
-        if not isinstance(speakers, list) or not speakers or "" in tested:
+        if not isinstance(speakers, list) or not speakers or "" in names:
             said.append(f"on {other}, by whom is not known, so perhaps by speakers that fold {fold.name} tests")
-        elif both := sorted(tested & {*map(str, speakers)}):
+        elif both := sorted(tested[each] for each in tested.keys() & people(other, map(str, speakers)).keys()):
             more = f" and {len(both) - MOST} more" if len(both) > MOST else ""
             said.append(f"on {other}, where fold {fold.name} tests the same speakers: {' '.join(both[:MOST])}{more}")
     return f"OPTIMISTIC: {origin.name} was trained {'; and '.join(said)}" if said else ""

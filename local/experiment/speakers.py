@@ -7,7 +7,7 @@ from typing import Any
 
 from local.core import markers, starts
 from local.core.errors import UserError
-from local.corpora import IEMOCAP, manifest
+from local.corpora import manifest, releases
 from local.splits.checks import ORACLE
 
 EMOTIONS, SPEAKERS = "emo", "spk_id"  # columns with classes
@@ -73,7 +73,7 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
         return ""
     run, tested = markers.read(folder / "train.json"), set(manifest.read(fold / "test.csv")[SPEAKERS])
     other = run["facts"].get("corpus") or starts.read(folder).get("job", {}).get("corpus")
-    is_same = other == corpus or {other, corpus} <= set(IEMOCAP)
+    is_same = releases(str(other)) == releases(corpus)  # where they have the same names
     heard = run["facts"].get("speakers", tested if is_same else ())  # of a run on emotions they are not recorded
     heard = {*heard, *([""] if is_same else [])}  # who has no name may be any of them
     both = [name or "one without a name" for name in sorted(heard & tested)]

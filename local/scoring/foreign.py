@@ -30,6 +30,7 @@ SEED = 0  # in the paths and columns where a training has its seed
 NO_ROW = "no row of the predictions is of it"
 SHOWN = 5  # names in a message
 REMEDY = "name the utterances as manifests/<corpus>/all.csv does, by ID or wav, each once"
+OF_POSTERIORS = "give in each row the probabilities of all labels, with a decimal point, or none at all"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def match(
             rows[fold, name] = row
     if wrong or (unknown and not partial):
         hint = "" if wrong else "; or leave these rows out: --partial true"
-        raise UserError(listing("predictions", [*wrong, *(() if partial else unknown)]), REMEDY + hint)
+        remedy = OF_POSTERIORS if wrong and wrong == files.wrong else REMEDY + hint
+        raise UserError(listing("predictions", [*wrong, *(() if partial else unknown)]), remedy)
     return Matched(rows, unknown, untested)
 
 
@@ -146,10 +148,11 @@ class _Finder:
         if not given:
             return []
         shared = {}
-        for parts, name in self.of_file.get(given[-1], []):
+        for whole, name in self.of_file.get(given[-1], []):
+            parts = tuple(part for part in whole if part != "..")  # of a table that lies elsewhere than its audio
             length = min(len(parts), len(given))
             if parts[-length:] == given[-length:]:
-                shared[name] = length, parts == given
+                shared[name] = length, whole == PurePosixPath(path).parts
         best = max(shared.values(), default=None)
         return [name for name, value in shared.items() if value == best]
 
@@ -244,6 +247,12 @@ def is_reference(found: Foreign) -> bool:
     )
 
 
-def decisions_differ(rows: Sequence[Row]) -> int:
-    """How many rows have another label than the likeliest of their posteriors."""
-    return sum(bool(row.posteriors) and row.posteriors.get(row.label, 0) < max(row.posteriors.values()) for row in rows)
+def decisions_differ(rows: Sequence[Row], mapped: LabelMap) -> int:
+    """How many rows have another label than the likeliest of their posteriors; two spellings of a class are one."""
+    count = 0
+    for row in rows:
+        if row.label and row.posteriors:
+            target = mapped.targets[row.label]
+            own = [share for label, share in row.posteriors.items() if mapped.targets[label] == target]
+            count += max(own, default=0) < max(row.posteriors.values())
+    return count

@@ -80,7 +80,7 @@ def read(paths: Sequence[Path], folds: Collection[str]) -> Files:
             )
     taken, posteriors = columns[0]
     named = [_fold_of(path, folds) for path in paths]
-    files = Files([], taken, [column.removeprefix(POSTERIOR) for column in posteriors])
+    files = Files([], taken, [column[len(POSTERIOR) :] for column in posteriors])
     for path, fold in zip(paths, named, strict=True):
         required = tuple(filter(None, (taken["key"], taken["label"] or posteriors[0])))
         broken: list[Fault] = []
@@ -104,7 +104,7 @@ def _columns(path: Path) -> tuple[dict[str, str], list[str]]:
     def first(names: Sequence[str]) -> str:
         return next((plain[name] for name in names if name in plain), "")
 
-    posteriors = sorted(column for column in found if column.startswith(POSTERIOR) and column != POSTERIOR)
+    posteriors = sorted(name for name in found if name.lower().startswith(POSTERIOR) and len(name) > len(POSTERIOR))
     taken = {"key": first([*KEYS["ID"], *KEYS["wav"]]), "label": first(LABELS), "text": first(TEXTS)}
     taken["fold"] = first([FOLD])
     has = f"it has {', '.join(found)}" if any(found) else "it is empty"
@@ -136,7 +136,7 @@ def _posteriors(row: dict[str, str], columns: list[str]) -> tuple[dict[str, floa
     shares = {}
     for column in columns:
         try:
-            shares[column.removeprefix(POSTERIOR)] = float(row[column])
+            shares[column[len(POSTERIOR) :]] = float(row[column])
         except ValueError:
             return {}, [f"{column} {row[column]!r} is not a number"]
     if not all(0 <= share <= 1 for share in shares.values()):

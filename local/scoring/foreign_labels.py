@@ -78,7 +78,7 @@ def map_labels(
             "--labels FILE: a CSV with the header label,used: the model's label and the corpus's, empty for a class "
             "that the corpus lacks",
         )
-    if not {*classes} & {*targets.values()}:
+    if every and not {*classes} & {*targets.values()}:
         raise UserError(
             f"the model has none of the corpus's classes: {' '.join(every)}, and the corpus {' '.join(classes)}",
             "give --labels FILE, or another corpus",

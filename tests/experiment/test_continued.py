@@ -116,6 +116,15 @@ def test_the_corpora_of_iemocap_have_the_same_speakers(fold):
     assert "iemocap-improvised" in continued.heard(origin(provenance=provenance), "iemocap", "speaker", fold)
 
 
+@pytest.mark.parametrize(
+    ("corpus", "speaker"), [("own@4class", "A"), ("nemo+own", "own_A"), ("own+nemo@valence", "own_A")]
+)
+def test_labels_of_a_map_and_several_corpora_have_the_same_speakers_too(fold, corpus, speaker):
+    provenance = {"corpus": corpus, "protocol": "speaker", "folds": ["1A"], "speakers": [speaker, "nemo_B"]}
+    said = continued.heard(origin(provenance=provenance), "own", "speaker", fold)
+    assert said == f"OPTIMISTIC: MODEL was trained on {corpus}, where fold 1A tests the same speakers: A"
+
+
 def test_the_models_before_it_count_too(fold):
     first = {"corpus": "own", "protocol": "speaker", "folds": ["1B"], "speakers": ["A"]}
     last = {"corpus": "nemo", "protocol": "speaker", "folds": ["AO0"], "speakers": ["JS0"], "before": [first, "x"]}

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from local.core.errors import UserError
+from local.corpora.faults import Fault
 from local.scoring import foreign, metrics, predictions
 from local.scoring.foreign import MISSING, match, of_foreign, predictions_of
 from local.scoring.foreign_files import Files, Row
@@ -49,6 +50,19 @@ def found(*rows: Row, partial: bool = False, **more: str) -> list[tuple[str, str
 )
 def test_a_wav_is_a_path_or_its_end(wav, place):
     assert found(row(wav), key="wav") == [place]
+
+
+@pytest.mark.parametrize("wav", ["/data/x/s1/c.wav", "/elsewhere/data/x/s1/c.wav", "../x/s1/c.wav", "c.wav"])
+def test_audio_that_lies_beside_the_table_is_found_by_its_path(wav):
+    table = UTTERANCES.iloc[:1].assign(wav="$data_root/../x/s1/c.wav")
+    given = files(row(wav), key="wav")
+    assert [*match(given, table, ROOT, {"1": table}).rows] == [("1", "a")]
+
+
+def test_a_path_that_leaves_the_table_s_folder_is_not_taken_for_one_in_it():
+    table = UTTERANCES.iloc[:2].assign(wav=["$data_root/c.wav", "$data_root/../c.wav"])
+    matched = match(files(row("c.wav"), row("../c.wav"), key="wav"), table, ROOT, {"1": table})
+    assert {name: each.key for (_, name), each in matched.rows.items()} == {"a": "c.wav", "b": "../c.wav"}
 
 
 def test_two_utterances_of_one_file_name_are_named():
@@ -163,5 +177,22 @@ def test_the_fair_subset_is_of_the_classes_that_the_model_has():
 
 
 def test_labels_other_than_the_likeliest_posterior_are_counted():
-    rows = [row("a", "x", x=0.4, y=0.6), row("b", "x", x=0.6, y=0.4), row("c", "x"), row("d", "x", x=0.5, y=0.5)]
-    assert foreign.decisions_differ(rows) == 1
+    rows = [row("a", "ang", ang=0.4, sad=0.6), row("b", "ang", ang=0.6, sad=0.4), row("c", "ang")]
+    rows += [row("d", "ang", ang=0.5, sad=0.5), row("e", "Angry", ang=0.6, sad=0.4), row("f", "", ang=0.6, sad=0.4)]
+    mapped = map_labels(["ang", "sad", "Angry"], ["ang", "hap", "sad"])
+    assert foreign.decisions_differ(rows, mapped) == 1
+
+
+def test_predictions_without_any_label_are_said_to_have_none():
+    given = files(row("a", ""))
+    mapped = foreign.labels_of(given, ["ang", "hap", "sad"], {})
+    with pytest.raises(UserError, match="no tested utterance has a prediction"):
+        foreign.on_folds(given, mapped, UTTERANCES, ROOT, TESTS, ["1"])
+
+
+def test_wrong_posteriors_alone_have_a_remedy_of_theirs():
+    given = files(row("a"))
+    given.wrong.append(Fault("p.csv", 2, "a", "p_ang '0,5' is not a number"))
+    with pytest.raises(UserError) as error:
+        match(given, UTTERANCES, ROOT, TESTS)
+    assert "probabilities" in error.value.remedy

@@ -27,6 +27,7 @@ def written(folder: Path, text: str, name: str = "p.csv") -> Path:
         ("path,text,label", "path", "label", "text"),
         ("id,file,pred", "id", "pred", ""),
         ("wav,p_a", "wav", "", ""),
+        ("WAV,P_A", "WAV", "", ""),
     ],
 )
 def test_the_column_of_each_is_found(tmp_path, header, key, label, text):
