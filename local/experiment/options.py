@@ -132,13 +132,16 @@ class Options:
         """
         if not self.test_corpus:
             return self
-        _, at, mapped = self.corpus.partition(corpora.MAPPED)
-        name = self.test_corpus + (at + mapped if at and at not in self.test_corpus else "")
+        names, at, mapped = self.test_corpus.partition(corpora.MAPPED)
+        if not at:
+            _, at, mapped = self.corpus.partition(corpora.MAPPED)
+        several = names.replace(corpora.JOINED, " ").split() or [names]
+        name = corpora.JOINED.join(several) + at + mapped
         if name == self.corpus:
             raise UserError(f"--test-corpus {self.test_corpus} is the corpus that is trained on", "name another")
         if not (MANIFESTS / name / "all.csv").exists():
-            labels = f" --labels {mapped}" if at else ""
-            remedy = f"./run.sh --corpus {corpora.parts(name)[0]}{labels} --data PATH --stop-stage 0"
+            data = f'"{" ".join(several)}"' if len(several) > 1 else f"{names} --data PATH"
+            remedy = f"./run.sh --corpus {data}{f' --labels {mapped}' if at else ''} --stop-stage 0"
             raise UserError(f"--test-corpus {self.test_corpus}: there is no {MANIFESTS / name / 'all.csv'}", remedy)
         return replace(self, corpus=name, test_corpus="", source=self)
 

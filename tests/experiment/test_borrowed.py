@@ -21,7 +21,7 @@ from local.pages.transfer import shares_table, transfer, transfer_table, write_t
 from local.prepare import prepare
 from local.report import report_folder
 from local.score import score
-from local.scoring import scored
+from local.scoring import prior_shift, scored
 
 FOLDS = ("1A", "1B", "2A", "2B")
 TESTED = Path("results/other/from_own@speaker/n")
@@ -153,6 +153,25 @@ def test_what_is_not_there(words):
     Path("results/own/speaker/n/seed1/1B/train.json").unlink()
     with pytest.raises(UserError, match="1B is not trained"):
         borrow(parse(words).tested())
+
+
+def test_of_several(words):
+    with pytest.raises(UserError, match=r"there is no manifests/third\+other@6class/all\.csv") as error:
+        parse([*words[:-1], "third other@6class"]).tested()
+    assert error.value.remedy == './run.sh --corpus "third other" --labels 6class --stop-stage 0'
+
+
+def test_equal_shares_are_of_the_training_set_of_each_model(words, monkeypatch):
+    known = []
+    monkeypatch.setattr(prior_shift, "with_equal_shares", lambda some, counts: known.append(counts) or some)
+    score(parse(words[:-2]))
+    experiment = scored.load(Path("results/own/speaker/n"))
+    transfer([experiment], equal_shares=True)
+    sets = [manifest.read(Path("manifests/own/speaker") / fold / "train.csv") for fold in FOLDS]
+    assert known == [table["emo"].value_counts().to_dict() for table in sets]
+    Path("manifests/own/speaker/1A/train.csv").unlink()
+    with pytest.raises(UserError, match="1A: the class shares of its training set are not known"):
+        transfer([experiment], equal_shares=True)
 
 
 def test_shares(words):
