@@ -129,12 +129,12 @@ def render_transfer(
         f"Trained and tested on one corpus (bold): protocol {protocols_}. On another: every model of that experiment, "
         "of each fold and seed, is tested on the whole of the other corpus, so that each of its utterances counts once "
         "for each model.",
-        f"In per cent, with 95 % intervals: {interval_source(experiments[0].summary)}, and likewise for the others.",
+        "In per cent, with 95 % intervals.",
         "UA is the mean recall of the classes, WA the share that is right.",
         *([EQUAL_SHARES] if equal_shares else []),
         *(
             f"{row['trained']} on {row['tested']}: experiment {row['name']}, folds {row['folds']}, seeds "
-            f"{row['seeds']}, n {row['n']}."
+            f"{row['seeds']}, n {row['n']}; {interval_source(row)}."
             for row in rows.to_dict("records")
         ),
     ]
