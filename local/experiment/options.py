@@ -352,7 +352,12 @@ def _one_corpus(corpus: str, data: Path | None) -> str:
         raise UserError(f"corpus {corpus} needs {what}", f"give it with --data {example}")
     if corpus not in corpora.NAMES and not (MANIFESTS / corpus / "all.csv").exists():
         raise UserError(f"unknown corpus '{corpus}'", f"take one of: {' '.join(corpora.NAMES)}")
-    return corpora.own_name(data) if corpus in corpora.OWN else corpus
+    if corpus not in corpora.OWN:
+        return corpus
+    name = corpora.own_name(data)
+    if corpora.JOINED in name or corpora.MAPPED in name:  # which would be read as several, or as mapped
+        corpora.module("csv").refuse_name(data)
+    return name
 
 
 def _locate_weights(overrides: dict[str, Any]) -> dict[str, Any]:
