@@ -20,6 +20,7 @@ from local.experiment.options import parse
 from local.pages.transfer import shares_table, transfer, transfer_table, write_transfer
 from local.prepare import prepare
 from local.report import report_folder
+from local.rerun import read_finished
 from local.score import score
 from local.scoring import prior_shift, scored
 
@@ -154,6 +155,12 @@ def test_what_is_not_there(words):
     Path("results/own/speaker/n/seed1/1B/train.json").unlink()
     with pytest.raises(UserError, match="1B is not trained"):
         borrow(parse(words).tested())
+
+
+def test_a_test_is_not_rerun(words):
+    borrow(parse(words).tested())
+    with pytest.raises(UserError, match="is a test of what was trained in results/own/speaker/n/seed1/1A"):
+        read_finished(TESTED / "seed1/1A")
 
 
 def test_of_several(words):
