@@ -29,6 +29,7 @@ from local.core import markers
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import digest
 from local.corpora import manifest
+from local.experiment.borrowed import CHECKPOINTS
 from local.experiment.folders import RUN_FORM, run_of
 from local.experiment.job import Job, begun_inputs, options_of_run, read_environment, refuse_not_a_run
 from local.experiment.options import MANIFESTS, parse
@@ -58,6 +59,9 @@ def read_finished(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     refuse_not_a_run(run)
     refuse_foreign(run)
+    if (run / CHECKPOINTS).is_symlink():
+        trained = os.path.relpath((run / CHECKPOINTS).resolve().parent)
+        raise UserError(f"{run} is a test of what was trained in {trained}", f"python -m local.rerun {trained}")
     for name in ("env.json", "train.json", "decode.json", "predictions.csv"):
         if not (run / name).exists():
             raise UserError(f"{run} has no {name}: it is not trained and decoded yet", "run stages 2 and 3 for it")

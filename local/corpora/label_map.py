@@ -36,7 +36,7 @@ ALIASES = "aliases"  # the one file there that is no map
 SUFFIXES = (".csv", ".yaml", ".yml")
 SHOWN = 20
 
-Key = tuple[str, str]  # corpus, or empty for all; label as `fold` makes it
+Key = tuple[str, str]  # corpus in lower case, or empty for all; label as `fold` makes it
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,12 @@ class LabelMap:
     def read(cls, path: Path) -> LabelMap:
         """Read a map; a `UserError` names every line that is wrong, or says that fewer than two labels are used."""
         read = _read_yaml if path.suffix.lower() != ".csv" else _read_csv
-        used, wrong = {}, []
+        used, spelled, wrong = {}, {}, []
         for where, key, label in read(path):
             if label and not is_name(label, SIGNS):
                 wrong.append(f"{where}: {label!r} has characters other than letters, digits, _ and -")
+            if spelled.setdefault(fold(label), label) != label:
+                wrong.append(f"{where}: {label!r} here is {spelled[fold(label)]!r} before: spell it in one way")
             if used.setdefault(key, label) != label:
                 of = f" of corpus {key[0]}" if key[0] else ""
                 wrong.append(f"{where}: label {key[1]!r}{of} becomes {label!r} here and {used[key]!r} before")
@@ -79,7 +81,8 @@ class LabelMap:
     def label_of(self, label: str, corpus: str) -> str | None:
         """What a corpus's label becomes, empty where it is left out, or None for one that the map has not."""
         code = code_of(label, corpus)
-        keys = ((corpus, fold(label)), ("", fold(label)), (corpus, fold(code)), ("", fold(code)))
+        of = corpus.casefold()
+        keys = ((of, fold(label)), ("", fold(label)), (of, fold(code)), ("", fold(code)))
         return next((self.used[key] for key in keys if key in self.used), None)
 
     def apply(self, corpus: Corpus) -> Corpus:
@@ -168,7 +171,7 @@ def _read_csv(path: Path) -> Iterable[tuple[str, Key, str]]:
     if faults:
         raise UserError("\n  ".join([f"{path} is no map of labels:", *map(str, faults[:SHOWN])]), "correct its lines")
     for line, row in found:
-        yield f"{path.name}:{line}", (row.get("corpus", ""), fold(row["label"])), row["used"]
+        yield f"{path.name}:{line}", (row.get("corpus", "").casefold(), fold(row["label"])), row["used"]
 
 
 def _read_yaml(path: Path) -> Iterable[tuple[str, Key, str]]:
@@ -186,5 +189,5 @@ def _read_yaml(path: Path) -> Iterable[tuple[str, Key, str]]:
     for label, used in found.items():
         entries = used.items() if isinstance(used, dict) else [(label, used)]
         for each, becomes in entries:
-            corpus = str(label) if isinstance(used, dict) else ""
+            corpus = str(label).casefold() if isinstance(used, dict) else ""
             yield path.name, (corpus, fold(str(each))), "" if becomes is None else str(becomes)

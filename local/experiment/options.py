@@ -132,13 +132,16 @@ class Options:
         """
         if not self.test_corpus:
             return self
-        _, at, mapped = self.corpus.partition(corpora.MAPPED)
-        name = self.test_corpus + (at + mapped if at and at not in self.test_corpus else "")
+        names, at, mapped = self.test_corpus.partition(corpora.MAPPED)
+        if not at:
+            _, at, mapped = self.corpus.partition(corpora.MAPPED)
+        several = names.replace(corpora.JOINED, " ").split() or [names]
+        name = corpora.JOINED.join(several) + at + mapped
         if name == self.corpus:
             raise UserError(f"--test-corpus {self.test_corpus} is the corpus that is trained on", "name another")
         if not (MANIFESTS / name / "all.csv").exists():
-            labels = f" --labels {mapped}" if at else ""
-            remedy = f"./run.sh --corpus {corpora.parts(name)[0]}{labels} --data PATH --stop-stage 0"
+            data = f'"{" ".join(several)}"' if len(several) > 1 else f"{names} --data PATH"
+            remedy = f"./run.sh --corpus {data}{f' --labels {mapped}' if at else ''} --stop-stage 0"
             raise UserError(f"--test-corpus {self.test_corpus}: there is no {MANIFESTS / name / 'all.csv'}", remedy)
         return replace(self, corpus=name, test_corpus="", source=self)
 
@@ -349,7 +352,12 @@ def _one_corpus(corpus: str, data: Path | None) -> str:
         raise UserError(f"corpus {corpus} needs {what}", f"give it with --data {example}")
     if corpus not in corpora.NAMES and not (MANIFESTS / corpus / "all.csv").exists():
         raise UserError(f"unknown corpus '{corpus}'", f"take one of: {' '.join(corpora.NAMES)}")
-    return corpora.own_name(data) if corpus in corpora.OWN else corpus
+    if corpus not in corpora.OWN:
+        return corpus
+    name = corpora.own_name(data)
+    if corpora.JOINED in name or corpora.MAPPED in name:  # which would be read as several, or as mapped
+        corpora.module("csv").refuse_name(data)
+    return name
 
 
 def _locate_weights(overrides: dict[str, Any]) -> dict[str, Any]:

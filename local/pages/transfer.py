@@ -14,15 +14,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.core import markers
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import atomic, digest
 from local.corpora import manifest
 from local.pages.markdown import percent, prose
 from local.pages.svg import INK, MUTED, SERIES, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, prior_shift, stats
 from local.scoring.predictions import labels
-from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign
+from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign, seed_of
 from local.splits import protocols
 
 SCORES = ("ua", "wa")
@@ -31,8 +32,8 @@ OF_PICTURE = dict(zip(("ua", "wa"), (SERIES[0], SERIES[1]), strict=True)), {"ua"
 LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
 NONE = "–"
 EQUAL_SHARES = (
-    "Logit adjustment: posteriors are for equal shares of the classes, in place of those of the corpus that was "
-    "trained on (Saerens et al. 2002; Menon et al. 2021). Nothing of the test set is used for it."
+    "Logit adjustment: posteriors are for equal shares of the classes, in place of those of each model's "
+    "training set (Saerens et al. 2002; Menon et al. 2021). Nothing of the test set is used for it."
 )
 
 
@@ -40,7 +41,7 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
     """A row for each experiment: `trained`, `tested`, `protocol`, `name`, `folds`, `seeds`, `n`, scores, intervals.
 
     With `equal_shares` the scores are those of posteriors for equal shares of the classes (`local.scoring.prior_shift`)
-    in place of the shares of the corpus that was trained on. A `UserError` where two are of one cell, or the models'
+    in place of the shares of each model's training set. A `UserError` where two are of one cell, or the models'
     classes differ.
     """
     experiments = list(experiments)
@@ -65,13 +66,28 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
 
 def _adjusted(experiment: Experiment, trained: str) -> dict[str, float]:
     """The `FIGURES` of an experiment's predictions for equal shares of the classes."""
-    counts = manifest.read(MANIFESTS / trained / "all.csv")["emo"].value_counts().to_dict()
-    predictions = prior_shift.with_equal_shares(experiment.predictions, counts)
+    of_runs = experiment.predictions.groupby(["seed", "fold"])
+    predictions = pd.concat(
+        prior_shift.with_equal_shares(of_runs.get_group((seed_of(run), run.name)), _training_counts(run, trained))
+        for run in experiment.runs
+    )
     scores, ends = metrics.scores(predictions), stats.intervals(predictions)
     figures = {score: scores[score] for score in SCORES}
     for score in SCORES:
         figures[f"{score}_low"], figures[f"{score}_high"] = ends.get(score, (math.nan, math.nan))
     return figures
+
+
+def _training_counts(run: Path, trained: str) -> dict[str, int]:
+    """How often each class is in the training set of a run; a `UserError` where stage 1 has made another since."""
+    known = markers.read(run / "train.json")["inputs"]["train.csv"]
+    for path in (MANIFESTS / trained).glob(f"*/{run.name}/train.csv"):
+        if digest(path) == known:
+            return manifest.read(path)["emo"].value_counts().to_dict()
+    raise UserError(
+        f"{run}: the class shares of its training set are not known, as {MANIFESTS / trained} has no such fold",
+        "run stages 0 and 1 as for its training",
+    )
 
 
 def transfer_table(rows: pd.DataFrame, score: str = "ua") -> Table:
@@ -113,12 +129,12 @@ def render_transfer(
         f"Trained and tested on one corpus (bold): protocol {protocols_}. On another: every model of that experiment, "
         "of each fold and seed, is tested on the whole of the other corpus, so that each of its utterances counts once "
         "for each model.",
-        f"In per cent, with 95 % intervals: {interval_source(experiments[0].summary)}, and likewise for the others.",
+        "In per cent, with 95 % intervals.",
         "UA is the mean recall of the classes, WA the share that is right.",
         *([EQUAL_SHARES] if equal_shares else []),
         *(
             f"{row['trained']} on {row['tested']}: experiment {row['name']}, folds {row['folds']}, seeds "
-            f"{row['seeds']}, n {row['n']}."
+            f"{row['seeds']}, n {row['n']}; {interval_source(row)}."
             for row in rows.to_dict("records")
         ),
     ]

@@ -48,6 +48,8 @@ def test_a_row_of_one_corpus_goes_first(tmp_path):
     labels = LabelMap.read(written(tmp_path, "label,used,corpus\na,ang,\na,fea,emodb\nn,neu,\n"))
     assert emotions(labels.apply(corpus("a", "n"))) == ["ang", "neu"]
     assert emotions(labels.apply(corpus("a", "n", name="emodb"))) == ["fea", "neu"]
+    written(tmp_path, "label,used,corpus\na,ang,\na,fea,EmoDB\nn,neu,\n")  # case does not count
+    assert emotions(LabelMap.read(tmp_path / "mine.csv").apply(corpus("a", "n", name="emodb"))) == ["fea", "neu"]
     several = corpus("a", "a", "n", corpus=["emodb", "other", "emodb"])
     assert emotions(labels.apply(several)) == ["fea", "ang", "neu"]
 
@@ -125,6 +127,11 @@ def test_what_the_ready_maps_make_of_labels():
     assert used == {"Angry": "ang", "excited": "hap", "calm": "neu", "fru": "", "SADNESS": "sad", "surprised": ""}
     assert LabelMap.read(READY / "valence.csv").label_of("joy", "") == "positive"
     assert LabelMap.read(READY / "arousal.csv").label_of("boredom", "") == "low"
+
+
+def test_two_spellings_of_a_used_label_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"mine\.csv:3: 'Ang' here is 'ang' before"):
+        LabelMap.read(written(tmp_path, "label,used\na,ang\nb,Ang\nc,hap\n"))
 
 
 def test_letters_mean_what_their_corpus_says():

@@ -20,8 +20,9 @@ from local.experiment.options import parse
 from local.pages.transfer import shares_table, transfer, transfer_table, write_transfer
 from local.prepare import prepare
 from local.report import report_folder
+from local.rerun import read_finished
 from local.score import score
-from local.scoring import scored
+from local.scoring import prior_shift, scored
 
 FOLDS = ("1A", "1B", "2A", "2B")
 TESTED = Path("results/other/from_own@speaker/n")
@@ -111,6 +112,7 @@ def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
     cells = transfer_table(rows, "wa").rows
     assert cells[0][0] == "own" and cells[0][1].startswith("75.00 (") and cells[0][2].startswith("**70.83 (")
     assert "| own | 48 | 33.33 | 33.33 | 33.33 |" in text and "own on other: experiment n, folds 4/4" in text
+    assert "seeds 1, n 48; resampling 12 utterances" in text and "seeds 1, n 48; resampling 12 recordings" in text
     assert "tested on other" in Path("results/matrix.svg").read_text()
     with pytest.raises(UserError, match="as another is"):
         transfer([tested, tested])
@@ -151,6 +153,31 @@ def test_what_is_not_there(words):
     Path("results/own/speaker/n/seed1/1B/train.json").unlink()
     with pytest.raises(UserError, match="1B is not trained"):
         borrow(parse(words).tested())
+
+
+def test_a_test_is_not_rerun(words):
+    borrow(parse(words).tested())
+    with pytest.raises(UserError, match="is a test of what was trained in results/own/speaker/n/seed1/1A"):
+        read_finished(TESTED / "seed1/1A")
+
+
+def test_of_several(words):
+    with pytest.raises(UserError, match=r"there is no manifests/third\+other@6class/all\.csv") as error:
+        parse([*words[:-1], "third other@6class"]).tested()
+    assert error.value.remedy == './run.sh --corpus "third other" --labels 6class --stop-stage 0'
+
+
+def test_equal_shares_are_of_the_training_set_of_each_model(words, monkeypatch):
+    known = []
+    monkeypatch.setattr(prior_shift, "with_equal_shares", lambda some, counts: known.append(counts) or some)
+    score(parse(words[:-2]))
+    experiment = scored.load(Path("results/own/speaker/n"))
+    transfer([experiment], equal_shares=True)
+    sets = [manifest.read(Path("manifests/own/speaker") / fold / "train.csv") for fold in FOLDS]
+    assert known == [table["emo"].value_counts().to_dict() for table in sets]
+    Path("manifests/own/speaker/1A/train.csv").unlink()
+    with pytest.raises(UserError, match="1A: the class shares of its training set are not known"):
+        transfer([experiment], equal_shares=True)
 
 
 def test_shares(words):

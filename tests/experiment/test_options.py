@@ -395,3 +395,10 @@ def test_labels_and_several_corpora_are_in_the_name(own_corpus, tmp_path):
 def test_names_of_corpora_that_are_refused(own_corpus, words, wrong):
     with pytest.raises(UserError, match=wrong):
         parse(words)
+
+
+@pytest.mark.parametrize("name", ["a+b.csv", "a@b.csv"])
+def test_a_table_whose_name_is_that_of_other_corpora_is_refused(workplace, tmp_path, name):
+    (tmp_path / name).write_text("path,emotion\n", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be the name of a corpus of your own"):
+        parse(["--corpus", "csv", "--data", str(tmp_path / name), "--columns", "wav=path emo=emotion"])
