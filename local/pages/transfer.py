@@ -54,8 +54,9 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
         if (cell := (trained, each.corpus)) in rows:
             raise UserError(f"{each.folder}: trained on {trained}, tested on {each.corpus}, as another is", "give one")
         row = {"trained": trained, "tested": each.corpus, "protocol": protocol, "name": each.name}
-        summary = each.summary
+        summary, of_models = each.summary, each.folds["ua"]
         row |= {name: summary[name] for name in ("folds", "seeds", "n", "cluster", "clusters")}
+        row |= {"lowest_ua": of_models.min(), "highest_ua": of_models.max()}
         row |= _adjusted(each, trained) if equal_shares else {key: summary[key] for key in FIGURES}
         rows[cell] = row
     if len(classes) > 1:
@@ -130,11 +131,13 @@ def render_transfer(
         "of each fold and seed, is tested on the whole of the other corpus, so that each of its utterances counts once "
         "for each model.",
         "In per cent, with 95 % intervals.",
-        "UA is the mean recall of the classes, WA the share that is right.",
+        "UA is the mean recall of the classes, WA the share that is right. Intervals do not cover how models differ"
+        f"{' (UA of single models is without the adjustment)' if equal_shares else ''}.",
         *([EQUAL_SHARES] if equal_shares else []),
         *(
             f"{row['trained']} on {row['tested']}: experiment {row['name']}, folds {row['folds']}, seeds "
-            f"{row['seeds']}, n {row['n']}; {interval_source(row)}."
+            f"{row['seeds']}, n {row['n']}; {interval_source(row)}; UA of single models {percent(row['lowest_ua'])} to "
+            f"{percent(row['highest_ua'])}."
             for row in rows.to_dict("records")
         ),
     ]
