@@ -24,7 +24,6 @@ from local.core.markers import Marker
 from local.corpora import manifest, several
 from local.experiment.job import Job
 from local.experiment.options import Options
-from local.splits import audit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +47,8 @@ def borrow(options: Options) -> None:
 
 
 def _make_manifests(options: Options) -> None:
+    from local.splits import audit  # which loads pandas
+
     valid = options.chosen_valid()
     folder, source = options.folds_folder(valid), options.source.folds_folder(valid)
     trained = markers.read(source / "folds.json")["facts"]
@@ -83,6 +84,8 @@ def _refuse_other_labels(options: Options, labels: list[str]) -> None:
 
 def _audit(options: Options, source: Path, folds: Iterable[str]) -> pd.DataFrame:
     """What each fold's training and validation set share with the corpus; a `UserError` for a file in both."""
+    from local.splits import audit
+
     trained, tested = options.source, options
     joined = several.join({each.corpus: each.corpus_folder for each in (trained, tested)})
     ours = joined.table["corpus"] == tested.corpus
