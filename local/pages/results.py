@@ -11,7 +11,7 @@ import pandas as pd
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.experiment.options import Options
-from local.pages.markdown import code, prose
+from local.pages.markdown import code, percent, prose
 from local.pages.tables import (
     Table,
     breakdown_table,
@@ -109,6 +109,7 @@ def notes(
     facts = [
         f"Corpus: {prose(corpus['source'])}.",
         *([f"Labels: {prose(corpus['labels'])}."] if "labels" in corpus else []),
+        *_shift_note(options),
         *partial_note(corpus["faults"], summary["rejected"]),
         of_protocol,
         *(f"Left out: {line}." for line in left_out),
@@ -167,6 +168,17 @@ def write_results(
     with atomic(folder / "RESULTS.md") as file:
         file.write(text)
     return text
+
+
+def _shift_note(options: Options) -> list[str]:
+    """Say how often each class occurs in the corpus that was trained on, and in the one that is tested."""
+    if not options.source:
+        return []
+    shares = []
+    for each in (options.source, options):
+        counts = each.table["emo"].value_counts(normalize=True).sort_index()
+        shares.append(f"{each.corpus} " + ", ".join(f"{label} {percent(share)}" for label, share in counts.items()))
+    return [f"Class shares, per cent: {prose('; '.join(shares))}. A model learns those of its training."]
 
 
 def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table) -> str:

@@ -100,6 +100,8 @@ def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "every model that was trained on own with protocol speaker is tested on the whole corpus" in printed
     assert "# n on other, protocol from_own@speaker" in printed
+    shares = "ang 33.33, hap 33.33, sad 33.33"
+    assert f"Class shares, per cent: own {shares}; other {shares}." in printed
     tested = scored.load(TESTED)
     assert (tested.summary["n"], tested.summary["folds"]) == (48, "4/4")
     assert tested.summary["wa"] == pytest.approx(36 / 48)  # 12 of 48 wrong
