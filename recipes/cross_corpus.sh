@@ -12,7 +12,19 @@
 #
 # The matrix and the picture: results/cross_<YAML>@<labels>.md and .svg, with the class shares of each corpus.
 #
-# What came of it: not run yet.
+# What came of it: nEMO (Polish, 3,076 utterances of four emotions), RAVDESS (English) and EMOVO (Italian), all acted,
+# 4class, all folds, one seed, encoder Whisper tiny.en, frozen, with -- --epochs 20, one thread of an AMD EPYC,
+# 2026-11-26, commit 28b10de. UA in per cent with 95 % intervals over speakers, trained on (rows), tested on (columns):
+#
+#              EMOVO                 nEMO                  RAVDESS
+#   EMOVO      38.10 (22.9 to 53.0)  28.61 (26.8 to 31.4)  29.00 (28.2 to 29.8)
+#   nEMO       46.49 (38.1 to 54.3)  58.81 (54.6 to 62.6)  26.05 (25.6 to 26.5)
+#   RAVDESS    35.13 (27.1 to 43.6)  34.14 (30.7 to 38.4)  49.09 (45.8 to 52.6)
+#
+# Chance is 25. Little of what a probe learns on one corpus holds on another; what nEMO teaches serves EMOVO no worse
+# than EMOVO's own 224 training utterances. Intervals do not cover how models differ: on EMOVO those of its own folds have
+# UA 19.64 to 55.36. For classes of equal shares (compare --equal-shares) RAVDESS on itself has 58.07, the others change
+# by 4 points at most. EMOVO's two channels are two microphones, whose mean weakens sounds near 1.3 kHz.
 set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
