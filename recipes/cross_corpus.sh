@@ -22,8 +22,8 @@
 #   RAVDESS    35.13 (27.1 to 43.6)  34.14 (30.7 to 38.4)  49.09 (45.8 to 52.6)
 #
 # Chance is 25. Little of what a probe learns on one corpus holds on another; what nEMO teaches serves EMOVO no worse
-# than EMOVO's own 224 training utterances. Intervals do not cover how models differ: on EMOVO those of its own folds have
-# UA 19.64 to 55.36. For classes of equal shares (compare --equal-shares) RAVDESS on itself has 58.07, the others change
+# than EMOVO's own 224 training utterances. Intervals do not cover how models differ: on EMOVO those of its own folds
+# have UA 19.64 to 55.36. For classes of equal shares (compare --equal-shares) RAVDESS on itself has 58.07, the others change
 # by 4 points at most. EMOVO's two channels are two microphones, whose mean weakens sounds near 1.3 kHz.
 set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
