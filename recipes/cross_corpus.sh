@@ -23,8 +23,8 @@
 #
 # Chance is 25. Little of what a probe learns on one corpus holds on another; what nEMO teaches serves EMOVO no worse
 # than EMOVO's own 224 training utterances. Intervals do not cover how models differ: on EMOVO those of its own folds
-# have UA 19.64 to 55.36. For classes of equal shares (compare --equal-shares) RAVDESS on itself has 58.07, the others change
-# by 4 points at most. EMOVO's two channels are two microphones, whose mean weakens sounds near 1.3 kHz.
+# have UA 19.64 to 55.36. For classes of equal shares (compare --equal-shares) RAVDESS on itself has 58.07, and the
+# others change by 4 points at most. EMOVO's two channels are two microphones, whose mean weakens sounds near 1.3 kHz.
 set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
