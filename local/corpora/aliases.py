@@ -11,11 +11,13 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from functools import cache
+from pathlib import Path
 
-from local.corpora.label_map import ALIASES, READY, aliases
 from local.corpora.labels import fold
 from local.corpora.rows import rows
 
+READY = Path(__file__).parents[2] / "hparams" / "labels"
+ALIASES = "aliases"  # the one file there that is no map
 # How texts name corpora: regular expressions by the beginning of the name that the corpus has here.
 # Where a name is a word or another product's in another case (NVIDIA's NeMo, the verb meld), the case counts.
 NAMED = {
@@ -38,15 +40,22 @@ NAMED = {
 }
 
 
-def code_of(label: str) -> str | None:
-    """Our code of a label that is a word, or such a code; None where it is not known.
+@cache
+def aliases() -> dict[tuple[str, str], str]:
+    """The codes of `hparams/labels/aliases.csv`, by corpus, empty for all, and by alias as `fold` makes it."""
+    found = rows(READY / f"{ALIASES}.csv", ("alias", "code"), [])
+    return {(row.get("corpus", ""), fold(row["alias"])): row["code"] for _, row in found}
 
-    >>> code_of("Angry"), code_of("pleasant surprise"), code_of("ANG"), code_of("05")
-    ('ang', 'sur', 'ang', None)
+
+def code_of(label: str, corpus: str = "") -> str | None:
+    """Our code of a label that is a word, such a code, or one of a corpus's; None where it is not known.
+
+    >>> code_of("Angry"), code_of("pleasant surprise"), code_of("ANG"), code_of("05"), code_of("W", "emodb")
+    ('ang', 'sur', 'ang', None, 'ang')
     """
     known = aliases()
     codes = {fold(code): code for code in known.values()}
-    return known.get(("", fold(label))) or codes.get(fold(label))
+    return known.get((corpus, fold(label))) or known.get(("", fold(label))) or codes.get(fold(label))
 
 
 def codes_of(labels: Collection[str]) -> dict[str, str]:

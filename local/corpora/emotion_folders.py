@@ -26,7 +26,7 @@ from local.corpora import Corpus, lists
 from local.corpora.csv_table import ABOUT, examined, refuse_name
 from local.corpora.faults import Fault
 from local.corpora.own import Listed
-from local.corpora.release import NOT_OURS
+from local.corpora.release import NOT_OURS, files_below
 
 __all__ = ["ABOUT", "read"]
 
@@ -86,19 +86,12 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
 def _files(root: Path) -> tuple[list[str], Counter[str]]:
     """The audio files below a folder, by relative path in order, and how many other files have which suffix."""
     found, others = [], Counter()
-    seen: set[str] = set()  # a link may lead to a folder above it
-    for folder, folders, names in os.walk(root, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if name != NOT_OURS and not name.startswith("."))
-        for name in sorted(names):
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in SUFFIXES and not name.startswith("."):
-                found.append(os.path.relpath(os.path.join(folder, name), root))
-            elif not name.startswith("."):
-                others[suffix] += 1
+    for file in files_below(root):
+        suffix = os.path.splitext(file)[1].lower()
+        if suffix in SUFFIXES:
+            found.append(file)
+        else:
+            others[suffix] += 1
     if top := [file for file in found if "/" not in file]:
         more = ", ..." if len(top) > SHOWN else ""
         what = (

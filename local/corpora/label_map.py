@@ -19,20 +19,18 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from local.core.errors import UserError
 from local.core.files import digest
 from local.corpora import MAPPED, Corpus
+from local.corpora.aliases import ALIASES, READY, aliases, code_of
 from local.corpora.faults import Fault
 from local.corpora.labels import SIGNS, fold, rows
 from local.corpora.manifest import column
 from local.corpora.names import is_name
 from local.corpora.rows import rows as read_rows
 
-READY = Path(__file__).parents[2] / "hparams" / "labels"
-ALIASES = "aliases"  # the one file there that is no map
 SUFFIXES = (".csv", ".yaml", ".yml")
 SHOWN = 20
 
@@ -80,7 +78,7 @@ class LabelMap:
 
     def label_of(self, label: str, corpus: str) -> str | None:
         """What a corpus's label becomes, empty where it is left out, or None for one that the map has not."""
-        code = code_of(label, corpus)
+        code = code_of(label, corpus) or label
         of = corpus.casefold()
         keys = ((of, fold(label)), ("", fold(label)), (of, fold(code)), ("", fold(code)))
         return next((self.used[key] for key in keys if key in self.used), None)
@@ -139,24 +137,6 @@ def locate(word: str, folder: Path) -> Path:
             return path
     names = " ".join(path.stem for path in sorted(READY.glob("*.csv")) if path.stem != ALIASES)
     raise UserError(f"--labels '{word}' is neither a file in CSV or YAML nor a ready map", f"take one of: {names}")
-
-
-@cache
-def aliases() -> dict[Key, str]:
-    """The codes of `hparams/labels/aliases.csv`, by corpus, empty for all, and by alias."""
-    faults: list[Fault] = []
-    found = read_rows(READY / f"{ALIASES}.csv", ("alias", "code"), faults)
-    return {(row.get("corpus", ""), fold(row["alias"])): row["code"] for _, row in found}
-
-
-def code_of(label: str, corpus: str = "") -> str:
-    """The code of a label, such as `ang` of `Angry`, or of `W` in EMO-DB; the label itself where it has no other.
-
-    >>> code_of("Angry"), code_of("W", "emodb"), code_of("W"), code_of("fru")
-    ('ang', 'ang', 'W', 'fru')
-    """
-    known = aliases()
-    return known.get((corpus, fold(label))) or known.get(("", fold(label))) or label
 
 
 def _counts(labels: Mapping[str, int]) -> str:

@@ -168,7 +168,12 @@ class _Rows:
 
 
 def audio_files(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """The paths, relative to a folder, of all files at any depth below it with one of the suffixes, in order."""
+    """The files of a folder with one of the suffixes; see `files_below`."""
+    return (file for file in files_below(root) if file.lower().endswith(suffixes))
+
+
+def files_below(root: Path) -> Iterator[str]:
+    """The paths, relative to a folder, of all files below it, in order, but for hidden ones."""
     seen: set[str] = set()  # a link may lead to a folder above it
     for folder, folders, names in os.walk(root, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
@@ -177,5 +182,5 @@ def audio_files(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if name != NOT_OURS and not name.startswith("."))
         for name in sorted(names):
-            if name.lower().endswith(suffixes) and not name.startswith("."):
+            if not name.startswith("."):
                 yield os.path.relpath(os.path.join(folder, name), root)

@@ -15,7 +15,7 @@ from local.pages.markdown import prose
 from local.pages.results import WARNING, Notes, key_of, partial_note, title_of, untested_label_notes, write_results
 from local.pages.tables import UNKNOWN_TRAINING
 from local.scoring.foreign import Foreign, of_foreign, write_runs
-from local.scoring.foreign_labels import LabelMap
+from local.scoring.foreign_labels import ModelLabels
 from local.scoring.scored import NOT_TRAINED_HERE, pooled_predictions
 from local.scoring.summary import summarise
 from local.splits import protocols
@@ -101,7 +101,7 @@ def _coverage(summary: pd.Series, found: Foreign) -> list[str]:
     return lines
 
 
-def _of_classes(summary: pd.Series, mapped: LabelMap) -> list[str]:
+def _of_classes(summary: pd.Series, mapped: ModelLabels) -> list[str]:
     """Say which classes the model lacks, or may lack, and which of its own the corpus lacks."""
     lines = []
     if lacking := mapped.lacking:

@@ -18,14 +18,14 @@ from local.core.errors import UserError
 from local.core.files import atomic
 from local.corpora import manifest
 from local.pages.markdown import percent, prose, signed
-from local.pages.svg import INK, MUTED, SERIES, picture, standalone
+from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, stats
 from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign
 from local.splits import protocols
 
 SCORES = ("wa", "ua")
-MARKS = dict(zip(SCORES, (SERIES[0], SERIES[1]), strict=True)), dict(zip(SCORES, "os", strict=True))
+MARKS = {"wa": (SERIES[0], "o"), "ua": (SERIES[1], "s")}
 LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
 NOT_COMPARED = (*hparams.SET_BY_PIPELINE, *hparams.RUNTIME)
 REFERENCE = "reference"
@@ -162,6 +162,12 @@ def _reason(utterances: pd.DataFrame, protocol: str) -> str:
     return ""
 
 
+def _points(row: dict, score: str) -> tuple[float, float, float]:
+    """Low end, value and high end of the points of a row."""
+    low, value, high = (100 * row[f"{score}_diff{end}"] for end in ("_low", "", "_high"))
+    return low, value, high
+
+
 def price_picture(rows: pd.DataFrame) -> str:
     """The SVG of a file: points against the reference, a row for each validation of a protocol."""
     first = rows.iloc[0]
@@ -176,21 +182,8 @@ def price_picture(rows: pd.DataFrame) -> str:
     with picture("price", alt, height=MARGIN + LINE * len(labels)) as drawn:
         axes = drawn.axes
         axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
-        for place, score in enumerate(SCORES):
-            colour, mark = (kind[score] for kind in MARKS)
-            for at, row in enumerate(row for _, row in labels):
-                if row is not None:
-                    y = at + 0.3 * (place - 0.5)
-                    ends = [100 * row[f"{score}_diff_{end}"] for end in ("low", "high")]
-                    axes.plot(ends, [y, y], color=colour, linewidth=1.4)
-                    axes.plot(100 * row[f"{score}_diff"], y, color=colour, marker=mark, markersize=4.5)
-            axes.plot([], [], color=colour, marker=mark, label=score.upper())
-        axes.set(ylim=(len(labels) - 0.5, -0.5), xlabel=f"points against {against}")
-        axes.set_yticks(range(len(labels)), [label for label, _ in labels])
-        for (_, row), label in zip(labels, axes.get_yticklabels(), strict=True):
-            label.set(fontweight="normal" if row is not None else "bold", color=INK if row is None else MUTED)
-        axes.grid(visible=False, axis="y")
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+        dot_rows(axes, labels, MARKS, _points)
+        axes.set(xlabel=f"points against {against}")
     return standalone(drawn.svg)
 
 

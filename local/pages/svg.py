@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -107,3 +107,29 @@ def _inline(svg: str, name: str, alt: str) -> str:
     svg = re.sub(r" font-family: [^;\"]*;?| transform=\"rotate\(-0 [^\"]*\"", "", svg)
     svg = re.sub("#0102[0-9a-f]{2}", lambda at: PAGE_COLOURS.get(at[0], at[0]), svg)
     return re.sub(r"\s*\n\s*", "\n", svg).strip()
+
+
+def dot_rows(
+    axes: Axes,
+    lines: Sequence[tuple[str, dict | None]],
+    marks: Mapping[str, tuple[str, str]],
+    figures: Callable[[dict, str], tuple[float, float, float]],
+) -> None:
+    """Draw a line below the other for each label: of a row a dot and its interval for each score, of None a heading.
+
+    `marks` has the colour and the marker of each score; `figures` gives low end, value and high end of a row's score.
+    """
+    for place, (score, (colour, mark)) in enumerate(marks.items()):
+        for at, row in enumerate(row for _, row in lines):
+            if row is not None:
+                y = at + 0.3 * (place - 0.5)
+                low, value, high = figures(row, score)
+                axes.plot([low, high], [y, y], color=colour, linewidth=1.4)
+                axes.plot(value, y, color=colour, marker=mark, markersize=4.5)
+        axes.plot([], [], color=colour, marker=mark, label=score.upper())
+    axes.set(ylim=(len(lines) - 0.5, -0.5))
+    axes.set_yticks(range(len(lines)), [label for label, _ in lines])
+    for (_, row), label in zip(lines, axes.get_yticklabels(), strict=True):
+        label.set(fontweight="normal" if row is not None else "bold", color=INK if row is None else MUTED)
+    axes.grid(visible=False, axis="y")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)

@@ -19,7 +19,7 @@ from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.corpora import manifest
 from local.pages.markdown import percent, prose
-from local.pages.svg import INK, MUTED, SERIES, picture, standalone
+from local.pages.svg import SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, prior_shift, stats
 from local.scoring.predictions import labels
@@ -28,7 +28,7 @@ from local.splits import protocols
 
 SCORES = ("ua", "wa")
 FIGURES = [f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")]
-OF_PICTURE = dict(zip(("ua", "wa"), (SERIES[0], SERIES[1]), strict=True)), {"ua": "o", "wa": "s"}
+MARKS = {"ua": (SERIES[0], "o"), "wa": (SERIES[1], "s")}
 LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
 NONE = "–"
 EQUAL_SHARES = (
@@ -147,6 +147,10 @@ def render_transfer(
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
+def _ends(score: str) -> tuple[str, str, str]:
+    return f"{score}_low", score, f"{score}_high"
+
+
 def transfer_picture(rows: pd.DataFrame) -> str:
     """The SVG of a file: UA and WA with intervals, for each corpus that is tested a row for each trained on."""
     alt = " ".join(
@@ -157,21 +161,8 @@ def transfer_picture(rows: pd.DataFrame) -> str:
     for tested, of_corpus in rows.groupby("tested", sort=True):
         lines += [(f"tested on {tested}", None), *((row["trained"], row) for row in of_corpus.to_dict("records"))]
     with picture("transfer", alt, height=MARGIN + LINE * len(lines)) as drawn:
-        axes = drawn.axes
-        for place, (score, colour) in enumerate(OF_PICTURE[0].items()):
-            mark = OF_PICTURE[1][score]
-            for at, row in enumerate(row for _, row in lines):
-                if row is not None:
-                    y = at + 0.3 * (place - 0.5)
-                    axes.plot([100 * row[f"{score}_{end}"] for end in ("low", "high")], [y, y], color=colour, lw=1.4)
-                    axes.plot(100 * row[score], y, color=colour, marker=mark, markersize=4.5)
-            axes.plot([], [], color=colour, marker=mark, label=score.upper())
-        axes.set(xlim=(0, 100), ylim=(len(lines) - 0.5, -0.5), xlabel="per cent, with 95 % intervals")
-        axes.set_yticks(range(len(lines)), [label for label, _ in lines])
-        for (_, row), label in zip(lines, axes.get_yticklabels(), strict=True):
-            label.set(fontweight="normal" if row is not None else "bold", color=INK if row is None else MUTED)
-        axes.grid(visible=False, axis="y")
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+        dot_rows(drawn.axes, lines, MARKS, lambda row, score: tuple(100 * row[key] for key in _ends(score)))
+        drawn.axes.set(xlim=(0, 100), xlabel="per cent, with 95 % intervals")
     return standalone(drawn.svg)
 
 

@@ -22,7 +22,7 @@ from local.corpora import manifest
 from local.corpora.faults import Fault, listing
 from local.scoring import metrics, stats
 from local.scoring.foreign_files import Files, Row
-from local.scoring.foreign_labels import LabelMap, map_labels
+from local.scoring.foreign_labels import ModelLabels, map_labels
 from local.scoring.predictions import MISSING, columns, is_class, labels, read, write, writes_text
 from local.scoring.summary import write_scores
 
@@ -85,7 +85,7 @@ def match(
     return Matched(rows, unknown, untested)
 
 
-def labels_of(files: Files, classes: Sequence[str], listed: dict[str, str]) -> LabelMap:
+def labels_of(files: Files, classes: Sequence[str], listed: dict[str, str]) -> ModelLabels:
     """The labels of files as those of the corpus; see `map_labels`."""
     found = {*files.labels, *(row.label for row in files.rows if row.label)}
     return map_labels(found, classes, listed, complete=bool(files.labels))
@@ -96,7 +96,7 @@ class Foreign:
     """Predictions of a model that was not trained here, on our folds."""
 
     files: Files
-    mapped: LabelMap
+    mapped: ModelLabels
     matched: Matched
     tables: dict[str, pd.DataFrame]  # the predictions of each fold
     missing: pd.DataFrame  # what has none: `fold,ID,wav,reason`
@@ -104,7 +104,7 @@ class Foreign:
 
 def on_folds(
     files: Files,
-    mapped: LabelMap,
+    mapped: ModelLabels,
     utterances: pd.DataFrame,
     data_root: Path,
     tests: Mapping[str, pd.DataFrame],
@@ -162,7 +162,7 @@ def _plain(path: str) -> str:
 
 
 def predictions_of(
-    tests: Mapping[str, pd.DataFrame], matched: Matched, files: Files, mapped: LabelMap
+    tests: Mapping[str, pd.DataFrame], matched: Matched, files: Files, mapped: ModelLabels
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """The predictions of the folds of `tests`, and what lacks one: `fold,ID,wav,reason`.
 
@@ -187,7 +187,7 @@ def predictions_of(
     return tables, pd.DataFrame(missing, columns=["fold", "ID", "wav", "reason"])
 
 
-def _cells(row: Row | None, mapped: LabelMap, names: list[str]) -> tuple[Any, ...]:
+def _cells(row: Row | None, mapped: ModelLabels, names: list[str]) -> tuple[Any, ...]:
     """Hypothesis and posteriors (nan where there are none) of an utterance."""
     if row is None or not row.label:
         return MISSING, *[np.nan] * len(names)
@@ -218,7 +218,7 @@ def write_runs(folder: Path, found: Foreign, about: Mapping[str, str]) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def of_foreign(pooled: pd.DataFrame, mapped: LabelMap) -> dict[str, Any]:
+def of_foreign(pooled: pd.DataFrame, mapped: ModelLabels) -> dict[str, Any]:
     """What summary.csv says of a model that was not trained here, besides the scores of all utterances.
 
     `missing`: utterances without a prediction; `outside`: predictions of no class of the corpus, and `outside_classes`,
@@ -247,7 +247,7 @@ def is_reference(found: Foreign) -> bool:
     )
 
 
-def decisions_differ(rows: Sequence[Row], mapped: LabelMap) -> int:
+def decisions_differ(rows: Sequence[Row], mapped: ModelLabels) -> int:
     """How many rows have another label than the likeliest of their posteriors; two spellings of a class are one."""
     count = 0
     for row in rows:

@@ -19,7 +19,7 @@ from local.corpora.labels import fold
 
 
 @dataclass(frozen=True)
-class LabelMap:
+class ModelLabels:
     """What each label of a model is here."""
 
     targets: dict[str, str]  # the corpus's label, or a name in parentheses
@@ -47,7 +47,7 @@ class LabelMap:
 
 def map_labels(
     labels: Collection[str], classes: Sequence[str], listed: dict[str, str] | None = None, complete: bool = False
-) -> LabelMap:
+) -> ModelLabels:
     """Map the labels of a model to the `classes` of the corpus.
 
     `listed` are those of `read_listed`; if they have all of `labels`, the model has no others, as with `complete`:
@@ -83,7 +83,7 @@ def map_labels(
             f"the model has none of the corpus's classes: {' '.join(every)}, and the corpus {' '.join(classes)}",
             "give --labels FILE, or another corpus",
         )
-    return LabelMap(targets, list(classes), complete or (bool(listed) and listed.keys() >= {*labels}))
+    return ModelLabels(targets, list(classes), complete or (bool(listed) and listed.keys() >= {*labels}))
 
 
 def read_listed(path: Path, classes: Collection[str]) -> dict[str, str]:
