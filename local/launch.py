@@ -18,6 +18,7 @@ if __name__ == "__main__":
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -25,9 +26,10 @@ import pandas as pd
 from local.config import pretrained
 from local.core import markers
 from local.core.files import digest
+from local.core.lock import locked
 from local.core.markers import Marker
 from local.data import store
-from local.experiment import borrowed
+from local.experiment import borrowed, shared
 from local.experiment.encoder_version import refuse_missing
 from local.experiment.job import Job, has_checkpoint
 from local.jobs.job_lines import result, scores_line
@@ -44,8 +46,9 @@ SIZES = {"train": "micro_batch_seconds", "decode": "eval_batch_seconds"}  # what
 
 def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     """List the jobs that are not done; `UserError` where one is done with other inputs."""
-    waiting = []
-    for job in Job.all(options):
+    waiting, jobs = [], Job.all(options)
+    sources = shared.sources(jobs) if step == "train" else {}
+    for job in jobs:
         name = f"seed{job.seed}/{job.fold}"
         label = job.fold if len(options.seeds) == 1 else name
         if job.is_done(step):
@@ -53,10 +56,27 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
             continue
         if step == "train":
             job.refuse_tested_speakers()
+        if job in sources:  # see `take_trainings`
+            continue
         one = ("--folds", job.fold, "--seeds", str(job.seed))
         command = step_command(step, words, *one, processes=options.processes)
         waiting.append(JobProcess(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step], label))
     return waiting
+
+
+def take_trainings(options: Options, words: list[str]) -> None:
+    """Let jobs take the training of another fold with the same sets, once that has ended, and say so in their logs."""
+    for job, source in shared.sources(Job.all(options)).items():
+        if not shared.is_trained(source):
+            continue
+        log = JobLog(job.folder / "train.log")
+        with locked(job.folder / ".lock", f"works in {job.folder}"):
+            if job.is_done("train"):  # of two commands the other has done it
+                continue
+            log.begin(step_command("train", words, "--folds", job.fold, "--seeds", str(job.seed)))
+            log.add(said := shared.take(job, source))
+            log.end(0, 0)
+        print(f"  {said}" + (f" (seed {job.seed})" if len(options.seeds) > 1 else ""))
 
 
 def check_setup(options: Options, words: list[str], waiting: list[JobProcess], at_a_time: int) -> None:
@@ -93,11 +113,19 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     if step == "decode":
         options = options.tested()
     print(f"== stage {STAGES[step]}: {step} {options.experiment_folder}")
+    if step == "decode":  # of trainings that ended after their command had
+        take_trainings(replace(options.source or options, force=False), words)
     if options.source:
         borrowed.borrow(options)
     waiting = pending_jobs(step, options, words)
-    if not waiting:
-        return []
+    failed = run_jobs(step, options, words, waiting) if waiting else []
+    if step == "train":
+        take_trainings(options, words)
+    return failed
+
+
+def run_jobs(step: str, options: Options, words: list[str], waiting: list[JobProcess]) -> list[JobProcess]:
+    """Run the jobs that are not done; return those that failed."""
     slots = None if options.backend == "slurm" else gpu_slots(options, len(waiting))
     # What has left a checkpoint was set up before, with the same values.
     if step == "train" and (options.force or not any(has_checkpoint(run.folder) for run in waiting)):

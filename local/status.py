@@ -26,6 +26,7 @@ from pathlib import Path
 
 from local.core import lock, progress_json
 from local.experiment.folders import REFEREE
+from local.experiment.shared import trained_as
 from local.jobs import slurm
 from local.jobs.job_lines import epoch_rows, joined, planned_epochs, progress_parts, result
 from local.jobs.process import JobLog
@@ -89,7 +90,7 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
         For `train` and `decode` a function that returns what `queue` does.
     """
     if (run / "decode.json").exists():
-        return "decoded", result(run, "decode")
+        return "decoded", _of_training(run, result(run, "decode"))
     step = "decode" if (run / "train.json").exists() else "train"
     log = run / f"{step}.log"
     start = JobLog(log).last_start()
@@ -107,11 +108,17 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
         since = f"since {start.time}" if start and start.time else ""
         return "running", ", ".join(filter(None, (epochs, where, since)))
     if start is None:
-        return ("waiting", "") if step == "train" else ("trained", result(run, "train"))
+        return ("waiting", "") if step == "train" else ("trained", _of_training(run, result(run, "train")))
     if not start.has_ended or not 0 <= (start.code or 0) < SIGNALLED:
         return "interrupted", f"{epochs}; the same command continues"
     code = "" if start.code is None else f"code {start.code}: "
     return "failed", f"{code}{start.last_error}, see {log}"
+
+
+def _of_training(run: Path, said: str) -> str:
+    """What is said of a run, and the fold that was trained in its place."""
+    fold = trained_as(run)
+    return ", ".join(filter(None, [said, f"the training of {fold}" if fold else ""]))
 
 
 def _epochs(run: Path) -> str:

@@ -34,7 +34,7 @@ from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, full_name, kind, limits, refuse_missing_device
 from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
-from local.experiment import speakers
+from local.experiment import shared, speakers
 from local.experiment.job import Job
 from local.training import distributed, environment, heads, memory, optimisation
 from local.training.brain import EmotionBrain
@@ -44,10 +44,13 @@ from local.training.room import refuse_too_large, room, said
 logger = logging.getLogger(__name__)
 
 
-def train(job: Job) -> None:
-    """Train a job to its end."""
+def train(job: Job, source: Job | None = None) -> None:
+    """Train a job to its end, or let it take the training of another, `source`."""
     if distributed.max_over_processes(job.is_done("train")):
         logger.info("%s is trained already", job.folder)
+        return
+    if distributed.max_over_processes(source is not None and shared.is_trained(source)):
+        run_on_main(lambda: logger.info(shared.take(job, source)))
         return
     run_on_main(job.begin)
     seed_everything(job.seed, verbose=False)  # the weights of the heads
@@ -155,12 +158,14 @@ def main() -> None:
     logs.log_to_stderr()
     options = parse()
     distributed.join_group(options.values["device"])
-    for job in Job.all(options):
+    jobs = Job.all(options)
+    sources = shared.sources(jobs)
+    for job in jobs:
         with contextlib.ExitStack() as stack:
             if distributed.rank() == 0:
                 stack.enter_context(locked_or_refused(job.folder / ".lock", f"works in {job.folder}"))
                 stack.enter_context(progress_json.cleared(job.folder))
-            train(job)
+            train(job, sources.get(job))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 from local.core.errors import UserError
 
 NAME = "env.json"
+TRAINED_AS = "trained_as"  # in `job`: the fold whose training the run has taken, see `local.experiment.shared`
 
 
 def read(run: Path) -> dict[str, Any]:

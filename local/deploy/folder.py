@@ -17,6 +17,7 @@ from local.data.store import AudioStore
 from local.deploy import card, huggingface, onnx
 from local.deploy.gather import load_ensemble, load_trained
 from local.experiment.job import Job
+from local.experiment.shared import trained_as
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.scoring import scored
@@ -47,6 +48,9 @@ def export(
     A `UserError` if there are none, or their figures are optimistic without need, unless `optimistic` allows that.
     """
     runs = sorted(path.parent for path in run.glob("*/train.json")) if of_folds else [run]
+    if of_folds:  # of equal models one
+        own = [each for each in runs if not trained_as(each)]
+        runs = own or runs[:1]
     if not runs:
         raise UserError(f"{run} holds no trained fold", "give results/<corpus>/<protocol>/<name>/seed<S>")
     if not optimistic:

@@ -11,6 +11,8 @@ from local.core.errors import UserError
 from local.corpora import manifest, people, releases
 
 KEY = "encoder"  # of the YAML
+OF_MODELS = (KEY, "upstream", "asr_encoder")  # its keys that may name a model folder, or what lies in one,
+PARTS = ("emotion", "ctc")  # as these, which are for plain transformers
 BEFORE = "before"  # of a model's provenance: that of the models that it continued from, the latest first
 KEPT = ("corpus", "protocol", "folds", "speakers")  # what is kept there of each
 MOST = 8  # speakers or tokens in a message
@@ -45,6 +47,13 @@ def origin(source: Any) -> Origin | None:
         return None
     config = model_json.read(Path(source))
     return Origin(str(source), *(config[name] for name in Origin._fields[1:]))
+
+
+def made_here(source: Any) -> Origin | None:
+    """What the model folder says that is the value of one of `OF_MODELS`, or has it in it; None for anything else."""
+    if isinstance(source, str) and Path(source).name in PARTS:
+        source = str(Path(source).parent)
+    return origin(source)
 
 
 def refuse_other_system(origin: Origin, system: str, where: str) -> None:

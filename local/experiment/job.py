@@ -28,6 +28,7 @@ TRAINING_OUTPUTS = (
     *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
 )
 TRAINED_ON = ("train.csv", "valid.csv", "tokenizer.model")
+LOADED = "Epoch loaded"  # begins the line of train_log.txt with the scores of the test set, as in SpeechBrain's recipes
 JOB_KEYS = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
 
 
@@ -87,11 +88,15 @@ class Job:
         for warning in filter(None, (self.refuse_tested_speakers(), self.heard())):
             logger.warning(warning)
         if self.starts_over():
-            for path in (self.folder / name for name in TRAINING_OUTPUTS):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            self.clear()
         self.beginning().write()
         with atomic(self.folder / "hyperparams.yaml") as file:  # last: with it, the folder is a run folder
             file.write(self.yaml)
+
+    def clear(self) -> None:
+        """Delete what a training has left."""
+        for path in (self.folder / name for name in TRAINING_OUTPUTS):
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def starts_over(self) -> bool:
         """Whether what a training has left is to be deleted: by `--force`, or begun with other inputs, as of a typo.
@@ -155,10 +160,11 @@ class Job:
         return continued.origin(self.options.values.get(continued.KEY))
 
     def heard(self) -> str:
-        """Say that this model was trained on speakers of the test set, or may have been; see `continued.heard`."""
-        origin = self.origin()
+        """Say that what this begins with was trained on speakers of the test set, or may have been."""
         names = self.options.corpus, self.options.protocol_name
-        return "" if origin is None else continued.heard(origin, *names, self.manifests)
+        origins = (continued.made_here(self.options.values.get(key)) for key in continued.OF_MODELS)
+        said = (continued.heard(origin, *names, self.manifests) for origin in origins if origin)
+        return "; ".join(dict.fromkeys(filter(None, said)))
 
     def refuse_speakers(self) -> None:
         """Raise a UserError where the classes are speakers: such a run has no emotions to decode, score or export."""
@@ -172,6 +178,14 @@ class Job:
         """The digests of files of the fold's manifests, of those that exist."""
         paths = [self.manifests / name for name in names]
         return {path.name: digest(path) for path in paths if path.exists()}
+
+
+def copy_training_log(source: Path, folder: Path) -> None:
+    """Copy train_log.txt of a run into another folder, without the scores of the test set."""
+    if (source / "train_log.txt").exists():
+        lines = (source / "train_log.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+        with atomic(folder / "train_log.txt") as file:
+            file.writelines(line for line in lines if not line.startswith(LOADED))
 
 
 def has_checkpoint(run: Path) -> bool:

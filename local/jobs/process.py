@@ -76,16 +76,16 @@ class JobLog:
     def begin(self, command: Sequence[str]) -> None:
         """Write which command is started now."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._append(f"# {shlex.join(command)}\n{STARTED}{_now()}")
+        self.add(f"# {shlex.join(command)}\n{STARTED}{_now()}")
 
     def end(self, code: int, seconds: float) -> None:
         """Write how the command ended, and after how long."""
-        self._append(f"# Ended (code {code}) at {_now()}, elapsed time {seconds:.0f} seconds")
+        self.add(f"# Ended (code {code}) at {_now()}, elapsed time {seconds:.0f} seconds")
 
     def add_error(self, message: str) -> None:
         """Write why a job ended without saying so."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._append(f"{ERROR}{message}")
+        self.add(f"{ERROR}{message}")
 
     def last_start(self) -> LastStart | None:
         """What it holds since the last start, or all of it; None where there is no log, or an empty one."""
@@ -96,7 +96,8 @@ class JobLog:
         time, lines = (lines[0], lines[1:]) if started and lines else ("", lines)
         return LastStart(time, lines) if started or lines else None
 
-    def _append(self, text: str) -> None:
+    def add(self, text: str) -> None:
+        """Write lines of a command's output."""
         with open(self.path, "a", encoding="utf-8") as log:
             log.write(f"{text}\n")
 

@@ -87,6 +87,7 @@ def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:
         "learning rate": _distinct(map(_rates, in_epochs)),
         "batch": _distinct(f"{values['batch_size']} utterances" for values in in_epochs if "batch_size" in values),
         "epochs": _epochs(trainings, epochs),
+        "trained once": _shared(runs, firsts),
         "precision": _distinct(first.get("precision") for first in firsts),
         "device": _distinct(map(_device, every)),
         "time": _hours(runs, firsts, epochs),
@@ -159,6 +160,20 @@ def _epochs(trainings: list[Mapping[str, Any]], epochs: pd.DataFrame) -> str:
     return trained + (f" of {asked}" if asked else "") + (f"; chosen: {chosen}" if chosen else "")
 
 
+def _trained_as(first: Mapping[str, Any]) -> str:
+    """The fold that was trained in place of a run's; empty where it was trained itself."""
+    return first.get("job", {}).get(starts.TRAINED_AS, "")
+
+
+def _shared(runs: list[Path], firsts: list[Mapping[str, Any]]) -> str:
+    """Name the folds that were tested with the training of another, as they have the same training set."""
+    taken: dict[str, list[str]] = {}
+    for run, first in zip(runs, firsts, strict=True):
+        if fold := _trained_as(first):
+            taken.setdefault(fold, []).append(run.name)
+    return "; ".join(f"fold {fold}, also for {', '.join(dict.fromkeys(others))}" for fold, others in taken.items())
+
+
 def _span(numbers: Iterable[int | None]) -> str:
     """List whole numbers, or the lowest and the highest of many."""
     known = sorted({int(number) for number in numbers if number is not None})
@@ -190,6 +205,8 @@ def _hours(runs: list[Path], firsts: list[Mapping[str, Any]], epochs: pd.DataFra
     seconds = epochs.groupby(["seed", "fold"])["seconds"].sum()
     hours: dict[str, float] = {}
     for run, first in zip(runs, firsts, strict=True):
+        if _trained_as(first):  # its hours are those of another
+            continue
         known = float(seconds.get((int(run.parent.name.removeprefix("seed")), run.name), 0)) / 3600
         kind, number = ("GPU", first.get("processes", 1)) if _on_gpu(first) else ("CPU", 1)
         hours[kind] = hours.get(kind, 0) + known * number

@@ -1,7 +1,8 @@
 """Protocol `official`: the corpus's own lists, the column `split` (`local.corpora.lists`), are the sets.
 
 Each test list is a fold. Its test set is that list, its training set the list `train`, whatever the fold; the other
-test lists, and utterances in no list, are left out. So some utterances are tested in no fold.
+test lists, and utterances in no list, are left out. So some utterances are tested in no fold. The model is trained once
+for all of them (`local.experiment.shared`), unless the test list itself validates (oracle).
 """
 
 from __future__ import annotations

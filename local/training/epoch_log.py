@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from local.core.files import atomic
 from local.data.dataset import Batch
+from local.experiment.job import LOADED
 from local.scoring.scored import OF_TEXT
 from local.systems import Losses, Outputs
 from local.training import distributed
@@ -36,7 +37,6 @@ EPOCH_COLUMNS = (
     *("ctc_left_out", "skipped_updates", "best", "seconds"),
 )
 SOLVED = "solved"  # a column, before the last, of a system with a last step (`System.solve`): 1 of that, 0 of epochs
-LOADED = "Epoch loaded"  # begins the last line of train_log.txt, as in SpeechBrain's recipes
 
 
 class Tally:

@@ -216,7 +216,9 @@ def test_from_stage_0_to_5_with_the_mini_corpus(workplace):
         right += (predicted["emo"] == predicted["emo_hyp"]).sum()
     assert summary["wa"] == pytest.approx(right / (2 * each))
     assert "report.html" in {path.name for path in folder.iterdir()}
-    # One training set, one validation set, one seed: one model.
-    one, two = ((folder / "seed1" / fold / "epochs.csv").read_text() for fold in ("test1", "test2"))
-    strip = lambda text: [line.rpartition(",")[0] for line in text.splitlines()]  # noqa: E731 - without the seconds
-    assert strip(one) == strip(two)
+    # One training set, one validation set, one seed: one model, which a training of test2 alone would give as well.
+    assert json.loads((folder / "seed1/test2/env.json").read_text())["job"]["trained_as"] == "test1"
+    run_stages([*words, "--folds", "test2", "--name", "alone", *yaml], "train", "decode")
+    alone = folder.with_name("alone") / "seed1/test2"
+    assert "trained_as" not in json.loads((alone / "env.json").read_text())["job"]
+    assert (alone / "predictions.csv").read_bytes() == (folder / "seed1/test2/predictions.csv").read_bytes()
