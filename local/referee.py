@@ -4,9 +4,9 @@
     python -m local.referee --corpus C --protocol P --model MODEL [--against EXPERIMENT]
 
 PREDICTIONS.csv has a row an utterance: ID, or wav (a path, or the file's name); the predicted label as emo_hyp, pred,
-prediction, label or emotion; where there are any, posteriors as p_<label>, and a transcript as wrd_hyp or text. MODEL
-is a folder or hub name of a Hugging Face model for audio-classification, or what python -m local.export wrote; it is
-run over the test sets. Stages 0 and 1 must have been run for the corpus and the protocol.
+prediction, label or emotion; where there are any, posteriors as p_<label>, and a transcript as wrd_hyp or text; or as
+--columns says. MODEL is a folder or hub name of a Hugging Face model for audio-classification, or what python -m
+local.export wrote; it is run over the test sets. Stages 0 and 1 must have been run for the corpus and the protocol.
 
 An utterance without a prediction counts as an error and is listed in missing.csv. Tables and report.html are written to
 results/<corpus>/<protocol>/<name>, where local.compare and local.report take them as any experiment.
@@ -17,27 +17,32 @@ Exit codes: 0 every tested utterance has a prediction; 1 some have none; 2 an er
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from local.core import logs
+from local.core import logs, partial
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import atomic, digest
+from local.core.lock import locked
 from local.core.markers import Marker
-from local.corpora import manifest, releases
+from local.corpora import columns, manifest, releases
+from local.corpora.labels import fold
 from local.experiment.folders import OF_RUN, REFEREE, experiment_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from local.corpora.label_map import LabelMap
     from local.experiment.options import Options
     from local.scoring.foreign import Foreign
     from local.scoring.scored import Experiment
 
 OF_RUN_SH = ("corpus", "data", "protocol", "hold-text", "folds", "name", "partial", "force")
 OF_MODEL = "model_predictions.csv"
+OURS = ("ID", "wav", "emo_hyp", "wrd_hyp", "fold")  # columns of predictions that may be named
 UNSAFE = r"[^A-Za-z0-9._+-]+"  # in a name
 
 
@@ -54,7 +59,8 @@ def parse_words(words: list[str]) -> tuple[argparse.Namespace, Options]:
     parser.add_argument("--hold-text", default="")
     parser.add_argument("--folds", default="", help="(default: those of the first experiment to compare with, or all)")
     parser.add_argument("--name", default="", help="of the results (default: that of the file or model)")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="CSV label,used: the model's label, the corpus's")
+    parser.add_argument("--labels", default="", metavar="MAP", help="as of run.sh: the model's label, the corpus's")
+    parser.add_argument("--columns", default="", help='"emo_hyp=THEIRS ...": of ID, wav, emo_hyp, wrd_hyp, fold')
     parser.add_argument("--against", action="append", default=[], type=Path, metavar="EXPERIMENT", help="of ours")
     parser.add_argument("--partial", default="false", help="true: leave out rows of utterances that are not known")
     parser.add_argument("--force", default="false", help="true: overwrite other results of this name")
@@ -64,10 +70,15 @@ def parse_words(words: list[str]) -> tuple[argparse.Namespace, Options]:
         raise UserError("give either predictions or --model", parser.format_usage().removeprefix("usage: ").strip())
     if len(given.predictions) > 1 and not given.name:
         raise UserError("several files have no one name", "--name NAME for the results")
+    if given.columns and given.model:
+        raise UserError("--columns is of predictions", "leave it out")
+    given.columns = columns.parse(given.columns, OURS)
     given.name = given.name or _name(given.model or given.predictions[0].stem)
     # Only now, so that what is wrong above is said at once.
+    from local.corpora import label_map
     from local.experiment.options import parse
 
+    given.labels = label_map.locate(given.labels, Path()) if given.labels else None
     return given, parse([f"--{name}={vars(given)[name.replace('-', '_')]}" for name in OF_RUN_SH])
 
 
@@ -79,37 +90,40 @@ def referee(given: argparse.Namespace, options: Options) -> int:
     """Score; returns how many utterances have no prediction."""
     # Now that the words are known to be right: these take seconds to load.
     from local.core import starts
+    from local.corpora.label_map import LabelMap
     from local.experiment.options import check
     from local.experiment.tested import tested_sets
-    from local.pages.foreign import write_foreign
+    from local.pages.foreign import write_against, write_foreign
     from local.pages.report import write_report
     from local.scoring import foreign, foreign_files, scored
-    from local.scoring.foreign_labels import read_listed
 
     check(options, options.table)
     tests, classes = tested_sets(options), manifest.labels(options.used)
     others = [scored.load(experiment_of(folder)) for folder in given.against]
     folds = choose_folds(options, [*tests], others)
-    listed = read_listed(given.labels, classes) if given.labels else {}
+    labels = LabelMap.read(given.labels, least=0) if given.labels else None
     folder = options.experiment_folder
     refuse_trained(folder)
     inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "folds": folds} | source_of(given)
-    whole = Marker(folder / REFEREE, inputs | {"labels": listed, "partial": options.partial})
+    asked = {"labels": labels.written if labels else {}, "partial": options.partial}
+    asked |= {"columns": given.columns} if given.columns else {}
+    whole = Marker(folder / REFEREE, inputs | asked)
     whole.is_done(f"the referee's tables: {folder}", options.force)  # refuses other inputs; these take seconds again
     paths, facts = given.predictions, {}
     if given.model:
         marker = Marker((folder / OF_MODEL).with_suffix(".json"), inputs)
-        facts = run_model(given, options, [tests[name] for name in folds], listed, marker)
+        facts = run_model(given, options, [tests[name] for name in folds], labels, marker)
         paths = [folder / OF_MODEL]
-    files = foreign_files.read(paths, tests)
-    mapped = foreign.labels_of(files, classes, listed)
+    files = foreign_files.read(paths, tests, given.columns)
+    mapped = foreign.labels_of(files, classes, labels)
     found = foreign.on_folds(files, mapped, options.table, options.data_root, tests, folds, options.partial)
-    setup, odd = describe(given, found, inputs, facts), warnings(given, options, found, listed, facts)
+    refuse_references(given, found)
+    setup, odd = describe(given, found, inputs, facts), warnings(given, options, found, labels, facts)
     command = starts.command_line(starts.command())
     whole.write()  # first: by it the folder is known to hold no experiment
     text = write_foreign(options, found, [*tests], command, setup, odd)
     if others:
-        text += compare(folder, others)
+        text += write_against(folder, others)
     print(f"== referee {folder}\n\n{text}\n{write_report(folder)}")
     return len(found.missing)
 
@@ -146,6 +160,20 @@ def refuse_trained(folder: Path) -> None:
         raise UserError(f"{folder} is of a system that is trained here", "give another --name")
 
 
+def refuse_references(given: argparse.Namespace, found: Foreign) -> None:
+    """Raise a UserError where the labels are the references, in a column that may be the corpus's own by its name."""
+    from local.scoring.foreign import labels_are_references
+    from local.scoring.foreign_files import is_named_as_references
+
+    column = found.files.taken["label"]
+    if given.columns.get("emo_hyp") or not is_named_as_references(column) or not labels_are_references(found):
+        return
+    raise UserError(
+        f"column {column} has the corpus's own label in every row: it is the reference, and no prediction",
+        f"name the column of predictions, or this one if it has them: {columns.option({'emo_hyp': 'COLUMN'})}",
+    )
+
+
 def source_of(given: argparse.Namespace) -> dict[str, Any]:
     """What is scored, as inputs of a marker: the files' contents by name, or the model and its version."""
     if given.predictions:
@@ -165,30 +193,40 @@ def source_of(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_model(
-    given: argparse.Namespace, options: Options, tests: list[pd.DataFrame], listed: dict[str, str], marker: Marker
+    given: argparse.Namespace, options: Options, tests: list[pd.DataFrame], labels: LabelMap | None, marker: Marker
 ) -> dict[str, Any]:
-    """Run a model over the test sets, unless that is done, and write its predictions; returns the marker's facts."""
+    """Run a model over the test sets, unless that is done, and write its predictions; returns the marker's facts.
+
+    Of a run that was interrupted it goes on with the utterances that are left.
+    """
     if (facts := marker.facts()) is not None:
         print(f"  {marker.path.with_suffix('.csv')} is already made")
         return facts
     import pandas as pd
 
-    from local.inference.foreign_model import load, predictions_table
+    from local.inference.foreign_model import load, write_predictions
     from local.scoring.foreign_labels import map_labels
 
     model = load(given.model, given.device)
-    map_labels(model.labels, manifest.labels(options.used), listed, complete=True)  # before hours are spent
+    map_labels(model.labels, manifest.labels(options.used), labels, complete=True)  # before hours are spent
     utterances = pd.concat(tests).drop_duplicates("ID")
-    table = predictions_table(model, utterances["ID"], manifest.resolve(utterances["wav"], options.data_root))
+    files = dict(zip(utterances["ID"], manifest.resolve(utterances["wav"], options.data_root), strict=True))
     path = marker.path.with_suffix(".csv")
-    with atomic(path) as file:
-        table.to_csv(file, index=False, float_format="%.8f", lineterminator="\n")
-    marker.write(
-        [path],
-        origin=model.provenance,
-        longest=model.longest if model.longest < float("inf") else None,
-        cut=int((utterances["duration"] > model.longest).sum()),
-    )
+    unfinished = path.with_name(f"{path.stem}-{digest(json.dumps(marker.inputs))}.csv")  # of this model and these files
+    with locked(path.with_name(".lock"), f"runs {given.model}"):
+        if (facts := marker.facts()) is not None:  # another has made it meanwhile
+            return facts
+        write_predictions(model, files, unfinished)
+        with atomic(path, "wb") as file:
+            file.write(unfinished.read_bytes())
+        marker.write(
+            [path],
+            origin=model.provenance,
+            longest=model.longest if model.longest < float("inf") else None,
+            cut=int((utterances["duration"] > model.longest).sum()),
+        )
+        unfinished.unlink()
+        partial.forget(unfinished)
     return marker.facts() or {}
 
 
@@ -217,12 +255,12 @@ def describe(
 
 
 def warnings(
-    given: argparse.Namespace, options: Options, found: Foreign, listed: dict[str, str], facts: dict[str, Any]
+    given: argparse.Namespace, options: Options, found: Foreign, labels: LabelMap | None, facts: dict[str, Any]
 ) -> list[str]:
     """What is odd about the predictions, or the model: sentences without their point."""
     from local.corpora.aliases import named_in
     from local.inference.foreign_card import card, quoted
-    from local.scoring.foreign import decisions_differ, is_reference
+    from local.scoring.foreign import decisions_differ, is_reference, labels_are_references
 
     said = []
     corpora = {options.corpus, *manifest.column(options.table, "corpus")} - {""}
@@ -242,39 +280,13 @@ def warnings(
         said.append(f"{differing} labels are not the likeliest of their posteriors: they are taken as they are")
     if is_reference(found):
         said.append(f"every transcript is the reference: is column {found.files.taken['text']} what the model wrote?")
-    if found.files.labels and (strange := sorted(listed.keys() - {*found.files.labels})):
+    if labels_are_references(found):
+        said.append(f"every label is the reference: is column {found.files.taken['label']} what the model predicted?")
+    listed = labels.written if labels and not labels.is_ready else {}
+    known = {fold(label) for label in found.files.labels}
+    if known and (strange := sorted(label for label in listed if fold(label) not in known)):
         said.append(f"--labels has labels that the model has not: {', '.join(strange)}")
     return said
-
-
-def compare(folder: Path, others: list[Experiment]) -> str:
-    """Compare with experiments of ours: append to RESULTS.md and write against.csv; returns what was appended.
-
-    Where the model lacks classes, they are compared once more on the utterances of the others: against_fair.csv.
-    """
-    from local.pages.pairs import render_pairs
-    from local.scoring.comparison import compare_pairs, mismatch_reason
-    from local.scoring.scored import load
-
-    own = load(folder)
-    for other in others:
-        if reason := mismatch_reason(other, own):
-            raise UserError(f"these cannot be compared: {reason}", "give --folds, or score that experiment again")
-    tables = {"against.csv": compare_pairs([(other, own) for other in others])}
-    section = f"\n## Against experiments trained here\n\n{render_pairs(tables['against.csv'])}"
-    if fair := own.summary.get("fair_classes"):
-        some = own.of_classes(fair.split())
-        pairs = compare_pairs([(other.of_classes(fair.split()), some) for other in others])
-        tables["against_fair.csv"] = pairs
-        section += f"\nOf the utterances of its classes alone, {fair}:\n\n{render_pairs(pairs)}"
-    path = folder / "RESULTS.md"
-    text = path.read_text(encoding="utf-8")
-    with atomic(path) as file:
-        file.write(text + section)
-    for name, table in tables.items():
-        with atomic(folder / name) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
-    return section
 
 
 @as_command

@@ -158,6 +158,24 @@ def test_a_class_that_the_model_lacks_has_a_line_of_the_others(words, command):
     assert "ECE" not in page and "Brier score" not in page.partition("In per cent")[0]
 
 
+def test_the_corpus_s_own_labels_are_no_predictions(words, command):
+    rows = [{"ID": row["ID"], "label": row["emo"], "Guess": row["emo_hyp"]} for row in all_rows()]
+    path = write("p.csv", rows)
+    code, _, err = command("referee", *words, path)
+    assert code == 2 and "column label has the corpus's own label in every row" in err
+    assert '--columns "emo_hyp=COLUMN"' in err and not (RESULTS / "p").exists()
+    code, out, err = command("referee", *words, path, "--columns", "emo_hyp=Guess")
+    assert (code, err) == (0, "") and "label: Guess" in out and "every label is the reference" not in out
+    code, _, err = command("referee", *words, path, "--columns", "emo_hyp=label")
+    assert code == 2 and "columns (" in err  # other results of this name
+    out = command("referee", *words, path, "--columns", "emo_hyp=label", "--name", "good")[1]
+    assert "**Warning:** every label is the reference: is column label what the model predicted?" in out
+    # Posteriors that say the same are a model's.
+    for row in rows:
+        row |= {f"p_{label}": float(label == row["label"]) for label in WORDS}
+    assert command("referee", *words, write("posteriors.csv", rows))[0] == 0
+
+
 def test_results_are_not_overwritten_by_others(words, command):
     rows = [{"ID": row["ID"], "pred": row["emo_hyp"]} for row in all_rows()]
     path = write("p.csv", rows)
@@ -249,7 +267,7 @@ def test_a_model_is_run_once_and_its_failures_are_errors(words, command, monkeyp
     (folder / "config.json").write_text("{ }")  # another version
     code, _, err = command("referee", *words, "--model", folder)
     assert code == 2 and "version (" in err
-    FakeModel.labels = ["LABEL_0", "LABEL_1"]
+    monkeypatch.setattr(FakeModel, "labels", ["LABEL_0", "LABEL_1"])
     code, _, err = command("referee", *words, "--model", folder, "--name", "other")
     assert code == 2 and "'LABEL_0'" in err and FakeModel.runs == 3  # before it is run
 

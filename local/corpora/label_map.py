@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from local.core.errors import UserError
 from local.core.files import digest
-from local.corpora import MAPPED, Corpus
+from local.corpora import MAPPED, NAMES, Corpus, releases
 from local.corpora.aliases import ALIASES, READY, aliases, code_of
 from local.corpora.faults import Fault
 from local.corpora.labels import SIGNS, fold, rows
@@ -34,7 +34,7 @@ from local.corpora.rows import rows as read_rows
 SUFFIXES = (".csv", ".yaml", ".yml")
 SHOWN = 20
 
-Key = tuple[str, str]  # corpus in lower case, or empty for all; label as `fold` makes it
+Key = tuple[str, str]  # corpus, or empty for all; label: in a map in lower case, and as `fold` makes it
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,35 @@ class LabelMap:
         Its file.
     used
         What a label becomes; empty where it is left out.
+    written
+        The same by the label as the file has it, of the rows that are for all corpora.
     """
 
     path: Path
     used: Mapping[Key, str]
+    written: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Its name in paths and on tables."""
         return self.path.stem
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is one of ours, in `hparams/labels`."""
+        return self.path.resolve().parent == READY.resolve()
+
     @classmethod
-    def read(cls, path: Path) -> LabelMap:
-        """Read a map; a `UserError` names every line that is wrong, or says that fewer than two labels are used."""
+    def read(cls, path: Path, least: int = 2) -> LabelMap:
+        """Read a map.
+
+        A `UserError` names every line that is wrong, or says that fewer than `least` (0 or 2) labels are used.
+        """
         read = _read_yaml if path.suffix.lower() != ".csv" else _read_csv
-        used, spelled, wrong = {}, {}, []
-        for where, key, label in read(path):
+        used, written, spelled, wrong = {}, {}, {}, []
+        for where, (corpus, name), label in read(path):
+            key = corpus.casefold(), fold(name)
+            written |= {} if corpus else {name: label}
             if label and not is_name(label, SIGNS):
                 wrong.append(f"{where}: {label!r} has characters other than letters, digits, _ and -")
             if spelled.setdefault(fold(label), label) != label:
@@ -72,9 +85,10 @@ class LabelMap:
                 wrong.append(f"{where}: label {key[1]!r}{of} becomes {label!r} here and {used[key]!r} before")
         if wrong:
             raise UserError("\n  ".join([f"{path} is no map of labels:", *wrong[:SHOWN]]), "correct its lines")
-        if len(set(used.values()) - {""}) < 2:
-            raise UserError(f"{path}: fewer than two labels are used", "let labels become two or more")
-        return cls(path, used)
+        if not used or len(set(used.values()) - {""}) < least:
+            what = "fewer than two labels are used" if used else "no label is in it"
+            raise UserError(f"{path}: {what}", "let labels become two or more" if used else "add a line for each label")
+        return cls(path, used, written)
 
     def label_of(self, label: str, corpus: str) -> str | None:
         """What a corpus's label becomes, empty where it is left out, or None for one that the map has not."""
@@ -100,8 +114,23 @@ class LabelMap:
         if mapped["emo"].nunique() < 2:
             left = f"only {mapped['emo'].iloc[0]!r} is left" if len(mapped) else "nothing is left"
             raise UserError(f"labels of {self.path} in corpus {corpus.name}: {left}", "take another map")
-        words = self._words(pairs, becomes)
-        return replace(corpus, name=f"{corpus.name}{MAPPED}{self.name}", table=mapped, labels=words)
+        words, warnings = self._words(pairs, becomes), [*corpus.warnings, *self._of_no_corpus({*origin})]
+        name = f"{corpus.name}{MAPPED}{self.name}"
+        return replace(corpus, name=name, table=mapped, labels=words, warnings=warnings)
+
+    def _of_no_corpus(self, here: Collection[str]) -> list[str]:
+        """Say which rows are of a corpus that is neither here nor, under another name, elsewhere: probably mistyped."""
+        told = []
+        of_here = {name.casefold(): name for name in here}
+        others = {name for name in NAMES if releases(name).isdisjoint(set().union(*map(releases, here)))}
+        for corpus in sorted({corpus for corpus, _ in self.used} - {"", *of_here, *others}):
+            close = difflib.get_close_matches(corpus, [*of_here, *others], 1)
+            same = [name for name in of_here if releases(name) & releases(corpus)]
+            near = next(iter(same or close), "")
+            mean = f": did you mean {of_here.get(near, near)!r}?" if near else ""
+            count = sum(of == corpus for of, _ in self.used)
+            told.append(f"{self.path}: {rows(count)} of corpus {corpus!r}, which is not here, not used{mean}")
+        return told
 
     def _words(self, pairs: Mapping[Key, int], becomes: Mapping[Key, str | None]) -> str:
         """Say what each label became, with the number of utterances of each."""
@@ -151,7 +180,7 @@ def _read_csv(path: Path) -> Iterable[tuple[str, Key, str]]:
     if faults:
         raise UserError("\n  ".join([f"{path} is no map of labels:", *map(str, faults[:SHOWN])]), "correct its lines")
     for line, row in found:
-        yield f"{path.name}:{line}", (row.get("corpus", "").casefold(), fold(row["label"])), row["used"]
+        yield f"{path.name}:{line}", (row.get("corpus", ""), row["label"]), row["used"]
 
 
 def _read_yaml(path: Path) -> Iterable[tuple[str, Key, str]]:
@@ -169,5 +198,5 @@ def _read_yaml(path: Path) -> Iterable[tuple[str, Key, str]]:
     for label, used in found.items():
         entries = used.items() if isinstance(used, dict) else [(label, used)]
         for each, becomes in entries:
-            corpus = str(label).casefold() if isinstance(used, dict) else ""
-            yield path.name, (corpus, fold(str(each))), "" if becomes is None else str(becomes)
+            corpus = str(label) if isinstance(used, dict) else ""
+            yield path.name, (corpus, str(each)), "" if becomes is None else str(becomes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -21,6 +22,7 @@ from local.corpora.manifest import DATA_ROOT
 from local.corpora.names import Disk, same_file, same_name
 
 NOT_TEXT = re.compile("[\0\udc80-\udcff]")  # a zero byte, and what surrogateescape makes of bytes outside UTF-8
+NOT_UTF8 = "is not UTF-8 text"
 SEP_LINE = re.compile(r"\"?sep=([,;:|\t])\"?", re.IGNORECASE)  # which Excel writes and reads before the header
 SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}")
 WINDOWS = re.compile(r"[A-Za-z]:[/\\]")
@@ -88,11 +90,7 @@ def rows(
     table = _Table(path, required, separators, names, given, dialect)
     records = table.records()
     header = next(records, Record(1, 1, [], ""))
-    if wrong := table.wrong(header):
-        raise UserError(
-            f"the header of the table cannot be read: {path.name}:{header.first}: {wrong}",
-            "save the table again, as UTF-8 and with quotation marks in pairs",
-        )
+    table.refuse_unreadable(header)
     where = f"{path}:{header.first}"
     refuse_absent(where, header.fields, given)
     _refuse_header(where, header.fields, table.columns, required, names, given)
@@ -114,7 +112,14 @@ def rows(
 
 def header_of(path: Path, separators: str) -> list[str]:
     """The columns of a table as they are called there, by the separator with which it has most; empty without any."""
-    return [name for name in _Table(path, ("",), separators, {}, {}, {"skipinitialspace": True}).columns if name]
+    table = _Table(path, ("",), separators, {}, {}, {"skipinitialspace": True})
+    table.refuse_unreadable(next(table.records(), Record(1, 1, [], "")))
+    return [name for name in table.columns if name]
+
+
+def as_utf8(encoding: str) -> str:
+    """What to do about a table in another encoding, or probably in that one."""
+    return f"save the table again, as UTF-8, or convert it: iconv -f {encoding} -t UTF-8 TABLE.csv > NEW.csv"
 
 
 class _Table:
@@ -138,6 +143,7 @@ class _Table:
             raise UserError(f"{path} {POINTER_WORDS}", POINTER_REMEDY)
         text = content.decode("utf-8-sig", errors)
         self.path, self.file_column = path, required[0]
+        self.is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]
         self.lines = list(io.StringIO(text, newline=""))
         if sep := SEP_LINE.fullmatch(self.lines[0].rstrip("\r\n")) if self.lines else None:
             self.lines[0], separators = "\n", sep[1]
@@ -163,9 +169,19 @@ class _Table:
             except csv.Error as error:
                 wrong = f"wrong quotation marks ({error})"
             if stray := NOT_TEXT.search("".join(fields)):
-                wrong = f"byte '0x{ord(stray[0]) & 0xFF:02X}' is not UTF-8 text"
+                wrong = f"byte '0x{ord(stray[0]) & 0xFF:02X}' {NOT_UTF8}"
             if wrong or any(fields):
                 yield Record(first, reader.line_num, fields, wrong)
+
+    def refuse_unreadable(self, header: Record) -> None:
+        """Raise a UserError for a header that cannot be used."""
+        if wrong := self.wrong(header):
+            what = f"the header of the table cannot be read: {self.path.name}:{header.first}: {wrong}"
+            if self.is_utf16:
+                raise UserError(f"{what}: the file is in UTF-16", as_utf8("UTF-16"))
+            if NOT_UTF8 in wrong:
+                raise UserError(what, as_utf8("WINDOWS-1252"))
+            raise UserError(what, "save the table again, as UTF-8 and with quotation marks in pairs")
 
     def wrong(self, record: Record) -> str:
         """Why a record cannot be used, or an empty string."""

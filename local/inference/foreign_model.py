@@ -6,13 +6,15 @@ batch. None of its code is run, and of a pickle only weights are read.
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import torch
 import transformers
 from torch import Tensor
@@ -20,6 +22,7 @@ from tqdm import tqdm
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForAudioClassification
 
 from local.audio.header import SAMPLE_RATE
+from local.core import partial
 from local.core.errors import UserError
 from local.data.device import full_name, refuse_missing_device, use_precision
 from local.inference.analyzer import Analyzer
@@ -30,6 +33,7 @@ from local.scoring.predictions import POSTERIOR
 BATCH_SECONDS = 120  # of our own models, whose results do not depend on the batch
 FRAMES_A_SECOND = 100  # of the spectrograms that extractors cut to a length in frames
 NAMED = 3  # tensors in a message
+HEADER = ""  # among the parts of a file of predictions; the others are named by ID
 REMEDY = "give a folder with config.json and weights, as of transformers or local.export, or a name of the hub"
 
 
@@ -143,19 +147,36 @@ def load(source: str, device: str | None = None) -> Exported | Classifier:
     return (Exported if is_export(read_config(source)) else Classifier)(source, device)
 
 
-def predictions_table(model: Exported | Classifier, names: Iterable[str], files: Iterable[str]) -> pd.DataFrame:
-    """Run a model over files of utterances: `ID,emo_hyp,p_<label>...`, `wrd_hyp` if it writes text, `error`.
+def write_predictions(model: Exported | Classifier, files: Mapping[str, str], path: Path) -> None:
+    """Run a model over files of utterances, by ID: `ID,emo_hyp,p_<label>...`, `wrd_hyp` if it writes text, `error`.
 
-    A `UserError` where it fails for all of them.
+    Whoever is interrupted goes on after the last utterance that is on the disk (`local.core.partial`), so the path must
+    say which model and files they are. A `UserError` where the model fails for all of them.
     """
-    rows, files = [], list(files)
-    outputs = tqdm(model.outputs(files), total=len(files), disable=not sys.stderr.isatty())
-    for name, output in zip(names, outputs, strict=True):
-        best = max(output.posteriors, key=output.posteriors.get, default="")
-        shares = [output.posteriors.get(label) for label in model.labels]
-        rows.append([name, best, *shares, output.transcript, output.error])
-    if rows and not any(row[1] for row in rows):
-        raise UserError(f"the model gives nothing for any of {len(rows)} files; the first: {rows[0][-1]}", REMEDY)
-    columns = ["ID", "emo_hyp", *(POSTERIOR + label for label in model.labels), "wrd_hyp", "error"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table if model.writes_text else table.drop(columns="wrd_hyp")
+    text = ["wrd_hyp"] if model.writes_text else []
+    error = ""
+    with partial.resumed(path, 0) as parts:
+        if not parts.sizes:
+            columns = ["ID", "emo_hyp", *(POSTERIOR + label for label in model.labels), *text, "error"]
+            parts.add(HEADER, _line(columns), 0)
+        left = {name: file for name, file in files.items() if name not in parts.sizes}
+        outputs = model.outputs([*left.values()])
+        shown = tqdm(outputs, total=len(files), initial=len(files) - len(left), disable=not sys.stderr.isatty())
+        try:
+            for name, output in zip(left, shown, strict=True):
+                best = max(output.posteriors, key=output.posteriors.get, default="")
+                shares = [f"{output.posteriors[label]:.8f}" if output.posteriors else "" for label in model.labels]
+                said = [output.transcript] if text else []
+                parts.add(name, _line([name, best, *shares, *said, output.error]), 1, mark=bool(best))
+                error = error or output.error
+        except (KeyboardInterrupt, SystemExit):
+            parts.seal()
+            raise
+        if files and not parts.marked:
+            raise UserError(f"the model gives nothing for any of {len(files)} files; one of them: {error}", REMEDY)
+
+
+def _line(cells: Iterable[str]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue().encode()

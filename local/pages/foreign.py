@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.core.errors import UserError
 from local.core.files import atomic
 from local.corpora import manifest
 from local.experiment.options import Options
 from local.pages.markdown import prose
+from local.pages.pairs import render_pairs
 from local.pages.results import WARNING, Notes, key_of, partial_note, title_of, untested_label_notes, write_results
 from local.pages.tables import UNKNOWN_TRAINING
+from local.scoring.comparison import compare_pairs, mismatch_reason
 from local.scoring.foreign import Foreign, of_foreign, write_runs
 from local.scoring.foreign_labels import ModelLabels
-from local.scoring.scored import NOT_TRAINED_HERE, pooled_predictions
+from local.scoring.scored import NOT_TRAINED_HERE, Experiment, load, pooled_predictions
 from local.scoring.summary import summarise
 from local.splits import protocols
 
@@ -124,3 +127,29 @@ def _of_classes(summary: pd.Series, mapped: ModelLabels) -> list[str]:
 
 def _named(labels: list[str]) -> str:
     return ", ".join(f"`{label}`" for label in labels)
+
+
+def write_against(folder: Path, others: list[Experiment]) -> str:
+    """Compare with experiments of ours: append to RESULTS.md and write against.csv; returns what was appended.
+
+    Where the model lacks classes, they are compared once more on the utterances of the others: against_fair.csv.
+    """
+    own = load(folder)
+    for other in others:
+        if reason := mismatch_reason(other, own):
+            raise UserError(f"these cannot be compared: {reason}", "give --folds, or score that experiment again")
+    tables = {"against.csv": compare_pairs([(other, own) for other in others])}
+    section = f"\n## Against experiments trained here\n\n{render_pairs(tables['against.csv'])}"
+    if fair := own.summary.get("fair_classes"):
+        some = own.of_classes(fair.split())
+        pairs = compare_pairs([(other.of_classes(fair.split()), some) for other in others])
+        tables["against_fair.csv"] = pairs
+        section += f"\nOf the utterances of its classes alone, {fair}:\n\n{render_pairs(pairs)}"
+    path = folder / "RESULTS.md"
+    text = path.read_text(encoding="utf-8")
+    with atomic(path) as file:
+        file.write(text + section)
+    for name, table in tables.items():
+        with atomic(folder / name) as file:
+            table.to_csv(file, index=False, lineterminator="\n")
+    return section

@@ -20,6 +20,8 @@ import pandas as pd
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.corpora.faults import Fault, listing
+from local.corpora.label_map import LabelMap
+from local.corpora.rows import NOT_UTF8, as_utf8
 from local.scoring import metrics, stats
 from local.scoring.foreign_files import Files, Row
 from local.scoring.foreign_labels import ModelLabels, map_labels
@@ -81,14 +83,16 @@ def match(
     if wrong or (unknown and not partial):
         hint = "" if wrong else "; or leave these rows out: --partial true"
         remedy = OF_POSTERIORS if wrong and wrong == files.wrong else REMEDY + hint
+        if not wrong and any(NOT_UTF8 in fault.reason for fault in unknown):
+            remedy = as_utf8("WINDOWS-1252") + hint
         raise UserError(listing("predictions", [*wrong, *(() if partial else unknown)]), remedy)
     return Matched(rows, unknown, untested)
 
 
-def labels_of(files: Files, classes: Sequence[str], listed: dict[str, str]) -> ModelLabels:
+def labels_of(files: Files, classes: Sequence[str], label_map: LabelMap | None = None) -> ModelLabels:
     """The labels of files as those of the corpus; see `map_labels`."""
     found = {*files.labels, *(row.label for row in files.rows if row.label)}
-    return map_labels(found, classes, listed, complete=bool(files.labels))
+    return map_labels(found, classes, label_map, complete=bool(files.labels))
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,17 @@ def is_reference(found: Foreign) -> bool:
     return all(writes_text(table) and (table["wrd"] == table["wrd_hyp"]).all() for table in tables) and any(
         (table["wrd"] != "").any() for table in tables
     )
+
+
+def labels_are_references(found: Foreign) -> bool:
+    """Whether every label is the reference, so that the column may be the corpus's own and no prediction.
+
+    Not where the posteriors say the same: these are of a model.
+    """
+    rows = pd.concat(found.tables.values())
+    rows = rows[rows["emo_hyp"] != MISSING]
+    by_model = bool(found.files.labels) and not decisions_differ(found.files.rows, found.mapped)
+    return bool(found.files.taken["label"]) and not by_model and bool((rows["emo"] == rows["emo_hyp"]).all())
 
 
 def decisions_differ(rows: Sequence[Row], mapped: ModelLabels) -> int:

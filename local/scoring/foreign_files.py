@@ -8,19 +8,20 @@ transcript     one of `TEXTS`; or none
 fold           column `fold`; or the name of the file or of its folder, if all files are named after folds
 =============  =====================================================================================================
 
-The case of these names does not count. A row without a label says that there is no prediction, and in a column `error`
-why.
+The case of these names does not count, and `--columns` names others. A row without a label says that there is no
+prediction, and in a column `error` why.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.core.errors import UserError
+from local.corpora.columns import refuse_absent
 from local.corpora.csv_table import CALLED, SEPARATORS
 from local.corpora.faults import Fault
 from local.corpora.rows import header_of, rows
@@ -29,9 +30,11 @@ from local.text.normalise import normalise
 
 KEYS = {name: (name.lower(), *CALLED[name].split()) for name in ("ID", "wav")}
 LABELS = ("emo_hyp", "pred", "prediction", "predicted", "predicted_label", "predicted_emotion", "hypothesis")
-LABELS += ("label", "emotion")
+OF_REFERENCES = ("label", "emotion")  # as the corpus's own labels are called, too
+LABELS += OF_REFERENCES
 TEXTS = ("wrd_hyp", "text_hyp", "transcript", "transcription", "text")
 FOLD, ERROR = "fold", "error"
+OURS = {"ID": "key", "wav": "key", "emo_hyp": "label", "wrd_hyp": "text", FOLD: "fold"}  # what may be named
 NO_LABEL = "its label is empty"
 UNITY = 0.01  # by which the sum of posteriors may differ from 1: some have two digits
 
@@ -59,19 +62,21 @@ class Files:
     labels: list[str]  # of the posteriors; empty where there are none
     broken: list[Fault] = field(default_factory=list)  # rows that cannot be read
     wrong: list[Fault] = field(default_factory=list)  # rows whose posteriors are none
+    named_by: str = ""  # ID or wav, where the user says which
 
     @property
     def by_id(self) -> bool:
         """Whether utterances are named by ID, and not by wav."""
-        return _plain(self.taken["key"]) in KEYS["ID"]
+        return self.named_by == "ID" if self.named_by else _plain(self.taken["key"]) in KEYS["ID"]
 
 
-def read(paths: Sequence[Path], folds: Collection[str]) -> Files:
+def read(paths: Sequence[Path], folds: Collection[str], given: Mapping[str, str] | None = None) -> Files:
     """Read files whose columns have the same meaning; `folds` are those of the protocol.
 
-    A `UserError` if one is missing or lacks a column, or two have other columns.
+    `given` are columns that the user names, by `OURS`. A `UserError` if a file is missing or lacks a column, or two
+    have other columns.
     """
-    columns = [_columns(path) for path in paths]
+    columns = [_columns(path, given or {}) for path in paths]
     for path, other in zip(paths, columns, strict=True):
         if other != columns[0]:
             raise UserError(
@@ -80,7 +85,8 @@ def read(paths: Sequence[Path], folds: Collection[str]) -> Files:
             )
     taken, posteriors = columns[0]
     named = [_fold_of(path, folds) for path in paths]
-    files = Files([], taken, [column[len(POSTERIOR) :] for column in posteriors])
+    named_by = next((name for name in KEYS if name in (given or {})), "")
+    files = Files([], taken, [column[len(POSTERIOR) :] for column in posteriors], named_by=named_by)
     for path, fold in zip(paths, named, strict=True):
         required = tuple(filter(None, (taken["key"], taken["label"] or posteriors[0])))
         broken: list[Fault] = []
@@ -96,9 +102,10 @@ def read(paths: Sequence[Path], folds: Collection[str]) -> Files:
     return files
 
 
-def _columns(path: Path) -> tuple[dict[str, str], list[str]]:
+def _columns(path: Path, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Which columns of a file are taken for what, and those of posteriors."""
     found = header_of(path, SEPARATORS)
+    refuse_absent(str(path), found, given)
     plain = {_plain(column): column for column in reversed(found)}
 
     def first(names: Sequence[str]) -> str:
@@ -107,12 +114,19 @@ def _columns(path: Path) -> tuple[dict[str, str], list[str]]:
     posteriors = sorted(name for name in found if name.lower().startswith(POSTERIOR) and len(name) > len(POSTERIOR))
     taken = {"key": first([*KEYS["ID"], *KEYS["wav"]]), "label": first(LABELS), "text": first(TEXTS)}
     taken["fold"] = first([FOLD])
+    # Sorted so that ID goes before wav, where both are given.
+    taken |= {OURS[here]: plain[_plain(given[here])] for here in sorted(given, reverse=True)}
     has = f"it has {', '.join(found)}" if any(found) else "it is empty"
     if not taken["key"]:
         raise UserError(f"{path} has no column ID or wav ({has})", "name the column of the utterances ID, or wav")
     if not (taken["label"] or posteriors):
         raise UserError(f"{path} has no column of predicted labels ({has})", f"name one of: {', '.join(LABELS)}")
     return taken, posteriors
+
+
+def is_named_as_references(column: str) -> bool:
+    """Whether a column of labels may be the corpus's own by its name."""
+    return _plain(column) in OF_REFERENCES
 
 
 def _plain(column: str) -> str:

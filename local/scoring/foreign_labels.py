@@ -1,20 +1,19 @@
 """Labels of a model that was not trained here, as those of the corpus.
 
-A label of the corpus stays what it is, also in other spelling; another is looked up in `local.corpora.aliases`. A file
-of `--labels` comes before that: a CSV with the header `label,used`, a label of the model and the corpus's, which is
-empty for a class that the corpus lacks. Such a class is named in parentheses (`local.scoring.predictions`).
+A label of the corpus stays what it is, also in other spelling; another is looked up in `local.corpora.aliases`. A map
+of `--labels` comes before that (`local.corpora.label_map`): a label of the model and the corpus's, which is empty for a
+class that the corpus lacks. Such a class is named in parentheses (`local.scoring.predictions`).
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from local.core.errors import UserError
 from local.corpora.aliases import code_of, codes_of
+from local.corpora.label_map import LabelMap
 from local.corpora.labels import fold
 
 
@@ -46,15 +45,16 @@ class ModelLabels:
 
 
 def map_labels(
-    labels: Collection[str], classes: Sequence[str], listed: dict[str, str] | None = None, complete: bool = False
+    labels: Collection[str], classes: Sequence[str], label_map: LabelMap | None = None, complete: bool = False
 ) -> ModelLabels:
     """Map the labels of a model to the `classes` of the corpus.
 
-    `listed` are those of `read_listed`; if they have all of `labels`, the model has no others, as with `complete`:
-    otherwise `labels` are those that it happened to predict. A `UserError` names labels that are not known, or may be
-    several classes, and there is one if the model has none of the classes.
+    If a map of the user's own has all of `labels`, the model has no others, as with `complete`: otherwise `labels` are
+    those that it happened to predict. A `UserError` names labels that are not known, or may be several classes, and
+    there is one if the model has none of the classes.
     """
-    listed = listed or {}
+    listed = listed_in(label_map, labels, classes) if label_map else {}
+    is_whole = bool(listed) and listed.keys() >= {*labels} and not label_map.is_ready
     every = sorted({*labels, *listed})
     codes = codes_of([label for label in labels if label not in listed and label not in classes])
     own = codes_of(classes)
@@ -75,43 +75,34 @@ def map_labels(
     if wrong:
         raise UserError(
             "\n".join([f"labels of the model are unknown; the corpus has {' '.join(classes)}:", *wrong]),
-            "--labels FILE: a CSV with the header label,used: the model's label and the corpus's, empty for a class "
-            "that the corpus lacks",
+            "--labels MAP: a ready one, or a CSV with the header label,used: the model's label and the corpus's, empty "
+            "for a class that the corpus lacks",
         )
     if every and not {*classes} & {*targets.values()}:
         raise UserError(
             f"the model has none of the corpus's classes: {' '.join(every)}, and the corpus {' '.join(classes)}",
-            "give --labels FILE, or another corpus",
+            "give --labels MAP, or another corpus",
         )
-    return ModelLabels(targets, list(classes), complete or (bool(listed) and listed.keys() >= {*labels}))
+    return ModelLabels(targets, list(classes), complete or is_whole)
 
 
-def read_listed(path: Path, classes: Collection[str]) -> dict[str, str]:
-    """Read the file of `--labels`: the corpus's label by the model's; empty for a class that the corpus lacks."""
-    remedy = f"a header, then two fields a line: the model's label, and one of {' '.join(classes)} or nothing"
-    try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read: {error}", remedy) from None
-    listed: dict[str, str] = {}
-    for number, fields in enumerate(lines, start=1):
-        cells = [field.strip() for field in fields]
-        if not any(cells):
-            continue
-        if len(cells) != 2 or not cells[0]:
-            raise UserError(f"{path}:{number}: it has not two fields, the first of them filled", remedy)
-        label, target = cells
-        if number == 1:
-            if target in classes:
-                raise UserError(f"{path}:1: the header is missing", remedy)
-        elif label in listed:
-            raise UserError(f"{path}:{number}: the label {label!r} is there twice", remedy)
-        elif target and target not in classes:
-            near = difflib.get_close_matches(target, classes, n=1)
+def listed_in(label_map: LabelMap, labels: Collection[str], classes: Sequence[str]) -> dict[str, str]:
+    """What a map says of a model's labels: the corpus's label, empty for a class that the corpus lacks.
+
+    Of a map of the user's own it has all that it lists: these are probably the labels of the model. A `UserError` where
+    a label becomes none of the corpus, nor a class that is known elsewhere.
+    """
+    found = {label: used for label in labels if (used := label_map.label_of(label, "")) is not None}
+    if not label_map.is_ready:
+        known = {fold(label) for label in labels}
+        found |= {label: used for label, used in label_map.written.items() if fold(label) not in known}
+    own = {fold(each): each for each in classes}
+    for label, used in found.items():
+        if used and fold(used) not in own and code_of(used) is None:
+            near = difflib.get_close_matches(used, classes, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UserError(f"{path}:{number}: the corpus has no label {target!r}{hint}", remedy)
-        else:
-            listed[label] = target
-    if not listed:
-        raise UserError(f"{path} has no label", remedy)
-    return listed
+            raise UserError(
+                f"{label_map.path}: label {label!r} becomes {used!r}, and the corpus has no such label{hint}",
+                f"let it become one of {' '.join(classes)}, or nothing for a class that the corpus lacks",
+            )
+    return {label: own.get(fold(used), "") for label, used in found.items()}

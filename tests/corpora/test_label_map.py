@@ -55,6 +55,18 @@ def test_a_row_of_one_corpus_goes_first(tmp_path):
     assert emotions(labels.apply(several)) == ["fea", "ang", "neu"]
 
 
+def test_rows_of_a_corpus_that_is_unknown_are_told(tmp_path):
+    text = "label,used,corpus\na,ang,\na,fea,emobd\nn,neu,\nn,sad,cremad\na,hap,ravdess\n"
+    labels = LabelMap.read(written(tmp_path, text))
+    (told,) = labels.apply(corpus("a", "n", name="emodb")).warnings
+    assert told.endswith("1 row of corpus 'emobd', which is not here, not used: did you mean 'emodb'?")
+    first, second = labels.apply(corpus("a", "n", name="cremad-voted")).warnings
+    assert "1 row of corpus 'cremad', which is not here, not used: did you mean 'cremad-voted'?" in first
+    assert second.endswith("not used: did you mean 'emodb'?")  # ravdess is another corpus
+    several = corpus("a", "n", corpus=["emodb", "Cremad"])
+    assert len(labels.apply(several).warnings) == 1
+
+
 def test_a_yaml_says_the_same(tmp_path):
     text = "ang: bad\nhap: good\nxxx:\n05: bad\nno: good\nemodb:\n  hap: bad\n"
     labels = LabelMap.read(written(tmp_path, text, "mine.yaml"))

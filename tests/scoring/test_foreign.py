@@ -10,6 +10,7 @@ import pytest
 
 from local.core.errors import UserError
 from local.corpora.faults import Fault
+from local.corpora.label_map import LabelMap
 from local.scoring import foreign, metrics, predictions
 from local.scoring.foreign import MISSING, match, of_foreign, predictions_of
 from local.scoring.foreign_files import Files, Row
@@ -143,7 +144,7 @@ def test_calibration_is_of_what_has_posteriors_and_merged_labels_add_up():
         row("a", "angry", angry=0.5, rage=0.2, joy=0.3, calm=0.0),
         row("s2-a", "calm", line=3, angry=0.1, rage=0.1, joy=0.2, calm=0.6),
         labels=("rage", "joy", "calm"),
-        listed={"rage": "ang"},
+        label_map=LabelMap(Path("mine.csv"), {("", "rage"): "ang"}, {"rage": "ang"}),
     )
     first, second = tables["1"].iloc[0], tables["2"].set_index("ID").loc["s2-a"]
     shares = ["p_ang", "p_hap", "p_sad", "p_(cal)", f"p_{MISSING}"]
@@ -185,7 +186,7 @@ def test_labels_other_than_the_likeliest_posterior_are_counted():
 
 def test_predictions_without_any_label_are_said_to_have_none():
     given = files(row("a", ""))
-    mapped = foreign.labels_of(given, ["ang", "hap", "sad"], {})
+    mapped = foreign.labels_of(given, ["ang", "hap", "sad"])
     with pytest.raises(UserError, match="no tested utterance has a prediction"):
         foreign.on_folds(given, mapped, UTTERANCES, ROOT, TESTS, ["1"])
 

@@ -98,3 +98,33 @@ def test_a_transcript_becomes_one_of_ours_and_one_of_a_ctc_head_stays():
     for own in ("IT'S ' ME", "' '", "", "ŹRÓDŁEM"):
         assert as_ours(own) == own
     assert foreign_files.as_ours("it's ' me") == "IT'S ME"
+
+
+def test_columns_that_the_user_names_go_first(tmp_path):
+    path = written(tmp_path, "ID,wav,emo_hyp,Guess,heard\n1,a.wav,x,y,well\n")
+    (row,) = read([path], [], {"emo_hyp": "guess", "wrd_hyp": "heard"}).rows
+    assert (row.key, row.label, row.text) == ("1", "y", "WELL")
+    files = read([path], [], {"wav": "wav"})
+    assert (files.rows[0].key, files.by_id) == ("a.wav", False)
+    files = read([written(tmp_path, "utt,emo_hyp\n1,x\n")], [], {"ID": "utt"})
+    assert (files.rows[0].key, files.by_id) == ("1", True)
+    with pytest.raises(UserError, match="there is no column 'gess'"):
+        read([path], [], {"emo_hyp": "gess"})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_is_named_as_such(tmp_path, encoding):
+    (tmp_path / "p.csv").write_bytes("ID,emo_hyp\n1,x\n".encode(encoding))
+    with pytest.raises(UserError, match="the file is in UTF-16") as error:
+        read([tmp_path / "p.csv"], [])
+    assert "iconv -f UTF-16 -t UTF-8" in error.value.remedy
+
+
+def test_bytes_of_another_encoding(tmp_path):
+    (tmp_path / "p.csv").write_bytes("ID,emo_hyp,Äußerung\n1,x,y\n".encode("cp1252"))
+    with pytest.raises(UserError, match="'0xC4' is not UTF-8 text") as error:
+        read([tmp_path / "p.csv"], [])
+    assert "iconv -f WINDOWS-1252" in error.value.remedy
+    (tmp_path / "p.csv").write_bytes("ID,emo_hyp\n1,x\n2,Ärger\n".encode("cp1252"))
+    files = read([tmp_path / "p.csv"], [])
+    assert len(files.rows) == 1 and "'0xC4' is not UTF-8 text" in files.broken[0].reason

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from local.core.errors import UserError
-from local.scoring.foreign_labels import map_labels, read_listed
+from local.corpora.aliases import READY
+from local.corpora.label_map import LabelMap, locate
+from local.scoring.foreign_labels import listed_in, map_labels
 
 CLASSES = ["ang", "hap", "neu", "sad"]
 
@@ -49,21 +51,34 @@ def test_what_is_not_clear_is_refused(labels, classes, said):
     assert said in error.value.what and "--labels" in error.value.remedy
 
 
-def test_what_a_model_lacks_is_known_only_from_all_of_its_labels():
+def a_map(folder: Path, text: str, name: str = "mine.csv") -> LabelMap:
+    (folder / name).write_text(text, encoding="utf-8-sig")
+    return LabelMap.read(folder / name, least=0)
+
+
+def test_what_a_model_lacks_is_known_only_from_all_of_its_labels(tmp_path):
     some = map_labels(["angry", "sad"], CLASSES)
     assert (some.lacking, some.unpredicted) == ([], ["hap", "neu"])
     of_posteriors = map_labels(["angry", "sad"], CLASSES, complete=True)
-    for whole in (of_posteriors, map_labels(["sad"], CLASSES, {"a": "ang", "sad": "sad"})):
+    listed = a_map(tmp_path, "label,used\na,ang\nsad,sad\n")
+    for whole in (of_posteriors, map_labels(["sad"], CLASSES, listed)):
         assert (whole.lacking, whole.unpredicted) == (["hap", "neu"], [])
-    assert map_labels(["sad"], CLASSES, {"a": "ang"}).unpredicted == ["hap", "neu"]  # the file has not all labels
+    # The file has not all labels; a ready map is nobody's list.
+    assert map_labels(["sad"], CLASSES, a_map(tmp_path, "label,used\na,ang\n")).unpredicted == ["hap", "neu"]
+    assert map_labels(["sad"], CLASSES, LabelMap.read(READY / "4class.csv")).unpredicted == ["ang", "hap", "neu"]
 
 
-def test_a_file_comes_before_the_aliases(tmp_path: Path):
-    path = tmp_path / "labels.csv"
-    path.write_text("model,corpus\n\nangry, sad\nexcited,hap\ncalm,\n", encoding="utf-8-sig")
-    listed = read_listed(path, CLASSES)
-    assert listed == {"angry": "sad", "excited": "hap", "calm": ""}
-    mapped = map_labels(["angry", "neutral"], CLASSES, listed)
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("label;used\n\nAngry; sad\nexcited;hap\ncalm;\n", "mine.csv"),
+        ("Angry: sad\nexcited: hap\ncalm:\n", "mine.yaml"),
+    ],
+)
+def test_a_map_comes_before_the_aliases(tmp_path, text, name):
+    labels = a_map(tmp_path, text, name)
+    assert listed_in(labels, ["angry"], CLASSES) == {"angry": "sad", "excited": "hap", "calm": ""}
+    mapped = map_labels(["angry", "neutral"], CLASSES, labels)
     assert mapped.targets == {"angry": "sad", "excited": "hap", "calm": "(calm)", "neutral": "neu"}
     assert mapped.lines() == [
         *("angry is sad", "calm is no class of the corpus"),
@@ -71,22 +86,25 @@ def test_a_file_comes_before_the_aliases(tmp_path: Path):
     ]
 
 
+def test_a_ready_map_by_its_name():
+    ready = LabelMap.read(locate("4class", Path()))
+    mapped = map_labels(["angry", "excited", "disgust", "neutral"], ["ang", "hap", "neu", "sad"], ready, complete=True)
+    assert mapped.targets == {"angry": "ang", "excited": "hap", "disgust": "(disgust)", "neutral": "neu"}
+    assert mapped.lacking == ["sad"]
+    of_two = map_labels(["Joy", "fear"], ["negative", "positive"], LabelMap.read(locate("valence", Path())))
+    assert of_two.targets == {"Joy": "positive", "fear": "negative"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("angry,ang\n", ":1: the header is missing"),
-        ("model,corpus\nangry,anh\n", ":2: the corpus has no label 'anh'; did you mean 'ang'?"),
-        ("model,corpus\nangry\n", ":2: it has not two fields"),
-        ("model,corpus\n,ang\n", ":2: it has not two fields"),
-        ("model,corpus\na,ang\na,sad\n", ":3: the label 'a' is there twice"),
-        ("model,corpus\n", "has no label"),
-        (None, "cannot be read"),
+        ("label,used\nangry,anh\n", "'anh', and the corpus has no such label; did you mean 'ang'?"),
+        ("label,used\n", "no label is in it"),
+        ("label,used\na,ang\na,sad\n", "mine.csv:3: label 'a' becomes 'sad' here and 'ang' before"),
     ],
 )
-def test_a_broken_file_is_refused(tmp_path: Path, text, said):
-    path = tmp_path / "labels.csv"
-    if text is not None:
-        path.write_text(text)
+def test_a_broken_map_is_refused(tmp_path, text, said):
     with pytest.raises(UserError) as error:
-        read_listed(path, CLASSES)
-    assert said in error.value.what and "ang hap neu sad" in error.value.remedy
+        map_labels(["sad"], CLASSES, a_map(tmp_path, text))
+    assert said in error.value.what
+    assert listed_in(a_map(tmp_path, "label,used\nsurprise,sur\n"), [], CLASSES) == {"surprise": ""}  # known elsewhere
