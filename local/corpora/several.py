@@ -4,14 +4,16 @@
     ./run.sh --corpus emodb --data EMODB --stop-stage 0
     ./run.sh --corpus "nemo emodb" --labels 4class --protocol corpus
 
-Its name in paths is `nemo+emodb`. Utterances, speakers, sessions and recordings have the name of their corpus before
-their own (`emodb_03`), as two corpora may both have a speaker 03; the column `corpus` has it by itself. Labels are
-compared by name, so a map of labels makes them the same first. Languages and alphabets may differ: the tokens are
-those of all training texts, and an utterance without text trains the emotion alone.
+Each is made without a map of labels, which is for all of them together. The name in paths is `nemo+emodb`. Utterances,
+speakers, sessions and recordings have the name of their corpus before their own (`emodb_03`), as two corpora may both
+have a speaker 03; the column `corpus` has it by itself. Labels are compared by name, so a map makes them the same.
+Languages and alphabets may differ: the tokens are those of all training texts, and an utterance without text trains the
+emotion alone.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from local.core import markers
 from local.core.errors import UserError
-from local.corpora import JOINED, About, Corpus, manifest
+from local.corpora import JOINED, MAPPED, NAMES, About, Corpus, manifest
 from local.corpora.faults import Fault
 from local.corpora.manifest import DATA_ROOT
 
@@ -39,8 +41,7 @@ def join(folders: Mapping[str, Path]) -> Corpus:
     facts, tables = {}, {}
     for name, folder in folders.items():
         if not (folder / "all.csv").is_file():
-            remedy = f"make each by itself: ./run.sh --corpus {name} --data PATH --stop-stage 0"
-            raise UserError(f"corpus {name} is not there yet", remedy)
+            raise UserError(*not_there(name, folder))
         facts[name], tables[name] = markers.read(folder / "all.json")["facts"], manifest.read(folder / "all.csv")
     root = Path(os.path.commonpath([each["root"] for each in facts.values()]))
     table = pd.concat(
@@ -63,6 +64,17 @@ def join(folders: Mapping[str, Path]) -> Corpus:
         told("warnings"),
         notes=told("notes"),
     )
+
+
+def not_there(name: str, folder: Path) -> tuple[str, str]:
+    """Say that one of several corpora is not made yet, or with a map of labels alone, and what to do."""
+    word = name if name in NAMES else "csv"
+    remedy = f"make each by itself, without --labels: ./run.sh --corpus {word} --data PATH --stop-stage 0"
+    found = sorted(path.parent.name for path in folder.parent.glob(f"{glob.escape(name)}{MAPPED}*/all.csv"))
+    if not found:
+        return f"corpus {name} is not there yet", remedy
+    what = f"corpus {name} is not there with its own labels, only as {', '.join(found)}"
+    return what, f"{remedy}; labels are mapped when all are together"
 
 
 def about(corpora: Mapping[str, About]) -> About:

@@ -7,6 +7,7 @@ and a line of the help in run.sh.
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import re
 import sys
@@ -337,20 +338,22 @@ def _corpus_name(words: str, data: Path | None, labels: Path | None) -> str:
         raise UserError(f"--corpus '{words}' names a corpus twice", "name each once")
     if len(several) > 1 and data is not None:
         raise UserError("--data is for one corpus, and --corpus names several", PREPARE.format(several[0]))
-    name = corpora.JOINED.join(_one_corpus(each, data) for each in several)
+    name = corpora.JOINED.join(_one_corpus(each, data, len(several) > 1) for each in several)
     if labels and mapped not in ("", labels.stem):
         raise UserError(f"--corpus {words} has the labels of {mapped}, --labels those of {labels.stem}", "give one")
     return name + (f"{corpora.MAPPED}{labels.stem if labels else mapped}" if labels or mapped else "")
 
 
-def _one_corpus(corpus: str, data: Path | None) -> str:
-    """One corpus as paths name it: a table of the user's own has the name of its file."""
+def _one_corpus(corpus: str, data: Path | None, several: bool) -> str:
+    """One corpus, perhaps of several, as paths name it: a table of the user's own has the name of its file."""
     if data is not None and not os.path.exists(data) and corpus != "mini":
         raise UserError(f"--data {data}: there is no such file or folder", "give the path of the corpus")
     if corpus in corpora.OWN and data is None:
         what, example = ("the table's path", "table.csv") if corpus == "csv" else ("its folder", "ROOT")
         raise UserError(f"corpus {corpus} needs {what}", f"give it with --data {example}")
     if corpus not in corpora.NAMES and not (MANIFESTS / corpus / "all.csv").exists():
+        if several and any(MANIFESTS.glob(f"{glob.escape(corpus)}{corpora.MAPPED}*/all.csv")):
+            raise UserError(*corpora.module("several").not_there(corpus, MANIFESTS / corpus))
         raise UserError(f"unknown corpus '{corpus}'", f"take one of: {' '.join(corpora.NAMES)}")
     if corpus not in corpora.OWN:
         return corpus

@@ -64,8 +64,13 @@ def test_what_was_said_of_each_is_kept(tmp_path):
 
 def test_one_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="corpus c is not there yet") as error:
-        several.join(two(tmp_path) | {"c": tmp_path / "c"})
-    assert error.value.remedy.endswith("./run.sh --corpus c --data PATH --stop-stage 0")
+        several.join(folders := two(tmp_path) | {"c": tmp_path / "c"})
+    assert error.value.remedy.endswith("./run.sh --corpus csv --data PATH --stop-stage 0")
+    (tmp_path / "c@4class").mkdir()
+    (tmp_path / "c@4class/all.csv").touch()
+    with pytest.raises(UserError, match="corpus c is not there with its own labels, only as c@4class") as error:
+        several.join(folders)
+    assert "without --labels" in error.value.remedy and "mapped when all are together" in error.value.remedy
 
 
 def test_ids_that_would_be_one(tmp_path):
