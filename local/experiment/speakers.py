@@ -7,7 +7,7 @@ from typing import Any
 
 from local.core import markers, starts
 from local.core.errors import UserError
-from local.corpora import manifest, releases
+from local.corpora import manifest, people, releases
 from local.splits.checks import ORACLE
 
 EMOTIONS, SPEAKERS = "emo", "spk_id"  # columns with classes
@@ -72,11 +72,10 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
     if folder is None:
         return ""
     run, tested = markers.read(folder / "train.json"), set(manifest.read(fold / "test.csv")[SPEAKERS])
-    other = run["facts"].get("corpus") or starts.read(folder).get("job", {}).get("corpus")
-    is_same = releases(str(other)) == releases(corpus)  # where they have the same names
-    heard = run["facts"].get("speakers", tested if is_same else ())  # of a run on emotions they are not recorded
-    heard = {*heard, *([""] if is_same else [])}  # who has no name may be any of them
-    both = [name or "one without a name" for name in sorted(heard & tested)]
+    other = str(run["facts"].get("corpus") or starts.read(folder).get("job", {}).get("corpus"))
+    heard = run["facts"].get("speakers")  # of a run on emotions they are not recorded
+    is_same = not releases(other).isdisjoint(releases(corpus))  # at least one of several
+    both = _both(other, heard, corpus, tested) if is_same else sorted({*(heard or ())} & tested)
     is_own = run["inputs"].get("train.csv") == trained and run["inputs"].get("valid") != ORACLE
     if not both or is_own:
         return ""
@@ -86,6 +85,16 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
             "train it on this fold without them: the same --protocol, with --valid utterances",
         )
     return f"{source} was trained on speakers of {other} that are called as those tested here: {', '.join(both)}"
+
+
+def _both(other: str, heard: list[str] | None, corpus: str, tested: set[str]) -> list[str]:
+    """Who is tested in a corpus, as called there, and was heard in another that shares a release with it, or may be."""
+    known = people(corpus, tested - {""})
+    if heard is None:
+        both = [name for (release, _), name in known.items() if release in releases(other)]
+    else:
+        both = [known[each] for each in known.keys() & people(other, heard).keys()]
+    return ["one without a name"] * ("" in tested) + sorted(both)  # who may be any of them
 
 
 def _run_of(source: str | Path | None) -> Path | None:

@@ -83,6 +83,30 @@ def test_weights_within_a_run_are_those_of_the_run_and_one_on_emotions_may_have_
     assert not speakers.refuse_tested(net / "model", "other", tested, "digest")
 
 
+def test_corpora_of_several_are_taken_apart(tmp_path):
+    """A speaker is called after the corpus where there are several, and by the name alone in it itself."""
+    net, tested = tmp_path / "net", fold(tmp_path, train="CD", test="AB")
+
+    def heard(corpus: str, names: list[str] | None, here: str = "emodb") -> str:
+        net.mkdir(exist_ok=True)
+        facts = {"corpus": corpus} | ({"speakers": names} if names else {})
+        Marker(net / "train.json", {"train.csv": "other"}).write(**facts)
+        try:
+            return speakers.refuse_tested(net, here, tested, "digest") or "nothing"
+        except UserError as error:
+            return error.what
+
+    assert heard("nemo+emodb", ["emodb_A", "nemo_B"]).endswith("fold F tests, or may have been: A")
+    assert heard("nemo+emodb@4class", ["emodb_A", "emodb_B"], "emodb@4class").endswith(": A, B")
+    assert heard("nemo+emodb", ["nemo_A", "nemo_B"]) == "nothing"
+    assert heard("nemo+emodb", None).endswith("may have been: A, B")
+    table = pd.read_csv(tested / "test.csv").assign(spk_id=["emodb_A", "nemo_B"])
+    table.to_csv(tested / "test.csv", index=False)
+    assert heard("emodb", ["A", "B"], "nemo+emodb").endswith(": emodb_A")
+    assert heard("nemo", None, "nemo+emodb").endswith(": nemo_B")
+    assert heard("ravdess+tess", ["ravdess_A"], "nemo+emodb") == "nothing"
+
+
 def test_names_that_two_corpora_share_are_a_warning_and_other_weights_tell_nothing(tmp_path):
     tested, net = fold(tmp_path, train="CD", test="AB"), tmp_path / "net"
     assert "of voices that are called as those tested here: B" in speakers.refuse_tested(
