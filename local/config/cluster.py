@@ -6,6 +6,7 @@ follow the nodes, GPUs, CPUs and memory of a job.
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,13 @@ def nodes_and_gpus(values: dict[str, Any], processes: int) -> tuple[int, int, in
     return nodes, processes // nodes, processes // nodes
 
 
-def job_name(experiment: Path, step: str) -> str:
-    """The name of an experiment's jobs in the queue."""
-    return f"{step}_{experiment.name}"
+def job_name(experiment: Path, step: str, tested: str = "") -> str:
+    """The name of an experiment's jobs in the queue; `tested` is the corpus that its models are tested on elsewhere.
+
+    >>> job_name(Path("n"), "train"), job_name(Path("n"), "decode", "nemo+emodb@4class")
+    ('train_n', 'decode_n_on_nemo-emodb-4class')
+    """
+    return f"{step}_{experiment.name}" + (f"_on_{re.sub('[^A-Za-z0-9._-]', '-', tested)}" if tested else "")
 
 
 def submit_parameters(values: dict[str, Any], processes: int, jobs: int | None, name: str, step: str) -> dict[str, Any]:

@@ -76,6 +76,14 @@ def seed_of(folder: Path) -> Path:
     raise UserError(f"{folder} holds no run", f"give {EXPERIMENT_FORM}/seed<S>")
 
 
+def corpus_elsewhere(experiment: Path) -> str:
+    """The corpus of an experiment whose models were trained on another; empty for one that was trained on its own."""
+    from local.splits import protocols  # which the others do without
+
+    experiment = _whole(experiment)
+    return experiment.parents[1].name if protocols.trained_on(experiment.parent.name) else ""
+
+
 def _whole(folder: Path) -> Path:
     """The path as given, or from the root if it is too short to have the folders above in it."""
     return Path(os.path.abspath(folder)) if len(folder.parts) < 3 or ".." in folder.parts else folder

@@ -27,6 +27,7 @@ from local.core import signals
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.core.lock import locked
+from local.experiment.folders import corpus_elsewhere
 from local.experiment.job import Job
 from local.experiment.options import Options
 from local.jobs.display import Display, say
@@ -127,7 +128,7 @@ def queue_entries(experiment: Path, step: str) -> dict[str, Entry] | None:
 
     None when squeue does not answer.
     """
-    name = cluster.job_name(experiment, step)
+    name = cluster.job_name(experiment, step, corpus_elsewhere(experiment))
     command = ["squeue", "--me", "--array", "--states=all", "--noheader", f"--name={name}", "--format=%i|%T|%r|%N"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -202,7 +203,7 @@ def _submit(runs: list[JobProcess], step: str, options: Options) -> dict[str, st
     """Submit jobs as one array; return their ids by their names."""
     folder, processes = options.experiment_folder, options.processes
     executor = submitit.AutoExecutor(folder / "slurm", cluster="slurm", slurm_max_num_timeout=RESTARTS)
-    name = cluster.job_name(folder, step)
+    name = cluster.job_name(folder, step, corpus_elsewhere(folder))
     executor.update_parameters(**cluster.submit_parameters(options.values, processes, options.jobs, name, step))
     nodes, processes, _ = cluster.nodes_and_gpus(options.values, processes) if step == "train" else (1, 1, 0)
     tasks = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.core.errors import UserError
-from local.experiment.folders import EXPERIMENT_FORM, RUN_FORM, experiment_of, run_of, seed_of
+from local.experiment.folders import EXPERIMENT_FORM, RUN_FORM, corpus_elsewhere, experiment_of, run_of, seed_of
 
 ONE, MANY, FEW = (Path(f"results/own/speaker/{name}") for name in ("one", "many", "few"))
 RUNS = [
@@ -105,3 +105,8 @@ def test_a_path_with_blanks_is_quoted(tmp_path):
     Path("results").rename(folder)
     _, paths = answer(run_of, folder / "own/speaker/few")
     assert paths[0] == f"'{folder}/own/speaker/few/seed1/1A'"
+
+
+def test_the_corpus_of_models_that_are_tested_elsewhere(monkeypatch):
+    assert corpus_elsewhere(Path("results/nemo@4class/from_ravdess@4class@speaker/n")) == "nemo@4class"
+    assert corpus_elsewhere(Path("results/nemo/speaker/n")) == corpus_elsewhere(ONE) == ""
