@@ -27,6 +27,9 @@ def report(options: Options) -> None:
 
     check(options, options.table)
     report_folder(options.experiment_folder)
+    trained = options.source and options.source.experiment_folder
+    if trained and (trained / "report.html").exists():  # it has the matrix of corpora, too
+        report_folder(trained)
 
 
 def report_folder(experiment: Path) -> None:

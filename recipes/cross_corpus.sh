@@ -10,7 +10,8 @@
 # The system is that of --hparams FILE; by default table3/superb_probe.yaml: the encoder is frozen, and computes once
 # for each corpus. The experiments are cross_<YAML>, or your --name.
 #
-# The matrix and the picture: results/cross_<YAML>@<labels>.md and .svg, with the class shares of each corpus.
+# The matrix and the picture: results/cross_<YAML>@<labels>.md and .svg, with the class shares of each corpus; and
+# both in the report of each experiment.
 #
 # What came of it: nEMO (Polish, 3,076 utterances of four emotions), RAVDESS (English) and EMOVO (Italian), all acted,
 # 4class, all folds, one seed, encoder Whisper tiny.en, frozen, with -- --epochs 20, one thread of an AMD EPYC,
@@ -72,3 +73,6 @@ for at in "${!corpora[@]}"; do
   done
 done
 conclude compare "${experiments[@]}" --corpora --out "results/$name@$(basename -- "${labels%.*}").md"
+if (($(last_of stop-stage 5 "${options[@]}") >= 5)); then
+  for each in "${experiments[@]}"; do conclude report "$each" >/dev/null; done
+fi

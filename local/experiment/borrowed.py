@@ -11,25 +11,25 @@ Stages 3 to 5 find what they need where they always do, below names that say whe
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.core import markers
 from local.core.errors import UserError
-from local.core.files import digest
+from local.core.files import atomic, digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import manifest, several
-from local.experiment.job import Job
+from local.experiment.job import Job, copy_training_log
 from local.experiment.options import Options
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")
-OF_RUN = ("hyperparams.yaml", "env.json", "begun.json", "train.json", "epochs.csv", "train_log.txt")
+OF_RUN = ("hyperparams.yaml", "env.json", "begun.json", "epochs.csv")
+TRAINED = "train.json"  # written last
 CHECKPOINTS = "save"
 NO_PROMISE = "random"  # of protocols, the one that promises no more than what holds for all
 
@@ -102,19 +102,32 @@ def _audit(options: Options, source: Path, folds: Iterable[str]) -> pd.DataFrame
 
 
 def _make_run(job: Job, trained: Path) -> None:
-    """Make the run folder of a job of the folder in which it was trained."""
-    if not (trained / "train.json").exists():
+    """Make the run folder of a job of the folder in which it was trained, unless it is that of this training."""
+    if not (trained / TRAINED).exists():
         raise UserError(f"{trained} is not trained", "run stage 2 first, or name the folds that are: --folds")
-    job.folder.mkdir(parents=True, exist_ok=True)
-    _copy(trained, job.folder, OF_RUN)
-    link = job.folder / CHECKPOINTS
-    if not link.is_symlink():
-        link.symlink_to(os.path.relpath(trained / CHECKPOINTS, job.folder))
+    if _is_made(job.folder, trained):
+        return
+    with locked(job.folder / ".lock", f"works in {job.folder}"):
+        if _is_made(job.folder, trained):  # by another command, meanwhile
+            return
+        _copy(trained, job.folder, OF_RUN)
+        copy_training_log(trained, job.folder)
+        link = job.folder / CHECKPOINTS
+        if not link.is_symlink():
+            link.symlink_to(os.path.relpath(trained / CHECKPOINTS, job.folder))
+        _copy(trained, job.folder, (TRAINED,))
+
+
+def _is_made(folder: Path, trained: Path) -> bool:
+    copy = folder / TRAINED
+    is_same = copy.exists() and copy.read_bytes() == (trained / TRAINED).read_bytes()
+    return is_same and (folder / CHECKPOINTS).is_symlink()
 
 
 def _copy(source: Path, folder: Path, names: Iterable[str]) -> list[Path]:
     """Copy those files of a folder that it has; return the copies."""
     copied = [folder / name for name in names if (source / name).exists()]
     for path in copied:
-        shutil.copy2(source / path.name, path)
+        with atomic(path, "wb") as file:
+            file.write((source / path.name).read_bytes())
     return copied

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -11,7 +13,8 @@ from markupsafe import Markup
 
 from local.core import markers
 from local.core.files import atomic
-from local.pages import plots, tables
+from local.corpora import MAPPED
+from local.pages import plots, tables, transfer
 from local.pages.confusion import matrix
 from local.pages.markdown import HEADS, inline, percent
 from local.pages.mistakes import MOST, most_confident
@@ -34,6 +37,7 @@ SECTIONS = {
     "calibration": "Calibration",
     "learning": "Learning",
     "alphas": "Weight of the CTC task",
+    "transfer": "Other corpora",
     "comparison": "Other experiments",
     "mistakes": "Mistakes",
 }
@@ -47,11 +51,13 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
     alphas, not_compared = alpha_curves(own, others), unreadable | mismatched
     groups = tables.breakdown_table(breakdown(own.predictions))
     mistakes = most_confident(own.predictions, data_root)
+    elsewhere = matrix_of_corpora(own)
     empty = {
         "breakdown": not (groups.rows or groups.notes),
         "calibration": not ranked,
         "learning": not own.trained_here,
         "alphas": len(alphas.accuracy) < 2 and not alphas.left_out,
+        "transfer": elsewhere is None,
         "comparison": not (len(pairs) or not_compared),
         "mistakes": not mistakes,
     }
@@ -68,6 +74,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
             "comparison": tables.comparison_table(pairs, own=True) if len(pairs) else None,
         },
         pairs=len(pairs),
+        elsewhere=elsewhere,
         matrix=matrix(metrics.confusion(own.predictions)),
         pictures=pictures(own, alphas),
         learning=learning_pictures(own),
@@ -110,6 +117,40 @@ def cards(own: Experiment) -> list[Card]:
         Card(HEADS[score], percent(summary[score]), tables.interval(summary, score), beside[score])
         for score in tables.known_scores(CARDS, summary)
     ]
+
+
+class Elsewhere(NamedTuple):
+    """The matrix of the corpora that are trained and tested on, in which an experiment is a cell."""
+
+    tables: list[tables.Table]
+    picture: Markup
+    links: list[tuple[str, str]]  # words and address: its own page, if there is one, and the reports of other cells
+
+
+def matrix_of_corpora(own: Experiment) -> Elsewhere | None:
+    """The matrix that an experiment is in; None where nothing of it is tested elsewhere. See `local.pages.transfer`."""
+    if not (own.trained_here and (others := transfer.related(own))):
+        return None
+    rows = transfer.transfer(others)
+    about = transfer.ABOUT.format(", ".join(rows["protocol"].unique()))
+    links = []
+    _, _, mapped = own.corpus.partition(MAPPED)
+    results = own.folder.parents[2]
+    page = results / f"{own.name}@{mapped}.md"  # where recipes/cross_corpus.sh writes it
+    if page.exists():
+        links.append(("the matrix as a page", page))
+    links += [
+        (f"trained on {row['trained']}, tested on {row['tested']}", each.folder / "report.html")
+        for row, each in zip(rows.to_dict("records"), others, strict=True)
+        if each.folder != own.folder
+    ]
+    bold = Markup("<strong>{}</strong>")
+    found = [transfer.transfer_table(rows, score, bold) for score in transfer.SCORES]
+    return Elsewhere(
+        [found[0].noted([about]), *found[1:]],
+        Markup(transfer.transfer_picture(rows)),
+        [(words, quote(os.path.relpath(path, own.folder))) for words, path in links],
+    )
 
 
 def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:

@@ -8,6 +8,8 @@ shares of each corpus are below the table, and UA, which does not depend on thos
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +25,7 @@ from local.pages.svg import SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, prior_shift, stats
 from local.scoring.predictions import labels
-from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign, seed_of
+from local.scoring.scored import MANIFESTS, Experiment, load, refuse_foreign, seed_of
 from local.splits import protocols
 
 SCORES = ("ua", "wa")
@@ -31,6 +33,10 @@ FIGURES = [f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")]
 MARKS = {"ua": (SERIES[0], "o"), "wa": (SERIES[1], "s")}
 LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
 NONE = "–"
+ABOUT = (
+    "Trained and tested on one corpus (bold): protocol {}. On another: every model of that experiment, of each fold "
+    "and seed, is tested on the whole of the other corpus, so that each of its utterances counts once for each model."
+)
 EQUAL_SHARES = (
     "Logit adjustment: posteriors are for equal shares of the classes, in place of those of each model's "
     "training set (Saerens et al. 2002; Menon et al. 2021). Nothing of the test set is used for it."
@@ -91,21 +97,48 @@ def _training_counts(run: Path, trained: str) -> dict[str, int]:
     )
 
 
-def transfer_table(rows: pd.DataFrame, score: str = "ua") -> Table:
-    """The matrix of a score: a row for each corpus that was trained on, a column for each that was tested."""
+def related(own: Experiment) -> list[Experiment]:
+    """The experiments of the matrix that an experiment is in: those of its name, trained under its protocol.
+
+    Of the corpora that tests elsewhere connect with its own; none where no models are tested elsewhere, and without
+    those that are not scored, or have other classes.
+    """
+    trained, protocol = protocols.trained_on(own.protocol) or (own.corpus, own.protocol)
+    cells: dict[tuple[str, str], Path] = {}
+    for tested in (glob.escape(protocol), f"{protocols.TESTED}*@{glob.escape(protocol)}"):
+        for folder in sorted(own.folder.parents[2].glob(f"*/{tested}/{glob.escape(own.name)}")):
+            corpus = folder.parents[1].name
+            source = protocols.trained_on(folder.parent.name) or (corpus, protocol)
+            if source[1] == protocol and (folder / "folds.csv").exists():
+                cells[source[0], corpus] = folder
+    corpora: set[str] = set()
+    while corpora < (wider := corpora.union({trained, own.corpus}, *(each for each in cells if corpora & {*each}))):
+        corpora = wider
+    if not any(source != corpus for source, corpus in cells if source in corpora):
+        return []
+    found = []
+    for (source, corpus), folder in cells.items():
+        with contextlib.suppress(UserError, OSError):
+            each = own if (source, corpus) == (trained, own.corpus) else load(folder)
+            if source in corpora and each.trained_here and labels(each.predictions) == labels(own.predictions):
+                found.append(each)
+    return found if len(found) > 1 else []
+
+
+def transfer_table(rows: pd.DataFrame, score: str = "ua", bold: str = "**{}**") -> Table:
+    """The matrix of a score: a row for each corpus that was trained on, a column for each that was tested.
+
+    What was trained and tested on one corpus has the form of `bold`.
+    """
     tested = sorted(rows["tested"].unique())
     cells = []
     for trained, of_row in rows.groupby("trained", sort=True):
         by_corpus = {row["tested"]: row for row in of_row.to_dict("records")}
         own = [f"{percent(row[score])} ({interval(row, score)})" for row in by_corpus.values()]
         of = dict(zip(by_corpus, own, strict=True))
-        cells.append([trained, *(_cell(trained, name, of) for name in tested)])
+        of |= {trained: bold.format(of[trained])} if trained in of else {}
+        cells.append([trained, *(of.get(name, NONE) for name in tested)])
     return Table(f"{score.upper()}, trained on (rows), tested on (columns).", columns(["trained on"], tested), cells)
-
-
-def _cell(trained: str, tested: str, of: dict[str, str]) -> str:
-    known = of.get(tested, NONE)
-    return f"**{known}**" if trained == tested and known != NONE else known
 
 
 def shares_table(names: Iterable[str]) -> Table:
@@ -127,9 +160,7 @@ def render_transfer(
     made = [name for name in names if (MANIFESTS / name / "all.csv").exists()]
     protocols_ = ", ".join(f"`{name}`" for name in rows["protocol"].unique())
     notes = [
-        f"Trained and tested on one corpus (bold): protocol {protocols_}. On another: every model of that experiment, "
-        "of each fold and seed, is tested on the whole of the other corpus, so that each of its utterances counts once "
-        "for each model.",
+        ABOUT.format(protocols_),
         "In per cent, with 95 % intervals.",
         "UA is the mean recall of the classes, WA the share that is right. Intervals do not cover how models differ"
         f"{' (UA of single models is without the adjustment)' if equal_shares else ''}.",
@@ -152,7 +183,7 @@ def _ends(score: str) -> tuple[str, str, str]:
 
 
 def transfer_picture(rows: pd.DataFrame) -> str:
-    """The SVG of a file: UA and WA with intervals, for each corpus that is tested a row for each trained on."""
+    """The SVG of a page: UA and WA with intervals, for each corpus that is tested a row for each trained on."""
     alt = " ".join(
         f"Trained on {row['trained']}, tested on {row['tested']}: UA {percent(row['ua'])}, WA {percent(row['wa'])}."
         for row in rows.to_dict("records")
@@ -163,7 +194,7 @@ def transfer_picture(rows: pd.DataFrame) -> str:
     with picture("transfer", alt, height=MARGIN + LINE * len(lines)) as drawn:
         dot_rows(drawn.axes, lines, MARKS, lambda row, score: tuple(100 * row[key] for key in _ends(score)))
         drawn.axes.set(xlim=(0, 100), xlabel="per cent, with 95 % intervals")
-    return standalone(drawn.svg)
+    return drawn.svg
 
 
 def write_transfer(
@@ -173,7 +204,7 @@ def write_transfer(
     image, rows = out.with_suffix(".svg") if out else None, transfer(experiments, equal_shares)
     text = render_transfer(rows, experiments, command, image.name if image else "", equal_shares)
     if out:
-        for path, content in ((image, transfer_picture(rows)), (out, text)):
+        for path, content in ((image, standalone(transfer_picture(rows))), (out, text)):
             with atomic(path) as file:
                 file.write(content)
     return rows, text

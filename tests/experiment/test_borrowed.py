@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ from local.corpora import manifest
 from local.experiment.borrowed import borrow
 from local.experiment.job import Job
 from local.experiment.options import parse
-from local.pages.transfer import shares_table, transfer, transfer_table, write_transfer
+from local.pages.report import matrix_of_corpora
+from local.pages.transfer import related, shares_table, transfer, transfer_table, write_transfer
 from local.prepare import prepare
 from local.report import report_folder
 from local.rerun import read_finished
@@ -118,6 +121,27 @@ def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
     assert "tested on other" in Path("results/matrix.svg").read_text()
     with pytest.raises(UserError, match="as another is"):
         transfer([tested, tested])
+    # Both reports have the matrix.
+    Path("results/n@.md").touch()
+    for each, other in ((own, "../../../other/from_own%40speaker/n"), (tested, "../../../own/speaker/n")):
+        assert [found.folder for found in related(each)] == [own.folder, tested.folder]
+        found = matrix_of_corpora(each)
+        assert found.tables[1].rows[0][0] == "own" and str(found.tables[1].rows[0][2]).startswith("<strong>70.83 (")
+        assert "tested on other" in found.picture and found.links[0] == ("the matrix as a page", "../../../n%40.md")
+        assert [address for _, address in found.links[1:]] == [f"{other}/report.html"]
+    alone = scored.load(Path(shutil.copytree(own.folder, own.folder.with_name("alone"))))
+    assert related(replace(alone, name="alone")) == []
+
+
+def test_the_scores_of_a_test_stay_and_those_of_the_training_are_not_taken(words):
+    trained = Path("results/own/speaker/n/seed1/1A/train_log.txt")
+    trained.write_text("epoch: 1\nEpoch loaded: 1 - test WA: 12.00\n")
+    borrow(parse(words).tested())
+    log = TESTED / "seed1/1A/train_log.txt"
+    assert log.read_text() == "epoch: 1\n"
+    log.write_text(decoded := "epoch: 1\nEpoch loaded: 1 - test WA: 34.00\n")
+    borrow(parse(words).tested())
+    assert log.read_text() == decoded
 
 
 def test_it_is_made_again_where_the_training_or_the_corpus_changes(words, tmp_path):
