@@ -15,6 +15,9 @@ Traps:
 - The two channels are two microphones, of which the second is 0.4 ms behind. Their mean, which is what is read here as
   nearly everywhere, has a dip of 9 dB at 1.3 kHz (median of all files). The first channel alone has none: make a copy
   of one channel, `ffmpeg -i IN.wav -af "pan=mono|c0=c0" OUT.wav`, under the same names, and give that as --data.
+  To choose it here would take a column `channel` of the table (`FURTHER` of `local.corpora.manifest`), in the audio
+  store's fingerprint, for a reader that takes that channel in place of the mean (`local.audio.recordings.load`); and
+  the same in exported models, which would otherwise hear in use what they did not hear in training.
 - Every actor speaks every sentence, so that folds by speaker share sentences.
 - `tri` is sadness and `sor` surprise.
 - No licence is stated, so ask its authors before you pass a copy or a model on.
