@@ -55,7 +55,7 @@ for at in "${!corpora[@]}"; do
   of=(--corpus "${corpora[at]}" --data "${data[at]}")
   names+=("$(corpus_name "${of[@]}")")
   if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then
-    "$house/run.sh" "${words[@]}" "${of[@]}" "${options[@]}" --stage 0 --stop-stage 0 -- "--$key" "$encoder" \
+    run_sh "${words[@]}" "${of[@]}" "${options[@]}" --stage 0 --stop-stage 0 -- "--$key" "$encoder" \
       "${overrides[@]}"
   fi
 done

@@ -194,7 +194,7 @@ refuse_unfitting "${given[@]}"
 if [[ $from == [01] ]]; then
   words=("${of_table[@]}")
   if [[ $to == [2-6] ]]; then words+=(--stop-stage 1); fi # run.sh refuses what is no stage
-  "$house/run.sh" --hparams "$house/hparams/statistics.yaml" "${words[@]}"
+  run_sh --hparams "$house/hparams/statistics.yaml" "${words[@]}"
   of_table+=(--stage 2)
 fi
 if [[ $to == [01] ]]; then exit; fi

@@ -150,8 +150,29 @@ experiment() { # name, options of run.sh, --, overrides of the YAML
       calls+=("$!") called+=("${experiments[-1]}")
     fi
   else
-    "$house/run.sh" "${words[@]}" --name "$name" "$@" "${overrides[@]}"
+    run_sh "${words[@]}" --name "$name" "$@" "${overrides[@]}"
   fi
+}
+
+# In the background, and waited for: a signal to the recipe reaches run.sh, whose jobs save and end.
+run_sh() { # words of run.sh
+  local code=0
+  trap 'end_recipe 129' HUP
+  trap 'end_recipe 130' INT
+  trap 'end_recipe 143' TERM
+  "$house/run.sh" "$@" &
+  running=$!
+  wait "$running" || code=$?
+  running=""
+  trap - HUP INT TERM
+  return "$code"
+}
+
+end_recipe() { # exit code
+  trap '' HUP INT TERM
+  kill -TERM "$running" 2>/dev/null || true
+  wait "$running" || true
+  exit "$1"
 }
 
 experiment_folder() { # options of run.sh

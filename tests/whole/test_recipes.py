@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import iemocap_tree
@@ -530,6 +532,22 @@ def test_cross_corpus_trains_each_and_tests_it_on_every_other(house):
     for few in ([], ["encoder"], ["encoder", "nemo=corpus"], ["encoder", "nemo", "corpus"]):
         done = recipe(house, "cross_corpus", *few)
         assert done.returncode == 2 and done.stderr.startswith("error: it needs an encoder, and two corpora")
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_a_recipe_reaches_run_sh(house, sent, code):
+    (house / "run.sh").write_text(
+        """#!/usr/bin/env bash
+        trap 'touch "$(dirname "$0")/ended"; exit 143' TERM
+        touch "$(dirname "$0")/began"
+        while :; do sleep 0.05; done
+        """
+    )
+    running = subprocess.Popen([house / "recipes/nemo_alpha.sh", "corpus", "encoder"], cwd=house.parent)
+    while not (house / "began").exists() and running.poll() is None:
+        time.sleep(0.02)
+    running.send_signal(sent)
+    assert running.wait(60) == code and (house / "ended").exists()
 
 
 @pytest.mark.slow
