@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from local.core.errors import UserError
 from local.corpora import Corpus, lists
+from local.corpora.aliases import code_of
 from local.corpora.csv_table import ABOUT, examined, refuse_name
 from local.corpora.faults import Fault
 from local.corpora.own import Listed
@@ -80,7 +82,25 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         kinds = ", ".join(f"{kind or 'without suffix'} {n}" for kind, n in sorted(others.items()))
         n = sum(others.values())
         listed.notes.append(f"left out, no audio that is read: {n} file{'s' if n > 1 else ''} ({kinds})")
-    return examined(path, listed, faults, [], partial, {})
+    corpus = examined(path, listed, faults, [], partial, {})
+    return replace(corpus, warnings=[*corpus.warnings, *_emotions_in_names(sorted(corpus.table["emo"].unique()))])
+
+
+def _emotions_in_names(labels: list[str]) -> list[str]:
+    """Say that labels are emotions behind something else, as OAF_angry and YAF_angry, which are two labels."""
+    pairs = [label.split("_", 1) for label in labels]
+    if not all(len(pair) == 2 and code_of(pair[1]) for pair in pairs):
+        return []
+    alike = Counter(code_of(emotion) for _, emotion in pairs)
+    code, n = alike.most_common(1)[0]
+    if n < 2:
+        return []
+    named = " and ".join("_".join(pair) for pair in pairs if code_of(pair[1]) == code)
+    tess = "; of TESS take --corpus tess" if {before for before, _ in pairs} == {"OAF", "YAF"} else ""
+    return [
+        f"{named} are {n} labels, though their emotion is one: a map makes one of them (--labels FILE), and a table "
+        f"can name the speakers (--corpus csv){tess}"
+    ]
 
 
 def _files(root: Path) -> tuple[list[str], Counter[str]]:

@@ -32,6 +32,16 @@ def test_a_tree(tmp_path):
     assert own_name(root) == "Speech-Set"
 
 
+def test_emotions_behind_a_speaker_are_told(tmp_path):
+    files = [f"{who}_{what}/{i}.wav" for who in ("OAF", "YAF") for what in ("angry", "pleasant_surprise") for i in "12"]
+    (told,) = read(make_release(tmp_path / "set", files)).warnings
+    assert told.startswith("OAF_angry and YAF_angry are 2 labels, though their emotion is one")
+    assert "--labels FILE" in told and told.endswith("of TESS take --corpus tess")
+    assert read(make_release(tmp_path / "own", TREE)).warnings == []
+    one = [file.replace("OAF", "A") for file in files[:4]]  # as `very_angry` may be
+    assert read(make_release(tmp_path / "one", one)).warnings == []
+
+
 def test_splits_above_the_emotions(tmp_path):
     files = [f"{split}/{file}" for split in ("Train", "val", "test") for file in TREE]
     table = read(make_release(tmp_path / "own", files)).table
