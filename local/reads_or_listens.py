@@ -4,7 +4,7 @@
 
 An experiment is results/<corpus>/<protocol>/<name>, scored; the others are held against the first. Of each fold's test
 set N transcripts of each emotion are spoken by one voice of espeak-ng in the manner of every emotion that it can take,
-and each model of the fold hears them all. The effects are those of `local.scoring.reads_or_listens`, with intervals.
+and each model of the fold hears them all. The effects are those of `local.scoring.words_and_manner`, with intervals.
 `--out` writes the table as FILE.md, and the picture beside it as FILE.svg; `--csv` all posteriors, a row for each text,
 manner and model; `--wavs` what was spoken, to be listened to.
 """
@@ -167,9 +167,9 @@ def main() -> None:
     logs.log_to_stderr()
     given = words()
     # Now that the words are known to be right: these take seconds to load.
-    from local.pages.reads_or_listens import write
-    from local.scoring import reads_or_listens as effects
+    from local.pages.spoken import write
     from local.scoring import scored
+    from local.scoring import words_and_manner as effects
     from local.scoring.predictions import labels
 
     folders = dict.fromkeys(map(experiment_of, given.experiments))

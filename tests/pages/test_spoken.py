@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from local.pages import reads_or_listens as page
-from local.scoring.reads_or_listens import EFFECTS
+from local.pages import spoken as page
+from local.scoring.words_and_manner import EFFECTS
 
 
 @pytest.fixture

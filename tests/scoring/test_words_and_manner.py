@@ -8,7 +8,7 @@ import pytest
 
 from local.core.errors import UserError
 from local.scoring import stats
-from local.scoring.reads_or_listens import EFFECTS, compare, effect, effects, of_spoken
+from local.scoring.words_and_manner import EFFECTS, compare, effect, effects, of_spoken
 
 LABELS = ["ang", "neu", "sad"]
 P = [f"p_{label}" for label in LABELS]

@@ -1,8 +1,9 @@
-"""Does it read or listen: the table and the picture of `local.scoring.reads_or_listens`."""
+"""Does it read or listen: the table and the picture of `local.scoring.words_and_manner`."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from local.core.files import atomic
 from local.pages.markdown import p_value, percent, prose, signed
 from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns
-from local.scoring.reads_or_listens import EFFECTS
+from local.scoring.words_and_manner import EFFECTS
 
 HEADS = {
     "real": "the test set itself",
@@ -44,20 +45,22 @@ NOTES = (
 
 
 def effects_table(rows: pd.DataFrame) -> Table:
-    """A row for each experiment and effect, with its difference to the first experiment."""
-    first = rows["name"].iloc[0]
-    cells = [
-        [row["name"], HEADS[row["effect"]], percent(row["value"]), _span(row["low"], row["high"], percent)]
-        + ["–"] * 3 * (row["name"] == first)
-        + [signed(row["diff"]), _span(row["diff_low"], row["diff_high"], signed), p_value(row["p_holm"])]
-        * (row["name"] != first)
-        for row in rows.to_dict("records")
-    ]
-    heads = columns(["experiment", "effect of"], ["points", "95 % interval", f"less {first}", "95 % interval", "p"])
-    return Table("What posteriors follow: the words, or the manner of saying them.", heads, cells)
+    """A row for each experiment and effect; of several, with the difference to the first."""
+    first, several = rows["name"].iloc[0], rows["name"].nunique() > 1
+    cells = []
+    for row in rows.to_dict("records"):
+        own = [row["name"], HEADS[row["effect"]], percent(row["value"]), _span(row["low"], row["high"], percent)]
+        difference = ["–", "–", "–"]
+        if row["name"] != first:
+            span = _span(row["diff_low"], row["diff_high"], signed)
+            difference = [signed(row["diff"]), span, p_value(row["p_holm"])]
+        cells.append(own + difference * several)
+    heads = ["points", "95 % interval"] + [f"less {first}", "95 % interval", "p"] * several
+    caption = "What posteriors follow: the words, or the manner of saying them."
+    return Table(caption, columns(["experiment", "effect of"], heads), cells)
 
 
-def _span(low: float, high: float, shown) -> str:
+def _span(low: float, high: float, shown: Callable[[float], str]) -> str:
     return "–" if math.isnan(low) else f"{shown(low)} to {shown(high)}"
 
 
@@ -93,7 +96,7 @@ def effects_picture(rows: pd.DataFrame) -> str:
             MARKS,
             lambda row, which: tuple(100 * row[which][key] for key in ("low", "value", "high")),
         )
-        drawn.axes.set(xlabel="points of posterior, and per cent of answers, with 95 % intervals")
+        drawn.axes.set(xlabel="points, or per cent of answers; 95 % intervals")
     return standalone(drawn.svg)
 
 
