@@ -17,7 +17,6 @@ same bytes.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -34,6 +33,8 @@ from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import About, Corpus, espeak, iemocap
+from local.corpora import manner as manners
+from local.corpora.manner import MANNERS, Manner, say
 from local.text.normalise import NOISE_TAG
 
 DEFAULT_FOLDS = ("01F", "02M")
@@ -52,35 +53,7 @@ VOICES = {  # of each actor, by session and gender
     "04F": "en-us+f5", "04M": "en-us+m4",
     "05F": "en-us+f4", "05M": "en-us+m6",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How an emotion sounds."""
-
-    rate: float  # words per minute
-    pitch: float  # 0 to 100; 50 is the voice's own
-    pitch_range: float  # 0 to 100; 50 is the voice's own
-    level: float  # RMS of the speech, dB of full scale
-    brightness: float  # -1 to 1, see `_say`
-
-
-MANNERS = {
-    "ang": Manner(225, 52, 80, -21, 0.50),
-    "hap": Manner(205, 70, 80, -23, 0.10),
-    "exc": Manner(215, 75, 85, -22, 0.15),
-    "neu": Manner(180, 46, 45, -26, -0.15),
-    "sad": Manner(145, 35, 15, -32, -0.50),
-    "fru": Manner(195, 48, 60, -24, 0.20),
-    "sur": Manner(195, 80, 90, -23, 0.10),
-    "fea": Manner(235, 75, 40, -27, -0.30),
-    "dis": Manner(160, 40, 70, -25, 0.00),
-    "oth": Manner(185, 50, 50, -26, 0.00),
-    "xxx": Manner(190, 55, 60, -25, 0.00),  # the raters did not agree
-}
 JITTER = Manner(14, 6, 12, 1.5, 0.10)  # standard deviations from turn to turn, so that the task is not too easy
-PEAK = 0.95  # of full scale, at most
-MARGIN = 0.05  # seconds of silence on either side of the speech
 
 # What each actor says in all: each of eight dialogues gets six turns of the classes and one other.
 CLASSES = ["ang"] * 12 + ["hap"] * 7 + ["exc"] * 5 + ["neu"] * 12 + ["sad"] * 12
@@ -146,7 +119,7 @@ def make(folder: Path, seed: int = 1) -> Path:
         libespeak-ng is missing, the folder cannot be written, or something else has that name.
     """
     release, unfinished = folder / RELEASE, folder / f".{RELEASE}.unfinished"
-    code = digest(Path(__file__), Path(espeak.__file__), SENTENCES)
+    code = digest(Path(__file__), Path(espeak.__file__), Path(manners.__file__), SENTENCES)
     inputs = {"made by": __name__, "code": code, "espeak-ng": espeak.version(), "seed": seed}
     try:
         if _is_made(release, inputs):
@@ -264,24 +237,6 @@ def _write_dialogue(root: Path, dialogue: str, turns: list[Turn], seed: int) -> 
 
 def _say(turn: Turn, rng: Random) -> np.ndarray:
     """Speak a turn in a manner near its label's: samples [frames], int16, 16 kHz."""
-    from scipy.signal import resample_poly  # here, as its import takes longer than reading an existing corpus
-
     means, deviations = astuple(MANNERS[turn.label]), astuple(JITTER)
     manner = Manner(*(rng.gauss(mean, deviation) for mean, deviation in zip(means, deviations, strict=True)))
-    samples, rate = espeak.speak(
-        NOISE_TAG.sub("", turn.text).strip() or "Ha ha ha!",
-        VOICES[turn.actor],
-        rate=round(manner.rate),
-        pitch=round(min(max(manner.pitch, 0), 100)),
-        pitch_range=round(min(max(manner.pitch_range, 0), 100)),
-    )
-    common = math.gcd(rate, SAMPLE_RATE)
-    speech = resample_poly(samples / 32768, SAMPLE_RATE // common, rate // common)
-    # y[n] = x[n] - brightness * x[n - 1] tilts the spectrum as vocal effort does: a loud voice has more of the high
-    # frequencies. So loudness reaches an encoder that normalises the level of each utterance.
-    speech = speech - manner.brightness * np.concatenate(([0.0], speech[:-1]))
-    audible = np.flatnonzero(np.abs(speech) > 0.01 * np.abs(speech).max())
-    speech = speech[audible[0] : audible[-1] + 1]
-    gain = 10 ** (manner.level / 20) / np.sqrt(np.mean(speech**2))
-    speech *= min(gain, PEAK / np.abs(speech).max())
-    return np.pad((speech * 32768).round().astype(np.int16), round(MARGIN * SAMPLE_RATE))
+    return say(NOISE_TAG.sub("", turn.text).strip() or "Ha ha ha!", VOICES[turn.actor], manner)

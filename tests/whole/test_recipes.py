@@ -615,3 +615,17 @@ def test_the_ablation_of_a_small_release(tmp_path):
     # The figure's fold is not among them.
     written = (place / "results/iemocap/paper_figure2.md").read_text()
     assert {row["our experiment"] for row in table_of(written)} == {"–"}
+
+
+def test_reads_or_listens_asks_for_both_alphas_and_ends_with_its_own_options(house, monkeypatch):
+    done = recipe(
+        house, "reads_or_listens", "--corpus", "nemo", "--sentences", "3", "--stop-stage", "2", "--", "--lr", "0.1"
+    )
+    assert done.returncode == 0, done.stderr
+    calls = understood(house, monkeypatch)
+    assert [(call.name, call.overrides) for call in calls] == [
+        ("reads_alpha0", {"alpha": 0, "lr": 0.1}),
+        ("reads_alpha0.1", {"alpha": 0.1, "lr": 0.1}),
+    ]
+    assert {call.corpus for call in calls} == {"nemo"}
+    assert "No table of reads_or_listens: that needs stage 4" in done.stdout
