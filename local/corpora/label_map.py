@@ -27,7 +27,7 @@ from local.corpora import MAPPED, Corpus
 from local.corpora.aliases import ALIASES, READY, aliases, code_of
 from local.corpora.faults import Fault
 from local.corpora.labels import SIGNS, fold, rows
-from local.corpora.manifest import column
+from local.corpora.manifest import column, concat
 from local.corpora.names import is_name
 from local.corpora.rows import rows as read_rows
 
@@ -86,6 +86,8 @@ class LabelMap:
     def apply(self, corpus: Corpus) -> Corpus:
         """The corpus with the labels of the map; those that it had are in the column `label`.
 
+        Utterances that the map leaves out are among its `extra`.
+
         A `UserError` names, with a suggestion, each label that the map has not, or says that one emotion is left.
         """
         table = corpus.table
@@ -95,13 +97,14 @@ class LabelMap:
         if unknown := {pair: pairs[pair] for pair, used in becomes.items() if used is None}:
             self._refuse(unknown)
         used = [becomes[pair] for pair in zip(origin, table["emo"], strict=True)]
-        mapped = table.assign(label=table["emo"], emo=used)
-        mapped = mapped[mapped["emo"] != ""].reset_index(drop=True)
+        whole = table.assign(label=table["emo"], emo=used)
+        mapped, left = (whole[kept].reset_index(drop=True) for kept in (whole["emo"] != "", whole["emo"] == ""))
         if mapped["emo"].nunique() < 2:
             left = f"only {mapped['emo'].iloc[0]!r} is left" if len(mapped) else "nothing is left"
             raise UserError(f"labels of {self.path} in corpus {corpus.name}: {left}", "take another map")
         words = self._words(pairs, becomes)
-        return replace(corpus, name=f"{corpus.name}{MAPPED}{self.name}", table=mapped, labels=words)
+        extra = left if corpus.extra is None else concat([left, corpus.extra])
+        return replace(corpus, name=f"{corpus.name}{MAPPED}{self.name}", table=mapped, labels=words, extra=extra)
 
     def _words(self, pairs: Mapping[Key, int], becomes: Mapping[Key, str | None]) -> str:
         """Say what each label became, with the number of utterances of each."""

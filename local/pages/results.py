@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.core import markers
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.experiment.options import Options
@@ -28,7 +29,7 @@ from local.scoring.breakdown import breakdown
 from local.scoring.predictions import is_class, labels
 from local.scoring.provenance import COMMAND
 from local.scoring.summary import FOLD_COLUMNS
-from local.splits import protocols
+from local.splits import extra, protocols
 
 MOST_FAULTS = 5
 WARNING = "**Warning:** "
@@ -115,6 +116,7 @@ def notes(
         *(f"Left out: {line}." for line in left_out),
         *(f"Overlap: {line}." for line in overlap),
         f"Validation `{valid}`: {protocols.describe_valid(valid)}.",
+        *_extra_note(options),
         f"Folds present: {summary['folds']}; seeds: {summary['seeds']}.",
     ]
     if protocols.is_optimistic(options.protocol_name):  # a warning, before all else
@@ -179,6 +181,16 @@ def _shift_note(options: Options) -> list[str]:
         counts = each.table["emo"].value_counts(normalize=True).sort_index()
         shares.append(f"{each.corpus} " + ", ".join(f"{label} {percent(share)}" for label, share in counts.items()))
     return [f"Class shares, per cent: {prose('; '.join(shares))}. A model learns those of its training."]
+
+
+def _extra_note(options: Options) -> list[str]:
+    """Say how many utterances without an emotion the training sets have."""
+    if not options.extra_training:
+        return []
+    sizes = markers.read(options.folds_folder(options.chosen_valid()) / "folds.json")["facts"]["sizes"]
+    numbers = extra.describe({fold: of_fold[extra.SIZE] for fold, of_fold in sizes.items()})
+    what = protocols.EXTRA_WORDS[options.extra_training]
+    return [f"Extra training `{options.extra_training}`: {what}; here {numbers} in a fold's training set."]
 
 
 def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table) -> str:
