@@ -12,6 +12,7 @@ from local.core import markers
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.experiment.options import Options
+from local.pages.confidence import Confidence
 from local.pages.markdown import code, percent, prose
 from local.pages.tables import (
     Table,
@@ -146,12 +147,18 @@ def key_of(summary: pd.Series) -> list[str]:
 
 
 def write_results(
-    folder: Path, said: Notes, folds: pd.DataFrame, summary: pd.Series, pooled: pd.DataFrame, epochs: pd.DataFrame
+    folder: Path,
+    said: Notes,
+    folds: pd.DataFrame,
+    summary: pd.Series,
+    pooled: pd.DataFrame,
+    epochs: pd.DataFrame,
+    confidence: Confidence | None = None,
 ) -> str:
     """Write the tables of stage 4 beside the seeds: folds, summary, classes, breakdown.csv, RESULTS.md and .json.
 
-    `folds` is folds.csv with all scores, `summary` the row of summary.csv, `pooled` the predictions behind them, and
-    `epochs` are those of all runs. Returns RESULTS.md.
+    `folds` is folds.csv with all scores, `summary` the row of summary.csv, `pooled` the predictions behind them,
+    `epochs` are those of all runs, and `confidence` is None for a model that was not trained here. Returns RESULTS.md.
     """
     classes, groups, marked = metrics.classes(pooled), breakdown(pooled), marks(summary)
     of_groups = breakdown_table(groups)
@@ -160,6 +167,7 @@ def write_results(
         score_table(name_solved(folds, epochs), summary).noted(marked),
         class_table(classes, metrics.confusion(pooled)).noted(marked),
         of_groups.noted(marked if of_groups.rows else []),
+        confidence,
     )
     tables = {"folds.csv": folds[[*FOLD_COLUMNS]], "summary.csv": summary.to_frame().T}
     tables |= {"classes.csv": classes, "breakdown.csv": groups}
@@ -193,7 +201,7 @@ def _extra_note(options: Options) -> list[str]:
     return [f"Extra training `{options.extra_training}`: {what}; here {numbers} in a fold's training set."]
 
 
-def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table) -> str:
+def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table, confidence: Confidence | None) -> str:
     """RESULTS.md."""
     box = [[name, code(value) if is_command else value] for name, value, is_command in said.box]
     sections = [
@@ -203,6 +211,7 @@ def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table)
         said.key,
         ["## Classes", "", *classes.markdown()],
         ["## Breakdown", "", *breakdown.markdown()] if breakdown.rows or breakdown.notes else [],
+        ["## Confidence", "", *confidence.markdown()] if confidence else [],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
