@@ -3,8 +3,9 @@
     python -m local.decode OPTIONS --folds FOLD --seeds SEED [-- OVERRIDES]
 
 takes the checkpoint that was chosen: by the YAML's `selection`, of the last epoch if there is no validation set, or of
-a last step in closed form. It writes `predictions.csv`. The scores end `decode.log` and `train_log.txt`; stage 4 has
-more. The model is the one that the run folder's hyperparams.yaml describes.
+a last step in closed form. It writes `predictions.csv` and, with the temperature that fits its posteriors on the
+validation set best, `temperature.json` (see `local.scoring.calibration`). The scores end `decode.log` and
+`train_log.txt`; stage 4 has more. The model is the one that the run folder's hyperparams.yaml describes.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from local.experiment.options import parse
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
 
+import functools
 import logging
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+import pandas as pd
 import torch
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 from tqdm import tqdm
@@ -31,10 +36,12 @@ from local.data.batches import sorted_batches
 from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, full_name, kind, use_precision
 from local.data.feature_store import model_inputs
-from local.data.store import AudioStore
+from local.data.store import AudioStore, Store
 from local.experiment.job import Job
 from local.jobs.job_lines import scores_line
-from local.scoring import metrics, predictions
+from local.scoring import calibration, metrics, predictions
+from local.splits import protocols
+from local.systems import System
 from local.training.checkpoints import RunCheckpointer
 from local.training.epoch_log import add_test_scores
 from local.training.progress import ProgressFile, in_decoding
@@ -65,12 +72,27 @@ def decode(job: Job) -> None:
     checkpointer.load_checkpoint(checkpoint)
     # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
     store = model_inputs(AudioStore.of(*job.options.audio()), system, device)
-    utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer)
+    precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
+    autocast = TorchAutocast(device.split(":")[0], dtype=precision.dtype)
+    predict = functools.partial(predicted, job, system, store, autocast)
+    path, table = job.folder / "predictions.csv", predict("test.csv")
+    predictions.write(path, table)
+    outputs = [path, *write_temperature(job, predict, epoch)]
+    scores = metrics.scores(table)
+    add_test_scores(job.folder, epoch, scores)
+    job.decoding().write(outputs, epoch=epoch, threads=torch.get_num_threads(), scores=scores)
+    logger.info("decoded with epoch %d: %s", epoch, path)
+    logger.info(scores_line(scores))
+
+
+def predicted(job: Job, system: System, store: Store, autocast: TorchAutocast, name: str) -> pd.DataFrame:
+    """The predictions of a system for a set of the fold, the name of its manifest; see `local.scoring.predictions`."""
+    running = job.options.values  # device and batch sizes are those of this call, not of training
+    device = full_name(running["device"])
+    utterances = Utterances.of(job.manifests / name, store, job.labels, job.tokenizer)
     utterances.refuse_longer_than(system.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
     batches = loader(utterances, batches, running["num_workers"], kind(running))
-    precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
-    autocast = TorchAutocast(device.split(":")[0], dtype=precision.dtype)
     rows, progress_file, began = [], ProgressFile(job.folder), time.monotonic()
     for batch in tqdm(batches, disable=not sys.stderr.isatty()):
         batch = batch.to(device)
@@ -79,13 +101,26 @@ def decode(job: Job) -> None:
         rows += batch.prediction_rows(outputs, job.labels, job.tokenizer)
         if progress_file.is_due():
             progress_file.write(in_decoding(len(rows), len(utterances), time.monotonic() - began))
-    path, table = job.folder / "predictions.csv", predictions.frame(rows, job.labels, system.writes_text)
-    predictions.write(path, table)
-    scores = metrics.scores(table)
-    add_test_scores(job.folder, epoch, scores)
-    job.decoding().write([path], epoch=epoch, threads=torch.get_num_threads(), scores=scores)
-    logger.info("decoded with epoch %d: %s", epoch, path)
-    logger.info(scores_line(scores))
+    return predictions.frame(rows, job.labels, system.writes_text)
+
+
+def write_temperature(job: Job, predict: Callable[[str], pd.DataFrame], epoch: int) -> list[Path]:
+    """Fit the temperature on the validation set, and write it; return its file, if there is one.
+
+    The test set never plays a role, so there is none where nothing validates, or the test set does. Models that are
+    tested on another corpus have that of their own.
+    """
+    path = job.folder / calibration.NAME
+    if job.options.source:
+        return [path] if path.exists() else []
+    path.unlink(missing_ok=True)
+    if job.valid == protocols.ORACLE or not (job.manifests / "valid.csv").exists():
+        logger.info("no temperature: %s", protocols.VALID_WORDS[job.valid])
+        return []
+    found = calibration.of_validation(predict("valid.csv"), job.options.valid_name, epoch)
+    fitted = "temperature %.3f, of %d utterances that validate: negative log-likelihood %.4f to %.4f"
+    logger.info(fitted, found.value, found.n, found.nll, found.nll_scaled)
+    return [found.write(job.folder)]
 
 
 @as_command

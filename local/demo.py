@@ -1,6 +1,6 @@
 """A web page that shows the emotion and the words of a recording.
 
-    python -m local.demo --model MODEL [--host 127.0.0.1] [--port 7860] [--device cuda]
+    python -m local.demo --model MODEL [--host 127.0.0.1] [--port 7860] [--device cuda] [--unsure 0.6]
 
 MODEL is a folder that `python -m local.export` wrote. What is uploaded or recorded is analyzed at once, until Stop is
 pressed; a click on a window plays it. The page also says how good the model is, and who spoke in its training. It is
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.core.errors import Parser, UserError, as_command
+from local.inference.confidence import threshold
 
 if TYPE_CHECKING:
     from local.inference.model_folder import Model
@@ -79,13 +80,20 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 serves other machines too (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="default 7860")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default a GPU if there is one)")
+    parser.add_argument(
+        "--unsure",
+        metavar="THRESHOLD",
+        help="mark what is unsure: whose highest posterior, calibrated by the model's temperature, is below it",
+    )
     options = parser.parse_args(sys.argv[1:])
+    threshold(options.unsure)
     refuse_busy(options.host, options.port)
     # Now that the command line is known to be right: these take many seconds to load.
     from local.inference.demo_page.page import build, serve
     from local.inference.recognizer import EmotionRecognizer
 
-    recognizer = EmotionRecognizer.from_hparams(options.model, run_opts={"device": options.device})
+    run_opts = {"device": options.device}
+    recognizer = EmotionRecognizer.from_hparams(options.model, run_opts=run_opts, unsure=options.unsure)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the temporary folder is deleted
     with tempfile.TemporaryDirectory(prefix="ser-mtl-demo-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder

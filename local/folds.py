@@ -25,7 +25,7 @@ from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import manifest
-from local.splits import audit, checks, protocols
+from local.splits import audit, checks, extra, protocols
 from local.text import tokenizer
 
 CHANGED = "--force true to make the folds again, and all that follows from them"
@@ -43,6 +43,7 @@ def make_folds(options: Options) -> None:
     inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "valid": valid}
     inputs["protocol"] = options.chosen_protocol()
     inputs |= {"hold_text": True} if options.hold_text else {}
+    inputs |= {"extra": digest(options.extra_file())} if options.extra_training else {}
     marker = Marker(folder / "folds.json", inputs | tokens)
     print(f"== stage 1: folds of protocol {options.protocol_name}")
     with locked(options.corpus_folder / ".lock", f"makes {folder}"):
@@ -55,15 +56,16 @@ def make_folds(options: Options) -> None:
 def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> None:
     """Write the folds into the folder of a marker, and the marker; `tokens` are for `tokenizer.train`."""
     table, folder, valid = options.table, marker.path.parent, options.chosen_valid()
-    protocol, keys = options.chosen_protocol(), audit.keys(table, options.data_root)
-    splits = protocols.split_all(
-        table, protocol, valid, options.hold_text, options.recording_fold(), keys["audio"].astype(str)
-    )
+    whole = extra.join(table, manifest.read(options.extra_file())) if options.extra_training else table
+    protocol, keys = options.chosen_protocol(), audit.keys(whole, options.data_root)
+    how = protocol, valid, options.hold_text, options.recording_fold()
+    of_table = protocols.split_all(table, *how, keys.loc[table.index, "audio"].astype(str))
+    splits = extra.split_all(whole, of_table, keys, *how) if options.extra_training else of_table
     leaks = audit.find_leaks(splits, keys, valid)
     audit.refuse(protocol, leaks, options.hold_text, valid)
     used = options.used
     labels = manifest.labels(used)
-    checks.refuse_bad_folds(table, splits, valid, labels)
+    checks.refuse_bad_folds(table, of_table, valid, labels)
     tested = {fold: int((sets == "test").sum()) for fold, sets in splits.items()}
     overlap = audit.speaker_overlap(leaks, tested, used["spk_id"])
     print(f"  {protocols.describe(options.protocol_name, manifest.filled(used['spk_id']), overlap)}")
@@ -72,16 +74,19 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
         print("  no utterance has a transcript: the CTC task is off, and there is no WER")
     for line in protocols.left_out(table, protocol, valid):
         print(f"  left out: {line}")
+    if more := extra.count(splits, table) if options.extra_training else {}:
+        print(f"  extra training {options.extra_training}: {extra.describe(more)}, of {len(whole) - len(table):,}")
     for line in audit.describe(leaks, splits, used, protocols.may_share_validation(protocol, valid)):
         print(f"  {line}")
     audit.write_leaks(folder / "leaks.csv", leaks)
-    outputs, sizes, lines = [folder / "leaks.csv"], {}, manifest.lines(table)
+    outputs, sizes, lines = [folder / "leaks.csv"], {}, manifest.lines(whole)
     names = (*checks.SETS, checks.LEFT_OUT) if options.hold_text or protocol == protocols.OFFICIAL else checks.SETS
     for fold, sets in splits.items():
         inside = {name: checks.members(sets, name, valid) for name in names}
-        outputs += _write_fold(folder / fold, table, lines, inside, tokens)
+        outputs += _write_fold(folder / fold, whole, lines, inside, tokens)
         sizes[fold] = {name: int(which.sum()) for name, which in inside.items()}
         print(f"  fold {fold}: " + ", ".join(f"{name} {count}" for name, count in sizes[fold].items()))
+        sizes[fold] |= {extra.SIZE: more[fold]} if more else {}
     for other in folder.iterdir():  # folds of an earlier corpus of this name, with --force
         if other.is_dir() and other.name not in sizes:
             shutil.rmtree(other)

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 from local.core import logs
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import FULL
+from local.inference.confidence import threshold
 
 if TYPE_CHECKING:
     from local.inference.analyzer import Analysis
@@ -72,14 +73,15 @@ def predict(options: argparse.Namespace) -> int:
     from local.inference.analyzer import Analyzer
     from local.inference.items import analyze_items, files, whole_items, window_items
 
-    recognizer = Analyzer.load(options.model, device=options.device, precision=options.precision)
+    recognizer = Analyzer.load(options.model, None, options.unsure, device=options.device, precision=options.precision)
     gc.enable()
     items = files(options.audio)
     items = window_items(items, recognizer.window) if options.segments else whole_items(items, recognizer.longest)
     results = analyze_items(items, recognizer, options.batch_seconds, words=options.format == "jsonl")
     if options.plot:
         results = draw_each(results, recognizer.labels, options.plot)
-    out = lines.FORMATS[options.format](sys.stdout, recognizer.labels, options.segments, recognizer.writes_text)
+    form, unsure = lines.FORMATS[options.format], options.unsure is not None
+    out = form(sys.stdout, recognizer.labels, options.segments, recognizer.writes_text, unsure)
     errors = 0
     with tqdm(unit=" windows" if options.segments else " files", disable=not sys.stderr.isatty()) as progress:
         for item, analysis in results:
@@ -104,9 +106,15 @@ def main() -> None:
     parser.add_argument(
         "--batch-seconds", type=float, default=120, help="seconds in a batch, with padding (default 120)"
     )
+    parser.add_argument(
+        "--unsure",
+        metavar="THRESHOLD",
+        help="say which are unsure: whose highest posterior, calibrated by the model's temperature, is below it",
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default a GPU if there is one)")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     options = parser.parse_args(sys.argv[1:])
+    threshold(options.unsure)
     if options.plot and not options.segments:
         raise UserError("--plot draws windows", "give --segments with it")
     if not options.batch_seconds > 0:

@@ -14,9 +14,12 @@ from local.experiment.options import MANIFESTS, Options, check, parse
 if __name__ == "__main__":
     as_command(lambda: check(parse()))()  # --help and wrong options end here, before what takes seconds to load
 
+from pathlib import Path
+
 import pandas as pd
 
 from local import corpora
+from local.core import markers
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
@@ -34,27 +37,22 @@ def prepare(options: Options) -> None:
     check(options)
     folder = options.corpus_folder
     corpus = unsound.leave_out(read(options), folder, options.partial)
+    if options.extra_training:  # whose audio is kept by itself
+        corpus = unsound.leave_out(corpus, options.extra_folder, options.partial)
     corpus = map_labels(options, corpus)
     check(options, corpus.table)
     default = "" if options.protocol else options.default_protocol(corpus.table)
     if default == protocols.RANDOM:
         refuse_other_names(corpus, options.columns)
     table = corpus.table.sort_values("ID", ignore_index=True)
+    table, unrated = as_made(folder / "all.json", table, options.force)
     path, rejected = folder / "all.csv", folder / "rejected.csv"
     inputs = {"data": str(corpus.root), "partial": options.partial, "utterances": digest(table.to_csv(index=False))}
     inputs |= {"columns": options.columns} if options.columns else {}
     inputs |= {"labels": corpus.labels} if corpus.labels else {}
     inputs |= {"faults": digest("\n".join(map(str, corpus.faults)))} if corpus.faults else {}
     marker = Marker(folder / "all.json", inputs)
-    print(f"== stage 0: corpus {corpus.name}\n  {corpus.source}")
-    for fault in corpus.faults:
-        print(f"  partial: {fault}")
-    for warning in corpus.warnings:
-        print(f"  warning: {warning}")
-    for note in corpus.notes:
-        print(f"  note: {note}")
-    if corpus.labels:
-        print(f"  labels: {corpus.labels}")
+    say(corpus, unrated)
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
@@ -72,6 +70,7 @@ def prepare(options: Options) -> None:
         remedy = CHANGED + (OWN_TABLE if options.module_name in corpora.OWN else "")
         if marker.is_done("stage 0", options.force, remedy=remedy):
             print(f"  {path} is already made")
+            write_extra(options, corpus, table)
             return
         store.delete_stores(folder)
         manifest.write(path, table)
@@ -84,7 +83,60 @@ def prepare(options: Options) -> None:
         facts |= {"warnings": corpus.warnings, "notes": corpus.notes}
         facts |= {"labels": corpus.labels} if corpus.labels else {}
         marker.write(outputs, **facts, faults=[str(fault) for fault in corpus.faults])
-    print(f"  wrote {path}")
+        print(f"  wrote {path}")
+        write_extra(options, corpus, table)
+
+
+def say(corpus: corpora.Corpus, *more: str) -> None:
+    """Print what the corpus is, and what is to be known of it; `more` notes may be empty."""
+    print(f"== stage 0: corpus {corpus.name}\n  {corpus.source}")
+    for fault in corpus.faults:
+        print(f"  partial: {fault}")
+    for warning in corpus.warnings:
+        print(f"  warning: {warning}")
+    for note in filter(None, (*corpus.notes, *more)):
+        print(f"  note: {note}")
+    if corpus.labels:
+        print(f"  labels: {corpus.labels}")
+
+
+def as_made(marker: Path, table: pd.DataFrame, force: bool) -> tuple[pd.DataFrame, str]:
+    """The table without what raters say, where it was made so by an earlier version; and what to know of that."""
+    given = [name for name in manifest.RATED if name in table]
+    bare = table.drop(columns=given)
+    if not given or force or not marker.exists():
+        return table, ""
+    if markers.read(marker)["inputs"].get("utterances") != digest(bare.to_csv(index=False)):
+        return table, ""
+    return bare, (
+        f"the table was made without {', '.join(given)}, which earlier versions did not read; to have them: "
+        "--stop-stage 1 --force true, after which runs that are there need not be trained again"
+    )
+
+
+def write_extra(options: Options, corpus: corpora.Corpus, table: pd.DataFrame) -> None:
+    """Write the utterances of `--extra-training`, with the columns of the corpus's own table, unless they are there.
+
+    A `UserError` where the corpus has none, or some are unsound.
+    """
+    if not (word := options.extra_training):
+        return
+    if corpus.extra is None or corpus.extra.empty:
+        raise UserError(
+            f"--extra-training {word}: corpus {corpus.name} has no utterances but those with one of its emotions",
+            "leave it out; iemocap has others, and so has a corpus whose map of --labels leaves labels out",
+        )
+    folder = options.extra_folder
+    known = [fault for place in (folder, folder.parent) for fault in unsound.load(place, corpus.extra, corpus.root)]
+    faults.raise_faults(corpus.name, known, options.partial)
+    sound = corpus.extra[~corpus.extra["ID"].isin([fault.ID for fault in known])]
+    sound = sound[manifest.columns_of(table)].sort_values("ID", ignore_index=True)
+    marker = Marker(folder / "extra.json", {"data": str(corpus.root), "utterances": digest(sound.to_csv(index=False))})
+    hours = sound["duration"].sum() / 3600
+    print(f"  extra training {word}: {len(sound)} utterances without one of the emotions, {hours:.2f} h")
+    if not marker.is_done("stage 0", options.force, remedy=CHANGED):
+        manifest.write(folder / "extra.csv", sound)
+        marker.write([folder / "extra.csv"])
 
 
 def read(options: Options) -> corpora.Corpus:

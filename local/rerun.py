@@ -90,7 +90,7 @@ def check_job(run: Path, environment: dict[str, Any], decoding: dict[str, Any]) 
         raise UserError(what, "run it where there is one")
     job = Job.all(parse(rerun_options(run, environment)))[0]
     old = begun_inputs(run) | decoding["inputs"]
-    new = job.digests(*MANIFEST_FILES)
+    new = job.digests(*MANIFEST_FILES, known=old)
     if changed := [name for name in MANIFEST_FILES if old.get(name) != new.get(name)]:
         raise UserError(
             f"{job.manifests} is not what {run} was made of: {', '.join(changed)} changed",

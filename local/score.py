@@ -25,6 +25,7 @@ from local.config import hparams
 from local.core import markers, starts
 from local.corpora import manifest
 from local.data import store
+from local.pages import confidence
 from local.pages.results import notes, untested_label_notes, write_results
 from local.scoring import diagnosis, provenance, scored
 from local.scoring.summary import run_facts, summarise, write_scores
@@ -65,7 +66,8 @@ def score(options: Options) -> None:
     )
     command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
     said = notes(options, command, setup, values, summary, overlap, warnings)
-    text = write_results(folder, said, folds, summary, pooled, epochs)
+    of_confidence = confidence.of_runs(runs, pooled, summary["valid"])
+    text = write_results(folder, said, folds, summary, pooled, epochs, of_confidence)
     print(f"== stage 4: score {folder}\n\n{text}")
 
 

@@ -13,6 +13,7 @@ from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.options import parse
 from local.folds import make_folds
+from local.pages import results
 from local.splits import audit, checks
 
 
@@ -210,3 +211,35 @@ def test_a_fold_whose_speaker_says_no_held_sentence(stage, own_corpus):
     code, _, errors = stage(1, "--valid", "none", "--hold-text", "true")
     assert code == 2
     assert "tests none of the sentences" in errors and "leave out --hold-text" in errors
+
+
+def test_extra_training_adds_to_training_sets_alone(stage, own_table, workplace):
+    (workplace / "mine.csv").write_text("label,used\nang,ang\nhap,hap\nsad,\n")
+    words = ("--labels", "mine.csv")
+    for number in (0, 1):
+        assert stage(number, *words)[0] == 0
+    folder = Path("manifests/own@mine")
+    before = snapshot(folder)
+    code, _, errors = stage(1, *words, "--extra-training", "all-turns")
+    assert code == 2 and "there is no manifests/own@mine/all_turns/extra.csv" in errors
+    for number in (0, 1):
+        code, printed, errors = stage(number, *words, "--extra-training", "all-turns")
+        assert (code, errors) == (0, "")
+    assert "extra training all-turns: 8 utterances without one of the emotions, of 16" in printed
+    assert {name: known for name, known in snapshot(folder).items() if name in before} == before
+    with_extra = folder / "speaker-extra_all_turns"
+    sizes = json.loads((with_extra / "folds.json").read_text())["facts"]["sizes"]
+    for fold in ("1A", "1B", "2A", "2B"):
+        for name in ("valid.csv", "test.csv"):
+            assert (with_extra / fold / name).read_bytes() == (folder / "speaker" / fold / name).read_bytes()
+        train = manifest.read(with_extra / fold / "train.csv")
+        more, rest = train[train["emo"] == ""], train[train["emo"] != ""].reset_index(drop=True)
+        pd.testing.assert_frame_equal(rest, manifest.read(folder / "speaker" / fold / "train.csv"))
+        assert set(more["spk_id"]) == set(rest["spk_id"]) and set(more["label"]) == {"sad"}
+        assert train["ID"].is_monotonic_increasing and sizes[fold]["extra"] == len(more) == 8
+        assert sizes[fold]["train"] == len(train)
+    leaks = audit.read_leaks(with_extra / "leaks.csv")
+    assert set(leaks["kind"]) <= {"recording", "session", "transcript"}
+    given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", *words]
+    (line,) = results._extra_note(parse([*given, "--extra-training", "all-turns"]))
+    assert line.endswith("here 8 utterances without one of the emotions in a fold's training set.")

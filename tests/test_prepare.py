@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from iemocap_tree import SMALL_FACTS, small_release
 from releases import make_release
 
 from local.core.errors import UserError
-from local.corpora import csv_table, manifest
-from local.experiment.options import parse
+from local.corpora import csv_table, iemocap, manifest
+from local.experiment.options import check, parse
 from local.prepare import prepare
 
 
@@ -54,3 +55,52 @@ def test_a_folder_for_each_emotion(workplace, tmp_path, form, capsys):
     assert options.experiment_folder == Path("results/voices/random-OPTIMISTIC/mini")
     again = parse(["--corpus", "voices", "--hparams", "hparams/mini.yaml"])
     assert again.data_root == root.resolve() and len(again.table) == 24
+
+
+def test_a_table_of_before_ratings_were_read_is_kept_and_said(workplace, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(iemocap, "FACTS", SMALL_FACTS)
+    words = ["--corpus", "iemocap", "--data", str(small_release(tmp_path)), "--hparams", "hparams/mini.yaml"]
+    with monkeypatch.context() as earlier:
+        earlier.setattr(iemocap, "RATED", ())
+        prepare(parse(words))
+    paths = [Path("manifests/iemocap/all.csv"), Path("manifests/iemocap/all.json")]
+    before = [path.read_bytes() for path in paths]
+    assert b"votes" not in before[0] and "without votes" not in capsys.readouterr().out
+    prepare(parse(words))
+    said = capsys.readouterr().out
+    assert "made without votes, valence, arousal, dominance" in said and "--stop-stage 1 --force true" in said
+    assert [path.read_bytes() for path in paths] == before and "is already made" in said
+    prepare(parse([*words, "--force", "true"]))
+    table = manifest.read(paths[0])
+    assert set(table["votes"]) == {"neu 1"} and set(table["arousal"]) == {"2"}
+    prepare(parse(words))
+    assert "made without" not in capsys.readouterr().out and manifest.read(paths[0]).equals(table)
+
+
+def test_extra_training_has_a_table_of_its_own(workplace, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(iemocap, "FACTS", SMALL_FACTS)
+    words = ["--corpus", "iemocap", "--data", str(small_release(tmp_path)), "--hparams", "hparams/mini.yaml"]
+    prepare(parse(words))
+    before = {path: path.read_bytes() for path in Path("manifests").rglob("*") if path.is_file()}
+    options = parse([*words, "--extra-training", "all-turns"])
+    with pytest.raises(UserError, match=r"there is no manifests/iemocap/all_turns/extra.csv"):
+        options.extra_file()
+    for _ in range(2):
+        prepare(options)
+    assert "extra training all-turns: 6 utterances without one of the emotions" in capsys.readouterr().out
+    extra = manifest.read(Path("manifests/iemocap/all_turns/extra.csv"))
+    assert (extra["emo"] == "").all() and "label" not in extra and len(extra) == 6
+    assert {path: path.read_bytes() for path in before} == before
+    folder, everything, root = options.audio()
+    assert (folder, len(everything), root) == (Path("manifests/iemocap/all_turns"), 20, options.data_root)
+    assert parse(words).audio()[0] == Path("manifests/iemocap")
+
+
+def test_a_corpus_without_further_turns_is_refused_by_name(workplace, own_table):
+    words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]
+    with pytest.raises(UserError, match="--extra-training all-turns: corpus own has no utterances but those with one"):
+        prepare(parse([*words, "--extra-training", "all-turns"]))
+    with pytest.raises(UserError, match=r"is for one corpus, and nemo\+emodb is of several"):
+        check(parse(["--corpus", "nemo emodb", "--extra-training", "all-turns"]))
+    with pytest.raises(UserError, match="'all' is not known"):
+        parse([*words, "--extra-training", "all"])

@@ -23,7 +23,10 @@ OF_MODEL = {  # the keys that are attributes of `local.inference.model_folder.Mo
     "max_seconds": float,
     "provenance": dict,
 }
-KEYS = {  # all keys
+OPTIONAL = {  # further such keys, which earlier versions did not write
+    "temperature": float,  # by which logits are divided for calibrated posteriors, where one was fitted
+}
+KEYS = {  # all other keys
     "format": str,  # FORMAT
     "system": str,  # a file of local/systems
     "settings": dict,  # the system's `settings()`
@@ -71,9 +74,9 @@ def _fault(config: Any) -> str:
     """The first fault of the keys, types and values; empty if there is none."""
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         return f'its "format" is not "{FORMAT}"'
-    for key in sorted(KEYS.keys() ^ config.keys()):
+    for key in sorted((KEYS.keys() ^ config.keys()) - OPTIONAL.keys()):
         return f'"{key}" is missing' if key in KEYS else f'"{key}" is not a known key'
-    for key, kind in KEYS.items():
+    for key, kind in (KEYS | {name: kind for name, kind in OPTIONAL.items() if name in config}).items():
         if type(config[key]) not in ((int, float) if kind is float else (kind,)):
             return f'"{key}" is not a {kind.__name__}'
     for key, kind in (("labels", str), ("tokens", str), ("sizes", int)):
@@ -93,6 +96,8 @@ def _fault(config: Any) -> str:
         return '"sizes" is not the number of "tokens"'
     if not 0 < config["max_seconds"] < 1e6:
         return '"max_seconds" is not a length in seconds'
+    if not 0 < config.get("temperature", 1.0) < 1e6:
+        return '"temperature" is not above 0'
     return ""
 
 

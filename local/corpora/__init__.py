@@ -102,6 +102,7 @@ class Corpus:
     renamed: dict[str, str] = field(default_factory=dict)  # columns that are not used, and what we probably call them
     notes: list[str] = field(default_factory=list)  # what was changed: labels in several spellings
     labels: str = ""  # what a map of labels made of them, see `local.corpora.label_map`
+    extra: pd.DataFrame | None = None  # utterances without an emotion, for `--extra-training`, with a column `label`
 
 
 @dataclass(frozen=True)

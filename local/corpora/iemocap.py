@@ -4,7 +4,9 @@ Busso et al.: IEMOCAP: interactive emotional dyadic motion capture database. Lan
 Evaluation 42 (2008). Request it at https://sail.usc.edu/iemocap/; the folder is IEMOCAP_full_release.
 
 Of its 10,039 turns the 5,531 are used that are labelled angry, happy, excited (merged into happy),
-neutral or sad. See `local.corpora.iemocap_release` for the layout of the release and its traps.
+neutral or sad; the others may train what needs no emotion (`--extra-training all-turns`). The raters' votes, and their
+means of valence, activation (column `arousal`) and dominance from 1 to 5, are in the table.
+See `local.corpora.iemocap_release` for the layout of the release and its traps.
 Some papers use a `Part` of these turns, which is a corpus of its own here, of the same release and folds.
 """
 
@@ -20,8 +22,9 @@ from typing import TYPE_CHECKING
 from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
 from local.corpora.faults import Fault, raise_faults
+from local.corpora.iemocap_ratings import LEAST, MOST
 from local.corpora.iemocap_release import EMOTION, Turn, examine, session_folders
-from local.corpora.manifest import COLUMNS, DATA_ROOT
+from local.corpora.manifest import COLUMNS, DATA_ROOT, RATED
 from local.corpora.names import Disk
 from local.text.normalise import ENGLISH, dropped, normalise
 
@@ -112,9 +115,10 @@ class Part:
         return read(data, partial, self)
 
     def select(self, utterances: pd.DataFrame) -> pd.DataFrame:
-        """The part of a table as from `_utterances`."""
+        """A table as from `_utterances`, where those that are not of the part have no emotion."""
         scripted, excited = utterances["style"] == "script", utterances["label"] == "exc"
-        return utterances[~((scripted & self.improvised) | (excited & (not self.merged)))]
+        outside = (scripted & self.improvised) | (excited & (not self.merged))
+        return utterances.assign(emo=utterances["emo"].mask(outside, ""))
 
 
 def read(data: Path | None, partial: bool = False, part: Part | None = None) -> Corpus:
@@ -140,21 +144,24 @@ def recording_fold(recording: str) -> str:
 def read_release(root: Path, facts: Facts, partial: bool, part: Part | None = None) -> Corpus:
     """Examine a release in IEMOCAP's shape, compare it with the facts, and return its utterances, or those of a part.
 
-    Of a part, too, the whole release is examined and compared, and then its own counts.
-    With `partial`, utterances whose audio is missing or broken are left out, and those without a
+    Of a part, too, the whole release is examined and compared, and then its own counts. All other turns are the
+    corpus's `extra`. With `partial`, utterances whose audio is missing or broken are left out, and those without a
     transcript line have an empty one. Otherwise a `UserError` names all that is missing, broken or not as in the facts;
     in any case one is raised if `root` is not a release or has no utterance at all.
     """
     root = Path(os.path.abspath(root.expanduser()))
     _expect_release(root)
     turns, faults, warnings = examine(root, facts.sessions)
-    utterances = _utterances(turns)
+    utterances = _utterances(turns, EMOTION if part is None or part.merged else {})
     faults += _count_faults(utterances, facts)
-    used = utterances[utterances["emo"] != ""]
     if part is not None:
-        used, facts = part.select(used), Facts(part.name, part.source, emotions=part.emotions)
-        faults += _count_faults(used, facts)
-    table = used.loc[used["duration"].notna(), list(COLUMNS)].reset_index(drop=True)
+        utterances, facts = part.select(utterances), Facts(part.name, part.source, emotions=part.emotions)
+        faults += _count_faults(utterances, facts)
+    used = utterances[utterances["emo"] != ""]
+    whole = utterances[utterances["duration"].notna()].reset_index(drop=True)
+    rated = [name for name in RATED if (whole[name] != "").any()]
+    table = whole.loc[whole["emo"] != "", [*COLUMNS, *rated]].reset_index(drop=True)
+    extra = whole[whole["emo"] == ""].reset_index(drop=True)
     lost = labels.lost(used["emo"], table["emo"])
     raise_faults(f"{facts.name} in {root}", faults, partial, labels.remedy(lost))
     if table.empty:
@@ -163,7 +170,18 @@ def read_release(root: Path, facts: Facts, partial: bool, part: Part | None = No
     expected = sum(facts.emotions.values()) or len(used)
     rejected = max(0, expected - len(table))
     faults = labels.lost_faults("", lost) + faults
-    return Corpus(facts.name, root, table, facts.source, faults, rejected, warnings + _dropped(turns, set(used["ID"])))
+    warnings += _dropped(turns, set(used["ID"])) + _off_scale(turns)
+    return Corpus(facts.name, root, table, facts.source, faults, rejected, warnings, extra=extra)
+
+
+def _off_scale(turns: list[Turn]) -> list[str]:
+    """Say what raters wrote that their form does not have."""
+    found = {turn.name: values for turn in turns if (values := [*turn.ratings.off_scale()])}
+    if not found:
+        return []
+    name, values = next(iter(found.items()))
+    count = sum(map(len, found.values()))
+    return [f"{count} values of raters are not from {LEAST} to {MOST}, as {values[0]:g} in {name}: they are left out"]
 
 
 def _dropped(turns: list[Turn], used: set[str]) -> list[str]:
@@ -195,8 +213,11 @@ def _expect_release(root: Path) -> None:
     )
 
 
-def _utterances(turns: list[Turn]) -> pd.DataFrame:
-    """The columns of `local.corpora.manifest` of all turns, and `label`; `emo` is empty for turns that are not used."""
+def _utterances(turns: list[Turn], merged: Mapping[str, str]) -> pd.DataFrame:
+    """The columns of `local.corpora.manifest` of all turns, and `label`; `emo` is empty for turns that are not used.
+
+    `merged` says as which label one is voted for, where it is another.
+    """
     rows = []
     for turn in turns:
         recording, _, place = turn.name.rpartition("_")
@@ -213,11 +234,13 @@ def _utterances(turns: list[Turn]) -> pd.DataFrame:
                 "emo": EMOTION.get(turn.label, ""),
                 "wrd": normalise(turn.text, ENGLISH),
                 "label": turn.label,
+                "votes": turn.ratings.votes(merged),
+                **turn.ratings.means(),
             }
         )
     from local.core.typed_csv import frame  # pandas takes half a second to load
 
-    return frame(rows, [*COLUMNS, "label"])
+    return frame(rows, [*COLUMNS, "label", *RATED])
 
 
 def _count_faults(utterances: pd.DataFrame, facts: Facts) -> list[Fault]:

@@ -2,7 +2,8 @@
 
 SessionN/dialog/EmoEvaluation/<dialogue>.txt
     One line a turn, `[start - end] TAB turn TAB label TAB [valence, activation, dominance]`, in seconds.
-    Its header begins with %; the raters' lines below each turn, and the sub-folders, are skipped.
+    Its header begins with %; below each turn are its raters' lines, see `local.corpora.iemocap_ratings`. The
+    sub-folders have the same ratings, by rater, and are skipped.
 SessionN/dialog/transcriptions/<dialogue>.txt
     One line a turn, `turn [start-end]: text`. It also holds turns `_FXX0`, `_MXX1` that nobody rated,
     and lines that belong to no turn.
@@ -20,12 +21,13 @@ import codecs
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.audio.header import SAMPLE_RATE
 from local.audio.header import examine as examine_audio
 from local.corpora.faults import Fault
+from local.corpora.iemocap_ratings import Ratings
 from local.corpora.names import Disk
 from local.text.normalise import ENGLISH, normalise
 
@@ -38,7 +40,8 @@ DIALOGUE = re.compile(r"(?P<session>Ses\d\d)[FM]_(?:impro|script)\w{1,32}")
 TURN = re.compile(rf"(?P<dialogue>{DIALOGUE.pattern})_[FM]\d+")
 SECONDS = r"\d+(?:\.\d+)?"
 EVALUATION_LINE = re.compile(
-    rf"\[\s*(?P<start>{SECONDS})\s*-\s*(?P<end>{SECONDS})\s*\]\s+(?P<turn>\S+)\s+(?P<label>\S+)\s+\[[^\]]*\]"
+    rf"\[\s*(?P<start>{SECONDS})\s*-\s*(?P<end>{SECONDS})\s*\]\s+(?P<turn>\S+)\s+(?P<label>\S+)\s+"
+    r"\[(?P<means>[^\]]*)\]"
 )
 TRANSCRIPT_LINE = re.compile(rf"(?P<turn>[^\s\[]+)\s*\[\s*{SECONDS}\s*-\s*{SECONDS}\s*\]\s*:?\s*(?P<text>.*)")
 
@@ -62,6 +65,7 @@ class Turn:
     wav: str  # path of the audio file, relative to the release
     duration: float | None  # seconds; None where the audio is missing or broken
     text: str  # the transcript as in the release; empty where there is none
+    ratings: Ratings = field(default_factory=Ratings)
 
 
 def session_folders(root: Path) -> dict[str, str]:
@@ -142,13 +146,13 @@ class _Reader:
 
     def _dialogue(self, dialogue: str, folder: str, present: set[str]) -> list[Turn]:
         evaluation, transcription, wavs = (f"{folder}/{place}/{dialogue}{suffix}" for place, suffix in PARTS.values())
-        labels = self._evaluation(evaluation, dialogue) if "evaluation file" in present else None
+        rated = self._evaluation(evaluation, dialogue) if "evaluation file" in present else None
         texts = self._transcription(transcription) if "transcription file" in present else None
         files = self._wavs(wavs) if "folder of wavs" in present else None
-        if labels is None:
+        if rated is None:
             return []
         turns = []
-        for name, label in labels.items():
+        for name, (label, ratings) in rated.items():
             wav, duration = f"{wavs}/{name}.wav", None
             if texts is not None and name not in texts:
                 self.fault(transcription, f"turn '{name}' has no line", ID=name)
@@ -156,8 +160,8 @@ class _Reader:
                 self.missing(wav, "wav of the turn is missing", ID=name)
             elif files is not None:
                 duration = self._duration(wav, name)
-            turns.append(Turn(name, label, wav, duration, (texts or {}).get(name, "")))
-        for name in sorted((files or set()) - set(labels)):
+            turns.append(Turn(name, label, wav, duration, (texts or {}).get(name, ""), ratings))
+        for name in sorted((files or set()) - set(rated)):
             self.fault(f"{wavs}/{name}.wav", "wav of a turn that is not in the evaluation file", ID=name)
         return turns
 
@@ -184,14 +188,17 @@ class _Reader:
             self.warnings.append(f"{path}:{foreign[0]}{more}: text is not UTF-8; it is read as Latin-1")
         return lines
 
-    def _evaluation(self, path: str, dialogue: str) -> dict[str, str] | None:
-        """Read the label of each turn; None where the file holds none."""
-        labels: dict[str, str] = {}
+    def _evaluation(self, path: str, dialogue: str) -> dict[str, tuple[str, Ratings]] | None:
+        """Read the label of each turn and what its raters said; None where the file holds no turn."""
+        rated: dict[str, tuple[str, Ratings]] = {}
+        ratings = Ratings()  # of the turn above; of one with a fault they go nowhere
         lines = self._lines(path)
         for number, line in enumerate(lines or [], 1):
             # A line that names a turn is a turn's line, even without its bracket.
             if line.startswith("%") or not (line.startswith("[") or TURN.search(line)):
+                ratings.add(line)
                 continue
+            ratings = Ratings()
             match = EVALUATION_LINE.fullmatch(line)
             turn = match and TURN.fullmatch(match["turn"])
             if not turn:
@@ -201,19 +208,20 @@ class _Reader:
             if turn["dialogue"] != dialogue:
                 self.fault(path, f"turn '{name}' of another dialogue", number, name)
                 continue
-            if name in labels:
+            if name in rated:
                 self.fault(path, f"turn '{name}' is evaluated twice", number, name)
                 continue
-            labels[name] = label
+            ratings = Ratings.of_line(match["means"])
+            rated[name] = label, ratings
             if label not in LABELS:
                 self.fault(path, f"turn '{name}' has the unknown label {label!r}", number, name)
             # Times may run backwards from turn to turn, as the file is in the order of the names.
             if float(match["end"]) < float(match["start"]):
                 times = f"ends at {match['end']} s, before it starts at {match['start']} s"
                 self.fault(path, f"turn '{name}' {times}", number, name)
-        if lines is not None and not labels:
+        if lines is not None and not rated:
             self.fault(path, "evaluation file has no turn")
-        return labels or None
+        return rated or None
 
     def _transcription(self, path: str) -> dict[str, str] | None:
         """Read the text of each turn; lines of no turn are skipped."""

@@ -27,7 +27,7 @@ from local.corpora import MAPPED, NAMES, Corpus, releases
 from local.corpora.aliases import ALIASES, READY, aliases, code_of
 from local.corpora.faults import Fault
 from local.corpora.labels import SIGNS, fold, rows
-from local.corpora.manifest import column
+from local.corpora.manifest import column, concat
 from local.corpora.names import is_name
 from local.corpora.rows import rows as read_rows
 
@@ -100,6 +100,8 @@ class LabelMap:
     def apply(self, corpus: Corpus) -> Corpus:
         """The corpus with the labels of the map; those that it had are in the column `label`.
 
+        Utterances that the map leaves out are among its `extra`.
+
         A `UserError` names, with a suggestion, each label that the map has not, or says that one emotion is left.
         """
         table = corpus.table
@@ -109,14 +111,15 @@ class LabelMap:
         if unknown := {pair: pairs[pair] for pair, used in becomes.items() if used is None}:
             self._refuse(unknown)
         used = [becomes[pair] for pair in zip(origin, table["emo"], strict=True)]
-        mapped = table.assign(label=table["emo"], emo=used)
-        mapped = mapped[mapped["emo"] != ""].reset_index(drop=True)
+        whole = table.assign(label=table["emo"], emo=used)
+        mapped, left = (whole[kept].reset_index(drop=True) for kept in (whole["emo"] != "", whole["emo"] == ""))
         if mapped["emo"].nunique() < 2:
             left = f"only {mapped['emo'].iloc[0]!r} is left" if len(mapped) else "nothing is left"
             raise UserError(f"labels of {self.path} in corpus {corpus.name}: {left}", "take another map")
         words, warnings = self._words(pairs, becomes), [*corpus.warnings, *self._of_no_corpus({*origin})]
+        extra = left if corpus.extra is None else concat([left, corpus.extra])
         name = f"{corpus.name}{MAPPED}{self.name}"
-        return replace(corpus, name=name, table=mapped, labels=words, warnings=warnings)
+        return replace(corpus, name=name, table=mapped, labels=words, warnings=warnings, extra=extra)
 
     def _of_no_corpus(self, here: Collection[str]) -> list[str]:
         """Say which rows are of a corpus that is neither here nor, under another name, elsewhere: probably mistyped."""

@@ -31,19 +31,22 @@ dominance
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+import io
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import atomic, digest
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 COLUMNS = ("ID", "duration", "wav", "spk_id", "gender", "session", "recording", "style", "emo", "wrd")
-FURTHER = ("label", "corpus", "split", "votes", "valence", "arousal", "dominance")
+RATED = ("votes", "valence", "arousal", "dominance")  # what raters say; earlier versions read it of fewer corpora
+FURTHER = ("label", "corpus", "split", *RATED)
 DATA_ROOT = "$data_root"
 
 
@@ -57,6 +60,13 @@ def column(table: pd.DataFrame, name: str) -> pd.Series:
     import pandas as pd  # takes half a second to load
 
     return table[name] if name in table else pd.Series("", table.index, str)
+
+
+def concat(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of utterances below each other, numbered from 0; a column that one lacks is empty there."""
+    import pandas as pd  # takes half a second to load
+
+    return pd.concat(tables, ignore_index=True).fillna("")
 
 
 def write(path: Path, table: pd.DataFrame) -> None:
@@ -98,6 +108,31 @@ def read(path: Path) -> pd.DataFrame:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a table of utterances: {reason}", "run --stage 0 --force true") from None
     return table
+
+
+def is_same(path: Path, known: str | None) -> bool:
+    """Whether a table is that of a digest, or differs from it by what raters say alone.
+
+    Earlier versions did not read the columns of `RATED` of every corpus that has them: what was made from a table of
+    theirs is not outdated by these.
+    """
+    if known is None or not path.exists():
+        return False
+    return known == digest(path) or known == _digest_without(path, RATED)
+
+
+def _digest_without(path: Path, names: Container[str]) -> str:
+    """The digest of a table's file as it would be without some columns; empty where it has none of them."""
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        kept = [place for place, name in enumerate(header) if name not in names]
+        if len(kept) == len(header):
+            return ""
+        text = io.StringIO(newline="")
+        narrow = ([row[place] for place in kept if place < len(row)] for row in (header, *rows))
+        csv.writer(text, lineterminator="\n").writerows(narrow)
+    return digest(text.getvalue().encode(errors="surrogateescape"))
 
 
 def filled(column: pd.Series) -> str:

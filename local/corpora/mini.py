@@ -32,7 +32,7 @@ from local.core.errors import UserError
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
-from local.corpora import About, Corpus, espeak, iemocap
+from local.corpora import About, Corpus, espeak, iemocap, mini_ratings
 from local.corpora import manner as manners
 from local.corpora.manner import MANNERS, Manner, say
 from local.text.normalise import NOISE_TAG
@@ -83,8 +83,6 @@ ABOUT = About(
 )
 
 NOISES = ("{LG}", "{BR}", "[BREATHING]")
-# Single ratings, which nobody should take for what the raters agreed on.
-RATINGS = "C-E2:\tNeutral;\t()\nC-F1:\tFrustration; Anger;\t(guarded)\nA-E3:\tval 3; act 2; dom  2;\t()\n"
 # What macOS leaves beside a file. It is no text: 0xB0 does not begin a character in UTF-8.
 APPLE_DOUBLE = bytes.fromhex("00051607 00020000") + b"Mac OS X".ljust(16) + b"\0\2\0\0\0\x09\0\0\0\x32\0\0\x0e\xb0"
 
@@ -119,7 +117,7 @@ def make(folder: Path, seed: int = 1) -> Path:
         libespeak-ng is missing, the folder cannot be written, or something else has that name.
     """
     release, unfinished = folder / RELEASE, folder / f".{RELEASE}.unfinished"
-    code = digest(Path(__file__), Path(espeak.__file__), Path(manners.__file__), SENTENCES)
+    code = digest(*map(Path, (__file__, mini_ratings.__file__, espeak.__file__, manners.__file__)), SENTENCES)
     inputs = {"made by": __name__, "code": code, "espeak-ng": espeak.version(), "seed": seed}
     try:
         if _is_made(release, inputs):
@@ -218,8 +216,9 @@ def _write_dialogue(root: Path, dialogue: str, turns: list[Turn], seed: int) -> 
         samples = _say(turn, rng)
         soundfile.write(wavs / f"{turn.name}.wav", samples, SAMPLE_RATE, subtype="PCM_16")
         end = start + len(samples) / SAMPLE_RATE
-        verdict = f"[{start:.4f} - {end:.4f}]\t{turn.name}\t{turn.label}\t[2.5000, 2.5000, 2.5000]\n"
-        rated[turn.name] = f"{verdict}{RATINGS}\n"
+        means, ratings = mini_ratings.lines(turn.label, turn.actor[-1], Random(f"{seed} {turn.name} ratings"))
+        verdict = f"[{start:.4f} - {end:.4f}]\t{turn.name}\t{turn.label}\t[{means}]\n"
+        rated[turn.name] = f"{verdict}{ratings}\n"
         spoken.append(f"{turn.name} [{start:08.4f}-{end:08.4f}]: {turn.text}\n")
         start = end + rng.uniform(0.2, 1.0)
 

@@ -76,6 +76,8 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "labels": {label: about.labels.get(label) for label in model.labels},
         "max_seconds": f"{model.max_seconds:.1f}",
         "members": len(model.members),
+        "temperature": None if model.temperature is None else f"{model.temperature:.3f}",
+        "without_temperature": _without_temperature(origin),
         "contents": contents,
         "notes": notes,
         **_protocol(origin["protocol"], experiment),
@@ -89,6 +91,15 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "training": _training(experiment.values, member.writes_text).markdown() if experiment else None,
     }
     return _template().render(content)
+
+
+def _without_temperature(origin: dict[str, Any]) -> str:
+    """Why a model has no temperature, if it has none."""
+    if origin["averaged"] > 1:
+        return "of means of several checkpoints none was fitted"
+    if origin["valid"] in ("none", protocols.valid_name(protocols.ORACLE)):
+        return "there was no validation set to fit one on"
+    return "an earlier version decoded the test set"
 
 
 def _template() -> jinja2.Template:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from local.experiment import continued
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
+from local.scoring import calibration
 from local.scoring.provenance import refuse_mixed
 from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
 from local.training.environment import about
@@ -76,7 +78,28 @@ def load_trained(run: Path, average: int = 1) -> Model:
     provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
     tokens = job.tokenizer.pieces if system.writes_text else []
-    return Model(system, job.labels, tokens, [len(tokens)], longest, provenance)
+    fitted = None if average > 1 else temperature(run, provenance["epochs"][0])
+    return Model(system, job.labels, tokens, [len(tokens)], longest, provenance, fitted)
+
+
+def temperature(run: Path, epoch: int) -> float | None:
+    """The temperature that stage 3 fitted for the checkpoint of an epoch; None where it fitted none, or for another."""
+    found = calibration.Temperature.read(run)
+    return found.value if found and found.epoch == epoch else None
+
+
+def mean_temperature(values: Sequence[float | None]) -> float | None:
+    """The temperature of an ensemble: the geometric mean of its members', None where one of them has none.
+
+    A temperature divides logits, so means of factors are geometric. None can be fitted for the ensemble itself: an
+    utterance that validates one member has trained the others. The mean of several posteriors is less sure than each
+    of them, so with this temperature an ensemble is, if anything, not sure enough.
+
+    >>> mean_temperature([1.0, 4.0]), mean_temperature([1.0, None])
+    (2.0, None)
+    """
+    known = [value for value in values if value is not None]
+    return math.prod(known) ** (1 / len(known)) if len(known) == len(values) else None
 
 
 def pretrained_names(values: Mapping[str, Any]) -> dict[str, str]:
@@ -126,4 +149,5 @@ def load_ensemble(runs: list[Path], average: int = 1) -> Model:
         [len(model.tokens) for model in models],
         max(model.max_seconds for model in models),
         provenance,
+        mean_temperature([model.temperature for model in models]),
     )

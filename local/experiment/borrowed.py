@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")
 OF_RUN = ("hyperparams.yaml", "env.json", "begun.json", "epochs.csv")
+OF_RUN += ("temperature.json",)  # where stage 3 has run for the corpus of the training, too
 TRAINED = "train.json"  # written last
 CHECKPOINTS = "save"
 NO_PROMISE = "random"  # of protocols, the one that promises no more than what holds for all

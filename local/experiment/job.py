@@ -6,7 +6,9 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from local.config import hparams, pretrained
@@ -15,6 +17,7 @@ from local.core import markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
+from local.corpora import manifest
 from local.experiment import continued, speakers
 from local.experiment.encoder_version import encoder_version, versions
 from local.experiment.options import Options, parse
@@ -25,7 +28,7 @@ logger = logging.getLogger(__name__)
 # What a training leaves in its run folder, besides its log and what it was begun with.
 TRAINING_OUTPUTS = (
     *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
-    *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
+    *("predictions.csv", "temperature.json", "decode.json", "scores.json", "model", "model.json"),
 )
 TRAINED_ON = ("train.csv", "valid.csv", "tokenizer.model")
 LOADED = "Epoch loaded"  # begins the line of train_log.txt with the scores of the test set, as in SpeechBrain's recipes
@@ -126,13 +129,21 @@ class Job:
         if self.own_net:  # the folds of one experiment differ in it as they do in their training sets
             values |= {speakers.KEY: given[speakers.KEY], speakers.OF_FOLD: encoder_version(str(self.own_net))}
             given = given | {speakers.KEY: None}
-        inputs = self.digests(*TRAINED_ON) | values | versions(given)
+        begun = self._inputs("begun.json") or self._inputs("train.json")
+        inputs = self.digests(*TRAINED_ON, known=begun) | values | versions(given)
         return Marker(self.folder / name, inputs, if_known=pretrained.VERSIONS.values())
 
     def decoding(self) -> Marker:
         """The marker of stage 3: made from the training and the test set."""
-        inputs = {"training": digest(self.training().path)} | self.digests("test.csv")
-        return Marker(self.folder / "decode.json", inputs)
+        tested = self.digests("test.csv", known=self._inputs("decode.json"))
+        return Marker(self.folder / "decode.json", {"training": digest(self.training().path)} | tested)
+
+    def _inputs(self, name: str) -> dict[str, Any]:
+        """The inputs of a marker in the run folder; none where it is missing or damaged."""
+        try:
+            return markers.read(self.folder / name)["inputs"]
+        except UserError:
+            return {}
 
     def is_done(self, step: str) -> bool:
         """Whether `train` or `decode` is done.
@@ -174,10 +185,17 @@ class Job:
                 f"end with --stop-stage 2, and give it to pappagari_xvector: --speaker-net {self.folder}",
             )
 
-    def digests(self, *names: str) -> dict[str, str]:
-        """The digests of files of the fold's manifests, of those that exist."""
-        paths = [self.manifests / name for name in names]
-        return {path.name: digest(path) for path in paths if path.exists()}
+    def digests(self, *names: str, known: Mapping[str, Any] = MappingProxyType({})) -> dict[str, str]:
+        """The digests of files of the fold's manifests, of those that exist.
+
+        Where one is `known`, of an earlier table that lacks no more than what raters say, it is that.
+        """
+        paths = [path for name in names if (path := self.manifests / name).exists()]
+        return {
+            path.name: old if path.suffix == ".csv" and manifest.is_same(path, old) else digest(path)
+            for path in paths
+            for old in [known.get(path.name)]
+        }
 
 
 def copy_training_log(source: Path, folder: Path) -> None:
@@ -213,6 +231,7 @@ def options_of_run(run: Path, job: dict[str, Any]) -> list[str]:
     """The options that run the job of a run folder again; `job` is that of its env.json."""
     words = {name: job[name] for name in ("corpus", "protocol", "valid", "name")}
     words |= {"hold-text": str(job["hold_text"]).lower(), "folds": job["fold"], "seeds": job["seed"]}
+    words |= {"extra-training": job["extra_training"]} if job.get("extra_training") else {}
     return [f"--{name}={value}" for name, value in {**words, "hparams": run / "hyperparams.yaml"}.items()]
 
 

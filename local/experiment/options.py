@@ -112,6 +112,7 @@ class Options:
     protocol: str = field(metadata=_option(_one_of(*protocols.WORDS)))
     valid: str = field(metadata=_option(_one_of(*protocols.VALID_WORDS)))
     hold_text: bool = field(metadata=_option(_flag, "false"))
+    extra_training: str = field(metadata=_option(_one_of(*protocols.EXTRA_WORDS)))
     folds: tuple[str, ...] = field(metadata=_option(_list))
     seeds: tuple[int, ...] = field(metadata=_option(_seeds))
     hparams: Path = field(metadata=_option(_path))
@@ -170,7 +171,7 @@ class Options:
         return protocols.valid_name(self.chosen_valid())
 
     def folds_folder(self, valid: str) -> Path:
-        """Where stage 1 writes: another validation or other tokens than the default are part of the name."""
+        """Where stage 1 writes: what is not the default, validation, tokens, extra training, is part of the name."""
         if self.source:
             return self.corpus_folder / protocols.name_of_tested(
                 self.source.corpus, self.source.folds_folder(valid).name
@@ -178,6 +179,8 @@ class Options:
         variant = [] if valid in (protocols.ORACLE, self._default_valid) else [f"valid_{valid}"]
         if self.values["token_type"] != "char":
             variant.append(f"{self.values['token_type']}_{self.values['vocab_size']}")
+        if self.extra_training:
+            variant.append(f"extra_{self.extra_training.replace('-', '_')}")
         return self.corpus_folder / "-".join([self.protocol_name, *variant])
 
     @property
@@ -216,7 +219,27 @@ class Options:
 
     def audio(self) -> tuple[Path, pd.DataFrame, Path]:
         """The arguments of `local.data.store.AudioStore.of`: folder of the manifests, table, data root."""
+        if self.extra_training and not self.source:
+            from local.splits import extra  # which loads pandas
+
+            return self.extra_folder, extra.join(self.table, manifest.read(self.extra_file())), self.data_root
         return self.corpus_folder, self.table, self.data_root
+
+    @property
+    def extra_folder(self) -> Path:
+        """Where stage 0 writes the utterances of `--extra-training`, and where audio is that has them, too."""
+        return self.corpus_folder / self.extra_training.replace("-", "_")
+
+    def extra_file(self) -> Path:
+        """The table of these utterances, none of which has an emotion; a `UserError` where there is none."""
+        path = self.extra_folder / "extra.csv"
+        if not path.exists():
+            what = f"--extra-training {self.extra_training}: there is no {path}"
+            remedy = (
+                f"./run.sh --corpus {self.corpus} --data PATH --extra-training {self.extra_training} --stop-stage 0"
+            )
+            raise UserError(what, remedy)
+        return path
 
     def recording_fold(self) -> protocols.RecordingFold | None:
         """How the corpus assigns recordings to folds, if it does."""
@@ -392,6 +415,9 @@ def check(options: Options, table: pd.DataFrame | None = None) -> None:
         check(options.source, options.source.table)
         return
     options.tested()
+    if options.extra_training and len(corpora.parts(options.corpus)) > 1:
+        what = f"--extra-training {options.extra_training} is for one corpus, and {options.corpus} is of several"
+        raise UserError(what, "leave it out, or train on one of them")
     if options.backend == "slurm":
         cluster.refuse_without_slurm(options.values, options.processes)
     if table is not None:

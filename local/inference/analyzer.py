@@ -20,6 +20,7 @@ from local.core.errors import UserError
 from local.data.device import full_name, use_precision
 from local.encoders.base import pad_batch
 from local.inference import model_folder
+from local.inference.confidence import Confidence
 from local.inference.model_folder import Model
 from local.systems import Outputs
 from local.text import ctc
@@ -40,6 +41,8 @@ class Analysis:
     words: list[Word]  # of the transcript, with their times in seconds
     duration: float  # seconds
     flags: tuple[str, ...] = ()  # warnings about the recording, see `local.audio.survey.FLAGS`
+    confidence: float | None = None  # the highest posterior, calibrated, and whether it is below the threshold;
+    unsure: bool | None = None  # both None without a threshold
 
     def later(self, seconds: float) -> Analysis:
         """The same with the words' times shifted: those in the recording, of a window that starts at `seconds`."""
@@ -58,8 +61,9 @@ class Window(NamedTuple):
 class Analyzer:
     """Finds emotion and words in recordings; parameters and errors as of `local.inference.EmotionRecognizer`."""
 
-    def __init__(self, model: Model, run_opts: dict[str, Any] | None = None) -> None:
+    def __init__(self, model: Model, run_opts: dict[str, Any] | None = None, unsure: str | float | None = None) -> None:
         options = run_opts or {}
+        self.confidence = Confidence.of(model, unsure)
         self.device = full_name(options.get("device"))
         self.asked_precision = options.get("precision", "fp32")
         self.dtype = DTYPES[use_precision(self.asked_precision)]
@@ -80,11 +84,17 @@ class Analyzer:
         self.window = min(max(1.0, model.max_seconds), self.longest)
 
     @classmethod
-    def load(cls, source: str | Path, savedir: str | Path | None = None, **run_opts: Any) -> Analyzer:
+    def load(
+        cls,
+        source: str | Path,
+        savedir: str | Path | None = None,
+        unsure: str | float | None = None,
+        **run_opts: Any,
+    ) -> Analyzer:
         """Load a model folder, or a model of the Hugging Face hub by its name; see `EmotionRecognizer.from_hparams`."""
         if not os.path.exists(source):
             source = _download(str(source), savedir)
-        return cls(model_folder.read(source), run_opts)
+        return cls(model_folder.read(source), run_opts, unsure)
 
     def _outputs(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """Logits of waveforms [B, N] with their lengths [B] in samples, in single precision."""
@@ -118,8 +128,16 @@ class Analyzer:
             transcript = to_text(transcripts[index], self.model.tokens)
             spoken = self._words(outputs, index, transcripts[index], recording.duration) if words else []
             emotion = max(probabilities, key=probabilities.get)
-            analyses.append(Analysis(emotion, probabilities, transcript, spoken, recording.duration, recording.flags))
+            facts = emotion, probabilities, transcript, spoken, recording.duration, recording.flags
+            analyses.append(Analysis(*facts, *self._sure(probabilities)))
         return analyses
+
+    def _sure(self, posteriors: dict[str, float]) -> tuple[float | None, bool | None]:
+        """The confidence, and whether it is below the threshold, if there is one."""
+        if self.confidence is None:
+            return None, None
+        highest = self.confidence.highest(posteriors)
+        return highest, highest < self.confidence.threshold
 
     def follow(self, audio: Audio, sample_rate: int | None = None) -> Iterator[Window]:
         """Find emotion and transcript over a long recording, window by window, in bounded memory.

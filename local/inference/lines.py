@@ -1,4 +1,7 @@
-"""Lines of output: a table to read, CSV, JSON lines; with transcripts where the model writes text."""
+"""Lines of output: a table to read, CSV, JSON lines; with transcripts where the model writes text.
+
+With `unsure` also what is unsure: the analyses are of a recognizer with a threshold.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +17,39 @@ from local.scoring.predictions import POSTERIOR
 class Table:
     """A table to read, in columns."""
 
-    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool) -> None:
-        self.out, self.in_windows, self.text = out, in_windows, text
+    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool, unsure: bool = False) -> None:
+        self.out, self.in_windows, self.text, self.unsure = out, in_windows, text, unsure
         self.width = max(7, *map(len, labels))
         times = f"{'from':>9} {'to':>9} " if in_windows else ""
         last = "file: transcript" if text else "file"
-        print(f"{'emotion':{self.width}} {'prob.':>6} {'seconds':>8} {times}{last}", file=out)
+        print(f"{'emotion':{self.width}} {'prob.':>6} {self._sure('sure?')}{'seconds':>8} {times}{last}", file=out)
+
+    def _sure(self, word: str) -> str:
+        return f"{word:6} " if self.unsure else ""
 
     def write(self, item: Item, analysis: Analysis | None) -> None:
         """Write the line of a file or a window."""
         span = f"{item.start or 0:9.2f} {item.end or 0:9.2f} " if self.in_windows else ""
         name = item.file.replace("\n", "\\n")
         if analysis is None:
-            print(f"{'-':{self.width}} {'-':>6} {'-':>8} {' ' * len(span)}{name}: error: {item.error}", file=self.out)
+            start = f"{'-':{self.width}} {'-':>6} {self._sure('-')}{'-':>8} "
+            print(f"{start}{' ' * len(span)}{name}: error: {item.error}", file=self.out)
             return
         share = analysis.posteriors[analysis.emotion]
         flags = f" [{', '.join(analysis.flags)}]" if analysis.flags else ""
-        start = f"{analysis.emotion:{self.width}} {share:6.1%} {analysis.duration:8.2f} {span}"
+        sure = self._sure("unsure" if analysis.unsure else "")
+        start = f"{analysis.emotion:{self.width}} {share:6.1%} {sure}{analysis.duration:8.2f} {span}"
         print(f"{start}{name}{f': {analysis.transcript}' if self.text else ''}{flags}", file=self.out)
 
 
 class CommaSeparated:
-    """CSV: posteriors with 6 digits, times in seconds with 3."""
+    """CSV: posteriors with 6 digits, times in seconds with 3; `unsure` is yes or no."""
 
-    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool) -> None:
+    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool, unsure: bool = False) -> None:
         self.text = text
         times = ["start", "end"] if in_windows else []
         names = ["file", *times, "emotion", *(POSTERIOR + label for label in labels)]
+        names += ["confidence", "unsure"] if unsure else []
         names += ["transcript"] if text else []
         self.rows = csv.DictWriter(out, [*names, "duration", "flags", "error"], restval="", lineterminator="\n")
         self.rows.writeheader()
@@ -54,15 +63,17 @@ class CommaSeparated:
             row |= {POSTERIOR + label: f"{share:.6f}" for label, share in analysis.posteriors.items()}
             row |= {"emotion": analysis.emotion} | ({"transcript": analysis.transcript} if self.text else {})
             row |= {"duration": f"{analysis.duration:.3f}", "flags": "; ".join(analysis.flags)}
+            if analysis.unsure is not None:
+                row |= {"confidence": f"{analysis.confidence:.6f}", "unsure": "yes" if analysis.unsure else "no"}
         self.rows.writerow(row)
 
 
 class JsonLines:
     """One JSON object a line: everything, with the times of words."""
 
-    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool) -> None:
+    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool, unsure: bool = False) -> None:
         self.out = out
-        self.left_out = () if text else ("transcript", "words")
+        self.left_out = (*(() if text else ("transcript", "words")), *(() if unsure else ("confidence", "unsure")))
 
     def write(self, item: Item, analysis: Analysis | None) -> None:
         """Write the object of a file or a window."""

@@ -28,7 +28,7 @@ from torch.overrides import TorchFunctionMode
 from local.audio.header import SAMPLE_RATE
 from local.core import model_json
 from local.core.files import atomic
-from local.core.model_json import CONFIG, FORMAT, OF_MODEL, WEIGHTS
+from local.core.model_json import CONFIG, FORMAT, OF_MODEL, OPTIONAL, WEIGHTS
 from local.encoders import plain
 from local.encoders.base import Encoder
 from local.inference.ensemble import Ensemble
@@ -53,6 +53,7 @@ class Model:
     sizes: list[int]  # number of tokens of each member
     max_seconds: float  # the longest utterance of training
     provenance: dict[str, Any] = field(default_factory=dict)  # corpus, folds and so on: plain values, for information
+    temperature: float | None = None  # of its posteriors, see `local.scoring.calibration`; None where none was fitted
 
     @property
     def members(self) -> list[nn.Module]:
@@ -73,6 +74,7 @@ def write(folder: Path, model: Model) -> None:
         "encoder": encoder,
         "preprocessor": preprocessor,
     } | {name: getattr(model, name) for name in OF_MODEL}
+    config |= {name: value for name in OPTIONAL if (value := getattr(model, name)) is not None}
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.system.state_dict().items()}
     with atomic(folder / WEIGHTS, "wb") as file:
@@ -106,7 +108,7 @@ def read(folder: Path | str) -> Model:
         _load(system, load_file(weights), config["sizes"])
     except Exception as error:  # wrong values raise errors of any class
         raise model_json.damaged(folder / CONFIG, str(error)) from None
-    return Model(system, **{name: config[name] for name in OF_MODEL})
+    return Model(system, **{name: config[name] for name in (*OF_MODEL, *OPTIONAL) if name in config})
 
 
 def _shape_and_type(tensor: Any) -> tuple[tuple[int, ...], str]:

@@ -4,6 +4,7 @@
 
     recognizer = EmotionRecognizer.from_hparams(source="MODEL")   # what python -m local.export wrote
     recognizer.analyze("any.flac")
+    EmotionRecognizer.from_hparams(source="MODEL", unsure=0.6).analyze("any.flac").unsure
 
 `EmotionRecognizer` is one of SpeechBrain's `Pretrained` interfaces, with their methods; but it is loaded from a model
 folder (see `local.inference.model_folder`), so that no code of the folder is run. What it does without them is
@@ -38,15 +39,18 @@ class EmotionRecognizer(Analyzer, Pretrained):
     run_opts
         SpeechBrain's run options: `device`, and `precision` (fp32; tf32, bf16 and fp16 are faster if the device
         has them). The last recognizer that computes in a process decides whether a GPU may round to TF32 there.
+    unsure
+        A threshold: an analysis is `unsure` where its highest posterior, calibrated by the model's temperature, is
+        below it. The posteriors that are returned are always those of the model itself.
 
     Raises
     ------
     UserError
-        There is no such device or precision.
+        There is no such device or precision, or no highest posterior can be below the threshold.
     """
 
-    def __init__(self, model: Model, run_opts: dict[str, Any] | None = None) -> None:
-        Analyzer.__init__(self, model, run_opts)
+    def __init__(self, model: Model, run_opts: dict[str, Any] | None = None, unsure: str | float | None = None) -> None:
+        Analyzer.__init__(self, model, run_opts, unsure)
         options = (run_opts or {}) | {"device": self.device, "precision": use_precision(self.asked_precision)}
         try:
             Pretrained.__init__(self, {"system": model.system}, {}, options)
@@ -60,6 +64,7 @@ class EmotionRecognizer(Analyzer, Pretrained):
         hparams_file: str = model_folder.CONFIG,
         savedir: str | Path | None = None,
         run_opts: dict[str, Any] | None = None,
+        unsure: str | float | None = None,
     ) -> EmotionRecognizer:
         """Load a model folder.
 
@@ -71,7 +76,7 @@ class EmotionRecognizer(Analyzer, Pretrained):
             `config.json`; SpeechBrain has this parameter.
         savedir
             Folder for the files from the hub; by default one below `~/.cache/ser-mtl`.
-        run_opts
+        run_opts, unsure
             See `EmotionRecognizer`.
 
         Raises
@@ -83,7 +88,7 @@ class EmotionRecognizer(Analyzer, Pretrained):
             raise UserError(
                 f"{hparams_file} is not read: a YAML can run any code", f"leave hparams_file at {model_folder.CONFIG}"
             )
-        return cls.load(source, savedir, **(run_opts or {}))
+        return cls.load(source, savedir, unsure, **(run_opts or {}))
 
     # SpeechBrain's methods
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -17,6 +18,8 @@ from local.pages.svg import DASHES, INK, MARKERS, MUTED, RULE, SERIES, picture
 
 LONGEST_LABEL = 18
 POINTS_IN_WORDS = 4
+COVERAGES = (25, 50, 75, 100)  # per cent, whose risks are told in words
+CURVE_POINTS = 200
 HIGHEST_WER = 1.5  # the axis ends here, so that one high WER does not flatten the rest
 
 
@@ -67,6 +70,28 @@ def reliability(name: str, bins: pd.DataFrame, ece: float, brier: float) -> str:
         lower.set(xlabel="confidence (%)", ylabel="utterances")
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _legend(upper, columns=2)
+    return drawn.svg
+
+
+def risk_coverage(name: str, curves: dict[str, np.ndarray]) -> str:
+    """The share of errors among the most confident answers, against how many are given.
+
+    `curves` have the share among the 1, 2, ... n most confident, see `local.scoring.calibration.risk_coverage`.
+    """
+    alt = "Errors against coverage, in per cent. " + " ".join(
+        f"{label}: "
+        + ", ".join(f"{100 * curve[max(len(curve) * share // 100, 1) - 1]:.2f} at {share}" for share in COVERAGES)
+        + "."
+        for label, curve in curves.items()
+    )
+    with picture(name, alt, height=3.0) as drawn:
+        axes = drawn.axes
+        for place, (label, curve) in enumerate(curves.items()):
+            counts = np.unique(np.linspace(1, len(curve), min(len(curve), CURVE_POINTS)).round().astype(int))
+            style = {"color": SERIES[place], "linestyle": DASHES[place]}
+            axes.plot(100 * counts / len(curve), 100 * curve[counts - 1], label=label, **style)
+        axes.set(xlim=(0, 100), ylim=(0, None), xlabel="coverage: answers given (%)", ylabel="errors among them (%)")
+        _legend(axes, columns=2)
     return drawn.svg
 
 

@@ -14,14 +14,14 @@ from markupsafe import Markup
 from local.core import markers
 from local.core.files import atomic
 from local.corpora import MAPPED
-from local.pages import plots, tables, transfer
+from local.pages import confidence, plots, tables, transfer
 from local.pages.confusion import matrix
 from local.pages.markdown import HEADS, inline, percent
 from local.pages.mistakes import MOST, most_confident
 from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
 from local.pages.templates import load_template
-from local.scoring import metrics, stats
+from local.scoring import calibration, metrics, stats
 from local.scoring.breakdown import breakdown
 from local.scoring.predictions import writes_text
 from local.scoring.scored import MANIFESTS, Experiment, load
@@ -50,6 +50,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
     pairs, mismatched = comparison(own, others)
     alphas, not_compared = alpha_curves(own, others), unreadable | mismatched
     groups = tables.breakdown_table(breakdown(own.predictions))
+    sure = confidence.of_runs(own.runs, own.predictions, own.valid) if own.trained_here else None
     mistakes = most_confident(own.predictions, data_root)
     elsewhere = matrix_of_corpora(own)
     empty = {
@@ -72,11 +73,14 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
             "classes": tables.class_table(metrics.classes(own.predictions)).noted(marks),
             "breakdown": groups.noted(marks).led_by("group"),
             "comparison": tables.comparison_table(pairs, own=True) if len(pairs) else None,
+            "confidence": sure and sure.figures,
+            "thresholds": sure and sure.thresholds,
         },
+        confidence=sure and {"said": sure.said, "key": confidence.KEY},
         pairs=len(pairs),
         elsewhere=elsewhere,
         matrix=matrix(metrics.confusion(own.predictions)),
-        pictures=pictures(own, alphas),
+        pictures=pictures(own, alphas) | confidence_pictures(sure),
         learning=learning_pictures(own),
         summary=own.summary,
         alphas=alphas,
@@ -166,6 +170,15 @@ def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
         if alphas.wer:
             drawn["alpha_wer"] = plots.lines("alpha_wer", alphas.wer, f"{validation} WER")
     return {name: Markup(svg) for name, svg in drawn.items()}
+
+
+def confidence_pictures(sure: confidence.Confidence | None) -> dict[str, Markup]:
+    """The curve of errors against coverage, of the posteriors as trained and with temperature."""
+    if sure is None:
+        return {}
+    of = calibration.confidence, calibration.correct
+    curves = {name: calibration.risk_coverage(*(each(table) for each in of)) for name, table in sure.tables.items()}
+    return {"risk": Markup(plots.risk_coverage("risk", curves))}
 
 
 def per_fold(predictions: pd.DataFrame) -> pd.DataFrame:

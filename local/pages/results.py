@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from local.core import markers
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.experiment.options import Options
+from local.pages.confidence import Confidence
 from local.pages.markdown import code, percent, prose
 from local.pages.tables import (
     Table,
@@ -28,7 +30,7 @@ from local.scoring.breakdown import breakdown
 from local.scoring.predictions import is_class, labels
 from local.scoring.provenance import COMMAND
 from local.scoring.summary import FOLD_COLUMNS
-from local.splits import protocols
+from local.splits import extra, protocols
 
 MOST_FAULTS = 5
 WARNING = "**Warning:** "
@@ -115,6 +117,7 @@ def notes(
         *(f"Left out: {line}." for line in left_out),
         *(f"Overlap: {line}." for line in overlap),
         f"Validation `{valid}`: {protocols.describe_valid(valid)}.",
+        *_extra_note(options),
         f"Folds present: {summary['folds']}; seeds: {summary['seeds']}.",
     ]
     if protocols.is_optimistic(options.protocol_name):  # a warning, before all else
@@ -144,12 +147,18 @@ def key_of(summary: pd.Series) -> list[str]:
 
 
 def write_results(
-    folder: Path, said: Notes, folds: pd.DataFrame, summary: pd.Series, pooled: pd.DataFrame, epochs: pd.DataFrame
+    folder: Path,
+    said: Notes,
+    folds: pd.DataFrame,
+    summary: pd.Series,
+    pooled: pd.DataFrame,
+    epochs: pd.DataFrame,
+    confidence: Confidence | None = None,
 ) -> str:
     """Write the tables of stage 4 beside the seeds: folds, summary, classes, breakdown.csv, RESULTS.md and .json.
 
-    `folds` is folds.csv with all scores, `summary` the row of summary.csv, `pooled` the predictions behind them, and
-    `epochs` are those of all runs. Returns RESULTS.md.
+    `folds` is folds.csv with all scores, `summary` the row of summary.csv, `pooled` the predictions behind them,
+    `epochs` are those of all runs, and `confidence` is None for a model that was not trained here. Returns RESULTS.md.
     """
     classes, groups, marked = metrics.classes(pooled), breakdown(pooled), marks(summary)
     of_groups = breakdown_table(groups)
@@ -158,6 +167,7 @@ def write_results(
         score_table(name_solved(folds, epochs), summary).noted(marked),
         class_table(classes, metrics.confusion(pooled)).noted(marked),
         of_groups.noted(marked if of_groups.rows else []),
+        confidence,
     )
     tables = {"folds.csv": folds[[*FOLD_COLUMNS]], "summary.csv": summary.to_frame().T}
     tables |= {"classes.csv": classes, "breakdown.csv": groups}
@@ -181,7 +191,17 @@ def _shift_note(options: Options) -> list[str]:
     return [f"Class shares, per cent: {prose('; '.join(shares))}. A model learns those of its training."]
 
 
-def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table) -> str:
+def _extra_note(options: Options) -> list[str]:
+    """Say how many utterances without an emotion the training sets have."""
+    if not options.extra_training:
+        return []
+    sizes = markers.read(options.folds_folder(options.chosen_valid()) / "folds.json")["facts"]["sizes"]
+    numbers = extra.describe({fold: of_fold[extra.SIZE] for fold, of_fold in sizes.items()})
+    what = protocols.EXTRA_WORDS[options.extra_training]
+    return [f"Extra training `{options.extra_training}`: {what}; here {numbers} in a fold's training set."]
+
+
+def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table, confidence: Confidence | None) -> str:
     """RESULTS.md."""
     box = [[name, code(value) if is_command else value] for name, value, is_command in said.box]
     sections = [
@@ -191,6 +211,7 @@ def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table)
         said.key,
         ["## Classes", "", *classes.markdown()],
         ["## Breakdown", "", *breakdown.markdown()] if breakdown.rows or breakdown.notes else [],
+        ["## Confidence", "", *confidence.markdown()] if confidence else [],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 

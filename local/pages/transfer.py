@@ -18,7 +18,7 @@ import pandas as pd
 
 from local.core import markers
 from local.core.errors import UserError
-from local.core.files import atomic, digest
+from local.core.files import atomic
 from local.corpora import manifest
 from local.pages.markdown import percent, prose
 from local.pages.svg import SERIES, dot_rows, picture, standalone
@@ -89,8 +89,9 @@ def _training_counts(run: Path, trained: str) -> dict[str, int]:
     """How often each class is in the training set of a run; a `UserError` where stage 1 has made another since."""
     known = markers.read(run / "train.json")["inputs"]["train.csv"]
     for path in (MANIFESTS / trained).glob(f"*/{run.name}/train.csv"):
-        if digest(path) == known:
-            return manifest.read(path)["emo"].value_counts().to_dict()
+        if manifest.is_same(path, known):
+            counts = manifest.read(path)["emo"].value_counts().to_dict()
+            return {label: n for label, n in counts.items() if label}  # of extra training none is known
     raise UserError(
         f"{run}: the class shares of its training set are not known, as {MANIFESTS / trained} has no such fold",
         "run stages 0 and 1 as for its training",

@@ -127,12 +127,16 @@ def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
     confidence = predictions[[POSTERIOR + name for name in labels(predictions)]].max(axis=1)
     correct = (predictions["emo"] == predictions["emo_hyp"]).astype(float)
     edges = np.linspace(0, 1, bins + 1)
-    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    sums = pd.DataFrame({"n": 1, "confidence": confidence, "accuracy": correct}).groupby(place).sum()
+    sums = pd.DataFrame({"n": 1, "confidence": confidence, "accuracy": correct}).groupby(places(confidence, bins)).sum()
     sums[["confidence", "accuracy"]] = sums[["confidence", "accuracy"]].div(sums["n"], axis=0)
     return sums.assign(low=edges[sums.index], high=edges[sums.index + 1])[
         ["low", "high", "n", "confidence", "accuracy"]
     ].reset_index(drop=True)
+
+
+def places(confidence: np.ndarray | pd.Series, bins: int = BINS) -> np.ndarray:
+    """[n] the number of the bin (low, high] of equal width in which each confidence lies."""
+    return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1, 0, bins - 1)
 
 
 def classes(predictions: pd.DataFrame) -> pd.DataFrame:

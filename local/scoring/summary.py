@@ -12,6 +12,7 @@ import pandas as pd
 from local.core import markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
+from local.corpora import manifest
 from local.scoring import metrics, stats
 from local.scoring.metrics import SCORES
 from local.scoring.scored import seed_of
@@ -30,7 +31,7 @@ def run_facts(run: Path, folds_folder: Path, valid: str) -> dict[str, Any]:
     """
     decoding, training = markers.read(run / "decode.json"), markers.read(run / "train.json")
     test = folds_folder / run.name / "test.csv"
-    if not test.exists() or decoding["inputs"]["test.csv"] != digest(test):
+    if not manifest.is_same(test, decoding["inputs"]["test.csv"]):
         raise UserError(
             f"{run} holds predictions of another test set than {test}",
             "run stages 2 and 3 again with --force true, or take another --name",
@@ -41,7 +42,8 @@ def run_facts(run: Path, folds_folder: Path, valid: str) -> dict[str, Any]:
         raise UserError(f"{run} was trained with validation '{trained}', not '{valid}'", f"give --valid {trained}")
     for name, kind in (("train.csv", "training"), ("valid.csv", "validation")):
         path = folds_folder / run.name / name
-        if training["inputs"].get(name) != (digest(path) if path.exists() else None):
+        known = training["inputs"].get(name)
+        if not manifest.is_same(path, known) and (known is not None or path.exists()):
             raise UserError(
                 f"{run} was trained with another {kind} set than {path}", "take another --name, or --force true"
             )

@@ -36,6 +36,7 @@ VALID_WORDS = {
     "none": "nothing is held out: the last epoch is taken",
     "oracle": "the test set itself chooses the epoch",
 }
+EXTRA_WORDS = {"all-turns": "utterances without one of the emotions train what needs none, and are in no other set"}
 DEFAULT, RANDOM, OFFICIAL, CORPUS = "speaker", "random", "official", "corpus"
 RANDOM_FOLDS = utterances.NAMES  # of a corpus that is not tiny
 OF_ORACLE = f"-valid_{ORACLE}"  # behind the name of a protocol, so that no folder holds runs with and without it
@@ -346,14 +347,18 @@ def hold_text(table: pd.DataFrame, sets: pd.Series, rank: int) -> pd.Series:
     without a transcript keep their set. `sets` are as from `split`, ranks count from 0.
     A `UserError` if there are too few sentences, or none of those held out is tested.
     """
+    keep = table["wrd"].isin(held_sentences(table, rank)) == (sets == "test")
+    kept = sets.where(keep | (table["wrd"] == ""), LEFT_OUT)
+    if not (kept == "test").any():
+        raise UserError("a fold tests none of the sentences that it holds out", "leave out --hold-text")
+    return kept
+
+
+def held_sentences(table: pd.DataFrame, rank: int) -> set[str]:
+    """The transcripts that the fold of `rank` holds out; see `hold_text`."""
     sentences = sorted(set(table["wrd"]) - {""})
     if len(sentences) < TEXT_SHARES:
         raise UserError(
             f"no text can be held out: the corpus has {len(sentences)} different transcripts", "leave out --hold-text"
         )
-    held = set(sentences[rank % TEXT_SHARES :: TEXT_SHARES])
-    keep = table["wrd"].isin(held) == (sets == "test")
-    kept = sets.where(keep | (table["wrd"] == ""), LEFT_OUT)
-    if not (kept == "test").any():
-        raise UserError("a fold tests none of the sentences that it holds out", "leave out --hold-text")
-    return kept
+    return set(sentences[rank % TEXT_SHARES :: TEXT_SHARES])

@@ -80,6 +80,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
             "protocol": options.chosen_protocol(),
             "valid": job.valid,
             "hold_text": options.hold_text,
+            **({"extra_training": options.extra_training} if options.extra_training else {}),
             "fold": job.fold,
             "seed": job.seed,
             "name": options.name,

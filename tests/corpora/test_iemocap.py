@@ -111,7 +111,7 @@ def test_dialogues_with_a_suffix(table: pd.DataFrame) -> None:
 
 
 def test_table_is_a_manifest(table: pd.DataFrame, iemocap_corpus: Corpus, tmp_path: Path) -> None:
-    assert tuple(table.columns) == manifest.COLUMNS
+    assert tuple(table.columns) == (*manifest.COLUMNS, *manifest.RATED)
     manifest.write(tmp_path / "all.csv", table)
     read_back = manifest.read(tmp_path / "all.csv")
     pd.testing.assert_frame_equal(read_back, table.sort_values("ID").reset_index(drop=True), check_dtype=False)
@@ -160,6 +160,42 @@ def test_traps_are_there_and_skipped(small: Path) -> None:
     (small / "Session3/sentences/wav/._Ses03F_impro01").write_bytes(b"\0\1")
     (small / "README.txt").write_text("IEMOCAP")
     assert len(read_release(small, SMALL_FACTS, partial=False).table) == 14
+
+
+def test_what_raters_say_is_in_the_table(small: Path) -> None:
+    path = small / "Session3/dialog/EmoEvaluation/Ses03M_impro05a.txt"
+    begins = path.read_text().index("Ses03M_impro05a_M000\t")
+    block = "C-E1:\tExcited;\t()\nC-E2:\tHappiness; Excited;\t()\nA-E1:\tval 9; act 4; dom  ;\t()\n"
+    before, after = path.read_text()[:begins], path.read_text()[begins:]
+    head, _, rest = after.partition("\n")
+    path.write_text(f"{before}{head}\n{block}{rest[rest.index(chr(10) * 2) + 1 :]}")
+    rated = ["votes", "valence", "arousal", "dominance"]
+    corpus = read_release(small, SMALL_FACTS, partial=False)
+    table = corpus.table.set_index("ID")[rated]
+    assert table.loc["Ses03M_impro05a_M000"].tolist() == ["hap 2", "", "4", ""]
+    assert table.loc["Ses03M_impro05a_M001"].tolist() == ["neu 1", "3", "2", "2"]
+    assert corpus.warnings == [
+        "1 values of raters are not from 1 to 5, as 9 in Ses03M_impro05a_M000: they are left out"
+    ]
+    unmerged = iemocap.Part("unmerged", {}, merged=False)
+    extra = read_release(small, SMALL_FACTS, partial=False, part=unmerged).extra.set_index("ID")
+    assert extra.loc["Ses03M_impro05a_M000", ["emo", "label", "votes"]].tolist() == ["", "exc", "exc 2 hap 1"]
+    for each in small.glob("Session*/dialog/EmoEvaluation/Ses*.txt"):  # a copy without any rating
+        lines = [line.partition("\t[")[0] + "\t[]" for line in each.read_text().splitlines() if line[:1] in ("%", "[")]
+        each.write_text("\n".join(lines))
+    assert tuple(read_release(small, SMALL_FACTS, partial=False).table.columns) == manifest.COLUMNS
+
+
+def test_the_other_turns_are_apart(small: Path) -> None:
+    corpus = read_release(small, SMALL_FACTS, partial=False)
+    labelled = {f"{name}_{turn.place}": turn.label for name, turns in SMALL.items() for turn in turns}
+    others = corpus.extra.set_index("ID")
+    assert others["label"].to_dict() == {
+        name: label for name, label in labelled.items() if name not in [*corpus.table["ID"]]
+    }
+    assert (others["emo"] == "").all() and others.loc["Ses03F_impro01_M002", "wrd"] == "WELLKNOWN TRICKS"
+    part = iemocap.Part("small-part", {"ang": 1, "hap": 1, "neu": 2, "sad": 1}, improvised=True, merged=False)
+    assert len(read_release(small, SMALL_FACTS, partial=False, part=part).extra) == 15
 
 
 def test_texts(small: Path) -> None:

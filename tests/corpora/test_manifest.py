@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from local.core.errors import UserError
+from local.core.files import digest
 from local.corpora import manifest
 from local.corpora.manifest import COLUMNS
 
@@ -126,3 +127,22 @@ def test_a_strange_column_or_order_is_refused(tmp_path):
         path.write_text(",".join([*COLUMNS, *more]) + "\n")
         with pytest.raises(UserError, match="it has the columns"):
             manifest.read(path)
+
+
+def test_a_table_is_the_same_without_what_raters_say(tmp_path):
+    path = tmp_path / "train.csv"
+    rows = [row(f"u{i:02d}", wrd=trap, emo=trap, duration=0.1 + i / 7) for i, trap in enumerate(TRAPS)]
+    manifest.write(path, pd.DataFrame(rows).assign(label="x"))
+    earlier = digest(path)
+    assert manifest.is_same(path, earlier) and not manifest.is_same(path, None)
+    manifest.write(path, pd.DataFrame(rows).assign(label="x", votes="ang 2, or 3", arousal="2.5"))
+    assert digest(path) != earlier
+    assert manifest.is_same(path, earlier) and manifest.is_same(path, digest(path))
+    rows[0]["emo"] = "other"
+    manifest.write(path, pd.DataFrame(rows).assign(label="x", votes="ang 2, or 3", arousal="2.5"))
+    assert not manifest.is_same(path, earlier) and not manifest.is_same(tmp_path / "none.csv", earlier)
+
+
+def test_tables_below_each_other(tmp_path):
+    both = manifest.concat([pd.DataFrame([row("a")]), pd.DataFrame([row("b", votes="ang 2")])])
+    assert both["votes"].tolist() == ["", "ang 2"] and both.index.tolist() == [0, 1]

@@ -11,7 +11,8 @@ from earlier_runs import to_earlier_form
 from local.config import hparams
 from local.core import markers
 from local.core.errors import UserError
-from local.experiment.job import Job, begun_inputs
+from local.corpora import manifest
+from local.experiment.job import Job, begun_inputs, options_of_run
 from local.experiment.options import parse
 from local.folds import make_folds
 from local.prepare import prepare
@@ -180,3 +181,28 @@ def test_a_damaged_begun_json_is_refused(words):
     (new.folder / "begun.json").write_text(json.dumps({"inputs": 1}))
     with pytest.raises(UserError, match=r"begun\.json is damaged"):
         new.begin()
+
+
+def test_what_raters_say_does_not_make_a_run_outdated(words):
+    begun = job(words)
+    begun.begin()
+    (begun.folder / "save" / "CKPT+1").mkdir(parents=True)
+    (begun.folder / "save" / "CKPT+1" / "CKPT.yaml").touch()
+    begun.training().write()
+    old = begun.training().inputs
+    for path in (begun.manifests / "train.csv", begun.manifests / "valid.csv"):
+        manifest.write(path, manifest.read(path).assign(votes="ang 1", arousal="2.5"))
+    again = job(words)
+    assert again.training().inputs == old and again.is_done("train") and not again.starts_over()
+    table = manifest.read(begun.manifests / "train.csv")
+    manifest.write(begun.manifests / "train.csv", table[1:])
+    with pytest.raises(UserError, match=r"made with other inputs: train.csv \("):
+        job(words).is_done("train")
+
+
+def test_extra_training_is_asked_for_again(words):
+    made = job([*words[:-2], "--name", "n"])
+    run = made.folder
+    told = {"corpus": "own", "protocol": "speaker", "valid": "none", "hold_text": False, "fold": "1A", "seed": 1}
+    assert not any(word.startswith("--extra") for word in options_of_run(run, told | {"name": "n"}))
+    assert "--extra-training=all-turns" in options_of_run(run, told | {"name": "n", "extra_training": "all-turns"})

@@ -97,6 +97,7 @@ def test_every_option_is_handed_on(checkout):
         "protocol": "session",
         "valid": "none",
         "hold-text": "true",
+        "extra-training": "all-turns",
         "folds": "01F 01M",
         "seeds": "1 2",
         "name": "n",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -43,3 +44,23 @@ def test_json():
     first, second = map(json.loads, lines("jsonl").splitlines())
     assert sorted(first) == ["duration", "emotion", "file", "flags", "posteriors"]
     assert second == {"file": "b.wav", "error": "no audio"}
+
+
+@pytest.mark.parametrize("unsure", [True, False])
+def test_what_is_unsure_stands_beside_the_posteriors(unsure):
+    analysis = replace(ANALYSIS, confidence=0.55, unsure=unsure)
+    found = {}
+    for form, kind in FORMATS.items():
+        writer = kind(out := io.StringIO(), ["ang", "sad"], False, False, True)
+        writer.write(Item("a.wav"), analysis)
+        writer.write(Item("b.wav", error="no audio"), None)
+        found[form] = out.getvalue()
+    head, line, error = found["table"].splitlines()
+    assert head.split() == ["emotion", "prob.", "sure?", "seconds", "file"]
+    assert line.split() == ["ang", "75.0%", *["unsure"] * unsure, "1.50", "a.wav", "[clipped]"]
+    assert head.index("file") == line.index("a.wav") == error.index("b.wav")
+    row, broken = csv.DictReader(io.StringIO(found["csv"]))
+    assert (row["p_ang"], row["confidence"], row["unsure"]) == ("0.750000", "0.550000", "yes" if unsure else "no")
+    assert broken["unsure"] == broken["confidence"] == ""
+    told = json.loads(found["jsonl"].splitlines()[0])
+    assert (told["confidence"], told["unsure"], told["posteriors"]["ang"]) == (0.55, unsure, 0.75)

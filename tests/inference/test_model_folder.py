@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,15 @@ def test_a_written_folder_is_read_back(tmp_path, family):
         expected, result = written.system(*batch()), read.system(*batch())
     torch.testing.assert_close(result.emotion, expected.emotion, **ALIKE)
     torch.testing.assert_close(of_true_frames(result), of_true_frames(expected), **ALIKE)
+
+
+def test_a_temperature_is_kept_and_folders_without_one_are_read(tmp_path):
+    written = model(system(tmp_path, "wav2vec2-group"))
+    for value in (None, 1.75):
+        model_folder.write(tmp_path / "model", replace(written, temperature=value))
+        config = json.loads((tmp_path / "model" / "config.json").read_text())
+        assert config.get("temperature", "none") == (value or "none")
+        assert model_folder.read(tmp_path / "model").temperature == value
 
 
 def test_what_other_threads_build_meanwhile_does_not_count(tmp_path, monkeypatch):
@@ -348,6 +358,12 @@ VALUES = [
     ("max_seconds", 1e999, "max_seconds"),
     ("max_seconds", 10**400, "max_seconds"),
     ("provenance", None, "provenance"),
+    ("temperature", "1.5", "temperature"),
+    ("temperature", True, "temperature"),
+    ("temperature", None, "temperature"),
+    ("temperature", 0, "temperature"),
+    ("temperature", 1e999, "temperature"),
+    ("temperature", 10**400, "temperature"),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -311,3 +312,16 @@ def test_a_model_of_the_hub_is_two_files(monkeypatch, folders, tmp_path):
     recognizer = EmotionRecognizer.from_hparams("somebody/model", savedir=tmp_path / "saved")
     assert recognizer.labels == LABELS and (tmp_path / "saved" / "config.json").exists()
     assert asked == {"name": "somebody/model", "patterns": {model_folder.CONFIG, model_folder.WEIGHTS}}
+
+
+def test_a_threshold_says_what_is_unsure_and_changes_no_posterior(folders, recognizers, caplog):
+    plain = recognizers["whisper"].analyze(noise(0.5), 16_000)
+    assert plain.unsure is plain.confidence is None
+    model = replace(model_folder.read(folders["whisper"]), temperature=4.0)
+    for threshold, unsure in ((0.99, True), (1 / len(LABELS) + 1e-9, False)):
+        found = EmotionRecognizer(model, unsure=threshold).analyze(noise(0.5), 16_000)
+        assert found.posteriors == plain.posteriors and found.unsure is unsure
+        assert found.confidence < max(found.posteriors.values())
+    assert not caplog.text
+    found = EmotionRecognizer.from_hparams(folders["whisper"], unsure="0.99").analyze(noise(0.5), 16_000)
+    assert found.unsure and found.confidence == max(found.posteriors.values()) and "no temperature" in caplog.text

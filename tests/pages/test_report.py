@@ -125,9 +125,10 @@ def test_alt_texts_hold_the_figures(table):
                          "sad taken for ang: 25.00 %, 1")]  # fmt: skip
     (folds,) = labels(section("folds"))
     assert re.search(r"1A: WA 83\.33 \([\d.]+ to [\d.]+\), UA 83\.33 \([\d.]+ to [\d.]+\)\. 1B: WA 50\.00 ", folds)
-    (calibration,) = labels(section("calibration"))
+    calibration, risk = labels(section("calibration"))
     assert "expected calibration error 13.33 %, Brier score 0.527" in calibration
     assert "12 utterances, mean confidence 80.00, accuracy 66.67" in calibration
+    assert "Errors against coverage, in per cent. as trained: 33.33 at 25, 33.33 at 50" in risk  # all at 80 %
     first, second = labels(section("learning"))
     assert "Fold 1A" in first and "UA of seed 1: 45.00 at epoch 1, 70.00 at 2, highest 70.00 at 2." in first
     assert "Fold 1B" in second and " WA of seed 1: 70.00 at epoch 1, 85.00 at 2, highest 85.00 at 2." in second

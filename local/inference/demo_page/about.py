@@ -31,6 +31,9 @@ def about(model: Model, names: Mapping[str, str]) -> str:
         **{shown: _text(origin.get(name)) for name, shown in PLAIN.items()},
         "emotions": _text(list(names.values())),
         "longest utterance": f"{model.max_seconds:.1f} s",
+        "temperature": f"{model.temperature:.2f}, with which probabilities are compared with --unsure"
+        if model.temperature
+        else "",
     }
     shown = {name: fact for name, fact in facts.items() if fact}
     return TEMPLATES.get_template("model.html.j2").render(facts=shown, caution=CAUTION)

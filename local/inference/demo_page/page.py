@@ -33,7 +33,7 @@ def build(recognizer: EmotionRecognizer, names: Mapping[str, str], examples: lis
     """
     model = recognizer.model
     with_text = model.system.writes_text
-    view = View(names, with_text)
+    view = View(names, with_text, recognizer.confidence.threshold if recognizer.confidence else None)
     with gr.Blocks(title="ser-mtl", analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
         title = "Emotion and words of speech" if with_text else "Emotion of speech"
         gr.Markdown(f"# {title}\nUpload or record speech; the analysis begins by itself.")

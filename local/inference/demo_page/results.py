@@ -16,6 +16,7 @@ from local.inference.demo_page.lanes import Lanes
 
 CLOSE = 0.10
 RULE = f"Undecided: the probabilities that are named differ by less than {CLOSE * 100:.0f} percentage points."
+UNSURE = "Unsure: the highest probability, calibrated by the model's temperature, is below {:.0f} %."
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -60,10 +61,14 @@ def remarks(analyses: Iterable[Analysis]) -> list[tuple[str, str]]:
 
 
 class View:
-    """Shows windows as HTML. `names` are the model's labels with their words; `with_text`: it has a CTC head."""
+    """Shows windows as HTML.
 
-    def __init__(self, names: Mapping[str, str], with_text: bool) -> None:
+    `names` are the model's labels with their words; `with_text`: it has a CTC head; `threshold`: that of `--unsure`.
+    """
+
+    def __init__(self, names: Mapping[str, str], with_text: bool, threshold: float | None = None) -> None:
         self.names, self.with_text = names, with_text
+        self.unsure = "" if threshold is None else UNSURE.format(100 * threshold)
         self.colours = timeline.colours(list(names))
 
     def summary(self, windows: Sequence[Window], whole: bool) -> str:
@@ -76,6 +81,7 @@ class View:
             posteriors=posteriors,
             remarks=remarks(window.analysis for window in windows),
             undecided=whole and len(candidates(posteriors)) > 1,
+            unsure=whole and bool(windows) and windows[0].analysis.unsure,
         )
 
     def details(self, windows: Sequence[Window], whole: bool, lanes: Lanes | None = None, done: str = "") -> str:
@@ -98,11 +104,15 @@ class View:
             for window in windows
         ]
         undecided = not whole and any(row["undecided"] for row in rows)
-        return self._render("details.html.j2", windows=rows, whole=whole, lanes=lanes, done=done, undecided=undecided)
+        content = {"windows": rows, "whole": whole, "lanes": lanes, "done": done, "undecided": undecided}
+        unsure = not whole and any(window.analysis.unsure for window in windows)
+        return self._render("details.html.j2", **content, unsure=unsure)
 
     def _verdict(self, analysis: Analysis) -> str:
-        return verdict(analysis.posteriors, self.names)
+        words = verdict(analysis.posteriors, self.names)
+        return f"unsure: {words.removeprefix('undecided: ')}" if analysis.unsure else words
 
     def _render(self, name: str, **content: Any) -> str:
         shared = {"names": self.names, "colours": self.colours, "with_text": self.with_text, "rule": RULE}
+        shared |= {"rule_unsure": self.unsure}
         return TEMPLATES.get_template(name).render(shared | content)

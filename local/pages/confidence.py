@@ -1,0 +1,103 @@
+"""What RESULTS.md and the report say of confidence: temperatures, calibration, and answers that are held back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from local.core import markers
+from local.pages.markdown import percent, signed
+from local.pages.tables import Table, columns
+from local.scoring import calibration
+from local.scoring.calibration import Temperature
+from local.scoring.predictions import labels
+from local.scoring.scored import seed_of
+from local.splits import protocols
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+RAW, SCALED = "as trained", "with temperature"
+HEADS = ["ECE", "95 % interval", "NLL", "Brier", "AURC"]
+KEY = """\
+ECE: mean distance of the highest posterior from the share of right answers, 15 bins. NLL: mean negative log-likelihood
+of the true emotion, in nats. AURC: mean share of errors over all coverages, the most confident answers first."""
+WITHOUT = {
+    "none": "there is none, as nothing validates (`--valid none`)",
+    protocols.valid_name(protocols.ORACLE): "there is none, as the test set itself validates (`--valid oracle`)",
+}
+OLDER = "there is none, as an earlier version decoded these runs: `--stage 3 --force true` fits it"
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The confidence of an experiment's runs."""
+
+    said: str  # on the temperatures: a line of Markdown
+    figures: Table
+    thresholds: Table
+    tables: dict[str, pd.DataFrame]  # the predictions, as trained and, where there are temperatures, with these
+
+    def markdown(self) -> list[str]:
+        """The lines of its section in RESULTS.md."""
+        return [self.said, "", *self.figures.markdown(), "", KEY, "", *self.thresholds.markdown()]
+
+
+def of_runs(runs: list[Path], pooled: pd.DataFrame, valid: str) -> Confidence | None:
+    """Measure runs, whose predictions are `pooled` and whose validation has the name `valid`, as on tables.
+
+    None where predictions lack posteriors. A `UserError` where a run's temperature is damaged.
+    """
+    names = labels(pooled)
+    if pooled[[f"p_{name}" for name in names]].isna().any(axis=None):
+        return None
+    found = {run: _current(run) for run in runs}
+    known = {run: temperature for run, temperature in found.items() if temperature}
+    tables = {RAW: pooled}
+    if known:
+        values = {(seed_of(run), run.name): temperature.value for run, temperature in known.items()}
+        tables[SCALED] = calibration.calibrated(pooled, values)
+    return Confidence(_said(known, len(runs), valid), _figures(tables), _thresholds(tables, len(names)), tables)
+
+
+def _current(run: Path) -> Temperature | None:
+    """The temperature of a run, unless it is of another checkpoint than its predictions."""
+    found = Temperature.read(run)
+    return found if found and found.epoch == markers.read(run / "decode.json")["facts"]["epoch"] else None
+
+
+def _said(known: dict[Path, Temperature], of: int, valid: str) -> str:
+    if not known:
+        return f"Temperature: {WITHOUT.get(valid, OLDER)}."
+    values = sorted(each.value for each in known.values())
+    span = f"{values[0]:.2f} to {values[-1]:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+    some = f"{len(known)} of {of} runs have one, and the others count with 1" if len(known) < of else "each run has one"
+    utterances = sum(each.n for each in known.values()) / len(known)
+    return (
+        f"Temperature: {span}; {some}, fitted on its validation set (by likelihood, Guo et al. 2017; {utterances:,.0f} "
+        "utterances on average). The test set plays no role in it, and `predictions.csv` is without it."
+    )
+
+
+def _figures(tables: dict[str, pd.DataFrame]) -> Table:
+    rows = []
+    for name, row in calibration.figures(tables).iterrows():
+        shown = signed if name == "difference" else percent
+        span = "–" if pd.isna(row["low"]) else f"{shown(row['low'])} to {shown(row['high'])}"
+        numbers = f"{row['nll']:.3f}", f"{row['brier']:.3f}", percent(row["aurc"])
+        others = ("", "", "") if name == "difference" else numbers
+        rows.append([name, shown(row["ece"]), span, *others])
+    caption = "Posteriors as probabilities, on the test sets; ECE and AURC in per cent, 0 is best."
+    return Table(caption, columns(["posteriors"], HEADS), rows)
+
+
+def _thresholds(tables: dict[str, pd.DataFrame], n_labels: int) -> Table:
+    """What `--unsure THRESHOLD` does: by the posteriors that it compares."""
+    name, table = [*tables.items()][-1]
+    shown = [each for each in THRESHOLDS if each > 1 / n_labels]
+    rows = [
+        [f"{row.threshold:g}", *map(percent, (row.answered, 1 - row.answered, row.wa))]
+        for row in calibration.answered(table, shown).itertuples()
+    ]
+    caption = f"Answers by `--unsure THRESHOLD`, posteriors {name}, in per cent."
+    return Table(caption, columns(["threshold"], ["sure", "unsure", "WA of the sure"]), rows)

@@ -1,0 +1,79 @@
+"""The temperature that stage 3 fits: on the validation set alone, and on nothing where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from local.corpora import manifest
+from local.decode import write_temperature
+from local.experiment.job import Job
+from local.experiment.options import parse
+from local.folds import make_folds
+from local.scoring import predictions
+from local.scoring.calibration import Temperature
+
+LABELS = ["ang", "hap", "sad"]
+
+
+def predict_with(job: Job, asked: list[str]):
+    """Predictions of a set from its manifest: posteriors are drawn by the ID, whatever the emotion is."""
+
+    def predict(name: str):
+        asked.append(name)
+        rows = []
+        for row in manifest.read(job.manifests / name).itertuples():
+            drawn = np.random.default_rng([*row.ID.encode()]).normal(0, 3, len(LABELS))
+            rows.append((row.ID, row.emo, *softmax(drawn), row.wrd, ""))
+        return predictions.frame(rows, LABELS)
+
+    return predict
+
+
+def relabel(path: Path) -> None:
+    table = manifest.read(path)
+    manifest.write(path, table.assign(emo=np.roll(table["emo"], 1)))
+
+
+@pytest.fixture
+def job(own_corpus) -> Job:
+    made = Job(parse(own_corpus), "1A", 1)
+    made.folder.mkdir(parents=True)
+    return made
+
+
+def test_labels_of_the_test_set_change_nothing(job):
+    asked: list[str] = []
+    (path,) = write_temperature(job, predict_with(job, asked), 4)
+    first = path.read_text()
+    assert Temperature.read(job.folder).valid == "partner" and Temperature.read(job.folder).n == 12
+    relabel(job.manifests / "test.csv")
+    write_temperature(job, predict_with(job, asked), 4)
+    assert path.read_text() == first and asked == ["valid.csv", "valid.csv"]
+    relabel(job.manifests / "valid.csv")
+    write_temperature(job, predict_with(job, asked), 4)
+    assert path.read_text() != first
+
+
+@pytest.mark.parametrize("valid", ["none", "oracle"])
+def test_without_a_set_of_its_own_there_is_none(own_corpus, valid, caplog):
+    options = parse([*own_corpus, "--valid", valid])
+    make_folds(options)
+    made = Job(options, "1A", 1)
+    made.folder.mkdir(parents=True)
+    (made.folder / "temperature.json").write_text("of an earlier training")
+    asked: list[str] = []
+    caplog.set_level("INFO")
+    assert write_temperature(made, predict_with(made, asked), 4) == [] == asked
+    assert "no temperature: " in caplog.text and not (made.folder / "temperature.json").exists()
+
+
+def test_a_model_on_another_corpus_keeps_its_own(tmp_path):
+    borrowed = SimpleNamespace(folder=tmp_path, options=SimpleNamespace(source="the corpus of its training"))
+    assert write_temperature(borrowed, pytest.fail, 4) == []
+    Temperature(1.5, 10, 1.0, 0.9, "partner", 4).write(tmp_path)
+    assert write_temperature(borrowed, pytest.fail, 4) == [tmp_path / "temperature.json"]
