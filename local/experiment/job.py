@@ -11,7 +11,7 @@ from typing import Any
 
 from local.config import hparams, pretrained
 from local.config.trust import refuse_foreign
-from local.core import markers, starts
+from local.core import conditions, markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # What a training leaves in its run folder, besides its log and what it was begun with.
 TRAINING_OUTPUTS = (
     *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
-    *("predictions.csv", "decode.json", "scores.json", "model", "model.json"),
+    *("predictions.csv", "decode.json", "scores.json", "model", "model.json", "stress", "stress.csv", "stress.json"),
 )
 TRAINED_ON = ("train.csv", "valid.csv", "tokenizer.model")
 JOB_KEYS = {"corpus", "protocol", "valid", "hold_text", "fold", "seed", "name"}  # of `job` in env.json
@@ -129,8 +129,12 @@ class Job:
         inputs = {"training": digest(self.training().path)} | self.digests("test.csv")
         return Marker(self.folder / "decode.json", inputs)
 
+    def stressing(self) -> Marker:
+        """The marker of stage 7: made from the training, the test set and what the distortions are."""
+        return Marker(self.folder / "stress.json", self.decoding().inputs | {"distortions": conditions.VERSION})
+
     def is_done(self, step: str) -> bool:
-        """Whether `train` or `decode` is done.
+        """Whether `train`, `decode` or, of the cases that are asked for, `stress` is done.
 
         `UserError` when it was trained, or begun, with other values or manifests, or there is no training to decode.
         """
@@ -140,9 +144,20 @@ class Job:
                 self.starts_over()  # which refuses what cannot be continued
             return done
         self.refuse_speakers()
-        markers.read(self.training().path)
+        markers.read((self.training() if step == "decode" else self.decoding()).path)
+        if step == "stress":
+            return self._is_stressed()
         # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
         return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)
+
+    def _is_stressed(self) -> bool:
+        """Whether all cases that are asked for are done, or could not be, unless they are named."""
+        facts = None if self.options.force else self.stressing().facts()
+        if facts is None:
+            return False
+        left_out = facts["left_out"].keys() - {*self.options.stress}
+        wanted = {case.label for case in conditions.cases(self.options.stress) if case.condition not in left_out}
+        return wanted <= {*facts["cases"]}
 
     def refuse_tested_speakers(self) -> str:
         """Refuse a `speaker_net` that was trained on speakers of the test set; see `speakers.refuse_tested`."""
