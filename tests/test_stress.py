@@ -34,11 +34,12 @@ def cases_in(path: Path) -> dict[tuple[str, str], pd.DataFrame]:
 
 def test_a_front_end_is_given_the_distorted_audio(own_corpus, monkeypatch, caplog):
     words = [*own_corpus, *STATISTICS]
-    with pytest.raises(UserError, match=r"decode\.json is missing"):
+    with pytest.raises(UserError, match=r"train\.json is missing"):
         Job.all(parse(words))[0].is_done("stress")
     run_stages(words, "train", "decode")
     job = Job.all(parse(with_stress(words, "white babble silence")))[0]
-    assert launch.stress_cost(job.options, ["seed1/1A"]).startswith("  15 cases x 0:02 of test audio: 0:")
+    cost = launch.stress_cost(job.options, ["seed1/1A"])
+    assert cost == "  15 cases x 0:02 of test audio: 1:10 of audio, less what is done already"
 
     # A kill after some cases, and the same bytes as without.
     run_stages(with_stress(words, "white babble silence"), "stress")

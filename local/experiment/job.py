@@ -144,8 +144,9 @@ class Job:
                 self.starts_over()  # which refuses what cannot be continued
             return done
         self.refuse_speakers()
-        markers.read((self.training() if step == "decode" else self.decoding()).path)
+        markers.read(self.training().path)
         if step == "stress":
+            markers.read(self.decoding().path)
             return self._is_stressed()
         # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
         return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)

@@ -23,10 +23,8 @@ def curve_rows(name: str, scores: pd.DataFrame) -> pd.DataFrame:
     known = CONDITIONS[name]
     clean = scores[scores["condition"] == CLEAN.condition].assign(strength=float(known.clean), tick="clean")
     own = scores[(scores["condition"] == name) & scores["strength"].isin(known.strengths)]
-    if own.empty:
-        return own
     own = own.assign(tick=own["strength"].map("{:g}".format))
-    rows = pd.concat([clean, own])
+    rows = pd.concat([clean, own]) if len(own) else own
     places = {float(strength): place for place, strength in enumerate(known.axis)}
     return rows.assign(place=rows["strength"].map(places)).sort_values("place", ignore_index=True)
 
