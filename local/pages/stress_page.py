@@ -51,7 +51,7 @@ class StressPage:
         tables = {
             "inaudible": ("Inaudible changes", inaudible_table(self.inaudible)),
             "scores": ("Scores", curve_table(self.scores)),
-            "gaps": ("Gaps between speakers", clean_gap_table(self.gaps)),
+            "gaps": ("Gaps between groups", clean_gap_table(self.gaps)),
             "moved": ("Gaps under distortion", gap_table(self.gaps)),
         }
         return {name: (head, table) for name, (head, table) in tables.items() if table.rows}
