@@ -6,8 +6,8 @@
 #   ./run.sh --stage 2 --stop-stage 4 --folds "01F 01M" -- --alpha 0.01 --epochs 30
 #
 # Options (--x v or --x=v, dashes or underscores):
-#   --stage N                   first stage: 0 corpus  1 folds  2 train  3 decode  4 score  5 report  6 export
-#   --stop-stage N              last stage; default 5, or 6 with --stage 6: the export is made on request only
+#   --stage N                   first stage: 0 corpus  1 folds  2 train  3 decode  4 score  5 report  6 export  7 stress
+#   --stop-stage N              last stage; default 5, or N with --stage N: 6 and 7 run on request only
 #   --corpus C                  mini (default), iemocap, ravdess, msp-podcast, csv, ...: manifests/CORPORA.md lists all;
 #                               several, such as "nemo ravdess", train together
 #   --data PATH                 the corpus's folder, or the table of corpus csv
@@ -25,12 +25,14 @@
 #   --folds "F ..."             default: all, or two of the mini corpus; all
 #   --seeds "S ..."             default 1
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus
-#   --test-corpus C             stages 3 to 5 test the models on the whole of this corpus, which stage 0 has made
+#   --test-corpus C             stages 3 to 5 and 7 test the models on the whole of this corpus, made by stage 0
+#   --stress "C ..."            conditions of stage 7: white pink babble reverb telephone mp3 clipping gain tilt speed
+#                               silence inaudible; default all. What each is: results/STRESS.md
 #   --name NAME                 the experiment's name in results; default: the YAML's
 #   --jobs N                    folds at a time, several on a GPU as its memory allows; default: one per GPU; on a
 #                               CPU one, or by threads of the YAML
 #   --processes N               processes that train one fold together, one per GPU; default 1
-#   --backend B                 local (default), or slurm: a job array each for stages 2 and 3, see README
+#   --backend B                 local (default), or slurm: a job array each for stages 2, 3 and 7, see README
 #   --force true                overwrite what is there
 #   --status                    run nothing, show the state of each fold: of --name NAME, of --corpus C, or of all
 #   --help                      print this; with --corpus C, what C is, where to ask for it, what it must look like
@@ -97,6 +99,11 @@ stages() {
 
   if ((stage <= 6 && stop_stage >= 6)); then
     stage launch export
+  fi
+
+  if ((stage <= 7 && stop_stage >= 7)); then
+    stage launch stress
+    stage stress_report
   fi
 
   if [[ $corpus == mini ]]; then

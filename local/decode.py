@@ -10,7 +10,7 @@ validation set best, `temperature.json` (see `local.scoring.calibration`). The s
 
 from __future__ import annotations
 
-from local.core.errors import UserError, as_command
+from local.core.errors import as_command
 from local.experiment.options import parse
 
 if __name__ == "__main__":
@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from local.config import hparams
 from local.config.trust import refuse_foreign
-from local.core import logs, markers, progress_json
+from local.core import logs, progress_json
 from local.core.lock import locked_or_refused
 from local.data.batches import sorted_batches
 from local.data.dataset import Utterances, loader
@@ -42,7 +42,7 @@ from local.jobs.job_lines import scores_line
 from local.scoring import calibration, metrics, predictions
 from local.splits import protocols
 from local.systems import System
-from local.training.checkpoints import RunCheckpointer
+from local.training.chosen import load_chosen
 from local.training.epoch_log import add_test_scores
 from local.training.progress import ProgressFile, in_decoding
 
@@ -60,16 +60,7 @@ def decode(job: Job) -> None:
     running = job.options.values  # device and batch sizes are those of this call, not of training
     device = full_name(running["device"])
     system = values["system"].to(device).eval()
-    checkpointer = RunCheckpointer(job.folder / "save", {"system": system})
-    checkpoint = checkpointer.chosen()
-    trained = job.training().path
-    epoch = markers.read(trained)["facts"]["epoch"]
-    if checkpoint is None or checkpoint.meta["epoch"] != epoch:
-        raise UserError(
-            f"{job.folder / 'save'} lacks the checkpoint of epoch {epoch}, which was chosen",
-            f"remove {trained} and run stage 2: it resumes from the checkpoints that are there",
-        )
-    checkpointer.load_checkpoint(checkpoint)
+    epoch = load_chosen(job, system)
     # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
     store = model_inputs(AudioStore.of(*job.options.audio()), system, device)
     precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed

@@ -1,6 +1,6 @@
-"""Stages 2, 3 and 6 over folds and seeds: jobs side by side on this machine or on Slurm, one log each.
+"""Stages 2, 3, 6 and 7 over folds and seeds: jobs side by side on this machine or on Slurm, one log each.
 
-    python -m local.launch {train,decode,export} OPTIONS
+    python -m local.launch {train,decode,export,stress} OPTIONS
 
 Each GPU has one job or, with `--jobs`, as many as fit in its memory; without a GPU the CPU's threads are
 divided among the jobs (two jobs with all threads each run ten times slower than alone), of which there is
@@ -24,24 +24,25 @@ from pathlib import Path
 import pandas as pd
 
 from local.config import pretrained
-from local.core import markers
+from local.core import conditions, markers
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
+from local.corpora import manifest
 from local.data import store
 from local.experiment import borrowed, shared
 from local.experiment.encoder_version import refuse_missing
 from local.experiment.job import Job, has_checkpoint
-from local.jobs.job_lines import result, scores_line
+from local.jobs.job_lines import clock, result, scores_line
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobLog, JobProcess, add_options, step_command
 from local.scoring import metrics, predictions
 
-STAGES = {"train": 2, "decode": 3}
+STAGES = {"train": 2, "decode": 3, "stress": 7}
 # The file of the run folder that a job writes when it has held all the memory that it needs: in
-# training after an epoch, in decoding at the end, which comes soon.
-PROOFS = {"train": "epochs.csv", "decode": "predictions.csv"}
-SIZES = {"train": "micro_batch_seconds", "decode": "eval_batch_seconds"}  # what bounds that memory
+# training after an epoch, in the others at the end.
+PROOFS = {"train": "epochs.csv", "decode": "predictions.csv", "stress": "stress.csv"}
+SIZES = {"train": "micro_batch_seconds"} | dict.fromkeys(("decode", "stress"), "eval_batch_seconds")  # what bounds it
 
 
 def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProcess]:
@@ -110,7 +111,7 @@ def run_command(name: str, *words: str | Path) -> None:
 
 def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     """Run all jobs; return those that failed."""
-    if step == "decode":
+    if step != "train":
         options = options.tested()
     print(f"== stage {STAGES[step]}: {step} {options.experiment_folder}")
     if step == "decode":  # of trainings that ended after their command had
@@ -118,6 +119,8 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     if options.source:
         borrowed.borrow(options)
     waiting = pending_jobs(step, options, words)
+    if waiting and step == "stress":
+        print(stress_cost(options, [run.name for run in waiting]))
     failed = run_jobs(step, options, words, waiting) if waiting else []
     if step == "train":
         take_trainings(options, words)
@@ -141,6 +144,16 @@ def run_jobs(step: str, options: Options, words: list[str], waiting: list[JobPro
     if step == "decode":
         print_pooled(Job.all(options))
     return failed
+
+
+def stress_cost(options: Options, names: list[str]) -> str:
+    """Say how much audio stage 7 is to compute for the jobs of these names."""
+    cases = conditions.cases(options.stress)
+    jobs = [job for job in Job.all(options) if f"seed{job.seed}/{job.fold}" in names]
+    seconds = [each for job in jobs for each in manifest.read(job.manifests / "test.csv")["duration"]]
+    total = sum(case.lasting(each) for case in cases for each in seconds)
+    tested = f"{len(cases)} cases x {clock(sum(seconds))} of test audio"
+    return f"  {tested}: {clock(total)} of audio, less what is done already"
 
 
 def print_pooled(jobs: list[Job]) -> None:

@@ -31,7 +31,8 @@ from local.jobs import slurm
 from local.jobs.job_lines import epoch_rows, joined, planned_epochs, progress_parts, result
 from local.jobs.process import JobLog
 
-STATES = ("decoded", "trained", "running", "queued", "waiting", "interrupted", "failed")
+STATES = ("stressed", "decoded", "trained", "running", "queued", "waiting", "interrupted", "failed")
+STEPS = ("train", "decode", "stress")
 SIGNALLED = 128  # exit codes from here on, and those below 0, are of jobs that a signal ended
 BEATS = 3  # heartbeats of a lock that may be missed: clocks differ
 
@@ -53,7 +54,7 @@ def experiments(words: list[str]) -> dict[Path, frozenset[str]]:
 
 def submitted(experiment: Path) -> set[str]:
     """The names of the jobs that were ever submitted to Slurm."""
-    return {name for step in ("train", "decode") for name in slurm.submitted_ids(experiment, step)}
+    return {name for step in STEPS for name in slurm.submitted_ids(experiment, step)}
 
 
 def rows(experiment: Path, names: Iterable[str]) -> list[tuple[str, str, str]]:
@@ -61,7 +62,7 @@ def rows(experiment: Path, names: Iterable[str]) -> list[tuple[str, str, str]]:
     seeds = [seed for seed in experiment.glob("seed*") if seed.name[4:].isdecimal()]
     begun = {f"{run.parent.name}/{run.name}" for seed in seeds for run in seed.iterdir() if run.is_dir()}
     every = sorted({*names, *begun, *submitted(experiment)}, key=lambda name: (int(name[4:].split("/")[0]), name))
-    queues = {step: functools.cache(functools.partial(queue, experiment, step)) for step in ("train", "decode")}
+    queues = {step: functools.cache(functools.partial(queue, experiment, step)) for step in STEPS}
     return [(name, *state(experiment / name, queues)) for name in every]
 
 
@@ -87,16 +88,19 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
     run
         Its run folder, which may not exist yet.
     queues
-        For `train` and `decode` a function that returns what `queue` does.
+        For each of `STEPS` a function that returns what `queue` does.
     """
-    if (run / "decode.json").exists():
-        return "decoded", _of_training(run, result(run, "decode"))
-    step = "decode" if (run / "train.json").exists() else "train"
+    if (run / "stress.json").exists() and not (run / "stress").exists():  # where the cases are that are being added
+        return "stressed", result(run, "stress")
+    decoded = (run / "decode.json").exists()
+    step = "stress" if decoded else "decode" if (run / "train.json").exists() else "train"
     log = run / f"{step}.log"
     start = JobLog(log).last_start()
-    epochs = _epochs(run) if step == "train" else "decodes"
+    epochs = {"train": _epochs(run), "decode": "decodes", "stress": "stress test"}[step]
     holder = _holder(run / ".lock")
     job_id, entry = queues[step]().get(f"{run.parent.name}/{run.name}", ("", None))
+    if decoded and entry is None and (start is None or start.code == 0):  # stage 7 runs on request only
+        return "decoded", _of_training(run, result(run, "decode"))
     if entry is not None and entry.state != "RUNNING":
         why = entry.reason if entry.state == "PENDING" else entry.state.lower()
         return "queued", f"job {job_id}, {why}, {epochs}"

@@ -68,6 +68,18 @@ def test_what_has_ended_well(workplace):
     assert list(shown().values()) == [*expected, ("waiting", ""), *results]
 
 
+def test_stage_7_is_shown_where_it_was_asked_for(workplace):
+    facts = {"cases": ["clean", "white_0"], "scores": {"n": 12, "wa": 0.75, "ua": 0.7}, "lowest": ["babble", 0.25]}
+    made("1A", train_json="", decode_json="", stress_log=STARTED + "# Ended (code -9) at\n")
+    made("1B", train_json="", decode_json="", stress_json=marker(**facts))
+    made("2A", train_json="", decode_json="", stress_log=STARTED + "# Ended (code 0) at\n")  # trained again since
+    assert [*shown().values()] == [
+        ("interrupted", "stress test; the same command continues"),
+        ("stressed", "2 cases, clean n 12 WA 75.00 UA 70.00, lowest WA 25.00, babble"),
+        ("decoded", ""),
+    ]
+
+
 def test_a_job_that_runs_holds_the_lock_of_its_folder(workplace):
     made("1A", train_log=STARTED)
     path = EXPERIMENT / "seed1/1A/.lock"

@@ -13,7 +13,7 @@ from typing import Any
 
 from local.config import hparams, pretrained
 from local.config.trust import refuse_foreign
-from local.core import markers, starts
+from local.core import conditions, markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 TRAINING_OUTPUTS = (
     *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
     *("predictions.csv", "temperature.json", "decode.json", "scores.json", "model", "model.json"),
+    *("stress", "stress.csv", "stress.json"),
 )
 TRAINED_ON = ("train.csv", "valid.csv", "tokenizer.model")
 LOADED = "Epoch loaded"  # begins the line of train_log.txt with the scores of the test set, as in SpeechBrain's recipes
@@ -145,8 +146,12 @@ class Job:
         except UserError:
             return {}
 
+    def stressing(self) -> Marker:
+        """The marker of stage 7: made from the training, the test set and what the distortions are."""
+        return Marker(self.folder / "stress.json", self.decoding().inputs | {"distortions": conditions.VERSION})
+
     def is_done(self, step: str) -> bool:
-        """Whether `train` or `decode` is done.
+        """Whether `train`, `decode` or, of the cases that are asked for, `stress` is done.
 
         `UserError` when it was trained, or begun, with other values or manifests, or there is no training to decode.
         """
@@ -157,8 +162,20 @@ class Job:
             return done
         self.refuse_speakers()
         markers.read(self.training().path)
+        if step == "stress":
+            markers.read(self.decoding().path)
+            return self._is_stressed()
         # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
         return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)
+
+    def _is_stressed(self) -> bool:
+        """Whether all cases that are asked for are done, or could not be, unless they are named."""
+        facts = None if self.options.force else self.stressing().facts()
+        if facts is None:
+            return False
+        left_out = facts["left_out"].keys() - {*self.options.stress}
+        wanted = {case.label for case in conditions.cases(self.options.stress) if case.condition not in left_out}
+        return wanted <= {*facts["cases"]}
 
     def refuse_tested_speakers(self) -> str:
         """Refuse a `speaker_net` that was trained on speakers of the test set; see `speakers.refuse_tested`."""

@@ -21,7 +21,7 @@ from local import corpora
 from local.config import cluster, pretrained
 from local.config.hparams import parse_overrides, read_values, refuse_unread
 from local.config.limits import refuse_bad_values
-from local.core import markers
+from local.core import conditions, markers
 from local.core.errors import UserError
 from local.corpora import columns, manifest
 from local.splits import protocols
@@ -33,7 +33,7 @@ MANIFESTS = Path("manifests")
 RESULTS = Path("results")
 DEFAULT_HPARAMS = "hparams/mtl_wav2vec2.yaml"  # of a corpus that names no other
 BACKENDS = ("local", "slurm")
-STEPS = ("train", "decode", "export")  # of local.launch
+STEPS = ("train", "decode", "export", "stress")  # of local.launch
 PREPARE = "make each by itself: ./run.sh --corpus {} --data PATH --stop-stage 0"
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
@@ -69,6 +69,10 @@ def _flag(option: str, word: str) -> bool:
 
 def _list(option: str, word: str) -> tuple[str, ...]:
     return tuple(word.replace(",", " ").split())
+
+
+def _conditions(option: str, word: str) -> tuple[str, ...]:
+    return tuple(_one_of(*conditions.WORDS)(option, each) for each in _list(option, word))
 
 
 def _whole(least: int) -> Callable[[str, str], int]:
@@ -122,12 +126,13 @@ class Options:
     backend: str = field(metadata=_option(_one_of(*BACKENDS), "local"))
     force: bool = field(metadata=_option(_flag, "false"))
     test_corpus: str = field(metadata=_option(_text))
+    stress: tuple[str, ...] = field(metadata=_option(_conditions))
     overrides: dict[str, Any]  # of the YAML, after a lone --
     form: str = "csv"  # of `corpora.OWN`: what the user's own data is read as
     source: Options | None = None  # of `tested`: the experiment whose models are tested on this corpus
 
     def tested(self) -> Options:
-        """What stages 3 to 5 work on: this experiment or, with `--test-corpus`, its models on that corpus.
+        """What stages 3 to 5 and 7 work on: this experiment or, with `--test-corpus`, its models on that corpus.
 
         The labels are then those of the experiment's map, if it has one. A `UserError` where stage 0 has not made the
         corpus.

@@ -79,7 +79,7 @@ class Display:
         """Say what came out of a job that is done, after so many seconds, or those of all its epochs."""
         self._say_epochs(run)
         result = job_lines.result(run.folder, run.step)
-        if run.step == "decode" and result:
+        if run.step != "train" and result:
             say(f"  {run.label} {result}")
             return
         if seconds is None:

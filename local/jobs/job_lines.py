@@ -119,6 +119,9 @@ def result(run: Path, step: str) -> str:
         return ""
     if step == "decode":
         return scores_line(facts["scores"]) if "scores" in facts else ""
+    if step == "stress":
+        lowest = "lowest WA {1:.2f}, {0}".format(*facts["lowest"][:1], 100 * facts["lowest"][1])
+        return f"{len(facts['cases'])} cases, clean {scores_line(facts['scores'])}, {lowest}"
     rows = epoch_rows(run)
     chosen = next((row for row in rows if row["epoch"] == facts.get("epoch")), None)
     if chosen is None:

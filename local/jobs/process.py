@@ -23,7 +23,7 @@ ERROR = "error: "  # as `local.core.errors` prints it
 
 
 def step_command(step: str, words: Sequence[str], *more: str, processes: int = 1) -> list[str]:
-    """The command of `train`, with several processes if need be, or of `decode`.
+    """The command of `train`, with several processes if need be, or of `decode` or `stress`.
 
     `words` are options of run.sh, and overrides after a lone `--`; of options in `more` as well, the latter win.
     """
@@ -134,7 +134,7 @@ class JobProcess:
 
     @property
     def step(self) -> str:
-        """`train` or `decode`, as which its log is named."""
+        """`train`, `decode` or `stress`, as which its log is named."""
         return self.log.stem
 
     def start(self, slot: int, environment: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Stages 2 and 3 on a Slurm cluster: a job array each, submitted by submitit, and waited for.
+"""Stages 2, 3 and 7 on a Slurm cluster: a job array each, submitted by submitit, and waited for.
 
 A job is what the local launcher would start, with the same log. When its time is up or it is preempted, it is
 queued again and continues from what it has saved. `slurm/<step>.json` of the experiment's folder, beside what
@@ -61,7 +61,7 @@ class SlurmTask:
     force
         Whether the job is to overwrite what is in the run folder.
     begun
-        The version of its hyperparams.yaml when the job was submitted; see `file_version`.
+        The version of what it is begun with (see `_begun`) when the job was submitted; see `file_version`.
     nodes, processes
         Nodes of the job, and processes on each.
     """
@@ -105,7 +105,7 @@ class SlurmTask:
             node = int(os.environ["SLURM_NODEID"])
             command = command_on_node(command, self.processes, self.nodes, node, f"{host}:{port}")
         # What was begun since the job was submitted, it began itself before it was queued again.
-        was_queued_again = self.force and file_version(_yaml(self.log)) != self.begun
+        was_queued_again = self.force and file_version(_begun(self.log)) != self.begun
         return add_options(command, "--force", "false") if was_queued_again else command
 
 
@@ -119,8 +119,9 @@ def _blocked(number: int) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _yaml(log: Path) -> Path:
-    return log.with_name("hyperparams.yaml")
+def _begun(log: Path) -> Path:
+    """The file that a job writes when it begins, and not when it continues."""
+    return log.parent / ("stress/begun.json" if log.stem == "stress" else "hyperparams.yaml")
 
 
 def queue_entries(experiment: Path, step: str) -> dict[str, Entry] | None:
@@ -207,7 +208,7 @@ def _submit(runs: list[JobProcess], step: str, options: Options) -> dict[str, st
     executor.update_parameters(**cluster.submit_parameters(options.values, processes, options.jobs, name, step))
     nodes, processes, _ = cluster.nodes_and_gpus(options.values, processes) if step == "train" else (1, 1, 0)
     tasks = [
-        SlurmTask(*(run.name, run.command, run.log), options.force, file_version(_yaml(run.log)), *(nodes, processes))
+        SlurmTask(*(run.name, run.command, run.log), options.force, file_version(_begun(run.log)), *(nodes, processes))
         for run in runs
     ]
     try:

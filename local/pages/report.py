@@ -86,6 +86,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         alphas=alphas,
         not_compared=not_compared,
         oracle=own.valid == protocols.valid_name(protocols.ORACLE),
+        stressed=(own.folder / "stress.html").exists(),
         mistakes=mistakes,
         most=MOST,
         marks=marks,

@@ -68,7 +68,7 @@ parse_options() {
   : "${corpus:=mini}"
   [[ -z $data || -e $data || $corpus == mini ]] ||
     usage_error "--data $data: there is no such file or folder" "give the path of the corpus"
-  : "${stop_stage:=$((stage > 5 ? stage : 5))}" # the export, stage 6, is made on request only
+  : "${stop_stage:=$((stage > 5 ? stage : 5))}" # stages 6 and 7, export and stress, run on request only
   ((stop_stage >= stage)) || usage_error "--stop-stage $stop_stage comes before --stage $stage" "give --stop-stage $stage or more"
 }
 
@@ -91,7 +91,7 @@ take_option() { # name, value
   esac
   case $1 in
     stage | stop-stage)
-      [[ $2 =~ ^[0-6]$ ]] || usage_error "--$1 '$2' is not a stage" "take 0 to 6"
+      [[ $2 =~ ^[0-7]$ ]] || usage_error "--$1 '$2' is not a stage" "take 0 to 7"
       printf -v "${1/-/_}" %d "$2"
       return
       ;;

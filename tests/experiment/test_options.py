@@ -80,6 +80,7 @@ def test_defaults(checkout):
     assert parsed(checkout) == ["0", "5"]
     assert parsed(checkout, "--stage", "5") == ["5", "5"]
     assert parsed(checkout, "--stage", "6") == ["6", "6"]
+    assert parsed(checkout, "--stage", "7") == ["7", "7"]
     assert parsed(checkout, "--stop-stage", "6") == ["0", "6"]
 
 
@@ -148,7 +149,7 @@ def test_relative_paths_count_from_the_caller(checkout, tmp_path):
         (["-"], "stray word '-'"),
         ([""], "stray word ''"),
         (["$(touch pwned)"], "stray word '$(touch pwned)'"),
-        (["--stage", "7"], "--stage '7' is not a stage"),
+        (["--stage", "8"], "--stage '8' is not a stage"),
         (["--stage", "01"], "'01' is not a stage"),
         (["--stop-stage=-1"], "--stop-stage '-1' is not a stage"),
         (["--stage", "stage[$(touch pwned)]"], "is not a stage"),
@@ -299,6 +300,7 @@ def test_a_seed_given_twice_is_one_seed(workplace):
         (["--protocol", "fold"], "--protocol 'fold' is not known"),
         (["--valid", "dev"], "--valid 'dev' is not known"),
         (["--backend", "cloud"], "--backend 'cloud' is not known"),
+        (["--stress", "white hail"], "--stress 'hail' is not known"),
         (["--seeds", "1 a"], "--seeds 'a' is not a whole number"),
         (["--seeds", "-1"], "--seeds '-1' is not a whole number"),
         (["--jobs", "0"], "--jobs '0' is not a whole number of at least 1"),

@@ -1,0 +1,103 @@
+"""Stage 7 of one job: a tiny training, and its test set under distortion."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from stages import run_stages
+
+from local import launch, stress
+from local.core.conditions import Case
+from local.core.errors import UserError
+from local.experiment.job import Job
+from local.experiment.options import parse
+from local.jobs.job_lines import result
+from local.scoring import predictions
+
+FOLDER = Path("results/own/speaker/n/seed1/1A")
+ASKED = ["--name", "n", "--folds", "1A"]
+STATISTICS = ["--hparams", "hparams/statistics.yaml", *ASKED, "--", "--epochs", "1", "--device", "cpu"]
+
+
+def with_stress(words: list[str], asked: str, *more: str) -> list[str]:
+    at = words.index("--")
+    return [*words[:at], "--stress", asked, *more, *words[at:]]
+
+
+def cases_in(path: Path) -> dict[tuple[str, str], pd.DataFrame]:
+    table = pd.read_csv(path, dtype={"strength": str})
+    return {name: rows.reset_index(drop=True) for name, rows in table.groupby(["condition", "strength"], sort=False)}
+
+
+def test_a_front_end_is_given_the_distorted_audio(own_corpus, monkeypatch, caplog):
+    words = [*own_corpus, *STATISTICS]
+    with pytest.raises(UserError, match=r"train\.json is missing"):
+        Job.all(parse(words))[0].is_done("stress")
+    run_stages(words, "train", "decode")
+    job = Job.all(parse(with_stress(words, "white telephone")))[0]
+    cost = launch.stress_cost(job.options, ["seed1/1A"])
+    assert cost == "  7 cases x 0:02 of test audio: 0:12 of audio, less what is done already"
+
+    # A kill after some cases, and the same bytes as without.
+    run_stages(with_stress(words, "white telephone"), "stress")
+    expected, known = (FOLDER / "stress.csv").read_bytes(), stress.StressTest.predicted
+
+    def killed(tested: stress.StressTest, case: Case, after) -> pd.DataFrame:
+        if case == Case("white", 5):
+            raise KeyboardInterrupt
+        return known(tested, case, after)
+
+    monkeypatch.setattr(stress.StressTest, "predicted", killed)
+    with pytest.raises(SystemExit):
+        run_stages(with_stress(words, "white telephone", "--force", "true"), "stress")
+    assert sorted(path.stem for path in (FOLDER / "stress").glob("*.csv")) == [
+        *("clean", "white_10", "white_15", "white_20")
+    ]
+    assert not job.is_done("stress") and not (FOLDER / "stress.csv").exists()
+    again = []
+    monkeypatch.setattr(
+        stress.StressTest, "predicted", lambda tested, case, after: again.append(case) or known(tested, case, after)
+    )
+    run_stages(with_stress(words, "white telephone"), "stress")
+    assert (FOLDER / "stress.csv").read_bytes() == expected and job.is_done("stress")
+    assert again == [Case("white", 5), Case("white", 0), Case("telephone", 8)]
+
+    # Clean answers are those of stage 3; what is distorted has others.
+    clean = predictions.read(FOLDER / "predictions.csv")
+    found = cases_in(FOLDER / "stress.csv")
+    posteriors = [name for name in clean if name.startswith("p_")]
+    assert found["clean", "0"]["ID"].tolist() == clean["ID"].tolist()
+    assert found["clean", "0"][posteriors].to_numpy() == pytest.approx(clean[posteriors].to_numpy(), abs=1e-5)
+    assert (found["white", "0"][posteriors] - clean[posteriors]).abs().max(axis=None) > 1e-2
+    assert "wrd_hyp" not in found["clean", "0"]
+
+    # More conditions are added to those that are done; nothing is done twice.
+    again.clear()
+    run_stages(with_stress(words, "babble white"), "stress")
+    assert [case.condition for case in again] == ["babble"] * 5 and len(cases_in(FOLDER / "stress.csv")) == 12
+    assert re.fullmatch(r"12 cases, clean n 12 WA .+, lowest WA \d.+", result(FOLDER, "stress"))
+    assert Job.all(parse(with_stress(words, "telephone")))[0].is_done("stress")
+    again.clear()
+    monkeypatch.setattr("local.audio.distortions.writes_mp3", lambda: False)
+    run_stages(with_stress(words, "mp3"), "stress")
+    assert not again and "mp3 is left out: libsndfile writes no MP3 here" in caplog.text
+    assert not Job.all(parse(with_stress(words, "mp3")))[0].is_done("stress")  # it may be possible now
+
+
+@pytest.mark.slow
+def test_the_whole_stage_of_a_model_that_writes_text(own_corpus, command):
+    words = [*own_corpus, *ASKED, "--", "--epochs", "2", "--batch-size", "5", "--device", "cpu"]
+    run_stages(words, "train", "decode", "score", "report", "stress", "stress_report")
+    found = cases_in(FOLDER / "stress.csv")
+    clean = predictions.read(FOLDER / "predictions.csv")
+    assert found["clean", "0"]["wrd_hyp"].fillna("").tolist() == clean["wrd_hyp"].tolist()
+    assert len(found) == 49 and all(len(rows) == 12 for rows in found.values())
+    experiment = FOLDER.parents[1]
+    scores = pd.read_csv(experiment / "stress_scores.csv")
+    assert len(scores) == 49 and scores[["wa", "ua", "wer", "changed"]].notna().all(axis=None)
+    assert 'href="stress.html"' in (experiment / "report.html").read_text()
+    assert (experiment / "stress.html").read_text().count("<svg") == 12
+    assert "clean answers are others" not in (experiment / "STRESS.md").read_text()
