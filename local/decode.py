@@ -83,7 +83,8 @@ def decode(job: Job) -> None:
     predictions.write(path, table)
     scores = metrics.scores(table)
     add_test_scores(job.folder, epoch, scores)
-    job.decoding().write([path], epoch=epoch, threads=torch.get_num_threads(), scores=scores)
+    facts = {"epoch": epoch, "threads": torch.get_num_threads(), "scores": scores}
+    job.decoding().write([path], **facts, **system.learned())
     logger.info("decoded with epoch %d: %s", epoch, path)
     logger.info(scores_line(scores))
 

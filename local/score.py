@@ -26,7 +26,7 @@ from local.core import markers, starts
 from local.corpora import manifest
 from local.data import store
 from local.pages.results import notes, untested_label_notes, write_results
-from local.scoring import diagnosis, provenance, scored
+from local.scoring import diagnosis, layer_shares, provenance, scored
 from local.scoring.summary import run_facts, summarise, write_scores
 from local.splits import audit, protocols
 
@@ -64,7 +64,8 @@ def score(options: Options) -> None:
         pooled, epochs, values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
     )
     command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
-    said = notes(options, command, setup, values, summary, overlap, warnings)
+    learned = layer_shares.in_words(layer_shares.of_runs(runs))
+    said = notes(options, command, setup, values, summary, overlap, warnings, learned)
     text = write_results(folder, said, folds, summary, pooled, epochs)
     print(f"== stage 4: score {folder}\n\n{text}")
 
