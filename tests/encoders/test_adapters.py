@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import tiny_models
 import torch
+from paths import REPOSITORY
 from tiny_models import STEADY, padded, waves
 from tiny_training import Corpus, Interruption, assert_same_runs, build, fit
 from torch import nn
@@ -154,3 +157,11 @@ def test_without_the_library_it_is_named_with_what_installs_it(folders, monkeypa
     with pytest.raises(UserError, match="lora: the library peft is not installed") as error:
         load_encoder(folders["whisper"], lora={"rank": 4})
     assert f"-r {adapters.LOCK}" in error.value.remedy
+
+
+def test_the_version_of_the_extra_is_that_of_its_lock():
+    project = (REPOSITORY / "pyproject.toml").read_text()
+    (version,) = re.findall(r"^lora = \[\"peft==(.*)\"\]", project, re.MULTILINE)
+    lock = (REPOSITORY / adapters.LOCK).read_text()
+    assert f"\npeft=={version} " in lock and lock.count("--hash=sha256:") >= 4
+    assert "\npeft==" not in (REPOSITORY / "requirements.txt").read_text()

@@ -1,4 +1,4 @@
-"""Which hidden states the heads read: against transformers' own hidden states and its weighted sum; stored and frozen."""
+"""Which hidden states the heads read: against transformers' own hidden states; stored and frozen."""
 
 from __future__ import annotations
 
