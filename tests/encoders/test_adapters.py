@@ -84,7 +84,8 @@ def test_adapters_begin_as_nothing_count_in_use_and_are_merged_to_the_same(folde
     plain = load_encoder(folders[family]).eval()
     expected, n_frames = plain(*BATCH)
     true = torch.arange(expected.shape[1]) < n_frames[:, None]
-    assert torch.equal(adapted(folders[family], random=False).eval()(*BATCH)[0][true], expected[true])
+    begun = adapted(folders[family], random=False).eval()(*BATCH)[0][true]
+    torch.testing.assert_close(begun, expected[true], rtol=0, atol=1e-6)
     encoder = adapted(folders[family]).eval()
     found = encoder(*BATCH)[0][true]
     assert (found - expected[true]).abs().max() > 0.1
@@ -137,7 +138,7 @@ def test_a_run_with_adapters_resumes_to_the_last_bit(tmp_path):
         ({"alpha": "x"}, "lora: alpha is 'x'"),
         ({"dropout": 1}, "lora: dropout is 1"),
         ({"targets": 3}, "lora: targets is 3"),
-        ({"targets": ["fc1"]}, "targets has fc1, which is no such layer of a wav2vec2"),
+        ({"targets": ["fc1"]}, "targets has fc1, no such layer of a wav2vec2"),
     ],
 )
 def test_wrong_values_are_refused(folders, values, message):
