@@ -16,13 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from local.core.errors import UserError
-from local.encoders import Encoder
 
 KEYS = ("every", "layers")
 
 
-def refuse_wrong(values: SimpleNamespace, encoder: Encoder | None) -> None:
-    """Raise a `UserError` for an `unfreeze` that has wrong values, or nothing to unfreeze."""
+def refuse_wrong(values: SimpleNamespace, encoder: Any) -> None:
+    """Raise a `UserError` for an `unfreeze` that has wrong values, or nothing to unfreeze; `encoder` may be None."""
     given = values.unfreeze
     if not given:
         return
@@ -42,7 +41,7 @@ def refuse_wrong(values: SimpleNamespace, encoder: Encoder | None) -> None:
         raise UserError("unfreeze and freeze_encoder_epochs both say when the encoder is trained", "set one of them")
 
 
-def hold(values: SimpleNamespace, encoder: Encoder, epoch: int) -> None:
+def hold(values: SimpleNamespace, encoder: Any, epoch: int) -> None:
     """Before an epoch, numbered from 1: let the encoder train what is to be trained in it."""
     encoder.held = epoch <= values.freeze_encoder_epochs
     if values.unfreeze:

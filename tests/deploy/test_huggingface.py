@@ -305,8 +305,16 @@ def of_layers(folder: Path, family: str, emotion: str | int, ctc: str | int) -> 
     return Model(system.eval(), LABELS, CHARACTERS, [len(CHARACTERS)], max_seconds=5.0)
 
 
-@pytest.mark.parametrize("family", ["wav2vec2-group", "hubert-layer", "wavlm-group", "data2vec-audio"])
-@pytest.mark.parametrize(("emotion", "ctc"), [("weighted", "last"), (1, 1), (0, 2), (2, "last")])
+FAMILIES = ("wav2vec2-group", "hubert-layer", "wavlm-group", "data2vec-audio")
+CHOICES = (("weighted", "last"), (1, 1), (0, 2), (2, "last"))
+QUICK = (("wav2vec2-group", *CHOICES[0]), ("wav2vec2-group", *CHOICES[1]), ("hubert-layer", *CHOICES[2]))
+EVERY = [(family, *choice) for family in FAMILIES for choice in CHOICES]
+
+
+@pytest.mark.parametrize(
+    ("family", "emotion", "ctc"),
+    [pytest.param(*each, marks=[pytest.mark.slow] * (each not in QUICK)) for each in EVERY],
+)
 def test_transformers_alone_reads_the_same_layers(family, emotion, ctc, tmp_path, speech):
     made = of_layers(tmp_path, family, emotion, ctc)
     notes = huggingface.write(tmp_path / "out", made)

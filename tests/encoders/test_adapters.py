@@ -78,7 +78,9 @@ def test_an_adapter_of_wavlms_attention_is_refused_and_would_learn_nothing(folde
     assert not frames.requires_grad  # so it would not even fail
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", ["wav2vec2-group", *(pytest.param(each, marks=pytest.mark.slow) for each in [*FAMILIES][1:])]
+)
 @torch.no_grad()
 def test_adapters_begin_as_nothing_count_in_use_and_are_merged_to_the_same(folders, family):
     plain = load_encoder(folders[family]).eval()

@@ -437,6 +437,7 @@ def test_two_seeds(table):
     shutil.rmtree(folder)  # the other tests know the siblings by name
 
 
+@pytest.mark.slow
 def test_learned_weights_of_layers_have_a_section_where_there_are_any(table):
     own = scored.load(OWN)
     assert 'aria-labelledby="layers"' not in page()

@@ -24,8 +24,12 @@ from local.systems.layers.layer_choice import LayerChoice
 from local.systems.mtl import MultiTaskSystem
 
 KINDS = ("wav2vec2-group", "hubert-layer", "wavlm-layer", "data2vec-audio", "w2v-bert", "whisper")
-OWN_NORM = ("hubert-layer", "wavlm-layer", "whisper")  # a layer norm after all layers
 BATCH = padded(waves(16000, 9017, 1300))
+
+
+def slow(*families: str) -> list:
+    """Families that the soak tests alone take: the code is the same as for the others but for what the file of each has."""
+    return [pytest.param(family, marks=pytest.mark.slow) for family in families]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +98,7 @@ def test_the_sum_is_by_hand_and_begins_with_equal_weights(folders):
     assert LayerChoice(load_encoder(folders("whisper")), "weighted").shares() == pytest.approx([1 / 3] * 3)
 
 
-@pytest.mark.parametrize("family", [*KINDS, "conformer"])
+@pytest.mark.parametrize("family", ["hubert-layer", *slow(*KINDS[2:], "wav2vec2-group", "conformer")])
 @torch.no_grad()
 def test_an_utterance_is_the_same_in_any_batch(folders, family):
     made = system(folders(family), "weighted", 1)
@@ -222,7 +226,7 @@ def rows(made: MultiTaskSystem, wavs: list[torch.Tensor]) -> tuple[torch.Tensor,
     return padded(stored)
 
 
-@pytest.mark.parametrize("family", ["wav2vec2-group", "wavlm-layer", "w2v-bert", "whisper", "conformer"])
+@pytest.mark.parametrize("family", ["wavlm-layer", *slow("wav2vec2-group", "w2v-bert", "whisper", "conformer")])
 @pytest.mark.parametrize(
     ("loading", "emotion", "ctc", "kind", "states"),
     [
