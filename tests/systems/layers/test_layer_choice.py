@@ -28,7 +28,7 @@ BATCH = padded(waves(16000, 9017, 1300))
 
 
 def slow(*families: str) -> list:
-    """Families that the soak tests alone take: the code is the same as for the others but for what the file of each has."""
+    """Families that the soak tests alone take: only the file of each differs."""
     return [pytest.param(family, marks=pytest.mark.slow) for family in families]
 
 
