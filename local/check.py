@@ -30,7 +30,7 @@ from local.data.class_weights import class_weights
 from local.data.dataset import Utterances
 from local.data.device import full_name, kind, limits, refuse_missing_device, resolve_precision, use_precision
 from local.experiment.job import Job
-from local.training import environment, heads, memory, optimisation, room
+from local.training import environment, heads, memory, optimisation, room, unfreezing
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
 from local.training.selection import refuse_without_use
@@ -63,6 +63,7 @@ def check(job: Job) -> list[str]:
             brain.init_optimizers()
             has_valid = (job.manifests / "valid.csv").exists()
             refuse_without_use(brain.hparams, has_valid, brain.scheduler.follows_figure, system.encoder)
+            unfreezing.refuse_wrong(brain.hparams, system.encoder)
     except UserError:
         raise
     except Exception as error:  # of any class: the YAML can build any object

@@ -71,7 +71,8 @@ def decode(job: Job) -> None:
     outputs = [path, *write_temperature(job, predict, epoch)]
     scores = metrics.scores(table)
     add_test_scores(job.folder, epoch, scores)
-    job.decoding().write(outputs, epoch=epoch, threads=torch.get_num_threads(), scores=scores)
+    facts = {"epoch": epoch, "threads": torch.get_num_threads(), "scores": scores}
+    job.decoding().write(outputs, **facts, **system.learned())
     logger.info("decoded with epoch %d: %s", epoch, path)
     logger.info(scores_line(scores))
 

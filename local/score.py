@@ -27,7 +27,7 @@ from local.corpora import manifest
 from local.data import store
 from local.pages import confidence
 from local.pages.results import notes, untested_label_notes, write_results
-from local.scoring import diagnosis, provenance, scored
+from local.scoring import diagnosis, layer_shares, provenance, scored
 from local.scoring.summary import run_facts, summarise, write_scores
 from local.splits import audit, protocols
 
@@ -65,7 +65,8 @@ def score(options: Options) -> None:
         pooled, epochs, values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
     )
     command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
-    said = notes(options, command, setup, values, summary, overlap, warnings)
+    learned = layer_shares.in_words(layer_shares.of_runs(runs))
+    said = notes(options, command, setup, values, summary, overlap, warnings, learned)
     of_confidence = confidence.of_runs(runs, pooled, summary["valid"])
     text = write_results(folder, said, folds, summary, pooled, epochs, of_confidence)
     print(f"== stage 4: score {folder}\n\n{text}")

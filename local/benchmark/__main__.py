@@ -6,10 +6,11 @@
     python -m local.benchmark --plan "1000 10000" [--readme FILE]
 
 Ways are those to train and infer (`local.benchmark.ways`: a and b as others do, c and d as this project does, one and
-many) or, never together, as memory holds all models of a run, those to use a trained model (`local.benchmark.uses`:
-sb hf hf-emotion file onnx int8 predict bf16). `--ways ""` measures none. Apart from these, `--ways "wu_capsules
-statistics"` measures systems by the names of their YAMLs in hparams/table3 or hparams: seconds of an epoch per hour of
-audio, and GFLOP/s where the operations of the system are known; --encoder takes the place of their encoder or upstream.
+many; layers, lora and weighted, other ways to train it, where they are named) or, never together, as memory holds all
+models of a run, those to use a trained model (`local.benchmark.uses`: sb hf hf-emotion file onnx int8 predict bf16).
+`--ways ""` measures none. Apart from these, `--ways "wu_capsules statistics"` measures systems by the names of their
+YAMLs in hparams/table3 or hparams: seconds of an epoch per hour of audio, and GFLOP/s where the operations of the
+system are known; --encoder takes the place of their encoder or upstream.
 
 Every way is a process of its own. They take turns, round by round, so that whatever else the machine does slows all of
 them; figures are medians over rounds, with their ranges, ratios are taken within a round. Before each round the GEMM
@@ -53,7 +54,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
     parser.add_argument("--utterances", type=int, default=16, help="of a round; default: 16")
     parser.add_argument("--rounds", type=int, default=3, help="that count, after one that warms up; default: 3")
-    parser.add_argument("--ways", default=" ".join(WAYS), help=WAYS_HELP)
+    parser.add_argument("--ways", default=" ".join(page.DEFAULT), help=WAYS_HELP)
     parser.add_argument("--jobs", default=[1], type=integers, help="how many processes of a way at a time; default: 1")
     parser.add_argument("--encoder", default="", help="its folder; default: base shape, random weights")
     parser.add_argument("--hours", default=[], type=numbers, help="hours of audio on which to measure the other stages")

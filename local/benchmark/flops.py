@@ -8,7 +8,7 @@ from __future__ import annotations
 from transformers import PretrainedConfig
 
 
-def total(config: PretrainedConfig, samples: int, passes: tuple[int, int]) -> int:
+def total(config: PretrainedConfig, samples: int, passes: tuple[float, float]) -> float:
     """Operations on a waveform, with so many passes of the CNN and of all behind it; a backward pass is two.
 
     What gradient checkpointing computes again, and padding, does not count: no result needs it.

@@ -28,10 +28,14 @@ WAYS = {  # the precision that each takes is measured
     "b": "SpeechBrain's recipe: 4, CNN frozen",
     "c": "this project, default",
     "d": "this project, CNN cached",
+    "layers": "half of the layers cached",
+    "lora": "adapters of rank 8",
+    "weighted": "all layers weighted",
     "one": "inference, one by one",
     "many": "inference, in batches",
 }
-BASE = {"a": "a", "b": "a", "c": "a", "d": "a", "one": "one", "many": "one"}  # which way another is compared with
+DEFAULT = ("a", "b", "c", "d", "one", "many")  # the others need more: the library of adapters, and time
+BASE = dict.fromkeys(WAYS, "a") | {"one": "one", "many": "one"}  # which way another is compared with
 USES = {
     "sb": "SpeechBrain's foreign_class: one file at a time, emotion alone",
     "hf-emotion": "transformers' pipeline: one file at a time, emotion alone",

@@ -78,7 +78,8 @@ class Way(NamedTuple):
     """A way to pass over the utterances."""
 
     config: PretrainedConfig | None  # the encoder's shape; None where operations are not counted by it
-    passes: tuple[int, int]  # of the CNN and the rest: 3 where it learns, 1 where it only computes, 0 where cached
+    # Of the CNN and the rest: 3 where it learns, 1 where it only computes, 0 where cached; 2 where gradients only pass.
+    passes: tuple[float, float]
     precision: str
     once: Callable[[], int]  # passes over all utterances; how many updates it made, or answers it gave
 
@@ -136,14 +137,29 @@ def _padded(utterances: Utterances, indices: list[int]) -> Batch:
     return utterances.collate([(index, wav / wav.square().mean().sqrt()) for index, wav in items])
 
 
-def ours(utterances: Utterances, encoder: str, device: str, freeze_cnn: bool) -> Way:
-    """Train as this project does: the Brain with its sampler and optimizer, without what ends an epoch."""
+def ours(
+    utterances: Utterances,
+    encoder: str,
+    device: str,
+    passes: tuple[float, float] = (3, 3),
+    emotion_layers: str = "last",
+    **changes: Any,
+) -> Way:
+    """Train as this project does: the Brain with its sampler and optimizer, without what ends an epoch.
+
+    `changes` are of the arguments of `load_encoder`; `passes` are those of `Way`.
+    """
     values = hparams.build(hparams.resolve(hparams.RUNNING, {})) | hparams.read_values(YAML)  # with the optimizer
-    values |= {"device": device, "freeze_cnn": freeze_cnn}
+    values |= {"device": device}
     values["precision"] = resolve_precision(values)
-    system = _system(encoder, freeze_cnn)
-    passes = (0 if freeze_cnn else 3, 3)
+    system = _system(encoder, emotion_layers, **changes)
     return Way(system.encoder.model.config, passes, values["precision"], _training(utterances, system, values))
+
+
+def half_frozen(utterances: Utterances, encoder: str, device: str) -> Way:
+    """The same, with the lower half of the layers frozen; the rest before them does not count as work, either."""
+    half = len(_system(encoder).encoder.layers()) // 2
+    return ours(utterances, encoder, device, (0, 1.5), freeze_layers=half)
 
 
 def of_system(utterances: Utterances, encoder: str, device: str, file: Path) -> Way:
@@ -195,7 +211,7 @@ def _solve(brain: EmotionBrain) -> int:
 def inference(utterances: Utterances, encoder: str, device: str, one_by_one: bool) -> Way:
     """Forward alone, as stage 3 does; in its batches, or one utterance at a time."""
     values = hparams.read_values(YAML) | {"device": device}
-    system = _system(encoder, False).to(device).eval()
+    system = _system(encoder).to(device).eval()
     in_batches = sorted_batches(utterances.durations, evaluation_limits(values, system))
     alone = [[index] for index in range(len(utterances))]
     batches = loader(utterances, alone if one_by_one else in_batches, device=kind(values))
@@ -211,16 +227,20 @@ def inference(utterances: Utterances, encoder: str, device: str, one_by_one: boo
     return Way(system.encoder.model.config, (1, 1), values["eval_precision"], once)
 
 
-def _system(encoder: str, freeze_cnn: bool) -> MultiTaskSystem:
+def _system(encoder: str, emotion_layers: str = "last", **changes: Any) -> MultiTaskSystem:
     source = encoder or {"model_type": "wav2vec2"} | SHAPE
-    return MultiTaskSystem(load_encoder(source, freeze_cnn=freeze_cnn), len(LABELS), TOKENS, alpha=0.1)
+    shared = load_encoder(source, **changes)
+    return MultiTaskSystem(shared, len(LABELS), TOKENS, alpha=0.1, emotion_layers=emotion_layers)
 
 
 WAYS = {
     "a": partial(plain, released=True),
     "b": partial(plain, released=False),
-    "c": partial(ours, freeze_cnn=False),
-    "d": partial(ours, freeze_cnn=True),
+    "c": ours,
+    "d": partial(ours, passes=(0, 3), freeze_cnn=True),
+    "layers": half_frozen,
+    "lora": partial(ours, passes=(1, 2), lora={"rank": 8}),
+    "weighted": partial(ours, emotion_layers="weighted"),
     "one": partial(inference, one_by_one=True),
     "many": partial(inference, one_by_one=False),
 }

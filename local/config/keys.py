@@ -37,6 +37,7 @@ ELSEWHERE = {
     **dict.fromkeys(("wav_augment", "augmentation", "augment_wavedata", "env_corrupt"), "augment"),
     **dict.fromkeys(("early_stopping_patience", "early_stopping"), "patience"),
     **{"label_smoothing_factor": "label_smoothing", "metric_for_best_model": "selection"},
+    **{"use_weighted_layer_sum": "emotion_layers", "lora_config": "lora", "gradual_unfreezing": "unfreeze"},
     **{"output_neurons": "n_labels", "num_labels": "n_labels", "number_of_ckpts": "keep_last"},
     **{"mixed_precision": "precision", "auto_mix_prec": "precision"},
     **{"data_folder": "--data", "output_folder": "--name", "experiment_name": "--name"},

@@ -1,7 +1,8 @@
 """The output of what does not learn, computed once for the corpus and shared by every fold, seed and alpha.
 
-Of a front end it is its rows; of a frozen encoder, of any family, its last hidden state; where its lowest layers alone
-are frozen, what the highest of these makes; where the CNN alone is, the CNN's output. `manifests/<corpus>/
+Of a front end it is its rows; of a frozen encoder, of any family, its last hidden state, or all that the heads read;
+where its lowest layers alone are frozen, what the highest of these makes, and what the heads read of those below; where
+the CNN alone is, the CNN's output. `manifests/<corpus>/
 <what>-<fingerprint>.f32`, or `.f16`, holds [rows, c] numbers per utterance, one after the other; the JSON file beside
 it, written last, holds their numbers of rows. The first job that
 needs it computes it, in evaluation mode, in single precision, each utterance alone: what is frozen is in evaluation
@@ -73,7 +74,8 @@ class FeatureStore(Store):
 
         def write(parts: Parts) -> dict[str, Any]:
             done = f", of which {len(parts.sizes)} are done" if parts.sizes else ""
-            logger.info("computing the %s output for %d utterances%s: %s", cls.owner, len(audio), done, path)
+            size = f"{expected / 1e9:.1f} GB, {path}"
+            logger.info("computing the %s output for %d utterances%s: %s", cls.owner, len(audio), done, size)
             cls._compute_all(audio, source.to(device), torch.device(device), parts)
             return {"rows": parts.sizes, "faults": audio.facts["faults"], "width": width, "floats": parts.marked}
 
@@ -156,6 +158,18 @@ class LayerStore(FeatureStore):
         return hidden[0, : int(n_frames)]
 
 
+class StateStore(FeatureStore):
+    """The hidden states of a frozen encoder that are taken, one after another, in 16 bits where they fit."""
+
+    dtype, what, suffix, owner = "<f2", "states", "f16", "layers'"
+
+    @staticmethod
+    def compute(encoder: Encoder, wav: Tensor, length: Tensor) -> Tensor:
+        """[1, N], [1] -> [T, n d]."""
+        states, n_frames = encoder.states(wav, length)
+        return torch.cat([state[0, : int(n_frames)] for state in states.values()], 1)
+
+
 class CnnStore(FeatureStore):
     """The output of a waveform encoder's CNN, in 16 bits where it fits."""
 
@@ -194,7 +208,7 @@ def kind_of_store(system: System) -> type[FeatureStore] | None:
         return RowStore
     encoder = system.encoder
     if encoder is not None and encoder.freeze:
-        return FrameStore
+        return StateStore if encoder.taken else FrameStore
     if encoder is not None and encoder.frozen_layers:
         return LayerStore
     return CnnStore if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn else None

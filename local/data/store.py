@@ -177,7 +177,7 @@ def refuse_unsound(folder: Path, reasons: Mapping[str, list[str]]) -> None:
 
 def delete_stores(folder: Path) -> None:
     """Remove a corpus's stores; jobs that have them open can still read them."""
-    kinds, ends = ("cnn", "layers", "frames", "features"), (".json", ".f16", ".f32", ".part")
+    kinds, ends = ("cnn", "layers", "states", "frames", "features"), (".json", ".f16", ".f32", ".part")
     features = [f"{name}-*{end}" for name in kinds for end in ends]
     for path in [path for name in ("audio.json", "audio.i16", *features) for path in folder.glob(name)]:
         path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from local.core import starts
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.deploy import quality
+from local.encoders import adapters
 from local.experiment import continued
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
@@ -42,6 +43,11 @@ def load_trained(run: Path, average: int = 1) -> Model:
             f"{run}: {type(system).__name__} has a last step in closed form, which no mean of checkpoints has",
             "export it without --average",
         )
+    if average > 1 and system.encoder is not None and system.encoder.adapted:
+        raise UserError(
+            f"{run}: its encoder has adapters (lora), products of two matrices, of which means would be wrong",
+            "export it without --average",
+        )
     checkpointer = RunCheckpointer(run / "save")
     key = best if average == 1 else epoch
     checkpoints = checkpointer.find_checkpoints(importance_key=key, ckpt_predicate=has_ended)[:average]
@@ -55,6 +61,8 @@ def load_trained(run: Path, average: int = 1) -> Model:
         refuse_damaged(checkpoint.path)
     with values_only(checkpoints[0]):
         system.load_state_dict(average_checkpoints(checkpoints, "system"))
+    if system.encoder is not None:
+        adapters.merge(system.encoder)
     options = job.options
     names = pretrained_names(values)
     provenance = {

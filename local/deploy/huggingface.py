@@ -4,7 +4,8 @@
     ctc/        AutoModelForCTC, AutoProcessor; pipeline("automatic-speech-recognition")
 
 transformers' classification head is a linear layer, the mean over true frames, and a second linear layer. The
-emotion head is the first of them; the second is the identity.
+emotion head is the first of them; the second is the identity. Where it reads all hidden states, or one, these are
+weighted there (`use_weighted_layer_sum`); where the CTC head reads one, the layers above it are left out.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ from local.encoders import Encoder, description
 from local.encoders.waveform import WaveformEncoder
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
+from local.systems.layers.layer_choice import OUTPUT
 from local.systems.mtl import MultiTaskSystem
 from local.text.ctc import SPACE
 from local.text.tokenizer import BLANK, UNKNOWN
 
 EMOTION, CTC = "emotion", "ctc"
+NOTHING = -1e4  # of the logarithm of a weight: its softmax is 0
 SAME = 1e-4  # logits that differ by less count as the same
 
 
@@ -49,7 +52,7 @@ def write(folder: Path, model: Model) -> list[str]:
     reason = _reason_against(model)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name:
         made = Path(name)
-        notes = [reason] if reason else [_write_emotion(made / EMOTION, model), _write_ctc(made / CTC, model)]
+        notes = [reason] if reason else _write_emotion(made / EMOTION, model) + _write_ctc(made / CTC, model)
         for part in (EMOTION, CTC):
             if (folder / part).exists():
                 shutil.rmtree(folder / part)
@@ -75,9 +78,10 @@ def _reason_against(model: Model) -> str | None:
     return None
 
 
-def _write_emotion(folder: Path, model: Model) -> str:
-    """Write the classifier of utterances; return a note on it."""
+def _write_emotion(folder: Path, model: Model) -> list[str]:
+    """Write the classifier of utterances; return notes on it."""
     system, labels = model.system, model.labels
+    weights = _layer_weights(system)
     classifier = _with_encoder(
         AutoModelForAudioClassification,
         system.encoder,
@@ -85,28 +89,44 @@ def _write_emotion(folder: Path, model: Model) -> str:
         label2id={label: index for index, label in enumerate(labels)},
         problem_type="single_label_classification",
         classifier_proj_size=len(labels),
-        use_weighted_layer_sum=False,
+        use_weighted_layer_sum=weights is not None,
     )
+    if weights is not None:
+        classifier.layer_weights.data = weights
     classifier.projector.load_state_dict(system.emotion_head.state_dict())
     nn.init.eye_(classifier.classifier.weight)
     nn.init.zeros_(classifier.classifier.bias)
     extractor = _extractor(system.encoder)
     classifier.save_pretrained(folder)
     extractor.save_pretrained(folder)
-    return _note_on_batches(classifier, extractor)
+    return [_note_on_batches(classifier, extractor)]
 
 
-def _write_ctc(folder: Path, model: Model) -> str:
-    """Write the recogniser of tokens; return a note on it."""
-    system = model.system
-    recogniser = _with_encoder(
-        AutoModelForCTC,
-        system.encoder,
-        vocab_size=len(model.tokens),
-        pad_token_id=BLANK,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
+def _layer_weights(system: MultiTaskSystem) -> Tensor | None:
+    """What transformers is to weight hidden states with, before the softmax; None where it takes the output."""
+    choice = system.layers
+    if choice.weights is not None:
+        return choice.weights.detach().clone()
+    if choice.emotion == OUTPUT:
+        return None
+    weights = torch.full((len(system.encoder.layers()) + 1,), NOTHING)
+    weights[choice.emotion] = 0.0
+    return weights
+
+
+def _write_ctc(folder: Path, model: Model) -> list[str]:
+    """Write the recogniser of tokens, where transformers has one; return notes on it."""
+    system, notes = model.system, []
+    settings = {"vocab_size": len(model.tokens), "pad_token_id": BLANK, "bos_token_id": None, "eos_token_id": None}
+    if (layer := system.layers.ctc) != OUTPUT:
+        if system.encoder.after_layers():
+            return [
+                f"There is no folder `{CTC}` for plain transformers: the CTC head reads the output of block {layer}, "
+                "and transformers' models have a layer norm before theirs."
+            ]
+        settings["num_hidden_layers"] = layer
+        notes = [f"`{CTC}` has the blocks up to {layer} alone, whose output the CTC head reads."]
+    recogniser = _with_encoder(AutoModelForCTC, system.encoder, **settings)
     recogniser.lm_head.load_state_dict(system.token_head.state_dict())
     recogniser.save_pretrained(folder)
     _extractor(system.encoder).save_pretrained(folder)
@@ -117,15 +137,18 @@ def _write_ctc(folder: Path, model: Model) -> str:
     )
     if any(SPACE in token and token != SPACE for token in model.tokens):
         note += " It gives times of tokens (`char`), not of words, because words begin within a token."
-    return note
+    return [note, *notes]
 
 
 def _with_encoder(auto: type, encoder: Encoder, **settings: object) -> PreTrainedModel:
-    """Make a model of transformers with a copy of the encoder's weights and new heads."""
+    """Make a model of transformers with a copy of the encoder's weights, of all its layers or the lowest, and heads."""
     # From the description, because the encoder's own modules were replaced by faster ones.
     config, _ = description(encoder)
     model = auto.from_config(AutoConfig.for_model(**config | settings)).eval()
-    model.base_model.load_state_dict(encoder.model.state_dict())
+    weights = encoder.model.state_dict()
+    if "num_hidden_layers" in settings:
+        weights = {name: weights[name] for name in model.base_model.state_dict()}
+    model.base_model.load_state_dict(weights)
     return model
 
 

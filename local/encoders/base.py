@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from local.core.errors import UserError
 from local.encoders.kernels import use_kernels
-from local.encoders.row_source import RowSource
+from local.encoders.kernels.attention import padding_mask
+from local.encoders.masking import Masked, length_mask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,11 +25,7 @@ if TYPE_CHECKING:
 # a CPU that took half of the time of a small model. On an H100 it took most of an update of the base model, which waits
 # for the host, not for the device: there padding costs little. Whisper's 30 s are a multiple of all.
 GRID = {"cpu": {1: 640, 2: 2}, "cuda": {1: 9600, 2: 30}}
-
-
-def length_mask(lengths: Tensor, size: int, device: torch.device | str = "cpu") -> Tensor:
-    """Mark what is not padding: [B] lengths -> [B, size] bool on a device, without a wait for it."""
-    return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
+LAST = -1  # among the numbers of hidden states: the encoder's output
 
 
 def pad_batch(items: list[Tensor], device: str = "cpu") -> Tensor:
@@ -41,20 +38,24 @@ def pad_batch(items: list[Tensor], device: str = "cpu") -> Tensor:
     return F.pad(batch, (*(0, 0) * (batch.ndim - 2), 0, extra))
 
 
-class Encoder(RowSource):
-    """Base of the families: freezing and SpecAugment. A row is a frame.
+class Encoder(Masked):
+    """Base of the families: freezing, and hidden states. A row is a frame.
 
-    `freeze` says that it is never trained; `held`, which the trainer sets, that it is not trained in this epoch.
+    `freeze` says that it is never trained; `held`, which the trainer sets, that it is not trained in this epoch, and
+    `resting` the number of its lowest layers that are not, see `rest`.
     `frozen_layers` are the lowest layers of its transformer that are never trained, see `freeze_lowest`. Their output
     is then taken in place of waveforms as well, [B, T, d] of any type with [B] frames.
+    `taken` are the numbers of the hidden states that `states` gives, see `take`.
     """
 
     held = False
-    frozen_layers = 0
-    rows_per_frame, masks_features = 1, False  # of what SpecAugment masks
-    dim: int  # size d of a frame
+    frozen_layers = resting = 0
+    taken: tuple[int, ...] = ()
+    norms_last_state = False  # whether transformers has the output of its last block after the final layer norm
+    adapted = False  # whether it has adapters, see `local.encoders.adapters`
     preprocessor: dict[str, Any]  # the settings of its feature extractor that are used here
     seconds_per_frame = 0.02  # from one frame to the next
+    _learning: list[nn.Parameter] | None = None  # what learns of it at all, once `rest` has been called
 
     def __init__(self, model: PreTrainedModel, cnn: nn.Module | None, freeze: bool, freeze_cnn: bool) -> None:
         super().__init__()
@@ -118,14 +119,20 @@ class Encoder(RowSource):
         self.freeze_cnn, self.freeze = True, self.freeze or count == most
         if not self.freeze:
             self.frozen_layers = count
-            for module in self._upper():
+            for module in self._upper(count):
                 module.requires_grad_(True)
 
     def lowest(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The output of the frozen layers: [B, N] waveforms, [B] samples -> [B, T, d], [B] frames."""
+        """The output of the frozen layers: [B, N] waveforms, [B] samples -> [B, T, d], [B] frames.
+
+        With hidden states below it that are taken, [B, T, n d]: those of `stored`, one after another.
+        """
         with torch.set_grad_enabled(False):
             hidden, n_frames = self.enter(wavs, lengths)
-            return self.through(self.layers()[: self.frozen_layers], hidden, n_frames), n_frames
+            if len(self.stored) == 1:
+                return self.through(self.layers()[: self.frozen_layers], hidden, n_frames), n_frames
+            states = self._onward({0: hidden}, n_frames, self.stored)
+            return torch.cat([states[number] for number in self.stored], 2), n_frames
 
     def layers(self) -> Sequence[nn.Module]:
         """Its transformer's layers, from the lowest; a `UserError` for a family whose layers cannot be run apart."""
@@ -134,19 +141,30 @@ class Encoder(RowSource):
             "set freeze_layers to 0, or freeze to True, which freezes all of them",
         )
 
+    @property
+    def has_layers(self) -> bool:
+        """Whether its layers can be run apart."""
+        return type(self).layers is not Encoder.layers
+
     def enter(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What its lowest layer is given, in evaluation mode: [B, N], [B] -> [B, T, d], [B]."""
         raise NotImplementedError
 
+    def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
+        """Run some of its layers over the true frames, [B, T, d], [B]; give the output of each, [B, T, d]."""
+        raise NotImplementedError
+
     def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
         """Run some of its layers over the true frames: [B, T, d], [B] -> [B, T, d]."""
-        raise NotImplementedError
+        return [hidden, *deque(self.each(layers, hidden, n_frames), maxlen=1)][-1]
 
     def attention_mask(self, hidden: Tensor, n_frames: Tensor) -> Tensor | None:
         """What transformers' layers are given so that no frame attends to padding; of [B, T, d] and [B] frames."""
+        true = length_mask(n_frames, hidden.shape[1], hidden.device)
+        if self.model.config._attn_implementation == "":  # of `local.encoders.plain`
+            return padding_mask(attention_mask=true)
         from transformers.masking_utils import create_bidirectional_mask  # takes seconds
 
-        true = length_mask(n_frames, hidden.shape[1], hidden.device)
         return create_bidirectional_mask(config=self.model.config, inputs_embeds=hidden, attention_mask=true)
 
     def leave(self, hidden: Tensor) -> Tensor:
@@ -159,9 +177,9 @@ class Encoder(RowSource):
         """What comes after its highest layer."""
         return []
 
-    def _upper(self) -> list[nn.Module]:
-        """What is trained although the lowest layers are frozen."""
-        return [*self.layers()[self.frozen_layers :], *self.after_layers()]
+    def _upper(self, count: int) -> list[nn.Module]:
+        """What is trained although that many of the lowest layers are not."""
+        return [*self.layers()[count:], *self.after_layers()]
 
     def lowest_signature(self) -> str:
         """What the output of the frozen layers depends on besides the weights: not what a training alone has."""
@@ -169,11 +187,13 @@ class Encoder(RowSource):
 
         config, preprocessor = description(self)
         kept = {key: value for key, value in config.items() if not re.search("drop|^mask_|spec_augment", key)}
-        return json.dumps([self.frozen_layers, kept, preprocessor], sort_keys=True, default=str)
+        below = [self.stored] if len(self.stored) > 1 else []
+        return json.dumps([self.frozen_layers, kept, preprocessor, *below], sort_keys=True, default=str)
 
     def lowest_weights(self) -> Iterator[Tensor]:
         """The weights that the output of the frozen layers depends on."""
-        upper = {id(weight) for module in self._upper() for weight in (*module.parameters(), *module.buffers())}
+        upper = self._upper(self.frozen_layers)
+        upper = {id(weight) for module in upper for weight in (*module.parameters(), *module.buffers())}
         for name, weight in self.model.state_dict(keep_vars=True).items():
             if id(weight) not in upper and name != "masked_spec_embed":
                 yield weight
@@ -182,84 +202,119 @@ class Encoder(RowSource):
         """Its configuration, its preprocessor and its layers."""
         from local.encoders import description  # takes seconds
 
-        return f"{json.dumps(description(self), sort_keys=True, default=str)}\t{self.model}"
+        states = f"\t{self.taken}" if self.taken else ""
+        return f"{json.dumps(description(self), sort_keys=True, default=str)}\t{self.model}{states}"
 
     def weights(self) -> Iterable[Tensor]:
         """All of its weights."""
         return self.model.state_dict().values()
 
     def train(self, mode: bool = True) -> Encoder:
-        """A frozen or held encoder stays in evaluation mode, and so do frozen layers: no dropout, no SpecAugment."""
+        """A frozen or held encoder stays in evaluation mode, without SpecAugment; so do layers that are not trained."""
         mode = mode and not (self.freeze or self.held)
         super().train(mode)
-        if self.frozen_layers:
+        if count := max(self.frozen_layers, self.resting):
             self.model.eval()
-            for module in self._upper():
+            for module in self._upper(count):
                 module.train(mode)
         return self
 
-    # SpecAugment
+    # Hidden states
 
-    def _spec_augment(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
-        """SpecAugment in training of what frozen layers make, [B, T, d], whose own input cannot be masked any more.
+    def take(self, numbers: Iterable[int]) -> None:
+        """Let `states` give these hidden states: 0, the input of its first layer, to L, the output of the last; `LAST`.
 
-        Frames and features are masked at the rates and spans of the checkpoint. What is masked becomes the mean of the
-        utterance's true frames: what the checkpoint has for a masked frame is not of this layer.
+        What none of them needs is not trained, nor computed. The encoder must have `layers`.
         """
-        frames = self._spec_augment_mask(n_frames, hidden.shape[1], self.rows_per_frame)
-        features = self._feature_mask(len(hidden))
-        if frames is None and features is None:
-            return hidden
-        # Each mask, [B, T, 1] and [B, 1, d], goes to the device alone: there the two make one of all numbers.
-        masks = [mask.unsqueeze(dim) for mask, dim in ((frames, 2), (features, 1)) if mask is not None]
-        masked = reduce(torch.logical_or, (mask.to(hidden.device, non_blocking=True) for mask in masks))
-        true = length_mask(n_frames, hidden.shape[1], hidden.device)[..., None]
-        mean = hidden.masked_fill(~true, 0.0).sum(1, keepdim=True) / true.sum(1, keepdim=True)
-        return torch.where(masked, mean, hidden)
+        self.taken = tuple(sorted({*numbers}))
+        if self.frozen_layers and self.highest <= self.frozen_layers:
+            self.freeze, self.frozen_layers = True, 0
+            self.model.requires_grad_(False)
+        unused = self.layers()[self.highest :]
+        for module in unused if self._leaves() else [*unused, *self.after_layers()]:
+            module.requires_grad_(False)
+        self.width = len(self.stored) * self.dim
 
-    def _feature_mask(self, size: int) -> Tensor | None:
-        """Draw the features that SpecAugment masks, where its family masks any: [B, d] bool, on the CPU."""
-        config = self.model.config
-        if not (self._augments() and self.masks_features and config.mask_feature_prob > 0):
-            return None
-        from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices  # takes seconds
+    @property
+    def highest(self) -> int:
+        """How many of its layers are computed."""
+        return len(self.layers()) if not self.taken or LAST in self.taken else max(self.taken)
 
-        values = (config.mask_feature_prob, config.mask_feature_length)
-        return torch.from_numpy(
-            _compute_mask_indices((size, self.dim), *values, min_masks=config.mask_feature_min_masks)
-        )
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """The hidden states, by number, that are stored of what is frozen."""
+        if not self.frozen_layers:
+            return self.taken
+        return (*(number for number in self.taken if 0 <= number < self.frozen_layers), self.frozen_layers)
 
-    def _augments(self) -> bool:
-        return self.training and getattr(self.model.config, "apply_spec_augment", True)
+    def states(self, wavs: Tensor, lengths: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """The hidden states of `take`, by number, [B, T, d] each, and [B] true frames; parameters as of `forward`.
 
-    def _spec_augment_mask(self, n_frames: Tensor, size: int, rows_per_frame: int = 1) -> Tensor | None:
-        """Draw the frames that SpecAugment masks, inside each utterance's true length: [B, size] bool, on the CPU.
-
-        With the checkpoint's rate and span, by transformers (from numpy's generator); but not inside the
-        models: HuBERT's own draw ignores padding, and all of them fail on short batches. The span is that of so many
-        rows of what the checkpoint masks.
+        State N is what transformers has as `hidden_states[N]`: of encoders with a final layer norm all are before it,
+        but for the last of those that have `norms_last_state`. A layer that layer drop skips passes on its input.
         """
-        config = self.model.config
-        if not (self._augments() and getattr(config, "mask_time_prob", 0) > 0):
-            return None
-        span = max(1, config.mask_time_length // rows_per_frame)
-        if size <= span:
-            return torch.zeros(len(n_frames), size, dtype=torch.bool)
-        from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices  # takes seconds
+        if wavs.ndim == 2:
+            wavs, lengths = self.cut(wavs, lengths)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.freeze or self.held)):
+            if self.freeze and wavs.ndim == 3:
+                return self._split(wavs.float()), lengths
+            if not self.frozen_layers or (wavs.ndim == 2 and not self.training):
+                hidden, n_frames = self.start(wavs, lengths)
+                return self._onward({0: hidden}, n_frames, self.taken), n_frames
+            rows, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.lowest(wavs, lengths)
+            known = self._split(self._spec_augment(rows, n_frames))
+            return self._onward(known, n_frames, self.taken), n_frames
 
-        mask = _compute_mask_indices(
-            (len(n_frames), size),
-            mask_prob=config.mask_time_prob,
-            mask_length=span,
-            attention_mask=length_mask(n_frames, size).long(),
-            min_masks=config.mask_time_min_masks,
-        )
-        # If an utterance is too short for a span, transformers marks the batch's last frame.
-        return torch.from_numpy(mask) & length_mask(n_frames, size)
+    def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What its lowest layer is given, masked in training: as `enter`; or of what a frozen CNN made."""
+        return self.enter(wavs, lengths)
+
+    def _split(self, rows: Tensor) -> dict[int, Tensor]:
+        """[B, T, n d] -> the states of `stored`, [B, T, d] each, by number."""
+        return dict(zip(self.stored, rows.unflatten(2, (-1, self.dim)).unbind(2), strict=True))
+
+    def _onward(self, known: dict[int, Tensor], n_frames: Tensor, wanted: Sequence[int]) -> dict[int, Tensor]:
+        """From the highest state that is known to those that are wanted, by number."""
+        first, top = max(known), len(self.layers())
+        hidden = known[first]
+        until = top if LAST in wanted else max(wanted)
+        for number, passed in enumerate(self.each(self.layers()[first:until], known[first], n_frames), first + 1):
+            hidden = passed
+            if number in wanted:
+                known[number] = hidden
+        if LAST in wanted or (self.norms_last_state and top in wanted):
+            known[LAST] = self.leave(hidden)
+            if self.norms_last_state:
+                known[top] = known[LAST]
+        return {number: known[number] for number in wanted}
+
+    def _leaves(self) -> bool:
+        """Whether what comes after its highest layer is computed."""
+        return LAST in self.taken or (self.norms_last_state and self.highest == len(self.layers()))
+
+    # Epochs in which some of it is not trained
+
+    def rest(self, count: int) -> None:
+        """Do not train its lowest `count` layers, nor what is before them, until the next call; 0: what learns at all.
+
+        They are in evaluation mode, as frozen ones are.
+        """
+        if self._learning is None:
+            self._learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        upper = {id(parameter) for module in self._upper(count) for parameter in module.parameters()}
+        for parameter in self._learning:
+            parameter.requires_grad_(not count or id(parameter) in upper)
+        self.resting = count
 
 
-def kept(layers: Iterable[nn.Module], drop: float) -> Iterator[nn.Module]:
-    """The layers that layer drop, of this probability, leaves in a pass; all of those in evaluation mode."""
+def each_kept(
+    layers: Iterable[nn.Module], drop: float, hidden: Tensor, run: Callable[[nn.Module, Tensor], Tensor]
+) -> Iterator[Tensor]:
+    """Run layers one after another, but for those that layer drop, of this probability, skips in training.
+
+    `run` is called with a layer and its input. Gives what is passed on from each layer.
+    """
     for layer in layers:
         if not (layer.training and drop > 0 and torch.rand([]) < drop):
-            yield layer
+            hidden = run(layer, hidden)
+        yield hidden

@@ -6,7 +6,7 @@ A. Gulati et al.: Conformer, Interspeech 2020. What is read of a folder of the h
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -119,6 +119,8 @@ class ConformerModel(nn.Module):
 class ConformerEncoder(SpectralEncoder):
     """One frame per 40 ms, or whatever the strides of its convolutions make."""
 
+    norms_last_state = True
+
     def __init__(
         self, model: ConformerModel, extractor: ConformerFeatures, freeze: bool = False, freeze_cnn: bool = False
     ) -> None:
@@ -164,3 +166,9 @@ class ConformerEncoder(SpectralEncoder):
     def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
         """As SpeechBrain's encoder."""
         return by_length(partial(self.model.through, layers), hidden, n_frames)[0]
+
+    def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
+        """The same, layer by layer."""
+        for layer in layers:
+            hidden = self.through([layer], hidden, n_frames)
+            yield hidden

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from local.audio.header import SAMPLE_RATE
-from local.encoders.base import kept, length_mask
+from local.encoders.base import each_kept, length_mask
 from local.encoders.spectral import SpectralEncoder
 
 if TYPE_CHECKING:
@@ -78,7 +78,17 @@ class FilterbankEncoder(SpectralEncoder):
         true = length_mask(n_frames, features.shape[1], features.device)
         return self.model.feature_projection(features)[0].masked_fill(~true[..., None], 0.0), n_frames
 
-    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
+    def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, with SpecAugment and dropout in training."""
+        features, n_frames = self._features(wavs, lengths)
+        masked = self._spec_augment_mask(n_frames, features.shape[1])
+        masked = None if masked is None else masked.to(features.device)
+        true = length_mask(n_frames, features.shape[1], features.device)
+        hidden, _ = self.model.feature_projection(features)
+        hidden = self.model._mask_hidden_states(hidden, mask_time_indices=masked, attention_mask=true)
+        return self.model.encoder.dropout(hidden.masked_fill(~true[..., None], 0.0)), n_frames
+
+    def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
         """As transformers' encoder."""
         config, positions = self.model.config, self.model.encoder.embed_positions
         masks = {
@@ -86,6 +96,4 @@ class FilterbankEncoder(SpectralEncoder):
             "conv_attention_mask": length_mask(n_frames, hidden.shape[1], hidden.device),
             "relative_position_embeddings": None if positions is None else positions(hidden),
         }
-        for layer in kept(layers, config.layerdrop):
-            hidden = layer(hidden, **masks)
-        return hidden
+        return each_kept(layers, config.layerdrop, hidden, lambda layer, hidden: layer(hidden, **masks))

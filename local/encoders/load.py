@@ -27,7 +27,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder as Whisp
 from local.audio.header import SAMPLE_RATE
 from local.core import model_json
 from local.core.errors import UserError
-from local.encoders import conformer, emformer, exported, speechbrain_folder
+from local.encoders import adapters, conformer, emformer, exported, speechbrain_folder
 from local.encoders.base import Encoder
 from local.encoders.filterbank import FilterbankEncoder
 from local.encoders.waveform import WaveformEncoder
@@ -81,6 +81,7 @@ def load_encoder(
     freeze_cnn: bool = False,
     spec_augment: dict[str, Any] | None = None,
     freeze_layers: int = 0,
+    lora: dict[str, Any] | None = None,
 ) -> Encoder:
     """Load a pretrained encoder, or build one with random weights.
 
@@ -88,7 +89,8 @@ def load_encoder(
     reads; or a mapping, the configuration of an encoder with random weights: `model_type` and the keys of transformers,
     and `do_normalize`. With `freeze` the encoder is not trained, with `freeze_cnn` its CNN, with `freeze_layers` all up
     to the so many lowest layers of its transformer (see `Encoder.freeze_lowest`). `spec_augment` has values of
-    SpecAugment (`mask_time_prob`, ...) that come before those of the checkpoint, and turns it on. The weights are in
+    SpecAugment (`mask_time_prob`, ...) that come before those of the checkpoint, and turns it on. With values in `lora`
+    adapters are trained in place of its weights (see `local.encoders.adapters`). The weights are in
     single precision, whatever the checkpoint's are: in bfloat16 most steps of an optimizer are too small to change a
     weight. A `UserError` if there is no such encoder, it cannot be read, lacks weights, or its architecture is not
     supported; and for None, which the YAML of a probe gives.
@@ -101,6 +103,8 @@ def load_encoder(
         )
     encoder = _load(source, freeze, freeze_cnn, spec_augment)
     encoder.freeze_lowest(freeze_layers)
+    if lora:
+        adapters.adapt(encoder, lora)
     return encoder
 
 

@@ -150,6 +150,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.pos_conv_embed = Positions(config)
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Identity()  # of training
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.norm_first = config.do_stable_layer_norm
 
@@ -210,12 +211,12 @@ class Layer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(size, eps=eps)
         self.norm_first = config.do_stable_layer_norm
 
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
         """[B, T, d], and a mask of `padding_mask`, -> [B, T, d]."""
         if self.norm_first:
-            hidden = hidden + self.attention(self.layer_norm(hidden), mask)
+            hidden = hidden + self.attention(self.layer_norm(hidden), attention_mask)
             return hidden + self.feed_forward(self.final_layer_norm(hidden))
-        hidden = self.layer_norm(hidden + self.attention(hidden, mask))
+        hidden = self.layer_norm(hidden + self.attention(hidden, attention_mask))
         return self.final_layer_norm(hidden + self.feed_forward(hidden))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
-from local.encoders.base import Encoder, kept, length_mask
+from local.encoders.base import Encoder, each_kept, length_mask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -66,14 +66,16 @@ class WaveformEncoder(Encoder):
 
     def context(self, features: Tensor, n_frames: Tensor) -> Tensor:
         """Project the CNN's features, mask some (SpecAugment), run the transformer: [B, T, c] -> [B, T, d]."""
-        hidden = self._projected(features)
+        hidden = self._masked(self._projected(features), n_frames)
+        self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)
+        return self.model.encoder(hidden, attention_mask=self._mask).last_hidden_state
+
+    def _masked(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
         masked = self._spec_augment_mask(n_frames, hidden.shape[1])
         if masked is not None:
             # Indices, not a mask: indexing by a mask would wait for the GPU.
             masked = tuple(indices.to(hidden.device, non_blocking=True) for indices in masked.nonzero(as_tuple=True))
-        hidden = self.model._mask_hidden_states(hidden, mask_time_indices=masked)
-        self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)
-        return self.model.encoder(hidden, attention_mask=self._mask).last_hidden_state
+        return self.model._mask_hidden_states(hidden, mask_time_indices=masked)
 
     def _projected(self, features: Tensor) -> Tensor:
         hidden = self.model.feature_projection(features)
@@ -93,24 +95,36 @@ class WaveformEncoder(Encoder):
     def enter(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run the CNN, project, add the positional convolution; and the layer norm, where that comes first."""
         features, n_frames = self.features(wavs, lengths)
-        self._mask = length_mask(n_frames, features.shape[1], features.device)
-        hidden = self._projected(features).masked_fill(~self._mask[..., None], 0.0)
-        hidden = hidden + self.model.encoder.pos_conv_embed(hidden)
-        return hidden if self._norm_is_last() else self.model.encoder.layer_norm(hidden), n_frames
+        return self._placed(self._projected(features), n_frames), n_frames
 
-    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
+    def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of waveforms or of the CNN's output, with SpecAugment and dropout in training."""
+        features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
+        hidden = self._placed(self._masked(self._projected(features), n_frames), n_frames)
+        return self.model.encoder.dropout(hidden), n_frames
+
+    def _placed(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
+        self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)
+        hidden = hidden.masked_fill(~self._mask[..., None], 0.0)
+        hidden = hidden + self.model.encoder.pos_conv_embed(hidden)
+        return hidden if self._norm_is_last() else self.model.encoder.layer_norm(hidden)
+
+    def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
         """As transformers' encoders; WavLM's layers share the bias of positions that the lowest of all has."""
         config, size = self.model.config, hidden.shape[1]
+        values: dict[str, Tensor | None] = {}
         if config.model_type == "wavlm":
-            true = length_mask(n_frames, size, hidden.device)
-            bias = self.layers()[0].attention.compute_bias(size, size).repeat(len(hidden), 1, 1)
-            for layer in kept(layers, config.layerdrop):
-                hidden, _ = layer(hidden, attention_mask=true, position_bias=bias)
-            return hidden
-        mask = self.attention_mask(hidden, n_frames)
-        for layer in kept(layers, config.layerdrop):
-            hidden = layer(hidden, attention_mask=mask)
-        return hidden
+            values["attention_mask"] = length_mask(n_frames, size, hidden.device)
+            bias = self.layers()[0].attention.compute_bias(size, size)
+            values["position_bias"] = bias.repeat(len(hidden), 1, 1)
+        else:
+            values["attention_mask"] = self.attention_mask(hidden, n_frames)
+
+        def run(layer: nn.Module, hidden: Tensor) -> Tensor:
+            made = layer(hidden, **values)
+            return made[0] if isinstance(made, tuple) else made
+
+        return each_kept(layers, getattr(config, "layerdrop", 0.0), hidden, run)
 
 
 def _standardise(wavs: Tensor, lengths: Tensor) -> Tensor:

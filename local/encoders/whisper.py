@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from local.audio.header import SAMPLE_RATE
-from local.encoders.base import kept, length_mask
+from local.encoders.base import each_kept, length_mask
 from local.encoders.spectral import SpectralEncoder
 
 
@@ -18,6 +18,7 @@ class WhisperEncoder(SpectralEncoder):
     """Whisper's encoder: one frame per 20 ms, from log-mel spectra over the utterance's true length (30 s at most)."""
 
     rows_per_frame = 2  # spectra
+    norms_last_state = True
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, nn.ModuleList([model.conv1, model.conv2]), freeze, freeze_cnn)
@@ -31,11 +32,15 @@ class WhisperEncoder(SpectralEncoder):
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute spectra, run the two convolutions and the transformer."""
+        return self._of_spectra(*self._masked(wavs, lengths))
+
+    def _masked(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute spectra, and mask some (SpecAugment); as `spectra`."""
         spectra, n_spectra = self.spectra(wavs, lengths)
         masked = self._spec_augment_mask(n_spectra, spectra.shape[2])
         if masked is not None:
             spectra = spectra.masked_fill(masked.to(spectra.device, non_blocking=True)[:, None], 0.0)
-        return self._of_spectra(spectra, n_spectra)
+        return spectra, n_spectra
 
     def log_mels(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[B, N], [B] samples -> [B, M, mels], [B]."""
@@ -48,9 +53,16 @@ class WhisperEncoder(SpectralEncoder):
 
     def _of_spectra(self, spectra: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
         """[B, mels, M], zero beyond the end, [B] -> [B, T, d], [B]."""
-        hidden, n_frames = self._placed(spectra, n_spectra)
-        hidden = F.dropout(hidden, p=self.model.config.dropout, training=self.training)
+        hidden, n_frames = self._begun(spectra, n_spectra)
         return self.leave(self.through(self.layers(), hidden, n_frames)), n_frames
+
+    def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, with SpecAugment and dropout in training."""
+        return self._begun(*self._masked(wavs, lengths))
+
+    def _begun(self, spectra: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, n_frames = self._placed(spectra, n_spectra)
+        return F.dropout(hidden, p=self.model.config.dropout, training=self.training), n_frames
 
     def _placed(self, spectra: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
         """Run the two convolutions and add positions; as `_of_spectra`."""
@@ -73,12 +85,10 @@ class WhisperEncoder(SpectralEncoder):
         """Compute spectra, run the two convolutions and add positions."""
         return self._placed(*self.spectra(wavs, lengths))
 
-    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
+    def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
         """As transformers' encoder, over the true frames only."""
         mask = self.attention_mask(hidden, n_frames)
-        for layer in kept(layers, self.model.config.encoder_layerdrop):
-            hidden = layer(hidden, mask)
-        return hidden
+        return each_kept(layers, self.model.config.encoder_layerdrop, hidden, lambda layer, hidden: layer(hidden, mask))
 
     def spectra(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-mel spectra as of Whisper's feature extractor, each over its own true length.

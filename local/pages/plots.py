@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from local.pages.svg import DASHES, INK, MARKERS, MUTED, RULE, SERIES, picture
+from local.scoring.layer_shares import by_state
 
 LONGEST_LABEL = 18
 POINTS_IN_WORDS = 4
@@ -209,6 +210,28 @@ def lines(name: str, curves: dict[str, pd.Series], what: str) -> str:
             marks = {"marker": MARKERS[place % len(MARKERS)], "markevery": max(1, len(curve) // 8)}
             axes.plot(curve.index, 100 * curve, label=label, **style, **marks)
         _by_epoch(axes, pd.DataFrame(curves), f"{what} (%)")
+    return drawn.svg
+
+
+def layer_shares(name: str, shares: pd.DataFrame) -> str:
+    """The share of each hidden state in what the emotion head reads: of each run a dot, and their mean.
+
+    `shares` has the columns `seed,fold,state,share`, see `local.scoring.layer_shares`.
+    """
+    states = by_state(shares)
+    alt = "Weight of each hidden state, from 0, the input of block 1; mean over runs, lowest and highest. " + " ".join(
+        f"{state}: {row.mean:.3f} ({row.low:.3f} to {row.high:.3f})."
+        for state, row in zip(states.index, states.itertuples(index=False), strict=True)
+    )
+    with picture(name, alt, height=2.8) as drawn:
+        axes = drawn.axes
+        axes.axhline(1 / len(states), color=MUTED, linewidth=1, linestyle=DASHES[2], label="equal weights")
+        dots = {"color": SERIES[0], "marker": "o", "linestyle": "", "markersize": 2.5, "alpha": 0.5, "clip_on": False}
+        axes.plot(shares["state"], shares["share"], label="a fold and seed", **dots)
+        axes.plot(states.index, states["mean"], color=SERIES[1], marker=MARKERS[1], label="mean")
+        axes.set(xlabel="hidden state", ylabel="weight", ylim=(0, 1.1 * states["high"].max()))
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        _legend(axes)
     return drawn.svg
 
 

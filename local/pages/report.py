@@ -36,6 +36,7 @@ SECTIONS = {
     "classes": "Classes",
     "calibration": "Calibration",
     "learning": "Learning",
+    "layers": "Layers",
     "alphas": "Weight of the CTC task",
     "transfer": "Other corpora",
     "comparison": "Other experiments",
@@ -57,6 +58,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         "breakdown": not (groups.rows or groups.notes),
         "calibration": not ranked,
         "learning": not own.trained_here,
+        "layers": own.layer_shares.empty,
         "alphas": len(alphas.accuracy) < 2 and not alphas.left_out,
         "transfer": elsewhere is None,
         "comparison": not (len(pairs) or not_compared),
@@ -164,6 +166,8 @@ def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
     if pd.notna(own.summary["ece"]):
         bins = metrics.reliability(own.predictions)
         drawn["reliability"] = plots.reliability("reliability", bins, own.summary["ece"], own.summary["brier"])
+    if not own.layer_shares.empty:
+        drawn["layers"] = plots.layer_shares("layers", own.layer_shares)
     if len(alphas.accuracy) > 1:
         validation = own.valid if own.valid == protocols.valid_name(protocols.ORACLE) else "validation"
         accuracy = "training" if own.valid == "none" else validation

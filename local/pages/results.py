@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -97,12 +98,14 @@ def notes(
     summary: pd.Series,
     overlap: list[str],
     warnings: list[str],
+    learned: Sequence[str] = (),
 ) -> Notes:
     """Say what the results are of.
 
     `command` is the one that scored; for `setup` see `local.scoring.provenance.setup`. `values` are those of the
     experiment's YAML, `summary` is the row of summary.csv. For `overlap` see `local.splits.audit.describe`, for
     `warnings` `untested_label_notes`, `local.scoring.provenance.warnings` and `local.scoring.diagnosis.warnings`.
+    `learned` are sentences on what the runs have learned.
     """
     corpus, valid = options.corpus_facts, summary["valid"]
     protocol = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
@@ -127,6 +130,7 @@ def notes(
         facts.append(f"**Means and pooled figures are over {summary['folds']} folds only.**")
     if values.get("alpha") == 0:
         facts.append("alpha is 0: the CTC head is not trained, so its WER and CER mean nothing.")
+    facts += [f"{prose(line)}." for line in learned]
     facts += [f"{WARNING}{prose(warning)}." for warning in warnings]
     return Notes(title_of(options), command, facts, key_of(summary), setup)
 

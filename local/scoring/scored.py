@@ -19,7 +19,7 @@ from local.core import starts
 from local.core.errors import UserError
 from local.core.typed_csv import read_numbers
 from local.corpora import manifest
-from local.scoring import metrics, predictions
+from local.scoring import layer_shares, metrics, predictions
 from local.scoring.provenance import refuse_mixed
 
 MANIFESTS = Path("manifests")
@@ -128,6 +128,11 @@ class Experiment:
         if not self.trained_here:
             return pd.DataFrame(columns=["seed", "fold", "epoch", *OF_TEXT])
         return epochs(self.runs)
+
+    @cached_property
+    def layer_shares(self) -> pd.DataFrame:
+        """What its runs have learned of the layers; see `local.scoring.layer_shares.of_runs`."""
+        return layer_shares.of_runs(self.runs if self.trained_here else [])
 
     @cached_property
     def values(self) -> dict[str, Any]:

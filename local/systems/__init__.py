@@ -137,6 +137,10 @@ class System(nn.Module):
         """The modules that are trained at `head_lr`; the rest is trained at `lr`."""
         return []
 
+    def learned(self) -> dict[str, Any]:
+        """What it has learned that pages show, as plain values: facts of a decoding."""
+        return {}
+
     def settings(self) -> dict[str, Any]:
         """The arguments of the constructor besides encoder, `n_labels` and `n_tokens`, as plain values."""
         return {}

@@ -1,6 +1,6 @@
 """The multi-task model of Cai et al., Interspeech 2021: one encoder, a CTC head and an emotion head.
 
-z = encoder(x)                          [B, T, d]
+z = encoder(x)                          [B, T, d]   by default for both heads, see `local.systems.layers.layer_choice`
 tokens  = W_t z + b_t                   [B, T, V]   per frame, CTC
 emotion = W_e pool(z) + b_e             [B, C]      pool over the true frames, see `local.systems.layers.pooling`
 L = CE(emotion) + alpha * CTC(tokens)               paper, equation 3
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from local.core.errors import UserError
 from local.encoders import Encoder, length_mask
 from local.systems import Losses, Outputs, System, Targets, cross_entropy
+from local.systems.layers.layer_choice import OUTPUT, LayerChoice
 from local.systems.layers.pooling import Pooling
 from local.text.tokenizer import BLANK
 
@@ -27,6 +28,7 @@ class MultiTaskSystem(System):
     `n_labels` is C, `n_tokens` V (token 0 is the blank), `alpha` the weight of the CTC task; `pooling` over the true
     frames is `mean` (the paper's code), `sum` (the paper's text), or a module (see `local.systems.layers.pooling`),
     which is trained as a head is. `dropout` is that of the inputs of both heads, `label_smoothing` of the emotions.
+    `emotion_layers` and `ctc_layer` say which hidden states the heads read; learned weights of these train as heads do.
     """
 
     writes_text = True
@@ -40,6 +42,8 @@ class MultiTaskSystem(System):
         pooling: str | dict[str, Any] | nn.Module = "mean",
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
+        emotion_layers: str | int = OUTPUT,
+        ctc_layer: str | int = OUTPUT,
     ) -> None:
         super().__init__(encoder)
         if alpha < 0:
@@ -47,6 +51,7 @@ class MultiTaskSystem(System):
         for name, value in (("dropout", dropout), ("label_smoothing", label_smoothing)):
             if not 0 <= value < 1:
                 raise UserError(f"{name} is {value}", f"set {name} to at least 0 and less than 1")
+        self.layers = LayerChoice(encoder, emotion_layers, ctc_layer)
         self.pooling = Pooling(pooling, encoder.dim)
         self.token_head = nn.Linear(encoder.dim, n_tokens)
         self.emotion_head = nn.Linear(self.pooling.size, n_labels)
@@ -56,9 +61,9 @@ class MultiTaskSystem(System):
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """[B, N] waveforms, [B] samples -> logits of both tasks."""
-        frames, n_frames = self.encoder(wavs, lengths)
-        pooled = self.pooling(frames, n_frames)
-        return Outputs(self.emotion_head(self.dropout(pooled)), self.token_head(self.dropout(frames)), n_frames)
+        of_emotion, of_tokens, n_frames = self.layers(self.encoder, wavs, lengths)
+        pooled = self.pooling(of_emotion, n_frames)
+        return Outputs(self.emotion_head(self.dropout(pooled)), self.token_head(self.dropout(of_tokens)), n_frames)
 
     def losses(self, outputs: Outputs, targets: Targets) -> Losses:
         """L = CE + alpha * CTC, and its parts, in single precision."""
@@ -72,11 +77,16 @@ class MultiTaskSystem(System):
 
     def settings(self) -> dict[str, Any]:
         """The arguments of the constructor that matter to a model in use; a `UserError` if they are no plain values."""
-        return {"alpha": self.alpha, "pooling": self.pooling.description()}
+        return {"alpha": self.alpha, "pooling": self.pooling.description()} | self.layers.settings()
+
+    def learned(self) -> dict[str, list[float]]:
+        """The shares of the hidden states in what the emotion head reads, where they are learned."""
+        shares = self.layers.shares()
+        return {"layer_shares": shares} if shares else {}
 
     def heads(self) -> list[nn.Module]:
         """The modules that are trained at `head_lr`."""
-        return [self.token_head, self.emotion_head, self.pooling]
+        return [self.token_head, self.emotion_head, self.pooling, self.layers]
 
 
 def ctc_batchmean(outputs: Outputs, targets: Targets) -> tuple[Tensor, Tensor]:

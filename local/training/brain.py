@@ -46,7 +46,7 @@ from local.scoring import metrics
 from local.scoring.predictions import frame
 from local.systems import Losses, Outputs, System
 from local.text.tokenizer import Tokenizer
-from local.training import blanks, distributed
+from local.training import blanks, distributed, unfreezing
 from local.training.checkpoints import RunCheckpointer, has_ended
 from local.training.epoch_log import EpochLog, Tally, means
 from local.training.progress import ProgressFile, in_epoch, in_solving
@@ -124,6 +124,7 @@ class EmotionBrain(UpdateBrain):
             )
         self.init_optimizers()
         refuse_without_use(self.hparams, self.has_valid, self.scheduler.follows_figure, self.system.encoder)
+        unfreezing.refuse_wrong(self.hparams, self.system.encoder)
         rows = self.log.read()
         checkpoint = self.checkpointer.recover_latest(map(self.selection.meta, rows))
         done = self.epoch_counter.current
@@ -210,7 +211,7 @@ class EmotionBrain(UpdateBrain):
         self.started_at = self.saved_at = time.monotonic()
         self.update = self.train_sampler.done = self.skipped.in_epoch = 0
         if self.system.encoder is not None:
-            self.system.encoder.held = epoch <= self.hparams.freeze_encoder_epochs
+            unfreezing.hold(self.hparams, self.system.encoder, epoch)
         if self.progress is not None:
             self.update = self.train_sampler.done = self.progress["updates"]
             self.train_sampler.set_epoch(epoch)

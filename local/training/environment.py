@@ -34,6 +34,7 @@ from local.training.checkpoints import RunCheckpointer
 logger = logging.getLogger(__name__)
 
 ABOUT = ("title", "certainty", "weights")  # attributes of a system; see `local.systems.System`
+EXTRAS = {"peft"}  # packages that are used by some trainings alone
 PACKAGES = ("torch", "torchaudio", "speechbrain", "transformers", "sentencepiece", "numpy", "pandas", "soundfile")
 
 
@@ -64,7 +65,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         "command": starts.command(),
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": {name: metadata.version(name) for name in (*PACKAGES, *sorted(EXTRAS & sys.modules.keys()))},
         "device": device,
         "device_name": accelerator or processor,
         "accelerator": accelerator,

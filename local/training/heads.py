@@ -12,6 +12,7 @@ from local.core import model_json
 from local.experiment import continued
 from local.experiment.continued import Agreement, Origin
 from local.systems import System
+from local.systems.layers.layer_choice import DEFAULTS
 
 ENCODER = "encoder."  # begins the names of the encoder's tensors
 EMOTION, TOKEN = "emotion_head", "token_head"  # linear layers, of a class and of a token each row
@@ -34,7 +35,8 @@ def take(system: System, origin: Origin, labels: list[str], tokens: list[str], w
     of_emotions = {name for name in own if not name.startswith(ENCODER)} - of_tokens
     lines = [_taken(own, found, of_emotions, EMOTION, _emotions(system, origin, labels))]
     if system.writes_text:
-        lines.append(_taken(own, found, of_tokens, TOKEN, continued.tokens(origin, tokens)))
+        agreed = _same_settings(system, origin, "ctc_layer") or continued.tokens(origin, tokens)
+        lines.append(_taken(own, found, of_tokens, TOKEN, agreed))
     said = [f"{head} {line}" for head, line in zip(("emotion head", "CTC head"), lines, strict=False)]
     return [f"continues from {origin.source}: its encoder is taken", *said]
 
@@ -43,12 +45,18 @@ def _emotions(system: System, origin: Origin, labels: list[str]) -> Agreement:
     """Compare the emotions, and what else decides what the emotion head is given."""
     if not isinstance(getattr(system, EMOTION, None), nn.Linear):
         return Agreement(None, f"starts from random weights: of {type(system).__name__} the encoder alone is taken")
-    pooling, here = (settings.get("pooling") for settings in (origin.settings, system.settings()))
-    if pooling != here:
-        return Agreement(
-            None, f"starts from random weights: the pooling of {origin.name} is {pooling}, here it is {here}"
-        )
-    return continued.emotions(origin, labels)
+    return _same_settings(system, origin, "pooling", "emotion_layers") or continued.emotions(origin, labels)
+
+
+def _same_settings(system: System, origin: Origin, *keys: str) -> Agreement | None:
+    """That settings differ, without which a head is given something else; None where they do not."""
+    for key in keys:
+        there, here = (settings.get(key, DEFAULTS.get(key)) for settings in (origin.settings, system.settings()))
+        if there != here:
+            return Agreement(
+                None, f"starts from random weights: the {key} of {origin.name} is {there}, here it is {here}"
+            )
+    return None
 
 
 def _taken(own: dict[str, Tensor], found: dict[str, Tensor], names: set[str], head: str, agreed: Agreement) -> str:

@@ -288,3 +288,48 @@ def test_an_export_that_fails_leaves_the_old_folders(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         huggingface.write(tmp_path / "out", made)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+# Other layers than the last
+
+
+def of_layers(folder: Path, family: str, emotion: str | int, ctc: str | int) -> Model:
+    """A model whose heads read these, with unequal weights where they are learned."""
+    encoder = load_encoder(tiny_models.save(folder / "encoder", family))
+    torch.manual_seed(2)
+    system = MultiTaskSystem(encoder, len(LABELS), len(CHARACTERS), 0.1, emotion_layers=emotion, ctc_layer=ctc)
+    for head in (system.token_head, system.emotion_head):
+        torch.nn.init.normal_(head.weight, std=0.5)
+    if system.layers.weights is not None:
+        torch.nn.init.normal_(system.layers.weights)
+    return Model(system.eval(), LABELS, CHARACTERS, [len(CHARACTERS)], max_seconds=5.0)
+
+
+FAMILIES = ("wav2vec2-group", "hubert-layer", "wavlm-group", "data2vec-audio")
+CHOICES = (("weighted", "last"), (1, 1), (0, 2), (2, "last"))
+QUICK = (("wav2vec2-group", *CHOICES[0]), ("wav2vec2-group", *CHOICES[1]), ("hubert-layer", *CHOICES[2]))
+EVERY = [(family, *choice) for family in FAMILIES for choice in CHOICES]
+
+
+@pytest.mark.parametrize(
+    ("family", "emotion", "ctc"),
+    [pytest.param(*each, marks=[pytest.mark.slow] * (each not in QUICK)) for each in EVERY],
+)
+def test_transformers_alone_reads_the_same_layers(family, emotion, ctc, tmp_path, speech):
+    made = of_layers(tmp_path, family, emotion, ctc)
+    notes = huggingface.write(tmp_path / "out", made)
+    outputs, wav = says(made, speech[1]), speech[1]
+    classifier = AutoModelForAudioClassification.from_pretrained(tmp_path / "out/emotion")
+    inputs = AutoFeatureExtractor.from_pretrained(tmp_path / "out/emotion")(
+        wav, sampling_rate=16_000, return_tensors="pt"
+    )
+    assert classifier.config.use_weighted_layer_sum and "layer_weights" in classifier.state_dict()
+    with torch.inference_mode():
+        torch.testing.assert_close(classifier(**inputs).logits, outputs.emotion, rtol=0, atol=1e-4)
+        if family.endswith("layer") and ctc != "last":
+            assert not (tmp_path / "out/ctc").exists()
+            assert any(note.startswith("There is no folder `ctc`") and f"block {ctc}," in note for note in notes)
+            return
+        recogniser = AutoModelForCTC.from_pretrained(tmp_path / "out/ctc")
+        assert recogniser.config.num_hidden_layers == (2 if ctc == "last" else ctc)
+        torch.testing.assert_close(recogniser(**inputs).logits, outputs.tokens, rtol=0, atol=1e-4)

@@ -358,3 +358,29 @@ def test_an_encoder_that_goes_through_utterances_one_by_one_has_no_file(tmp_path
     (note,) = onnx.write(tmp_path / "model.onnx", Model(made, LABELS, [], [0], 10.0))
     assert note == "There is no ONNX file: the encoder, of the kind emformer, goes through the utterances one by one."
     assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "emotion", "ctc"),
+    [
+        ("wav2vec2-group", "weighted", 1),
+        ("wavlm-layer", "weighted", "last"),
+        ("whisper", "weighted", 1),
+        ("hubert-layer", 1, 0),
+    ],
+)
+def test_other_layers_give_the_same_logits(family, emotion, ctc, tmp_path):
+    encoder = load_encoder(tiny_models.save(tmp_path / "encoder", family))
+    made = MultiTaskSystem(encoder, len(LABELS), len(TOKENS), 0.1, emotion_layers=emotion, ctc_layer=ctc)
+    if made.layers.weights is not None:
+        torch.nn.init.normal_(made.layers.weights)
+    made.eval().requires_grad_(False)
+    onnx.write(tmp_path / "model.onnx", model_of(made))
+    runner = onnx.Runner(tmp_path / "model.onnx", threads=1)
+    for lengths in ((8000, 8000), (801, 25_123, 30_000), (16_000,)):
+        batch = padded(waves(*lengths))
+        expected, found = made(*batch), runner(batch[0].numpy(), batch[1].numpy())
+        np.testing.assert_allclose(found["emotion"], expected.emotion, rtol=0, atol=1e-4)
+        for row, count in enumerate(expected.n_frames.tolist()):
+            np.testing.assert_allclose(found["tokens"][row, :count], expected.tokens[row, :count], rtol=0, atol=1e-4)

@@ -128,6 +128,19 @@ def test_a_temperature_is_kept_and_folders_without_one_are_read(tmp_path):
         assert model_folder.read(tmp_path / "model").temperature == value
 
 
+@pytest.mark.parametrize("family", ["wav2vec2-layer", "hubert-group", "wavlm-group"])
+def test_other_layers_than_the_last_are_read_back(tmp_path, family):
+    """The first two are read with layers of this project, not with those of transformers."""
+    made = system(tmp_path, family, emotion_layers="weighted", ctc_layer=1)
+    torch.nn.init.normal_(made.layers.weights)
+    model_folder.write(tmp_path / "out", model(made.eval()))
+    again = model_folder.read(tmp_path / "out").system
+    with torch.no_grad():
+        expected, found = made(*batch()), again(*batch())
+    torch.testing.assert_close(found.emotion, expected.emotion, **ALIKE)
+    torch.testing.assert_close(of_true_frames(found), of_true_frames(expected), **ALIKE)
+
+
 def test_what_other_threads_build_meanwhile_does_not_count(tmp_path, monkeypatch):
     model_folder.write(tmp_path, model(system(tmp_path, "wav2vec2-group")))
     build = model_folder._build

@@ -436,3 +436,13 @@ def test_two_seeds(table):
         (NASTY_ID, "1"), (NASTY_ID, "2"), ("u06", "1"), ("u06", "2")
     ]  # fmt: skip
     shutil.rmtree(folder)  # the other tests know the siblings by name
+
+
+@pytest.mark.slow
+def test_learned_weights_of_layers_have_a_section_where_there_are_any(table):
+    own = scored.load(OWN)
+    assert 'aria-labelledby="layers"' not in page()
+    rows = [(1, fold, state, share) for fold in ("1A", "1B") for state, share in enumerate((0.2, 0.8))]
+    vars(own)["layer_shares"] = pd.DataFrame(rows, columns=["seed", "fold", "state", "share"])
+    rendered = render_report(own, Notes.read(OWN), Path())
+    assert 'href="#layers"' in rendered and "1: 0.800 (0.800 to 0.800)." in rendered

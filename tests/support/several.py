@@ -56,6 +56,8 @@ def train(
     ends_at: int = 0,
     freeze_encoder_epochs: int = 0,
     freeze_layers: int = 0,
+    unfreeze: dict | None = None,
+    emotion_layers: str = "last",
     running: bool = False,
     solves: bool = False,
     **settings,
@@ -66,14 +68,14 @@ def train(
     config = tiny_models.config("wav2vec2-group", **tiny_models.STEADY | settings).to_dict()
     encoder = load_encoder(config, freeze_layers=freeze_layers)
     kind = Solving if solves else MultiTaskSystem
-    system = kind(encoder, len(LABELS), len(corpus.tokenizer), alpha=alpha)
+    system = kind(encoder, len(LABELS), len(corpus.tokenizer), alpha=alpha, emotion_layers=emotion_layers)
     if running:
         system.emotion_head = nn.Sequential(Running(encoder.dim), system.emotion_head)
     training = corpus.utterances()
     rank, world_size = distributed.rank(), distributed.world_size()
     # 16 utterances by 5: of the last update, a single one, one of two processes has nothing.
     sampler = UpdateSampler(training.durations, 5, Limits(2, 1e9, 1e9), VALUES["seed"], rank, world_size)
-    values = completed(VALUES | {"freeze_encoder_epochs": freeze_encoder_epochs})
+    values = completed(VALUES | {"freeze_encoder_epochs": freeze_encoder_epochs, "unfreeze": unfreeze or {}})
     brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
     if ends_at and rank == world_size - 1:
         end_at(brain, ends_at)

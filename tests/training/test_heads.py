@@ -113,6 +113,18 @@ def test_a_pooling_that_was_trained_goes_with_the_emotion_head(tmp_path):
 
 
 @torch.no_grad()
+def test_a_head_is_taken_where_it_reads_the_same_layers(tmp_path):
+    model, expected = exported(tmp_path, emotion_layers="weighted", ctc_layer=1)
+    system, said = continue_from(model, emotion_layers="weighted", ctc_layer=1)
+    assert torch.equal(system(*BATCH).emotion, expected.emotion) and torch.equal(system(*BATCH).tokens, expected.tokens)
+    assert said[1:] == ["emotion head taken", "CTC head taken"]
+    _, said = continue_from(model, emotion_layers=1)
+    random = "head starts from random weights: the"
+    assert said[1] == f"emotion {random} emotion_layers of MODEL is weighted, here it is 1"
+    assert said[2] == f"CTC {random} ctc_layer of MODEL is 1, here it is last"
+
+
+@torch.no_grad()
 def test_a_system_without_text(tmp_path):
     model, expected = exported(tmp_path, FineTuning)
     system = FineTuning(load_encoder(str(model)), 3).eval()

@@ -1,0 +1,56 @@
+"""Gradual unfreezing: first the heads are trained, then more and more layers of the encoder, from the top.
+
+J. Howard and S. Ruder: Universal Language Model Fine-tuning for Text Classification. ACL 2018. `unfreeze` of the YAML:
+
+    {every: E, layers: N}       epochs 1 to E: the heads; E + 1 to 2 E: also the N highest layers; and N more after each
+                                E epochs; with the lowest of them all that comes before
+
+The optimizer has all parameters from the start. Of those that have no gradient yet it keeps nothing, so that their
+moments, and AdamW's count of steps, begin when they do; the learning rates go on. What is trained in an epoch follows
+from its number alone, and so a run that is resumed trains the same.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from local.core.errors import UserError
+
+KEYS = ("every", "layers")
+
+
+def refuse_wrong(values: SimpleNamespace, encoder: Any) -> None:
+    """Raise a `UserError` for an `unfreeze` that has wrong values, or nothing to unfreeze; `encoder` may be None."""
+    given = values.unfreeze
+    if not given:
+        return
+    example = "give both, as whole numbers of at least 1: {every: 2, layers: 4}"
+    if not isinstance(given, dict) or {*given} != {*KEYS}:
+        raise UserError(f"unfreeze is {given!r}, and its keys are {' and '.join(KEYS)}", example)
+    for key, value in given.items():
+        if type(value) is not int or value < 1:
+            raise UserError(f"unfreeze: {key} is {value!r}", example)
+    if encoder is None or encoder.freeze:
+        why = "the whole encoder is frozen" if encoder else "the system has no encoder"
+        raise UserError(f"unfreeze: {why}", "set unfreeze to {}" + ", or freeze to False" * bool(encoder))
+    if not encoder.has_layers:
+        kind = encoder.model.config.model_type
+        raise UserError(f"unfreeze: the layers of a {kind} pass on more than frames", "take freeze_encoder_epochs")
+    if values.freeze_encoder_epochs:
+        raise UserError("unfreeze and freeze_encoder_epochs both say when the encoder is trained", "set one of them")
+
+
+def hold(values: SimpleNamespace, encoder: Any, epoch: int) -> None:
+    """Before an epoch, numbered from 1: let the encoder train what is to be trained in it."""
+    encoder.held = epoch <= values.freeze_encoder_epochs
+    if values.unfreeze:
+        trained = _layers(values.unfreeze, epoch)
+        encoder.held = trained == 0
+        resting = max(0, encoder.highest - trained)
+        encoder.rest(resting if resting > encoder.frozen_layers else 0)
+
+
+def _layers(given: dict[str, Any], epoch: int) -> int:
+    """How many of the highest layers are trained in an epoch."""
+    return (epoch - 1) // given["every"] * given["layers"]
