@@ -34,7 +34,7 @@ from local.data.feature_store import model_inputs
 from local.data.store import AudioStore
 from local.experiment.job import Job
 from local.jobs.job_lines import scores_line
-from local.scoring import metrics, predictions
+from local.scoring import metrics, predictions, task_scores
 from local.training.checkpoints import RunCheckpointer
 from local.training.epoch_log import add_test_scores
 from local.training.progress import ProgressFile, in_decoding
@@ -65,7 +65,7 @@ def decode(job: Job) -> None:
     checkpointer.load_checkpoint(checkpoint)
     # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
     store = model_inputs(AudioStore.of(*job.options.audio()), system, device)
-    utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer)
+    utterances = Utterances.of(job.manifests / "test.csv", store, job.labels, job.tokenizer, tasks=system.tasks)
     utterances.refuse_longer_than(system.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
     batches = loader(utterances, batches, running["num_workers"], kind(running))
@@ -76,16 +76,18 @@ def decode(job: Job) -> None:
         batch = batch.to(device)
         with autocast:
             outputs = system(batch.wavs, batch.lengths)
-        rows += batch.prediction_rows(outputs, job.labels, job.tokenizer)
+        rows += batch.prediction_rows(outputs, job.labels, job.tokenizer, system.tasks)
         if progress_file.is_due():
             progress_file.write(in_decoding(len(rows), len(utterances), time.monotonic() - began))
-    path, table = job.folder / "predictions.csv", predictions.frame(rows, job.labels, system.writes_text)
+    table = predictions.frame(rows, job.labels, system.writes_text, system.tasks)
+    path = job.folder / "predictions.csv"
     predictions.write(path, table)
     scores = metrics.scores(table)
     add_test_scores(job.folder, epoch, scores)
     job.decoding().write([path], epoch=epoch, threads=torch.get_num_threads(), scores=scores)
     logger.info("decoded with epoch %d: %s", epoch, path)
-    logger.info(scores_line(scores))
+    for line in (scores_line(scores), *(task_scores.line(name, table) for name in system.tasks)):
+        logger.info(line)
 
 
 @as_command

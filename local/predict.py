@@ -79,7 +79,9 @@ def predict(options: argparse.Namespace) -> int:
     results = analyze_items(items, recognizer, options.batch_seconds, words=options.format == "jsonl")
     if options.plot:
         results = draw_each(results, recognizer.labels, options.plot)
-    out = lines.FORMATS[options.format](sys.stdout, recognizer.labels, options.segments, recognizer.writes_text)
+    out = lines.FORMATS[options.format](
+        *(sys.stdout, recognizer.labels, options.segments, recognizer.writes_text), heads=[*recognizer.tasks]
+    )
     errors = 0
     with tqdm(unit=" windows" if options.segments else " files", disable=not sys.stderr.isatty()) as progress:
         for item, analysis in results:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,13 @@ from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
 from local.scoring.provenance import refuse_mixed
+from local.systems import System
 from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
 from local.training.environment import about
+
+logger = logging.getLogger(__name__)
+
+SPEAKER = "speaker"  # the head that is left out
 
 
 def load_trained(run: Path, average: int = 1) -> Model:
@@ -53,6 +59,9 @@ def load_trained(run: Path, average: int = 1) -> Model:
         refuse_damaged(checkpoint.path)
     with values_only(checkpoints[0]):
         system.load_state_dict(average_checkpoints(checkpoints, "system"))
+    if SPEAKER in system.tasks:  # which tells the speakers of training apart, and of anyone else says nothing
+        system.leave_out({SPEAKER})
+        logger.info("the speaker head is not exported: it knows the speakers of training alone")
     options = job.options
     names = pretrained_names(values)
     provenance = {
@@ -79,6 +88,15 @@ def load_trained(run: Path, average: int = 1) -> Model:
     return Model(system, job.labels, tokens, [len(tokens)], longest, provenance)
 
 
+def leave_out_differing(systems: Sequence[System]) -> None:
+    """Remove the further heads whose classes differ between folds, as of votes for a rare label: no mean of them is."""
+    first = systems[0]
+    for name in [name for name in first.tasks if any(each.tasks.get(name) != first.tasks[name] for each in systems)]:
+        logger.info("the %s head is not exported: its classes differ between the folds", name)
+        for system in systems:
+            system.leave_out({name})
+
+
 def pretrained_names(values: Mapping[str, Any]) -> dict[str, str]:
     """The pretrained weights that a YAML names, by its keys: the path of a folder or file stays private.
 
@@ -101,6 +119,7 @@ def load_ensemble(runs: list[Path], average: int = 1) -> Model:
     refuse_mixed(runs)
     models = [load_trained(run, average) for run in runs]
     first = models[0]
+    leave_out_differing([model.system for model in models])
     tokens = first.tokens + sorted({token for model in models for token in model.tokens} - set(first.tokens))
     if any(set(model.tokens) != set(tokens) for model in models) and max(map(len, tokens[2:]), default=0) > 1:
         raise UserError(

@@ -77,11 +77,15 @@ class Tallies:
 
     def resampled(self, drawn: np.ndarray) -> np.ndarray:
         """`TALLIED` [6, resamples] of clusters drawn with replacement: indices [resamples, clusters]."""
-        drawn = np.atleast_2d(drawn)
-        count = len(self.names)
-        offsets = np.arange(len(drawn))[:, None] * count
-        times = np.bincount((drawn + offsets).ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)
-        return self.rates(times @ self.sums)
+        return self.rates(times_drawn(drawn, len(self.names)) @ self.sums)
+
+
+def times_drawn(drawn: np.ndarray, n_clusters: int) -> np.ndarray:
+    """[resamples, clusters] how often each cluster was drawn: indices [resamples, any number]."""
+    drawn = np.atleast_2d(drawn)
+    offsets = np.arange(len(drawn))[:, None] * n_clusters
+    times = np.bincount((drawn + offsets).ravel(), minlength=len(drawn) * n_clusters)
+    return times.reshape(len(drawn), n_clusters)
 
 
 def level_for(n_clusters: int, level: float = LEVEL) -> float:
@@ -109,17 +113,17 @@ def p_value(estimate: float, distribution: np.ndarray, n_clusters: int) -> float
     return float(2 * scipy.stats.t.cdf(z * np.sqrt((n_clusters - 1) / n_clusters), n_clusters - 1))
 
 
-def _bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def bootstrap(n_clusters: int, rates: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run scipy's percentile bootstrap over clusters, seeded, at the level that so few need.
 
-    `rates` maps indices of clusters [resamples, clusters] to `TALLIED` [6, resamples]. Returns low and high ends [6]
-    and the distribution [6, resamples]; nan where a rate is not defined, or clusters are too few.
+    `rates` maps indices of clusters [resamples, clusters] to k figures [k, resamples]. Returns low and high ends [k]
+    and the distribution [k, resamples]; nan where a figure is not defined, or clusters are too few.
     """
     everything = np.arange(n_clusters)
     defined = np.isfinite(rates(everything[None])[:, 0])
-    low, high = np.full((2, len(TALLIED)), np.nan)
-    distribution = np.full((len(TALLIED), RESAMPLES), np.nan)
-    if n_clusters >= LEAST_CLUSTERS:
+    low, high = np.full((2, len(defined)), np.nan)
+    distribution = np.full((len(defined), RESAMPLES), np.nan)
+    if n_clusters >= LEAST_CLUSTERS and defined.any():
         result = scipy.stats.bootstrap(
             (everything,),
             lambda drawn, axis: rates(np.atleast_2d(drawn))[defined].reshape(-1, *drawn.shape[:-1]),
@@ -142,7 +146,7 @@ def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:
     its cluster does.
     """
     tallies = Tallies.of(predictions, clusters(predictions)[0])
-    low, high, _ = _bootstrap(len(tallies.names), tallies.resampled)
+    low, high, _ = bootstrap(len(tallies.names), tallies.resampled)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(TALLIED)}
 
 
@@ -164,7 +168,7 @@ def differences(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Difference]:
     of_a, of_b = (Tallies.of(table, clusters(table)[0]) for table in (a, b))
     n = len(of_a.names)
     estimates = of_b.rates(of_b.sums.sum(0)) - of_a.rates(of_a.sums.sum(0))
-    low, high, distribution = _bootstrap(n, lambda drawn: of_b.resampled(drawn) - of_a.resampled(drawn))
+    low, high, distribution = bootstrap(n, lambda drawn: of_b.resampled(drawn) - of_a.resampled(drawn))
     return {
         name: Difference(float(estimates[i]), float(low[i]), float(high[i]), p_value(estimates[i], distribution[i], n))
         for i, name in enumerate(TALLIED)

@@ -358,3 +358,20 @@ def test_an_encoder_that_goes_through_utterances_one_by_one_has_no_file(tmp_path
     (note,) = onnx.write(tmp_path / "model.onnx", Model(made, LABELS, [], [0], 10.0))
     assert note == "There is no ONNX file: the encoder, of the kind emformer, goes through the utterances one by one."
     assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.slow
+def test_further_heads_are_outputs_by_their_names(tmp_path):
+    classes = {"gender": ["F", "M"], "votes": ["ang", "neu", "sad"]}
+    further = {"heads": {"votes": 0.1, "valence": 0.5, "gender": 0.2}, "head_classes": classes}
+    encoder = load_encoder(tiny_models.save(tmp_path / "encoder", "wav2vec2-group"))
+    made = MultiTaskSystem(encoder, len(LABELS), len(TOKENS), alpha=0.1, **further).eval().requires_grad_(False)
+    made.learn_labels({"valence": torch.tensor([1.0, 5.0])})
+    notes = onnx.write(tmp_path / "model.onnx", model_of(made))
+    assert notes == ["The ONNX file has further outputs: gender, valence, votes."]
+    wavs, lengths = padded(waves(16_000, 7_000))
+    given, expected = onnx.Runner(tmp_path / "model.onnx")(wavs.numpy(), lengths.numpy()), made(wavs, lengths)
+    assert list(given) == ["emotion", "tokens", "n_frames", "gender", "valence", "votes"]
+    for name, output in zip(made.tasks, expected.further, strict=True):
+        np.testing.assert_allclose(given[name], output, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(given["emotion"], expected.emotion, rtol=0, atol=1e-4)

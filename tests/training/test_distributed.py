@@ -28,6 +28,7 @@ SAME_AS_ONE = {  # without random numbers, which each process draws for itself
     "dropped layers have no gradient": {"layerdrop": 1.0},
     "the encoder has none at first": {"freeze_encoder_epochs": 1},
     "its lowest layers never have one": {"freeze_layers": 1},
+    "a loss depends on the whole update": {"rated": True},
 }
 RANDOM = {"layerdrop": 0.5, "hidden_dropout": 0.1, "running": True}
 
