@@ -93,26 +93,26 @@ class UpdateBrain(sb.Brain):
         moments = self._moments(held)
         return [self._learn_from(each, part, moments) for each, part in held][-1]
 
-    @torch.no_grad()
     def _moments(self, held: list[tuple[Batch, MicroBatch]]) -> Tensor:
         """What the losses of the running update need to know of all its utterances, in all processes.
 
-        One more pass, of the same random numbers as that with gradients, which follows; what a pass changes of the
-        system, running statistics of batch norm, is put back.
+        One more pass, of the same random numbers and kernels as that for the gradient, which follows; what a pass
+        changes of the system, running statistics of batch norm, is put back.
         """
         kept = [(buffer, buffer.clone()) for buffer in self.system.buffers()]
-        moments = 0.0
-        for batch, part in held:
-            batch = self.augment(batch.to(self.device))
-            with self.training_ctx:
-                outputs = self.system(batch.wavs, batch.lengths)
-            own = self.system.moments(outputs, batch.targets)
-            moments = moments + (own if part.share else torch.zeros_like(own))  # else another process has the utterance
-        for buffer, before in kept:
-            buffer.copy_(before)
-        torch.clear_autocast_cache()  # its casts have no gradient
+        moments = sum(self._moments_of(batch) * bool(part.share) for batch, part in held)  # 0: another process has it
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
         self._seed()
         return distributed.sum_over_processes(moments)
+
+    def _moments_of(self, batch: Batch) -> Tensor:
+        # Not without gradients: kernels for that draw other dropout. What a pass keeps is freed at its end.
+        batch = self.augment(batch.to(self.device))
+        with self.training_ctx:
+            outputs = self.system(batch.wavs, batch.lengths)
+        return self.system.moments(outputs, batch.targets)
 
     def _learn_from(self, batch: Batch, micro_batch: MicroBatch, moments: Tensor | None = None) -> Tensor:
         """Add a micro-batch's share to the gradient of its update, of these `moments`, and step at the update's end."""

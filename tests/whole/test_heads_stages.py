@@ -82,14 +82,12 @@ def test_all_heads_from_the_table_to_the_model_in_use(rated, workplace, tmp_path
     assert max(analysis.heads["gender"], key=analysis.heads["gender"].get) == row["hyp_gender"]
 
 
-def test_a_head_without_labels_ends_before_any_job(own_corpus):
-    with pytest.raises(UserError, match="heads: valence: .*no utterance has a label"):
+def test_a_job_knows_the_classes_of_its_heads_or_ends_before_it_begins(own_corpus):
+    with pytest.raises(UserError, match=r"heads: valence: .*no utterance has a label"):
         Job(parse([*own_corpus, "--", "--heads", "{valence: 0.5}"]), "1A", 1)
     with pytest.raises(UserError, match="heads: 'valance' is not known"):
         Job(parse([*own_corpus, "--", "--heads", "{valance: 0.5}"]), "1A", 1)
-
-
-def test_speakers_are_those_of_the_folds_training_set(own_corpus):
+    # Speakers are those of the fold's training set.
     words = [*own_corpus, "--", "--heads", "{speaker: 0.1}"]
     jobs = [Job(parse(words), fold, 1) for fold in ("1A", "2B")]
     assert [job.beginning().inputs["head_classes"]["speaker"] for job in jobs] == [["2A", "2B"], ["1A", "1B"]]
