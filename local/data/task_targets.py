@@ -28,7 +28,7 @@ def targets(table: pd.DataFrame, heads: Mapping[str, Sequence[str]]) -> dict[str
 def _of(cells: list[str], name: str, classes: Sequence[str]) -> Tensor:
     kind = TASKS[name].kind
     if kind == NUMBER:
-        return torch.tensor([float(cell) if cell else math.nan for cell in cells])
+        return torch.tensor([float(cell) if cell else math.nan for cell in cells], dtype=torch.float64)
     if kind == CLASSES:
         indices = {label: index for index, label in enumerate(classes)}
         return torch.tensor([indices.get(cell, MISSING) for cell in cells], dtype=torch.long)

@@ -182,7 +182,8 @@ def task_table(heads: pd.DataFrame) -> Table:
     for row in heads.itertuples():
         form = percent if row.figure in ("accuracy", "UA") else _number
         span = "–" if pd.isna(row.low) else f"{form(row.low)} to {form(row.high)}"
-        rows.append([row.head, row.figure, row.n, form(row.value), span, f"{form(row.mean)} ± {form(row.sd)}"])
+        of_folds = "–" if pd.isna(row.mean) else f"{form(row.mean)} ± {form(row.sd)}"
+        rows.append([row.head, row.figure, row.n, form(row.value), span, of_folds])
         if row.left_out:
             missing = "no speaker of the training set" if row.head == "speaker" else "no label"
             notes[row.head] = f"{row.head}: {row.left_out} of {row.n + row.left_out} predictions left out: {missing}."

@@ -86,8 +86,8 @@ class Tally:
 def means(total: list[float], stage: str, tasks: Iterable[str] = ()) -> dict[str, float]:
     """Means over the utterances of a tally, named for epochs.csv; empty where it has counted none.
 
-    The accuracy is of those that have an emotion. `tasks` are the further tasks of the system. Only of the training it
-    counts what is left out.
+    The accuracy is of those that have an emotion. `tasks` are the further tasks of the system; one of which nobody has
+    a label has no figure. Only of the training it counts what is left out.
     """
     *sums, utterances, left_out, unlabelled = total[: len(MEANS) + 3]
     if not utterances:
@@ -95,10 +95,12 @@ def means(total: list[float], stage: str, tasks: Iterable[str] = ()) -> dict[str
     of = dict.fromkeys(MEANS, utterances) | {"wa": utterances - unlabelled}
     named = {f"{stage}_{name}": each / of[name] for name, each in zip(MEANS, sums, strict=True) if of[name]}
     tasks, further = list(tasks), total[len(MEANS) + 3 :]
-    named |= {f"{stage}_{name}": each / utterances for name, each in zip(tasks, further, strict=False)}
+    losses, missing = further[: len(tasks)], further[len(tasks) :]
+    of_tasks = zip(tasks, losses, missing, strict=False)
+    named |= {f"{stage}_{name}": each / utterances for name, each, lacks in of_tasks if lacks < utterances}
     if stage != "train":
         return named
-    counts = [left_out, unlabelled, *further[len(tasks) :]]
+    counts = [left_out, unlabelled, *missing]
     names = ["ctc", *(["emotion", *tasks] if tasks else [])]
     return named | {f"{name}_left_out": int(count) for name, count in zip(names, counts, strict=False)}
 
@@ -112,7 +114,7 @@ def of_whole_set(
     """
     exact = dict(figures)
     for name, weight in weights.items():
-        if TASKS[name].kind == NUMBER:
+        if TASKS[name].kind == NUMBER and f"valid_{name}" in figures:
             exact[f"valid_{name}"] = task_scores.number_loss(predictions, name)
             exact["valid_loss"] += weight * (exact[f"valid_{name}"] - figures[f"valid_{name}"])
     return exact

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from paths import REPOSITORY
 
+from local.config import hparams
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.task_classes import of_training
@@ -30,6 +32,14 @@ def test_classes_are_those_of_the_training_set(fold):
     found = of_training({"heads": heads}, fold)["head_classes"]
     assert found == {"gender": ["F", "M"], "speaker": ["10", "2"], "votes": ["ang", "neu", "sad"]}
     assert of_training({"heads": {}}, fold) == of_training({}, fold / "missing") == {}
+
+
+def test_names_come_back_from_a_yaml_as_they_are():
+    speakers = ["007", "1", "1e5", "NA", "null", "yes", "2F", "~", "Ann-Mary", "é"]
+    classes = {"gender": ["F", "M"], "speaker": speakers}
+    text = hparams.resolve(REPOSITORY / "hparams" / "mini.yaml", {"head_classes": classes, "heads": {"speaker": 0.1}})
+    assert hparams.plain_values(text)["head_classes"] == classes
+    assert hparams.trained_values(text)["heads"] == {"speaker": 0.1}
 
 
 @pytest.mark.parametrize(
