@@ -39,7 +39,7 @@ from local.data.feature_store import model_inputs
 from local.data.store import AudioStore, Store
 from local.experiment.job import Job
 from local.jobs.job_lines import scores_line
-from local.scoring import calibration, metrics, predictions
+from local.scoring import calibration, metrics, predictions, task_scores
 from local.splits import protocols
 from local.systems import System
 from local.training.chosen import load_chosen
@@ -74,14 +74,15 @@ def decode(job: Job) -> None:
     facts = {"epoch": epoch, "threads": torch.get_num_threads(), "scores": scores}
     job.decoding().write(outputs, **facts, **system.learned())
     logger.info("decoded with epoch %d: %s", epoch, path)
-    logger.info(scores_line(scores))
+    for line in (scores_line(scores), *(task_scores.line(name, table) for name in system.tasks)):
+        logger.info(line)
 
 
 def predicted(job: Job, system: System, store: Store, autocast: TorchAutocast, name: str) -> pd.DataFrame:
     """The predictions of a system for a set of the fold, the name of its manifest; see `local.scoring.predictions`."""
     running = job.options.values  # device and batch sizes are those of this call, not of training
     device = full_name(running["device"])
-    utterances = Utterances.of(job.manifests / name, store, job.labels, job.tokenizer)
+    utterances = Utterances.of(job.manifests / name, store, job.labels, job.tokenizer, tasks=system.tasks)
     utterances.refuse_longer_than(system.max_samples)
     batches = sorted_batches(utterances.durations, evaluation_limits(running, system))
     batches = loader(utterances, batches, running["num_workers"], kind(running))
@@ -90,10 +91,10 @@ def predicted(job: Job, system: System, store: Store, autocast: TorchAutocast, n
         batch = batch.to(device)
         with autocast:
             outputs = system(batch.wavs, batch.lengths)
-        rows += batch.prediction_rows(outputs, job.labels, job.tokenizer)
+        rows += batch.prediction_rows(outputs, job.labels, job.tokenizer, system.tasks)
         if progress_file.is_due():
             progress_file.write(in_decoding(len(rows), len(utterances), time.monotonic() - began))
-    return predictions.frame(rows, job.labels, system.writes_text)
+    return predictions.frame(rows, job.labels, system.writes_text, system.tasks)
 
 
 def write_temperature(job: Job, predict: Callable[[str], pd.DataFrame], epoch: int) -> list[Path]:

@@ -81,7 +81,8 @@ def predict(options: argparse.Namespace) -> int:
     if options.plot:
         results = draw_each(results, recognizer.labels, options.plot)
     form, unsure = lines.FORMATS[options.format], options.unsure is not None
-    out = form(sys.stdout, recognizer.labels, options.segments, recognizer.writes_text, unsure)
+    columns = recognizer.labels, options.segments, recognizer.writes_text, unsure, [*recognizer.tasks]
+    out = form(sys.stdout, *columns)
     errors = 0
     with tqdm(unit=" windows" if options.segments else " files", disable=not sys.stderr.isatty()) as progress:
         for item, analysis in results:

@@ -34,8 +34,10 @@ from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, full_name, kind, limits, refuse_missing_device
 from local.data.feature_store import kind_of_store, model_inputs
 from local.data.store import AudioStore
+from local.data.task_targets import count_line
 from local.experiment import shared, speakers
 from local.experiment.job import Job
+from local.systems import System
 from local.training import distributed, environment, heads, memory, optimisation
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
@@ -65,6 +67,7 @@ def train(job: Job, source: Job | None = None) -> None:
     origin = job.origin()
     taken = heads.take(system, origin, job.labels, job.tokenizer.pieces, str(job.options.hparams)) if origin else []
     training, validation = utterances(job, values)
+    system.learn_labels(training.tasks)
     optimisation.refuse_without_training(system, values["epochs"], str(job.options.hparams))
     weights = class_weights(values["class_weights"], job.labels, training.emotions)
     for each in filter(None, (training, validation)):
@@ -77,6 +80,7 @@ def train(job: Job, source: Job | None = None) -> None:
     brain = EmotionBrain(system, values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
     run_on_main(environment.write, (job, brain.device, values["precision"], first, system))
     lines = environment.summary(job, brain.device, values, training, validation)
+    lines += label_lines(system, training, validation)
     for line in filter(None, [*lines, *(taken if first is None else []), memory_line]):
         logger.info(line)
     train_set = loader(training, sampler, values["num_workers"], kind(values))
@@ -113,12 +117,26 @@ def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances
     if not augmented:  # else the rows of a front end differ from epoch to epoch
         store = model_inputs(store, system, full_name(values["device"]))
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
-    read = (store, job.labels, job.tokenizer, job.classes)
+    read = (store, job.labels, job.tokenizer, job.classes, system.tasks)
     training = Utterances.of(train, *read)
     validation = Utterances.of(valid, *read) if valid.exists() else None
     for each in filter(None, (training, validation)):
         each.refuse_longer_than(system.max_samples)
+    if training.unlabelled and not system.takes_unlabelled:
+        raise UserError(
+            f"{train}: {training.unlabelled} utterances have no emotion: {type(system).__name__} cannot take them",
+            "train without them, or take a YAML of the multi-task system",
+        )
     return training, validation
+
+
+def label_lines(system: System, training: Utterances, validation: Utterances | None) -> list[str]:
+    """Say how many utterances have no label of a task, whose term in the loss they lack; nothing where there is one."""
+    if not (system.tasks or training.unlabelled):
+        return []
+    sets = {"training": training, "validation": validation}
+    counts = [f"{name} set {count_line(each.emotions, each.tasks)}" for name, each in sets.items() if each is not None]
+    return [f"utterances without a label, left out of that head's loss: {'; '.join(counts)}"]
 
 
 def valid_loader(validation: Utterances | None, values: dict[str, Any]) -> DataLoader | None:

@@ -27,7 +27,7 @@ from local.core.errors import UserError
 
 RUNNING = Path(__file__).parents[2] / "hparams" / "running.yaml"
 # Keys that the pipeline sets per job; nobody overrides them by hand.
-SET_BY_PIPELINE = ("seed", "n_labels", "n_tokens")
+SET_BY_PIPELINE = ("seed", "n_labels", "n_tokens", "head_classes")
 SIZES = ("micro_batch_size", "micro_batch_seconds", "eval_batch_seconds")  # how much is computed at a time
 # Keys that the pipeline reads besides those of running.yaml; `classes` is in the YAML of a speaker network alone.
 READ = ("system", "classes")
@@ -44,6 +44,7 @@ NEWER = {
     **{"optimizer": ..., "scheduler": ..., "augment": None, "spec_augment": {}, "class_weights": None},
     **{"label_smoothing": 0.0, "dropout": 0.0, "patience": 0, "selection": "valid_ua", "freeze_encoder_epochs": 0},
     **{"freeze_layers": 0, "emotion_layers": "last", "ctc_layer": "last", "lora": {}, "unfreeze": {}},
+    **{"emotion_weight": 1.0, "focal_gamma": 0.0, "heads": {}, "head_classes": {}},
 }
 
 CALLS = re.compile("!(include|applyref):")  # tags of a YAML with which the same text need not mean the same
@@ -126,7 +127,9 @@ def _typed(key: str, value: str, default: Any) -> Any:
     if key == "encoder" and re.match(r"\{\s*\w+\s*:", value):
         raise UserError(f"override --encoder {value}: it is a folder or a name", "write the mapping in a copied YAML")
     # The only mappings among overrides: an encoder is a name there.
-    if key in ("slurm", "spec_augment", "lora", "unfreeze") or (key == "class_weights" and value.startswith("{")):
+    if key in ("slurm", "spec_augment", "lora", "unfreeze", "heads") or (
+        key == "class_weights" and value.startswith("{")
+    ):
         return _mapping(key, value, default if isinstance(default, dict) else {})
     return None if default is None and value.lower() in ("none", "null") else value
 

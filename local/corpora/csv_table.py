@@ -19,6 +19,9 @@ gender     `f`, `female`, `m` or `male`, in any case
 style      `impro` or `script`
 split      the official list that it is in: train, valid, test, test1, test2, ... in any case; also
            training, val, validation, dev, development, testing, eval, evaluation
+valence    a number, on any scale; so are arousal and dominance. They are for heads of the multi-task
+           system, as are the next and gender
+votes      how many raters chose each label: `ang 3 neu 2`
 ========== ==================================================================================
 
 `wav` and `emo` are required, the others may be missing or empty, further columns are not used. Columns that are called
@@ -46,6 +49,7 @@ folded in the same way for all languages: in Turkish and Azeri, dotted and dotle
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import unicodedata
@@ -53,12 +57,13 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from local.core import tasks
 from local.core.errors import UserError
 from local.corpora import NAMES, About, Corpus, labels, lists, own_name
 from local.corpora.columns import option, other_names, proposal
 from local.corpora.faults import Fault, raise_faults, rejected_rows
 from local.corpora.jsonl import refuse_parts
-from local.corpora.manifest import COLUMNS
+from local.corpora.manifest import COLUMNS, FURTHER
 from local.corpora.names import is_name
 from local.corpora.own import Form, Listed, is_tree
 from local.corpora.own import read as read_listed
@@ -66,7 +71,8 @@ from local.corpora.rows import Row, gather
 from local.text.normalise import normalise
 
 REQUIRED = ("wav", "emo")
-OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style", lists.COLUMN)
+NUMBERS, VOTES = ("valence", "arousal", "dominance"), "votes"
+OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style", lists.COLUMN, *NUMBERS, VOTES)
 GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
 STYLES = ("", "impro", "script")
 FOLDERS = ("spk_id", "session", "recording")  # columns after which folders are named
@@ -85,6 +91,7 @@ CALLED = {
     "gender": "sex",
     "style": "",
     "split": "partition subset split_set data_split",
+    **{"valence": "emoval", "arousal": "activation emoact", "dominance": "emodom", "votes": ""},
 }
 NAMED = {name: here for here, names in CALLED.items() for name in (here.lower(), *names.split())}
 # What pandas, spreadsheets, databases and people write where a value is missing.
@@ -154,8 +161,8 @@ def examined(
     faults = labels.lost_faults(path.name, lost) + faults
     from local.core.typed_csv import frame  # pandas takes half a second to load
 
-    has_lists = any(each[lists.COLUMN] for each in utterances.values())
-    table = frame(utterances.values(), [*COLUMNS, *([lists.COLUMN] if has_lists else [])])
+    further = [name for name in FURTHER if name in OPTIONAL and any(each[name] for each in utterances.values())]
+    table = frame(utterances.values(), [*COLUMNS, *further])
     if table["emo"].nunique() < 2:
         has = f"only one emotion, {table['emo'].iloc[0]!r}," if len(table) else "no utterance"
         raise UserError(
@@ -260,6 +267,11 @@ def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
         wrong.append(f"style {row['style']!r} is neither impro nor script")
     if (word := row[lists.COLUMN]) and not lists.is_list(word):
         wrong.append(f"{lists.COLUMN} {word!r} is none of {lists.KNOWN}{lists.suggestion(word)}")
+    wrong += [f"{column} {row[column]!r} is no number" for column in NUMBERS if not _is_number(row[column])]
+    try:
+        tasks.votes(row[VOTES])
+    except ValueError as error:
+        wrong.append(f"{VOTES}: {error}")
     columns = row | {
         "ID": row["ID"] or name,
         "wav": wav,
@@ -267,3 +279,11 @@ def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
         "wrd": normalise(row["wrd"]),
     }
     return columns, wrong
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is empty or a finite number."""
+    try:
+        return not cell or math.isfinite(float(cell))
+    except ValueError:
+        return False

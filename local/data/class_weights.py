@@ -23,7 +23,7 @@ def class_weights(
     labels
         The C labels, in the order of the classes.
     emotions
-        The n classes of the training set.
+        The n classes of the training set; below 0 of an utterance without one, which does not count.
 
     Raises
     ------
@@ -32,6 +32,7 @@ def class_weights(
     """
     if how is None:
         return None
+    emotions = [emotion for emotion in emotions if emotion >= 0]
     if how == "balanced":
         counts = torch.bincount(torch.tensor(emotions, dtype=torch.long), minlength=len(labels))
         return (len(emotions) / (len(labels) * counts.clamp(min=1))).float()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 import torch
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.corpora import manifest
+from local.data import task_targets
 from local.data.store import Store
 from local.encoders.base import pad_batch
 from local.systems import Outputs, Targets
@@ -37,36 +39,54 @@ class Batch:
         return len(self.ids)
 
     def to(self, device: str | torch.device) -> Batch:
-        """Move the waveforms and the classes to a device."""
-        emotion, weights = self.targets.emotion, self.targets.weights
-        targets = self.targets._replace(
-            emotion=emotion.to(device, non_blocking=True),
-            weights=None if weights is None else weights.to(device, non_blocking=True),
-        )
+        """Move the waveforms and the labels, but for transcripts, to a device."""
+        moved = {"emotion": self.targets.emotion, "weights": self.targets.weights}
+        moved = {name: None if each is None else each.to(device, non_blocking=True) for name, each in moved.items()}
+        if (tasks := self.targets.tasks) is not None:
+            moved["tasks"] = {name: labels.to(device, non_blocking=True) for name, labels in tasks.items()}
+        targets = self.targets._replace(**moved)
         return replace(self, wavs=self.wavs.to(device, non_blocking=True), targets=targets)
 
     def pin_memory(self) -> Batch:
         """Move the tensors to page-locked memory (called by the DataLoader)."""
-        targets = Targets(*(None if tensor is None else tensor.pin_memory() for tensor in self.targets))
+        pinned = {name: each.pin_memory() for name, each in self.targets._asdict().items() if isinstance(each, Tensor)}
+        if (tasks := self.targets.tasks) is not None:
+            pinned["tasks"] = {name: labels.pin_memory() for name, labels in tasks.items()}
+        targets = self.targets._replace(**pinned)
         return Batch(self.ids, self.wavs.pin_memory(), self.lengths.pin_memory(), targets, self.texts)
 
-    def prediction_rows(self, outputs: Outputs, labels: list[str], tokenizer: Tokenizer) -> list[tuple]:
-        """Rows for `local.scoring.predictions.frame` from a system's outputs for this batch."""
+    def prediction_rows(
+        self,
+        outputs: Outputs,
+        labels: list[str],
+        tokenizer: Tokenizer,
+        tasks: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> list[tuple]:
+        """Rows for `local.scoring.predictions.frame` from a system's outputs for this batch.
+
+        `tasks` are the further tasks of the system, with their classes. An utterance without an emotion has an empty
+        one.
+        """
         posteriors = outputs.emotion.double().softmax(-1).tolist()
-        emotions = [labels[index] for index in self.targets.emotion.tolist()]
+        emotions = [labels[index] if index >= 0 else "" for index in self.targets.emotion.tolist()]
         facts = zip(self.ids, emotions, posteriors, self.texts, strict=True)
         rows = [(name, emotion, *posterior, text) for name, emotion, posterior, text in facts]
-        if outputs.tokens is None:
+        if outputs.tokens is not None:
+            hypotheses = map(tokenizer.decode, greedy_tokens(outputs.tokens, outputs.n_frames))
+            rows = [(*row, hypothesis) for row, hypothesis in zip(rows, hypotheses, strict=True)]
+        if not tasks:
             return rows
-        hypotheses = map(tokenizer.decode, greedy_tokens(outputs.tokens, outputs.n_frames))
-        return [(*row, hypothesis) for row, hypothesis in zip(rows, hypotheses, strict=True)]
+        further = task_targets.cells(outputs.further, self.targets.tasks, tasks)
+        return [(*row, *cells) for row, cells in zip(rows, further, strict=True)]
 
 
 class Utterances(Dataset):
     """The utterances of a table, with the values of its column `classes` as indices of `labels`.
 
     `audio` holds, by ID, [N] float samples at 16 kHz; or [T, c] features, the output of the encoder's frozen CNN, or of
-    a frozen encoder. `class_weights`, which may be set, are those of the classes in the loss.
+    a frozen encoder. `tasks` are the further tasks of a system (see `System.tasks`), whose labels are read too.
+    `class_weights`, which may be set, are those of the classes in the loss. An utterance without an emotion has the
+    index -100, and a weight of 0 there.
     """
 
     class_weights: Tensor | None = None  # [C]
@@ -78,21 +98,37 @@ class Utterances(Dataset):
         labels: list[str],
         tokenizer: Tokenizer,
         classes: str = "emo",
+        tasks: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         self.ids = table["ID"].tolist()
         self.audio = audio
         self.durations = table["duration"].to_numpy()
         indices = {label: index for index, label in enumerate(labels)}  # of speakers there may be thousands
+        indices |= {"": task_targets.MISSING}
+        self.tasks = task_targets.targets(table, tasks)
         self.emotions = [indices[label] for label in table[classes]]
         self.texts = table["wrd"].tolist()
         self.tokenizer = tokenizer
 
     @classmethod
-    def of(cls, path: Path, store: Store, labels: list[str], tokenizer: Tokenizer, classes: str = "emo") -> Utterances:
+    def of(
+        cls,
+        path: Path,
+        store: Store,
+        labels: list[str],
+        tokenizer: Tokenizer,
+        classes: str = "emo",
+        tasks: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> Utterances:
         """Read the utterances of a manifest; `UserError` when the store lacks the audio of some."""
         table = manifest.read(path)
         store.refuse_missing(table["ID"])
-        return cls(table, store, labels, tokenizer, classes)
+        return cls(table, store, labels, tokenizer, classes, tasks)
+
+    @property
+    def unlabelled(self) -> int:
+        """How many have no emotion."""
+        return sum(index < 0 for index in self.emotions)
 
     def refuse_longer_than(self, max_samples: int | None) -> None:
         """`UserError`, before the first step, for an utterance that an encoder cannot read whole."""
@@ -118,7 +154,8 @@ class Utterances(Dataset):
             emotion=emotion,
             tokens=pad_sequence(tokens, batch_first=True),
             n_tokens=torch.tensor([len(item) for item in tokens]),
-            weights=None if self.class_weights is None else self.class_weights[emotion],
+            weights=self._weights(emotion),
+            tasks={name: labels[indices] for name, labels in self.tasks.items()} or None,
         )
         return Batch(
             ids=[self.ids[index] for index in indices],
@@ -127,6 +164,13 @@ class Utterances(Dataset):
             targets=targets,
             texts=[self.texts[index] for index in indices],
         )
+
+    def _weights(self, emotion: Tensor) -> Tensor | None:
+        """[B] the weights of utterances in the cross-entropy of these emotions."""
+        labelled = emotion >= 0
+        if self.class_weights is not None:
+            return self.class_weights[emotion.clamp(min=0)] * labelled
+        return None if labelled.all() else labelled.float()
 
 
 def loader(utterances: Utterances, batch_sampler, num_workers: int = 0, device: str = "cpu") -> DataLoader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,8 +23,13 @@ from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
 from local.scoring import calibration
 from local.scoring.provenance import refuse_mixed
+from local.systems import System
 from local.training.checkpoints import RunCheckpointer, best, epoch, has_ended, refuse_damaged, values_only
 from local.training.environment import about
+
+logger = logging.getLogger(__name__)
+
+SPEAKER = "speaker"  # the head that is left out
 
 
 def load_trained(run: Path, average: int = 1) -> Model:
@@ -63,6 +69,9 @@ def load_trained(run: Path, average: int = 1) -> Model:
         system.load_state_dict(average_checkpoints(checkpoints, "system"))
     if system.encoder is not None:
         adapters.merge(system.encoder)
+    if SPEAKER in system.tasks:  # which tells the speakers of training apart, and of anyone else says nothing
+        system.leave_out({SPEAKER})
+        logger.info("the speaker head is not exported: it knows the speakers of training alone")
     options = job.options
     names = pretrained_names(values)
     provenance = {
@@ -110,6 +119,15 @@ def mean_temperature(values: Sequence[float | None]) -> float | None:
     return math.prod(known) ** (1 / len(known)) if len(known) == len(values) else None
 
 
+def leave_out_differing(systems: Sequence[System]) -> None:
+    """Remove the further heads whose classes differ between folds, as of votes for a rare label: no mean of them is."""
+    first = systems[0]
+    for name in [name for name in first.tasks if any(each.tasks.get(name) != first.tasks[name] for each in systems)]:
+        logger.info("the %s head is not exported: its classes differ between the folds", name)
+        for system in systems:
+            system.leave_out({name})
+
+
 def pretrained_names(values: Mapping[str, Any]) -> dict[str, str]:
     """The pretrained weights that a YAML names, by its keys: the path of a folder or file stays private.
 
@@ -132,6 +150,7 @@ def load_ensemble(runs: list[Path], average: int = 1) -> Model:
     refuse_mixed(runs)
     models = [load_trained(run, average) for run in runs]
     first = models[0]
+    leave_out_differing([model.system for model in models])
     tokens = first.tokens + sorted({token for model in models for token in model.tokens} - set(first.tokens))
     if any(set(model.tokens) != set(tokens) for model in models) and max(map(len, tokens[2:]), default=0) > 1:
         raise UserError(

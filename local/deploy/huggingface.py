@@ -53,6 +53,8 @@ def write(folder: Path, model: Model) -> list[str]:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name:
         made = Path(name)
         notes = [reason] if reason else _write_emotion(made / EMOTION, model) + _write_ctc(made / CTC, model)
+        if model.system.tasks and not reason:
+            notes.append(f"`{EMOTION}` and `{CTC}` lack the further heads: {', '.join(model.system.tasks)}.")
         for part in (EMOTION, CTC):
             if (folder / part).exists():
                 shutil.rmtree(folder / part)

@@ -7,7 +7,8 @@
     n_frames  [B] int64         true frames of each utterance
 
 Its metadata hold, as JSON, `labels`, `tokens`, `sample_rate` and `seconds_per_frame`. A model that writes no text has
-neither tokens nor frames.
+neither tokens nor frames. Further heads are outputs by their names, [B, C] logits or [B] numbers, and in the metadata
+`heads` with their classes.
 """
 
 from __future__ import annotations
@@ -86,12 +87,14 @@ def write(path: Path, model: Model) -> list[str]:
     metadata = {"labels": model.labels, "sample_rate": SAMPLE_RATE}
     if system.writes_text:
         metadata |= {"tokens": model.tokens, "seconds_per_frame": system.seconds_per_frame}
+    if system.tasks:
+        metadata["heads"] = {name: list(classes) for name, classes in system.tasks.items()}
     program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
     _put(path, program.save)
     if type(model.members[0]) is not MultiTaskSystem and not _says_the_same(path, system):
         _remove(path)
         return [f"There is no ONNX file: that of {type(model.members[0]).__name__} would say something else."]
-    notes = []
+    notes = [f"The ONNX file has further outputs: {', '.join(system.tasks)}."] if system.tasks else []
     if system.max_samples is not None:
         notes.append(f"The ONNX file takes {system.max_samples / SAMPLE_RATE:.0f} s at most, padding included.")
     if _data(path).exists():
@@ -103,7 +106,7 @@ def _traced(model: Model) -> torch.onnx.ONNXProgram:
     """The graph, for any number of utterances of any lengths."""
     lengths = torch.tensor(TRACED)
     wavs = torch.zeros(len(TRACED), max(TRACED))
-    names = Outputs._fields if model.system.writes_text else Outputs._fields[:1]
+    names = [*(Outputs._fields[:3] if model.system.writes_text else Outputs._fields[:1]), *model.system.tasks]
     free = {name: dict.fromkeys(axes, Dim.DYNAMIC) for name, axes in AXES.items()}
     with torch.no_grad(), _quiet():
         # torch.onnx.export alone takes Whisper's slices for slices of unknown size, and fails.

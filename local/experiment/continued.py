@@ -74,6 +74,10 @@ class Agreement(NamedTuple):
 
 def emotions(origin: Origin, labels: Sequence[str]) -> Agreement:
     """Compare the emotions: they agree where they are the same, in any order."""
+    if origin.settings.get("emotion_weight") == 0:
+        return Agreement(
+            None, f"starts from random weights: emotion_weight was 0 when {origin.name} was trained: it learnt nothing"
+        )
     if {*origin.labels} != {*labels}:
         return Agreement(
             None,
@@ -101,6 +105,17 @@ def tokens(origin: Origin, here: Sequence[str]) -> Agreement:
     said = ["its tokens in another order"] * (order != sorted(order))
     said += [f"{left} of its {len(origin.tokens)} tokens, which do not occur here, left out"] * bool(left)
     return Agreement(order, ", ".join(["taken", *said]))
+
+
+def head(origin: Origin, name: str, classes: Sequence[str]) -> Agreement:
+    """Compare a further head: it agrees where the model has it, trained, with the same classes in the same order."""
+    weights, known = (origin.settings.get(key) for key in ("heads", "head_classes"))
+    weights, known = (each if isinstance(each, dict) else {} for each in (weights, known))
+    if not weights.get(name):
+        return Agreement(None, f"starts from random weights: {origin.name} has none that was trained")
+    if known.get(name, []) != list(classes):
+        return Agreement(None, f"starts from random weights: {origin.name} has other classes")
+    return Agreement([], "taken")
 
 
 def heard(origin: Origin, corpus: str, protocol: str, fold: Path) -> str:

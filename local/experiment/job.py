@@ -18,7 +18,7 @@ from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
 from local.corpora import manifest
-from local.experiment import continued, speakers
+from local.experiment import continued, speakers, task_classes
 from local.experiment.encoder_version import encoder_version, versions
 from local.experiment.options import Options, parse
 from local.text.tokenizer import Tokenizer
@@ -68,7 +68,8 @@ class Job:
         sizes = {"n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
         self.own_net = speakers.own_folder(options.values.get(speakers.KEY), seed, fold)
         own = {speakers.KEY: str(self.own_net)} if self.own_net else {}
-        self.yaml = hparams.resolve(options.hparams, options.overrides | {"seed": seed} | sizes | own)
+        heads = task_classes.of_training(options.values, self.manifests)
+        self.yaml = hparams.resolve(options.hparams, options.overrides | {"seed": seed} | sizes | heads | own)
 
     @classmethod
     def of_run(cls, run: Path) -> Job:

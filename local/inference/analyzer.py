@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,8 @@ class Analysis:
     words: list[Word]  # of the transcript, with their times in seconds
     duration: float  # seconds
     flags: tuple[str, ...] = ()  # warnings about the recording, see `local.audio.survey.FLAGS`
+    # Of the model's further heads, by name: a number on the scale of its corpus, or the probability of each class.
+    heads: dict[str, float | dict[str, float]] = field(default_factory=dict)
     confidence: float | None = None  # the highest posterior, calibrated, and whether it is below the threshold;
     unsure: bool | None = None  # both None without a threshold
 
@@ -78,6 +80,7 @@ class Analyzer:
         self.model = model
         self.labels = model.labels
         self.writes_text = model.system.writes_text
+        self.tasks = model.system.tasks
         limit = model.system.max_samples
         self.longest = min(max(LONGEST, model.max_seconds), limit / SAMPLE_RATE if limit else np.inf)
         # Of `follow`, in seconds: no more than the longest utterance of training, but at least a second.
@@ -103,7 +106,8 @@ class Analyzer:
         with torch.inference_mode(), autocast:
             outputs = self.model.system(wavs.to(self.device, torch.float32), lengths)
         tokens = None if outputs.tokens is None else outputs.tokens.float()
-        return Outputs(outputs.emotion.float(), tokens, outputs.n_frames)
+        further = tuple(each.float() for each in outputs.further) if self.tasks else ()
+        return Outputs(outputs.emotion.float(), tokens, outputs.n_frames, further)
 
     def analyze(self, audio: Audio, sample_rate: int | None = None) -> Analysis:
         """Find emotion, posteriors, transcript and word times of a recording.
@@ -122,14 +126,14 @@ class Analyzer:
         posteriors = outputs.emotion.double().softmax(-1).tolist()
         silent = [[] for _ in batch]
         transcripts = greedy_tokens(outputs.tokens, outputs.n_frames) if self.writes_text else silent
-        analyses = []
+        heads, analyses = self._heads(outputs, len(batch)), []
         for index, recording in enumerate(batch):
             probabilities = dict(zip(self.labels, posteriors[index], strict=True))
             transcript = to_text(transcripts[index], self.model.tokens)
             spoken = self._words(outputs, index, transcripts[index], recording.duration) if words else []
             emotion = max(probabilities, key=probabilities.get)
-            facts = emotion, probabilities, transcript, spoken, recording.duration, recording.flags
-            analyses.append(Analysis(*facts, *self._sure(probabilities)))
+            facts = (recording.duration, recording.flags, heads[index], *self._sure(probabilities))
+            analyses.append(Analysis(emotion, probabilities, transcript, spoken, *facts))
         return analyses
 
     def _sure(self, posteriors: dict[str, float]) -> tuple[float | None, bool | None]:
@@ -138,6 +142,15 @@ class Analyzer:
             return None, None
         highest = self.confidence.highest(posteriors)
         return highest, highest < self.confidence.threshold
+
+    def _heads(self, outputs: Outputs, size: int) -> list[dict[str, float | dict[str, float]]]:
+        """What the further heads say of each recording."""
+        found: list[dict] = [{} for _ in range(size)]
+        for output, (name, classes) in zip(outputs.further, self.tasks.items(), strict=True):
+            rows = output.double().softmax(-1).tolist() if classes else output.tolist()
+            for each, row in zip(found, rows, strict=True):
+                each[name] = dict(zip(classes, row, strict=True)) if classes else row
+        return found
 
     def follow(self, audio: Audio, sample_rate: int | None = None) -> Iterator[Window]:
         """Find emotion and transcript over a long recording, window by window, in bounded memory.

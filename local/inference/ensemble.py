@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,15 +43,27 @@ class Ensemble(nn.Module):
         """Whether the members have a CTC head."""
         return self.members[0].writes_text
 
+    @property
+    def tasks(self) -> Mapping[str, Sequence[str]]:
+        """The further tasks, as of each member."""
+        return self.members[0].tasks
+
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
-        """[B, N] waveforms, [B] samples -> logarithms of the mean posteriors of both tasks, as logits."""
+        """[B, N] waveforms, [B] samples -> logarithms of mean posteriors, as logits; of numbers their mean."""
         outputs = [member(wavs, lengths) for member in self.members]
         emotion = torch.stack([output.emotion.softmax(-1) for output in outputs]).mean(0).log()
+        each = zip(self.tasks.values(), zip(*(output.further for output in outputs), strict=True), strict=True)
+        further = tuple(_mean(torch.stack(some), bool(classes)) for classes, some in each) if self.tasks else ()
         if outputs[0].tokens is None:
-            return Outputs(emotion, None, outputs[0].n_frames)
+            return Outputs(emotion, None, outputs[0].n_frames, further)
         tokens = [
             F.pad(output.tokens.softmax(-1), (0, 1))[..., order]
             for output, order in zip(outputs, self.orders, strict=True)
         ]
         least = torch.finfo(torch.float32).tiny  # to avoid the logarithm of 0
-        return Outputs(emotion, torch.stack(tokens).mean(0).clamp(min=least).log(), outputs[0].n_frames)
+        return Outputs(emotion, torch.stack(tokens).mean(0).clamp(min=least).log(), outputs[0].n_frames, further)
+
+
+def _mean(outputs: Tensor, are_logits: bool) -> Tensor:
+    """[M, B, ...] outputs of a further head -> their mean, of logits the logarithm of that of their posteriors."""
+    return outputs.softmax(-1).mean(0).log() if are_logits else outputs.mean(0)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from typing import TextIO
 
+from local.core.tasks import SHARES, TASKS, shares
 from local.inference.analyzer import Analysis
 from local.inference.items import Item
 from local.scoring.predictions import POSTERIOR
@@ -17,12 +19,22 @@ from local.scoring.predictions import POSTERIOR
 class Table:
     """A table to read, in columns."""
 
-    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool, unsure: bool = False) -> None:
-        self.out, self.in_windows, self.text, self.unsure = out, in_windows, text, unsure
+    def __init__(
+        self,
+        out: TextIO,
+        labels: list[str],
+        in_windows: bool,
+        text: bool,
+        unsure: bool = False,
+        heads: Sequence[str] = (),
+    ) -> None:
+        self.out, self.in_windows, self.text, self.unsure, self.heads = out, in_windows, text, unsure, heads
         self.width = max(7, *map(len, labels))
         times = f"{'from':>9} {'to':>9} " if in_windows else ""
         last = "file: transcript" if text else "file"
-        print(f"{'emotion':{self.width}} {'prob.':>6} {self._sure('sure?')}{'seconds':>8} {times}{last}", file=out)
+        further = "".join(f"{name:>9} " for name in heads)
+        start = f"{'emotion':{self.width}} {'prob.':>6} {self._sure('sure?')}{'seconds':>8} "
+        print(f"{start}{times}{further}{last}", file=out)
 
     def _sure(self, word: str) -> str:
         return f"{word:6} " if self.unsure else ""
@@ -30,6 +42,8 @@ class Table:
     def write(self, item: Item, analysis: Analysis | None) -> None:
         """Write the line of a file or a window."""
         span = f"{item.start or 0:9.2f} {item.end or 0:9.2f} " if self.in_windows else ""
+        values = {} if analysis is None else analysis.heads
+        span += "".join(f"{_short(values[name]) if name in values else '-':>9} " for name in self.heads)
         name = item.file.replace("\n", "\\n")
         if analysis is None:
             start = f"{'-':{self.width}} {'-':>6} {self._sure('-')}{'-':>8} "
@@ -43,14 +57,25 @@ class Table:
 
 
 class CommaSeparated:
-    """CSV: posteriors with 6 digits, times in seconds with 3; `unsure` is yes or no."""
+    """CSV: posteriors with 6 digits, times in seconds with 3; `unsure` is yes or no.
 
-    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool, unsure: bool = False) -> None:
+    Of further heads the number, the likeliest class, or the shares.
+    """
+
+    def __init__(
+        self,
+        out: TextIO,
+        labels: list[str],
+        in_windows: bool,
+        text: bool,
+        unsure: bool = False,
+        heads: Sequence[str] = (),
+    ) -> None:
         self.text = text
         times = ["start", "end"] if in_windows else []
         names = ["file", *times, "emotion", *(POSTERIOR + label for label in labels)]
         names += ["confidence", "unsure"] if unsure else []
-        names += ["transcript"] if text else []
+        names += [*heads, *(["transcript"] if text else [])]
         self.rows = csv.DictWriter(out, [*names, "duration", "flags", "error"], restval="", lineterminator="\n")
         self.rows.writeheader()
 
@@ -61,6 +86,7 @@ class CommaSeparated:
             row |= {"start": f"{item.start:.3f}", "end": f"{item.end:.3f}"}
         if analysis is not None:
             row |= {POSTERIOR + label: f"{share:.6f}" for label, share in analysis.posteriors.items()}
+            row |= {name: _cell(name, value) for name, value in analysis.heads.items()}
             row |= {"emotion": analysis.emotion} | ({"transcript": analysis.transcript} if self.text else {})
             row |= {"duration": f"{analysis.duration:.3f}", "flags": "; ".join(analysis.flags)}
             if analysis.unsure is not None:
@@ -71,9 +97,21 @@ class CommaSeparated:
 class JsonLines:
     """One JSON object a line: everything, with the times of words."""
 
-    def __init__(self, out: TextIO, labels: list[str], in_windows: bool, text: bool, unsure: bool = False) -> None:
+    def __init__(
+        self,
+        out: TextIO,
+        labels: list[str],
+        in_windows: bool,
+        text: bool,
+        unsure: bool = False,
+        heads: Sequence[str] = (),
+    ) -> None:
         self.out = out
-        self.left_out = (*(() if text else ("transcript", "words")), *(() if unsure else ("confidence", "unsure")))
+        self.left_out = (
+            *(() if text else ("transcript", "words")),
+            *(() if unsure else ("confidence", "unsure")),
+            *(() if heads else ("heads",)),
+        )
 
     def write(self, item: Item, analysis: Analysis | None) -> None:
         """Write the object of a file or a window."""
@@ -86,6 +124,18 @@ class JsonLines:
             facts = vars(analysis) | {"words": [word._asdict() for word in analysis.later(item.start or 0.0).words]}
             line |= {name: value for name, value in facts.items() if name not in self.left_out}
         print(json.dumps(line, ensure_ascii=False), file=self.out)
+
+
+def _short(value: float | dict[str, float]) -> str:
+    """A number, or the likeliest class."""
+    return max(value, key=value.get) if isinstance(value, dict) else f"{value:.2f}"
+
+
+def _cell(name: str, value: float | dict[str, float]) -> str:
+    """The same with all digits, and of shares each."""
+    if TASKS[name].kind == SHARES:
+        return shares(value, value.values())
+    return _short(value) if isinstance(value, dict) else f"{value:.6f}"
 
 
 FORMATS = {"table": Table, "csv": CommaSeparated, "jsonl": JsonLines}

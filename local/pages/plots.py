@@ -164,8 +164,9 @@ def learning(name: str, fold: str, epochs: pd.DataFrame, chosen: dict[int, int])
     )
     alt = f"Fold {fold} by epoch, rates in per cent. {words} Epoch chosen: "
     alt += "; ".join(f"{epoch} of seed {seed}" for seed, epoch in chosen.items()) + "."
-    panels = [[ACCURACY], [axis for axis in (LOSS, ERRORS) if any(line.axis == axis for line, _, _ in curves)]]
-    panels = [axes for axes in panels if axes]
+    drawn_axes = {line.axis for line, _, _ in curves}  # no accuracy where emotions were not trained
+    panels = [[axis for axis in axes if axis in drawn_axes] for axes in ((ACCURACY,), (LOSS, ERRORS))]
+    panels = [axes for axes in panels if axes] or [[ACCURACY]]
     with picture(name, alt, height=(3.0, 4.6)[len(panels) - 1]) as drawn:
         ratios = (4, 3)[: len(panels)]
         for panel, axes in zip(

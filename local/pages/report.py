@@ -21,7 +21,7 @@ from local.pages.mistakes import MOST, most_confident
 from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
 from local.pages.templates import load_template
-from local.scoring import calibration, metrics, stats
+from local.scoring import calibration, metrics, stats, task_scores
 from local.scoring.breakdown import breakdown
 from local.scoring.predictions import writes_text
 from local.scoring.scored import MANIFESTS, Experiment, load
@@ -33,6 +33,7 @@ SECTIONS = {
     "folds": "Folds",
     "breakdown": "Breakdown",
     "confusion": "Confusion",
+    "heads": "Further heads",
     "classes": "Classes",
     "calibration": "Calibration",
     "learning": "Learning",
@@ -52,9 +53,10 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
     alphas, not_compared = alpha_curves(own, others), unreadable | mismatched
     groups = tables.breakdown_table(breakdown(own.predictions))
     sure = confidence.of_runs(own.runs, own.predictions, own.valid) if own.trained_here else None
-    mistakes = most_confident(own.predictions, data_root)
+    mistakes, heads = most_confident(own.predictions, data_root), tables.task_table(task_scores.table(own.predictions))
     elsewhere = matrix_of_corpora(own)
     empty = {
+        "heads": not heads.rows,
         "breakdown": not (groups.rows or groups.notes),
         "calibration": not ranked,
         "learning": not own.trained_here,
@@ -74,6 +76,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
             .led_by("fold"),
             "classes": tables.class_table(metrics.classes(own.predictions)).noted(marks),
             "breakdown": groups.noted(marks).led_by("group"),
+            "heads": heads,
             "comparison": tables.comparison_table(pairs, own=True) if len(pairs) else None,
             "confidence": sure and sure.figures,
             "thresholds": sure and sure.thresholds,

@@ -25,14 +25,16 @@ from local.pages.tables import (
     marks,
     name_solved,
     score_table,
+    task_table,
 )
-from local.scoring import metrics
+from local.scoring import metrics, task_scores
 from local.scoring.breakdown import breakdown
 from local.scoring.predictions import is_class, labels
 from local.scoring.provenance import COMMAND
 from local.scoring.summary import FOLD_COLUMNS
 from local.splits import extra, protocols
 
+HEADS_FILE = "heads.csv"  # beside the seeds, where there are further heads
 MOST_FAULTS = 5
 WARNING = "**Warning:** "
 KEY = """\
@@ -131,8 +133,19 @@ def notes(
     if values.get("alpha") == 0:
         facts.append("alpha is 0: the CTC head is not trained, so its WER and CER mean nothing.")
     facts += [f"{prose(line)}." for line in learned]
+    facts += untrained_notes(values)
     facts += [f"{WARNING}{prose(warning)}." for warning in warnings]
     return Notes(title_of(options), command, facts, key_of(summary), setup)
+
+
+def untrained_notes(values: dict) -> list[str]:
+    """Say which heads have a weight of 0; `values` are those of the YAML."""
+    said = []
+    if values.get("emotion_weight") == 0:
+        said.append("**Emotions were not trained (emotion_weight 0): WA, UA, F1, ECE and Brier are those of chance.**")
+    if idle := [name for name, weight in (values.get("heads") or {}).items() if weight == 0]:
+        said.append(f"Heads with a weight of 0 are not trained, so their figures mean nothing: {', '.join(idle)}.")
+    return said
 
 
 def title_of(options: Options) -> str:
@@ -161,20 +174,23 @@ def write_results(
 ) -> str:
     """Write the tables of stage 4 beside the seeds: folds, summary, classes, breakdown.csv, RESULTS.md and .json.
 
+    And heads.csv (`local.scoring.task_scores.table`), where there are further heads.
+
     `folds` is folds.csv with all scores, `summary` the row of summary.csv, `pooled` the predictions behind them,
     `epochs` are those of all runs, and `confidence` is None for a model that was not trained here. Returns RESULTS.md.
     """
     classes, groups, marked = metrics.classes(pooled), breakdown(pooled), marks(summary)
-    of_groups = breakdown_table(groups)
+    of_groups, heads = breakdown_table(groups), task_scores.table(pooled)
     text = render_results(
         said,
         score_table(name_solved(folds, epochs), summary).noted(marked),
         class_table(classes, metrics.confusion(pooled)).noted(marked),
         of_groups.noted(marked if of_groups.rows else []),
         confidence,
+        task_table(heads),
     )
     tables = {"folds.csv": folds[[*FOLD_COLUMNS]], "summary.csv": summary.to_frame().T}
-    tables |= {"classes.csv": classes, "breakdown.csv": groups}
+    tables |= {"classes.csv": classes, "breakdown.csv": groups} | ({HEADS_FILE: heads} if len(heads) else {})
     for name, table in tables.items():
         with atomic(folder / name) as file:
             table.to_csv(file, index=False, lineterminator="\n")
@@ -205,7 +221,14 @@ def _extra_note(options: Options) -> list[str]:
     return [f"Extra training `{options.extra_training}`: {what}; here {numbers} in a fold's training set."]
 
 
-def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table, confidence: Confidence | None) -> str:
+def render_results(
+    said: Notes,
+    scores: Table,
+    classes: Table,
+    breakdown: Table,
+    confidence: Confidence | None,
+    heads: Table | None = None,
+) -> str:
     """RESULTS.md."""
     box = [[name, code(value) if is_command else value] for name, value, is_command in said.box]
     sections = [
@@ -213,6 +236,7 @@ def render_results(said: Notes, scores: Table, classes: Table, breakdown: Table,
         [f"- {fact}" for fact in said.facts],
         scores.markdown(),
         said.key,
+        ["## Further heads", "", *heads.markdown()] if heads is not None and heads.rows else [],
         ["## Classes", "", *classes.markdown()],
         ["## Breakdown", "", *breakdown.markdown()] if breakdown.rows or breakdown.notes else [],
         ["## Confidence", "", *confidence.markdown()] if confidence else [],

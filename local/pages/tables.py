@@ -176,6 +176,27 @@ def breakdown_table(groups: pd.DataFrame) -> Table:
     return Table("Scores of groups of utterances, in per cent.", heads, rows, notes=notes)
 
 
+def task_table(heads: pd.DataFrame) -> Table:
+    """Figures of further heads; see `local.scoring.task_scores.table`."""
+    rows, notes = [], {}
+    for row in heads.itertuples():
+        form = percent if row.figure in ("accuracy", "UA") else _number
+        span = "–" if pd.isna(row.low) else f"{form(row.low)} to {form(row.high)}"
+        of_folds = "–" if pd.isna(row.mean) else f"{form(row.mean)} ± {form(row.sd)}"
+        rows.append([row.head, row.figure, row.n, form(row.value), span, of_folds])
+        if row.left_out:
+            missing = "no speaker of the training set" if row.head == "speaker" else "no label"
+            notes[row.head] = f"{row.head}: {row.left_out} of {row.n + row.left_out} predictions left out: {missing}."
+    key = "Accuracy and UA in per cent; CCC: concordance correlation; RMSE on the corpus's scale; KL and cross-entropy "
+    key += "of the raters' votes in nats."
+    heads_of = columns(["head", "figure"], ["n", "pooled", "95 % interval", "mean ± sd over folds"])
+    return Table("Further heads.", heads_of, rows, notes=[key, *notes.values()])
+
+
+def _number(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.3f}"
+
+
 def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
     """A row per pair (see `local.scoring.comparison.compare_pairs`) and score; p values after Holm.
 

@@ -44,9 +44,9 @@ def warnings(
     """List what is odd about an experiment: the runs that show it, what it is, its usual causes.
 
     `predictions` and `epochs` (of epochs.csv) are those of all runs, with `seed` and `fold`; `values` are the YAML's:
-    with `alpha` 0 the CTC task is off. Of a system that writes no text nothing is said of text. `trained_texts` gives
-    the transcripts of a fold's training set, empty where an utterance has none; it is called only where CTC left some
-    out.
+    with `alpha` 0 the CTC task is off, with `emotion_weight` 0 the emotions are. Of a system that writes no text
+    nothing is said of text. `trained_texts` gives the transcripts of a fold's training set, empty where an utterance
+    has none; it is called only where CTC left some out.
     """
     found: dict[tuple[str, str], dict[str, list[str]]] = {}  # by kind of sign and run
     runs = predictions.groupby(["seed", "fold"])
@@ -56,9 +56,11 @@ def warnings(
         left_out = trained_texts is not None and log["ctc_left_out"].max() > 0
         texts = trained_texts(fold) if left_out else pd.Series(dtype=str)
         of_text = _of_text(tested, log, texts) if spelled else ()
+        trained = values.get("emotion_weight", 1) != 0
         encoder = any(values.get(key) is not None for key in pretrained.OF_HUB)
         solved = "solved" in log and log["solved"].fillna(0).all()
-        of_emotions = (sign._replace(causes=SOLVED) if solved else sign for sign in _of_emotions(tested, encoder))
+        signs = _of_emotions(tested, encoder) if trained else ()
+        of_emotions = (sign._replace(causes=SOLVED) if solved else sign for sign in signs)
         for sign in (*of_emotions, *of_text, *_of_learning(log, tested, encoder)):
             where = found.setdefault((sign.what, sign.causes), {})
             where.setdefault(f"seed {seed} fold {fold}", []).append(sign.about)

@@ -1,8 +1,10 @@
 """Predictions of a model, in memory and as predictions.csv.
 
 Columns `ID,emo,emo_hyp,p_<label>...,wrd,wrd_hyp`: labels in alphabetical order, posteriors with
-8 digits, transcripts normalised; sorted by ID. A system that writes no text has no `wrd_hyp`. pandas, which takes half
-a second to load, is loaded with the first table.
+8 digits, transcripts normalised; sorted by ID. A system that writes no text has no `wrd_hyp`. Behind them, for each
+further head of the multi-task system (`local.core.tasks`), its label and what it predicts: `ref_gender,hyp_gender`, a
+class; `ref_valence,hyp_valence`, a number on the corpus's scale; `ref_votes,hyp_votes`, shares as `ang 0.75 neu 0.25`.
+A label is empty where an utterance has none. pandas, which takes half a second to load, is loaded with the first table.
 
 Predictions of a model that was not trained here may lack posteriors (the cells are empty), and have hypotheses in
 parentheses, which are no class of the corpus: `MISSING` of an utterance without a prediction, and classes that the
@@ -11,22 +13,35 @@ corpus lacks, such as `(cal)`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
 from local.core.files import atomic
+from local.core.tasks import NUMBER, TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 POSTERIOR = "p_"
+REFERENCE, HYPOTHESIS = "ref_", "hyp_"  # begin the columns of further heads
 MISSING = "(no prediction)"
 
 
 def columns(labels: list[str], text: bool = True) -> list[str]:
     """The columns of predictions over these labels, of a system that writes text or not."""
     return ["ID", "emo", "emo_hyp", *(POSTERIOR + label for label in labels), "wrd", *(["wrd_hyp"] if text else [])]
+
+
+def task_columns(tasks: Iterable[str]) -> list[str]:
+    """The columns of further heads."""
+    return [kind + name for name in tasks for kind in (REFERENCE, HYPOTHESIS)]
+
+
+def task_names(predictions: pd.DataFrame) -> list[str]:
+    """The further heads that predictions are of."""
+    return [name for name in TASKS if REFERENCE + name in predictions]
 
 
 def is_class(label: str) -> bool:
@@ -39,11 +54,14 @@ def writes_text(predictions: pd.DataFrame) -> bool:
     return "wrd_hyp" in predictions
 
 
-def frame(rows: list[tuple], labels: list[str], text: bool = True) -> pd.DataFrame:
-    """Make a table of rows in the order of `columns` without `emo_hyp`, which follows from the posteriors."""
+def frame(rows: list[tuple], labels: list[str], text: bool = True, tasks: Iterable[str] = ()) -> pd.DataFrame:
+    """Make a table of rows in the order of `columns` without `emo_hyp`, which follows from the posteriors.
+
+    `tasks` are the further heads, whose columns follow.
+    """
     from local.core import typed_csv
 
-    names = [name for name in columns(labels, text) if name != "emo_hyp"]
+    names = [name for name in columns(labels, text) if name != "emo_hyp"] + task_columns(tasks)
     predictions = typed_csv.frame(rows, names).sort_values("ID", ignore_index=True)
     posteriors = predictions[[POSTERIOR + label for label in labels]].to_numpy()
     predictions.insert(2, "emo_hyp", [labels[best] for best in posteriors.argmax(1)])
@@ -72,10 +90,13 @@ def read(path: Path, may_lack: bool = False) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise _broken(path, error) from None
     names = labels(table)
-    if not names or list(table.columns) not in (columns(names), columns(names, text=False)):
+    further = task_columns(task_names(table))
+    if not names or list(table.columns) not in ([*columns(names, text), *further] for text in (True, False)):
         raise _broken(path, f"the columns {','.join(table.columns)} are not those of predictions")
     posteriors = [POSTERIOR + name for name in names]
+    numbers = task_columns(name for name in task_names(table) if TASKS[name].kind == NUMBER)
     try:
+        table = table.assign(**{name: table[name].replace("", "nan").astype(float) for name in numbers})
         if may_lack:
             table[posteriors] = table[posteriors].replace("", "nan")
         table = table.astype(dict.fromkeys(posteriors, float))

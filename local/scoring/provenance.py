@@ -84,6 +84,7 @@ def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:
         **{key: _distinct(_weights(each, key) for each in inputs) for key in [*pretrained.KEYS][1:]},
         "parameters": _distinct(map(_parameters, firsts)),
         "alpha": _distinct(map(_number, (values.get("alpha") for values in inputs))),
+        "heads": _distinct(map(_heads, inputs)),
         "learning rate": _distinct(map(_rates, in_epochs)),
         "batch": _distinct(f"{values['batch_size']} utterances" for values in in_epochs if "batch_size" in values),
         "epochs": _epochs(trainings, epochs),
@@ -135,6 +136,13 @@ def _parameters(first: Mapping[str, Any]) -> str:
     if not number:
         return ""
     return f"{number:,}" + (f" ({trained:,} trained)" if trained not in (None, number) else "")
+
+
+def _heads(inputs: Mapping[str, Any]) -> str:
+    """The weights of further heads, and that of the emotions where it is not 1."""
+    weights = {"emotion": inputs.get("emotion_weight", 1)} | dict(inputs.get("heads") or {})
+    told = {name: weight for name, weight in weights.items() if (name, weight) != ("emotion", 1)}
+    return ", ".join(f"{name} {_number(weight)}" for name, weight in told.items())
 
 
 def _rates(inputs: Mapping[str, Any]) -> str:

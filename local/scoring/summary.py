@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from local.core import markers, starts
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.corpora import manifest
-from local.scoring import metrics, stats
+from local.scoring import metrics, stats, task_scores
 from local.scoring.metrics import SCORES
+from local.scoring.predictions import task_names
 from local.scoring.scored import seed_of
 
 FOLD_COLUMNS = (
@@ -64,9 +66,16 @@ def write_scores(run: Path, predicted: pd.DataFrame) -> dict[str, float | int | 
         "classes": by_class.where(by_class.notna(), None).to_dict("index"),
         "confusion": metrics.confusion(predicted).to_dict("index"),
     }
+    if names := task_names(predicted):
+        details["heads"] = {name: _of_head(predicted, name) for name in names}
     with atomic(run / "scores.json") as file:
         json.dump(scores | details, file, indent=1)
     return scores
+
+
+def _of_head(predicted: pd.DataFrame, name: str) -> dict[str, float | int | None]:
+    figures = {key: None if math.isnan(value) else value for key, value in task_scores.figures(predicted, name).items()}
+    return {"n": len(task_scores.labelled(predicted, name))} | figures
 
 
 def summarise(folds: pd.DataFrame, pooled: pd.DataFrame, known: list[str], of_corpus: Mapping[str, Any]) -> pd.Series:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,16 +29,18 @@ class Outputs(NamedTuple):
     emotion: Tensor  # [B, C] logits
     tokens: Tensor | None = None  # [B, T, V] logits per frame, or None without a CTC head
     n_frames: Tensor | None = None  # [B] true frames of `tokens`, or None; on the CPU
-    further: tuple[Tensor, ...] = ()  # what else the system's own losses need
+    further: tuple[Tensor, ...] = ()  # of each of the system's `tasks`, in order; or what else its own losses need
 
 
 class Targets(NamedTuple):
     """The labels of a batch."""
 
-    emotion: Tensor  # [B] class indices; on the device
+    emotion: Tensor  # [B] class indices, -100 without an emotion (of a system with `takes_unlabelled`); on the device
     tokens: Tensor  # [B, L] token indices, padded with 0; on the CPU
     n_tokens: Tensor  # [B] true tokens, 0 without a transcript; on the CPU
     weights: Tensor | None = None  # [B] of the utterances in the cross-entropy; None: all 1. On the device
+    tasks: dict[str, Tensor] | None = None  # the labels of `System.tasks`, see `layers.task_heads`; on the device
+    moments: Tensor | None = None  # `System.moments` of the update; None: the batch is all of it
 
 
 class Losses(NamedTuple):
@@ -51,6 +55,7 @@ class Losses(NamedTuple):
     ce: Tensor  # cross-entropy of the emotions
     ctc: Tensor | None = None  # CTC loss, summed over each transcript; 0 for an utterance without a CTC term
     ctc_left_out: Tensor | None = None
+    tasks: Tensor | None = None  # [k, 2] of each of the system's `tasks`: its loss, and utterances without a label
 
 
 Labelled = Iterable[tuple[Tensor, Tensor, Tensor]]
@@ -78,6 +83,16 @@ class System(nn.Module):
         has no transcripts, no WER and no CER.
     solves
         Whether a last step follows the training, `solve`. With `epochs: 0` it is the only one.
+    tasks
+        The further tasks, see `local.core.tasks`, in the order of `Outputs.further`: each with its classes, none of a
+        number.
+    takes_unlabelled
+        Whether an utterance without an emotion trains the other tasks. Else there may be none in training.
+    emotion_weight
+        The weight of the emotions in the loss; 0: their head is not trained.
+    depends_on_update
+        Whether a loss is a statistic of the update and no mean over its utterances: its `moments` are then computed
+        first, by a pass more of an update that is cut.
     title, certainty, weights
         What tables say of it: whose system it is, `Wu et al. 2019: capsules`; how much of it is known from its authors,
         `known`, `partly known` or `own choice`; and what it was pretrained on, or what it lacks, `no ImageNet`. Empty
@@ -92,6 +107,10 @@ class System(nn.Module):
     weights: str = ""
     seconds_per_frame: float | None = None
     writes_text: bool = False
+    tasks: Mapping[str, Sequence[str]] = MappingProxyType({})
+    takes_unlabelled: bool = False
+    emotion_weight: float = 1.0
+    depends_on_update: bool = False
 
     def __init__(self, encoder: Encoder | None = None, front_end: FrontEnd | None = None) -> None:
         super().__init__()
@@ -117,6 +136,13 @@ class System(nn.Module):
         """The loss of a batch: cross-entropy of the emotions, in single precision."""
         ce = cross_entropy(outputs, targets)
         return Losses(ce, ce.detach())
+
+    def moments(self, outputs: Outputs, targets: Targets) -> Tensor:
+        """What of a batch enters a statistic of its update: the sum over its micro-batches is that of the update."""
+        raise NotImplementedError
+
+    def learn_labels(self, labels: Mapping[str, Tensor]) -> None:
+        """Take from the labels of the training set's utterances, by task, what is fixed; by default nothing."""
 
     def measure(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Take from the training set what is fixed before the first update, into buffers; by default nothing.
@@ -146,13 +172,23 @@ class System(nn.Module):
         return {}
 
 
-def cross_entropy(outputs: Outputs, targets: Targets, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of the emotions, in single precision: the mean over utterances, each times its weight."""
-    if targets.weights is None:
-        return F.cross_entropy(outputs.emotion.float(), targets.emotion, label_smoothing=label_smoothing)
+def cross_entropy(outputs: Outputs, targets: Targets, label_smoothing: float = 0.0, focal_gamma: float = 0.0) -> Tensor:
+    """Cross-entropy of the emotions, in single precision: the mean over utterances, each times its weight.
+
+    An utterance without an emotion adds 0. With `focal_gamma` each is times (1 - p)^gamma too, where p is the posterior
+    of its emotion: the focal loss (Lin et al. 2017: Focal loss for dense object detection, ICCV, eq. 4; with weights of
+    the classes eq. 5).
+    """
+    logits, emotions = outputs.emotion.float(), targets.emotion
+    if targets.weights is None and not focal_gamma:
+        return F.cross_entropy(logits, emotions, label_smoothing=label_smoothing)
     # Not a mean by the sum of the weights, as PyTorch's: that over a batch's parts would not be that of the batch.
-    each = F.cross_entropy(outputs.emotion.float(), targets.emotion, reduction="none", label_smoothing=label_smoothing)
-    return (targets.weights * each).mean()
+    each = F.cross_entropy(logits, emotions, reduction="none", label_smoothing=label_smoothing)
+    if focal_gamma:
+        posterior = logits.log_softmax(-1).gather(1, emotions.clamp(min=0)[:, None])[:, 0]
+        # Not 0, where the power of a gamma below 1 has no derivative.
+        each = each * (-torch.expm1(posterior)).clamp(min=torch.finfo(each.dtype).eps) ** focal_gamma
+    return (each if targets.weights is None else targets.weights * each).mean()
 
 
 def system_class(name: str) -> type[System]:

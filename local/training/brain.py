@@ -48,7 +48,7 @@ from local.systems import Losses, Outputs, System
 from local.text.tokenizer import Tokenizer
 from local.training import blanks, distributed, unfreezing
 from local.training.checkpoints import RunCheckpointer, has_ended
-from local.training.epoch_log import EpochLog, Tally, means
+from local.training.epoch_log import OF_EMOTIONS, EpochLog, means, of_whole_set
 from local.training.progress import ProgressFile, in_epoch, in_solving
 from local.training.selection import Selection, refuse_without_use
 from local.training.solving import Batches, solve
@@ -80,9 +80,10 @@ class EmotionBrain(UpdateBrain):
         self.folder = folder
         self.labels = labels
         self.tokenizer = tokenizer
-        self.selection = Selection(hparams["selection"], system.writes_text)
+        self.selection = Selection(hparams["selection"], system.writes_text, system.emotion_weight > 0)
         tensorboard, epochs = hparams.get("tensorboard", False), hparams["epochs"]
-        self.log = EpochLog(folder, tensorboard, system.writes_text, epochs, self.selection, system.solves)
+        which = (epochs, self.selection, system.solves, [*system.tasks])
+        self.log = EpochLog(folder, tensorboard, system.writes_text, *which)
         self.progress_file = ProgressFile(folder)
         self.warned_of_blanks = False
         self.has_valid, self.is_solved = True, False
@@ -196,7 +197,7 @@ class EmotionBrain(UpdateBrain):
             outputs = self.compute_forward(batch, stage)
         losses = self.compute_objectives(outputs, batch, stage)
         self.tally.add(losses, outputs, batch)
-        self.rows += batch.prediction_rows(outputs, self.labels, self.tokenizer)
+        self.rows += batch.prediction_rows(outputs, self.labels, self.tokenizer, self.system.tasks)
         return losses.total.detach()
 
     # An epoch
@@ -205,7 +206,7 @@ class EmotionBrain(UpdateBrain):
         """Begin to count, in an epoch that was interrupted where it was, in the stage's precision."""
         use_precision(self.precisions[stage])
         torch.clear_autocast_cache()  # casts made in validation have no gradient
-        self.tally, self.rows = Tally(self.device), []
+        self.tally, self.rows = self.new_tally(), []
         if stage != sb.Stage.TRAIN:
             return
         self.started_at = self.saved_at = time.monotonic()
@@ -219,7 +220,7 @@ class EmotionBrain(UpdateBrain):
             self.started_at -= self.progress["seconds"]
             self.skipped.in_epoch = self.progress["figures"]["skipped"]
             if distributed.rank() == 0:  # the sums are those of all processes
-                self.tally = Tally(self.device, self.progress["figures"]["sums"])
+                self.tally = self.new_tally(self.progress["figures"]["sums"])
 
     def on_stage_end(self, stage: sb.Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Gather the epoch's figures; end the epoch after its last stage."""
@@ -227,12 +228,14 @@ class EmotionBrain(UpdateBrain):
             self._note_progress()
             figures = self.progress["figures"]
             self.row = {"epoch": epoch, "skipped_updates": figures["skipped"]} | self.used_rates
-            self.row |= means(figures["sums"], "train")
+            self.row |= means(figures["sums"], "train", self.system.tasks)
         else:
-            predictions = frame(distributed.gather_rows(self.rows), self.labels, self.system.writes_text)
-            stats = means(self.tally.total(), "valid")
-            stats.pop("ctc_left_out", None)
-            self.row |= stats | {f"valid_{name}": value for name, value in metrics.scores(predictions).items()}
+            rows, tasks = distributed.gather_rows(self.rows), self.system.tasks
+            predictions = frame(rows, self.labels, self.system.writes_text, tasks)
+            stats = means(self.tally.total(), "valid", tasks)
+            self.row |= of_whole_set(stats, predictions, self.system.task_weights) if tasks else stats
+            scores = metrics.scores(predictions[predictions["emo"] != ""])
+            self.row |= {f"valid_{name}": value for name, value in scores.items()}
             late = epoch >= self.hparams.epochs / 3 and getattr(self.system, "alpha", 0) > 0
             if late and self.system.writes_text and not self.warned_of_blanks:
                 self.warned_of_blanks = blanks.warn(predictions, epoch)
@@ -242,6 +245,8 @@ class EmotionBrain(UpdateBrain):
 
     def end_epoch(self) -> None:
         """Log the epoch, set the rates of the next, and save its checkpoint; exit when asked to."""
+        if not self.system.emotion_weight:  # figures of a head that is not trained would be taken for results
+            self.row = {name: value for name, value in self.row.items() if name not in OF_EMOTIONS}
         # The log first: a row beyond the checkpoint is dropped on resuming, a missing one could not be restored.
         self.log.add(self.row | {"seconds": round(time.monotonic() - self.started_at, 2)})
         if not self.row.get("solved"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from speechbrain.utils.train_logger import FileTrainLogger
 from torch import Tensor, nn
 
 from local.core.files import atomic
+from local.core.tasks import NUMBER, TASKS
 from local.data.dataset import Batch
 from local.experiment.job import LOADED
+from local.scoring import task_scores
 from local.scoring.scored import OF_TEXT
 from local.systems import Losses, Outputs
 from local.training import distributed
@@ -36,6 +38,7 @@ EPOCH_COLUMNS = (
     # best: 1 where it is the best epoch until then; empty where the last is chosen
     *("ctc_left_out", "skipped_updates", "best", "seconds"),
 )
+OF_EMOTIONS = ("train_wa", *(f"valid_{name}" for name in ("wa", "ua", "f1", "wf1")))  # accuracies of the emotion head
 SOLVED = "solved"  # a column, before the last, of a system with a last step (`System.solve`): 1 of that, 0 of epochs
 
 
@@ -47,11 +50,17 @@ class Tally:
     device
         Where the batches are.
     sums
-        [6] where to begin: `MEANS` times utterances, utterances, those that the CTC loss left out.
+        [7 + 2 k] where to begin: `MEANS` times utterances, utterances, those that the CTC loss left out, those without
+        an emotion; and of k further tasks their losses times utterances, then those without a label. Fewer, of an
+        earlier version, are followed by 0.
+    n_tasks
+        k.
     """
 
-    def __init__(self, device: str | torch.device = "cpu", sums: Sequence[float] = (0.0,) * 6) -> None:
-        self.sums = torch.tensor(sums, dtype=torch.float64, device=device)
+    def __init__(self, device: str | torch.device = "cpu", sums: Sequence[float] = (), n_tasks: int = 0) -> None:
+        missing = [0.0] * (len(MEANS) + 3 + 2 * n_tasks - len(sums))
+        self.sums = torch.tensor([*sums, *missing], dtype=torch.float64, device=device)
+        self.n_tasks = n_tasks
 
     def add(self, losses: Losses, outputs: Outputs, batch: Batch, counts: Tensor | None = None) -> None:
         """Count a batch, unless `counts`, a scalar bool on the device, says that it does not."""
@@ -61,7 +70,12 @@ class Tally:
         ctc, left_out = (none if part is None else part for part in (losses.ctc, losses.ctc_left_out))
         means = torch.stack([total, losses.ce, ctc, correct, torch.ones_like(total)]).double()
         left_out = left_out.to(total.device, torch.float64, non_blocking=True)
-        sums = torch.cat([means * len(batch), left_out[None]])
+        unlabelled = (batch.targets.emotion < 0).sum().double()
+        sums = [means * len(batch), left_out[None], unlabelled[None]]
+        if self.n_tasks:
+            of_tasks = losses.tasks.double()
+            sums += [of_tasks[:, 0] * len(batch), of_tasks[:, 1]]
+        sums = torch.cat(sums)
         self.sums = self.sums + (sums if counts is None else torch.where(counts, sums, 0.0))
 
     def total(self) -> list[float]:
@@ -69,13 +83,41 @@ class Tally:
         return distributed.sum_over_processes(self.sums).tolist()
 
 
-def means(total: list[float], stage: str) -> dict[str, float]:
-    """Means over the utterances of a tally, named for epochs.csv; empty where it has counted none."""
-    *sums, utterances, left_out = total
+def means(total: list[float], stage: str, tasks: Iterable[str] = ()) -> dict[str, float]:
+    """Means over the utterances of a tally, named for epochs.csv; empty where it has counted none.
+
+    The accuracy is of those that have an emotion. `tasks` are the further tasks of the system; one of which nobody has
+    a label has no figure. Only of the training it counts what is left out.
+    """
+    *sums, utterances, left_out, unlabelled = total[: len(MEANS) + 3]
     if not utterances:
         return {}
-    named = {f"{stage}_{name}": each / utterances for name, each in zip(MEANS, sums, strict=True)}
-    return named | {"ctc_left_out": int(left_out)}
+    of = dict.fromkeys(MEANS, utterances) | {"wa": utterances - unlabelled}
+    named = {f"{stage}_{name}": each / of[name] for name, each in zip(MEANS, sums, strict=True) if of[name]}
+    tasks, further = list(tasks), total[len(MEANS) + 3 :]
+    losses, missing = further[: len(tasks)], further[len(tasks) :]
+    of_tasks = zip(tasks, losses, missing, strict=False)
+    named |= {f"{stage}_{name}": each / utterances for name, each, lacks in of_tasks if lacks < utterances}
+    if stage != "train":
+        return named
+    counts = [left_out, unlabelled, *missing]
+    names = ["ctc", *(["emotion", *tasks] if tasks else [])]
+    return named | {f"{name}_left_out": int(count) for name, count in zip(names, counts, strict=False)}
+
+
+def of_whole_set(
+    figures: dict[str, float], predictions: pd.DataFrame, weights: Mapping[str, float]
+) -> dict[str, float]:
+    """The figures of a validation with 1 - CCC over the whole set, where `means` has means of that over batches.
+
+    As in training it counts n (1 - CCC) / N, with n labels among N utterances. `weights` are those of further tasks.
+    """
+    exact = dict(figures)
+    for name, weight in weights.items():
+        if TASKS[name].kind == NUMBER and f"valid_{name}" in figures:
+            exact[f"valid_{name}"] = task_scores.number_loss(predictions, name)
+            exact["valid_loss"] += weight * (exact[f"valid_{name}"] - figures[f"valid_{name}"])
+    return exact
 
 
 def learning_rates(groups: Iterable[dict[str, Any]], heads: Iterable[nn.Module]) -> dict[str, float]:
@@ -103,6 +145,8 @@ class EpochLog:
         Which of them is the best.
     solves
         Whether a last step follows them.
+    tasks
+        The further tasks of the system: columns of their losses, and of how many utterances lack which label.
     """
 
     def __init__(
@@ -113,6 +157,7 @@ class EpochLog:
         epochs: int = 0,
         selection: Selection | None = None,
         solves: bool = False,
+        tasks: Sequence[str] = (),
     ) -> None:
         self.epochs, self.selection = epochs, selection or Selection("ua", text)
         self.path = folder / "epochs.csv"
@@ -120,6 +165,13 @@ class EpochLog:
         self.tensorboard_folder = folder / "tensorboard" if tensorboard else None
         self.columns = [name for name in EPOCH_COLUMNS if text or name not in OF_TEXT]
         self.columns[-1:-1] = [SOLVED] * solves
+        for name in tasks:
+            for stage in ("train", "valid"):
+                last = max(place for place, column in enumerate(self.columns) if column.startswith(f"{stage}_"))
+                self.columns.insert(last + 1, f"{stage}_{name}")
+        if tasks:
+            place = self.columns.index("skipped_updates")
+            self.columns[place:place] = [f"{name}_left_out" for name in ("emotion", *tasks)]
         if self.selection.figure == "wf1":
             self.columns.insert(self.columns.index("valid_f1") + 1, "valid_wf1")
         self.rows: list[dict[str, Any]] = []

@@ -15,6 +15,7 @@ from local.systems import System
 from local.systems.layers.layer_choice import DEFAULTS
 
 ENCODER = "encoder."  # begins the names of the encoder's tensors
+FURTHER = "further_heads."  # and those of the further heads', each with its name
 EMOTION, TOKEN = "emotion_head", "token_head"  # linear layers, of a class and of a token each row
 
 
@@ -23,7 +24,8 @@ def take(system: System, origin: Origin, labels: list[str], tokens: list[str], w
     """Put into a system the heads of a model folder whose labels or tokens agree; say in lines which.
 
     The row of each label and token goes where it is here. What else there is besides the encoder, a pooling that is
-    trained, goes with the emotion head. `labels` and `tokens` are those of the training, `where` is its YAML. A
+    trained, goes with the emotion head. A further head is taken where its classes are the same, and this one is trained
+    on what that was. `labels` and `tokens` are those of the training, `where` is its YAML. A
     `UserError` for a model of another system.
     """
     continued.refuse_other_system(origin, type(system).__module__.rpartition(".")[2], where)
@@ -32,13 +34,22 @@ def take(system: System, origin: Origin, labels: list[str], tokens: list[str], w
         found = {name: stored.get_tensor(name) for name in names}
     own = dict(system.state_dict())
     of_tokens = {name for name in own if name.startswith(f"{TOKEN}.")}
-    of_emotions = {name for name in own if not name.startswith(ENCODER)} - of_tokens
+    of_emotions = {name for name in own if not name.startswith((ENCODER, FURTHER))} - of_tokens
     lines = [_taken(own, found, of_emotions, EMOTION, _emotions(system, origin, labels))]
     if system.writes_text:
         agreed = _same_settings(system, origin, "ctc_layer") or continued.tokens(origin, tokens)
         lines.append(_taken(own, found, of_tokens, TOKEN, agreed))
     said = [f"{head} {line}" for head, line in zip(("emotion head", "CTC head"), lines, strict=False)]
+    said += [f"{name} head {_further(system, own, found, name, origin)}" for name in system.tasks]
     return [f"continues from {origin.source}: its encoder is taken", *said]
+
+
+def _further(system: System, own: dict[str, Tensor], found: dict[str, Tensor], name: str, origin: Origin) -> str:
+    """Take a further head; say what came of it."""
+    if system.settings().get("pooling") != origin.settings.get("pooling"):
+        return "starts from random weights: the pooling is another"
+    agreed = continued.head(origin, name, list(system.tasks[name]))
+    return _taken(own, found, {each for each in own if each.startswith(f"{FURTHER}{name}.")}, name, agreed)
 
 
 def _emotions(system: System, origin: Origin, labels: list[str]) -> Agreement:
@@ -63,8 +74,10 @@ def _taken(own: dict[str, Tensor], found: dict[str, Tensor], names: set[str], he
     """Copy the tensors of a head, by rows, and of what goes with it; say what came of it."""
     if agreed.order is None:
         return agreed.said
+    by_row = agreed.order and head in (EMOTION, TOKEN)
     rows = {
-        name: found[name][agreed.order] if name.startswith(f"{head}.") else found[name] for name in names & {*found}
+        name: found[name][agreed.order] if by_row and name.startswith(f"{head}.") else found[name]
+        for name in names & {*found}
     }
     if differing := sorted(name for name in names if name not in rows or rows[name].shape != own[name].shape):
         return f"starts from random weights: {differing[0]} is of another shape"

@@ -16,7 +16,7 @@ from local.training.checkpoints import rank
 
 # Whether higher is better.
 FIGURES = {"ua": True, "wa": True, "f1": True, "wf1": True, "wer": False, "cer": False, "loss": False}
-OF_TEXT = ("wer", "cer")
+OF_TEXT, OF_EMOTIONS = ("wer", "cer"), ("ua", "wa", "f1", "wf1")
 LAST = "last"
 
 
@@ -24,10 +24,10 @@ class Selection:
     """The choice by a figure.
 
     `name` is the YAML's `selection`. A `UserError` if there is no such figure, or the system writes no text and the
-    figure is one of texts.
+    figure is one of texts, or its emotion head is not trained and it is one of `emotions`.
     """
 
-    def __init__(self, name: str, writes_text: bool = True) -> None:
+    def __init__(self, name: str, writes_text: bool = True, emotions: bool = True) -> None:
         name = str(name)  # of a YAML, which may have anything
         self.figure = name if name == LAST else name.removeprefix("valid_")
         if self.figure not in (*FIGURES, LAST) or name == f"valid_{LAST}":
@@ -35,6 +35,12 @@ class Selection:
             raise UserError(f"selection is '{name}'", f"set selection to one of: {known}")
         if self.figure in OF_TEXT and not writes_text:
             raise UserError(f"selection is '{name}', and the system writes no text", "set selection to valid_ua")
+        if self.figure in OF_EMOTIONS and not emotions:
+            better = "valid_wer, valid_loss" if writes_text else "valid_loss"
+            raise UserError(
+                f"selection is '{name}', and emotion_weight is 0: the emotion head is not trained",
+                f"set selection to one of: {better} {LAST}",
+            )
 
     def meta(self, row: dict[str, Any]) -> dict[str, Any]:
         """What a checkpoint keeps of a row of epochs.csv, to be ranked: see `local.training.checkpoints.rank`."""

@@ -9,6 +9,9 @@ Random numbers need no state: each update draws its own from seed, epoch, update
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import speechbrain as sb
 import torch
@@ -17,7 +20,7 @@ from speechbrain.utils.seed import seed_everything
 from torch import Tensor
 
 from local.data.augmentation import Augmentation
-from local.data.batches import UpdateSampler
+from local.data.batches import MicroBatch, UpdateSampler
 from local.data.dataset import Batch
 from local.data.device import use_precision
 from local.systems import Losses, Outputs, System
@@ -39,6 +42,8 @@ class UpdateBrain(sb.Brain):
         The sums of the running stage.
     used_rates
         The learning rates of the latest update.
+    held
+        The micro-batches of the running update, where a loss depends on all of them.
     """
 
     def __init__(self, system: System, hparams: dict, sampler: UpdateSampler, checkpointer: RunCheckpointer) -> None:
@@ -49,8 +54,9 @@ class UpdateBrain(sb.Brain):
         self.augment = Augmentation(hparams["augment"], system.max_samples)
         self.skipped = SkippedUpdates(scaled=self.scaler.is_enabled())
         self.epoch_counter = EpochCounter(hparams["epochs"])
-        self.tally, self.update = Tally(self.device), 0
+        self.tally, self.update = self.new_tally(), 0
         self.used_rates: dict[str, float] = {}
+        self.held: list[tuple[Batch, MicroBatch]] = []
 
     def init_optimizers(self) -> None:
         """The optimizer and the learning rates that the YAML names."""
@@ -64,11 +70,55 @@ class UpdateBrain(sb.Brain):
         refuse_to_follow_nothing(hparams, self.scheduler.follows_figure)
         self.checkpointer.add_recoverables({"optimizer": self.optimizer, "scheduler": self.scheduler})
 
+    def new_tally(self, sums: Sequence[float] = ()) -> Tally:
+        """Begin to count, or go on from sums."""
+        return Tally(self.device, sums, len(self.system.tasks))
+
     def fit_batch(self, batch: Batch) -> Tensor:
-        """Add a micro-batch's share to the gradient of its update; step at the update's end."""
+        """Add a micro-batch's share to the gradient of its update; step at the update's end.
+
+        Where a loss depends on the whole update, micro-batches are held until its last: nan, which the progress bar
+        leaves out, is then the loss of the others.
+        """
         micro_batch = self.train_sampler.plan[self.step - 1]
         self.on_fit_batch_start(batch, micro_batch.ends_update)
+        if not self.system.depends_on_update:
+            return self._learn_from(batch, micro_batch)
+        self.held.append((batch, micro_batch))
+        if not micro_batch.ends_update:
+            return torch.full((), torch.nan)
+        held, self.held = self.held, []
+        if len(held) == 1 and distributed.world_size() == 1:
+            return self._learn_from(batch, micro_batch)
+        moments = self._moments(held)
+        return [self._learn_from(each, part, moments) for each, part in held][-1]
+
+    def _moments(self, held: list[tuple[Batch, MicroBatch]]) -> Tensor:
+        """What the losses of the running update need to know of all its utterances, in all processes.
+
+        One more pass, of the same random numbers and kernels as that for the gradient, which follows; what a pass
+        changes of the system, running statistics of batch norm, is put back.
+        """
+        kept = [(buffer, buffer.clone()) for buffer in self.system.buffers()]
+        moments = sum(self._moments_of(batch) * bool(part.share) for batch, part in held)  # 0: another process has it
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
+        self._seed()
+        return distributed.sum_over_processes(moments)
+
+    def _moments_of(self, batch: Batch) -> Tensor:
+        # Not without gradients: kernels for that draw other dropout. What a pass keeps is freed at its end.
         batch = self.augment(batch.to(self.device))
+        with self.training_ctx:
+            outputs = self.system(batch.wavs, batch.lengths)
+        return self.system.moments(outputs, batch.targets)
+
+    def _learn_from(self, batch: Batch, micro_batch: MicroBatch, moments: Tensor | None = None) -> Tensor:
+        """Add a micro-batch's share to the gradient of its update, of these `moments`, and step at the update's end."""
+        batch = self.augment(batch.to(self.device))
+        if moments is not None:
+            batch = replace(batch, targets=batch.targets._replace(moments=moments))
         with self.no_sync(not micro_batch.ends_update):
             with self.training_ctx:
                 outputs = self.compute_forward(batch, sb.Stage.TRAIN)
@@ -87,9 +137,13 @@ class UpdateBrain(sb.Brain):
         """Draw the random numbers of an update from its place alone; each process draws others."""
         update = self.train_sampler.plan[self.step - 1].update
         if update != self.update:
-            self.update, self.update_loss = update, 0.0
-            place = [self.hparams.seed, self.epoch_counter.current, update, distributed.rank()]
-            seed_everything(int(np.random.SeedSequence(place).generate_state(1)[0]), verbose=False)
+            self.update, self.update_loss, self.held = update, 0.0, []
+            self._seed()
+
+    def _seed(self) -> None:
+        """Seed all random generators for the running update."""
+        place = [self.hparams.seed, self.epoch_counter.current, self.update, distributed.rank()]
+        seed_everything(int(np.random.SeedSequence(place).generate_state(1)[0]), verbose=False)
 
     def compute_forward(self, batch: Batch, stage: sb.Stage) -> Outputs:
         """Run the system on a batch that is on the device."""

@@ -88,7 +88,26 @@ def test_moving_a_batch_keeps_all_of_it(corpus, monkeypatch):
     moved = batch.to("cpu")
     assert moved.ids == batch.ids and moved.texts == batch.texts
     assert torch.equal(moved.wavs, batch.wavs) and torch.equal(moved.lengths, batch.lengths)
-    assert all(torch.equal(one, other) for one, other in zip(moved.targets, batch.targets, strict=True))
+    pairs = list(zip(moved.targets, batch.targets, strict=True))
+    assert all(torch.equal(one, other) for one, other in pairs if other is not None)
+    assert [one is None for one, _ in pairs] == [other is None for _, other in pairs]
+
+
+def test_labels_of_further_heads_and_an_emotion_that_is_missing(corpus):
+    table, plain = corpus
+    table = table.assign(valence=["1", "", "3", "4.5", "5"])
+    table.loc[2, "emo"] = ""
+    made = Utterances(table, plain.audio, LABELS, plain.tokenizer, tasks={"valence": []})
+    assert made.unlabelled == 1 and plain.unlabelled == 0
+    batch = made.collate([made[index] for index in (3, 2, 1)]).to("cpu")
+    assert batch.targets.emotion[1] == -100 and batch.targets.weights.tolist() == [1, 0, 1]
+    assert batch.targets.tasks["valence"].nan_to_num(-1).tolist() == [4.5, 3.0, -1.0]
+    assert made.collate([made[0]]).targets.weights is None and plain.collate([plain[2]]).targets.tasks is None
+    made.class_weights = torch.tensor([2.0, 3.0, 4.0])
+    assert made.collate([made[2], made[3]]).targets.weights.tolist() == [0, made.class_weights[made.emotions[3]]]
+    outputs = Outputs(torch.zeros(3, 3), further=(torch.tensor([2.0, 3.0, 4.0]),))
+    rows = batch.prediction_rows(outputs, LABELS, made.tokenizer, made.tasks and {"valence": []})
+    assert [row[1] for row in rows][1] == "" and [row[-2:] for row in rows][:2] == [(4.5, 2.0), (3.0, 3.0)]
 
 
 def test_utterances_longer_than_the_encoder_reads(corpus):

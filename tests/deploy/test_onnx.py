@@ -384,3 +384,19 @@ def test_other_layers_give_the_same_logits(family, emotion, ctc, tmp_path):
         np.testing.assert_allclose(found["emotion"], expected.emotion, rtol=0, atol=1e-4)
         for row, count in enumerate(expected.n_frames.tolist()):
             np.testing.assert_allclose(found["tokens"][row, :count], expected.tokens[row, :count], rtol=0, atol=1e-4)
+
+
+def test_further_heads_are_outputs_by_their_names(tmp_path):
+    classes = {"gender": ["F", "M"], "votes": ["ang", "neu", "sad"]}
+    further = {"heads": {"votes": 0.1, "valence": 0.5, "gender": 0.2}, "head_classes": classes}
+    encoder = load_encoder(tiny_models.save(tmp_path / "encoder", "wav2vec2-group"))
+    made = MultiTaskSystem(encoder, len(LABELS), len(TOKENS), alpha=0.1, **further).eval().requires_grad_(False)
+    made.learn_labels({"valence": torch.tensor([1.0, 5.0])})
+    notes = onnx.write(tmp_path / "model.onnx", model_of(made))
+    assert notes == ["The ONNX file has further outputs: gender, valence, votes."]
+    wavs, lengths = padded(waves(16_000, 7_000))
+    given, expected = onnx.Runner(tmp_path / "model.onnx")(wavs.numpy(), lengths.numpy()), made(wavs, lengths)
+    assert list(given) == ["emotion", "tokens", "n_frames", "gender", "valence", "votes"]
+    for name, output in zip(made.tasks, expected.further, strict=True):
+        np.testing.assert_allclose(given[name], output, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(given["emotion"], expected.emotion, rtol=0, atol=1e-4)

@@ -40,6 +40,26 @@ def test_csv():
     assert rows[0]["emotion"] == "ang" and rows[1] | {"file": "", "error": ""} == dict.fromkeys(rows[1], "")
 
 
+def with_heads(form: str) -> str:
+    out = io.StringIO()
+    heads = {"gender": {"F": 0.25, "M": 0.75}, "valence": 3.25, "votes": {"ang": 0.5, "neu": 0.5}}
+    writer = FORMATS[form](out, ["ang", "sad"], False, text=False, heads=[*heads])
+    writer.write(Item("a.wav"), replace(ANALYSIS, heads=heads))
+    writer.write(Item("b.wav", error="no audio"), None)
+    return out.getvalue()
+
+
+def test_further_heads():
+    head, line, error = with_heads("table").splitlines()
+    assert head.split()[3:] == ["gender", "valence", "votes", "file"] and line.split()[3:6] == ["M", "3.25", "ang"]
+    assert head.index("file") == line.index("a.wav") == error.index("b.wav")
+    first, second = csv.DictReader(io.StringIO(with_heads("csv")))
+    assert [first[name] for name in ("gender", "valence", "votes")] == ["M", "3.250000", "ang 0.500000 neu 0.500000"]
+    assert second["valence"] == ""
+    first, second = map(json.loads, with_heads("jsonl").splitlines())
+    assert first["heads"]["gender"] == {"F": 0.25, "M": 0.75} and first["heads"]["valence"] == 3.25
+
+
 def test_json():
     first, second = map(json.loads, lines("jsonl").splitlines())
     assert sorted(first) == ["duration", "emotion", "file", "flags", "posteriors"]

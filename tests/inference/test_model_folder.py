@@ -24,6 +24,7 @@ from local.core import model_json
 from local.core.errors import UserError
 from local.encoders import load_encoder
 from local.inference import model_folder
+from local.inference.analyzer import Analyzer
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
 from local.systems.mtl import MultiTaskSystem
@@ -62,6 +63,32 @@ def test_a_model_whose_lowest_layers_were_frozen_is_like_any_other(tmp_path):
     given, stored = loaded(*batch()), made(hidden.half(), n_frames)
     torch.testing.assert_close(given.emotion, made(*batch()).emotion, **ALIKE)
     torch.testing.assert_close(given.emotion.softmax(1), stored.emotion.softmax(1), rtol=0, atol=1e-3)
+
+
+HEADS = {"heads": {"gender": 0.1, "valence": 0.5, "votes": 0.3}}
+HEADS |= {"head_classes": {"gender": ["F", "M"], "votes": ["ang", "neu", "oth"]}}
+
+
+@torch.no_grad()
+def test_further_heads_are_in_the_folder_and_an_ensemble_averages_them(tmp_path):
+    members = [system(tmp_path, "wav2vec2-group", seed, **HEADS) for seed in (1, 2)]
+    for place, member in enumerate(members):
+        member.learn_labels({"valence": torch.tensor([1.0, 5.0 + place])})
+    orders = torch.arange(len(TOKENS)).repeat(2, 1)
+    model_folder.write(tmp_path / "one", model(members[0]))
+    model_folder.write(tmp_path / "both", model(Ensemble(members, orders), sizes=(len(TOKENS),) * 2))
+    expected = [member(*batch()).further for member in members]
+    read = model_folder.read(tmp_path / "one")
+    for found, wanted in zip(read.system(*batch()).further, expected[0], strict=True):
+        torch.testing.assert_close(found, wanted, **ALIKE)
+    gender, valence, votes = model_folder.read(tmp_path / "both").system(*batch()).further
+    torch.testing.assert_close(valence, (expected[0][1] + expected[1][1]) / 2, **ALIKE)
+    for found, place in ((gender, 0), (votes, 2)):
+        mean = (expected[0][place].softmax(-1) + expected[1][place].softmax(-1)) / 2
+        torch.testing.assert_close(found.softmax(-1), mean, **ALIKE)
+    analysis = Analyzer(read).analyze(tiny_models.waves(16_000)[0], 16_000)
+    assert analysis.heads["valence"] == pytest.approx(expected[0][1][0].item(), abs=1e-3)
+    assert sum(analysis.heads["gender"].values()) == pytest.approx(1) and list(analysis.heads) == [*HEADS["heads"]]
 
 
 @pytest.fixture(scope="module")

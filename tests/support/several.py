@@ -60,6 +60,7 @@ def train(
     emotion_layers: str = "last",
     running: bool = False,
     solves: bool = False,
+    rated: bool = False,
     **settings,
 ) -> Recorder:
     """Train as one of the processes that there are, which may be the only one; without dropout unless set."""
@@ -68,10 +69,12 @@ def train(
     config = tiny_models.config("wav2vec2-group", **tiny_models.STEADY | settings).to_dict()
     encoder = load_encoder(config, freeze_layers=freeze_layers)
     kind = Solving if solves else MultiTaskSystem
-    system = kind(encoder, len(LABELS), len(corpus.tokenizer), alpha=alpha, emotion_layers=emotion_layers)
+    further = {"heads": {"gender": 0.3, "valence": 0.8}, "head_classes": {"gender": ["F", "M"]}} if rated else {}
+    system = kind(encoder, len(LABELS), len(corpus.tokenizer), alpha=alpha, emotion_layers=emotion_layers, **further)
     if running:
         system.emotion_head = nn.Sequential(Running(encoder.dim), system.emotion_head)
-    training = corpus.utterances()
+    table = corpus.rated() if rated else corpus.table
+    training = corpus.utterances(table, system.tasks)
     rank, world_size = distributed.rank(), distributed.world_size()
     # 16 utterances by 5: of the last update, a single one, one of two processes has nothing.
     sampler = UpdateSampler(training.durations, 5, Limits(2, 1e9, 1e9), VALUES["seed"], rank, world_size)
@@ -79,7 +82,7 @@ def train(
     brain = Recorder(system, values, folder, sampler, LABELS, corpus.tokenizer, RunCheckpointer(folder / "save"))
     if ends_at and rank == world_size - 1:
         end_at(brain, ends_at)
-    valid = corpus.utterances(corpus.table[::3])
+    valid = corpus.utterances(table.assign(emo=corpus.table["emo"])[::3], system.tasks)
     whole = [loader(each, sorted_batches(each.durations, Limits(2, 1e9, 1e9))) for each in (training, valid)]
     share = loader(valid, sorted_batches(valid.durations, Limits(2, 1e9, 1e9))[rank::world_size])
     brain.fit(brain.epoch_counter, loader(training, sampler), share, *whole, progressbar=False)

@@ -82,10 +82,17 @@ class Corpus:
         table["wav"] = "$data_root/" + table["ID"] + ".wav"
         return table.reindex(columns=list(COLUMNS), fill_value="")
 
-    def utterances(self, table: pd.DataFrame | None = None) -> Utterances:
+    def utterances(self, table: pd.DataFrame | None = None, tasks: dict | None = None) -> Utterances:
         table = self.table if table is None else table
         paths = zip(table["ID"], manifest.resolve(table["wav"], self.root), strict=True)
-        return Utterances(table, {name: samples(path) for name, path in paths}, LABELS, self.tokenizer)
+        audio = {name: samples(path) for name, path in paths}
+        return Utterances(table, audio, LABELS, self.tokenizer, tasks=tasks or {})
+
+    def rated(self) -> pd.DataFrame:
+        """The table with labels for further heads, of which some utterances lack one, and two lack an emotion."""
+        table = self.table.assign(gender=["F", "M", "M", ""] * 4, valence=[f"{1 + i % 5}" for i in range(16)])
+        table.loc[[2, 9], "valence"], table.loc[[4, 11], "emo"] = "", ""
+        return table
 
     def spoilt(self, *names: str) -> pd.DataFrame:
         """The table with the audio of some utterances holding a NaN."""
@@ -154,9 +161,11 @@ def build(
     settings = tiny_models.STEADY if steady else {"mask_time_prob": 0.2, "mask_time_length": 2}
     lowest = values.pop("freeze_layers", 0)
     encoder = load_encoder(tiny_models.config("wav2vec2-group", **settings).to_dict(), freeze_layers=lowest)
-    own = {key: values.pop(key) for key in ("alpha", "pooling", "dropout") if key in values}
+    names = ("alpha", "pooling", "dropout", "emotion_weight", "heads", "head_classes")
+    own = {key: values.pop(key) for key in names if key in values}
     system = MultiTaskSystem(encoder, len(LABELS), len(corpus.tokenizer), **{"alpha": 0.1} | own)
-    training = corpus.utterances(table)
+    training = corpus.utterances(table, system.tasks)
+    system.learn_labels(training.tasks)
     # As few micro-batches as their size and their seconds allow.
     limits = Limits(values["micro_batch_size"], values.pop("micro_batch_seconds", 1e9), 1e9)
     sampler = UpdateSampler(training.durations, values["batch_size"], limits, values["seed"])

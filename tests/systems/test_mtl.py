@@ -255,7 +255,9 @@ def test_sum_is_mean_times_frames(folders):
 
 
 def select(values: Targets, start: int, end: int) -> Targets:
-    return Targets(*(None if value is None else value[start:end] for value in values))
+    chosen = {name: value[start:end] for name, value in values._asdict().items() if isinstance(value, Tensor)}
+    tasks = values.tasks and {name: labels[start:end] for name, labels in values.tasks.items()}
+    return Targets(**chosen | {"tasks": tasks})
 
 
 @pytest.mark.parametrize(("norm", "weighted"), [("group", False), ("layer", False), ("group", True)])
@@ -284,6 +286,11 @@ def test_a_batch_equals_the_weighted_sum_of_its_micro_batches(folders, norm, wei
         ({"pooling": "max"}, "pooling is 'max'"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"label_smoothing": -0.1}, "label_smoothing is -0.1"),
+        ({"emotion_weight": -1.0}, "emotion_weight is -1.0"),
+        ({"focal_gamma": -1.0}, "focal_gamma is -1.0"),
+        ({"heads": {"valance": 1.0}}, "heads: 'valance' is not known"),
+        ({"heads": {"gender": 1.0}}, "gender has no classes"),
+        ({"alpha": 0.0, "emotion_weight": 0.0, "heads": {"valence": 0}}, "all weights of heads are 0"),
     ],
 )
 def test_invalid_settings(folders, settings, message):
@@ -298,6 +305,133 @@ def test_smoothed_and_weighted_cross_entropy_by_hand():
     smoothed = 0.7 * log_probs.diagonal() + 0.3 * log_probs.mean(1)  # a share of 0.3 is spread over all classes
     torch.testing.assert_close(cross_entropy(made, targets_of._replace(weights=None), 0.3), -smoothed.mean())
     torch.testing.assert_close(cross_entropy(made, targets_of, 0.3), -(2 * smoothed[0] + 0.5 * smoothed[1]) / 3)
+
+
+def test_focal_loss_by_hand():
+    """Lin et al. 2017, equation 5."""
+    made, weights = outputs([4, 4, 4]), torch.tensor([2.0, 0.5, 1.0])
+    posteriors = made.emotion.softmax(-1).diagonal()
+    targets_of = targets((1,), (1,), (1,))
+    for given in (None, weights):
+        expected = -((1 - posteriors) ** 1.5 * posteriors.log() * (1 if given is None else given)).mean()
+        torch.testing.assert_close(cross_entropy(made, targets_of._replace(weights=given), focal_gamma=1.5), expected)
+    # What is certain, and what has no emotion, has no loss and a gradient that is a number.
+    sure = torch.tensor([[90.0, 0.0, 0.0], [0.0, 1.0, 2.0]], requires_grad=True)
+    none = targets((1,), (1,), emotion=[0, -100])._replace(weights=torch.tensor([1.0, 0.0]))
+    loss = cross_entropy(Outputs(sure), none, focal_gamma=0.5)
+    loss.backward()
+    assert loss.item() < 1e-6 and sure.grad.isfinite().all() and (sure.grad[1] == 0).all()
+
+
+# Further heads
+
+HEADS = {"gender": 0.3, "speaker": 0.2, "valence": 0.5, "arousal": 0.7, "votes": 0.4}
+CLASSES = {"gender": ["F", "M"], "speaker": ["a", "b", "c"], "votes": ["ang", "neu", "sad"]}
+NAN = float("nan")
+LABELLED = TEXTS._replace(
+    tasks={
+        "gender": torch.tensor([0, 1, -100, 1, 0, 0, 1, -100]),
+        "speaker": torch.tensor([0, 1, 2, 2, -100, 0, 1, 1]),
+        "valence": torch.tensor([1.0, 2.0, NAN, 5.0, 4.0, 3.0, 3.0, 2.0]),
+        "arousal": torch.tensor([NAN, NAN, 2.0, NAN, 1.0, NAN, NAN, NAN]),
+        "votes": torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0], *[[0.2, 0.3, 0.5]] * 5]),
+    }
+)
+
+
+def many(folder: str, **settings) -> MultiTaskSystem:
+    torch.manual_seed(7)
+    given = {"alpha": 0.1, "heads": HEADS, "head_classes": CLASSES} | settings
+    return MultiTaskSystem(load_encoder(folder), LABELS, TOKENS, **given).train()
+
+
+def test_without_further_heads_it_is_the_paper_to_the_last_bit(folders):
+    """Losses and gradients are those of equation 3, written out; other heads change no weight that is drawn."""
+    batch = padded(waves(*UNEQUAL))
+    system = build(folders["group"], alpha=0.1)
+    found = gradients(system, system.losses(system(*batch), TEXTS).total)
+    made = system(*batch)
+    ce = F.cross_entropy(made.emotion, TEXTS.emotion)
+    log_probs = made.tokens.log_softmax(-1).transpose(0, 1)
+    ctc = F.ctc_loss(log_probs, TEXTS.tokens, made.n_frames, TEXTS.n_tokens, reduction="none").sum() / 8
+    losses = system.losses(made, TEXTS)
+    assert torch.equal(losses.total, ce + 0.1 * ctc) and torch.equal(losses.ce, ce) and losses.tasks is None
+    direct = gradients(system, ce + 0.1 * ctc)
+    assert found.keys() == direct.keys() and all(torch.equal(found[name], direct[name]) for name in direct)
+    assert system.settings() == {"alpha": 0.1, "pooling": "mean"} and made.further == ()
+    other = many(folders["group"]).state_dict()
+    assert all(torch.equal(other[name], value) for name, value in system.state_dict().items())
+
+
+def parts_of(system: MultiTaskSystem, wavs: list[Tensor], labels: Targets, ends: tuple[int, ...]) -> Tensor:
+    """The loss of an update that is cut, as a training computes it."""
+    cuts = list(zip((0, *ends), ends, strict=False))
+    with torch.no_grad():
+        each = [(system(*padded(wavs[start:end])), select(labels, start, end)) for start, end in cuts]
+        moments = sum(system.moments(*pair) for pair in each)
+    total = 0.0
+    for start, end in cuts:
+        own = select(labels, start, end)._replace(moments=moments)
+        total = total + (end - start) / len(wavs) * system.losses(system(*padded(wavs[start:end])), own).total
+    return total
+
+
+@pytest.mark.parametrize("ends", [(3, 6, 8), (1, 2, 3, 4, 5, 6, 7, 8)])
+def test_all_heads_learn_the_same_however_the_update_is_cut(folders, ends):
+    system, wavs = many(folders["group"]), waves(*UNEQUAL)
+    labels = LABELLED._replace(emotion=LABELLED.emotion.clone(), weights=torch.ones(8))
+    labels.emotion[5], labels.weights[5] = -100, 0.0  # one has no emotion
+    whole = system.losses(system(*padded(wavs)), labels)
+    expected = gradients(system, whole.total)
+    assert all(expected[f"further_heads.{name}.weight"] is not None for name in CLASSES)
+    assert system.depends_on_update
+    total = parts_of(system, wavs, labels, ends)
+    torch.testing.assert_close(total, whole.total, rtol=1e-5, atol=1e-5)
+    assert_same_gradients(gradients(system, total), expected)
+    assert whole.tasks[:, 1].tolist() == [2, 1, 1, 6, 1]
+    assert labels.emotion[5] < 0 and whole.ce < cross_entropy(system(*padded(wavs)), LABELLED)
+
+
+def test_a_label_that_is_missing_takes_its_term_alone(folders):
+    """A sum of losses of each utterance, over all of them: by hand, with the number's whole statistic."""
+    system, batch = many(folders["group"]), padded(waves(*UNEQUAL))
+    made = system(*batch)
+    gender, votes = (made.further[list(HEADS).index(name)].log_softmax(-1) for name in ("gender", "votes"))
+    found = dict(zip(HEADS, system.losses(made, LABELLED).tasks[:, 0], strict=True))
+    picked = [gender[row, index] for row, index in enumerate(LABELLED.tasks["gender"].tolist()) if index >= 0]
+    torch.testing.assert_close(found["gender"], -sum(picked) / 8)
+    shares = LABELLED.tasks["votes"]
+    torch.testing.assert_close(found["votes"], (torch.xlogy(shares, shares) - shares * votes).sum() / 8)
+    nothing = system.losses(made, TEXTS)  # a table without any of the columns
+    assert nothing.tasks.tolist() == [[0.0, 8.0]] * 5
+    torch.testing.assert_close(
+        nothing.total, build(folders["group"], 0.1).losses(made._replace(further=()), TEXTS).total
+    )
+
+
+@pytest.mark.parametrize("idle", ["emotion_weight", "alpha", "gender", "valence", "votes"])
+def test_a_weight_of_0_gives_no_gradient(folders, idle):
+    settings = {idle: 0.0} if idle not in HEADS else {"heads": HEADS | {idle: 0}}
+    system = many(folders["layer"], **settings)
+    losses = system.losses(system(*padded(waves(*UNEQUAL))), LABELLED)
+    found = gradients(system, losses.total)
+    begins = {"emotion_weight": "emotion_head.", "alpha": "token_head."}.get(idle, f"further_heads.{idle}.")
+    without = {name for name, gradient in found.items() if gradient is None}
+    assert {name for name in found if name.startswith(begins)} == without - {"encoder.model.masked_spec_embed"}
+    assert losses.ce > 0 and (losses.tasks[:, 0] > 0).all()  # for the log
+
+
+def test_settings_build_the_same_heads(folders):
+    system = many(folders["group"], emotion_weight=0.5)
+    settings = system.settings()
+    assert settings["heads"] == HEADS and settings["head_classes"] == CLASSES and settings["emotion_weight"] == 0.5
+    again = MultiTaskSystem(load_encoder(folders["group"]), LABELS, TOKENS, **settings)
+    again.load_state_dict(system.state_dict())
+    system.leave_out({"speaker", "dominance"})
+    assert (
+        list(system.tasks) == ["gender", "valence", "arousal", "votes"] and "speaker" not in system.settings()["heads"]
+    )
+    assert len(system.eval()(*padded(waves(6400))).further) == 4
 
 
 def test_dropout_is_before_both_heads_and_in_training_alone(folders):

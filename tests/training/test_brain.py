@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -564,3 +565,79 @@ def test_without_transcripts_there_is_nothing_to_warn_of(corpus, tmp_path, caplo
     fit(brain, corpus.utterances(corpus.table[corpus.table["wrd"] == ""]))
     assert "all blank" not in caplog.text
     assert pd.read_csv(tmp_path / "epochs.csv")["valid_wer"].isna().all()
+
+
+# Further heads
+
+RATED = {
+    "heads": {"gender": 0.3, "valence": 0.8, "arousal": 0.0},
+    "head_classes": {"gender": ["F", "M"]},
+    "steady": True,
+    "epochs": 1,
+}
+
+
+def test_an_update_with_a_ccc_is_the_same_however_it_is_cut(corpus, tmp_path):
+    """16 utterances, 6 an update, whole and one by one; some lack a label, two an emotion."""
+    whole, cut = (
+        fit(build(corpus, tmp_path / str(size), table=corpus.rated(), micro_batch_size=size, **RATED), None)
+        for size in (6, 1)
+    )
+    assert len(whole.raw) == 3 and len(cut.batches) == 16
+    assert cut.update_losses == pytest.approx(whole.update_losses, rel=1e-5)
+    for found, expected in zip(cut.raw, whole.raw, strict=True):
+        assert found.keys() == expected.keys() and "further_heads.valence.linear.weight" in found
+        assert not any("arousal" in name for name in found)
+        scale = max(gradient.abs().max().item() for gradient in expected.values())
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient, rtol=0, atol=1e-5 * scale)
+    one, other = (pd.read_csv(each.folder / "epochs.csv").drop(columns="seconds") for each in (cut, whole))
+    pd.testing.assert_frame_equal(one, other, rtol=1e-4)
+    row = other.iloc[0]
+    counts = ["emotion_left_out", "gender_left_out", "valence_left_out", "arousal_left_out", "ctc_left_out"]
+    assert row[counts].tolist() == [2, 4, 2, 16, 2]
+    parts = row["train_ce"] + 0.1 * row["train_ctc"] + 0.3 * row["train_gender"] + 0.8 * row["train_valence"]
+    assert row["train_loss"] == pytest.approx(parts)
+
+
+def test_a_cut_update_with_a_ccc_has_the_same_dropout_in_both_passes(corpus, tmp_path):
+    """The second pass meets the predictions of which the first took the moments."""
+    brain = build(corpus, tmp_path, table=corpus.rated(), **RATED | {"steady": False, "dropout": 0.5})
+    seen = []
+    brain.system.further_heads["valence"].register_forward_hook(lambda _, __, made: seen.append(made.detach()))
+    fit(brain, None)
+    assert len(seen) == 2 + 2 + 2 + 2 + 1  # updates of 4 + 2, 4 + 2, and 4, which is not cut
+    for first in (0, 4):
+        for one, other in zip(seen[first : first + 2], seen[first + 2 : first + 4], strict=True):
+            assert torch.equal(one, other) and len(one) > 1
+
+
+@torch.no_grad()
+def test_validation_has_the_ccc_of_the_whole_set(corpus, tmp_path):
+    brain = build(corpus, tmp_path, table=corpus.rated(), **RATED)
+    valid = corpus.utterances(corpus.rated()[:7].assign(emo=corpus.table["emo"]), brain.system.tasks)
+    with torch.enable_grad():
+        fit(brain, valid)  # batches of 4 and 3
+    row = pd.read_csv(tmp_path / "epochs.csv").iloc[0]
+    brain.modules.eval()
+    batch = valid.collate([valid[index] for index in range(7)])
+    losses = brain.system.losses(brain.system(batch.wavs, batch.lengths), batch.targets)
+    names = [f"valid_{name}" for name in ("loss", "ce", "gender", "valence")]
+    assert row[names].tolist() == pytest.approx(
+        [*map(float, (losses.total, losses.ce, *losses.tasks[:2, 0]))], rel=1e-4
+    )
+    assert math.isnan(row["valid_arousal"]) and math.isnan(row["train_arousal"])  # nobody has a label
+
+
+def test_transcripts_alone_are_learnt(corpus, tmp_path):
+    values = {"emotion_weight": 0.0, "alpha": 1.0, "selection": "valid_loss", "weight_decay": 0.5}
+    with pytest.raises(UserError, match="emotion_weight is 0: the emotion head is not trained"):
+        build(corpus, tmp_path / "refused", **values | {"selection": "valid_ua"})
+    brain = build(corpus, tmp_path, epochs=4, **values)
+    before = copy.deepcopy(brain.system.emotion_head.state_dict())
+    fit(brain, corpus.utterances(corpus.table[::3]))
+    assert_same(brain.system.emotion_head.state_dict(), before)
+    log = pd.read_csv(tmp_path / "epochs.csv")
+    assert log["train_ctc"].iloc[-1] < 0.8 * log["train_ctc"].iloc[0]
+    assert log[["train_wa", "valid_wa", "valid_ua", "valid_f1"]].isna().all(axis=None)
+    assert best(brain.checkpointer.chosen())[1] == pytest.approx(-log["valid_loss"].min())

@@ -125,6 +125,30 @@ def test_a_head_is_taken_where_it_reads_the_same_layers(tmp_path):
 
 
 @torch.no_grad()
+def test_further_heads_are_taken_where_their_classes_are_the_same(tmp_path):
+    weights = {"gender": 0.1, "valence": 0.5, "arousal": 0.0}
+    model, expected = exported(tmp_path, heads=weights, head_classes={"gender": ["F", "M"]})
+    given = {"heads": {"gender": 1.0, "valence": 1.0, "arousal": 1.0, "votes": 1.0}}
+    votes = {"votes": ["ang", "neu"]}
+    system, said = continue_from(model, **given, head_classes={"gender": ["F", "M"], **votes})
+    outputs = system(*BATCH)
+    assert torch.equal(outputs.further[0], expected.further[0]) and torch.equal(outputs.further[1], expected.further[1])
+    assert torch.equal(outputs.emotion, expected.emotion)
+    none = "starts from random weights: MODEL has none that was trained"
+    assert said[1:5] == ["emotion head taken", "CTC head taken", "gender head taken", "valence head taken"]
+    assert said[5:] == [f"arousal head {none}", f"votes head {none}"]
+    _, said = continue_from(model, **given, head_classes={"gender": ["M", "F"], **votes})
+    assert said[3] == "gender head starts from random weights: MODEL has other classes"
+
+
+@torch.no_grad()
+def test_an_emotion_head_that_was_not_trained_is_not_taken(tmp_path):
+    model, _ = exported(tmp_path, emotion_weight=0.0)
+    _, said = continue_from(model)
+    assert "emotion_weight was 0 when MODEL was trained" in said[1] and said[2] == "CTC head taken"
+
+
+@torch.no_grad()
 def test_a_system_without_text(tmp_path):
     model, expected = exported(tmp_path, FineTuning)
     system = FineTuning(load_encoder(str(model)), 3).eval()
