@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from stages import run_stages
 
 from local import launch, stress
 from local.core.conditions import Case
 from local.core.errors import UserError
+from local.corpora import manifest
+from local.data.distorted import Talkers
+from local.experiment import borrowed
 from local.experiment.job import Job
 from local.experiment.options import parse
 from local.jobs.job_lines import result
@@ -85,6 +90,34 @@ def test_a_front_end_is_given_the_distorted_audio(own_corpus, monkeypatch, caplo
     run_stages(with_stress(words, "mp3"), "stress")
     assert not again and "mp3 is left out: libsndfile writes no MP3 here" in caplog.text
     assert not Job.all(parse(with_stress(words, "mp3")))[0].is_done("stress")  # it may be possible now
+
+
+@pytest.mark.slow
+def test_a_model_on_another_corpus_is_among_the_babble_of_its_own(own_corpus, tmp_path, monkeypatch):
+    words = [*own_corpus, *STATISTICS]
+    run_stages(words, "train", "decode")
+    rows = ["wav,emo,wrd,spk_id"]
+    for number in range(6):
+        wav = 0.1 * np.sin(np.arange(2000) / (3 + number))
+        soundfile.write(tmp_path / f"{number}.wav", wav, 16_000)
+        rows.append(f"{number}.wav,{('ang', 'hap', 'sad')[number % 3]},well then,{('2A', 'X')[number % 2]}")
+    (tmp_path / "other.csv").write_text("\n".join(rows))
+    run_stages(["--corpus", "csv", "--data", str(tmp_path / "other.csv")], "prepare")
+    words = [*words[: words.index("--")], "--test-corpus", "other", *words[words.index("--") :]]
+    borrowed.borrow(parse(words).tested())
+    drawn, known = {"2A": set(), "X": set()}, Talkers.drawn
+
+    def noted(talkers: Talkers, speaker: str, seed: int) -> list[str]:
+        drawn[speaker].update(names := known(talkers, speaker, seed))
+        return names
+
+    monkeypatch.setattr(Talkers, "drawn", noted)
+    run_stages(words, "decode")
+    run_stages(with_stress(words, "babble"), "stress")
+    trained = manifest.read(Path("manifests/own/speaker/1A/train.csv")).set_index("ID")
+    said = {speaker: set(trained["spk_id"].loc[[*names]]) for speaker, names in drawn.items()}
+    assert said == {"2A": {"2B"}, "X": {"2A", "2B"}}  # never the one who is tested
+    assert len(cases_in(Path("results/other/from_own@speaker/n/seed1/1A/stress.csv"))) == 6
 
 
 @pytest.mark.slow

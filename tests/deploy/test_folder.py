@@ -363,3 +363,16 @@ def test_stage_6_exports_what_is_not_exported(runs, export, capsys, monkeypatch)
 def test_a_mistake_in_the_command(export, words):
     code, err = export(*words)
     assert code == 2 and len(err.splitlines()) == 2
+
+
+def test_folds_of_one_training_are_one_model_of_an_ensemble(tmp_path, monkeypatch):
+    taken = []
+    for fold, job in (("test1", {}), ("test2", {"trained_as": "test1"})):
+        (tmp_path / "seed1" / fold).mkdir(parents=True)
+        (tmp_path / "seed1" / fold / "train.json").touch()
+        (tmp_path / "seed1" / fold / "env.json").write_text(json.dumps({"commit": "", "job": job}))
+    monkeypatch.setattr(folder, "refuse_optimistic", lambda _: None)
+    monkeypatch.setattr(folder, "load_trained", lambda run, _: taken.append(run.name))
+    monkeypatch.setattr(folder, "_write", lambda out, *_: out.mkdir())
+    folder.export(tmp_path / "seed1", tmp_path / "out", of_folds=True)
+    assert taken == ["test1"]
