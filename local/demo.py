@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.core.errors import Parser, UserError, as_command
-from local.inference.confidence import threshold
+from local.inference.unsure import threshold
 
 if TYPE_CHECKING:
     from local.inference.model_folder import Model

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from local.core import logs
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import FULL
-from local.inference.confidence import threshold
+from local.inference.unsure import threshold
 
 if TYPE_CHECKING:
     from local.inference.analyzer import Analysis

@@ -384,7 +384,7 @@ class Slow:
     """A recognizer whose second window comes when it is let on."""
 
     def __init__(self, recognizer: EmotionRecognizer) -> None:
-        self.model, self.longest = recognizer.model, 1.0
+        self.model, self.longest, self.confidence = recognizer.model, 1.0, None
         self.windows = recognizer.follow
         self.more, self.taken = threading.Event(), 0
 

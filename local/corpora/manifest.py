@@ -12,7 +12,7 @@ gender     `F`, `M` or empty
 session    recording session, or empty
 recording  the recording (dialogue) that the utterance was cut from, or empty
 style      `impro`, `script` or empty
-emo        emotion, one of the corpus's labels
+emo        emotion, one of the corpus's labels; empty in training sets of `--extra-training`
 wrd        normalised upper-case transcript, or empty
 ========== ====================================================================
 
@@ -22,7 +22,7 @@ Behind these stand the further columns that the corpus has, in this order:
 label      the corpus's own label, where a map of labels made `emo` of it
 corpus     the corpus that the utterance is from, in a table of several
 split      official list that it is in: `train`, `valid`, or `test`, `test1`, ...
-votes      how many raters chose each label: `ang 3 neu 2`
+votes      how many raters chose each label, or several: `ang 3 neu 2`
 valence    mean of the raters, on the corpus's own scale; so are the next two
 arousal
 dominance

@@ -20,8 +20,8 @@ from local.core.errors import UserError
 from local.data.device import full_name, use_precision
 from local.encoders.base import pad_batch
 from local.inference import model_folder
-from local.inference.confidence import Confidence
 from local.inference.model_folder import Model
+from local.inference.unsure import Confidence
 from local.systems import Outputs
 from local.text import ctc
 from local.text.ctc import Word, greedy_tokens, to_text

@@ -20,8 +20,8 @@ THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 RAW, SCALED = "as trained", "with temperature"
 HEADS = ["ECE", "95 % interval", "NLL", "Brier", "AURC"]
 KEY = """\
-ECE: mean distance of the highest posterior from the share of right answers, 15 bins. NLL: mean negative log-likelihood
-of the true emotion, in nats. AURC: mean share of errors over all coverages, the most confident answers first."""
+NLL: mean negative log-likelihood of the true emotion, in nats. AURC: mean share of errors over all coverages, where the
+most confident answers come first. An ECE is never below 0, and noise adds to it: its intervals lie somewhat high."""
 WITHOUT = {
     "none": "there is none, as nothing validates (`--valid none`)",
     protocols.valid_name(protocols.ORACLE): "there is none, as the test set itself validates (`--valid oracle`)",

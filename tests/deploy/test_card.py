@@ -395,3 +395,18 @@ def test_hostile_names_are_shown_and_do_nothing(encoder, scored):
     assert not {"html_block", "html_inline", "link_open"} & set(shape(card))
     assert [len(line) for line in tables(card)[0]] == [len(line) for line in tables(tame)[0]]
     assert [token.content for token in parsed(card) if token.content.startswith('"]} --- <script>')]
+
+
+def test_the_temperature_or_why_there_is_none(encoder):
+    def line(model: Model) -> str:
+        return next(line for line in render(model, None, CONTENTS, []).splitlines() if "**Temperature**" in line)
+
+    assert line(replace(made(encoder), temperature=1.5)).startswith(
+        "- **Temperature**: 1.500, fitted on the validation"
+    )
+    ensemble = line(replace(made(encoder, members=2, folds=["1A", "1B"], epochs=[7, 8]), temperature=1.5))
+    assert "1.500, the geometric mean of those of its members, each fitted on its validation set." in ensemble
+    assert "None can be fitted for the ensemble itself" in ensemble
+    assert "none, as an earlier version decoded the test set" in line(made(encoder))
+    assert "none, as there was no validation set" in line(made(encoder, valid="none"))
+    assert "none, as of means of several checkpoints none was fitted" in line(made(encoder, averaged=3))

@@ -17,7 +17,7 @@ from local.core.errors import UserError
 from local.inference import timeline
 from local.inference.analyzer import Analysis, Window
 from local.inference.demo_page import about, lanes
-from local.inference.demo_page.results import RULE, View, candidates, mean_posteriors, remarks, verdict
+from local.inference.demo_page.results import RULE, UNSURE, View, candidates, mean_posteriors, remarks, verdict
 from local.inference.model_folder import Model
 from local.text.ctc import Word
 
@@ -99,6 +99,22 @@ def test_windows_are_in_the_colour_of_their_emotion_and_can_be_played():
     assert RULE in view.details(CALL, whole=False) and RULE not in view.details(CALL[:1], whole=False)
     assert texts(view.summary(CALL, whole=False), ".//h2") == ["Mean of 3 windows, by their lengths"]
     assert "silent throughout" in view.summary([], whole=False).lower()
+
+
+def test_what_is_unsure_is_said_with_the_threshold():
+    rule = UNSURE.format(65)
+    marked = [
+        Window(start, end, replace(analysis, confidence=0.6, unsure=place < 2))
+        for place, (start, end, analysis) in enumerate(CALL)
+    ]
+    view = View(NAMES, with_text=True, threshold=0.65)
+    summary = view.summary(marked[:1], whole=True)
+    assert texts(summary, ".//h2") == ["unsure: anger 70 %"] and rule in texts(summary, ".//p")
+    assert "below 65 %" in rule and rule not in texts(view.summary(marked[2:], whole=True), ".//p")
+    details = view.details(marked, whole=False)
+    verdicts = ["unsure: anger 70 %", "unsure: neutral 31, happiness 28, sadness 28", "happiness 90 %"]
+    assert texts(details, ".//b") == verdicts and rule in " ".join(texts(details, ".//p"))
+    assert "nsure" not in view.details(CALL, whole=False) + view.summary(CALL[:1], whole=True)
 
 
 def test_a_model_without_a_ctc_head_has_no_transcript_and_no_words():

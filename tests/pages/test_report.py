@@ -138,7 +138,7 @@ def test_alt_texts_hold_the_figures(table):
     assert "alpha 0: 50.00 at epoch 1, 75.00 at 2" in accuracy
     assert "alpha 0.1: 60.00 at epoch 1, 80.00 at 2" in accuracy  # the mean of 50 and 70, of 75 and 85
     assert "alpha 0.1: 100.00 at epoch 1, 50.00 at 2, lowest" in wer
-    assert len(labels(page())) == page().count("<svg") == 6
+    assert len(labels(page())) == page().count("<svg") == 7
 
 
 def test_learning_curves_show_ua_thick_and_loss_and_wer_below(table):

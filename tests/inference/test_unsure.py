@@ -9,7 +9,7 @@ import pytest
 from scipy.special import softmax
 
 from local.core.errors import UserError
-from local.inference.confidence import NO_TEMPERATURE, Confidence, threshold
+from local.inference.unsure import NO_TEMPERATURE, Confidence, threshold
 
 
 @pytest.mark.parametrize("word", ["high", "nan", "0", "1", "-0.5", "60", "1.5", "inf", ""])
