@@ -116,7 +116,8 @@ class WaveformEncoder(Encoder):
         if config.model_type == "wavlm":
             values["attention_mask"] = length_mask(n_frames, size, hidden.device)
             bias = self.layers()[0].attention.compute_bias(size, size)
-            values["position_bias"] = bias.repeat(len(hidden), 1, 1)
+            # By `len` an exported graph would have a fixed number of utterances.
+            values["position_bias"] = bias.repeat(hidden.shape[0], 1, 1)
         else:
             values["attention_mask"] = self.attention_mask(hidden, n_frames)
 
