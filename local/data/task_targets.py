@@ -12,7 +12,7 @@ from torch import Tensor
 from local.core import tasks
 from local.core.tasks import CLASSES, NUMBER, TASKS
 from local.corpora import manifest
-from local.systems.layers.task_heads import MISSING, has_label
+from local.systems.layers.task_heads import MISSING, has_label, no_label
 
 
 def targets(table: pd.DataFrame, heads: Mapping[str, Sequence[str]]) -> dict[str, Tensor]:
@@ -37,11 +37,17 @@ def _of(cells: list[str], name: str, classes: Sequence[str]) -> Tensor:
     return counts / counts.sum(1, keepdim=True).clamp(min=torch.finfo(counts.dtype).tiny)
 
 
-def cells(outputs: Sequence[Tensor], labels: Mapping[str, Tensor], heads: Mapping[str, Sequence[str]]) -> list[list]:
-    """The cells of `local.scoring.predictions.task_columns` of B utterances, from their outputs and labels by head."""
+def cells(
+    outputs: Sequence[Tensor], labels: Mapping[str, Tensor] | None, heads: Mapping[str, Sequence[str]]
+) -> list[list]:
+    """The cells of `local.scoring.predictions.task_columns` of B utterances, from their outputs and labels by head.
+
+    Without `labels` no utterance has any.
+    """
     columns = []
     for output, (name, classes) in zip(outputs, heads.items(), strict=True):
-        label, kind = labels[name], TASKS[name].kind
+        label = no_label(name, len(output), len(classes), output.device) if labels is None else labels[name]
+        kind = TASKS[name].kind
         if kind == NUMBER:
             columns += [label.tolist(), output.tolist()]
         elif kind == CLASSES:
