@@ -47,6 +47,7 @@ def distort(wav: Tensor, case: Case, seed: int = 0, talkers: Sequence[Tensor] = 
 def seed_of(name: str, case: Case) -> int:
     """The seed of an utterance in a case.
 
+    >>> from local.core.conditions import CLEAN
     >>> seed_of("a", CLEAN) == seed_of("b", CLEAN)
     False
     """

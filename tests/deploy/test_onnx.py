@@ -386,6 +386,7 @@ def test_other_layers_give_the_same_logits(family, emotion, ctc, tmp_path):
             np.testing.assert_allclose(found["tokens"][row, :count], expected.tokens[row, :count], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_further_heads_are_outputs_by_their_names(tmp_path):
     classes = {"gender": ["F", "M"], "votes": ["ang", "neu", "sad"]}
     further = {"heads": {"votes": 0.1, "valence": 0.5, "gender": 0.2}, "head_classes": classes}

@@ -179,6 +179,7 @@ def test_curves_of_alpha_say_what_they_are_of(monkeypatch, valid, named):
     monkeypatch.setattr("local.pages.report.per_fold", lambda _: None)
     monkeypatch.setattr("local.scoring.metrics.reliability", lambda _: None)
     own = SimpleNamespace(valid=valid, predictions=None, summary={"ece": 0.0, "brier": 0.0})
+    own.layer_shares = pd.DataFrame()
     pictures(own, AlphaCurves([], dict.fromkeys("ab"), {"a": None}))
     assert drawn == {"alpha_accuracy": f"WA, {named}", "alpha_wer": f"{named} WER"}
 

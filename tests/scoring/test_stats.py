@@ -105,6 +105,7 @@ def test_memory_may_be_little(monkeypatch, at_a_time):
     assert stats.intervals(table) == usual
 
 
+@pytest.mark.slow
 def test_coverage_by_simulation(monkeypatch):
     """Ten speakers who differ (sd .12): the 95 % interval holds the truth 95 times of 100, plain percentiles fewer."""
     monkeypatch.setattr(stats, "RESAMPLES", 1999)

@@ -88,14 +88,14 @@ def test_intervals_draw_texts_with_all_that_was_said_of_them():
     low, high, _ = stats.bootstrap(len(sums.clusters), sums.resampled)
     by_text = table[table["manner"] == "neu"].groupby("words")[P].mean()
     drawn = []
-    for _ in range(2000):
+    for _ in range(500):
         sample = by_text.iloc[rng.integers(0, len(by_text), len(by_text))]
         emotion = sample.index.str[:3]
         each = [sample[f"p_{e}"][emotion == e].mean() - sample[f"p_{e}"][emotion != e].mean() for e in LABELS]
         drawn.append(np.mean(each))
     level = stats.level_for(len(by_text))
     expected = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    assert [low[0], high[0]] == pytest.approx(expected.tolist(), abs=0.02)
+    assert [low[0], high[0]] == pytest.approx(expected.tolist(), abs=0.03)
 
 
 def test_a_neutral_manner_that_is_no_class_counts_for_the_words_alone():

@@ -48,6 +48,8 @@ def changed_yaml(line: str, file: Path, n_tokens: int) -> str:
 
 @pytest.mark.parametrize("line", [*LINES, *BLOCKS])
 def test_a_line_of_the_page_trains(corpus, tmp_path, line):
+    if line.startswith("lora"):
+        pytest.importorskip("peft")
     text = changed_yaml(line, tmp_path / "mine.yaml", len(corpus.tokenizer))
     (tmp_path / "hyperparams.yaml").write_text(text, encoding="utf-8")
     trust.refuse_foreign(tmp_path)  # a run folder with it can be used by others

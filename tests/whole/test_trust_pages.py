@@ -104,7 +104,7 @@ def test_what_results_md_says_of_a_corpus_is_text(workplace, own_table):
     tokens = MarkdownIt().enable("table").parse(page)
     tokens += [token for block in tokens for token in block.children or ()]
     assert not {"html_block", "html_inline", "link_open", "image"} & {token.type for token in tokens}
-    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h1", "h2", "h2"]
+    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h1", "h2", "h2", "h2"]
     assert sum("<script>alert(1)</script>" in token.content for token in tokens if token.type == "text") >= 2
 
 
