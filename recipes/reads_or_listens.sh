@@ -18,9 +18,9 @@
 #
 # The table and the picture: results/<corpus>/<protocol>/reads_or_listens.md and .svg (N_or_listens with --name N)
 #
-# What came of it: nEMO, folds EB0, KD0 and TP0, one seed, encoder Whisper tiny.en, 3 of its 4 layers frozen, 5 epochs
-# (the models of recipes/laptop.sh), 240 texts in 4 manners by the voice pl, one thread of an AMD EPYC, 2026-11-26, commit
-# 4fefd97. Points of posterior, 95 % intervals over texts; p after Holm over 7:
+# What came of it: nEMO, folds EB0, KD0 and TP0, one seed, encoder Whisper tiny.en, 3 of its 4 layers frozen, 5 epochs:
+# the models of recipes/laptop.sh. 240 texts in 4 manners by the voice pl; one thread of an AMD EPYC, 2026-11-26, commit
+# 4fefd97. Points of posterior with 95 % intervals over texts; p after Holm over 7:
 #
 #                            alpha 0                 alpha 0.1               difference
 #   the test set itself      67.60 (64.9 to 70.2)    60.39 (57.9 to 62.9)    -7.21 (-8.46 to -5.93), p < 0.001
