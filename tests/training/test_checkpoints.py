@@ -142,8 +142,8 @@ def pairs() -> dict:
     ("uas", "last", "best", "resumed"),
     [
         ((0.9, 0.5, 0.6, 0.7), 1, 1, None),  # all need it
-        ((0.5, 0.9, 0.6, 0.7), 1, 2, None),
-        ((0.5, 0.6, 0.9, 0.7), 1, 3, 2),  # it is the latest itself
+        pytest.param((0.5, 0.9, 0.6, 0.7), 1, 2, None, marks=pytest.mark.slow),
+        pytest.param((0.5, 0.6, 0.9, 0.7), 1, 3, 2, marks=pytest.mark.slow),  # it is the latest itself
         ((0.5, 0.9, 0.6, 0.7), 3, 2, 1),
     ],
     ids=["1", "2", "3", "1 before 2"],
