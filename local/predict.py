@@ -80,9 +80,9 @@ def predict(options: argparse.Namespace) -> int:
     results = analyze_items(items, recognizer, options.batch_seconds, words=options.format == "jsonl")
     if options.plot:
         results = draw_each(results, recognizer.labels, options.plot)
-    form, unsure = lines.FORMATS[options.format], options.unsure is not None
-    columns = recognizer.labels, options.segments, recognizer.writes_text, unsure, [*recognizer.tasks]
-    out = form(sys.stdout, *columns)
+    unsure, heads = options.unsure is not None, [*recognizer.tasks]
+    shown = lines.Shown(recognizer.labels, options.segments, recognizer.writes_text, unsure, heads)
+    out = lines.FORMATS[options.format](sys.stdout, shown)
     errors = 0
     with tqdm(unit=" windows" if options.segments else " files", disable=not sys.stderr.isatty()) as progress:
         for item, analysis in results:

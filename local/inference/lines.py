@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from local.core.tasks import SHARES, TASKS, shares
 from local.inference.analyzer import Analysis
@@ -16,34 +16,36 @@ from local.inference.items import Item
 from local.scoring.predictions import POSTERIOR
 
 
+class Shown(NamedTuple):
+    """What lines say of each file or window, besides its emotion."""
+
+    labels: list[str]  # the emotions
+    in_windows: bool  # from when to when
+    text: bool  # the transcript
+    unsure: bool = False  # whether it is unsure
+    heads: Sequence[str] = ()  # the further heads, by name
+
+
 class Table:
     """A table to read, in columns."""
 
-    def __init__(
-        self,
-        out: TextIO,
-        labels: list[str],
-        in_windows: bool,
-        text: bool,
-        unsure: bool = False,
-        heads: Sequence[str] = (),
-    ) -> None:
-        self.out, self.in_windows, self.text, self.unsure, self.heads = out, in_windows, text, unsure, heads
-        self.width = max(7, *map(len, labels))
-        times = f"{'from':>9} {'to':>9} " if in_windows else ""
-        last = "file: transcript" if text else "file"
-        further = "".join(f"{name:>9} " for name in heads)
+    def __init__(self, out: TextIO, shown: Shown) -> None:
+        self.out, self.shown = out, shown
+        self.width = max(7, *map(len, shown.labels))
+        times = f"{'from':>9} {'to':>9} " if shown.in_windows else ""
+        last = "file: transcript" if shown.text else "file"
+        further = "".join(f"{name:>9} " for name in shown.heads)
         start = f"{'emotion':{self.width}} {'prob.':>6} {self._sure('sure?')}{'seconds':>8} "
         print(f"{start}{times}{further}{last}", file=out)
 
     def _sure(self, word: str) -> str:
-        return f"{word:6} " if self.unsure else ""
+        return f"{word:6} " if self.shown.unsure else ""
 
     def write(self, item: Item, analysis: Analysis | None) -> None:
         """Write the line of a file or a window."""
-        span = f"{item.start or 0:9.2f} {item.end or 0:9.2f} " if self.in_windows else ""
+        span = f"{item.start or 0:9.2f} {item.end or 0:9.2f} " if self.shown.in_windows else ""
         values = {} if analysis is None else analysis.heads
-        span += "".join(f"{_short(values[name]) if name in values else '-':>9} " for name in self.heads)
+        span += "".join(f"{_short(values[name]) if name in values else '-':>9} " for name in self.shown.heads)
         name = item.file.replace("\n", "\\n")
         if analysis is None:
             start = f"{'-':{self.width}} {'-':>6} {self._sure('-')}{'-':>8} "
@@ -53,7 +55,7 @@ class Table:
         flags = f" [{', '.join(analysis.flags)}]" if analysis.flags else ""
         sure = self._sure("unsure" if analysis.unsure else "")
         start = f"{analysis.emotion:{self.width}} {share:6.1%} {sure}{analysis.duration:8.2f} {span}"
-        print(f"{start}{name}{f': {analysis.transcript}' if self.text else ''}{flags}", file=self.out)
+        print(f"{start}{name}{f': {analysis.transcript}' if self.shown.text else ''}{flags}", file=self.out)
 
 
 class CommaSeparated:
@@ -62,20 +64,12 @@ class CommaSeparated:
     Of further heads the number, the likeliest class, or the shares.
     """
 
-    def __init__(
-        self,
-        out: TextIO,
-        labels: list[str],
-        in_windows: bool,
-        text: bool,
-        unsure: bool = False,
-        heads: Sequence[str] = (),
-    ) -> None:
-        self.text = text
-        times = ["start", "end"] if in_windows else []
-        names = ["file", *times, "emotion", *(POSTERIOR + label for label in labels)]
-        names += ["confidence", "unsure"] if unsure else []
-        names += [*heads, *(["transcript"] if text else [])]
+    def __init__(self, out: TextIO, shown: Shown) -> None:
+        self.text = shown.text
+        times = ["start", "end"] if shown.in_windows else []
+        names = ["file", *times, "emotion", *(POSTERIOR + label for label in shown.labels)]
+        names += ["confidence", "unsure"] if shown.unsure else []
+        names += [*shown.heads, *(["transcript"] if shown.text else [])]
         self.rows = csv.DictWriter(out, [*names, "duration", "flags", "error"], restval="", lineterminator="\n")
         self.rows.writeheader()
 
@@ -97,20 +91,12 @@ class CommaSeparated:
 class JsonLines:
     """One JSON object a line: everything, with the times of words."""
 
-    def __init__(
-        self,
-        out: TextIO,
-        labels: list[str],
-        in_windows: bool,
-        text: bool,
-        unsure: bool = False,
-        heads: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, out: TextIO, shown: Shown) -> None:
         self.out = out
         self.left_out = (
-            *(() if text else ("transcript", "words")),
-            *(() if unsure else ("confidence", "unsure")),
-            *(() if heads else ("heads",)),
+            *(() if shown.text else ("transcript", "words")),
+            *(() if shown.unsure else ("confidence", "unsure")),
+            *(() if shown.heads else ("heads",)),
         )
 
     def write(self, item: Item, analysis: Analysis | None) -> None:

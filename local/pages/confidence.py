@@ -21,7 +21,7 @@ RAW, SCALED = "as trained", "with temperature"
 HEADS = ["ECE", "95 % interval", "NLL", "Brier", "AURC"]
 KEY = """\
 NLL: mean negative log-likelihood of the true emotion, in nats. AURC: mean share of errors over all coverages, where the
-most confident answers come first. An ECE is never below 0, and noise adds to it: its intervals lie somewhat high."""
+most confident answers come first. Noise adds to an ECE: intervals are less the bootstrap's estimate of this bias."""
 WITHOUT = {
     "none": "there is none, as nothing validates (`--valid none`)",
     protocols.valid_name(protocols.ORACLE): "there is none, as the test set itself validates (`--valid oracle`)",

@@ -155,8 +155,8 @@ def ece_intervals(tables: Sequence[pd.DataFrame]) -> np.ndarray:
     """[tables + 1, 2] the 95 % interval of the ECE of each, and of the last less the first; nan where there is none.
 
     `tables` are of the same predictions with other posteriors, as from `local.scoring.scored.pooled_predictions`. Whole
-    clusters are resampled, see `local.scoring.stats`. An ECE cannot be below 0, and noise adds to it: each interval
-    lies somewhat high, that of the difference less so.
+    clusters are resampled, see `local.scoring.stats`. Noise adds to an ECE, and resampling is noise: the bootstrap's
+    estimate of that bias (Efron and Tibshirani 1993, section 10.2) is taken off both ends, which end at 0 at the least.
     """
     place, names = pd.factorize(stats.clusters(tables[0])[0], sort=True)
     sums = []
@@ -171,8 +171,10 @@ def ece_intervals(tables: Sequence[pd.DataFrame]) -> np.ndarray:
         values = np.stack([np.abs(times @ each).sum(-1) / (times @ sizes) for each in sums])
         return np.vstack([values, values[-1:] - values[:1]])
 
-    low, high, _ = stats.bootstrap(len(names), eces)
-    return np.stack([low, high], 1)
+    low, high, distribution = stats.bootstrap(len(names), eces)
+    bias = distribution.mean(1) - eces(np.arange(len(names)))[:, 0]
+    ends = np.stack([low - bias, high - bias], 1)
+    return np.vstack([ends[:-1].clip(min=0), ends[-1:]])
 
 
 def figures(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

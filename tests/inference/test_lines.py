@@ -11,7 +11,7 @@ import pytest
 
 from local.inference.analyzer import Analysis
 from local.inference.items import Item
-from local.inference.lines import FORMATS
+from local.inference.lines import FORMATS, Shown
 
 ANALYSIS = Analysis("ang", {"ang": 0.75, "sad": 0.25}, "", [], 1.5, ("clipped",))
 
@@ -19,7 +19,7 @@ ANALYSIS = Analysis("ang", {"ang": 0.75, "sad": 0.25}, "", [], 1.5, ("clipped",)
 def lines(form: str, in_windows: bool = False) -> str:
     """The output of a file and of one that cannot be read."""
     out = io.StringIO()
-    writer = FORMATS[form](out, ["ang", "sad"], in_windows, text=False)
+    writer = FORMATS[form](out, Shown(["ang", "sad"], in_windows, text=False))
     writer.write(Item("a.wav", *((0.5, 2.0) if in_windows else ())), ANALYSIS)
     writer.write(Item("b.wav", error="no audio"), None)
     return out.getvalue()
@@ -43,7 +43,7 @@ def test_csv():
 def with_heads(form: str) -> str:
     out = io.StringIO()
     heads = {"gender": {"F": 0.25, "M": 0.75}, "valence": 3.25, "votes": {"ang": 0.5, "neu": 0.5}}
-    writer = FORMATS[form](out, ["ang", "sad"], False, text=False, heads=[*heads])
+    writer = FORMATS[form](out, Shown(["ang", "sad"], False, text=False, heads=[*heads]))
     writer.write(Item("a.wav"), replace(ANALYSIS, heads=heads))
     writer.write(Item("b.wav", error="no audio"), None)
     return out.getvalue()
@@ -71,7 +71,7 @@ def test_what_is_unsure_stands_beside_the_posteriors(unsure):
     analysis = replace(ANALYSIS, confidence=0.55, unsure=unsure)
     found = {}
     for form, kind in FORMATS.items():
-        writer = kind(out := io.StringIO(), ["ang", "sad"], False, False, True)
+        writer = kind(out := io.StringIO(), Shown(["ang", "sad"], False, False, unsure=True))
         writer.write(Item("a.wav"), analysis)
         writer.write(Item("b.wav", error="no audio"), None)
         found[form] = out.getvalue()

@@ -113,6 +113,19 @@ def test_the_interval_is_of_the_same_figure_and_paired(monkeypatch):
     assert (ends[:, 0] < ends[:, 1]).all() and eces[1] < eces[0] and ends[2, 1] < 0
 
 
+def test_the_interval_of_a_small_error_holds_it(monkeypatch):
+    """Of a calibrated model and few utterances an ECE is noise, and those of resamples have more of it."""
+    logits, truth = made(96)
+    speakers = np.array([f"s{i % 12}" for i in range(len(truth))])
+    found = table(softmax(logits / 3, 1), truth, seed=1, fold="a", spk_id=speakers, recording="")
+    kept, bootstrap = [], stats.bootstrap
+    monkeypatch.setattr(stats, "bootstrap", lambda *words: kept.append(bootstrap(*words)) or kept[0])
+    (low, high), ece = calibration.ece_intervals([found])[0], metrics.calibration_scores(found)["ece"]
+    bias = kept[0][2][0].mean() - ece
+    assert bias > 0.02 and 0 <= low < ece < high
+    assert high == pytest.approx(kept[0][1][0] - bias) and low == pytest.approx(max(0, kept[0][0][0] - bias))
+
+
 def test_how_many_are_answered_and_how_many_of_them_are_right():
     posteriors = np.array([[0.9, 0.05, 0.03, 0.02], [0.6, 0.2, 0.1, 0.1], [0.5, 0.3, 0.1, 0.1]])
     found = calibration.answered(table(posteriors, np.array([0, 1, 0])), [0.5, 0.6, 0.7, 0.95])
