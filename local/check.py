@@ -41,6 +41,7 @@ def check(job: Job) -> list[str]:
 
     `UserError` where that fails, whatever the reason.
     """
+    job.refuse_other_task_runs()
     try:
         values = hparams.build(job.yaml, job.options.hparams)
         system = values["system"]

@@ -4,8 +4,9 @@
 
 scores every fold and seed that has been decoded under the experiment's name, whichever this run
 asked for, and writes `scores.json` in each run folder and, beside the seeds, folds.csv, summary.csv,
-classes.csv, breakdown.csv, RESULTS.md and RESULTS.json. Rates are fractions; a WER may pass 1. Runs that were
-trained with different values are refused (`local.scoring.provenance`).
+classes.csv, breakdown.csv, RESULTS.md and RESULTS.json, and coefficients.csv of a merged encoder. Rates are
+fractions; a WER may pass 1. Runs that were trained with different values are refused
+(`local.scoring.provenance`).
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ from local.experiment.options import Options, check, parse
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from local.config import hparams
 from local.core import markers, starts
+from local.core.files import atomic
 from local.corpora import manifest
 from local.data import store
 from local.pages import confidence
 from local.pages.results import notes, untested_label_notes, write_results
-from local.scoring import diagnosis, layer_shares, provenance, scored
+from local.scoring import coefficients, diagnosis, layer_shares, provenance, scored
 from local.scoring.summary import run_facts, summarise, write_scores
 from local.splits import audit, protocols
 
@@ -65,11 +68,21 @@ def score(options: Options) -> None:
         pooled, epochs, values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
     )
     command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
-    learned = layer_shares.in_words(layer_shares.of_runs(runs))
+    merged = coefficients.of_runs(runs)
+    learned = layer_shares.in_words(layer_shares.of_runs(runs)) + coefficients.in_words(merged)
     said = notes(options, command, setup, values, summary, overlap, warnings, learned)
     of_confidence = confidence.of_runs(runs, pooled, summary["valid"])
+    write_coefficients(folder / "coefficients.csv", merged)
     text = write_results(folder, said, folds, summary, pooled, epochs, of_confidence)
     print(f"== stage 4: score {folder}\n\n{text}")
+
+
+def write_coefficients(path: Path, merged: pd.DataFrame) -> None:
+    """Write the coefficients of merged encoders, or remove those of earlier runs."""
+    if merged.empty:
+        return path.unlink(missing_ok=True)
+    with atomic(path) as file:
+        merged.to_csv(file, index=False, lineterminator="\n")
 
 
 def of_corpus(options: Options, folds: pd.DataFrame, leaks: pd.DataFrame) -> dict[str, Any]:

@@ -45,6 +45,7 @@ NEWER = {
     **{"label_smoothing": 0.0, "dropout": 0.0, "patience": 0, "selection": "valid_ua", "freeze_encoder_epochs": 0},
     **{"freeze_layers": 0, "emotion_layers": "last", "ctc_layer": "last", "lora": {}, "unfreeze": {}},
     **{"emotion_weight": 1.0, "focal_gamma": 0.0, "heads": {}, "head_classes": {}},
+    **{"ctc_run": None, "emotion_run": None, "merge_start": 0.5},
 }
 
 CALLS = re.compile("!(include|applyref):")  # tags of a YAML with which the same text need not mean the same

@@ -1,4 +1,4 @@
-"""The keys of a YAML that name pretrained weights, or a CSV of sounds: a folder, a file, or a name of the hub."""
+"""The keys of a YAML that name pretrained weights or runs, or a CSV of sounds: a folder, a file, a name of the hub."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ KEYS = {
     **{"encoder": "folder", "upstream": "folder", "resnet101_weights": "file"},
     **dict.fromkeys(("asr_encoder", "speaker_net"), "file or folder"),
     **dict.fromkeys(("noise_csv", "reverb_csv"), "file"),
+    **dict.fromkeys(("ctc_run", "emotion_run"), "folder"),
 }
 OF_HUB = ("encoder", "upstream", "asr_encoder")  # may be a name of the hub; the others are always paths
 VERSIONS = {key: f"{key}_version" for key in KEYS}  # among the inputs of a training: which weights these are

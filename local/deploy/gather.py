@@ -16,7 +16,7 @@ from local.core import starts
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.deploy import quality
-from local.encoders import adapters
+from local.encoders import adapters, task_vectors
 from local.experiment import continued
 from local.experiment.job import Job, read_environment
 from local.inference.ensemble import Ensemble
@@ -67,8 +67,10 @@ def load_trained(run: Path, average: int = 1) -> Model:
         refuse_damaged(checkpoint.path)
     with values_only(checkpoints[0]):
         system.load_state_dict(average_checkpoints(checkpoints, "system"))
+    learned = system.learned()
     if system.encoder is not None:
         adapters.merge(system.encoder)
+        task_vectors.merge(system.encoder)
     if SPEAKER in system.tasks:  # which tells the speakers of training apart, and of anyone else says nothing
         system.leave_out({SPEAKER})
         logger.info("the speaker head is not exported: it knows the speakers of training alone")
@@ -89,6 +91,8 @@ def load_trained(run: Path, average: int = 1) -> Model:
     }
     if mapped := options.corpus_facts.get("labels"):
         provenance["labels"] = mapped
+    if merged := learned.get("coefficients"):
+        provenance["merged"] = merged
     if origin := job.origin():
         provenance[continued.BEFORE] = origin.trainings
     provenance |= about(system)

@@ -6,6 +6,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from local.core.errors import UserError
 from local.encoders.kernels import use_kernels
 from local.encoders.kernels.attention import padding_mask
 from local.encoders.masking import Masked, length_mask
+from local.encoders.task_vectors import TaskVectors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,7 +47,8 @@ class Encoder(Masked):
     `resting` the number of its lowest layers that are not, see `rest`.
     `frozen_layers` are the lowest layers of its transformer that are never trained, see `freeze_lowest`. Their output
     is then taken in place of waveforms as well, [B, T, d] of any type with [B] frames.
-    `taken` are the numbers of the hidden states that `states` gives, see `take`.
+    `taken` are the numbers of the hidden states that `states` gives, see `take`. With `task_vectors` its weights are
+    merged, see there.
     """
 
     held = False
@@ -64,6 +67,7 @@ class Encoder(Masked):
         self.dim = self.width = model.config.hidden_size
         self.freeze = freeze
         self.freeze_cnn = freeze or freeze_cnn
+        self.task_vectors: TaskVectors | None = None
         if freeze_cnn and cnn is None:
             raise UserError(f"freeze_cnn: a {model.config.model_type} encoder has no CNN", "set freeze_cnn to False")
         if getattr(model.config, "add_adapter", False):
@@ -82,13 +86,17 @@ class Encoder(Masked):
         """Encode waveforms; or, of what is frozen below its end, the output, [B, T, c]."""
         if wavs.ndim == 2:
             wavs, lengths = self.cut(wavs, lengths)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.freeze or self.held)):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.freeze or self.held)), self._merged():
             # In use, on waveforms, it is an encoder like any other, which can be exported.
             if not self.frozen_layers or (wavs.ndim == 2 and not self.training):
                 return self.encode(wavs, lengths)
             hidden, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.lowest(wavs, lengths)
             hidden = self._spec_augment(hidden, n_frames)
             return self.leave(self.through(self.layers()[self.frozen_layers :], hidden, n_frames)), n_frames
+
+    def _merged(self) -> AbstractContextManager[None]:
+        """A context with its merged weights in place, if it has task vectors."""
+        return nullcontext() if self.task_vectors is None else self.task_vectors.applied(self.model)
 
     def cut(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What is read of waveforms, [B, N], [B] samples: the first `most_samples`."""
@@ -210,8 +218,8 @@ class Encoder(Masked):
         return self.model.state_dict().values()
 
     def train(self, mode: bool = True) -> Encoder:
-        """A frozen or held encoder stays in evaluation mode, without SpecAugment; so do layers that are not trained."""
-        mode = mode and not (self.freeze or self.held)
+        """A frozen, held or merged encoder stays in evaluation mode, without SpecAugment; so do layers not trained."""
+        mode = mode and not (self.freeze or self.held or self.task_vectors is not None)
         super().train(mode)
         if count := max(self.frozen_layers, self.resting):
             self.model.eval()
@@ -255,7 +263,7 @@ class Encoder(Masked):
         """
         if wavs.ndim == 2:
             wavs, lengths = self.cut(wavs, lengths)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.freeze or self.held)):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.freeze or self.held)), self._merged():
             if self.freeze and wavs.ndim == 3:
                 return self._split(wavs.float()), lengths
             if not self.frozen_layers or (wavs.ndim == 2 and not self.training):

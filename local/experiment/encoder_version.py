@@ -52,7 +52,8 @@ def refuse_missing(source: Any, key: str = "encoder") -> None:
     """
     if not isinstance(source, str):
         return
-    if pretrained.KEYS[key] != "folder" and (pretrained.is_path(key, source) or os.path.exists(source)):
+    is_own = pretrained.KEYS[key] != "folder" or key not in pretrained.OF_HUB
+    if is_own and (pretrained.is_path(key, source) or os.path.exists(source)):
         return pretrained.refuse_absent(key, Path(source), f"{key} {source}")
     if os.path.isdir(source):
         patterns = {"config.json": ("config.json",), f"weights ({' or '.join(WEIGHTS)})": WEIGHTS}

@@ -18,7 +18,7 @@ from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.core.markers import Marker
 from local.corpora import manifest
-from local.experiment import continued, speakers, task_classes
+from local.experiment import continued, speakers, task_classes, task_runs
 from local.experiment.encoder_version import encoder_version, versions
 from local.experiment.options import Options, parse
 from local.text.tokenizer import Tokenizer
@@ -47,6 +47,8 @@ class Job:
         The fold's folder of manifests.
     classes
         The column of the table that has the classes: `emo`, or `spk_id` where the YAML says so.
+    own_runs
+        By key of the YAML, the runs of this fold among those of an experiment that it names.
     labels
         The emotions, or the speakers of the training set, in the order of the model's classes.
     yaml
@@ -66,8 +68,10 @@ class Job:
             self.labels = speakers.labels(self.manifests, self.classes)
         self.tokenizer = Tokenizer(self.manifests / "tokenizer.model")
         sizes = {"n_labels": len(self.labels), "n_tokens": len(self.tokenizer)}
-        self.own_net = speakers.own_folder(options.values.get(speakers.KEY), seed, fold)
-        own = {speakers.KEY: str(self.own_net)} if self.own_net else {}
+        named = {key: options.values.get(key) for key in (speakers.KEY, *task_runs.KEYS)}
+        found = {key: speakers.own_folder(source, seed, fold) for key, source in named.items()}
+        self.own_runs = {key: run for key, run in found.items() if run}
+        own = {key: str(run) for key, run in self.own_runs.items()}
         heads = task_classes.of_training(options.values, self.manifests)
         self.yaml = hparams.resolve(options.hparams, options.overrides | {"seed": seed} | sizes | heads | own)
 
@@ -90,6 +94,7 @@ class Job:
 
     def begin(self) -> None:
         """Begin the run folder, or continue in one that was begun with the same inputs; see `starts_over`."""
+        self.refuse_other_task_runs()
         for warning in filter(None, (self.refuse_tested_speakers(), self.heard())):
             logger.warning(warning)
         if self.starts_over():
@@ -128,9 +133,9 @@ class Job:
     def _of_training(self, name: str, values: dict[str, Any]) -> Marker:
         """A marker in the run folder: with these values, what is trained on and the versions of pretrained weights."""
         given = self.options.values
-        if self.own_net:  # the folds of one experiment differ in it as they do in their training sets
-            values |= {speakers.KEY: given[speakers.KEY], speakers.OF_FOLD: encoder_version(str(self.own_net))}
-            given = given | {speakers.KEY: None}
+        for key, run in self.own_runs.items():  # the folds of an experiment differ in it as in their training sets
+            values |= {key: given[key], f"{key}{speakers.OF_FOLD}": encoder_version(str(run))}
+            given = given | {key: None}
         begun = self._inputs("begun.json") or self._inputs("train.json")
         inputs = self.digests(*TRAINED_ON, known=begun) | values | versions(given)
         return Marker(self.folder / name, inputs, if_known=pretrained.VERSIONS.values())
@@ -180,9 +185,17 @@ class Job:
 
     def refuse_tested_speakers(self) -> str:
         """Refuse a `speaker_net` that was trained on speakers of the test set; see `speakers.refuse_tested`."""
-        source = self.own_net or self.options.values.get(speakers.KEY)
+        source = self.own_runs.get(speakers.KEY) or self.options.values.get(speakers.KEY)
         trained = self.digests("train.csv").get("train.csv")
         return speakers.refuse_tested(source, self.options.corpus, self.manifests, trained)
+
+    def refuse_other_task_runs(self) -> None:
+        """Refuse a `ctc_run` or an `emotion_run` that did not begin as this training; see `task_runs.refuse_other`."""
+        for key in task_runs.KEYS:
+            if source := self.own_runs.get(key) or self.options.values.get(key):
+                found = task_runs.read(key, Path(source), self.fold, self.seed)
+                own = self.training().inputs | self.digests(*TRAINED_ON, known=found)
+                task_runs.refuse_other(key, source, found, own)
 
     def origin(self) -> continued.Origin | None:
         """The model folder that the training continues from; None where `encoder` is none."""

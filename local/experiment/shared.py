@@ -46,7 +46,7 @@ def sources(jobs: Sequence[Job]) -> dict[Job, Job]:
 
 
 def _made_of(job: Job) -> tuple:
-    """What a training is made of, with the seed; `own_net`, a fold's own, is in the YAML."""
+    """What a training is made of, with the seed; `own_runs`, of a fold's own, are in the YAML."""
     return job.yaml, *job.digests(*TRAINED_ON).items()
 
 
@@ -65,6 +65,7 @@ def take(job: Job, source: Job) -> str:
     A `UserError` as of `Job.refuse_tested_speakers`.
     """
     job.refuse_tested_speakers()
+    job.refuse_other_task_runs()
     heard = job.heard()
     job.clear()
     first, trained = starts.read(source.folder), markers.read(source.training().path)

@@ -12,7 +12,7 @@ from local.splits.checks import ORACLE
 
 EMOTIONS, SPEAKERS = "emo", "spk_id"  # columns with classes
 KEY = "speaker_net"  # of the YAML: its weights
-OF_FOLD = "speaker_net_of_fold"  # among the inputs of a training: the version of a net that is the fold's own
+OF_FOLD = "_of_fold"  # ends the name of an input of a training: the version of a net, or a run, of the fold's own
 
 
 def labels(fold: Path, classes: str) -> list[str]:
@@ -40,7 +40,7 @@ def labels(fold: Path, classes: str) -> list[str]:
 
 
 def own_folder(source: Any, seed: int, fold: str) -> Path | None:
-    """The run of a fold among those that `speaker_net` names, the folder of an experiment or of one of its seeds.
+    """The run of a fold among those that a key of the YAML names, the folder of an experiment or of one of its seeds.
 
     None where it is something else: a run, a file, or nothing.
     """

@@ -21,7 +21,8 @@ from local.core import markers, starts
 from local.core.errors import UserError
 
 # Inputs of a training in which the folds differ.
-OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model", "speaker_net_of_fold")
+OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")
+OF_FOLD += ("speaker_net_of_fold", "ctc_run_of_fold", "emotion_run_of_fold")
 MOST_RUNS = 3  # to name one by one
 LONGEST = 60  # characters of a value in a message
 MOST_VALUES = 4  # of whole numbers that differ, to list; more are shown as a range

@@ -23,7 +23,7 @@ from local.core import tasks
 from local.core.errors import UserError
 from local.encoders import Encoder, length_mask
 from local.systems import Losses, Outputs, System, Targets, cross_entropy
-from local.systems.layers import task_heads
+from local.systems.layers import merging, task_heads
 from local.systems.layers.layer_choice import OUTPUT, LayerChoice
 from local.systems.layers.pooling import Pooling
 from local.systems.layers.task_heads import NumberHead
@@ -39,7 +39,7 @@ class MultiTaskSystem(System):
     (see `local.systems.cross_entropy`) are of the emotions. `emotion_layers` and `ctc_layer` say which hidden states
     the heads read; learned weights of these train as heads do. `heads` are the weights of further tasks
     (`local.core.tasks`), `head_classes` their classes by name, none of a number; they read what the emotion head does.
-    What has a weight of 0 gets no gradient.
+    What has a weight of 0 gets no gradient. `merged` has the arguments of `local.systems.layers.merging.begin`.
     """
 
     writes_text = True
@@ -60,6 +60,7 @@ class MultiTaskSystem(System):
         focal_gamma: float = 0.0,
         heads: Mapping[str, float] | None = None,
         head_classes: Mapping[str, Sequence[str]] | None = None,
+        merged: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(encoder)
         for name, value in (("alpha", alpha), ("emotion_weight", emotion_weight), ("focal_gamma", focal_gamma)):
@@ -82,6 +83,8 @@ class MultiTaskSystem(System):
         # Last: what else is random is then the same with them and without.
         built = {name: task_heads.build(name, self.pooling.size, classes) for name, classes in self.tasks.items()}
         self.further_heads = nn.ModuleDict(built)
+        if merged:
+            merging.begin(self, **merged)
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """[B, N] waveforms, [B] samples -> logits of all tasks, and the numbers of those that are numbers."""
@@ -155,14 +158,15 @@ class MultiTaskSystem(System):
         own = {"alpha": self.alpha, "pooling": self.pooling.description()}
         return own | self.layers.settings() | further
 
-    def learned(self) -> dict[str, list[float]]:
-        """The shares of the hidden states in what the emotion head reads, where they are learned."""
-        shares = self.layers.shares()
-        return {"layer_shares": shares} if shares else {}
+    def learned(self) -> dict[str, Any]:
+        """The shares of the hidden states in what the emotion head reads, and the coefficients of task vectors."""
+        shares, vectors = self.layers.shares(), self.encoder.task_vectors
+        return ({"layer_shares": shares} if shares else {}) | ({"coefficients": vectors.table()} if vectors else {})
 
     def heads(self) -> list[nn.Module]:
         """The modules that are trained at `head_lr`."""
-        return [self.token_head, self.emotion_head, self.pooling, self.layers, *self.further_heads.values()]
+        merged = [] if self.encoder.task_vectors is None else [self.encoder.task_vectors]
+        return [self.token_head, self.emotion_head, self.pooling, self.layers, *self.further_heads.values(), *merged]
 
 
 def _gradient_if(weight: float) -> torch.set_grad_enabled:

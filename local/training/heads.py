@@ -29,6 +29,8 @@ def take(system: System, origin: Origin, labels: list[str], tokens: list[str], w
     `UserError` for a model of another system.
     """
     continued.refuse_other_system(origin, type(system).__module__.rpartition(".")[2], where)
+    if system.encoder is not None and system.encoder.task_vectors is not None:
+        return [f"the encoder begins as {origin.source}, and the heads as those of ctc_run and emotion_run"]
     with safe_open(model_json.file_of(Path(origin.source), model_json.WEIGHTS), "pt") as stored:
         names = [name for name in stored.keys() if not name.startswith(ENCODER)]  # noqa: SIM118
         found = {name: stored.get_tensor(name) for name in names}

@@ -34,6 +34,8 @@ def refuse_wrong(values: SimpleNamespace, encoder: Any) -> None:
     if encoder is None or encoder.freeze:
         why = "the whole encoder is frozen" if encoder else "the system has no encoder"
         raise UserError(f"unfreeze: {why}", "set unfreeze to {}" + ", or freeze to False" * bool(encoder))
+    if encoder.task_vectors is not None:
+        raise UserError("unfreeze: of a merged encoder no layer is trained", "set unfreeze to {}")
     if not encoder.has_layers:
         kind = encoder.model.config.model_type
         raise UserError(f"unfreeze: the layers of a {kind} pass on more than frames", "take freeze_encoder_epochs")

@@ -26,6 +26,7 @@ from local.features import FrontEnd
 from local.features.mfcc import KaldiMfcc
 from local.features.speaker_fbank import SpeakerFbank
 from local.systems.layers.dictionary_pooling import DictionaryPooling
+from local.systems.layers.trained_run import RUN, chosen_weights
 
 # A tensor that only the network of this name has.
 SIGNS = {
@@ -35,7 +36,6 @@ SIGNS = {
 }
 NAMES = tuple(SIGNS.values())
 FILES = ("embedding_model.ckpt", "model.safetensors")  # in a folder: SpeechBrain's, and that of `local.export`
-RUN = "train.json"  # in the folder of a run that has ended
 STRIDE = 8  # of resnet34, rows of its input
 MAPS, BLOCKS = (16, 32, 64, 128), (3, 4, 6, 3)
 WORDS, SIZE = 32, 512
@@ -152,7 +152,7 @@ def read(source: str) -> tuple[str, dict[str, Tensor]]:
     """
     path = Path(source)
     if path.is_dir():
-        found = [path / name for name in FILES if (path / name).is_file()] + _chosen(path)
+        found = [path / name for name in FILES if (path / name).is_file()] + chosen_weights(path)
         if not found:
             what = f"the folder of a run whose training has ended, or one with: {' or '.join(FILES)}"
             raise UserError(f"speaker_net: {source} has no weights", f"give {what}")
@@ -201,14 +201,6 @@ def refuse_other_inputs(source: str, **values: Any) -> None:
                 f"speaker_net: {source} was trained with {key} {inputs[key]}, and here it is {value}",
                 f"-- --{key} {inputs[key]}",
             )
-
-
-def _chosen(run: Path) -> list[Path]:
-    """The weights of the epoch that was chosen, of a run folder; none of another folder."""
-    if not (run / RUN).is_file():
-        return []
-    outputs = markers.read(run / RUN)["outputs"]
-    return [(run / name).with_name("system.ckpt") for name in outputs if name.endswith("CKPT.yaml")]
 
 
 def _load_plain(path: Path) -> Any:

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Merged or joint? Two trainings, of transcripts and of emotions, whose encoders are merged, against one of both tasks.
+#
+#   recipes/merge_tasks.sh --corpus CORPUS --data DATA [options of run.sh] [-- --encoder ENCODER ...]
+#
+# The model is that of mtl_wav2vec2.yaml (mini.yaml for the mini corpus), trained four times from the same encoder, on
+# the same folds and with the same seeds:
+#   ctc       transcripts alone: emotion_weight 0; WER chooses the epoch
+#   emotion   emotions alone: alpha 0
+#   joint     both, alpha 0.1
+#   merged    the encoder as it was, and of each layer a share of what ctc, and one of what emotion has changed in it.
+#             Only the shares and the heads are trained, by the loss of joint; the shares begin at 0.5 (merge_start), the
+#             heads as ctc and emotion left them, all at head_lr (local/encoders/task_vectors.py has the sources)
+# The shares are learned on the utterances that ctc and emotion were trained on, which those know by heart the better
+# the longer they were trained: a test on other utterances is the only fair one, and it is the table's.
+#
+# The experiments are merge_ctc, merge_emotion, merge_joint and merge_merged; your --name replaces merge. Options and
+# overrides are those of all four: with --alpha, none would be of one task.
+#
+# The comparison of the last three, pair by pair, is printed, and written to results/<corpus>/<protocol>/merge_tasks.csv
+# (NAME_tasks.csv); the shares are in merge_merged/RESULTS.md and coefficients.csv.
+set -euo pipefail
+# shellcheck source=local/shell/recipe_options.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
+take_words "" "$@"
+
+name=$(last_of name merge "${options[@]}")
+experiment "${name}_ctc" -- --emotion-weight 0 --selection valid_wer
+experiment "${name}_emotion" -- --alpha 0
+experiment "${name}_joint" -- --alpha 0.1
+wait_for_calls # with Slurm the two that are merged have not ended yet
+if [[ ! -d $house/${experiments[0]} ]]; then # --stop-stage 1
+  echo "Nothing is merged: that needs stage 2 of ${experiments[0]} and ${experiments[1]}."
+  exit
+fi
+experiment "${name}_merged" -- --alpha 0.1 --ctc-run "$house/${experiments[0]}" \
+  --emotion-run "$house/${experiments[1]}"
+conclude compare "${experiments[@]:1}" --csv "${experiments[0]%/*}/${name}_tasks.csv"
