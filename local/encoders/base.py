@@ -18,7 +18,6 @@ from local.core.errors import UserError
 from local.encoders.kernels import use_kernels
 from local.encoders.kernels.attention import padding_mask
 from local.encoders.masking import Masked, length_mask
-from local.encoders.task_vectors import TaskVectors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,7 +47,7 @@ class Encoder(Masked):
     `frozen_layers` are the lowest layers of its transformer that are never trained, see `freeze_lowest`. Their output
     is then taken in place of waveforms as well, [B, T, d] of any type with [B] frames.
     `taken` are the numbers of the hidden states that `states` gives, see `take`. With `task_vectors` its weights are
-    merged, see there.
+    merged.
     """
 
     held = False
@@ -67,7 +66,7 @@ class Encoder(Masked):
         self.dim = self.width = model.config.hidden_size
         self.freeze = freeze
         self.freeze_cnn = freeze or freeze_cnn
-        self.task_vectors: TaskVectors | None = None
+        self.task_vectors: nn.Module | None = None  # see `local.encoders.task_vectors`
         if freeze_cnn and cnn is None:
             raise UserError(f"freeze_cnn: a {model.config.model_type} encoder has no CNN", "set freeze_cnn to False")
         if getattr(model.config, "add_adapter", False):

@@ -15,15 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from local.core.errors import UserError
-
-if TYPE_CHECKING:
-    from local.encoders.base import Encoder
+from local.encoders.base import Encoder
 
 UNUSED = "masked_spec_embed"  # of SpecAugment, which is off
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -192,20 +193,24 @@ def test_nemo_alpha_asks_for_every_alpha_with_text_held_out(house, monkeypatch):
     assert "No table of compare" in done.stdout
 
 
-def test_nemo_alpha_compares_what_it_has_made(house):
-    """Four utterances of two actors, tested four times."""
+def tested(house: Path, alphas: dict[str, float], valid: str) -> None:
+    """Experiments of nEMO, by their paths: four utterances of two actors."""
     utterances = pd.DataFrame({"ID": list("abcd"), "spk_id": list("AABB"), "emo": ["ang", "sad"] * 2})
     utterances = utterances.assign(duration=1.0, wav="$data_root/a.wav", gender="F", session="", recording="", style="")
     utterances = utterances.assign(wrd="A B")
     (house / "manifests/nemo").mkdir(parents=True)
     utterances[list(manifest.COLUMNS)].to_csv(house / "manifests/nemo/all.csv", index=False)
-    for alpha in ("0.1", "0", "0.01", "1"):
-        path = f"nemo/speaker-hold_text/whisper_alpha{alpha}"
-        folder = write_experiment(house / "results", path, "none", sizes={"A": 2, "B": 2}, known=9, alpha=float(alpha))
+    for path, alpha in alphas.items():
+        folder = write_experiment(house / "results", path, valid, sizes={"A": 2, "B": 2}, known=9, alpha=alpha)
         for fold in "AB":
             part = utterances[utterances["spk_id"] == fold]
             table = pd.DataFrame({"ID": part["ID"], "emo": part["emo"], "emo_hyp": "ang", "p_ang": 0.75, "p_sad": 0.25})
             table.assign(wrd="A B", wrd_hyp="A").to_csv(folder / "seed1" / fold / "predictions.csv", index=False)
+
+
+def test_nemo_alpha_compares_what_it_has_made(house):
+    alphas = ("0.1", "0", "0.01", "1")
+    tested(house, {f"nemo/speaker-hold_text/whisper_alpha{alpha}": float(alpha) for alpha in alphas}, "none")
     done = recipe(house, "nemo_alpha", "corpus", "encoder")
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(house / "results/nemo/whisper_alpha.csv")) == 6
@@ -629,3 +634,30 @@ def test_reads_or_listens_asks_for_both_alphas_and_ends_with_its_own_options(hou
     ]
     assert {call.corpus for call in calls} == {"nemo"}
     assert "No table of reads_or_listens: that needs stage 4" in done.stdout
+
+
+def test_merge_tasks_merges_the_two_runs_of_one_task_and_compares_with_joint_training(house, monkeypatch):
+    names = ["merge_ctc", "merge_emotion", "merge_joint", "merge_merged"]
+    tested(house, {f"nemo/speaker/{name}": 0.1 for name in names}, "partner")
+    encoder = str(house.parent / "encoder")
+    done = recipe(house, "merge_tasks", "--corpus", "nemo", "--", "--encoder", encoder, "--lr", "0.1")
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(house / "results/nemo/speaker/merge_tasks.csv")
+    assert [*zip(table["a"], table["b"], strict=True)] == [*itertools.combinations(names[1:], 2)]
+    assert "| merge_joint | merge_merged | WER |" in done.stdout
+    calls = understood(house, monkeypatch)
+    assert [call.name for call in calls] == names
+    ours = {"encoder": encoder, "lr": 0.1}
+    runs = {f"{task}_run": str(house / f"results/nemo/speaker/merge_{task}") for task in ("ctc", "emotion")}
+    assert [call.overrides for call in calls] == [
+        {"emotion_weight": 0, "selection": "valid_wer"} | ours,
+        {"alpha": 0} | ours,
+        {"alpha": 0.1} | ours,
+        {"alpha": 0.1} | runs | ours,
+    ]
+
+
+def test_merge_tasks_merges_nothing_before_the_two_are_trained(house):
+    done = recipe(house, "merge_tasks", "--name", "mine", "--stop-stage", "1")
+    assert done.returncode == 0 and len(asked(house)) == 3
+    assert "Nothing is merged: that needs stage 2 of results/mini/speaker/mine_ctc" in done.stdout

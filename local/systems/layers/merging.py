@@ -10,23 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from local.core.errors import UserError
 from local.encoders import task_vectors
+from local.systems import System
 from local.systems.layers.trained_run import chosen_weights
-
-if TYPE_CHECKING:
-    from local.systems.mtl import MultiTaskSystem
 
 ENCODER, TOKENS, FURTHER = "encoder.", "token_head.", "further_heads."  # begin the names of tensors of a system
 MODEL = f"{ENCODER}model."
 
 
-def begin(system: MultiTaskSystem, ctc: str | None, emotion: str | None, start: float) -> None:
+def begin(system: System, ctc: str | None, emotion: str | None, start: float) -> None:
     """Merge two trainings into a system, whose encoder is as they began; without either nothing changes.
 
     `ctc` and `emotion` are their run folders, `start` the first value of every coefficient. A `UserError` for one
