@@ -34,6 +34,7 @@ VALUES = {  # what the values of a training mean; the others explain themselves
     "freeze_cnn": "True: its CNN was not trained",
     "freeze_layers": "layers of its transformer, the lowest, that were not trained, nor what is before them",
     "lora": "adapters were trained in place of the encoder's weights, and then added to these",
+    "merge_start": "where the shares of a merged encoder began",
     "emotion_layers": "hidden states that the emotion head reads: all, weighted, or one; 0 is the input of block 1",
     "ctc_layer": "hidden state that the CTC head reads",
     "unfreeze": "after each so many epochs so many more of the encoder's layers were trained, from the top",
@@ -53,7 +54,8 @@ VALUES = {  # what the values of a training mean; the others explain themselves
 }
 OF_TEXT = ("token_type", "vocab_size")  # values that only a system with a CTC head reads
 # These do not change what is learned, or are said elsewhere on the card.
-HIDDEN = {"encoder", "eval_precision", *hparams.RUNTIME, *hparams.SET_BY_PIPELINE, *hparams.SIZES}
+HIDDEN = {"encoder", "eval_precision", "ctc_run", "emotion_run"}
+HIDDEN |= {*hparams.RUNTIME, *hparams.SET_BY_PIPELINE, *hparams.SIZES}
 
 
 def render(model: Model, experiment: Experiment | None, contents: dict[str, str], notes: list[str]) -> str:

@@ -172,6 +172,7 @@ def load_ensemble(runs: list[Path], average: int = 1) -> Model:
         name: [each for model in models for each in model.provenance[name]] for name in ("folds", "epochs")
     }
     provenance.pop("tested", None)  # of the first alone
+    provenance |= {"merged": {}} if "merged" in provenance else {}
     provenance |= quality.of_runs(list(map(Job.of_run, runs)), provenance["epochs"] if average == 1 else None)
     return Model(
         Ensemble([model.system for model in models], orders).eval(),

@@ -253,6 +253,15 @@ def test_it_says_what_its_training_began_with(encoder):
     assert said not in unwrapped(render(made(encoder), None, CONTENTS, []))
 
 
+def test_it_says_of_what_a_merged_encoder_is(encoder):
+    shares = {"ctc": {"front": 0.5, "1": 0.25}, "emotion": {"front": 0.75, "1": 1.0}}
+    said = "a share of what trainings of single tasks have changed in it"
+    card = unwrapped(render(made(encoder, merged=shares), None, CONTENTS, []))
+    assert f"{said}: ctc front 0.50, 1 0.25; emotion front 0.75, 1 1.00." in card
+    assert f"{said}." in unwrapped(render(made(encoder, members=2, merged={}), None, CONTENTS, []))
+    assert said not in unwrapped(render(made(encoder), None, CONTENTS, []))
+
+
 def test_alpha_0_promises_no_transcripts(encoder, scored):
     card = render(made(encoder, alpha=0.0), scored(alpha=0), CONTENTS, [])
     assert "the CTC head is not trained" in card

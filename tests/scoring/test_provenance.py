@@ -11,7 +11,7 @@ import pytest
 from local.config import hparams
 from local.core.errors import UserError
 from local.core.markers import Marker
-from local.experiment import job, speakers
+from local.experiment import job, speakers, task_runs
 from local.scoring import provenance
 
 SYSTEM = "system: !new:local.systems.mtl.MultiTaskSystem\n  n_tokens: {tokens}\n  alpha: 0.1  # or !new:other\n"
@@ -138,7 +138,8 @@ def test_gpus_of_one_kind_are_not_warned_of(tmp_path):
 
 
 def test_the_lists_fit_those_of_stage_2():
-    assert set(provenance.OF_FOLD) == {*job.TRAINED_ON, speakers.OF_FOLD}
+    own = (speakers.KEY, *task_runs.KEYS)
+    assert set(provenance.OF_FOLD) == {*job.TRAINED_ON, *(f"{key}{speakers.OF_FOLD}" for key in own)}
     defaults = hparams.read_values(hparams.RUNNING.with_name("mtl_wav2vec2.yaml"))
     assert set(hparams.ROUNDING) <= defaults.keys() and not {*hparams.ROUNDING} & {*hparams.RUNTIME}
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from local.core import logs
 from local.data.batches import Limits, UpdateSampler, sorted_batches
 from local.data.dataset import loader
-from local.encoders import load_encoder
+from local.encoders import load_encoder, task_vectors
 from local.systems.mtl import MultiTaskSystem
 from local.training import distributed
 from local.training.checkpoints import RunCheckpointer
@@ -61,6 +61,7 @@ def train(
     running: bool = False,
     solves: bool = False,
     rated: bool = False,
+    merged: bool = False,
     **settings,
 ) -> Recorder:
     """Train as one of the processes that there are, which may be the only one; without dropout unless set."""
@@ -71,6 +72,9 @@ def train(
     kind = Solving if solves else MultiTaskSystem
     further = {"heads": {"gender": 0.3, "valence": 0.8}, "head_classes": {"gender": ["F", "M"]}} if rated else {}
     system = kind(encoder, len(LABELS), len(corpus.tokenizer), alpha=alpha, emotion_layers=emotion_layers, **further)
+    if merged:
+        trained = {name: tensor + 0.02 for name, tensor in encoder.model.state_dict().items()}
+        task_vectors.add(encoder, {"ctc": trained, "emotion": {name: -tensor for name, tensor in trained.items()}}, 0.1)
     if running:
         system.emotion_head = nn.Sequential(Running(encoder.dim), system.emotion_head)
     table = corpus.rated() if rated else corpus.table

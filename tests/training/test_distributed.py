@@ -30,6 +30,7 @@ SAME_AS_ONE = {  # without random numbers, which each process draws for itself
     "its lowest layers never have one": {"freeze_layers": 1},
     "its layers have one, one after another": {"unfreeze": {"every": 1, "layers": 1}},
     "the emotion head reads all layers": {"emotion_layers": "weighted"},
+    "its encoder is merged": {"merged": True},
     "a loss depends on the whole update": {"rated": True},
 }
 RANDOM = {"layerdrop": 0.5, "hidden_dropout": 0.1, "running": True}
