@@ -13,7 +13,7 @@ from tiny_models import padded, waves
 from local.core.errors import UserError
 from local.decode import decode
 from local.deploy.gather import load_trained
-from local.encoders import load_encoder
+from local.encoders import load_encoder, task_vectors
 from local.experiment import continued
 from local.experiment.job import Job
 from local.experiment.options import parse
@@ -63,6 +63,17 @@ def test_logits_are_the_models_before_the_first_update(tmp_path):
         outputs = system(*BATCH)
     assert torch.equal(outputs.emotion, expected.emotion) and torch.equal(outputs.tokens, expected.tokens)
     assert said == [f"continues from {model}: its encoder is taken", "emotion head taken", "CTC head taken"]
+
+
+def test_a_merged_encoder_begins_as_the_models_and_its_heads_as_those_of_the_runs(tmp_path):
+    model, _ = exported(tmp_path)
+    torch.manual_seed(6)
+    system = MultiTaskSystem(load_encoder(str(model)), len(LABELS), len(TOKENS), alpha=0.2)
+    weights, before = system.encoder.model.state_dict(), system.emotion_head.weight.clone()
+    task_vectors.add(system.encoder, {"ctc": weights, "emotion": weights}, 0.5)
+    (said,) = heads.take(system, continued.origin(str(model)), LABELS, TOKENS, "own.yaml")
+    assert said == f"the encoder begins as {model}, and the heads as those of ctc_run and emotion_run"
+    assert torch.equal(system.emotion_head.weight, before)
 
 
 @torch.no_grad()

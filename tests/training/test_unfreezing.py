@@ -9,7 +9,7 @@ import pytest
 from tiny_training import Corpus, Interruption, assert_same, build, fit, log_of
 
 from local.core.errors import UserError
-from local.encoders import load_encoder
+from local.encoders import load_encoder, task_vectors
 from local.training import unfreezing
 
 PLAN = {"unfreeze": {"every": 1, "layers": 1}}  # of an encoder of two layers
@@ -116,4 +116,13 @@ def test_both_ways_to_wait_are_refused():
     encoder = load_encoder({"model_type": "wav2vec2", **SIZES})
     values = SimpleNamespace(unfreeze={"every": 1, "layers": 1}, freeze_encoder_epochs=1)
     with pytest.raises(UserError, match="unfreeze and freeze_encoder_epochs"):
+        unfreezing.refuse_wrong(values, encoder)
+
+
+def test_a_merged_encoder_has_nothing_to_unfreeze():
+    encoder = load_encoder({"model_type": "wav2vec2", **SIZES})
+    weights = encoder.model.state_dict()
+    task_vectors.add(encoder, {"ctc": weights, "emotion": weights}, 0.5)
+    values = SimpleNamespace(unfreeze={"every": 1, "layers": 1}, freeze_encoder_epochs=0)
+    with pytest.raises(UserError, match="unfreeze: of a merged encoder no layer is trained"):
         unfreezing.refuse_wrong(values, encoder)
