@@ -11,14 +11,17 @@
 #   merged    the encoder as it was, and of each layer a share of what ctc, and one of what emotion has changed in it.
 #             Only the shares and the heads are trained, by the loss of joint; the shares begin at 0.5 (merge_start), the
 #             heads as ctc and emotion left them, all at head_lr (local/encoders/task_vectors.py has the sources)
-# The shares are learned on the utterances that ctc and emotion were trained on, which those know by heart the better
-# the longer they were trained: a test on other utterances is the only fair one, and it is the table's.
+# The shares are learned on the training set, which ctc and emotion have fitted already: where that is much better than
+# the test set, they may come out too large. AdaMerging, which learns them on the test set without its labels, is no
+# choice here, where nothing of the test set may be seen. All four take the same learning rates; the paper took a lower
+# one with alpha 0.
 #
-# The experiments are merge_ctc, merge_emotion, merge_joint and merge_merged; your --name replaces merge. Options and
-# overrides are those of all four: with --alpha, none would be of one task.
+# The experiments are merge_ctc, merge_emotion, merge_joint and merge_merged; your --name replaces merge. Your options
+# and overrides are those of all four; do not give --alpha or --emotion-weight, by which they differ.
 #
 # The comparison of the last three, pair by pair, is printed, and written to results/<corpus>/<protocol>/merge_tasks.csv
-# (NAME_tasks.csv); the shares are in merge_merged/RESULTS.md and coefficients.csv.
+# (NAME_tasks.csv). WER of emotion is that of a CTC head that was not trained. The shares are in RESULTS.md and
+# coefficients.csv of merge_merged.
 set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
