@@ -193,7 +193,7 @@ def test_nemo_alpha_asks_for_every_alpha_with_text_held_out(house, monkeypatch):
     assert "No table of compare" in done.stdout
 
 
-def tested(house: Path, alphas: dict[str, float], valid: str) -> None:
+def write_tested(house: Path, alphas: dict[str, float], valid: str) -> None:
     """Experiments of nEMO, by their paths: four utterances of two actors."""
     utterances = pd.DataFrame({"ID": list("abcd"), "spk_id": list("AABB"), "emo": ["ang", "sad"] * 2})
     utterances = utterances.assign(duration=1.0, wav="$data_root/a.wav", gender="F", session="", recording="", style="")
@@ -210,7 +210,7 @@ def tested(house: Path, alphas: dict[str, float], valid: str) -> None:
 
 def test_nemo_alpha_compares_what_it_has_made(house):
     alphas = ("0.1", "0", "0.01", "1")
-    tested(house, {f"nemo/speaker-hold_text/whisper_alpha{alpha}": float(alpha) for alpha in alphas}, "none")
+    write_tested(house, {f"nemo/speaker-hold_text/whisper_alpha{alpha}": float(alpha) for alpha in alphas}, "none")
     done = recipe(house, "nemo_alpha", "corpus", "encoder")
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(house / "results/nemo/whisper_alpha.csv")) == 6
@@ -638,7 +638,7 @@ def test_reads_or_listens_asks_for_both_alphas_and_ends_with_its_own_options(hou
 
 def test_merge_tasks_merges_the_two_runs_of_one_task_and_compares_with_joint_training(house, monkeypatch):
     names = ["merge_ctc", "merge_emotion", "merge_joint", "merge_merged"]
-    tested(house, {f"nemo/speaker/{name}": 0.1 for name in names}, "partner")
+    write_tested(house, {f"nemo/speaker/{name}": 0.1 for name in names}, "partner")
     encoder = str(house.parent / "encoder")
     done = recipe(house, "merge_tasks", "--corpus", "nemo", "--", "--encoder", encoder, "--lr", "0.1")
     assert done.returncode == 0, done.stderr
