@@ -23,10 +23,12 @@ import pandas as pd
 
 from local.config import hparams
 from local.core import markers, starts
+from local.core.tasks import emotions_trained
 from local.corpora import manifest
 from local.data import store
 from local.pages import confidence
 from local.pages.results import notes, untested_label_notes, write_results
+from local.pages.tables import marks
 from local.scoring import diagnosis, layer_shares, provenance, scored
 from local.scoring.summary import run_facts, summarise, write_scores
 from local.splits import audit, protocols
@@ -67,8 +69,8 @@ def score(options: Options) -> None:
     command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
     learned = layer_shares.in_words(layer_shares.of_runs(runs))
     said = notes(options, command, setup, values, summary, overlap, warnings, learned)
-    of_confidence = confidence.of_runs(runs, pooled, summary["valid"])
-    text = write_results(folder, said, folds, summary, pooled, epochs, of_confidence)
+    of_confidence = confidence.of_runs(runs, pooled, summary["valid"]) if emotions_trained(values) else None
+    text = write_results(folder, said, folds, summary, pooled, epochs, of_confidence, marks(summary, values))
     print(f"== stage 4: score {folder}\n\n{text}")
 
 

@@ -95,7 +95,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
     provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
     tokens = job.tokenizer.pieces if system.writes_text else []
-    fitted = None if average > 1 else temperature(run, provenance["epochs"][0])
+    fitted = None if average > 1 or system.emotion_weight == 0 else temperature(run, provenance["epochs"][0])
     return Model(system, job.labels, tokens, [len(tokens)], longest, provenance, fitted)
 
 

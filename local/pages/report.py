@@ -48,17 +48,18 @@ SECTIONS = {
 def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
     """Write the page; the same experiment and siblings give the same bytes."""
     others, unreadable = siblings(own)
-    marks, ranked = tables.marks(own.summary), pd.notna(own.summary["ece"])  # by posteriors, where there are any
+    marks, ranked = tables.marks(own.summary, own.values), pd.notna(own.summary["ece"])  # by posteriors, if any
+    trained = own.emotions_trained
     pairs, mismatched = comparison(own, others)
     alphas, not_compared = alpha_curves(own, others), unreadable | mismatched
     groups = tables.breakdown_table(breakdown(own.predictions))
-    sure = confidence.of_runs(own.runs, own.predictions, own.valid) if own.trained_here else None
+    sure = confidence.of_runs(own.runs, own.predictions, own.valid) if own.trained_here and trained else None
     mistakes, heads = most_confident(own.predictions, data_root), tables.task_table(task_scores.table(own.predictions))
     elsewhere = matrix_of_corpora(own)
     empty = {
         "heads": not heads.rows,
         "breakdown": not (groups.rows or groups.notes),
-        "calibration": not ranked,
+        "calibration": not (ranked and trained),
         "learning": not own.trained_here,
         "layers": own.layer_shares.empty,
         "alphas": len(alphas.accuracy) < 2 and not alphas.left_out,
@@ -118,14 +119,17 @@ class Card(NamedTuple):
 
 
 def cards(own: Experiment) -> list[Card]:
-    """The main scores with their intervals, beside chance: the likeliest emotion for every utterance."""
+    """The main scores with their intervals, beside chance: the likeliest emotion for every utterance.
+
+    None of an emotion head that was not trained.
+    """
     emotions, summary = own.predictions["emo"], own.summary
     chance = metrics.emotion_scores(emotions, pd.Series(emotions.mode()[0], emotions.index))
     beside = {score: f"chance {percent(chance[score])}" for score in CARDS if score in chance}
     beside["wer"] = f"CER {percent(summary['cer'])}"
     return [
         Card(HEADS[score], percent(summary[score]), tables.interval(summary, score), beside[score])
-        for score in tables.known_scores(CARDS, summary)
+        for score in tables.known_scores(CARDS if own.emotions_trained else ("wer",), summary)
     ]
 
 

@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import soundfile
-from torch import nn
 
 from local.audio import recordings
 from local.core.errors import UserError
@@ -19,6 +18,7 @@ from local.inference.analyzer import Analysis, Window
 from local.inference.demo_page import about, lanes
 from local.inference.demo_page.results import RULE, UNSURE, View, candidates, mean_posteriors, remarks, verdict
 from local.inference.model_folder import Model
+from local.systems import System
 from local.text.ctc import Word
 
 NAMES = {"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"}
@@ -220,7 +220,7 @@ def test_a_file_without_audio_is_a_user_error(tmp_path):
 
 
 def facts(**provenance) -> dict[str, str]:
-    model = Model(nn.Module(), list(NAMES), [], [], 2.54, provenance)
+    model = Model(System(), list(NAMES), [], [], 2.54, provenance)
     html = about.about(model, NAMES)
     assert about.CAUTION in parsed(html).findtext(".//p")
     return dict(zip(texts(html, ".//dt"), texts(html, ".//dd"), strict=True))

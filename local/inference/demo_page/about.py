@@ -11,6 +11,7 @@ from typing import Any
 
 from local.inference.demo_page.results import TEMPLATES
 from local.inference.model_folder import Model
+from local.inference.unsure import UNTRAINED
 
 CAUTION = (
     "Emotion labels are categories that somebody acted or that listeners perceived. They are not a person's state of "
@@ -25,7 +26,7 @@ def about(model: Model, names: Mapping[str, str]) -> str:
     """The facts of a model; `names` are its labels with their words."""
     origin = model.provenance
     facts = {
-        "quality": quality(origin, len(names)),
+        "quality": quality(origin, len(names)) if model.emotions_trained else f"none: {UNTRAINED}",
         "trained on": speakers(origin),
         "tested on": tested_folds(origin),
         **{shown: _text(origin.get(name)) for name, shown in PLAIN.items()},
