@@ -14,7 +14,7 @@ from markupsafe import Markup
 from local.core import markers
 from local.core.files import atomic
 from local.corpora import MAPPED
-from local.pages import confidence, plots, tables, transfer
+from local.pages import confidence, number_plot, plots, tables, transfer
 from local.pages.confusion import matrix
 from local.pages.markdown import HEADS, inline, percent
 from local.pages.mistakes import MOST, most_confident
@@ -23,7 +23,7 @@ from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
 from local.pages.templates import load_template
 from local.scoring import calibration, metrics, stats, task_scores
 from local.scoring.breakdown import breakdown
-from local.scoring.predictions import writes_text
+from local.scoring.predictions import HYPOTHESIS, REFERENCE, writes_text
 from local.scoring.scored import MANIFESTS, Experiment, load
 from local.splits import protocols
 
@@ -54,7 +54,8 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
     alphas, not_compared = alpha_curves(own, others), unreadable | mismatched
     groups = tables.breakdown_table(breakdown(own.predictions))
     sure = confidence.of_runs(own.runs, own.predictions, own.valid) if own.trained_here and trained else None
-    mistakes, heads = most_confident(own.predictions, data_root), tables.task_table(task_scores.table(own.predictions))
+    mistakes, of_heads = most_confident(own.predictions, data_root), task_scores.table(own.predictions)
+    heads = tables.task_table(of_heads)
     elsewhere = matrix_of_corpora(own)
     empty = {
         "heads": not heads.rows,
@@ -88,6 +89,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         matrix=matrix(metrics.confusion(own.predictions)),
         pictures=pictures(own, alphas) | confidence_pictures(sure),
         learning=learning_pictures(own),
+        numbers=number_pictures(own, of_heads),
         summary=own.summary,
         alphas=alphas,
         not_compared=not_compared,
@@ -191,6 +193,19 @@ def confidence_pictures(sure: confidence.Confidence | None) -> dict[str, Markup]
     of = calibration.confidence, calibration.correct
     curves = {name: calibration.risk_coverage(*(each(table) for each in of)) for name, table in sure.tables.items()}
     return {"risk": Markup(plots.risk_coverage("risk", curves))}
+
+
+def number_pictures(own: Experiment, of_heads: pd.DataFrame) -> dict[str, Markup]:
+    """The predictions of each head of numbers that was trained and tested; `of_heads` are the figures of all heads."""
+    drawn, weights = {}, own.values.get("heads") or {}
+    for row in of_heads[of_heads["figure"] == "CCC"].itertuples():
+        if row.n and weights.get(row.head, 1):
+            pairs = task_scores.labelled(own.predictions, row.head)
+            values = [pairs[column + row.head].to_numpy(float) for column in (REFERENCE, HYPOTHESIS)]
+            ccc = "no CCC" if pd.isna(row.value) else f"CCC {row.value:.3f}"
+            ccc += "" if pd.isna(row.low) else f" ({row.low:.3f} to {row.high:.3f})"
+            drawn[row.head] = Markup(number_plot.predicted_against_true(f"head_{row.head}", row.head, *values, ccc))
+    return drawn
 
 
 def per_fold(predictions: pd.DataFrame) -> pd.DataFrame:
