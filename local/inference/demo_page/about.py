@@ -31,6 +31,7 @@ def about(model: Model, names: Mapping[str, str]) -> str:
         "tested on": tested_folds(origin),
         **{shown: _text(origin.get(name)) for name, shown in PLAIN.items()},
         "emotions": _text(list(names.values())),
+        "further heads": _heads(model),
         "longest utterance": f"{model.max_seconds:.1f} s",
         "temperature": f"{model.temperature:.2f}, with which probabilities are compared with --unsure"
         if model.temperature
@@ -38,6 +39,12 @@ def about(model: Model, names: Mapping[str, str]) -> str:
     }
     shown = {name: fact for name, fact in facts.items() if fact}
     return TEMPLATES.get_template("model.html.j2").render(facts=shown, caution=CAUTION)
+
+
+def _heads(model: Model) -> str:
+    """The further heads of a model; empty if it has none."""
+    scale = "; numbers are on the scale of its corpus" if any(not each for each in model.system.tasks.values()) else ""
+    return ", ".join(model.system.tasks) + scale
 
 
 def quality(origin: Mapping[str, Any], n_labels: int) -> str:
