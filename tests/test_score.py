@@ -111,7 +111,7 @@ def test_emotions_that_were_not_trained_are_marked_and_have_no_confidence(words,
     html = (EXPERIMENT / "report.html").read_text(encoding="utf-8")
     assert re.findall(r"<dl class=\"key\">\s*<div><dt>(\w+)</dt>.*?</dl>", html, re.S) == ["WER"]
     assert 'id="calibration"' not in html and "nan" not in re.sub(r"<script.*", "", html, flags=re.S)
-    assert html.count(untrained[:-1]) >= 5
+    assert html.count(untrained[:-1]) >= 5 and "<p>Loss and WER on the validation set" in html
 
 
 def test_folds_csv(words):

@@ -68,9 +68,9 @@ class Analyzer:
 
     def __init__(self, model: Model, run_opts: dict[str, Any] | None = None, unsure: str | float | None = None) -> None:
         options = run_opts or {}
+        self.confidence = Confidence.of(model, unsure)
         if not model.emotions_trained:
             logger.warning(UNTRAINED)
-        self.confidence = Confidence.of(model, unsure)
         self.device = full_name(options.get("device"))
         self.asked_precision = options.get("precision", "fp32")
         self.dtype = DTYPES[use_precision(self.asked_precision)]

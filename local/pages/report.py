@@ -90,6 +90,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         pictures=pictures(own, alphas) | confidence_pictures(sure),
         learning=learning_pictures(own),
         numbers=number_pictures(own, of_heads),
+        trained=trained,
         summary=own.summary,
         alphas=alphas,
         not_compared=not_compared,
