@@ -20,8 +20,9 @@
 #   --valid V                   partner, recordings, speakers, utterances, list (of official), none; default: the
 #                               protocol's; or oracle: OPTIMISTIC, the test set chooses the epoch, as some papers did
 #   --hold-text true            hold out a third of the sentences: they are tested, and in no training set
-#   --extra-training all-turns  also train on the turns without one of the emotions: IEMOCAP's other 4,508, or what a map
-#                               of labels leaves out; they train CTC and heads whose labels they have
+#   --extra-training all-turns  also train on the turns without one of the emotions: IEMOCAP's other 4,508, rows of a
+#                               table with an empty emo, what a map of labels leaves out; they train CTC and heads
+#                               whose labels they have
 #   --folds "F ..."             default: all, or two of the mini corpus; all
 #   --seeds "S ..."             default 1
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus

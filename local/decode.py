@@ -68,8 +68,8 @@ def decode(job: Job) -> None:
     predict = functools.partial(predicted, job, system, store, autocast)
     path, table = job.folder / "predictions.csv", predict("test.csv")
     predictions.write(path, table)
-    outputs = [path, *write_temperature(job, predict, epoch)]
-    scores = metrics.scores(table)
+    outputs = [path, *write_temperature(job, predict, epoch, system.emotion_weight > 0)]
+    scores = metrics.scores(table, emotions_trained=system.emotion_weight > 0)
     add_test_scores(job.folder, epoch, scores)
     facts = {"epoch": epoch, "threads": torch.get_num_threads(), "scores": scores}
     job.decoding().write(outputs, **facts, **system.learned())
@@ -97,13 +97,19 @@ def predicted(job: Job, system: System, store: Store, autocast: TorchAutocast, n
     return predictions.frame(rows, job.labels, system.writes_text, system.tasks)
 
 
-def write_temperature(job: Job, predict: Callable[[str], pd.DataFrame], epoch: int) -> list[Path]:
+def write_temperature(
+    job: Job, predict: Callable[[str], pd.DataFrame], epoch: int, emotions_trained: bool = True
+) -> list[Path]:
     """Fit the temperature on the validation set, and write it; return its file, if there is one.
 
-    The test set never plays a role, so there is none where nothing validates, or the test set does. Models that are
-    tested on another corpus have that of their own.
+    The test set never plays a role, so there is none where nothing validates, or the test set does; nor is there one of
+    an emotion head that was not trained. Models that are tested on another corpus have that of their own.
     """
     path = job.folder / calibration.NAME
+    if not emotions_trained:
+        path.unlink(missing_ok=True)  # of an earlier version
+        logger.info("no temperature: emotion_weight is 0, so the emotion head is not trained")
+        return []
     if job.options.source:
         return [path] if path.exists() else []
     path.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.config import pretrained
-from local.core import conditions, markers
+from local.core import conditions, markers, tasks
 from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
@@ -161,8 +161,9 @@ def print_pooled(jobs: list[Job]) -> None:
     decoded = [job.folder for job in jobs if (job.folder / "decode.json").exists()]
     if len(decoded) > 1:
         pooled = pd.concat([predictions.read(run / "predictions.csv") for run in decoded], ignore_index=True)
+        scores = metrics.scores(pooled, tasks.emotions_trained(jobs[0].options.values))
         of_all = "" if len(decoded) == len(jobs) else f" ({len(decoded)} of {len(jobs)} jobs)"
-        print(f"  pooled {scores_line(metrics.scores(pooled))}{of_all}")
+        print(f"  pooled {scores_line(scores)}{of_all}")
 
 
 def failure_report(run: JobProcess, step: str) -> str:

@@ -115,7 +115,9 @@ def as_made(marker: Path, table: pd.DataFrame, force: bool) -> tuple[pd.DataFram
 
 
 def write_extra(options: Options, corpus: corpora.Corpus, table: pd.DataFrame) -> None:
-    """Write the utterances of `--extra-training`, with the columns of the corpus's own table, unless they are there.
+    """Write the utterances of `--extra-training`, unless they are there.
+
+    They have the columns of the corpus's own table, and what raters say of them.
 
     A `UserError` where the corpus has none, or some are unsound.
     """
@@ -124,13 +126,17 @@ def write_extra(options: Options, corpus: corpora.Corpus, table: pd.DataFrame) -
     if corpus.extra is None or corpus.extra.empty:
         raise UserError(
             f"--extra-training {word}: corpus {corpus.name} has no utterances but those with one of its emotions",
-            "leave it out; iemocap has others, and so has a corpus whose map of --labels leaves labels out",
+            "leave it out; iemocap has others, a table may have rows with an empty emo, and a map of labels may leave "
+            "some out",
         )
     folder = options.extra_folder
     known = [fault for place in (folder, folder.parent) for fault in unsound.load(place, corpus.extra, corpus.root)]
     faults.raise_faults(corpus.name, known, options.partial)
     sound = corpus.extra[~corpus.extra["ID"].isin([fault.ID for fault in known])]
-    sound = sound[manifest.columns_of(table)].sort_values("ID", ignore_index=True)
+    # Ratings that the corpus's own utterances lack, too; but not those that an earlier version left out of its table.
+    own, of_extra = manifest.columns_of(corpus.table), manifest.columns_of(corpus.extra)
+    more = [name for name in manifest.RATED if name in of_extra and name not in own]
+    sound = sound[[*manifest.columns_of(table), *more]].sort_values("ID", ignore_index=True)
     marker = Marker(folder / "extra.json", {"data": str(corpus.root), "utterances": digest(sound.to_csv(index=False))})
     hours = sound["duration"].sum() / 3600
     print(f"  extra training {word}: {len(sound)} utterances without one of the emotions, {hours:.2f} h")
@@ -143,7 +149,8 @@ def read(options: Options) -> corpora.Corpus:
     """Examine the corpus, or join several that stage 0 has made."""
     if len(names := corpora.parts(options.corpus)) == 1:
         audio = (MANIFESTS / names[0] / "audio").absolute()  # of a table that has it as bytes; one, whatever the labels
-        return corpora.read(options.module_name, options.data, options.partial, options.columns, audio)
+        unlabelled = bool(options.extra_training)
+        return corpora.read(options.module_name, options.data, options.partial, options.columns, audio, unlabelled)
     return several.join({name: MANIFESTS / name for name in names})
 
 

@@ -26,10 +26,12 @@ import pandas as pd
 from local.config import hparams
 from local.core import markers, starts
 from local.core.files import atomic
+from local.core.tasks import emotions_trained
 from local.corpora import manifest
 from local.data import store
 from local.pages import confidence
 from local.pages.results import notes, untested_label_notes, write_results
+from local.pages.tables import marks
 from local.scoring import coefficients, diagnosis, layer_shares, provenance, scored
 from local.scoring.summary import run_facts, summarise, write_scores
 from local.splits import audit, protocols
@@ -71,9 +73,9 @@ def score(options: Options) -> None:
     merged = coefficients.of_runs(runs)
     learned = layer_shares.in_words(layer_shares.of_runs(runs)) + coefficients.in_words(merged)
     said = notes(options, command, setup, values, summary, overlap, warnings, learned)
-    of_confidence = confidence.of_runs(runs, pooled, summary["valid"])
+    of_confidence = confidence.of_runs(runs, pooled, summary["valid"]) if emotions_trained(values) else None
     write_coefficients(folder / "coefficients.csv", merged)
-    text = write_results(folder, said, folds, summary, pooled, epochs, of_confidence)
+    text = write_results(folder, said, folds, summary, pooled, epochs, of_confidence, marks(summary, values))
     print(f"== stage 4: score {folder}\n\n{text}")
 
 

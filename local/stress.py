@@ -39,7 +39,7 @@ from local.data.device import evaluation_limits, full_name, kind, use_precision
 from local.data.distorted import Distorted, Talkers
 from local.data.store import AudioStore
 from local.experiment.job import Job
-from local.jobs.job_lines import scores_line
+from local.jobs.job_lines import stress_line
 from local.scoring import metrics, predictions
 from local.scoring.stressed import CaseTables
 from local.training.chosen import load_chosen
@@ -123,9 +123,11 @@ def stress(job: Job) -> None:
     scores = {case: metrics.emotion_scores(table["emo"], table["emo_hyp"])["wa"] for case, table in whole.items()}
     lowest = min(scores, key=scores.get)
     cut = {case.label: n for case in made.tables if (n := tested.cut(case))}
-    facts = {"scores": metrics.scores(whole[CLEAN]), "lowest": [lowest.title, scores[lowest]]}
+    trained = tested.system.emotion_weight > 0
+    facts = {"scores": metrics.scores(whole[CLEAN], trained)}
+    facts |= {"lowest": [lowest.title, scores[lowest]]} if trained else {}
     made.finish(epoch=tested.epoch, threads=torch.get_num_threads(), left_out=left_out, cut=cut, **facts)
-    logger.info("clean: %s; lowest WA %.2f: %s", scores_line(facts["scores"]), 100 * scores[lowest], lowest.title)
+    logger.info("%s", stress_line(facts))
 
 
 class Progress:

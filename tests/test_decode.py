@@ -72,6 +72,13 @@ def test_without_a_set_of_its_own_there_is_none(own_corpus, valid, caplog):
     assert "no temperature: " in caplog.text and not (made.folder / "temperature.json").exists()
 
 
+def test_of_emotions_that_were_not_trained_there_is_none(job, caplog):
+    caplog.set_level("INFO")
+    Temperature(1.5, 10, 1.0, 0.9, "partner", 4).write(job.folder)  # of an earlier version
+    assert write_temperature(job, pytest.fail, 4, emotions_trained=False) == []
+    assert "the emotion head is not trained" in caplog.text and Temperature.read(job.folder) is None
+
+
 def test_a_model_on_another_corpus_keeps_its_own(tmp_path):
     borrowed = SimpleNamespace(folder=tmp_path, options=SimpleNamespace(source="the corpus of its training"))
     assert write_temperature(borrowed, pytest.fail, 4) == []

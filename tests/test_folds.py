@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -211,6 +212,30 @@ def test_a_fold_whose_speaker_says_no_held_sentence(stage, own_corpus):
     code, _, errors = stage(1, "--valid", "none", "--hold-text", "true")
     assert code == 2
     assert "tests none of the sentences" in errors and "leave out --hold-text" in errors
+
+
+def test_rows_of_a_table_without_an_emotion_train_and_are_never_tested(stage, own_table, workplace):
+    with open(own_table, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    bare = [number for number, row in enumerate(rows) if row["emo"] == "sad"][::2]
+    for number in bare:
+        rows[number] |= {"emo": "", "valence": str(number)}  # a rating that no other utterance has
+    with open(own_table, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, [*rows[0], "valence"], restval="")
+        table.writeheader()
+        table.writerows(rows)
+    code, _, errors = stage(0)
+    assert code == 2 and "emo is empty" in errors and "--extra-training all-turns" in errors
+    code, printed, errors = stage(0, "--extra-training", "all-turns")
+    assert (code, errors) == (0, "") and f"extra training all-turns: {len(bare)} utterances without one" in printed
+    code, _, errors = stage(1, "--extra-training", "all-turns")
+    assert (code, errors) == (0, "")
+    names = {rows[number]["ID"] for number in bare}
+    for fold in Path("manifests/own/speaker-extra_all_turns").glob("*/"):
+        train, *others = (manifest.read(fold / f"{name}.csv") for name in ("train", "valid", "test"))
+        more = train[train["emo"] == ""]
+        assert len(more) and set(more["ID"]) <= names and (more["valence"] != "").all() and (more["wrd"] != "").all()
+        assert not any(names & set(other["ID"]) or (other["emo"] == "").any() for other in others)
 
 
 def test_extra_training_adds_to_training_sets_alone(stage, own_table, workplace):

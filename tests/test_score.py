@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -23,8 +24,10 @@ from local.corpora import manifest
 from local.experiment.options import parse
 from local.folds import make_folds
 from local.prepare import prepare
+from local.report import report
 from local.score import main, score
-from local.scoring import predictions
+from local.scoring import comparison, predictions
+from local.scoring import scored as scored_experiment
 
 FOLD_HEADER = "name,corpus,protocol,valid,seed,fold,n,wa,ua,f1,wer,cer,epoch,commit,config"
 SCORES = ("wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier")
@@ -85,6 +88,30 @@ def test_a_system_without_text_has_no_figure_and_no_word_of_it(words):
         assert {row[name] for row in csv.DictReader(file) for name in ("wer", "cer")} == {""}
     details = json.loads((EXPERIMENT / "seed1" / "1A" / "scores.json").read_text())
     assert details["wer"] is details["cer"] is None and details["wa"] == 4 / 12
+
+
+def test_emotions_that_were_not_trained_are_marked_and_have_no_confidence(words, capsys):
+    words += ["--", "--emotion_weight", "0", "--selection", "valid_wer"]
+    for fold in WRONG:
+        predict(words, fold)
+    _, summary, page = scored(words)
+    untrained = "Emotions were not trained (emotion_weight 0): WA, UA, F1, ECE and Brier mean nothing."
+    assert f"- **{untrained}**" in page and "## Confidence" not in page and "Temperature" not in page
+    tables = re.split(r"^(?:#.*|\| seed .*)$", page, flags=re.M)[2:]  # scores, classes, breakdown
+    assert len(tables) == 3 and all(untrained in table for table in tables)
+    assert summary["wer"] and "accuracy is at chance" not in page
+    other = [word.replace("n", "trained") if word == "n" else word for word in words[:-4]]
+    for fold in WRONG:
+        predict(other, fold)
+    score(parse(other))
+    pairs = comparison.compare([scored_experiment.load(EXPERIMENT.with_name(name)) for name in ("n", "trained")])
+    assert pairs[["wa_a", "ua_b", "wa_diff_low", "p_wa", "p_ua", "p_mcnemar"]].isna().all(axis=None)
+    assert pairs["wer_diff"].tolist() == [0]
+    report(parse(words))
+    html = (EXPERIMENT / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<dl class=\"key\">\s*<div><dt>(\w+)</dt>.*?</dl>", html, re.S) == ["WER"]
+    assert 'id="calibration"' not in html and "nan" not in re.sub(r"<script.*", "", html, flags=re.S)
+    assert html.count(untrained[:-1]) >= 5 and "<p>Loss and WER on the validation set" in html
 
 
 def test_folds_csv(words):

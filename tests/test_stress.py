@@ -92,6 +92,31 @@ def test_a_front_end_is_given_the_distorted_audio(own_corpus, monkeypatch, caplo
     assert not Job.all(parse(with_stress(words, "mp3")))[0].is_done("stress")  # it may be possible now
 
 
+def test_two_folds_are_pooled_and_one_that_lacks_a_case_is_named(own_corpus):
+    words = [word.replace("1A", "1A 2B") for word in (*own_corpus, *STATISTICS)]
+    run_stages(words, "train", "decode", "score")
+    words = with_stress(words, "gain clipping")
+    run_stages(words, "stress", "stress_report")
+    experiment = FOLDER.parents[1]
+    folds = [pd.read_csv(experiment / "seed1" / fold / "stress.csv") for fold in ("1A", "2B")]
+    tested = pd.concat(folds)
+    assert set(tested.groupby(["condition", "strength"]).size()) == {24}
+    truth = manifest.read(Path("manifests/own/all.csv")).set_index("ID")["emo"]
+    right = tested["emo_hyp"].to_numpy() == truth[tested["ID"]].to_numpy()
+    expected = tested.assign(right=right).groupby(["condition", "strength"])["right"].mean()
+    scores = pd.read_csv(experiment / "stress_scores.csv").set_index(["condition", "strength"])
+    assert scores["wa"].to_dict() == pytest.approx(expected.to_dict()) and len(scores) > 5
+    words = [word.replace("1A 2B", "1A") for word in words]
+    run_stages(with_stress(words, "telephone"), "stress", "stress_report")
+    page = (experiment / "STRESS.md").read_text()
+    assert "Of some runs only, and not shown: `telephone_8`" in page and "| clipping |" in page
+    (experiment / "seed1/2B/stress.json").unlink()
+    run_stages(words, "stress_report")
+    assert "1 of the 2 runs are here: the others have not been through stage 7" in (
+        (experiment / "STRESS.md").read_text()
+    )
+
+
 @pytest.mark.slow
 def test_a_model_on_another_corpus_is_among_the_babble_of_its_own(own_corpus, tmp_path, monkeypatch):
     words = [*own_corpus, *STATISTICS]

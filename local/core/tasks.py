@@ -54,6 +54,15 @@ def weights(heads: Any) -> dict[str, float]:
     return {name: float(heads[name]) for name in TASKS if name in heads}
 
 
+def emotions_trained(values: Mapping[str, Any]) -> bool:
+    """Whether the emotion head is trained, by the values of a YAML; of most systems it always is.
+
+    >>> emotions_trained({"emotion_weight": 0.0, "alpha": 1.0}), emotions_trained({})
+    (False, True)
+    """
+    return values.get("emotion_weight", 1) != 0
+
+
 def votes(cell: str) -> dict[str, float]:
     """How many raters chose each label, from a cell of the column `votes`; a `ValueError` if it is none.
 

@@ -156,16 +156,22 @@ def module(name: str) -> ModuleType:
 
 
 def read(
-    name: str, data: Path | None, partial: bool, columns: Mapping[str, str] | None = None, store: Path | None = None
+    name: str,
+    data: Path | None,
+    partial: bool,
+    columns: Mapping[str, str] | None = None,
+    store: Path | None = None,
+    unlabelled: bool = False,
 ) -> Corpus:
     """Examine the corpus of a module (one of `NAMES`) at `data`, and refuse a root that a manifest cannot hold.
 
-    `columns` and `store` are for the user's own data: what columns are called there, by our names, and where audio
-    goes that is in a table as bytes. A folder without any list is read as `folder`.
+    `columns`, `store` and `unlabelled` are for the user's own data: what columns are called there, by our names; where
+    audio goes that is in a table as bytes; and whether its rows without an emotion are its `extra`. A folder without
+    any list is read as `folder`.
     """
     if name == "csv" and not columns and data is not None and importlib.import_module(f"{__name__}.own").is_tree(data):
         name = "folder"
-    own = {"columns": columns, "store": store} if name == "csv" else {}
+    own = {"columns": columns, "store": store, "unlabelled": unlabelled} if name == "csv" else {}
     corpus = module(name).read(data, partial, **own)
     if os.fsencode(corpus.root).decode(errors="replace") != str(corpus.root):
         raise UserError(f"the name of {str(corpus.root)!r} is not UTF-8", "rename the folder")

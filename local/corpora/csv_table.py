@@ -24,7 +24,8 @@ valence    a number, on any scale; so are arousal and dominance. They are for he
 votes      how many raters chose each label: `ang 3 neu 2`
 ========== ==================================================================================
 
-`wav` and `emo` are required, the others may be missing or empty, further columns are not used. Columns that are called
+`wav` and `emo` are required, the others may be missing or empty, further columns are not used. A row
+without an emotion is a fault, but with `--extra-training all-turns` it trains what needs none. Columns that are called
 otherwise: `--columns "wav=path emo=emotion spk_id=speaker"`.
 Protocol `speaker` needs spk_id, `session` session, `recording` recording, `official` split; `random`
 none of them. An utterance without a list is in no set of `official`; stage 0 notes how each word is
@@ -49,12 +50,13 @@ folded in the same way for all languages: in Turkish and Azeri, dotted and dotle
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.core import tasks
@@ -71,6 +73,7 @@ from local.corpora.rows import Row, gather
 from local.text.normalise import normalise
 
 REQUIRED = ("wav", "emo")
+NO_EMOTION = "emo is empty"  # a fault, unless `--extra-training` is to have such rows
 NUMBERS, VOTES = ("valence", "arousal", "dominance"), "votes"
 OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style", lists.COLUMN, *NUMBERS, VOTES)
 GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
@@ -117,27 +120,38 @@ ABOUT = About(
 
 
 def read(
-    data: Path | None, partial: bool = False, columns: Mapping[str, str] | None = None, store: Path | None = None
+    data: Path | None,
+    partial: bool = False,
+    columns: Mapping[str, str] | None = None,
+    store: Path | None = None,
+    unlabelled: bool = False,
 ) -> Corpus:
     """Examine the data at `data` and the audio files that it lists; see `local.corpora`.
 
     `columns` are the names that the user gives for ours. Audio that is in a table as bytes goes to `store`, or else to
-    a folder `audio` beside it.
+    a folder `audio` beside it. With `unlabelled` a row may lack its emotion: such utterances are the corpus's `extra`.
     """
     path = _locate(data)
     faults: list[Fault] = []
     broken: list[Row] = []
     form = Form(REQUIRED, NAMED, columns or {}, SEPARATORS)
     listed = read_listed(path, form, faults, broken, store or path.parent / "audio")
-    return examined(path, listed, faults, broken, partial, form.given)
+    return examined(path, listed, faults, broken, partial, form.given, unlabelled)
 
 
 def examined(
-    path: Path, listed: Listed, faults: list[Fault], broken: list[Row], partial: bool, given: Mapping[str, str]
+    path: Path,
+    listed: Listed,
+    faults: list[Fault],
+    broken: list[Row],
+    partial: bool,
+    given: Mapping[str, str],
+    unlabelled: bool = False,
 ) -> Corpus:
     """Examine the rows of the user's data at `path` and their audio files.
 
-    `faults` are those that are known, `broken` the rows that they have left out, `given` the columns as of `read`.
+    `faults` are those that are known, `broken` the rows that they have left out; `given` are the columns of `read`, for
+    which see `unlabelled`.
     """
     name, records = own_name(path), listed.records
     meant = _read_listed(path.parent / (name + LISTED))
@@ -147,7 +161,8 @@ def examined(
         row["emo"] = spelled.get(_nfc(row["emo"]), "")
         row |= {lists.COLUMN: of_lists.get(word, word)} if (word := row.get(lists.COLUMN)) else {}
     found: list[Fault] = []
-    utterances = gather(listed.where, records, _utterance, found)
+    required = [column for column in REQUIRED if column != "emo" or not unlabelled]
+    utterances = gather(listed.where, records, functools.partial(_utterance, required), found)
     if listed.is_nemo:
         refuse_parts(path.name, records, utterances, found)
     rare = labels.rare_faults(path.name, records, utterances, meant)
@@ -155,6 +170,8 @@ def examined(
     lost = labels.lost((spelled.get(emo, emo) for emo in words), (each["emo"] for each in utterances.values()))
     asked = any("did you mean" in fault.reason for fault in rare)
     hint = f" (a label that is right as it is: put it on a line of {name}{LISTED} beside the data)" if asked else ""
+    if any(fault.reason == NO_EMOTION for fault in found):
+        hint += " (utterances without an emotion may train what needs none: --extra-training all-turns)"
     rejected = len({(fault.file, fault.line) for fault in faults if fault.line}) + rejected_rows(found + rare)
     faults = faults + [listed.placed(fault) for fault in found + rare]
     raise_faults(name, faults, partial, labels.remedy(lost, hint))
@@ -162,7 +179,8 @@ def examined(
     from local.core.typed_csv import frame  # pandas takes half a second to load
 
     further = [name for name in FURTHER if name in OPTIONAL and any(each[name] for each in utterances.values())]
-    table = frame(utterances.values(), [*COLUMNS, *further])
+    whole = frame(utterances.values(), [*COLUMNS, *further])
+    table, extra = (whole[is_in].reset_index(drop=True) for is_in in (whole["emo"] != "", whole["emo"] == ""))
     if table["emo"].nunique() < 2:
         has = f"only one emotion, {table['emo'].iloc[0]!r}," if len(table) else "no utterance"
         raise UserError(
@@ -175,9 +193,9 @@ def examined(
     strange = [f"{name}{LISTED} lists {label!r}, which no row has" for label in sorted(meant - set(spelled.values()))]
     warnings = strange + _warnings(used, given)
     renamed = other_names(used[0], NAMED)
-    return Corpus(
-        name, listed.where.parent, table, source, faults, rejected, warnings, renamed, [*listed.notes, *notes, *read_as]
-    )
+    said = [*listed.notes, *notes, *read_as]
+    extra = extra if unlabelled else None
+    return Corpus(name, listed.where.parent, table, source, faults, rejected, warnings, renamed, said, extra=extra)
 
 
 def _nfc(text: str) -> str:
@@ -242,7 +260,7 @@ def _can_be_folder(name: str) -> bool:
     return is_name(name, "_.-") and name[0] not in ".-" and len(name) <= LONGEST
 
 
-def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
+def _utterance(required: Sequence[str], root: Path, row: Row) -> tuple[Row, list[str]]:
     """The columns of `local.corpora.manifest` of a row, and what is wrong with it."""
     row = dict.fromkeys(OPTIONAL, "") | row
     row |= {column: _nfc(row[column]) for column in ("ID", *FOLDERS)}
@@ -252,7 +270,7 @@ def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:
     wav = os.path.relpath(root / wav, root) if wav else ""
     name = _nfc(os.path.splitext(wav)[0])
     name = "-".join(part for part in name.split("/") if part != "..")
-    wrong = [f"{column} is empty" for column in REQUIRED if not row[column]]
+    wrong = [f"{column} is empty" for column in required if not row[column]]
     wrong += [
         f"{column} {row[column]!r} has a control character" for column in ("ID", "wav") if CONTROL.search(row[column])
     ]

@@ -123,7 +123,7 @@ def rare_faults(
         label = row["emo"]
         if best := other.get(label):
             reason = f"emo {label!r} ({rows(counts[label])}): did you mean {best!r} ({rows(counts[best])})?"
-        elif line in utterances and sizes[label] == 1:
+        elif label and line in utterances and sizes[label] == 1:
             reason = f"no other utterance that can be used has the emotion {label!r}"
         else:
             continue

@@ -17,6 +17,7 @@ import glob
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from local.core import markers
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 NAMED = ("ID", "spk_id", "session", "recording")  # columns that get the name of the corpus
 
 
-def join(folders: Mapping[str, Path]) -> Corpus:
+def join(folders: Mapping[str, Path], more: Mapping[str, pd.DataFrame] = MappingProxyType({})) -> Corpus:
     """Make one corpus of several, by name the folders where stage 0 has made them.
 
+    `more` has by name further utterances, those of `--extra-training`, which are then in the table, too.
     A `UserError` where one of them is not made, or two utterances would have one ID.
     """
     import pandas as pd  # takes half a second to load
@@ -43,6 +45,7 @@ def join(folders: Mapping[str, Path]) -> Corpus:
         if not (folder / "all.csv").is_file():
             raise UserError(*not_there(name, folder))
         facts[name], tables[name] = markers.read(folder / "all.json")["facts"], manifest.read(folder / "all.csv")
+        tables[name] = manifest.concat([tables[name], more[name]]) if name in more else tables[name]
     root = Path(os.path.commonpath([each["root"] for each in facts.values()]))
     table = pd.concat(
         [_named(name, tables[name], Path(each["root"]).relative_to(root)) for name, each in facts.items()],

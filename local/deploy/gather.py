@@ -74,6 +74,9 @@ def load_trained(run: Path, average: int = 1) -> Model:
     if SPEAKER in system.tasks:  # which tells the speakers of training apart, and of anyone else says nothing
         system.leave_out({SPEAKER})
         logger.info("the speaker head is not exported: it knows the speakers of training alone")
+    for name in [name for name in system.tasks if system.task_weights[name] == 0]:
+        system.leave_out({name})
+        logger.info("the %s head is not exported: its weight is 0, so it is not trained", name)
     options = job.options
     names = pretrained_names(values)
     provenance = {
@@ -99,7 +102,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
     provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
     longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
     tokens = job.tokenizer.pieces if system.writes_text else []
-    fitted = None if average > 1 else temperature(run, provenance["epochs"][0])
+    fitted = None if average > 1 or system.emotion_weight == 0 else temperature(run, provenance["epochs"][0])
     return Model(system, job.labels, tokens, [len(tokens)], longest, provenance, fitted)
 
 

@@ -54,6 +54,7 @@ def _make_manifests(options: Options) -> None:
     folder, source = options.folds_folder(valid), options.source.folds_folder(valid)
     trained = markers.read(source / "folds.json")["facts"]
     inputs = {"utterances": digest(options.corpus_folder / "all.csv"), "folds": digest(source / "folds.json")}
+    inputs |= {"extra": digest(options.source.extra_file())} if options.source.extra_training else {}
     marker = Marker(folder / "folds.json", inputs)
     if marker.is_done(f"the test of {options.corpus}", options.force, redo=True):
         return
@@ -88,7 +89,8 @@ def _audit(options: Options, source: Path, folds: Iterable[str]) -> pd.DataFrame
     from local.splits import audit
 
     trained, tested = options.source, options
-    joined = several.join({each.corpus: each.corpus_folder for each in (trained, tested)})
+    more = {trained.corpus: manifest.read(trained.extra_file())} if trained.extra_training else {}
+    joined = several.join({each.corpus: each.corpus_folder for each in (trained, tested)}, more)
     ours = joined.table["corpus"] == tested.corpus
     splits = {}
     for fold in folds:

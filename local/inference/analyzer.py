@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,10 +22,12 @@ from local.data.device import full_name, use_precision
 from local.encoders.base import pad_batch
 from local.inference import model_folder
 from local.inference.model_folder import Model
-from local.inference.unsure import Confidence
+from local.inference.unsure import UNTRAINED, Confidence
 from local.systems import Outputs
 from local.text import ctc
 from local.text.ctc import Word, greedy_tokens, to_text
+
+logger = logging.getLogger(__name__)
 
 Audio = str | Path | np.ndarray | Tensor
 LONGEST = 60.0  # seconds that are analyzed at once, or the longest of training: attention grows with their square
@@ -66,6 +69,8 @@ class Analyzer:
     def __init__(self, model: Model, run_opts: dict[str, Any] | None = None, unsure: str | float | None = None) -> None:
         options = run_opts or {}
         self.confidence = Confidence.of(model, unsure)
+        if not model.emotions_trained:
+            logger.warning(UNTRAINED)
         self.device = full_name(options.get("device"))
         self.asked_precision = options.get("precision", "fp32")
         self.dtype = DTYPES[use_precision(self.asked_precision)]

@@ -60,6 +60,11 @@ class Model:
         """The systems: one, or those of an ensemble."""
         return list(self.system.members) if isinstance(self.system, Ensemble) else [self.system]
 
+    @property
+    def emotions_trained(self) -> bool:
+        """Whether the emotion head was trained: otherwise emotions and posteriors mean nothing."""
+        return all(member.emotion_weight for member in self.members)
+
 
 def write(folder: Path, model: Model) -> None:
     """Write a model into a folder, the weights in single precision, config.json last."""

@@ -19,6 +19,7 @@ NO_TEMPERATURE = (
     "the model has no temperature (see its README.md; an earlier version wrote none): its posteriors are compared with "
     "--unsure as they are, and are probably too sure"
 )
+UNTRAINED = "the emotion head of the model was not trained (emotion_weight 0): its emotions and posteriors mean nothing"
 
 
 def threshold(word: str | float | None) -> float | None:
@@ -50,10 +51,12 @@ class Confidence:
     def of(cls, model: Model, given: str | float | None) -> Confidence | None:
         """That of a model and what the user gives, None for none; a warning where the model has no temperature.
 
-        A `UserError` for a threshold that no highest posterior can be below.
+        A `UserError` for a threshold that no highest posterior can be below, and for a model of untrained emotions.
         """
         if (least := threshold(given)) is None:
             return None
+        if not model.emotions_trained:
+            raise UserError(f"--unsure {least:g}: {UNTRAINED}", "leave it out")
         if least <= 1 / len(model.labels):
             raise UserError(
                 f"--unsure {least:g}: the highest of {len(model.labels)} posteriors is never below "

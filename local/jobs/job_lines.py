@@ -80,6 +80,16 @@ def scores_line(scores: Mapping[str, Any]) -> str:
     return " ".join([f"n {scores['n']}", *(f"{name.upper()} {100 * scores[name]:.2f}" for name in known)])
 
 
+def stress_line(facts: Mapping[str, Any]) -> str:
+    """The scores of clean audio, and the lowest WA of all cases, if the emotion head was trained.
+
+    >>> stress_line({"scores": {"n": 48, "wa": 0.5}, "lowest": ["white noise, 0 dB", 0.25]})
+    'clean n 48 WA 50.00, lowest WA 25.00, white noise, 0 dB'
+    """
+    where, wa = facts.get("lowest", ("", None))
+    return f"clean {scores_line(facts['scores'])}" + ("" if wa is None else f", lowest WA {100 * wa:.2f}, {where}")
+
+
 def epoch_rows(run: Path) -> list[dict[str, float | None]]:
     """The rows of a run's epochs.csv, None for an empty cell; none where it has none that can be read."""
     try:
@@ -120,8 +130,7 @@ def result(run: Path, step: str) -> str:
     if step == "decode":
         return scores_line(facts["scores"]) if "scores" in facts else ""
     if step == "stress":
-        lowest = "lowest WA {1:.2f}, {0}".format(*facts["lowest"][:1], 100 * facts["lowest"][1])
-        return f"{len(facts['cases'])} cases, clean {scores_line(facts['scores'])}, {lowest}"
+        return f"{len(facts['cases'])} cases, {stress_line(facts)}"
     rows = epoch_rows(run)
     chosen = next((row for row in rows if row["epoch"] == facts.get("epoch")), None)
     if chosen is None:

@@ -15,7 +15,7 @@ from local.experiment.options import Options
 from local.pages.markdown import prose
 from local.pages.pairs import render_pairs
 from local.pages.results import WARNING, Notes, key_of, partial_note, title_of, untested_label_notes, write_results
-from local.pages.tables import UNKNOWN_TRAINING
+from local.pages.tables import UNKNOWN_TRAINING, marks
 from local.scoring.comparison import compare_pairs, mismatch_reason
 from local.scoring.foreign import Foreign, of_foreign, write_runs
 from local.scoring.foreign_labels import ModelLabels
@@ -42,7 +42,7 @@ def write_foreign(
     of_corpus["rejected"] = options.corpus_facts.get("rejected", 0)
     summary = summarise(folds, pooled, known, of_corpus | of_foreign(pooled, found.mapped))
     said = foreign_notes(options, found, summary, command, setup, warnings + untested_label_notes(pooled))
-    text = write_results(folder, said, folds, summary, pooled, pd.DataFrame())
+    text = write_results(folder, said, folds, summary, pooled, pd.DataFrame(), marked=marks(summary))
     _write_or_remove(folder / "missing.csv", found.missing)
     rejected = [(fault.file, fault.line, fault.reason) for fault in found.matched.left_out]
     _write_or_remove(folder / "rejected.csv", pd.DataFrame(rejected, columns=["file", "line", "reason"]))

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from local.core import markers
 from local.core.files import atomic
 from local.corpora import MAPPED
-from local.pages import confidence, plots, tables, transfer
+from local.pages import confidence, number_plot, plots, tables, transfer
 from local.pages.confusion import matrix
 from local.pages.markdown import HEADS, inline, percent
 from local.pages.mistakes import MOST, most_confident
@@ -23,7 +23,7 @@ from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
 from local.pages.templates import load_template
 from local.scoring import calibration, metrics, stats, task_scores
 from local.scoring.breakdown import breakdown
-from local.scoring.predictions import writes_text
+from local.scoring.predictions import HYPOTHESIS, REFERENCE, writes_text
 from local.scoring.scored import MANIFESTS, Experiment, load
 from local.splits import protocols
 
@@ -48,17 +48,19 @@ SECTIONS = {
 def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
     """Write the page; the same experiment and siblings give the same bytes."""
     others, unreadable = siblings(own)
-    marks, ranked = tables.marks(own.summary), pd.notna(own.summary["ece"])  # by posteriors, where there are any
+    marks, ranked = tables.marks(own.summary, own.values), pd.notna(own.summary["ece"])  # by posteriors, if any
+    trained = own.emotions_trained
     pairs, mismatched = comparison(own, others)
     alphas, not_compared = alpha_curves(own, others), unreadable | mismatched
     groups = tables.breakdown_table(breakdown(own.predictions))
-    sure = confidence.of_runs(own.runs, own.predictions, own.valid) if own.trained_here else None
-    mistakes, heads = most_confident(own.predictions, data_root), tables.task_table(task_scores.table(own.predictions))
+    sure = confidence.of_runs(own.runs, own.predictions, own.valid) if own.trained_here and trained else None
+    mistakes, of_heads = most_confident(own.predictions, data_root), task_scores.table(own.predictions)
+    heads = tables.task_table(of_heads)
     elsewhere = matrix_of_corpora(own)
     empty = {
         "heads": not heads.rows,
         "breakdown": not (groups.rows or groups.notes),
-        "calibration": not ranked,
+        "calibration": not (ranked and trained),
         "learning": not own.trained_here,
         "layers": own.layer_shares.empty,
         "alphas": len(alphas.accuracy) < 2 and not alphas.left_out,
@@ -87,6 +89,8 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         matrix=matrix(metrics.confusion(own.predictions)),
         pictures=pictures(own, alphas) | confidence_pictures(sure),
         learning=learning_pictures(own),
+        numbers=number_pictures(own, of_heads),
+        trained=trained,
         summary=own.summary,
         alphas=alphas,
         not_compared=not_compared,
@@ -118,14 +122,17 @@ class Card(NamedTuple):
 
 
 def cards(own: Experiment) -> list[Card]:
-    """The main scores with their intervals, beside chance: the likeliest emotion for every utterance."""
+    """The main scores with their intervals, beside chance: the likeliest emotion for every utterance.
+
+    None of an emotion head that was not trained.
+    """
     emotions, summary = own.predictions["emo"], own.summary
     chance = metrics.emotion_scores(emotions, pd.Series(emotions.mode()[0], emotions.index))
     beside = {score: f"chance {percent(chance[score])}" for score in CARDS if score in chance}
     beside["wer"] = f"CER {percent(summary['cer'])}"
     return [
         Card(HEADS[score], percent(summary[score]), tables.interval(summary, score), beside[score])
-        for score in tables.known_scores(CARDS, summary)
+        for score in tables.known_scores(CARDS if own.emotions_trained else ("wer",), summary)
     ]
 
 
@@ -187,6 +194,19 @@ def confidence_pictures(sure: confidence.Confidence | None) -> dict[str, Markup]
     of = calibration.confidence, calibration.correct
     curves = {name: calibration.risk_coverage(*(each(table) for each in of)) for name, table in sure.tables.items()}
     return {"risk": Markup(plots.risk_coverage("risk", curves))}
+
+
+def number_pictures(own: Experiment, of_heads: pd.DataFrame) -> dict[str, Markup]:
+    """The predictions of each head of numbers that was trained and tested; `of_heads` are the figures of all heads."""
+    drawn, weights = {}, own.values.get("heads") or {}
+    for row in of_heads[of_heads["figure"] == "CCC"].itertuples():
+        if row.n and weights.get(row.head, 1):
+            pairs = task_scores.labelled(own.predictions, row.head)
+            values = [pairs[column + row.head].to_numpy(float) for column in (REFERENCE, HYPOTHESIS)]
+            ccc = "no CCC" if pd.isna(row.value) else f"CCC {row.value:.3f}"
+            ccc += "" if pd.isna(row.low) else f" ({row.low:.3f} to {row.high:.3f})"
+            drawn[row.head] = Markup(number_plot.predicted_against_true(f"head_{row.head}", row.head, *values, ccc))
+    return drawn
 
 
 def per_fold(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -12,17 +12,18 @@ import pandas as pd
 from local.core import markers
 from local.core.errors import UserError
 from local.core.files import atomic
+from local.core.tasks import emotions_trained
 from local.experiment.options import Options
 from local.pages.confidence import Confidence
 from local.pages.markdown import code, percent, prose
 from local.pages.tables import (
+    UNTRAINED,
     Table,
     breakdown_table,
     class_table,
     columns,
     interval_source,
     known_scores,
-    marks,
     name_solved,
     score_table,
     task_table,
@@ -141,8 +142,8 @@ def notes(
 def untrained_notes(values: dict) -> list[str]:
     """Say which heads have a weight of 0; `values` are those of the YAML."""
     said = []
-    if values.get("emotion_weight") == 0:
-        said.append("**Emotions were not trained (emotion_weight 0): WA, UA, F1, ECE and Brier are those of chance.**")
+    if not emotions_trained(values):
+        said.append(f"**{UNTRAINED}.**")
     if idle := [name for name, weight in (values.get("heads") or {}).items() if weight == 0]:
         said.append(f"Heads with a weight of 0 are not trained, so their figures mean nothing: {', '.join(idle)}.")
     return said
@@ -171,15 +172,17 @@ def write_results(
     pooled: pd.DataFrame,
     epochs: pd.DataFrame,
     confidence: Confidence | None = None,
+    marked: Sequence[str] = (),
 ) -> str:
     """Write the tables of stage 4 beside the seeds: folds, summary, classes, breakdown.csv, RESULTS.md and .json.
 
     And heads.csv (`local.scoring.task_scores.table`), where there are further heads.
 
     `folds` is folds.csv with all scores, `summary` the row of summary.csv, `pooled` the predictions behind them,
-    `epochs` are those of all runs, and `confidence` is None for a model that was not trained here. Returns RESULTS.md.
+    `epochs` are those of all runs, `confidence` is None for a model that was not trained here, or whose emotion head
+    was not, and `marked` are the sentences on every table of emotions (`local.pages.tables.marks`). Returns RESULTS.md.
     """
-    classes, groups, marked = metrics.classes(pooled), breakdown(pooled), marks(summary)
+    classes, groups = metrics.classes(pooled), breakdown(pooled)
     of_groups, heads = breakdown_table(groups), task_scores.table(pooled)
     text = render_results(
         said,

@@ -64,7 +64,7 @@ class AlphaCurves:
 def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
     """Gather the learning curves of `own` and of those others that differ from it in alpha only."""
     curves = AlphaCurves(sorted(own.folds["fold"].unique()))
-    if "alpha" not in own.values:  # another system may have no such weight
+    if "alpha" not in own.values or not own.emotions_trained:  # another system may have no such weight
         return curves
     lines = [own]
     for other in others:

@@ -16,7 +16,7 @@ from local.pages.markdown import HEADS, inline, percent, prose
 from local.pages.report import Card
 from local.pages.stress_plots import curve, curve_rows
 from local.pages.stress_tables import clean_gap_table, curve_table, gap_table, inaudible_table
-from local.pages.tables import Table, interval, interval_source, known_scores
+from local.pages.tables import UNTRAINED, Table, interval, interval_source, known_scores
 from local.pages.templates import load_template
 from local.scoring import stats, stressed
 from local.scoring.gaps import gaps
@@ -112,7 +112,8 @@ def stress_page(own: Experiment) -> StressPage:
 
 def _warnings(own: Experiment, runs: list[Path], cases: dict[Case, pd.DataFrame], pooled: pd.DataFrame) -> list[str]:
     """What makes the figures less than they seem."""
-    found, facts = [], [stressed.facts(run) for run in runs]
+    facts = [stressed.facts(run) for run in runs]
+    found = [] if own.emotions_trained else [f"{UNTRAINED}."]
     if len(runs) < len(own.runs):
         found.append(f"{len(runs)} of the {len(own.runs)} runs are here: the others have not been through stage 7.")
     left = {name: reason for each in facts for name, reason in each["left_out"].items()}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from local.core.tasks import emotions_trained
 from local.pages import markdown
 from local.pages.markdown import HEADS, p_value, percent, prose, show, signed
 from local.scoring import comparison
@@ -18,6 +21,7 @@ from local.scoring.scored import NOT_TRAINED_HERE
 from local.scoring.stats import RATES
 
 UNKNOWN_TRAINING = f"{NOT_TRAINED_HERE}: what it was trained on is not known"
+UNTRAINED = "Emotions were not trained (emotion_weight 0): WA, UA, F1, ECE and Brier mean nothing"
 SECOND_TEST = {"wa": "p_mcnemar", "wer": "p_matched_pairs"}
 RESAMPLED = {
     "speaker": "speakers",
@@ -86,8 +90,14 @@ def interval(row: pd.Series | dict, score: str) -> str:
     return "–" if pd.isna(low) else f"{100 * low:.1f}–{100 * high:.1f}"
 
 
-def marks(summary: pd.Series | dict) -> list[str]:
-    """The sentences on every table of a model that was not trained here, by its row of summary.csv; none of others."""
+def marks(summary: pd.Series | dict, values: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
+    """The sentences on every table of emotions that mean less than they seem to; none of most models.
+
+    Those are of a model that was not trained here, by its row of summary.csv, or whose emotion head was not trained, by
+    the values of its YAML.
+    """
+    if not emotions_trained(values):
+        return [f"{UNTRAINED}."]
     if summary["valid"] != NOT_TRAINED_HERE:
         return []
     outside = f" ({summary['outside_classes']})" if summary["outside"] else ""

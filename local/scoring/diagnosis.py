@@ -9,6 +9,7 @@ import pandas as pd
 import scipy
 
 from local.config import pretrained
+from local.core.tasks import emotions_trained
 from local.scoring import metrics
 from local.scoring.predictions import labels, writes_text
 
@@ -56,7 +57,7 @@ def warnings(
         left_out = trained_texts is not None and log["ctc_left_out"].max() > 0
         texts = trained_texts(fold) if left_out else pd.Series(dtype=str)
         of_text = _of_text(tested, log, texts) if spelled else ()
-        trained = values.get("emotion_weight", 1) != 0
+        trained = emotions_trained(values)
         encoder = any(values.get(key) is not None for key in pretrained.OF_HUB)
         solved = "solved" in log and log["solved"].fillna(0).all()
         signs = _of_emotions(tested, encoder) if trained else ()

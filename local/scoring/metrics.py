@@ -165,11 +165,11 @@ def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     return counts.loc[[*filter(is_class, names)]]
 
 
-def scores(predictions: pd.DataFrame) -> dict[str, float | int | None]:
-    """All scores of a table of predictions: n, wa, ua, f1, wf1, wer, cer, ece, brier."""
-    return {
-        "n": len(predictions),
-        **emotion_scores(predictions["emo"], predictions["emo_hyp"]),
-        **error_rates(predictions),
-        **calibration_scores(predictions),
-    }
+def scores(predictions: pd.DataFrame, emotions_trained: bool = True) -> dict[str, float | int | None]:
+    """All scores of a table of predictions: n, wa, ua, f1, wf1, wer, cer, ece, brier.
+
+    Those of an emotion head that was not trained, so that they mean nothing, are None.
+    """
+    of_emotions = emotion_scores(predictions["emo"], predictions["emo_hyp"])
+    found = {"n": len(predictions), **of_emotions, **error_rates(predictions), **calibration_scores(predictions)}
+    return found if emotions_trained else found | dict.fromkeys([*of_emotions, "ece", "brier"])

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from local.config import hparams
-from local.core import starts
+from local.core import starts, tasks
 from local.core.errors import UserError
 from local.core.typed_csv import read_numbers
 from local.corpora import manifest
@@ -114,6 +114,11 @@ class Experiment:
         restricted = replace(self, summary=pd.Series({**self.summary, **scores}))
         vars(restricted)["predictions"] = some  # in place of what it would read
         return restricted
+
+    @property
+    def emotions_trained(self) -> bool:
+        """Whether its emotion head was trained: otherwise the scores of emotions mean nothing."""
+        return tasks.emotions_trained(self.values)
 
     @property
     def scored_folds(self) -> pd.DataFrame:

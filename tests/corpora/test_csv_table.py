@@ -494,6 +494,22 @@ def test_pointers_of_git_lfs(folder):
     assert "'a.wav': is a Git LFS pointer, not the file itself" in "\n".join(faults(table(folder, FOUR)))
 
 
+def test_rows_without_an_emotion_are_faults_or_extra(folder):
+    path = table(folder, "wav,emo,wrd\na.wav,hap,one\nb.wav,hap,\nc.wav,sad,\nd.wav,sad,\ne.wav,,five\n")
+    soundfile.write(folder / "e.wav", np.zeros(1600), 16_000)
+    with pytest.raises(UserError, match=r"own\.csv:6: emo is empty") as refusal:
+        read(path)
+    assert refusal.value.remedy.startswith(
+        "fix them (utterances without an emotion may train what needs none: --extra-training all-turns), or go on"
+    )
+    corpus = read(path, unlabelled=True)
+    assert corpus.table["ID"].tolist() == ["a", "b", "c", "d"] and corpus.faults == []
+    assert corpus.extra[["ID", "emo", "wrd"]].values.tolist() == [["e", "", "FIVE"]]
+    assert read(path, partial=True).extra is None
+    with pytest.raises(UserError, match=r"own\.csv:7: wav is empty"):
+        read(table(folder, path.read_text() + ",,six\n"), unlabelled=True)
+
+
 def test_many_faults_of_a_kind_are_shortened():
     lines = [Fault("t.csv", n, f"{n}", f"'{n}.wav': No such file or directory") for n in range(1, SHOWN + 6)]
     with pytest.raises(UserError) as refusal:

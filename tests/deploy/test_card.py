@@ -66,9 +66,9 @@ def scored(workplace, own_table):
     return run
 
 
-def made(encoder, /, members: int = 1, alpha: float = 0.1, labels=("ang", "hap", "sad"), **origin) -> Model:
+def made(encoder, /, members: int = 1, labels=("ang", "hap", "sad"), alpha=0.1, emotion_weight=1.0, **origin) -> Model:
     """A model of 9 tokens; `origin` replaces what its provenance says."""
-    systems = [MultiTaskSystem(encoder, len(labels), 9, alpha) for _ in range(members)]
+    systems = [MultiTaskSystem(encoder, len(labels), 9, alpha, emotion_weight=emotion_weight) for _ in range(members)]
     system = systems[0] if members == 1 else Ensemble(systems, torch.zeros(members, 9, dtype=torch.long))
     given = {"corpus": "own", "protocol": "speaker", "valid": "partner", "name": "n", "seed": 1, "folds": ["1A"]}
     given |= {"epochs": [7], "averaged": 1, "commit": "0123456789ab", "encoder": "facebook/wav2vec2-base"} | origin
@@ -419,3 +419,4 @@ def test_the_temperature_or_why_there_is_none(encoder):
     assert "none, as an earlier version decoded the test set" in line(made(encoder))
     assert "none, as there was no validation set" in line(made(encoder, valid="none"))
     assert "none, as of means of several checkpoints none was fitted" in line(made(encoder, averaged=3))
+    assert "none, as the emotion head is not trained: `--unsure` is refused" in line(made(encoder, emotion_weight=0.0))

@@ -19,6 +19,7 @@ from local.corpora import manifest
 from local.experiment.borrowed import borrow
 from local.experiment.job import Job
 from local.experiment.options import parse
+from local.folds import make_folds
 from local.pages.report import matrix_of_corpora
 from local.pages.transfer import related, shares_table, transfer, transfer_table, write_transfer
 from local.prepare import prepare
@@ -168,6 +169,33 @@ def test_a_file_of_the_training_set_is_refused(words, tmp_path, own_table):
     prepare(parse(["--corpus", "csv", "--data", str(other), "--force", "true"]))
     with pytest.raises(UserError, match="share their audio across train-test"):
         borrow(parse(words).tested())
+
+
+def test_a_file_of_the_extra_training_is_refused(words, tmp_path, own_table):
+    with open(own_table, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    soundfile.write(own_table.parent / "murmur.wav", np.sin(np.arange(9000) / 5), 16_000)
+    shutil.copy(own_table.parent / "murmur.wav", tmp_path / "other/wav/03.wav")
+    own = own_table.parent / "murmured.csv"  # the table, and a turn without an emotion
+    with open(own, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, [*rows[0]])
+        table.writeheader()
+        table.writerows([*rows, rows[0] | {"ID": "murmur", "wav": "murmur.wav", "emo": "", "wrd": "h m"}])
+    prepare(parse(["--corpus", "csv", "--data", str(tmp_path / "other/other.csv"), "--force", "true"]))
+    given = ["--corpus", "csv", "--data", str(own), "--hparams", "hparams/mini.yaml", "--name", "n"]
+    given += ["--extra-training", "all-turns"]
+    prepare(parse(given))
+    make_folds(parse(given))
+    predict(given, "2A")
+    (parse(given).experiment_folder / "seed1/2A/save").mkdir()
+    with pytest.raises(UserError, match=r"share their audio across train-test"):
+        borrow(parse([*given, "--folds", "2A", "--test-corpus", "other"]).tested())
+    (tmp_path / "other/wav/03.wav").unlink()
+    other_table(tmp_path / "other")
+    prepare(parse(["--corpus", "csv", "--data", str(tmp_path / "other/other.csv"), "--force", "true"]))
+    borrow(parse([*given, "--folds", "2A", "--test-corpus", "other"]).tested())
+    folds = json.loads(Path("manifests/other/from_murmured@speaker-extra_all_turns/folds.json").read_text())
+    assert folds["facts"]["sizes"]["2A"]["extra"] == 1 and "extra" in folds["inputs"]
 
 
 def test_what_is_not_there(words):

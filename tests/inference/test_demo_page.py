@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import soundfile
-from torch import nn
 
 from local.audio import recordings
 from local.core.errors import UserError
@@ -19,6 +18,7 @@ from local.inference.analyzer import Analysis, Window
 from local.inference.demo_page import about, lanes
 from local.inference.demo_page.results import RULE, UNSURE, View, candidates, mean_posteriors, remarks, verdict
 from local.inference.model_folder import Model
+from local.systems import System
 from local.text.ctc import Word
 
 NAMES = {"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"}
@@ -99,6 +99,28 @@ def test_windows_are_in_the_colour_of_their_emotion_and_can_be_played():
     assert RULE in view.details(CALL, whole=False) and RULE not in view.details(CALL[:1], whole=False)
     assert texts(view.summary(CALL, whole=False), ".//h2") == ["Mean of 3 windows, by their lengths"]
     assert "silent throughout" in view.summary([], whole=False).lower()
+
+
+def test_further_heads_are_shown_of_each_window_and_in_the_mean():
+    heads = [
+        {"gender": {"F": 0.98, "M": 0.02}, "valence": 1.0, "votes": {"ang": 0.5, "<oth>": 0.5}},
+        {"gender": {"F": 0.24, "M": 0.76}, "valence": 4.0, "votes": {"ang": 1.0, "<oth>": 0.0}},
+    ]
+    call = [
+        each._replace(analysis=replace(each.analysis, heads=head)) for each, head in zip(CALL[:2], heads, strict=True)
+    ]  # of 2 and 1.5 s
+    view = View(NAMES, with_text=True)
+    whole, over_time = (view.summary(call[:n], whole=n == 1) for n in (1, 2))
+    assert "Further heads" in texts(whole, ".//h2")
+    assert texts(whole, ".//dt")[4:] == ["gender", "valence", "votes"]
+    assert texts(whole, ".//dd")[4:] == ["F 98 %", "1.00", "anger 50 %, <oth> 50 %"]
+    mean = ["F 66 %, M 34 %", f"{(2 * 1 + 1.5 * 4) / 3.5:.2f}", "anger 71 %, <oth> 29 %"]
+    assert texts(over_time, ".//dd")[4:] == mean
+    said = texts(view.details(call, whole=False), ".//p/em")
+    assert said[0] == "gender: F 98 %; valence: 1.00; votes: anger 50 %, <oth> 50 %"
+    assert said[1] == "(no words)" and said[2].startswith("gender: M 76 %, F 24 %; valence: 4.00")
+    assert "gender" not in view.details(call[:1], whole=True)  # the summary above has them
+    assert "Further" not in view.summary(CALL, whole=False) and "gender" not in view.details(CALL, whole=False)
 
 
 def test_what_is_unsure_is_said_with_the_threshold():
@@ -220,7 +242,7 @@ def test_a_file_without_audio_is_a_user_error(tmp_path):
 
 
 def facts(**provenance) -> dict[str, str]:
-    model = Model(nn.Module(), list(NAMES), [], [], 2.54, provenance)
+    model = Model(System(), list(NAMES), [], [], 2.54, provenance)
     html = about.about(model, NAMES)
     assert about.CAUTION in parsed(html).findtext(".//p")
     return dict(zip(texts(html, ".//dt"), texts(html, ".//dd"), strict=True))
@@ -244,6 +266,16 @@ def test_an_ensemble_was_tested_by_its_members():
     told = facts(folds=["01F", "02M"], speakers=200, tested=WHOLE, experiment=WHOLE)
     assert "each by the member that was not trained on it" in told["quality"] and "over 2/10" not in told["quality"]
     assert (told["trained on"], told["tested on"]) == ("200 speakers", "folds 01F, 02M, a member each")
+
+
+def test_its_heads_are_named_and_emotions_that_were_not_trained():
+    system = System()
+    system.tasks, system.emotion_weight = {"gender": ["F", "M"], "valence": []}, 0.0
+    html = about.about(Model(system, list(NAMES), [], [], 2.54, {"tested": OWN}), NAMES)
+    told = dict(zip(texts(html, ".//dt"), texts(html, ".//dd"), strict=True))
+    assert told["further heads"] == "gender, valence; numbers are on the scale of its corpus"
+    assert told["quality"].startswith("none: the emotion head of the model was not trained")
+    assert "further heads" not in facts()
 
 
 def test_what_is_not_known_is_said():

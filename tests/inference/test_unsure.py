@@ -20,7 +20,7 @@ def test_a_bad_threshold_is_refused(word):
 
 
 def test_the_highest_posterior_with_a_temperature(caplog):
-    model = SimpleNamespace(labels=["ang", "hap", "sad"], temperature=2.0)
+    model = SimpleNamespace(labels=["ang", "hap", "sad"], temperature=2.0, emotions_trained=True)
     sure = Confidence.of(model, "0.5")
     assert (sure.threshold, sure.temperature, caplog.text) == (0.5, 2.0, "")
     logits = np.array([3.0, 1.0, -2.0])
@@ -30,11 +30,18 @@ def test_the_highest_posterior_with_a_temperature(caplog):
 
 
 def test_a_model_of_before_has_none_and_it_is_said(caplog):
-    model = SimpleNamespace(labels=["ang", "sad"], temperature=None)
+    model = SimpleNamespace(labels=["ang", "sad"], temperature=None, emotions_trained=True)
     assert Confidence.of(model, 0.7).highest({"ang": 0.625, "sad": 0.375}) == 0.625
     assert NO_TEMPERATURE in caplog.text
 
 
 def test_a_threshold_that_nothing_can_be_below_is_refused():
     with pytest.raises(UserError, match=r"the highest of 4 posteriors is never below 0\.25"):
-        Confidence.of(SimpleNamespace(labels=[*"abcd"], temperature=1.5), 0.25)
+        Confidence.of(SimpleNamespace(labels=[*"abcd"], temperature=1.5, emotions_trained=True), 0.25)
+
+
+def test_a_threshold_for_emotions_that_were_not_trained_is_refused():
+    model = SimpleNamespace(labels=[*"abcd"], temperature=1.5, emotions_trained=False)
+    with pytest.raises(UserError, match=r"--unsure 0\.6: the emotion head of the model was not trained") as refusal:
+        Confidence.of(model, 0.6)
+    assert refusal.value.remedy == "leave it out" and Confidence.of(model, None) is None

@@ -306,6 +306,33 @@ def test_a_fold_that_is_requeued_gives_what_it_gives_without_slurm(cluster, trai
 
 
 @pytest.mark.slow
+def test_two_folds_under_distortion_give_what_they_give_without_slurm(cluster, training, monkeypatch):
+    """Of stage 7: one of the jobs is requeued, and goes on with the cases that are left, even with --force."""
+    place, words, sizes = training
+    words = [*words, "--folds", "A B", "--name", "n"]
+    sizes = [*sizes, "--device", "cpu", "--slurm", SMALL]
+    monkeypatch.chdir(place)
+    run_stages([*words, *sizes], "prepare", "folds", "train", "decode", "score")
+    asked = [*words, "--stress", "white pink reverb telephone clipping gain tilt speed"]
+    run_stages([*asked, *sizes], "stress")
+    runs = [place / "results/tones/speaker/n/seed1" / fold for fold in "AB"]
+    alone = [(run / "stress.csv").read_bytes() for run in runs]
+    by_slurm = [*asked, "--stage", "7", "--stop-stage", "7", "--jobs", "2", "--backend", "slurm", "--force", "true"]
+    going = start(place, cluster, *by_slurm, *sizes)
+    while (runs[0] / "stress.csv").exists() or not [*(runs[0] / "stress").glob("white_*.csv")]:
+        assert going.poll() is None, going.stdout.read()
+        time.sleep(0.01)
+    control("scontrol", "requeue", slurm.submitted_ids(runs[0].parents[1], "stress")["seed1/A"], environment=cluster)
+    said = going.communicate()[0]
+    assert going.returncode == 0 and "requeued" in said, said
+    log = (runs[0] / "stress.log").read_text()
+    counts = [int(n) for n in re.findall(r"(\d+) cases of \d+ utterances", log)]
+    assert counts[1] < counts[0] and "--force true" in log and log.count("--force false") == 1
+    assert [(run / "stress.csv").read_bytes() for run in runs] == alone
+    assert (runs[0].parents[1] / "stress.html").exists()
+
+
+@pytest.mark.slow
 def test_one_job_on_two_nodes(training):
     """This machine under two of its addresses, each with a GPU that it says it has; the processes meet over gloo."""
     place, words, sizes = training

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from urllib.parse import unquote, urlparse
 
 import jiwer
+import numpy as np
 import pandas as pd
 import pytest
 import report_place
@@ -26,11 +27,11 @@ from report_place import NASTY_ID, NASTY_WORD, experiment, words
 from local.core.errors import UserError
 from local.experiment.options import parse
 from local.pages.mistakes import mark_differences, most_confident
-from local.pages.report import pictures, render_report
+from local.pages.report import number_pictures, pictures, render_report
 from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves
 from local.report import main, report
-from local.scoring import metrics, scored
+from local.scoring import metrics, scored, task_scores
 
 OWN = Path("results/talk/speaker/n")
 
@@ -437,6 +438,21 @@ def test_two_seeds(table):
         (NASTY_ID, "1"), (NASTY_ID, "2"), ("u06", "1"), ("u06", "2")
     ]  # fmt: skip
     shutil.rmtree(folder)  # the other tests know the siblings by name
+
+
+def test_heads_of_numbers_that_were_trained_have_a_plot_with_their_ccc(table):
+    own = scored.load(OWN)
+    assert number_pictures(own, task_scores.table(own.predictions)) == {}
+    numbers = np.arange(len(own.predictions), dtype=float)
+    given = {"ref_valence": numbers, "hyp_valence": numbers + 1, "ref_arousal": numbers, "hyp_arousal": numbers}
+    given |= {"ref_dominance": np.nan, "hyp_dominance": numbers}  # whose labels no test set has
+    vars(own)["predictions"] = own.predictions.assign(**given)
+    vars(own)["values"] = own.values | {"heads": {"valence": 0.5, "arousal": 0.0, "dominance": 0.1}}
+    drawn = number_pictures(own, task_scores.table(own.predictions))
+    spread = 2 * numbers.var()
+    assert [*drawn] == ["valence"] and f"CCC {spread / (spread + 1):.3f} (" in drawn["valence"]
+    rendered = render_report(own, Notes.read(OWN), Path())
+    assert "Predicted against true valence, each on" in rendered and 'aria-label="Predicted against true v' in rendered
 
 
 @pytest.mark.slow

@@ -600,6 +600,24 @@ def test_an_update_with_a_ccc_is_the_same_however_it_is_cut(corpus, tmp_path):
     assert row["train_loss"] == pytest.approx(parts)
 
 
+def test_in_bf16_an_update_with_a_ccc_that_is_cut_by_seconds_is_the_same_within_its_rounding(corpus, tmp_path):
+    """Cut and whole differ by no more than bf16 and single precision do; a CCC of each part alone is far off."""
+    given = RATED | {"precision": "bf16", "micro_batch_size": 6}
+    whole, cut = (
+        fit(build(corpus, tmp_path / str(place), table=corpus.rated(), micro_batch_seconds=seconds, **given), None)
+        for place, seconds in enumerate((1e9, 0.5))
+    )
+    assert (len(whole.batches), len(cut.batches), len(whole.raw)) == (3, 13, 3)
+    assert cut.update_losses == pytest.approx(whole.update_losses, rel=2**-8)
+    for found, expected in zip(cut.raw, whole.raw, strict=True):
+        assert found.keys() == expected.keys()
+        for of in ("", "further_heads.valence"):  # all, and what has its gradient from the CCC alone
+            rows = [
+                torch.cat([each[name].flatten() for name in each if name.startswith(of)]) for each in (found, expected)
+            ]
+            assert (rows[0] - rows[1]).norm() < 0.05 * rows[1].norm()  # of parts alone 0.4 to 1
+
+
 def test_a_cut_update_with_a_ccc_has_the_same_dropout_in_both_passes(corpus, tmp_path):
     """The second pass meets the predictions of which the first took the moments."""
     brain = build(corpus, tmp_path, table=corpus.rated(), **RATED | {"steady": False, "dropout": 0.5})

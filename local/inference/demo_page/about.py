@@ -11,6 +11,7 @@ from typing import Any
 
 from local.inference.demo_page.results import TEMPLATES
 from local.inference.model_folder import Model
+from local.inference.unsure import UNTRAINED
 
 CAUTION = (
     "Emotion labels are categories that somebody acted or that listeners perceived. They are not a person's state of "
@@ -25,11 +26,12 @@ def about(model: Model, names: Mapping[str, str]) -> str:
     """The facts of a model; `names` are its labels with their words."""
     origin = model.provenance
     facts = {
-        "quality": quality(origin, len(names)),
+        "quality": quality(origin, len(names)) if model.emotions_trained else f"none: {UNTRAINED}",
         "trained on": speakers(origin),
         "tested on": tested_folds(origin),
         **{shown: _text(origin.get(name)) for name, shown in PLAIN.items()},
         "emotions": _text(list(names.values())),
+        "further heads": _heads(model),
         "longest utterance": f"{model.max_seconds:.1f} s",
         "temperature": f"{model.temperature:.2f}, with which probabilities are compared with --unsure"
         if model.temperature
@@ -37,6 +39,12 @@ def about(model: Model, names: Mapping[str, str]) -> str:
     }
     shown = {name: fact for name, fact in facts.items() if fact}
     return TEMPLATES.get_template("model.html.j2").render(facts=shown, caution=CAUTION)
+
+
+def _heads(model: Model) -> str:
+    """The further heads of a model; empty if it has none."""
+    scale = "; numbers are on the scale of its corpus" if any(not each for each in model.system.tasks.values()) else ""
+    return ", ".join(model.system.tasks) + scale
 
 
 def quality(origin: Mapping[str, Any], n_labels: int) -> str:

@@ -15,6 +15,7 @@ from local.inference.analyzer import Analysis, Window
 from local.inference.demo_page.lanes import Lanes
 
 CLOSE = 0.10
+LEAST = 0.05  # of a class of a further head that is shown
 RULE = f"Undecided: the probabilities that are named differ by less than {CLOSE * 100:.0f} percentage points."
 UNSURE = "Unsure: the highest probability, calibrated by the model's temperature, is below {:.0f} %."
 TEMPLATES = jinja2.Environment(
@@ -54,6 +55,34 @@ def mean_posteriors(windows: Sequence[Window]) -> dict[str, float]:
     }
 
 
+def mean_heads(windows: Sequence[Window]) -> dict[str, float | dict[str, float]]:
+    """What the further heads say of all windows, by name: numbers, and shares by class, weighted by their lengths."""
+    lengths = [window.end - window.start for window in windows]
+    heads = [window.analysis.heads for window in windows]
+    found: dict[str, float | dict[str, float]] = {}
+    for name, first in heads[0].items():
+        values = [each[name] for each in heads]
+        if isinstance(first, dict):
+            shares = {label: [value[label] for value in values] for label in first}
+            found[name] = {label: float(np.average(each, weights=lengths)) for label, each in shares.items()}
+        else:
+            found[name] = float(np.average(values, weights=lengths))
+    return found
+
+
+def in_words(value: float | dict[str, float], names: Mapping[str, str]) -> str:
+    """What a head says: a number; or classes, the likeliest first, without those of less than `LEAST`.
+
+    >>> in_words(3.247, {}), in_words({"F": 0.04, "M": 0.96}, {}), in_words({"a": 0.4, "b": 0.6}, {"b": "anger"})
+    ('3.25', 'M 96 %', 'anger 60 %, a 40 %')
+    """
+    if not isinstance(value, dict):
+        return f"{value:.2f}"
+    ranked = sorted(value.items(), key=lambda pair: -pair[1])
+    shown = [pair for place, pair in enumerate(ranked) if place == 0 or pair[1] >= LEAST]
+    return ", ".join(f"{names.get(label, label)} {100 * share:.0f} %" for label, share in shown)
+
+
 def remarks(analyses: Iterable[Analysis]) -> list[tuple[str, str]]:
     """The flags of a recording with their meanings, each once."""
     flags = {flag for analysis in analyses for flag in analysis.flags}
@@ -79,6 +108,7 @@ class View:
             heading=self._verdict(windows[0].analysis) if whole else None,
             count=len(windows),
             posteriors=posteriors,
+            heads=self._heads(mean_heads(windows)) if windows else {},
             remarks=remarks(window.analysis for window in windows),
             undecided=whole and len(candidates(posteriors)) > 1,
             unsure=whole and bool(windows) and windows[0].analysis.unsure,
@@ -100,6 +130,7 @@ class View:
                 "colour": self.colours[window.analysis.emotion],
                 "words": window.analysis.words,
                 "flags": window.analysis.flags,
+                "heads": self._heads(window.analysis.heads),
             }
             for window in windows
         ]
@@ -107,6 +138,10 @@ class View:
         content = {"windows": rows, "whole": whole, "lanes": lanes, "done": done, "undecided": undecided}
         unsure = not whole and any(window.analysis.unsure for window in windows)
         return self._render("details.html.j2", **content, unsure=unsure)
+
+    def _heads(self, heads: Mapping[str, float | dict[str, float]]) -> dict[str, str]:
+        """The further heads in words; the emotions for which raters vote have the names of the emotions."""
+        return {name: in_words(value, self.names if name == "votes" else {}) for name, value in heads.items()}
 
     def _verdict(self, analysis: Analysis) -> str:
         words = verdict(analysis.posteriors, self.names)
