@@ -33,7 +33,8 @@ def refuse_wrong(values: SimpleNamespace, encoder: Any) -> None:
             raise UserError(f"unfreeze: {key} is {value!r}", example)
     if encoder is None or encoder.freeze:
         why = "the whole encoder is frozen" if encoder else "the system has no encoder"
-        raise UserError(f"unfreeze: {why}", "set unfreeze to {}" + ", or freeze to False" * bool(encoder))
+        other = ", or freeze to False and freeze_layers to 0" * bool(encoder)
+        raise UserError(f"unfreeze: {why}", "set unfreeze to {}" + other)
     if not encoder.has_layers:
         kind = encoder.model.config.model_type
         raise UserError(f"unfreeze: the layers of a {kind} pass on more than frames", "take freeze_encoder_epochs")

@@ -151,6 +151,9 @@ def test_wrong_values_are_refused(folders, values, message):
 def test_an_encoder_that_cannot_have_them_is_refused(folders, tmp_path):
     with pytest.raises(UserError, match="lora: the whole encoder is frozen"):
         load_encoder(folders["whisper"], freeze=True, lora={"rank": 4})
+    with pytest.raises(UserError, match="lora: the whole encoder is frozen") as error:
+        load_encoder(folders["whisper"], freeze_layers=2, lora={"rank": 4})
+    assert "freeze_layers to less than its 2 layers" in error.value.remedy
     with pytest.raises(UserError, match="lora: a wav2vec2-bert encoder has no layers for it"):
         load_encoder(tiny_models.save(tmp_path, "w2v-bert"), lora={"rank": 4})
 
