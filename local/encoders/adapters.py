@@ -49,7 +49,10 @@ def adapt(encoder: Encoder, values: Mapping[str, Any]) -> None:
     """
     lora = _read(values, kind := encoder.model.config.model_type)
     if encoder.freeze:
-        raise UserError("lora: the whole encoder is frozen, so no adapter would learn", "set freeze to False")
+        raise UserError(
+            "lora: the whole encoder is frozen, so no adapter would learn",
+            f"set freeze to False, and freeze_layers to less than its {len(encoder.layers())} layers",
+        )
     if find_spec("peft") is None:
         raise UserError(
             "lora: the library peft is not installed",

@@ -231,7 +231,8 @@ class Encoder(Masked):
     def take(self, numbers: Iterable[int]) -> None:
         """Let `states` give these hidden states: 0, the input of its first layer, to L, the output of the last; `LAST`.
 
-        What none of them needs is not trained, nor computed. The encoder must have `layers`.
+        What none of them needs is not trained, nor computed. The encoder must have `layers`. A `UserError` where it has
+        adapters, and none of them is needed.
         """
         self.taken = tuple(sorted({*numbers}))
         if self.frozen_layers and self.highest <= self.frozen_layers:
@@ -240,6 +241,11 @@ class Encoder(Masked):
         unused = self.layers()[self.highest :]
         for module in unused if self._leaves() else [*unused, *self.after_layers()]:
             module.requires_grad_(False)
+        if self.adapted and not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise UserError(
+                f"lora: the heads read the encoder up to block {self.highest}, and no adapter is below it",
+                "set emotion_layers or ctc_layer to a higher one, or lora to {}",
+            )
         self.width = len(self.stored) * self.dim
 
     @property

@@ -12,6 +12,7 @@ percentile" interval of Hesterberg (2015, The American Statistician 69(4), secti
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ RESAMPLES = 9999
 BATCH = 2_000_000  # clusters drawn at a time over all resamples; bounds the memory
 LEVEL = 0.95
 LEAST_BEYOND = 20
+MOST_UNDEFINED = 0.05  # share of resamples in which a figure may not be defined, as they draw none of its group
 
 
 def clusters(predictions: pd.DataFrame) -> tuple[pd.Series, str]:
@@ -118,25 +120,33 @@ def bootstrap(
     """Run scipy's percentile bootstrap over clusters, seeded, at the level that so few need.
 
     `figures` maps indices of clusters [resamples, clusters] to K figures [K, resamples]. Returns low and high ends [K]
-    and the distribution [K, resamples]; nan where a figure is not defined, or clusters are too few.
+    and the distribution [K, resamples]; nan where a figure is not defined, or not in `MOST_UNDEFINED` of the resamples,
+    or clusters are too few. Resamples in which it is not defined have no part in its interval.
     """
     everything = np.arange(n_clusters)
     defined = np.isfinite(figures(everything[None])[:, 0])
     low, high = np.full((2, len(defined)), np.nan)
     distribution = np.full((len(defined), RESAMPLES), np.nan)
     if n_clusters >= LEAST_CLUSTERS and defined.any():
-        result = scipy.stats.bootstrap(
-            (everything,),
-            lambda drawn, axis: figures(np.atleast_2d(drawn))[defined].reshape(-1, *drawn.shape[:-1]),
-            n_resamples=RESAMPLES,
-            batch=max(1, BATCH // n_clusters),
-            vectorized=True,
-            confidence_level=level_for(n_clusters),
-            method="percentile",
-            rng=np.random.default_rng(1),
-        )
+        with warnings.catch_warnings():  # scipy's words for a resample in which a figure is not defined
+            warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+            result = scipy.stats.bootstrap(
+                (everything,),
+                lambda drawn, axis: figures(np.atleast_2d(drawn))[defined].reshape(-1, *drawn.shape[:-1]),
+                n_resamples=RESAMPLES,
+                batch=max(1, BATCH // n_clusters),
+                vectorized=True,
+                confidence_level=level_for(n_clusters),
+                method="percentile",
+                rng=np.random.default_rng(1),
+            )
         low[defined], high[defined] = result.confidence_interval
         distribution[defined] = result.bootstrap_distribution
+        undefined = np.isnan(distribution).mean(1)
+        distribution[undefined > MOST_UNDEFINED] = np.nan
+        tail = (1 - level_for(n_clusters)) / 2
+        for place in np.flatnonzero((undefined > 0) & (undefined <= MOST_UNDEFINED)):  # of these scipy has no interval
+            low[place], high[place] = np.nanquantile(distribution[place], [tail, 1 - tail])
     return low, high, distribution
 
 

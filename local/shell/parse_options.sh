@@ -9,7 +9,7 @@
 
 # shellcheck disable=SC2034 # used by run.sh
 stage=0 stop_stage="" status=false options=()
-corpus="" data="" hparams=""
+corpus="" data="" hparams="" stress=""
 
 usage_error() { # what, remedy
   printf 'error: %s\n  try: %s\n' "$1" "$2" >&2
@@ -69,6 +69,8 @@ parse_options() {
   [[ -z $data || -e $data || $corpus == mini ]] ||
     usage_error "--data $data: there is no such file or folder" "give the path of the corpus"
   : "${stop_stage:=$((stage > 5 ? stage : 5))}" # stages 6 and 7, export and stress, run on request only
+  [[ $status == true || -z $stress ]] || ((stop_stage >= 7)) ||
+    usage_error "--stress '$stress' is of stage 7, which is not asked for" "./run.sh ... --stage 7 --stress '$stress'"
   ((stop_stage >= stage)) || usage_error "--stop-stage $stop_stage comes before --stage $stage" "give --stop-stage $stage or more"
 }
 
@@ -95,7 +97,7 @@ take_option() { # name, value
       printf -v "${1/-/_}" %d "$2"
       return
       ;;
-    corpus | data | hparams) printf -v "$1" %s "$value" ;;
+    corpus | data | hparams | stress) printf -v "$1" %s "$value" ;;
   esac
   options+=("--$1" "$value")
 }

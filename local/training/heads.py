@@ -23,9 +23,9 @@ EMOTION, TOKEN = "emotion_head", "token_head"  # linear layers, of a class and o
 def take(system: System, origin: Origin, labels: list[str], tokens: list[str], where: str) -> list[str]:
     """Put into a system the heads of a model folder whose labels or tokens agree; say in lines which.
 
-    The row of each label and token goes where it is here. What else there is besides the encoder, a pooling that is
-    trained, goes with the emotion head. A further head is taken where its classes are the same, and this one is trained
-    on what that was. `labels` and `tokens` are those of the training, `where` is its YAML. A
+    The row of each label and token goes where it is here. What else there is besides the encoder, a pooling or weights
+    of layers that are trained, goes with the emotion head. A further head is taken where its classes are the same, and
+    it is given the same. `labels` and `tokens` are those of the training, `where` is its YAML. A
     `UserError` for a model of another system.
     """
     continued.refuse_other_system(origin, type(system).__module__.rpartition(".")[2], where)
@@ -37,19 +37,30 @@ def take(system: System, origin: Origin, labels: list[str], tokens: list[str], w
     own = dict(system.state_dict())
     of_tokens = {name for name in own if name.startswith(f"{TOKEN}.")}
     of_emotions = {name for name in own if not name.startswith((ENCODER, FURTHER))} - of_tokens
-    lines = [_taken(own, found, of_emotions, EMOTION, _emotions(system, origin, labels))]
+    emotions = _emotions(system, origin, labels)
+    lines = [_taken(own, found, of_emotions, EMOTION, emotions)]
     if system.writes_text:
         agreed = _same_settings(system, origin, "ctc_layer") or continued.tokens(origin, tokens)
         lines.append(_taken(own, found, of_tokens, TOKEN, agreed))
     said = [f"{head} {line}" for head, line in zip(("emotion head", "CTC head"), lines, strict=False)]
-    said += [f"{name} head {_further(system, own, found, name, origin)}" for name in system.tasks]
+    lacks = "" if emotions.order is not None else next(iter(sorted(_shared(of_emotions))), "")
+    said += [f"{name} head {_further(system, own, found, name, origin, lacks)}" for name in system.tasks]
     return [f"continues from {origin.source}: its encoder is taken", *said]
 
 
-def _further(system: System, own: dict[str, Tensor], found: dict[str, Tensor], name: str, origin: Origin) -> str:
-    """Take a further head; say what came of it."""
-    if system.settings().get("pooling") != origin.settings.get("pooling"):
-        return "starts from random weights: the pooling is another"
+def _shared(of_emotions: set[str]) -> set[str]:
+    """The tensors between the encoder and the emotion head, which further heads are given the output of, too."""
+    return {name for name in of_emotions if not name.startswith(f"{EMOTION}.")}
+
+
+def _further(
+    system: System, own: dict[str, Tensor], found: dict[str, Tensor], name: str, origin: Origin, lacks: str
+) -> str:
+    """Take a further head, unless it is given something else: `lacks` is of that what was not taken. Say what came."""
+    if agreed := _same_settings(system, origin, "pooling", "emotion_layers"):
+        return agreed.said
+    if lacks:
+        return f"starts from random weights: so does {lacks}, of which it reads"
     agreed = continued.head(origin, name, list(system.tasks[name]))
     return _taken(own, found, {each for each in own if each.startswith(f"{FURTHER}{name}.")}, name, agreed)
 

@@ -81,7 +81,7 @@ def refuse_without_training(system: nn.Module, epochs: int, where: str) -> None:
     if epochs and not any(parameter.requires_grad for parameter in system.parameters()):
         raise UserError(
             f"{where}: epochs is {epochs}, and nothing of {type(system).__name__} is trained by updates",
-            "set epochs to 0" if system.solves else "set freeze to False",
+            "set epochs to 0" if system.solves else "set freeze to False and freeze_layers to 0",
         )
 
 

@@ -36,10 +36,10 @@ class Selection:
         if self.figure in OF_TEXT and not writes_text:
             raise UserError(f"selection is '{name}', and the system writes no text", "set selection to valid_ua")
         if self.figure in OF_EMOTIONS and not emotions:
-            better = "valid_wer, valid_loss" if writes_text else "valid_loss"
+            better = "valid_wer or valid_cer if transcripts are trained, valid_loss" if writes_text else "valid_loss"
             raise UserError(
                 f"selection is '{name}', and emotion_weight is 0: the emotion head is not trained",
-                f"set selection to one of: {better} {LAST}",
+                f"set selection to {better}, or {LAST}",
             )
 
     def meta(self, row: dict[str, Any]) -> dict[str, Any]:

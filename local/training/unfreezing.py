@@ -33,7 +33,8 @@ def refuse_wrong(values: SimpleNamespace, encoder: Any) -> None:
             raise UserError(f"unfreeze: {key} is {value!r}", example)
     if encoder is None or encoder.freeze:
         why = "the whole encoder is frozen" if encoder else "the system has no encoder"
-        raise UserError(f"unfreeze: {why}", "set unfreeze to {}" + ", or freeze to False" * bool(encoder))
+        other = ", or freeze to False and freeze_layers to 0" * bool(encoder)
+        raise UserError(f"unfreeze: {why}", "set unfreeze to {}" + other)
     if encoder.task_vectors is not None:
         raise UserError("unfreeze: of a merged encoder no layer is trained", "set unfreeze to {}")
     if not encoder.has_layers:

@@ -131,6 +131,14 @@ def test_a_run_with_adapters_resumes_to_the_last_bit(tmp_path):
     assert len(whole.optimizer.state) == len(learned) + 4 and all(p in whole.optimizer.state for p in learned.values())
 
 
+def test_adapters_that_no_head_reads_are_refused(folders):
+    with pytest.raises(UserError, match="lora: the heads read the encoder up to block 0, and no adapter is below it"):
+        adapted(folders["wav2vec2-group"]).take([0])
+    encoder = adapted(folders["wav2vec2-group"])
+    encoder.take([1])
+    assert all("layers.0" in name for name, each in encoder.named_parameters() if each.requires_grad)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -151,6 +159,9 @@ def test_wrong_values_are_refused(folders, values, message):
 def test_an_encoder_that_cannot_have_them_is_refused(folders, tmp_path):
     with pytest.raises(UserError, match="lora: the whole encoder is frozen"):
         load_encoder(folders["whisper"], freeze=True, lora={"rank": 4})
+    with pytest.raises(UserError, match="lora: the whole encoder is frozen") as error:
+        load_encoder(folders["whisper"], freeze_layers=2, lora={"rank": 4})
+    assert "freeze_layers to less than its 2 layers" in error.value.remedy
     with pytest.raises(UserError, match="lora: a wav2vec2-bert encoder has no layers for it"):
         load_encoder(tiny_models.save(tmp_path, "w2v-bert"), lora={"rank": 4})
 

@@ -110,6 +110,9 @@ def test_every_option_is_handed_on(checkout):
     words = [word for name, value in values.items() for word in (f"--{name}", value)]
     assert parsed(checkout, *words) == ["0", "5", *words]
     assert parsed(checkout, "--stage", "2", *words, "--stage=4") == ["4", "5", *words]
+    stressed = ["--stress", "white babble"]
+    assert parsed(checkout, "--stage", "7", *stressed) == ["7", "7", *stressed]
+    assert parsed(checkout, "--stop-stage", "7", *stressed) == ["0", "7", *stressed]
 
 
 def test_overrides_are_handed_on_untouched(checkout):
@@ -155,6 +158,7 @@ def test_relative_paths_count_from_the_caller(checkout, tmp_path):
         (["--stage", "stage[$(touch pwned)]"], "is not a stage"),
         (["--stage", "3", "--stop-stage", "2"], "--stop-stage 2 comes before --stage 3"),
         (["--stop_stage=0", "--stage=1"], "--stop-stage 0 comes before --stage 1"),
+        (["--stress", "white"], "--stress 'white' is of stage 7, which is not asked for"),
         (["--corpus", "csv", "--data", "absent; touch pwned"], "absent; touch pwned: there is no such file"),
         (["--hparams", "hparams/absent.yaml"], "hparams/absent.yaml: there is no such file"),
         (["--hparams", "hparams"], "--hparams hparams: there is no such file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 
 import numpy as np
@@ -71,6 +72,25 @@ def test_too_few_of_anything_have_no_interval():
 
 
 # ---------------------------------------------------------------- the interval
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_figure_that_some_resamples_lack_has_interval_and_p_or_neither():
+    values = np.linspace(-1, 2, 20)
+
+    def means(drawn: np.ndarray) -> np.ndarray:  # of all clusters, of the first 4, of the first alone
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return np.stack([np.nanmean(np.where(drawn < size, values[drawn], np.nan), -1) for size in (20, 4, 1)])
+
+    low, high, distribution = stats.bootstrap(20, means)
+    lacking = np.isnan(distribution).mean(1)
+    assert lacking[0] == 0 and lacking[1] == pytest.approx(0.8**20, rel=0.2) and lacking[2] == 1
+    of_some = distribution[1][np.isfinite(distribution[1])]
+    tail = (1 - stats.level_for(20)) / 2
+    assert (low[1], high[1]) == pytest.approx(tuple(np.quantile(of_some, [tail, 1 - tail])))
+    assert values[0] <= low[1] < values[:4].mean() < high[1] <= values[3]
+    assert np.isnan([low[2], high[2], stats.p_value(values[0], distribution[2], 20)]).all()
 
 
 def test_the_interval_against_all_ways_to_draw_six_speakers():

@@ -649,8 +649,9 @@ def test_validation_has_the_ccc_of_the_whole_set(corpus, tmp_path):
 
 def test_transcripts_alone_are_learnt(corpus, tmp_path):
     values = {"emotion_weight": 0.0, "alpha": 1.0, "selection": "valid_loss", "weight_decay": 0.5}
-    with pytest.raises(UserError, match="emotion_weight is 0: the emotion head is not trained"):
+    with pytest.raises(UserError, match="emotion_weight is 0: the emotion head is not trained") as refused:
         build(corpus, tmp_path / "refused", **values | {"selection": "valid_ua"})
+    assert refused.value.remedy.startswith("set selection to valid_wer or valid_cer if transcripts are trained")
     brain = build(corpus, tmp_path, epochs=4, **values)
     before = copy.deepcopy(brain.system.emotion_head.state_dict())
     fit(brain, corpus.utterances(corpus.table[::3]))

@@ -153,6 +153,19 @@ def test_further_heads_are_taken_where_their_classes_are_the_same(tmp_path):
 
 
 @torch.no_grad()
+def test_a_further_head_is_taken_where_it_reads_the_same(tmp_path):
+    further = {"heads": {"valence": 0.5}}
+    model, expected = exported(tmp_path, emotion_layers="weighted", **further)
+    system, said = continue_from(model, emotion_layers="weighted", **further)
+    assert said[3] == "valence head taken" and torch.equal(system(*BATCH).further[0], expected.further[0])
+    _, said = continue_from(model, **further)
+    random = "valence head starts from random weights:"
+    assert said[3] == f"{random} the emotion_layers of MODEL is weighted, here it is last"
+    _, said = continue_from(model, labels=["a", "b"], emotion_layers="weighted", **further)
+    assert said[3] == f"{random} so does layers.weights, of which it reads"
+
+
+@torch.no_grad()
 def test_an_emotion_head_that_was_not_trained_is_not_taken(tmp_path):
     model, _ = exported(tmp_path, emotion_weight=0.0)
     _, said = continue_from(model)

@@ -103,13 +103,15 @@ SIZES = {
         ({"every": 0, "layers": 1}, {}, "unfreeze: every is 0"),
         ({"every": 1, "layers": True}, {}, "unfreeze: layers is True"),
         ({"every": 1, "layers": 1}, {"freeze": True}, "the whole encoder is frozen"),
+        ({"every": 1, "layers": 1}, {"freeze_layers": 2}, "the whole encoder is frozen"),
         ({"every": 1, "layers": 1}, None, "the system has no encoder"),
     ],
 )
 def test_what_cannot_be_is_refused(given, loading, message):
     encoder = None if loading is None else load_encoder({"model_type": "wav2vec2", **SIZES}, **loading)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as error:
         unfreezing.refuse_wrong(SimpleNamespace(unfreeze=given, freeze_encoder_epochs=0), encoder)
+    assert ("freeze_layers to 0" in error.value.remedy) == ("frozen" in message)
 
 
 def test_both_ways_to_wait_are_refused():
