@@ -38,7 +38,7 @@ from local.data.task_targets import count_line
 from local.experiment import shared, speakers
 from local.experiment.job import Job
 from local.systems import System
-from local.training import distributed, environment, heads, memory, optimisation
+from local.training import distributed, environment, heads, last_step, memory, optimisation
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
 from local.training.room import refuse_too_large, room, said
@@ -54,7 +54,11 @@ def train(job: Job, source: Job | None = None) -> None:
     if distributed.max_over_processes(source is not None and shared.is_trained(source)):
         run_on_main(lambda: logger.info(shared.take(job, source)))
         return
-    run_on_main(job.begin)
+    other = last_step.find(job)
+    if distributed.max_over_processes(other is not None):
+        run_on_main(last_step.take_epochs, (job, other))
+    else:
+        run_on_main(job.begin)
     seed_everything(job.seed, verbose=False)  # the weights of the heads
     values = hparams.build(job.yaml, job.options.hparams)
     values["device"] = distributed.process_device(values["device"])

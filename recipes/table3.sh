@@ -15,7 +15,7 @@
 #   sajjad_key_segments-random        random folds, as its paper probably did: OPTIMISTIC
 #   wang_dual_lstm-original           random folds, the test set chooses the epoch, as its paper did: OPTIMISTIC
 #   lu_asr_attention-no_specaugment, -mean, -max, -mlp   its paper's ablation
-#   liu_local_global-no_elm           the network's own posteriors
+#   liu_local_global-no_elm           the network's own posteriors; the epochs are the row's, once it is trained
 #   pappagari_xvector-no_pretraining  from random weights, where the row has a --speaker-net
 #   pappagari_xvector-logistic        logistic regression on the frozen embeddings of a --speaker-net
 #   egemaps_svm-rbf                   RBF kernel

@@ -22,8 +22,8 @@ divided among them as `local.launch` does. A ratio compares with as many jobs of
 Between numbers of jobs compare the shares of the GEMM rate: the machine's load may have changed.
 
 `--hours` and `--rows` measure the other stages (`local.benchmark.stages`), `--plan` computes what so many hours need
-(`local.benchmark.plan`), and `--readme FILE` saves figures and tables in a page such as results/BENCHMARK.md or,
-of a GPU, results/GPU.md.
+(`local.benchmark.plan`), and `--readme FILE` saves figures and tables in a page such as results/BENCHMARK.md,
+of a GPU results/GPU.md, or of systems results/SYSTEMS.md.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, page.Rows], dict[str, 
     if given.ways:
         rows = turns.measure_all(given)
         entry |= page.gemm_facts(rows)
-        entry |= {"ways": page.of_ways(rows), "uses": page.of_uses(rows), "systems": page.of_systems(rows)}
+        entry |= {"ways": page.of_ways(rows), "uses": page.of_uses(rows)}
+        entry |= {"systems": page.of_systems(rows, given.device)}
     of_stages = of_sizes(given.hours, "h", stages.measure_hours)
     return {"rows": rows, "stages": of_stages}, entry | {"stages": page.of_stages(of_stages)}
 

@@ -52,6 +52,11 @@ FORWARD = {
     **{"wang_dual_lstm": 0.40, "pappagari_xvector": 0.34, "peng_asrnn": 0.27},
 }
 TRAINED_HOURS = 7  # of a fold's training set of IEMOCAP, about
+GOALS = {  # seconds of an epoch on so much, set before anything was measured: of one recent GPU, of two cores of a CPU
+    **{"wu_capsules": (20, 240), "sajjad_key_segments": (3, 20), "lu_asr_attention": (5, 40)},
+    **{"liu_local_global": (30, 1500), "wang_dual_lstm": (8, 480), "pappagari_xvector": (10, 420)},
+    "peng_asrnn": (10, 360),
+}
 KINDS = {"fp32": "float32", "bf16": "bfloat16"}
 INTRODUCTIONS = {
     "ways": "Training and inference: {utterances} utterances of IEMOCAP's durations, {medians}; "
@@ -66,7 +71,7 @@ FORMATS = dict.fromkeys(["GFLOP/s", "% of fp32 GEMM", "% of bf16 GEMM", "peak MB
 FORMATS |= dict.fromkeys(["fp32", "bf16"], ",.0f")
 FORMATS |= dict.fromkeys(["peak GB a job", "peak GB", "seconds", "µs per utterance", "MB written"], ".1f")
 FORMATS |= dict.fromkeys(["audio-s/s", "ratio", "times sb", "times hf-emotion", "times hf"], ".2f")
-FORMATS |= dict.fromkeys(["epoch, s per hour", "epoch of 7 h, s"], ".1f")
+FORMATS |= dict.fromkeys(["epoch, s per hour", "epoch of 7 h, s"], ".1f") | {"goal, s": ".0f"}
 FORMATS |= {"hours": ".2f", "seconds per hour": ".2f", "real-time factor": ".4f"}
 BUSY = 5  # % of the CPUs' time: where other processes take more, a page says that it is not to be believed
 
@@ -124,7 +129,7 @@ def yaml_of(way: str) -> Path | None:
     return next((file for file in files if re.fullmatch(r"\w+", way) and way != "running" and file.is_file()), None)
 
 
-def of_systems(rows: Rows) -> Rows:
+def of_systems(rows: Rows, device: str = "cpu") -> Rows:
     """Medians over rounds of the ways that are systems; `rows` as from `local.benchmark.turns.measure`."""
     figures = []
     for way, jobs in dict.fromkeys((row["way"], row["jobs"]) for row in rows if yaml_of(row["way"])):
@@ -132,6 +137,7 @@ def of_systems(rows: Rows) -> Rows:
         line: dict[str, Any] = {"system": way, "jobs": jobs, "precision": mine[0]["precision"]}
         _add(line, "epoch, s per hour", [3600 * _cost(row) for row in mine])
         line["epoch of 7 h, s"] = TRAINED_HOURS * line["epoch, s per hour"]
+        line["goal, s"] = GOALS.get(way, (None, None))[device == "cpu"]
         line["peak GB a job"] = max(row["peak"] for row in mine) / 1e9
         line["GFLOP/s"] = median(row["flops"] / row["seconds"] for row in mine) / 1e9 or None
         figures.append(line | {"% others": _others(mine)})

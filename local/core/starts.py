@@ -14,6 +14,7 @@ from local.core.errors import UserError
 
 NAME = "env.json"
 TRAINED_AS = "trained_as"  # in `job`: the fold whose training the run has taken, see `local.experiment.shared`
+TRAINED_IN = "trained_in"  # in `job`: the experiment whose epochs it has taken, see `local.training.last_step`
 
 
 def read(run: Path) -> dict[str, Any]:

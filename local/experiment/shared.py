@@ -70,7 +70,7 @@ def take(job: Job, source: Job) -> str:
     job.clear()
     first, trained = starts.read(source.folder), markers.read(source.training().path)
     fold = first.get("job", {}).get(starts.TRAINED_AS, source.fold)
-    _link_checkpoints(source.folder / "save", job.folder / "save")
+    link_folder(source.folder / "save", job.folder / "save")
     copy_training_log(source.folder, job.folder)
     for name in COPIED:  # the YAML last: with it, the folder is a run folder
         if (source.folder / name).exists():
@@ -84,7 +84,8 @@ def take(job: Job, source: Job) -> str:
     return f"the training of {fold} is that of {job.fold}: their training and validation sets are the same"
 
 
-def _link_checkpoints(source: Path, folder: Path) -> None:
+def link_folder(source: Path, folder: Path) -> None:
+    """Give the files of a folder of checkpoints a second name, in a folder that is whole or absent."""
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source, partial, copy_function=_link)

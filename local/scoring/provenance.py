@@ -175,12 +175,17 @@ def _trained_as(first: Mapping[str, Any]) -> str:
 
 
 def _shared(runs: list[Path], firsts: list[Mapping[str, Any]]) -> str:
-    """Name the folds that were tested with the training of another, as they have the same training set."""
+    """Name the folds that were tested with the training of another, as they have the same training set.
+
+    And the experiment of whose epochs others are, which differ from it in the last step alone.
+    """
     taken: dict[str, list[str]] = {}
     for run, first in zip(runs, firsts, strict=True):
         if fold := _trained_as(first):
             taken.setdefault(fold, []).append(run.name)
-    return "; ".join(f"fold {fold}, also for {', '.join(dict.fromkeys(others))}" for fold, others in taken.items())
+    said = [f"fold {fold}, also for {', '.join(dict.fromkeys(others))}" for fold, others in taken.items()]
+    names = dict.fromkeys(first.get("job", {}).get(starts.TRAINED_IN) for first in firsts)
+    return "; ".join([*said, *(f"in experiment {name}, with its last step" for name in names if name)])
 
 
 def _span(numbers: Iterable[int | None]) -> str:
@@ -214,7 +219,7 @@ def _hours(runs: list[Path], firsts: list[Mapping[str, Any]], epochs: pd.DataFra
     seconds = epochs.groupby(["seed", "fold"])["seconds"].sum()
     hours: dict[str, float] = {}
     for run, first in zip(runs, firsts, strict=True):
-        if _trained_as(first):  # its hours are those of another
+        if _trained_as(first) or first.get("job", {}).get(starts.TRAINED_IN):  # its hours are those of another
             continue
         known = float(seconds.get((int(run.parent.name.removeprefix("seed")), run.name), 0)) / 3600
         kind, number = ("GPU", first.get("processes", 1)) if _on_gpu(first) else ("CPU", 1)

@@ -89,6 +89,8 @@ class LiuLocalGlobal(System):
         self.standardise = Standardise(BINS)
         self.network = Network(n_labels, routing)
         self.elm = ExtremeLearningMachine(3 * self.network.size, n_labels) if elm else None
+        if not elm:  # the weights may be those of epochs with it, see `local.training.last_step`
+            self.register_load_state_dict_pre_hook(_leave_out_elm)
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """[B, N] waveforms or [B, T, 129] rows, [B] -> logits.
@@ -252,6 +254,12 @@ class DenseCapsules(nn.Module):
         for block, primary, emotions in zip(self.blocks, self.primary, self.emotions, strict=True):
             before.append(block(torch.cat(before, dim=1)))
             yield emotions(in_steps(primary, before[-1], 0, STEP))
+
+
+def _leave_out_elm(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: Any) -> None:
+    """Leave the learning machine out of the weights that are to be loaded."""
+    for name in [name for name in state if name.startswith(f"{prefix}elm.")]:
+        del state[name]
 
 
 def pool(vectors: Tensor, counts: Tensor) -> Tensor:

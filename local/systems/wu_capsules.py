@@ -40,7 +40,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
 
 from local.core.errors import UserError
 from local.encoders import length_mask
@@ -48,6 +47,7 @@ from local.features.spectra import Spectra
 from local.systems import Losses, Outputs, System, Targets, cross_entropy
 from local.systems.layers.capsules import Capsules, PrimaryCapsules, cost_of_truth, emotion_vector, margin_costs
 from local.systems.layers.few_sizes import in_steps
+from local.systems.layers.gru import last_states
 from local.systems.layers.sequences import fit, join, joined_mask, separate, windows
 from local.systems.layers.standardise import Standardise
 
@@ -122,9 +122,7 @@ class WuCapsules(System):
         rows, n_rows = fit(self.standardise(rows), n_rows, least, MOST, STRIDE)
         steps, n_steps = self.trunk(rows, n_rows), n_rows // STRIDE
         capsules = self._from_capsules(steps, n_steps)
-        packed = pack_padded_sequence(steps, n_steps, batch_first=True, enforce_sorted=False)
-        _, last = self.gru(packed)
-        gru = self.gru_head(torch.cat([last[0], last[1]], dim=1))
+        gru = self.gru_head(last_states(self.gru, steps, n_steps))
         both = [math.log(share) + branch.float().log_softmax(1) for share, branch in ((CAPSULES, capsules), (GRU, gru))]
         return Outputs(torch.logaddexp(*both), further=(capsules, gru))
 

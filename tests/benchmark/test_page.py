@@ -141,7 +141,8 @@ def test_a_file_without_one_place_for_the_tables_is_refused(text, tmp_path):
 
 
 def test_the_page_of_this_repository_shows_its_figures():
-    places = {PAGE: ("cpu", "cpu use", "rows", "plan"), PAGE.with_name("GPU.md"): ("cuda", "cuda use", "cuda systems")}
+    places = {PAGE: ("cpu", "cpu use", "rows", "plan"), PAGE.with_name("GPU.md"): ("cuda", "cuda use")}
+    places[PAGE.with_name("SYSTEMS.md")] = "cpu systems", "cuda systems"
     for file, place in ((file, place) for file, names in places.items() for place in names):
         entries = page.load(file)
         before, after = page.split(file, place)
@@ -160,4 +161,7 @@ def test_systems_are_shown_by_the_hour(monkeypatch):
     assert line["system"] == "statistics" and line["epoch, s per hour"] == pytest.approx(3600 * 2.0 / audio)
     assert line["epoch of 7 h, s"] == pytest.approx(7 * 3600 * 2.0 / audio) and line["GFLOP/s"] == pytest.approx(1.0)
     assert page.of_systems([measured("statistics", 1, 1, 1.0, flops=0.0)])[0]["GFLOP/s"] is None
+    assert line["goal, s"] is None
+    goals = [page.of_systems([measured("wang_dual_lstm", 1, 1, 1.0)], device)[0] for device in ("cpu", "cuda:1")]
+    assert [each["goal, s"] for each in goals] == [480, 8]
     assert page.place("cpu", ["statistics"]) == "cpu systems" and page.yaml_of("running") is None

@@ -10,8 +10,8 @@ import pytest
 import torch
 import torchaudio
 from tiny_models import padded, waves
-from torchaudio.models import RNNT, emformer_rnnt_base, emformer_rnnt_model
-from torchaudio.pipelines import RNNTBundle
+from torchaudio.models import RNNT, emformer_rnnt_model
+from torchaudio.pipelines import EMFORMER_RNNT_BASE_LIBRISPEECH, RNNTBundle
 
 from local.core.errors import UserError
 from local.encoders import Encoder, build_encoder, description, emformer, load_encoder
@@ -139,8 +139,27 @@ def test_files_that_cannot_be_used(tmp_path):
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_the_published_sizes(tmp_path, monkeypatch):
+def test_the_published_model_is_that_of_torchaudios_own_bundle(tmp_path, monkeypatch):
     monkeypatch.setattr(emformer, "EmformerConfig", EmformerConfig)
-    encoder = load_encoder(save(tmp_path / "base", emformer_rnnt_base(num_symbols=4097))).eval()
-    frames, n_frames = encoder(torch.randn(1, 48000), torch.tensor([48000]))
-    assert frames.shape == (1, 75, 1024) and n_frames.tolist() == [75]
+    bundle, files = EMFORMER_RNNT_BASE_LIBRISPEECH, tmp_path / "files"
+    torch.manual_seed(1)
+    place = Path(save(files, bundle._rnnt_factory_func()))  # the published layout, of random weights
+    (place / "emformer_rnnt_small.pt").rename(place / Path(bundle._rnnt_path).name)
+    (place / "global_stats_rnnt_small.json").rename(place / Path(bundle._global_stats_path).name)
+    monkeypatch.setattr(torchaudio.utils, "_download_asset", lambda name: place / Path(name).name, raising=False)
+    extractor, model = bundle.get_feature_extractor(), bundle._get_model()
+    encoder = load_encoder(str(place), freeze=True).eval()
+    for wav in waves(48000, 7001):
+        features, length = extractor(wav)
+        expected, _ = model.transcribe(features[None], length)
+        frames, n_frames = encoder(wav[None], torch.tensor([len(wav)]))
+        assert frames.shape == expected.shape == (1, int(n_frames), 1024)
+        torch.testing.assert_close(frames, expected, rtol=0, atol=1e-4)
+
+
+def test_another_network_of_torchaudio_is_refused(tmp_path):
+    place = save(tmp_path / "conformer", small())
+    conformer = torchaudio.models.Conformer(80, num_heads=2, ffn_dim=8, num_layers=1, depthwise_conv_kernel_size=3)
+    torch.save(conformer.state_dict(), f"{place}/emformer_rnnt_small.pt")
+    with pytest.raises(UserError, match=r"emformer_rnnt_small\.pt: the tensor transcriber\.\S+, \[.*\], is missing"):
+        load_encoder(place)

@@ -179,3 +179,14 @@ def test_the_yaml_builds_it_and_wrong_settings_are_refused():
 @pytest.mark.parametrize("routing", ["standard", "cosine"])
 def test_it_learns_eight_utterances(routing):
     learns_eight(build(routing=routing), seconds=0.5)
+
+
+@torch.no_grad()
+def test_without_the_learning_machine_the_weights_of_epochs_with_it_fit(system):
+    alone = build(elm=False)
+    nn.init.zeros_(alone.network.head[-1].bias)
+    alone.load_state_dict(system.state_dict())
+    batch = inputs(system, sounds(0.6, 0.4))
+    assert torch.equal(alone(*batch).emotion, system(*batch).emotion)  # the machine is not solved
+    with pytest.raises(RuntimeError, match="other"):
+        alone.load_state_dict(system.state_dict() | {"other": torch.zeros(1)})
