@@ -11,7 +11,7 @@ validation set best, `temperature.json` (see `local.scoring.calibration`). The s
 from __future__ import annotations
 
 from local.core.errors import as_command
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load

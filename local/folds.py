@@ -9,7 +9,8 @@ fold of the protocol, also those that are not chosen, and `leaks.csv` beside the
 from __future__ import annotations
 
 from local.core.errors import as_command
-from local.experiment.options import Options, check, parse
+from local.experiment.command_line import parse
+from local.experiment.options import Options, check
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load

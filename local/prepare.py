@@ -9,7 +9,8 @@ partial also `rejected.csv`: a row for each fault, with file, line, utterance an
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
-from local.experiment.options import MANIFESTS, Options, check, parse
+from local.experiment.command_line import parse
+from local.experiment.options import MANIFESTS, Options, check
 
 if __name__ == "__main__":
     as_command(lambda: check(parse()))()  # --help and wrong options end here, before what takes seconds to load
