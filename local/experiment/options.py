@@ -18,7 +18,7 @@ from local.core import markers
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment import option_words as words
-from local.splits import protocols
+from local.splits import naming, protocols
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,10 +37,10 @@ class Options:
     columns: dict[str, str] = field(metadata=words.option(words.column_names))
     labels: Path | None = field(metadata=words.option(words.label_file))
     partial: bool = field(metadata=words.option(words.flag, "false"))
-    protocol: str = field(metadata=words.option(words.one_of(*protocols.WORDS)))
-    valid: str = field(metadata=words.option(words.one_of(*protocols.VALID_WORDS)))
+    protocol: str = field(metadata=words.option(words.one_of(*naming.WORDS)))
+    valid: str = field(metadata=words.option(words.one_of(*naming.VALID_WORDS)))
     hold_text: bool = field(metadata=words.option(words.flag, "false"))
-    extra_training: str = field(metadata=words.option(words.one_of(*protocols.EXTRA_WORDS)))
+    extra_training: str = field(metadata=words.option(words.one_of(*naming.EXTRA_WORDS)))
     folds: tuple[str, ...] = field(metadata=words.option(words.several))
     seeds: tuple[int, ...] = field(metadata=words.option(words.seed_list))
     hparams: Path = field(metadata=words.option(words.path))
@@ -91,20 +91,18 @@ class Options:
     def protocol_name(self) -> str:
         """The protocol as paths and tables name it, which say whether text is held out, and oracle validates."""
         if self.source:
-            return protocols.name_of_tested(self.source.corpus, self.source.protocol_name)
-        return protocols.path_name(self.chosen_protocol(), self.hold_text, self.valid)
+            return naming.name_of_tested(self.source.corpus, self.source.protocol_name)
+        return naming.path_name(self.chosen_protocol(), self.hold_text, self.valid)
 
     @property
     def valid_name(self) -> str:
         """The validation as tables name it, which say whether it is optimistic."""
-        return protocols.valid_name(self.chosen_valid())
+        return naming.valid_name(self.chosen_valid())
 
     def folds_folder(self, valid: str) -> Path:
         """Where stage 1 writes: what is not the default, validation, tokens, extra training, is part of the name."""
         if self.source:
-            return self.corpus_folder / protocols.name_of_tested(
-                self.source.corpus, self.source.folds_folder(valid).name
-            )
+            return self.corpus_folder / naming.name_of_tested(self.source.corpus, self.source.folds_folder(valid).name)
         variant = [] if valid in (protocols.ORACLE, self._default_valid) else [f"valid_{valid}"]
         if self.values["token_type"] != "char":
             variant.append(f"{self.values['token_type']}_{self.values['vocab_size']}")
@@ -195,7 +193,7 @@ class Options:
     @cached_property
     def _default_protocol(self) -> str:
         is_known = (self.corpus_folder / "all.csv").exists()
-        return self.default_protocol(self.table) if is_known else protocols.DEFAULT
+        return self.default_protocol(self.table) if is_known else naming.DEFAULT
 
     def default_protocol(self, table: pd.DataFrame) -> str:
         """The protocol of a table unless the user names one: the corpus's own default, or by its columns."""
@@ -238,8 +236,8 @@ def check(options: Options, table: pd.DataFrame | None = None) -> None:
         protocol = options.protocol or options.default_protocol(table)
         known = protocols.fold_names(table, protocol, options.recording_fold())
     elif facts := getattr(corpora.module(options.module_name), "FACTS", None):
-        protocol = options.protocol or protocols.DEFAULT
-        if protocol in (protocols.OFFICIAL, protocols.CORPUS):  # that the table alone knows
+        protocol = options.protocol or naming.DEFAULT
+        if protocol in (naming.OFFICIAL, naming.CORPUS):  # that the table alone knows
             return
         known = {"session": [*facts.sessions], "random": [*protocols.RANDOM_FOLDS]}.get(protocol, [*facts.speakers])
     else:
