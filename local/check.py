@@ -9,7 +9,7 @@ and writes nothing. An error in it has exit code 2.
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load

@@ -11,7 +11,7 @@ validation set best, `temperature.json` (see `local.scoring.calibration`). The s
 from __future__ import annotations
 
 from local.core.errors import as_command
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
@@ -40,7 +40,7 @@ from local.data.store import AudioStore, Store
 from local.experiment.job import Job
 from local.jobs.job_lines import scores_line
 from local.scoring import calibration, metrics, predictions, task_scores
-from local.splits import protocols
+from local.splits import naming, protocols
 from local.systems import System
 from local.training.chosen import load_chosen
 from local.training.epoch_log import add_test_scores
@@ -114,7 +114,7 @@ def write_temperature(
         return [path] if path.exists() else []
     path.unlink(missing_ok=True)
     if job.valid == protocols.ORACLE or not (job.manifests / "valid.csv").exists():
-        logger.info("no temperature: %s", protocols.VALID_WORDS[job.valid])
+        logger.info("no temperature: %s", naming.VALID_WORDS[job.valid])
         return []
     found = calibration.of_validation(predict("valid.csv"), job.options.valid_name, epoch)
     fitted = "temperature %.3f, of %d utterances that validate: negative log-likelihood %.4f to %.4f"

@@ -9,7 +9,8 @@ fold of the protocol, also those that are not chosen, and `leaks.csv` beside the
 from __future__ import annotations
 
 from local.core.errors import as_command
-from local.experiment.options import Options, check, parse
+from local.experiment.command_line import parse
+from local.experiment.options import Options, check
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
@@ -25,7 +26,7 @@ from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import manifest
-from local.splits import audit, checks, extra, protocols
+from local.splits import audit, checks, extra, naming, protocols
 from local.text import tokenizer
 
 CHANGED = "--force true to make the folds again, and all that follows from them"
@@ -68,8 +69,8 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
     checks.refuse_bad_folds(table, of_table, valid, labels)
     tested = {fold: int((sets == "test").sum()) for fold, sets in splits.items()}
     overlap = audit.speaker_overlap(leaks, tested, used["spk_id"])
-    print(f"  {protocols.describe(options.protocol_name, manifest.filled(used['spk_id']), overlap)}")
-    print(f"  validation {options.valid_name}: {protocols.describe_valid(valid)}")
+    print(f"  {naming.describe(options.protocol_name, manifest.filled(used['spk_id']), overlap)}")
+    print(f"  validation {options.valid_name}: {naming.describe_valid(valid)}")
     if (table["wrd"] == "").all():
         print("  no utterance has a transcript: the CTC task is off, and there is no WER")
     for line in protocols.left_out(table, protocol, valid):
@@ -80,7 +81,7 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
         print(f"  {line}")
     audit.write_leaks(folder / "leaks.csv", leaks)
     outputs, sizes, lines = [folder / "leaks.csv"], {}, manifest.lines(whole)
-    names = (*checks.SETS, checks.LEFT_OUT) if options.hold_text or protocol == protocols.OFFICIAL else checks.SETS
+    names = (*checks.SETS, checks.LEFT_OUT) if options.hold_text or protocol == naming.OFFICIAL else checks.SETS
     for fold, sets in splits.items():
         inside = {name: checks.members(sets, name, valid) for name in names}
         outputs += _write_fold(folder / fold, whole, lines, inside, tokens)

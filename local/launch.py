@@ -11,7 +11,8 @@ fails does not stop the others; the exit code is 1 when any has failed.
 from __future__ import annotations
 
 from local.core.errors import as_command
-from local.experiment.options import Options, parse_step
+from local.experiment.command_line import parse_step
+from local.experiment.options import Options
 
 if __name__ == "__main__":
     as_command(parse_step)()  # --help and wrong options end here, before what takes seconds to load

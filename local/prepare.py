@@ -9,7 +9,8 @@ partial also `rejected.csv`: a row for each fault, with file, line, utterance an
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
-from local.experiment.options import MANIFESTS, Options, check, parse
+from local.experiment.command_line import parse
+from local.experiment.options import MANIFESTS, Options, check
 
 if __name__ == "__main__":
     as_command(lambda: check(parse()))()  # --help and wrong options end here, before what takes seconds to load
@@ -26,7 +27,7 @@ from local.core.markers import Marker
 from local.corpora import faults, label_map, manifest, several, unsound
 from local.corpora.columns import option
 from local.data import store
-from local.splits import official, protocols
+from local.splits import naming, official, protocols
 
 CHANGED = "--force true to make it again, and all that follows from it"
 OWN_TABLE = "; or give the table another file name: that is another corpus"
@@ -42,7 +43,7 @@ def prepare(options: Options) -> None:
     corpus = map_labels(options, corpus)
     check(options, corpus.table)
     default = "" if options.protocol else options.default_protocol(corpus.table)
-    if default == protocols.RANDOM:
+    if default == naming.RANDOM:
         refuse_other_names(corpus, options.columns)
     table = corpus.table.sort_values("ID", ignore_index=True)
     table, unrated = as_made(folder / "all.json", table, options.force)
@@ -58,12 +59,12 @@ def prepare(options: Options) -> None:
     print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
     if list_sizes := official.sizes(table):
         print(f"  official lists: {list_sizes}")
-    if default not in ("", protocols.DEFAULT):
+    if default not in ("", naming.DEFAULT):
         unnamed = default == protocols.default_protocol(table)
         why = "no utterance has a speaker (spk_id), session or recording, so " if unnamed else ""
         print(f"  {why}the protocol is {default}")
-    if default == protocols.RANDOM:
-        print(f"  {protocols.OPTIMISTIC_WORDS}")
+    if default == naming.RANDOM:
+        print(f"  {naming.OPTIMISTIC_WORDS}")
     if corpus.faults:
         print(f"  {corpus.rejected} utterances rejected, see {rejected}")
     with locked(folder / ".lock", f"makes {path}"):

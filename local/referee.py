@@ -76,7 +76,7 @@ def parse_words(words: list[str]) -> tuple[argparse.Namespace, Options]:
     given.name = given.name or _name(given.model or given.predictions[0].stem)
     # Only now, so that what is wrong above is said at once.
     from local.corpora import label_map
-    from local.experiment.options import parse
+    from local.experiment.command_line import parse
 
     given.labels = label_map.locate(given.labels, Path()) if given.labels else None
     return given, parse([f"--{name}={vars(given)[name.replace('-', '_')]}" for name in OF_RUN_SH])

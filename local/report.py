@@ -50,7 +50,7 @@ def main() -> None:
         if not words[0].startswith("--") or words == ["--help"]:
             report_folder(experiment_of(parser.parse_args(words).experiment))
             return
-    from local.experiment.options import parse
+    from local.experiment.command_line import parse
 
     report(parse().tested())
 

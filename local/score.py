@@ -12,8 +12,9 @@ fractions; a WER may pass 1. Runs that were trained with different values are re
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
+from local.experiment.command_line import parse
 from local.experiment.folders import REFEREE
-from local.experiment.options import Options, check, parse
+from local.experiment.options import Options, check
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load

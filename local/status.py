@@ -10,7 +10,8 @@ that were submitted. No torch, seconds, and nothing is written.
 from __future__ import annotations
 
 from local.core.errors import as_command
-from local.experiment.options import RESULTS, parse, read
+from local.experiment.command_line import parse, read
+from local.experiment.options import RESULTS
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load

@@ -11,7 +11,7 @@ are kept. What cannot be done here is left out, and the log says so.
 from __future__ import annotations
 
 from local.core.errors import as_command
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load

@@ -9,7 +9,8 @@ stage 4 has scored and stage 7 has tested, and report.html again, which then lin
 from __future__ import annotations
 
 from local.core.errors import as_command
-from local.experiment.options import check, parse
+from local.experiment.command_line import parse
+from local.experiment.options import check
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load

@@ -10,7 +10,7 @@ processes train it together when torchrun starts them (see `local.training.distr
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load

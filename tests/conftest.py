@@ -21,7 +21,7 @@ from paths import REPOSITORY
 
 from local.core import logs
 from local.corpora import Corpus, iemocap
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.prepare import prepare
 

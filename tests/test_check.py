@@ -16,8 +16,8 @@ from local.core.errors import UserError
 from local.encoders import load_encoder
 from local.encoders.waveform import WaveformEncoder
 from local.experiment import encoder_version
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.folds import make_folds
 from local.inference import model_folder
 from local.inference.model_folder import Model

@@ -12,7 +12,7 @@ from hand_made_runs import WITHOUT_TEXT, WRONG, predict
 from scipy.stats import binomtest, ttest_rel
 
 from local.core.errors import UserError
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.pages.pairs import render_pairs
 from local.score import score

@@ -11,8 +11,8 @@ from scipy.special import softmax
 
 from local.corpora import manifest
 from local.decode import write_temperature
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.folds import make_folds
 from local.scoring import predictions
 from local.scoring.calibration import Temperature

@@ -12,7 +12,7 @@ import pytest
 from local import folds, prepare
 from local.core.errors import UserError
 from local.corpora import manifest
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.pages import results
 from local.splits import audit, checks

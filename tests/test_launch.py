@@ -21,7 +21,8 @@ from nvidia_smi import StandIn
 
 from local import launch
 from local.core.errors import UserError
-from local.experiment.options import Options, parse
+from local.experiment.command_line import parse
+from local.experiment.options import Options
 from local.jobs.gpus import GpuSlots
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobProcess, thread_limits

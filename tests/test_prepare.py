@@ -11,7 +11,8 @@ from releases import make_release
 
 from local.core.errors import UserError
 from local.corpora import csv_table, iemocap, manifest
-from local.experiment.options import check, parse
+from local.experiment.command_line import parse
+from local.experiment.options import check
 from local.prepare import prepare
 
 

@@ -14,7 +14,7 @@ from hand_made_runs import WRONG, predict
 
 from local.core.errors import UserError
 from local.corpora import aliases
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.inference import foreign_model
 from local.pages import price, report
 from local.referee import parse_words

@@ -20,8 +20,8 @@ from stages import run_stages
 from local import rerun
 from local.config import hparams
 from local.core.errors import UserError
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.folds import make_folds
 from local.prepare import prepare
 from local.scoring import predictions

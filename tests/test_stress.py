@@ -17,8 +17,8 @@ from local.core.errors import UserError
 from local.corpora import manifest
 from local.data.distorted import Talkers
 from local.experiment import borrowed
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.jobs.job_lines import result
 from local.scoring import predictions
 

@@ -35,8 +35,8 @@ from local.corpora import manifest
 from local.data.batches import Limits, UpdateSampler, sorted_batches
 from local.data.dataset import Utterances
 from local.data.device import OVERHEAD
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 YAML = ["--hparams", str(REPOSITORY / "hparams" / "mtl_wav2vec2.yaml")]

@@ -26,7 +26,7 @@ from local.pages.tables import Table, columns, interval_source, name_solved, sco
 from local.pages.templates import load_template
 from local.scoring.scored import Experiment
 from local.scoring.stats import RATES
-from local.splits import protocols
+from local.splits import naming, protocols
 
 HUB_METRICS = {"accuracy": True, "recall": True, "f1": True, "wer": False, "cer": False}  # and whether of emotions
 VALUES = {  # what the values of a training mean; the others explain themselves
@@ -92,10 +92,10 @@ def render(model: Model, experiment: Experiment | None, contents: dict[str, str]
         "contents": contents,
         "notes": notes,
         **_protocol(origin["protocol"], experiment),
-        "text_held": origin["protocol"].endswith(protocols.HOLD_TEXT),
-        "valid": protocols.describe_valid(origin["valid"]),
-        "optimistic": protocols.is_optimistic(origin["protocol"]),
-        "of_lists": protocols.is_official(origin["protocol"]),
+        "text_held": origin["protocol"].endswith(naming.HOLD_TEXT),
+        "valid": naming.describe_valid(origin["valid"]),
+        "optimistic": naming.is_optimistic(origin["protocol"]),
+        "of_lists": naming.is_official(origin["protocol"]),
         "runs": _runs(origin),
         "experiment": experiment,
         "figures": _figures(origin, experiment) if experiment else None,
@@ -108,7 +108,7 @@ def _without_temperature(origin: dict[str, Any]) -> str:
     """Why a model has no temperature, if it has none."""
     if origin["averaged"] > 1:
         return "of means of several checkpoints none was fitted"
-    if origin["valid"] in ("none", protocols.valid_name(protocols.ORACLE)):
+    if origin["valid"] in ("none", naming.valid_name(protocols.ORACLE)):
         return "there was no validation set to fit one on"
     return "an earlier version decoded the test set"
 
@@ -146,9 +146,9 @@ def _runs(origin: dict[str, Any]) -> list[dict[str, Any]]:
 def _protocol(name: str, experiment: Experiment | None) -> dict[str, Any]:
     """The protocol in words, and which share of the tested utterances has a speaker of training; None: unknown."""
     if experiment is None:
-        return {"protocol": protocols.describe(name), "overlap": 0 if name.startswith("speaker") else None}
+        return {"protocol": naming.describe(name), "overlap": 0 if name.startswith("speaker") else None}
     known, overlap = experiment.summary["speakers_known"], experiment.summary["speaker_overlap"]
-    words = protocols.describe(name, known, overlap)
+    words = naming.describe(name, known, overlap)
     return {"protocol": words, "overlap": None if pd.isna(overlap) else overlap}
 
 

@@ -21,7 +21,7 @@ from local.experiment.shared import trained_as
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.scoring import scored
-from local.splits import protocols
+from local.splits import naming, protocols
 from local.training.environment import cpu_name
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def refuse_optimistic(run: Path) -> None:
     served = protocols.served(options.table)
     if options.chosen_valid() == protocols.ORACLE:
         what = "the test set itself chose its epoch (--valid oracle)"
-    elif options.chosen_protocol() == protocols.RANDOM != served[0]:
+    elif options.chosen_protocol() == naming.RANDOM != served[0]:
         what = f"it ignores who speaks (--protocol random), though the corpus serves {', '.join(served[:-1])}"
     else:
         return

@@ -78,10 +78,10 @@ def seed_of(folder: Path) -> Path:
 
 def corpus_elsewhere(experiment: Path) -> str:
     """The corpus of an experiment whose models were trained on another; empty for one that was trained on its own."""
-    from local.splits import protocols  # which the others do without
+    from local.splits import naming  # which the others do without
 
     experiment = _whole(experiment)
-    return experiment.parents[1].name if protocols.trained_on(experiment.parent.name) else ""
+    return experiment.parents[1].name if naming.trained_on(experiment.parent.name) else ""
 
 
 def _whole(folder: Path) -> Path:

@@ -19,8 +19,9 @@ from local.core.files import atomic, digest
 from local.core.markers import Marker
 from local.corpora import manifest
 from local.experiment import continued, speakers, task_classes, task_runs
+from local.experiment.command_line import parse
 from local.experiment.encoder_version import encoder_version, versions
-from local.experiment.options import Options, parse
+from local.experiment.options import Options
 from local.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)

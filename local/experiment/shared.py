@@ -17,7 +17,7 @@ from pathlib import Path
 from local.core import markers, starts
 from local.core.files import atomic
 from local.experiment.job import TRAINED_ON, Job, copy_training_log
-from local.splits import protocols
+from local.splits import naming
 
 COPIED = ("epochs.csv", "begun.json", "hyperparams.yaml")
 
@@ -28,7 +28,7 @@ def sources(jobs: Sequence[Job]) -> dict[Job, Job]:
     Of folds with the same sets and values one that is trained is taken, or the first of `jobs` that has begun, or that
     is to begin. What has begun by itself goes on by itself, unless `--force` begins all of them again.
     """
-    if not jobs or jobs[0].options.chosen_protocol() != protocols.OFFICIAL:  # all others have sets of their own
+    if not jobs or jobs[0].options.chosen_protocol() != naming.OFFICIAL:  # all others have sets of their own
         return {}
     options, found, alike = jobs[0].options, {}, defaultdict(list)
     for job in jobs:

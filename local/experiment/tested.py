@@ -9,7 +9,7 @@ from local.core.errors import UserError
 from local.core.files import digest
 from local.corpora import manifest
 from local.experiment.options import Options
-from local.splits import protocols
+from local.splits import naming, protocols
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ def tested_sets(options: Options) -> dict[str, pd.DataFrame]:
     made = digest(options.corpus_folder / "all.csv")
     remedy = f"./run.sh --corpus {options.corpus} --protocol {options.chosen_protocol()}"
     remedy += " --hold-text true" * options.hold_text + " --stop-stage 1, with --data as for stage 0"
-    for valid in dict.fromkeys([options.chosen_valid(), *protocols.VALID_WORDS]):
+    for valid in dict.fromkeys([options.chosen_valid(), *naming.VALID_WORDS]):
         folder = options.folds_folder(valid)
         if valid == protocols.ORACLE or not (folder / "folds.json").exists():
             continue

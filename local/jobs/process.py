@@ -14,7 +14,7 @@ from pathlib import Path
 
 from local.core import progress_json
 from local.core.progress_json import Progress
-from local.experiment.options import split_words
+from local.experiment.command_line import split_words
 from local.jobs.torchrun import torchrun_command
 
 STARTED = "# Started at "

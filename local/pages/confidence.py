@@ -14,7 +14,7 @@ from local.scoring import calibration
 from local.scoring.calibration import Temperature
 from local.scoring.predictions import labels
 from local.scoring.scored import seed_of
-from local.splits import protocols
+from local.splits import naming, protocols
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 RAW, SCALED = "as trained", "with temperature"
@@ -24,7 +24,7 @@ NLL: mean negative log-likelihood of the true emotion, in nats. AURC: mean share
 most confident answers come first. Noise adds to an ECE: intervals are less the bootstrap's estimate of this bias."""
 WITHOUT = {
     "none": "there is none, as nothing validates (`--valid none`)",
-    protocols.valid_name(protocols.ORACLE): "there is none, as the test set itself validates (`--valid oracle`)",
+    naming.valid_name(protocols.ORACLE): "there is none, as the test set itself validates (`--valid oracle`)",
 }
 OLDER = "there is none, as an earlier version decoded these runs: `--stage 3 --force true` fits it"
 

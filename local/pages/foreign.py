@@ -21,7 +21,7 @@ from local.scoring.foreign import Foreign, of_foreign, write_runs
 from local.scoring.foreign_labels import ModelLabels
 from local.scoring.scored import NOT_TRAINED_HERE, Experiment, load, pooled_predictions
 from local.scoring.summary import summarise
-from local.splits import protocols
+from local.splits import naming, protocols
 
 NAMED = 5  # utterances in a fact
 
@@ -67,7 +67,7 @@ def foreign_notes(
 ) -> Notes:
     """Say what the results are of; `summary` is the row of summary.csv, the rest as of `write_foreign`."""
     corpus, protocol = options.corpus_facts, options.chosen_protocol()
-    known = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
+    known = naming.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
     facts = [
         f"**{UNKNOWN_TRAINING[0].upper()}{UNKNOWN_TRAINING[1:]}.** It may have been trained on what is tested here.",
         *(f"{WARNING}{prose(warning)}." for warning in warnings),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from local.pages.tables import comparison_table, interval_source
-from local.splits import protocols
+from local.splits import naming
 
 OF_TEXT = ", the matched-pairs test for WER"
 
@@ -14,7 +14,7 @@ def render_pairs(pairs: pd.DataFrame) -> str:
     """Show a comparison: the table, and what must be known to read it."""
     first = pairs.sort_values("speaker_overlap", kind="stable").iloc[0]  # of a model not trained here it is not known
     valid = sorted({*pairs["valid_a"], *pairs["valid_b"]})
-    protocol = protocols.describe(first["protocol"], first["speakers_known"], first["speaker_overlap"])
+    protocol = naming.describe(first["protocol"], first["speakers_known"], first["speaker_overlap"])
     notes = [
         f"Corpus {first['corpus']}, validation {' against '.join(valid)}. In per cent; difference: B - A.",
         f"Protocol `{first['protocol']}`: {protocol}.",

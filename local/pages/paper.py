@@ -17,7 +17,7 @@ from local.corpora.iemocap import FACTS
 from local.pages.markdown import percent, prose, signed
 from local.pages.tables import Table, columns, interval
 from local.scoring.scored import Experiment
-from local.splits import protocols
+from local.splits import naming
 
 PAPER = yaml.safe_load(Path(__file__).with_name("paper.yaml").read_text(encoding="utf-8"))
 FIGURE_2_FOLD = PAPER["figure2_fold"]
@@ -38,7 +38,7 @@ def mismatch_reason(table: str, experiment: Experiment) -> str:
     """
     if experiment.corpus != "iemocap":
         return f"its corpus is {experiment.corpus}"
-    if protocols.without_oracle(experiment.protocol) != PAPER["protocol"]:  # its epochs may be of the test lists too
+    if naming.without_oracle(experiment.protocol) != PAPER["protocol"]:  # its epochs may be of the test lists too
         return f"its protocol is `{experiment.protocol}`"
     folds = [FIGURE_2_FOLD] if table == "figure2" else list(FACTS.folds)
     for _, of_seed in experiment.folds.groupby("seed"):
@@ -188,8 +188,8 @@ def render_table(which: str, experiments: list[Experiment], command: str) -> str
     for experiment in experiments:
         if reason := mismatch_reason(which, experiment):
             notes.append(f"{_label(experiment)} is not beside the paper's figures: {reason}.")
-        if protocols.is_optimistic(experiment.protocol):
-            notes.append(f"{_label(experiment)}: {protocols.describe(experiment.protocol)}.")
+        if naming.is_optimistic(experiment.protocol):
+            notes.append(f"{_label(experiment)}: {naming.describe(experiment.protocol)}.")
         if differing := differences(experiment.values):
             notes.append(f"{_label(experiment)} differs from the paper in: {', '.join(differing)}.")
     return "\n".join([f"    {command}", "", *table.markdown(), "", *(f"- {prose(note)}" for note in notes)]) + "\n"

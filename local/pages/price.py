@@ -22,7 +22,7 @@ from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, stats
 from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign
-from local.splits import protocols
+from local.splits import naming, protocols
 
 SCORES = ("wa", "ua")
 MARKS = {"wa": (SERIES[0], "o"), "ua": (SERIES[1], "s")}
@@ -41,7 +41,7 @@ def price(experiments: list[Experiment]) -> pd.DataFrame:
     """
     first = experiments[0]
     refuse_foreign(experiments)
-    if protocols.is_optimistic(first.protocol):
+    if naming.is_optimistic(first.protocol):
         raise UserError(
             f"{first.folder} is OPTIMISTIC, and the others would be held against it",
             "give an honest one first, such as protocol speaker with its own validation",
@@ -65,7 +65,7 @@ def _refuse_unlike(first: Experiment, other: Experiment) -> None:
 
 def _row(first: Experiment, other: Experiment) -> dict:
     summary = other.summary
-    row = {"protocol": other.protocol, "valid": other.valid, "base": protocols.without_oracle(other.protocol)}
+    row = {"protocol": other.protocol, "valid": other.valid, "base": naming.without_oracle(other.protocol)}
     row |= {name: summary[name] for name in ("folds", "seeds", "n", "cluster", "clusters")}
     of_first, of_other = _comparable(first, other)
     same = len(of_first) > 0 and _tested(of_first).equals(_tested(of_other))
@@ -82,7 +82,7 @@ def _row(first: Experiment, other: Experiment) -> dict:
 def _comparable(first: Experiment, other: Experiment) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The predictions of two; of the utterances that both tested where only one is of the corpus's own lists."""
     both = first.predictions, other.predictions
-    if protocols.is_official(first.protocol) == protocols.is_official(other.protocol):
+    if naming.is_official(first.protocol) == naming.is_official(other.protocol):
         return both
     of_first, of_other = (each["ID"] for each in both)
     return both[0][of_first.isin(of_other)], both[1][of_other.isin(of_first)]
@@ -120,19 +120,19 @@ def render_price(
     `utterances` is the corpus's table, `image` the file of the picture, if there is one.
     """
     first = experiments[0]
-    unserved = [name for name in protocols.WORDS if name not in protocols.served(utterances)]
+    unserved = [name for name in naming.WORDS if name not in protocols.served(utterances)]
     notes = [
         f"Corpus {first.corpus}; system of {', '.join(first.folds['config'].unique())}; seeds: {_seeds(rows)}.",
         f"Points: less the {REFERENCE}, protocol `{first.protocol}` with validation `{first.valid}`. "
         f"Intervals: {interval_source(first.summary)}; those of points by the paired bootstrap.",
         *(f"`{each.protocol}`: {_describe(each)}." for each in _each_once(experiments, "protocol")),
-        *(f"Validation `{each.valid}`: {protocols.describe_valid(each.valid)}." for each in _each_once(experiments)),
+        *(f"Validation `{each.valid}`: {naming.describe_valid(each.valid)}." for each in _each_once(experiments)),
         "A validation set other than the corpus's own list is taken from the training set, so `none` and `oracle` "
         "train on more utterances. What the choice on the test set itself is worth is oracle less none, which train on "
         "the same.",
         *(f"Not served: {_reason(utterances, name)}." for name in unserved),
     ]
-    if len({protocols.is_official(each.protocol) for each in experiments}) > 1:
+    if len({naming.is_official(each.protocol) for each in experiments}) > 1:
         notes.append("Points between `official` and another protocol are those on the utterances that both tested.")
     if rows.iloc[1:]["wa_diff_low"].isna().any():
         notes.append("Points without an interval: not of the same utterances as the reference.")
@@ -151,7 +151,7 @@ def _each_once(experiments: list[Experiment], what: str = "valid") -> list[Exper
 
 def _describe(experiment: Experiment) -> str:
     summary = experiment.summary
-    return protocols.describe(experiment.protocol, summary["speakers_known"], summary["speaker_overlap"])
+    return naming.describe(experiment.protocol, summary["speakers_known"], summary["speaker_overlap"])
 
 
 def _reason(utterances: pd.DataFrame, protocol: str) -> str:

@@ -25,7 +25,7 @@ from local.scoring import calibration, metrics, stats, task_scores
 from local.scoring.breakdown import breakdown
 from local.scoring.predictions import HYPOTHESIS, REFERENCE, writes_text
 from local.scoring.scored import MANIFESTS, Experiment, load
-from local.splits import protocols
+from local.splits import naming, protocols
 
 CARDS = ("wa", "ua", "f1", "wer")
 SECTIONS = {
@@ -94,7 +94,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         summary=own.summary,
         alphas=alphas,
         not_compared=not_compared,
-        oracle=own.valid == protocols.valid_name(protocols.ORACLE),
+        oracle=own.valid == naming.valid_name(protocols.ORACLE),
         stressed=(own.folder / "stress.html").exists(),
         mistakes=mistakes,
         most=MOST,
@@ -179,7 +179,7 @@ def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
     if not own.layer_shares.empty:
         drawn["layers"] = plots.layer_shares("layers", own.layer_shares)
     if len(alphas.accuracy) > 1:
-        validation = own.valid if own.valid == protocols.valid_name(protocols.ORACLE) else "validation"
+        validation = own.valid if own.valid == naming.valid_name(protocols.ORACLE) else "validation"
         accuracy = "training" if own.valid == "none" else validation
         drawn["alpha_accuracy"] = plots.lines("alpha_accuracy", alphas.accuracy, f"WA, {accuracy}")
         if alphas.wer:

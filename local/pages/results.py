@@ -33,7 +33,7 @@ from local.scoring.breakdown import breakdown
 from local.scoring.predictions import is_class, labels
 from local.scoring.provenance import COMMAND
 from local.scoring.summary import FOLD_COLUMNS
-from local.splits import extra, protocols
+from local.splits import extra, naming, protocols
 
 HEADS_FILE = "heads.csv"  # beside the seeds, where there are further heads
 MOST_FAULTS = 5
@@ -111,7 +111,7 @@ def notes(
     `learned` are sentences on what the runs have learned.
     """
     corpus, valid = options.corpus_facts, summary["valid"]
-    protocol = protocols.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
+    protocol = naming.describe(options.protocol_name, summary["speakers_known"], summary["speaker_overlap"])
     left_out = [] if options.source else protocols.left_out(options.table, options.chosen_protocol(), valid)
     of_protocol = f"Protocol `{options.protocol_name}`: {protocol}."
     facts = [
@@ -122,11 +122,11 @@ def notes(
         of_protocol,
         *(f"Left out: {line}." for line in left_out),
         *(f"Overlap: {line}." for line in overlap),
-        f"Validation `{valid}`: {protocols.describe_valid(valid)}.",
+        f"Validation `{valid}`: {naming.describe_valid(valid)}.",
         *_extra_note(options),
         f"Folds present: {summary['folds']}; seeds: {summary['seeds']}.",
     ]
-    if protocols.is_optimistic(options.protocol_name):  # a warning, before all else
+    if naming.is_optimistic(options.protocol_name):  # a warning, before all else
         facts.insert(0, f"**{facts.pop(facts.index(of_protocol))}**")
     present, of = summary["folds"].split("/")
     if present != of:
@@ -220,7 +220,7 @@ def _extra_note(options: Options) -> list[str]:
         return []
     sizes = markers.read(options.folds_folder(options.chosen_valid()) / "folds.json")["facts"]["sizes"]
     numbers = extra.describe({fold: of_fold[extra.SIZE] for fold, of_fold in sizes.items()})
-    what = protocols.EXTRA_WORDS[options.extra_training]
+    what = naming.EXTRA_WORDS[options.extra_training]
     return [f"Extra training `{options.extra_training}`: {what}; here {numbers} in a fold's training set."]
 
 

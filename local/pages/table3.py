@@ -24,7 +24,7 @@ from local.pages.tables import Table, columns, interval, interval_source
 from local.pages.templates import load_template
 from local.scoring import comparison, provenance
 from local.scoring.scored import Experiment
-from local.splits import protocols
+from local.splits import naming
 
 ROWS = {row["row"]: row for row in (*PAPER["table3"], *PAPER["beside"])}
 OURS = "mtl_wav2vec2"
@@ -156,7 +156,7 @@ def _line(row: str, line: str, one: Experiment, name: str, of_table: set[str]) -
     label, named = facts["title"] or _known(row), f" ({name})" if name else ""
     if not line:
         return Line(row, label + named, experiment=one, facts=facts)
-    marked = protocols.is_optimistic(one.protocol) and one.protocol not in of_table
+    marked = naming.is_optimistic(one.protocol) and one.protocol not in of_table
     further = ROWS[row]["further"][line] + (f"; {one.protocol}" if marked else "") + named
     return Line(row, f"{label.partition(':')[0]}: {further}", line, further, one, facts)
 
@@ -215,8 +215,8 @@ def _conditions(run: list[Line]) -> list[str]:
     """Say what each protocol tests, and what chooses the epoch."""
     first = {(line.experiment.protocol, line.experiment.valid): line.experiment.summary for line in reversed(run)}
     return [
-        f"Protocol `{name}`: {protocols.describe(name, summary['speakers_known'], summary['speaker_overlap'])}. "
-        f"Validation `{valid}`: {protocols.describe_valid(valid)}."
+        f"Protocol `{name}`: {naming.describe(name, summary['speakers_known'], summary['speaker_overlap'])}. "
+        f"Validation `{valid}`: {naming.describe_valid(valid)}."
         for (name, valid), summary in reversed(first.items())
     ]
 

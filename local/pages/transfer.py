@@ -26,7 +26,7 @@ from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, prior_shift, stats
 from local.scoring.predictions import labels
 from local.scoring.scored import MANIFESTS, Experiment, load, refuse_foreign, seed_of
-from local.splits import protocols
+from local.splits import naming
 
 SCORES = ("ua", "wa")
 FIGURES = [f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")]
@@ -55,7 +55,7 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
     rows: dict[tuple[str, str], dict] = {}
     classes: dict[tuple[str, ...], Path] = {}
     for each in experiments:
-        trained, protocol = protocols.trained_on(each.protocol) or (each.corpus, each.protocol)
+        trained, protocol = naming.trained_on(each.protocol) or (each.corpus, each.protocol)
         classes.setdefault(tuple(labels(each.predictions)), each.folder)
         if (cell := (trained, each.corpus)) in rows:
             raise UserError(f"{each.folder}: trained on {trained}, tested on {each.corpus}, as another is", "give one")
@@ -104,12 +104,12 @@ def related(own: Experiment) -> list[Experiment]:
     Of the corpora that tests elsewhere connect with its own; none where no models are tested elsewhere, and without
     those that are not scored, or have other classes.
     """
-    trained, protocol = protocols.trained_on(own.protocol) or (own.corpus, own.protocol)
+    trained, protocol = naming.trained_on(own.protocol) or (own.corpus, own.protocol)
     cells: dict[tuple[str, str], Path] = {}
-    for tested in (glob.escape(protocol), f"{protocols.TESTED}*@{glob.escape(protocol)}"):
+    for tested in (glob.escape(protocol), f"{naming.TESTED}*@{glob.escape(protocol)}"):
         for folder in sorted(own.folder.parents[2].glob(f"*/{tested}/{glob.escape(own.name)}")):
             corpus = folder.parents[1].name
-            source = protocols.trained_on(folder.parent.name) or (corpus, protocol)
+            source = naming.trained_on(folder.parent.name) or (corpus, protocol)
             if source[1] == protocol and (folder / "folds.csv").exists():
                 cells[source[0], corpus] = folder
     corpora: set[str] = set()

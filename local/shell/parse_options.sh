@@ -5,7 +5,7 @@
 #   options             the other options, and the overrides after --, as every stage takes them
 # The options are those in the help of run.sh, with the placeholders of their values: a relative PATH or FILE
 # counts from the user's current folder, $caller, and a FILE must exist. What options mean is checked by
-# local/experiment/options.py, in whichever stage runs first.
+# local/experiment/command_line.py, in whichever stage runs first.
 
 # shellcheck disable=SC2034 # used by run.sh
 stage=0 stop_stage="" status=false options=()

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from local.corpora import lists, manifest
-from local.splits import protocols
+from local.splits import naming, protocols
 from local.splits.audit import NEVER, PROMISES
 from local.splits.checks import LEFT_OUT, members
 
@@ -51,7 +51,7 @@ def split_all(
     for rank, (fold, sets) in enumerate(splits.items()):
         sets = sets.reindex(whole.index, fill_value=LEFT_OUT)
         may = is_extra & _may_train(kinds, sets, protocol, valid)
-        if protocol == protocols.OFFICIAL:
+        if protocol == naming.OFFICIAL:
             may &= (tested_in == lists.TRAIN).to_numpy()
         else:
             may &= (tested_in != fold).to_numpy()

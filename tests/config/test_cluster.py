@@ -9,7 +9,8 @@ import pytest
 from local.config.cluster import job_name, nodes_and_gpus, refuse_without_slurm, submit_parameters
 from local.config.hparams import compared_values, resolve
 from local.core.errors import UserError
-from local.experiment.options import Options, parse
+from local.experiment.command_line import parse
+from local.experiment.options import Options
 
 
 def options(*words: str, block: str = "", device: str = "null") -> Options:

@@ -10,7 +10,7 @@ from paths import REPOSITORY
 from local.config import hparams, keys
 from local.config.hparams import parse_overrides, refuse_unread, resolve
 from local.core.errors import UserError
-from local.experiment.options import ALL_OPTIONS, parse
+from local.experiment.command_line import ALL_OPTIONS, parse
 
 DEFAULTS = """\
 seed: 1

@@ -21,8 +21,8 @@ from local.data.feature_store import CnnStore, FrameStore, LayerStore, RowStore,
 from local.data.store import AudioStore
 from local.decode import decode
 from local.encoders import Encoder, load_encoder
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.features import FrontEnd
 from local.features.logmel import LogMel
 from local.scoring import predictions

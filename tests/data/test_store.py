@@ -24,7 +24,7 @@ from local.core.markers import make_once
 from local.corpora import manifest
 from local.data import store
 from local.data.store import AudioStore
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.launch import build_audio_store
 from local.prepare import prepare
 

@@ -18,7 +18,7 @@ from local import corpora
 from local.deploy.card import render
 from local.deploy.gather import pretrained_names
 from local.encoders import load_encoder
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model

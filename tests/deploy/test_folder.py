@@ -35,8 +35,8 @@ from local.core.errors import UserError
 from local.corpora import espeak, manifest
 from local.deploy import folder, huggingface, onnx
 from local.deploy.gather import load_ensemble, load_trained
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.folds import make_folds
 from local.inference.recognizer import EmotionRecognizer
 from local.prepare import prepare

@@ -8,7 +8,7 @@ import pytest
 from hand_made_runs import predict
 
 from local.deploy import quality
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.score import score
 from local.scoring import scored
 

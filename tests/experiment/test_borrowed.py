@@ -17,8 +17,8 @@ from hand_made_runs import LABELS, predict
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.borrowed import borrow
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.folds import make_folds
 from local.pages.report import matrix_of_corpora
 from local.pages.transfer import related, shares_table, transfer, transfer_table, write_transfer

@@ -12,8 +12,8 @@ from local.config import hparams
 from local.core import markers
 from local.core.errors import UserError
 from local.corpora import manifest
+from local.experiment.command_line import parse
 from local.experiment.job import Job, begun_inputs, options_of_run
-from local.experiment.options import parse
 from local.folds import make_folds
 from local.prepare import prepare
 

@@ -16,7 +16,8 @@ import pytest
 from paths import REPOSITORY
 
 from local.core.errors import UserError
-from local.experiment.options import OPTIONS, check, parse
+from local.experiment.command_line import OPTIONS, parse
+from local.experiment.options import check
 from local.folds import make_folds
 from local.prepare import prepare
 from local.score import score

@@ -15,8 +15,8 @@ from local import launch, status
 from local.core import markers
 from local.corpora import manifest
 from local.experiment import shared
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.folds import make_folds
 from local.scoring import provenance
 

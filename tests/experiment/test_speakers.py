@@ -11,9 +11,9 @@ from local.core.errors import UserError
 from local.core.markers import Marker
 from local.corpora.manifest import COLUMNS
 from local.experiment import speakers
+from local.experiment.command_line import parse
 from local.experiment.encoder_version import encoder_version
 from local.experiment.job import Job
-from local.experiment.options import parse
 
 
 def fold(place: Path, name: str = "F", **sets: str) -> Path:

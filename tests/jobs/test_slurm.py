@@ -27,7 +27,8 @@ from local import status
 from local.core import signals
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.experiment.options import Options, parse
+from local.experiment.command_line import parse
+from local.experiment.options import Options
 from local.jobs import slurm
 from local.jobs.process import JobProcess, file_version
 from local.launch import failure_report

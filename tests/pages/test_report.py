@@ -25,7 +25,7 @@ from paths import REPOSITORY
 from report_place import NASTY_ID, NASTY_WORD, experiment, words
 
 from local.core.errors import UserError
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.pages.mistakes import mark_differences, most_confident
 from local.pages.report import number_pictures, pictures, render_report
 from local.pages.results import Notes

@@ -13,7 +13,7 @@ import report_place
 from hand_made_runs import WITHOUT_TEXT, predict
 from written_experiments import table_of, write_experiment
 
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.pages.paper import PAPER
 from local.pages.table3 import HEADS, ROWS, AllRows, all_rows

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from local.core.errors import UserError
-from local.splits import audit, checks, official, protocols
+from local.splits import audit, checks, naming, official, protocols
 
 LETTERS = {"a": "train", "v": "valid", "t": "test", "1": "test1", "2": "test2", "-": "", "x": "dev"}
 
@@ -171,7 +171,7 @@ def test_what_lists_share_is_allowed_and_told_but_for_utterances_and_audio():
     ]
     overlap = audit.speaker_overlap(found, {"test": 4}, frame["spk_id"])
     assert overlap == 1 / 4
-    assert protocols.describe("official", "10/10", overlap) == (
+    assert naming.describe("official", "10/10", overlap) == (
         "trained on the corpus's own training list, each fold tests one of its test lists; the speakers of 25 % of the "
         "tested utterances are also in the training set"
     )
@@ -192,13 +192,13 @@ def test_what_lists_share_is_allowed_and_told_but_for_utterances_and_audio():
     ],
 )
 def test_the_words_of_the_protocol_say_who_is_in_the_training_list(given, words):
-    assert words in protocols.describe(*given)
+    assert words in naming.describe(*given)
 
 
 def test_names_in_paths():
-    assert protocols.path_name("official", True, "oracle") == "official-valid_oracle-OPTIMISTIC-hold_text"
-    assert protocols.without_oracle("official-valid_oracle-OPTIMISTIC") == "official"
-    assert protocols.is_official("official-hold_text") and not protocols.is_official("random-OPTIMISTIC")
-    assert protocols.describe_valid("list") == (
+    assert naming.path_name("official", True, "oracle") == "official-valid_oracle-OPTIMISTIC-hold_text"
+    assert naming.without_oracle("official-valid_oracle-OPTIMISTIC") == "official"
+    assert naming.is_official("official-hold_text") and not naming.is_official("random-OPTIMISTIC")
+    assert naming.describe_valid("list") == (
         "the corpus's own validation list chooses the epoch; the test set plays no role in it"
     )

@@ -12,7 +12,7 @@ from small_tables import ACTORS, TEST_SIZES, spoken, toy
 
 from local.core.errors import UserError
 from local.corpora import iemocap, nemo
-from local.splits import checks, protocols
+from local.splits import checks, naming, protocols
 
 EVERY_FOLD = [(protocol, fold) for protocol, sizes in TEST_SIZES.items() for fold in sizes]
 
@@ -129,23 +129,6 @@ def test_somebody_unknown_is_no_partner():
         protocols.split(table, table["recording"], "r", "partner")
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (("speaker", "4/4", 0.0), "of one speaker, who is not in the training or validation set"),
-        (("session",), "each fold tests a whole session"),
-        (("session", "4/4", 0.0), "a whole session, whose speakers are not in the training or validation set"),
-        (("session", "0/4"), "a whole session; who speaks is unknown, so the training set may have speakers of"),
-        (("session", "3/4"), "a whole session; who speaks is known for 3 of 4 utterances only, so the training set"),
-        (("recording-hold_text", "4/4", 1.0), "whose speakers are also in the training set; only a third of the"),
-        (("recording", "4/4", 0.0), "whole recordings, whose speakers are not in the training set"),
-        (("recording", "4/4", 0.25), "recordings; the speakers of 25 % of the tested utterances are also in the"),
-    ],
-)
-def test_what_is_said_of_speakers_is_what_is_known(given, words):
-    assert words in protocols.describe(*given)
-
-
 def test_of_two_speakers_one_tests_and_one_trains_without_validation():
     table = toy(spk_id="AABB", session="1111")
     with pytest.raises(UserError, match="two speakers leave nobody to train on") as refusal:
@@ -234,7 +217,7 @@ def test_oracle_trains_on_all_the_rest_and_is_no_default():
             assert inside["valid"] == inside["test"] == [each == fold for each in folds]
     for emptied in (list(names) for count in range(4) for names in combinations(protocols.COLUMN.values(), count)):
         partly = table.assign(**dict.fromkeys(emptied, ""))
-        assert "oracle" not in {protocols.default_valid(protocol, partly) for protocol in protocols.WORDS}
+        assert "oracle" not in {protocols.default_valid(protocol, partly) for protocol in naming.WORDS}
 
 
 def test_one_emotion_in_the_test_set_does_not_choose_an_epoch():

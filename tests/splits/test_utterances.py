@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from local.core.errors import UserError
-from local.splits import checks, protocols, utterances
+from local.splits import checks, naming, protocols, utterances
 
 
 def table(**counts: int) -> pd.DataFrame:
@@ -114,9 +114,9 @@ def test_random_is_taken_by_itself_only_where_nothing_is_known():
 
 
 def test_the_name_says_that_it_is_optimistic():
-    assert protocols.path_name("random", False) == "random-OPTIMISTIC"
+    assert naming.path_name("random", False) == "random-OPTIMISTIC"
     for name in ("random-OPTIMISTIC", "random-OPTIMISTIC-hold_text"):
-        words = protocols.describe(name, "0/4")
+        words = naming.describe(name, "0/4")
         assert words.startswith("each fold tests a random share") and "; OPTIMISTIC: " in words
         assert ("a third of the transcripts" in words) == name.endswith("hold_text")
 

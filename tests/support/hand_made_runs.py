@@ -6,8 +6,8 @@ import csv
 import json
 
 from local.corpora import manifest
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 
 LABELS = ["ang", "hap", "sad"]
 WRONG = {"1A": 1, "1B": 3, "2A": 6, "2B": 4}  # emotions that are wrong, of 12 in each fold

@@ -11,7 +11,7 @@ import soundfile
 from hand_made_runs import EPOCHS, predict
 from paths import REPOSITORY
 
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.prepare import prepare
 from local.score import score

@@ -18,8 +18,8 @@ from local.config.hparams import plain_values
 from local.core import markers
 from local.core.errors import UserError
 from local.core.markers import Marker
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.systems import Outputs
 from local.systems.layers import speaker_nets
 from local.systems.pappagari_xvector import XVectorSystem

@@ -11,7 +11,7 @@ import sentencepiece
 
 from local.core.errors import UserError
 from local.corpora import manifest
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.prepare import prepare
 from local.text import tokenizer

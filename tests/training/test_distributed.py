@@ -18,7 +18,7 @@ from tiny_training import Corpus
 
 from local import decode, folds, prepare, score
 from local.core.errors import UserError
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.jobs.machine import gpu_slots
 from local.jobs.torchrun import torchrun_command
 

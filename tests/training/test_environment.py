@@ -11,8 +11,8 @@ from torch import nn
 from local.core.errors import UserError
 from local.core.starts import commit_of
 from local.data.device import use_precision
+from local.experiment.command_line import parse
 from local.experiment.job import Job, read_environment
-from local.experiment.options import parse
 from local.training import environment
 from local.training.checkpoints import RunCheckpointer
 

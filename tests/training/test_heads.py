@@ -15,8 +15,8 @@ from local.decode import decode
 from local.deploy.gather import load_trained
 from local.encoders import load_encoder, task_vectors
 from local.experiment import continued
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.systems import Outputs

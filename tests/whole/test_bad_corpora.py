@@ -29,7 +29,7 @@ from local import audio_store, folds, prepare
 from local.core.errors import UserError
 from local.corpora import csv_table, iemocap, manifest, nemo, unsound
 from local.data import store
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.pages.results import untested_label_notes
 from local.score import score
 from local.splits import checks

@@ -25,7 +25,8 @@ from local.core import markers, model_json
 from local.core.errors import UserError
 from local.corpora import csv_table, iemocap_release, manifest
 from local.corpora.rows import rows
-from local.experiment.options import Options, parse
+from local.experiment.command_line import parse
+from local.experiment.options import Options
 from local.inference import model_folder
 from local.scoring import predictions
 from local.text.normalise import normalise

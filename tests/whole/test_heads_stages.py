@@ -13,8 +13,8 @@ from stages import run_stages
 
 from local.core.errors import UserError
 from local.deploy.gather import load_trained
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.inference import model_folder
 from local.inference.analyzer import Analyzer
 from local.scoring import task_scores

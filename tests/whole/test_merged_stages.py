@@ -16,8 +16,8 @@ from local.core.errors import UserError
 from local.data.store import AudioStore
 from local.deploy import onnx
 from local.deploy.gather import load_trained
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.inference import model_folder
 from local.scoring import predictions
 from local.training.checkpoints import RunCheckpointer

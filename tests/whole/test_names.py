@@ -13,8 +13,8 @@ import soundfile
 from hand_made_runs import predict
 
 from local import status
+from local.experiment.command_line import parse
 from local.experiment.job import Job
-from local.experiment.options import parse
 from local.folds import make_folds
 from local.pages.pairs import render_pairs
 from local.pages.paper import render_table

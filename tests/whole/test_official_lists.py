@@ -15,8 +15,9 @@ from local.core.errors import UserError
 from local.corpora import manifest, mini
 from local.deploy import quality
 from local.deploy.folder import refuse_optimistic
+from local.experiment.command_line import parse
 from local.experiment.job import Job, options_of_run
-from local.experiment.options import check, parse
+from local.experiment.options import check
 from local.folds import make_folds
 from local.prepare import prepare
 from local.report import report

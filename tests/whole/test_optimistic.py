@@ -14,8 +14,8 @@ from hand_made_runs import predict
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.deploy.folder import refuse_optimistic
+from local.experiment.command_line import parse
 from local.experiment.job import options_of_run
-from local.experiment.options import parse
 from local.folds import make_folds
 from local.prepare import prepare
 from local.report import report

@@ -17,7 +17,8 @@ from paths import REPOSITORY, copy_project
 from written_experiments import table_of, write_experiment
 
 from local.corpora import manifest
-from local.experiment.options import Options, parse
+from local.experiment.command_line import parse
+from local.experiment.options import Options
 from local.pages.paper import PAPER
 
 RECORDER = """\

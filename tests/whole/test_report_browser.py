@@ -19,7 +19,7 @@ import pytest
 import report_place
 from report_place import words
 
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.report import report
 
 LOST = "8%20100%25.wav"  # as in an address: the browser may say that it is not there

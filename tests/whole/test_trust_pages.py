@@ -16,7 +16,7 @@ import tiny_folders
 from markdown_it import MarkdownIt
 from paths import REPOSITORY
 
-from local.experiment.options import parse
+from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.inference.demo_page import page as demo_page
 from local.inference.recognizer import EmotionRecognizer
