@@ -48,6 +48,8 @@ def weights(heads: Any) -> dict[str, float]:
         if name not in TASKS:
             near = MEANT.get(name) or next(iter(difflib.get_close_matches(str(name), TASKS, n=1)), "")
             meant = f"{near}, or " if near else ""
+            if weight is None and ":" in str(name):  # to YAML the whole is a name
+                raise UserError(f"heads: '{name}' has no space behind its colon", 'write "{gender: 0.1}"')
             raise UserError(f"heads: '{name}' is not known", f"take {meant}one of: {' '.join(TASKS)}")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < float("inf"):
             raise UserError(f"heads: the weight of {name} is {weight}", "give a number of at least 0")

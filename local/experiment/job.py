@@ -187,8 +187,8 @@ class Job:
     def refuse_tested_speakers(self) -> str:
         """Refuse a `speaker_net` that was trained on speakers of the test set; see `speakers.refuse_tested`."""
         source = self.own_runs.get(speakers.KEY) or self.options.values.get(speakers.KEY)
-        trained = self.digests("train.csv").get("train.csv")
-        return speakers.refuse_tested(source, self.options.corpus, self.manifests, trained)
+        own = self.digests("train.csv", "test.csv")
+        return speakers.refuse_tested(source, self.options.corpus, self.manifests, own)
 
     def refuse_other_task_runs(self) -> None:
         """Refuse a `ctc_run` or an `emotion_run` that did not begin as this training; see `task_runs.refuse_other`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def own_folder(source: Any, seed: int, fold: str) -> Path | None:
     return next((run for run in runs if (run / "train.json").exists()), None)
 
 
-def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: str | None) -> str:
+def refuse_tested(source: str | Path | None, corpus: str, fold: Path, own: Mapping[str, str]) -> str:
     """Refuse weights that were trained on speakers of a fold's test set, beyond what its own training set has.
 
     Parameters
@@ -60,9 +61,9 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
         nothing is known.
     corpus, fold
         The corpus, and the fold's folder of manifests.
-    trained
-        The digest of the fold's training set: weights from this very set have heard nothing else, unless the test set
-        chose their epoch.
+    own
+        The digests of the fold's `train.csv` and `test.csv`: weights from this very training set have heard nothing
+        else, unless the test set chose their epoch. As `valid.csv` it may have: a partner's fold trains on the same.
 
     Returns
     -------
@@ -76,7 +77,9 @@ def refuse_tested(source: str | Path | None, corpus: str, fold: Path, trained: s
     heard = run["facts"].get("speakers")  # of a run on emotions they are not recorded
     is_same = not releases(other).isdisjoint(releases(corpus))  # at least one of several
     both = _both(other, heard, corpus, tested) if is_same else sorted({*(heard or ())} & tested)
-    is_own = run["inputs"].get("train.csv") == trained and run["inputs"].get("valid") != ORACLE
+    inputs = run["inputs"]
+    on_test = inputs.get("valid") == ORACLE or inputs.get("valid.csv") in {own.get("test.csv")} - {None}
+    is_own = inputs.get("train.csv") == own.get("train.csv") and not on_test
     if not both or is_own:
         return ""
     if is_same:

@@ -35,7 +35,8 @@ class Table:
         times = f"{'from':>9} {'to':>9} " if shown.in_windows else ""
         last = "file: transcript" if shown.text else "file"
         further = "".join(f"{name:>9} " for name in shown.heads)
-        start = f"{'emotion':{self.width}} {'prob.':>6} {self._sure('sure?')}{'seconds':>8} "
+        share = "conf." if shown.unsure else "prob."
+        start = f"{'emotion':{self.width}} {share:>6} {self._sure('sure?')}{'seconds':>8} "
         print(f"{start}{times}{further}{last}", file=out)
 
     def _sure(self, word: str) -> str:
@@ -51,7 +52,8 @@ class Table:
             start = f"{'-':{self.width}} {'-':>6} {self._sure('-')}{'-':>8} "
             print(f"{start}{' ' * len(span)}{name}: error: {item.error}", file=self.out)
             return
-        share = analysis.posteriors[analysis.emotion]
+        # What is compared with the threshold, if there is one.
+        share = analysis.posteriors[analysis.emotion] if analysis.confidence is None else analysis.confidence
         flags = f" [{', '.join(analysis.flags)}]" if analysis.flags else ""
         sure = self._sure("unsure" if analysis.unsure else "")
         start = f"{analysis.emotion:{self.width}} {share:6.1%} {sure}{analysis.duration:8.2f} {span}"

@@ -99,5 +99,5 @@ def _thresholds(tables: dict[str, pd.DataFrame], n_labels: int) -> Table:
         [f"{row.threshold:g}", *map(percent, (row.answered, 1 - row.answered, row.wa))]
         for row in calibration.answered(table, shown).itertuples()
     ]
-    caption = f"Answers by `--unsure THRESHOLD`, posteriors {name}, in per cent."
+    caption = f"Answers with --unsure THRESHOLD, posteriors {name}, in per cent."
     return Table(caption, columns(["threshold"], ["sure", "unsure", "WA of the sure"]), rows)

@@ -20,6 +20,7 @@ def test_weights_are_in_one_order():
         ({"emotion": 0}, "emotion has a key of its own", "set emotion_weight: 0"),
         ({"valance": 1}, "'valance' is not known", "take valence, or one of: gender speaker valence arousal"),
         ({"activation": 1}, "'activation' is not known", "take arousal, or one of"),
+        ({"gender:0.1": None}, "'gender:0.1' has no space behind its colon", 'write "{gender: 0.1}"'),
         ({"xyz": 1}, "'xyz' is not known", "take one of: gender"),
         ({"gender": -1}, "the weight of gender is -1", "at least 0"),
         ({"gender": "much"}, "the weight of gender is much", "at least 0"),

@@ -15,6 +15,8 @@ from local.experiment.command_line import parse
 from local.experiment.encoder_version import encoder_version
 from local.experiment.job import Job
 
+OWN = {"train.csv": "digest", "test.csv": "digest of the tested"}
+
 
 def fold(place: Path, name: str = "F", **sets: str) -> Path:
     """A fold's folder whose manifests have an utterance for each letter, of the speaker of that letter."""
@@ -55,32 +57,33 @@ def test_what_has_no_such_classes(tmp_path, classes, sets, why):
 def test_weights_that_heard_a_tested_speaker_are_refused_in_the_same_corpus(tmp_path):
     tested, net = fold(tmp_path, train="CD", test="AAB"), tmp_path / "net"
     with pytest.raises(UserError, match="speakers that fold F tests, or may have been: A, B"):
-        speakers.refuse_tested(run(net, "own", "ABX"), "own", tested, "digest")
+        speakers.refuse_tested(run(net, "own", "ABX"), "own", tested, OWN)
     with pytest.raises(UserError, match=r"speakers that fold F tests.*: B"):  # the same actors
-        speakers.refuse_tested(run(net, "iemocap-improvised", "BX"), "iemocap", tested, "digest")
-    assert not speakers.refuse_tested(run(net, "own", "CDX"), "own", tested, "digest")
+        speakers.refuse_tested(run(net, "iemocap-improvised", "BX"), "iemocap", tested, OWN)
+    assert not speakers.refuse_tested(run(net, "own", "CDX"), "own", tested, OWN)
     with pytest.raises(UserError, match=r"fold G tests.*: one without a name"):
-        speakers.refuse_tested(net, "own", fold(tmp_path, "G", train="CD", test="A "), "digest")
+        speakers.refuse_tested(net, "own", fold(tmp_path, "G", train="CD", test="A "), OWN)
     # Where a protocol has a speaker in both sets, the very training set of the fold adds nothing to it.
-    assert not speakers.refuse_tested(run(net, "own", "ABX", train="digest"), "own", tested, "digest")
-    Marker(net / "train.json", {"train.csv": "digest", "valid": "oracle"}).write(corpus="own")
-    with pytest.raises(UserError, match="speakers that fold F tests, or may have been: A, B"):
-        speakers.refuse_tested(net, "own", tested, "digest")
+    assert not speakers.refuse_tested(run(net, "own", "ABX", train="digest"), "own", tested, OWN)
+    for on_test in ({"valid": "oracle"}, {"valid": "partner", "valid.csv": OWN["test.csv"]}):
+        Marker(net / "train.json", {"train.csv": OWN["train.csv"]} | on_test).write(corpus="own")
+        with pytest.raises(UserError, match="speakers that fold F tests, or may have been: A, B"):
+            speakers.refuse_tested(net, "own", tested, OWN)
 
 
 def test_weights_within_a_run_are_those_of_the_run_and_one_on_emotions_may_have_heard_anybody(tmp_path):
     tested, net = fold(tmp_path, train="CD", test="AB"), run(tmp_path / "net", "own", "AX")
     for name in ("model", "save/CKPT+1/system.ckpt"):
         with pytest.raises(UserError, match=r"fold F tests.*: A"):
-            speakers.refuse_tested(net / name, "own", tested, "digest")
+            speakers.refuse_tested(net / name, "own", tested, OWN)
     (tmp_path / "link.ckpt").symlink_to(net / "save/CKPT+1/system.ckpt")
     with pytest.raises(UserError, match=r"fold F tests.*: A"):
-        speakers.refuse_tested(tmp_path / "link.ckpt", "own", tested, "digest")
+        speakers.refuse_tested(tmp_path / "link.ckpt", "own", tested, OWN)
     Marker(net / "train.json", {"train.csv": "of another fold"}).write()
     (net / "env.json").write_text('{"commit": "abc", "job": {"corpus": "own"}}')
     with pytest.raises(UserError, match=r"fold F tests.*: A, B"):
-        speakers.refuse_tested(net / "model", "own", tested, "digest")
-    assert not speakers.refuse_tested(net / "model", "other", tested, "digest")
+        speakers.refuse_tested(net / "model", "own", tested, OWN)
+    assert not speakers.refuse_tested(net / "model", "other", tested, OWN)
 
 
 def test_corpora_of_several_are_taken_apart(tmp_path):
@@ -92,7 +95,7 @@ def test_corpora_of_several_are_taken_apart(tmp_path):
         facts = {"corpus": corpus} | ({"speakers": names} if names else {})
         Marker(net / "train.json", {"train.csv": "other"}).write(**facts)
         try:
-            return speakers.refuse_tested(net, here, tested, "digest") or "nothing"
+            return speakers.refuse_tested(net, here, tested, OWN) or "nothing"
         except UserError as error:
             return error.what
 
@@ -110,10 +113,10 @@ def test_corpora_of_several_are_taken_apart(tmp_path):
 def test_names_that_two_corpora_share_are_a_warning_and_other_weights_tell_nothing(tmp_path):
     tested, net = fold(tmp_path, train="CD", test="AB"), tmp_path / "net"
     assert "of voices that are called as those tested here: B" in speakers.refuse_tested(
-        run(net, "voices", "BX"), "own", tested, "digest"
+        run(net, "voices", "BX"), "own", tested, OWN
     )
     for source in (None, tmp_path, tmp_path / "net.pth"):
-        assert not speakers.refuse_tested(source, "own", tested, "digest")
+        assert not speakers.refuse_tested(source, "own", tested, OWN)
 
 
 def test_a_fold_takes_its_own_run_of_an_experiment_or_of_a_seed(tmp_path):

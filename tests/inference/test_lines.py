@@ -76,8 +76,8 @@ def test_what_is_unsure_stands_beside_the_posteriors(unsure):
         writer.write(Item("b.wav", error="no audio"), None)
         found[form] = out.getvalue()
     head, line, error = found["table"].splitlines()
-    assert head.split() == ["emotion", "prob.", "sure?", "seconds", "file"]
-    assert line.split() == ["ang", "75.0%", *["unsure"] * unsure, "1.50", "a.wav", "[clipped]"]
+    assert head.split() == ["emotion", "conf.", "sure?", "seconds", "file"]
+    assert line.split() == ["ang", "55.0%", *["unsure"] * unsure, "1.50", "a.wav", "[clipped]"]
     assert head.index("file") == line.index("a.wav") == error.index("b.wav")
     row, broken = csv.DictReader(io.StringIO(found["csv"]))
     assert (row["p_ang"], row["confidence"], row["unsure"]) == ("0.750000", "0.550000", "yes" if unsure else "no")
