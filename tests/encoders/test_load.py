@@ -257,7 +257,7 @@ def test_spec_augment_masks_the_frames_that_transformers_masks(tmp_path, family)
     # Without a mask transformers draws one; without padding the draws are the same.
     expected = model(inputs["input_values"], attention_mask=torch.ones(1, 16000).long()).last_hidden_state[0]
     np.random.seed(3)
-    torch.testing.assert_close(alone(encoder, wav), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(alone(encoder, wav), expected, rtol=0, atol=5e-5)
 
 
 def test_spec_augment_hides_whole_spans_and_never_padding(tmp_path):

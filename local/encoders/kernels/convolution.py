@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from local.encoders.kernels.linear import HAS_AVX512
+from local.encoders.kernels.linear import HAS_AMX, HAS_AVX512
 
 WINDOWS = {"cpu": 256, "cuda": 1024}  # in one product, which bounds the memory: 200 KB each in 16 bits for a base model
 
@@ -145,8 +145,11 @@ def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype) -> Callable[..., T
         return as_product
     if device != "cpu" or torch.compiler.is_exporting():
         return None
+    if kind == torch.bfloat16 and conv.groups == 1:
+        reads_beyond = HAS_AMX and torch.is_grad_enabled() and conv.kernel_size[0] >= 2 * conv.stride[0] > 2
+        return as_product if reads_beyond else in_channels_last
     if kind == torch.bfloat16:
-        return _grouped if conv.groups > 1 else in_channels_last
+        return _grouped
     if kind != torch.float32 or conv.groups > 1:
         return None
     if torch.is_grad_enabled():
