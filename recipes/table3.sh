@@ -44,6 +44,8 @@
 #   row                 WA pooled, 95 %          EB0     KD0     TP0     hours of CPU
 #   majority            25.00                    25.00   25.00   25.00   0.001
 #   sajjad_key_segments 42.96 (40.0 to 45.9)     42.78   38.33   47.78   0.163   "no ImageNet"
+#   pappagari_xvector   43.24 (40.3 to 46.3)     36.11   48.06   45.56   2.30    "no pretraining", 8 epochs
+#   peng_asrnn          44.54 (41.6 to 47.5)     36.39   35.00   62.22   0.727   8 epochs
 #   lu_asr_attention    46.57 (43.6 to 49.6)     48.33   47.22   44.17   0.763   "no ASR"
 #   logmel_logistic     49.44 (46.4 to 52.4)     51.39   34.72   62.22   0.012
 #   egemaps_svm         51.48 (48.5 to 54.5)     57.50   52.50   44.44   0.002, and 239 s once
@@ -51,6 +53,8 @@
 #   emotion2vec_probe   70.56 (67.8 to 73.2)     63.61   72.78   75.28   1.18
 #   superb_probe        74.72 (72.1 to 77.3)     65.28   76.39   82.50   0.141
 #
+# (Pappagari's and Peng's, with -- --epochs 8, of commit 45d269f14ee9 on one thread of an Intel Xeon with AMX, beside other
+# work, 2026-11-27; the four rows in seconds gave the same figures there.)
 # (Sajjad's and Lu's of commit d8afb3d25f70, by the same command without --upstream.) With the substitutes that these
 # two have for weights that are not at hand they stay below a linear model on log-mel statistics. What they learn is the
 # seven actors of training: Sajjad's has 99 % of the training set right after 11 to 14 epochs, Lu's 76 to 85 after 11 to
