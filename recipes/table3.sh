@@ -53,8 +53,9 @@
 #   emotion2vec_probe   70.56 (67.8 to 73.2)     63.61   72.78   75.28   1.18
 #   superb_probe        74.72 (72.1 to 77.3)     65.28   76.39   82.50   0.141
 #
-# (Pappagari's and Peng's, with -- --epochs 8, of commit 45d269f14ee9 on one thread of an Intel Xeon with AMX, beside other
-# work, 2026-11-27; the four rows in seconds gave the same figures there.)
+# (Pappagari's and Peng's, with -- --epochs 8, of commit 45d269f14ee9 on one thread of an Intel Xeon with AMX, 2026-11-27.
+# Hours are of the clock: beside so much other work Pappagari's are far more than its CPU's. Majority, logistic
+# regression, eGeMAPS and the SUPERB probe gave the same figures there.)
 # (Sajjad's and Lu's of commit d8afb3d25f70, by the same command without --upstream.) With the substitutes that these
 # two have for weights that are not at hand they stay below a linear model on log-mel statistics. What they learn is the
 # seven actors of training: Sajjad's has 99 % of the training set right after 11 to 14 epochs, Lu's 76 to 85 after 11 to

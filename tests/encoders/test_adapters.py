@@ -9,7 +9,7 @@ import tiny_models
 import torch
 from paths import REPOSITORY
 from tiny_models import STEADY, padded, waves
-from tiny_training import Corpus, Interruption, assert_same_runs, build, fit
+from tiny_training import Corpus, build, resumed
 from torch import nn
 
 from local.core.errors import UserError
@@ -121,12 +121,7 @@ def test_a_run_with_adapters_resumes_to_the_last_bit(tmp_path):
         adapters.adapt(made.system.encoder, {"rank": 2, "dropout": 0.1})
         return made
 
-    whole, cut = fit(brain("whole"), corpus.utterances()), brain("cut")
-    cut.interrupt = ("update", 2, 2)
-    with pytest.raises(Interruption):
-        fit(cut, corpus.utterances())
-    resumed = fit(brain("cut"), corpus.utterances())
-    assert_same_runs(resumed, whole)
+    whole = resumed(brain, corpus)
     learned = of_adapters(whole.system.encoder)
     assert len(whole.optimizer.state) == len(learned) + 4 and all(p in whole.optimizer.state for p in learned.values())
 

@@ -183,6 +183,19 @@ def test_convolution_in_single_precision_with_a_gradient_is_torchs_in_the_other_
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("has_amx", [True, False])
+def test_in_bfloat16_two_strides_of_taps_are_a_product_where_there_is_amx(has_amx, monkeypatch):
+    monkeypatch.setattr(convolution, "HAS_AMX", has_amx)
+    convs = [nn.Conv1d(8, 8, taps, stride) for taps, stride in ((8, 4), (4, 2), (3, 2), (2, 2), (3, 1))]
+    product, other = convolution._strided, convolution._channels_last
+    assert [convolution._fastest(conv, "cpu", torch.bfloat16) for conv in convs] == [
+        *[product if has_amx else other] * 2,
+        *[other] * 3,
+    ]
+    with torch.no_grad():
+        assert convolution._fastest(convs[0], "cpu", torch.bfloat16) == other
+
+
 def test_on_a_gpu_every_convolution_that_can_be_is_a_product():
     convs = [nn.Conv1d(1, 8, 10, stride=5), nn.Conv1d(8, 8, 3, stride=2), nn.Conv1d(8, 8, 4, padding=2, groups=2)]
     convs.append(nn.Conv1d(8, 8, 3, padding=1))

@@ -8,7 +8,7 @@ import pytest
 import tiny_models
 import torch
 from tiny_models import padded, waves
-from tiny_training import Corpus, Interruption, assert_same_runs, build, fit
+from tiny_training import Corpus, build, resumed
 from torch import Tensor
 
 from local.core.errors import UserError
@@ -179,12 +179,7 @@ def test_a_run_of_a_merged_encoder_resumes_to_the_last_bit(tmp_path):
         task_vectors.add(encoder, {"ctc": trained(encoder, 1), "emotion": trained(encoder, 2)}, 0.5)
         return made
 
-    whole, cut = fit(brain("whole"), corpus.utterances()), brain("cut")
-    cut.interrupt = ("update", 2, 2)
-    with pytest.raises(Interruption):
-        fit(cut, corpus.utterances())
-    resumed = fit(brain("cut"), corpus.utterances())
-    assert_same_runs(resumed, whole)
+    whole = resumed(brain, corpus)
     assert len(whole.optimizer.state) == 1 + 4  # the shares, and two layers
     assert not torch.equal(whole.system.encoder.task_vectors.coefficients, torch.tensor(0.5).expand(3, 2))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import soundfile
 import tiny_models
 import torch
@@ -218,3 +220,13 @@ def assert_same_runs(one: EmotionBrain, other: EmotionBrain) -> None:
     assert one.optimizer_step == other.optimizer_step
     assert log_of(one) == log_of(other)
     assert checkpoints(one) == checkpoints(other)
+
+
+def resumed(make: Callable[[str], Recorder], corpus: Corpus) -> Recorder:
+    """A run that was not interrupted, after one that was has ended the same; `make` makes a Brain in a folder."""
+    whole, cut = fit(make("whole"), corpus.utterances()), make("cut")
+    cut.interrupt = ("update", 2, 2)
+    with pytest.raises(Interruption):
+        fit(cut, corpus.utterances())
+    assert_same_runs(fit(make("cut"), corpus.utterances()), whole)
+    return whole
