@@ -146,7 +146,7 @@ class Elsewhere(NamedTuple):
 
 def matrix_of_corpora(own: Experiment) -> Elsewhere | None:
     """The matrix that an experiment is in; None where nothing of it is tested elsewhere. See `local.pages.transfer`."""
-    if not (own.trained_here and (others := transfer.related(own))):
+    if not (own.trained_here and own.emotions_trained and (others := transfer.related(own))):
         return None
     rows = transfer.transfer(others)
     about = transfer.ABOUT.format(", ".join(rows["protocol"].unique()))

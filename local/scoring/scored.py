@@ -164,13 +164,21 @@ def load(folder: Path) -> Experiment:
     return Experiment(folder, folds, row, *(row[key] for key in ("name", "corpus", "protocol", "valid")))
 
 
-def refuse_foreign(experiments: Iterable[Experiment]) -> None:
-    """Raise a UserError for a model that was not trained here: some tables are of what a training was worth."""
+def refuse_untrained(experiments: Iterable[Experiment]) -> None:
+    """Raise a UserError for a model that was not trained here, or whose emotions were not trained.
+
+    For tables of what the training of emotions was worth.
+    """
     for experiment in experiments:
         if not experiment.trained_here:
             raise UserError(
                 f"{experiment.folder} was not trained here, and this table is of systems that were",
                 "leave it out, and compare it with python -m local.compare EXPERIMENT EXPERIMENT",
+            )
+        if not experiment.emotions_trained:
+            raise UserError(
+                f"{experiment.folder}: {tasks.UNTRAINED[0].lower()}{tasks.UNTRAINED[1:]}",
+                "leave it out; python -m local.compare EXPERIMENT EXPERIMENT compares its WER",
             )
 
 
