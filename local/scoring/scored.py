@@ -19,7 +19,7 @@ from local.core import starts, tasks
 from local.core.errors import UserError
 from local.core.typed_csv import read_numbers
 from local.corpora import manifest
-from local.scoring import layer_shares, metrics, predictions
+from local.scoring import coefficients, layer_shares, metrics, predictions
 from local.scoring.provenance import refuse_mixed
 
 MANIFESTS = Path("manifests")
@@ -138,6 +138,11 @@ class Experiment:
     def layer_shares(self) -> pd.DataFrame:
         """What its runs have learned of the layers; see `local.scoring.layer_shares.of_runs`."""
         return layer_shares.of_runs(self.runs if self.trained_here else [])
+
+    @cached_property
+    def coefficients(self) -> pd.DataFrame:
+        """The shares of task vectors in the encoders of its runs; see `local.scoring.coefficients.of_runs`."""
+        return coefficients.of_runs(self.runs if self.trained_here else [])
 
     @cached_property
     def values(self) -> dict[str, Any]:
