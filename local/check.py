@@ -65,13 +65,18 @@ def check(job: Job) -> list[str]:
             has_valid = (job.manifests / "valid.csv").exists()
             refuse_without_use(brain.hparams, has_valid, brain.scheduler.follows_figure, system.encoder)
             unfreezing.refuse_wrong(brain.hparams, system.encoder)
+            never = unfreezing.unreached(brain.hparams, system.encoder)
     except UserError:
         raise
     except Exception as error:  # of any class: the YAML can build any object
         raise UserError(
             f"{job.options.hparams}: the training cannot be set up: {reason(error)}", "correct the YAML or its override"
         ) from error
-    return [f"set-up: {sum(parameter.numel() for parameter in system.parameters()):,} parameters", *lines]
+    return [
+        f"set-up: {sum(parameter.numel() for parameter in system.parameters()):,} parameters",
+        *lines,
+        *([f"warning: {never}"] if never else []),
+    ]
 
 
 def refuse_unread(file: Path, encoder: Any) -> None:

@@ -39,11 +39,11 @@ def main() -> None:
     # Now that the words are known to be right: these take seconds to load.
     from local.pages.paper import render_table
     from local.pages.table3 import all_rows
-    from local.scoring.scored import load, refuse_foreign
+    from local.scoring.scored import load, refuse_untrained
 
     command = f"python -m local.paper {shlex.join(sys.argv[1:])}"
     experiments = [load(folder) for folder in dict.fromkeys(map(experiment_of, given.folders))]
-    refuse_foreign(experiments)
+    refuse_untrained(experiments)
     if given.table == ALL_ROWS:
         rows = all_rows(experiments, given.remark)
         text = rows.markdown(command)

@@ -174,7 +174,7 @@ def main() -> None:
 
     folders = dict.fromkeys(map(experiment_of, given.experiments))
     experiments = [scored.load(folder) for folder in folders]
-    scored.refuse_foreign(experiments)
+    scored.refuse_untrained(experiments)
     classes = labels(experiments[0].predictions)
     for each in experiments:
         if (each.corpus, labels(each.predictions)) != (experiments[0].corpus, classes):

@@ -20,8 +20,8 @@
 # and overrides are those of all four; do not give --alpha or --emotion-weight, by which they differ.
 #
 # The comparison of the last three, pair by pair, is printed, and written to results/<corpus>/<protocol>/merge_tasks.csv
-# (NAME_tasks.csv). WER of emotion is that of a CTC head that was not trained. The shares are in RESULTS.md and
-# coefficients.csv of merge_merged.
+# (NAME_tasks.csv). WER of emotion is that of a CTC head that was not trained. The shares are in RESULTS.md,
+# coefficients.csv and, as a plot, report.html of merge_merged.
 #
 # What came of it: nEMO, folds EB0, KD0 and TP0 (360 utterances each), one seed, encoder Whisper tiny.en, with
 # -- --freeze-layers 2 --epochs 3 --batch-size 16 --lr 2e-4 --head-lr 2e-3, in bfloat16 on one thread of an Intel Xeon with

@@ -78,6 +78,12 @@ def test_a_bad_value(words, override, said):
     assert refused(job(words, override)).what.startswith(said)
 
 
+def test_layers_that_are_never_unfrozen_are_a_warning(words):
+    said = check(job(words, "--device", "cpu", "--unfreeze", "{every: 2, layers: 1}", "--epochs", "2"))
+    assert said[-1].startswith("warning: unfreeze: the lowest 3 of 3 layers, and what is before them, are not trained")
+    assert len(check(job(words, "--device", "cpu", "--unfreeze", "{every: 1, layers: 1}", "--epochs", "4"))) == 2
+
+
 def test_what_follows_a_validation_set_needs_one(words):
     words += ["--valid", "none"]
     make_folds(parse(words))

@@ -273,6 +273,14 @@ def test_command_prints_and_writes_the_same(tmp_path, command):
     assert code == 2 and errors.splitlines()[1] == f"  try: give {folder}"
 
 
+@pytest.mark.parametrize("which", [*paper.TABLES, paper.ALL_ROWS])
+def test_emotions_that_were_not_trained_are_in_no_table(tmp_path, command, which):
+    folders = [write_experiment(tmp_path, f"iemocap/recording/w{weight}", emotion_weight=weight) for weight in (1, 0)]
+    code, printed, errors = command("paper", which, *folders)
+    assert (code, printed) == (2, "") and f"error: {folders[1]}: emotions were not trained" in errors
+    assert "mean nothing" in errors.splitlines()[0] and "local.compare" in errors.splitlines()[1]
+
+
 def test_the_command_knows_every_table():
     assert tuple(TABLES) == paper.TABLES
 

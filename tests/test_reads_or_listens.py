@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from stages import run_stages
 from table3_rows import EXPERIMENTS, run, workplace, write_corpus
+from written_experiments import write_experiment
 
 from local import reads_or_listens as command
 from local.core.errors import UserError
@@ -39,6 +40,12 @@ def test_the_voice_is_that_of_the_corpus(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["reads_or_listens", "x", "--sentences", "0"])
     with pytest.raises(UserError, match="--sentences 0 is not"):
         command.words()
+
+
+def test_emotions_that_were_not_trained_are_refused(tmp_path, command):
+    folder = write_experiment(tmp_path, "iemocap/speaker/texts", emotion_weight=0)
+    code, _, errors = command("reads_or_listens", folder)
+    assert code == 2 and errors.startswith(f"error: {folder}: emotions were not trained (emotion_weight 0)")
 
 
 @pytest.mark.slow

@@ -210,7 +210,7 @@ def test_what_is_of_trainings_refuses_it_or_leaves_it_out(words, command):
     assert "**Warning:** every transcript is the reference: is column text what the model wrote?" in out
     own = scored.load(RESULTS / "p")
     assert own.values == {} and own.epochs.empty and not own.trained_here
-    for refused in (lambda: price.price([scored.load(RESULTS / "ours"), own]), lambda: scored.refuse_foreign([own])):
+    for refused in (lambda: price.price([scored.load(RESULTS / "ours"), own]), lambda: scored.refuse_untrained([own])):
         with pytest.raises(UserError, match="was not trained here"):
             refused()
     code, _, err = command("score", *words, "--name", "p")

@@ -23,6 +23,7 @@ from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.command_line import parse
 from local.folds import make_folds
+from local.pages.pairs import render_pairs
 from local.prepare import prepare
 from local.report import report
 from local.score import main, score
@@ -107,6 +108,7 @@ def test_emotions_that_were_not_trained_are_marked_and_have_no_confidence(words,
     pairs = comparison.compare([scored_experiment.load(EXPERIMENT.with_name(name)) for name in ("n", "trained")])
     assert pairs[["wa_a", "ua_b", "wa_diff_low", "p_wa", "p_ua", "p_mcnemar"]].isna().all(axis=None)
     assert pairs["wer_diff"].tolist() == [0]
+    assert render_pairs(pairs).count(f"n: {untrained}") == 1 and f"trained: {untrained}" not in render_pairs(pairs)
     report(parse(words))
     html = (EXPERIMENT / "report.html").read_text(encoding="utf-8")
     assert re.findall(r"<dl class=\"key\">\s*<div><dt>(\w+)</dt>.*?</dl>", html, re.S) == ["WER"]

@@ -139,6 +139,8 @@ def _mapping(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
     """Read the values of a mapping that replace some of the default's, if it has any: `{partition: gpu}`."""
     try:
         values = None if tags(text) else plain_values(text)
+    except ruamel.yaml.constructor.DuplicateKeyError as error:
+        raise UserError(f"override --{key} {text}: {_twice(error)}", "give it once") from None
     except (ruamel.yaml.error.YAMLError, ValueError, TypeError):  # the latter two of invalid dates and keys
         values = None
     if values is None:
@@ -146,6 +148,11 @@ def _mapping(key: str, text: str, default: dict[str, Any]) -> dict[str, Any]:
     if default and (unknown := [name for name in values if name not in default]):
         raise UserError(f"override --{key}: it has no key '{unknown[0]}'", f"take one of: {' '.join(default)}")
     return values
+
+
+def _twice(error: ruamel.yaml.constructor.DuplicateKeyError) -> str:
+    key = re.search('"(.*?)"', error.problem)
+    return f"the key {key[1]} is there twice"
 
 
 def read_values(file: Path, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -211,6 +218,9 @@ def resolve(file: Path, overrides: dict[str, Any]) -> str:
         return _RESOLVED[known]
     except FileNotFoundError as error:
         raise UserError(f"there is no YAML {error.filename}", "give one of the folder hparams with --hparams") from None
+    except ruamel.yaml.constructor.DuplicateKeyError as error:
+        line = error.problem_mark.line + 1
+        raise UserError(f"{file}, line {line}: {_twice(error)}", "leave one of the two out") from None
     except (ruamel.yaml.error.YAMLError, KeyError, ValueError, OSError) as error:
         raise UserError(
             f"{file} cannot be read: {' '.join(str(error).split())}", "correct it, or give another"

@@ -32,6 +32,7 @@ TASKS = {  # in the order of all columns, tables and outputs
     "votes": Task("votes", SHARES),
 }
 OTHER_KEYS = {"ctc": "alpha", "emotion": "emotion_weight"}  # tasks whose weight is a key of its own
+UNTRAINED = "Emotions were not trained (emotion_weight 0): WA, UA, F1, ECE and Brier mean nothing"
 MEANT = {"activation": "arousal", "sex": "gender", "spk_id": "speaker", "speakers": "speaker", "vote": "votes"}
 
 

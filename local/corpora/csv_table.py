@@ -74,6 +74,7 @@ from local.text.normalise import normalise
 
 REQUIRED = ("wav", "emo")
 NO_EMOTION = "emo is empty"  # a fault, unless `--extra-training` is to have such rows
+MISSING_EMOTION = "remove the row, or leave the cell empty for --extra-training all-turns"
 NUMBERS, VOTES = ("valence", "arousal", "dominance"), "votes"
 OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style", lists.COLUMN, *NUMBERS, VOTES)
 GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
@@ -97,11 +98,6 @@ CALLED = {
     **{"valence": "emoval", "arousal": "activation emoact", "dominance": "emodom", "votes": ""},
 }
 NAMED = {name: here for here, names in CALLED.items() for name in (here.lower(), *names.split())}
-# What pandas, spreadsheets, databases and people write where a value is missing.
-MISSING = {
-    *("nan", "-nan", "nat", "na", "n/a", "n.a.", "<na>", "#n/a", "#na", "null", "none", "nil"),
-    *("missing", "undefined", "unknown", "-", "--"),
-}
 LONGEST = 63  # in UTF-8 a letter may take four bytes, and a folder's name has 255 at most
 TAKEN = ("folds.json", "leaks.csv")  # files beside the folders of folds
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -172,6 +168,8 @@ def examined(
     hint = f" (a label that is right as it is: put it on a line of {name}{LISTED} beside the data)" if asked else ""
     if any(fault.reason == NO_EMOTION for fault in found):
         hint += " (utterances without an emotion may train what needs none: --extra-training all-turns)"
+    if any(fault.reason.endswith(labels.AS_MISSING) for fault in rare):
+        hint += f" (where no emotion is known: {MISSING_EMOTION})"
     rejected = len({(fault.file, fault.line) for fault in faults if fault.line}) + rejected_rows(found + rare)
     faults = faults + [listed.placed(fault) for fault in found + rare]
     raise_faults(name, faults, partial, labels.remedy(lost, hint))
@@ -217,10 +215,10 @@ def _warnings(used: list[Row], given: Mapping[str, str]) -> list[str]:
     """What in the rows that are used may not be meant: words for a missing value, columns under other names."""
     warnings = []
     for column in ("emo", "wrd", *FOLDERS, "ID"):
-        found = Counter(row[column] for row in used if row.get(column, "").lower() in MISSING)
-        remedy = "if it is one, " + ("remove the row" if column in REQUIRED else "leave the cell empty")
+        found = Counter(row[column] for row in used if labels.is_missing(row.get(column, "")))
+        remedy = "if it is one, " + (MISSING_EMOTION if column == "emo" else "leave the cell empty")
         warnings += [
-            f"{column} {value!r} ({n} utterance{'s' if n > 1 else ''}) looks like a missing value; {remedy}"
+            f"{column} {value!r} ({n} utterance{'s' if n > 1 else ''}) {labels.AS_MISSING}; {remedy}"
             for value, n in sorted(found.items())
         ]
     others = other_names(used[0], NAMED)

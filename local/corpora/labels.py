@@ -21,6 +21,12 @@ RARE = 1 / 5  # and its rows are at most this share of those of the label that i
 SHOWN = 5  # labels in a remedy
 ALIKE = 0.75  # share of letters in common: `angre` and `angry` have 0.8, `sad` and `mad` 0.67
 PREFIX = 2  # letters of a prefix that makes another word
+# What pandas, spreadsheets, databases and people write where a value is missing.
+MISSING = {
+    *("nan", "-nan", "nat", "na", "n/a", "n.a.", "<na>", "#n/a", "#na", "null", "none", "nil"),
+    *("missing", "undefined", "unknown", "-", "--"),
+}
+AS_MISSING = "looks like a missing value"
 NOT_BETWEEN_DIGITS = re.compile(r"(?<![\d_])_+|_+(?![\d_])")
 
 Row = dict[str, str]
@@ -124,11 +130,17 @@ def rare_faults(
         if best := other.get(label):
             reason = f"emo {label!r} ({rows(counts[label])}): did you mean {best!r} ({rows(counts[best])})?"
         elif label and line in utterances and sizes[label] == 1:
-            reason = f"no other utterance that can be used has the emotion {label!r}"
+            alone = f"no other utterance that can be used has the emotion {label!r}"
+            reason = f"emo {label!r} {AS_MISSING}" if is_missing(label) else alone
         else:
             continue
         faults.append(Fault(file, line, utterances.pop(line, row).get("ID", ""), reason))
     return faults
+
+
+def is_missing(word: str) -> bool:
+    """Whether a word is one of those that stand for a missing value."""
+    return word.lower() in MISSING
 
 
 def readable(table: Iterable[Row], column: str) -> list[str]:
@@ -139,11 +151,17 @@ def readable(table: Iterable[Row], column: str) -> list[str]:
 def lost(before: Iterable[str], after: Iterable[str]) -> dict[str, int]:
     """The rows of each label that `before` has, the labels of all rows, and `after`, those of the used ones, has not.
 
+    Words for a missing value are no labels that would be lost.
+
     >>> lost(["sad", "", "hap", "sad"], ["hap"])
     {'sad': 2}
     """
     left = set(after)
-    return {label: count for label, count in sorted(Counter(filter(None, before)).items()) if label not in left}
+    return {
+        label: count
+        for label, count in sorted(Counter(filter(None, before)).items())
+        if label not in left and not is_missing(label)
+    }
 
 
 def lost_faults(file: str, labels: Mapping[str, int]) -> list[Fault]:

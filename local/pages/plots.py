@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from local.pages.svg import DASHES, INK, MARKERS, MUTED, RULE, SERIES, picture
-from local.scoring.layer_shares import by_state
 
 LONGEST_LABEL = 18
 POINTS_IN_WORDS = 4
@@ -44,7 +43,7 @@ def fold_bars(name: str, folds: pd.DataFrame) -> str:
         axes.set(xlim=(0, 100), ylim=(len(folds) - 0.5, -0.5), xlabel="per cent")
         axes.set_yticks(range(len(folds)), [_short(fold) for fold in folds["fold"]])
         axes.grid(visible=False, axis="y")
-        _legend(axes)
+        legend(axes)
     return drawn.svg
 
 
@@ -70,7 +69,7 @@ def reliability(name: str, bins: pd.DataFrame, ece: float, brier: float) -> str:
         lower.bar(middles, bins["n"], widths, color=MUTED, alpha=0.6)
         lower.set(xlabel="confidence (%)", ylabel="utterances")
         lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        _legend(upper, columns=2)
+        legend(upper, columns=2)
     return drawn.svg
 
 
@@ -92,7 +91,7 @@ def risk_coverage(name: str, curves: dict[str, np.ndarray]) -> str:
             style = {"color": SERIES[place], "linestyle": DASHES[place]}
             axes.plot(100 * counts / len(curve), 100 * curve[counts - 1], label=label, **style)
         axes.set(xlim=(0, 100), ylim=(0, None), xlabel="coverage: answers given (%)", ylabel="errors among them (%)")
-        _legend(axes, columns=2)
+        legend(axes, columns=2)
     return drawn.svg
 
 
@@ -122,7 +121,7 @@ def row_intervals(name: str, rows: pd.DataFrame) -> str:
         axes.set(xlim=(0, 100), ylim=(len(rows) - 0.4, -0.4), xlabel="per cent", yticks=[])
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False, axis="y")
-        _legend(axes)
+        legend(axes)
     return drawn.svg
 
 
@@ -196,7 +195,7 @@ def _learning_panel(panel: Axes, names: list[str], curves: list[tuple[Curve, int
         panel.axvline(epoch, color=INK, linewidth=0.8, label="epoch chosen", zorder=1) for epoch in chosen.values()
     ]
     shown = [line for line in drawn if not line.get_label().startswith("_")]
-    _legend(panel, shown + (marks[:1] if ACCURACY in names else []))
+    legend(panel, shown + (marks[:1] if ACCURACY in names else []))
 
 
 def lines(name: str, curves: dict[str, pd.Series], what: str) -> str:
@@ -214,29 +213,7 @@ def lines(name: str, curves: dict[str, pd.Series], what: str) -> str:
     return drawn.svg
 
 
-def layer_shares(name: str, shares: pd.DataFrame) -> str:
-    """The share of each hidden state in what the emotion head reads: of each run a dot, and their mean.
-
-    `shares` has the columns `seed,fold,state,share`, see `local.scoring.layer_shares`.
-    """
-    states = by_state(shares)
-    alt = "Weight of each hidden state, from 0, the input of block 1; mean over runs, lowest and highest. " + " ".join(
-        f"{state}: {row.mean:.3f} ({row.low:.3f} to {row.high:.3f})."
-        for state, row in zip(states.index, states.itertuples(index=False), strict=True)
-    )
-    with picture(name, alt, height=2.8) as drawn:
-        axes = drawn.axes
-        axes.axhline(1 / len(states), color=MUTED, linewidth=1, linestyle=DASHES[2], label="equal weights")
-        dots = {"color": SERIES[0], "marker": "o", "linestyle": "", "markersize": 2.5, "alpha": 0.5, "clip_on": False}
-        axes.plot(shares["state"], shares["share"], label="a fold and seed", **dots)
-        axes.plot(states.index, states["mean"], color=SERIES[1], marker=MARKERS[1], label="mean")
-        axes.set(xlabel="hidden state", ylabel="weight", ylim=(0, 1.1 * states["high"].max()))
-        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
-        _legend(axes)
-    return drawn.svg
-
-
-def _legend(axes: Axes, handles: list[Artist] | None = None, columns: int = 4) -> None:
+def legend(axes: Axes, handles: list[Artist] | None = None, columns: int = 4) -> None:
     """Put the legend above the axes, where it hides nothing."""
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)
 
@@ -246,7 +223,7 @@ def _by_epoch(axes: Axes, rates: pd.DataFrame, what: str) -> None:
     top = 100 * min(max(1.0, float(rates.max().max())), HIGHEST_WER) + 2
     axes.set(xlabel="epoch", ylabel=what, ylim=(0, top))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _legend(axes, columns=3)
+    legend(axes, columns=3)
 
 
 def _short(label: str) -> str:

@@ -21,7 +21,7 @@ from local.pages.markdown import percent, prose, signed
 from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, stats
-from local.scoring.scored import MANIFESTS, Experiment, refuse_foreign
+from local.scoring.scored import MANIFESTS, Experiment, refuse_untrained
 from local.splits import naming, protocols
 
 SCORES = ("wa", "ua")
@@ -40,7 +40,7 @@ def price(experiments: list[Experiment]) -> pd.DataFrame:
     `UserError` for experiments of several corpora or systems, or an optimistic reference.
     """
     first = experiments[0]
-    refuse_foreign(experiments)
+    refuse_untrained(experiments)
     if naming.is_optimistic(first.protocol):
         raise UserError(
             f"{first.folder} is OPTIMISTIC, and the others would be held against it",

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from local.core import markers
 from local.core.files import atomic
 from local.corpora import MAPPED
-from local.pages import confidence, number_plot, plots, tables, transfer
+from local.pages import confidence, layer_plots, number_plot, plots, tables, transfer
 from local.pages.confusion import matrix
 from local.pages.markdown import HEADS, inline, percent
 from local.pages.mistakes import MOST, most_confident
@@ -38,6 +38,7 @@ SECTIONS = {
     "calibration": "Calibration",
     "learning": "Learning",
     "layers": "Layers",
+    "merged": "Merged encoder",
     "alphas": "Weight of the CTC task",
     "transfer": "Other corpora",
     "comparison": "Other experiments",
@@ -63,6 +64,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         "calibration": not (ranked and trained),
         "learning": not own.trained_here,
         "layers": own.layer_shares.empty,
+        "merged": own.coefficients.empty,
         "alphas": len(alphas.accuracy) < 2 and not alphas.left_out,
         "transfer": elsewhere is None,
         "comparison": not (len(pairs) or not_compared),
@@ -146,7 +148,7 @@ class Elsewhere(NamedTuple):
 
 def matrix_of_corpora(own: Experiment) -> Elsewhere | None:
     """The matrix that an experiment is in; None where nothing of it is tested elsewhere. See `local.pages.transfer`."""
-    if not (own.trained_here and (others := transfer.related(own))):
+    if not (own.trained_here and own.emotions_trained and (others := transfer.related(own))):
         return None
     rows = transfer.transfer(others)
     about = transfer.ABOUT.format(", ".join(rows["protocol"].unique()))
@@ -177,7 +179,9 @@ def pictures(own: Experiment, alphas: AlphaCurves) -> dict[str, Markup]:
         bins = metrics.reliability(own.predictions)
         drawn["reliability"] = plots.reliability("reliability", bins, own.summary["ece"], own.summary["brier"])
     if not own.layer_shares.empty:
-        drawn["layers"] = plots.layer_shares("layers", own.layer_shares)
+        drawn["layers"] = layer_plots.layer_shares("layers", own.layer_shares)
+    if not own.coefficients.empty:
+        drawn["merged"] = layer_plots.coefficients("merged", own.coefficients)
     if len(alphas.accuracy) > 1:
         validation = own.valid if own.valid == naming.valid_name(protocols.ORACLE) else "validation"
         accuracy = "training" if own.valid == "none" else validation

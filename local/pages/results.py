@@ -12,12 +12,11 @@ import pandas as pd
 from local.core import markers
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.core.tasks import emotions_trained
+from local.core.tasks import UNTRAINED, emotions_trained
 from local.experiment.options import Options
 from local.pages.confidence import Confidence
 from local.pages.markdown import code, percent, prose
 from local.pages.tables import (
-    UNTRAINED,
     Table,
     breakdown_table,
     class_table,

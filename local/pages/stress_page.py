@@ -11,12 +11,13 @@ from markupsafe import Markup
 from local.core.conditions import CLEAN, CONDITIONS, Case
 from local.core.errors import UserError
 from local.core.files import atomic
+from local.core.tasks import UNTRAINED
 from local.pages import plots
 from local.pages.markdown import HEADS, inline, percent, prose
 from local.pages.report import Card
 from local.pages.stress_plots import curve, curve_rows
 from local.pages.stress_tables import clean_gap_table, curve_table, gap_table, inaudible_table
-from local.pages.tables import UNTRAINED, Table, interval, interval_source, known_scores
+from local.pages.tables import Table, interval, interval_source, known_scores
 from local.pages.templates import load_template
 from local.scoring import stats, stressed
 from local.scoring.gaps import gaps

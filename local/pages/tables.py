@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from local.core.tasks import emotions_trained
+from local.core.tasks import UNTRAINED, emotions_trained
 from local.pages import markdown
 from local.pages.markdown import HEADS, p_value, percent, prose, show, signed
 from local.scoring import comparison
@@ -21,7 +21,6 @@ from local.scoring.scored import NOT_TRAINED_HERE
 from local.scoring.stats import RATES
 
 UNKNOWN_TRAINING = f"{NOT_TRAINED_HERE}: what it was trained on is not known"
-UNTRAINED = "Emotions were not trained (emotion_weight 0): WA, UA, F1, ECE and Brier mean nothing"
 SECOND_TEST = {"wa": "p_mcnemar", "wer": "p_matched_pairs"}
 RESAMPLED = {
     "speaker": "speakers",
@@ -221,6 +220,9 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
         for side in "ab"
         if row[f"valid_{side}"] == NOT_TRAINED_HERE
     }
+    untrained = {
+        row[side]: f"{row[side]}: {UNTRAINED}." for row in records for side in "ab" if row.get(f"untrained_{side}") == 1
+    }
     rows = [
         [*((row["b"], row["valid_b"]) if own else (row["a"], row["b"])), HEADS[score], *_difference(row, score)]
         for row in records
@@ -230,7 +232,7 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
     heads = columns([*names, "score"], ["utterances", *values, "difference", "95 % interval", "p", "second p"])
     caption = "This experiment (here) and others (there), in per cent; difference: there less here."
     caption = caption if own else "Pairs of experiments, in per cent; difference: B less A."
-    return Table(caption, heads, rows, notes=[*foreign.values()])
+    return Table(caption, heads, rows, notes=[*foreign.values(), *untrained.values()])
 
 
 def _difference(row: dict, score: str) -> list[object]:

@@ -25,7 +25,7 @@ from local.pages.svg import SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, prior_shift, stats
 from local.scoring.predictions import labels
-from local.scoring.scored import MANIFESTS, Experiment, load, refuse_foreign, seed_of
+from local.scoring.scored import MANIFESTS, Experiment, load, refuse_untrained, seed_of
 from local.splits import naming
 
 SCORES = ("ua", "wa")
@@ -51,7 +51,7 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
     classes differ.
     """
     experiments = list(experiments)
-    refuse_foreign(experiments)
+    refuse_untrained(experiments)
     rows: dict[tuple[str, str], dict] = {}
     classes: dict[tuple[str, ...], Path] = {}
     for each in experiments:
@@ -102,7 +102,7 @@ def related(own: Experiment) -> list[Experiment]:
     """The experiments of the matrix that an experiment is in: those of its name, trained under its protocol.
 
     Of the corpora that tests elsewhere connect with its own; none where no models are tested elsewhere, and without
-    those that are not scored, or have other classes.
+    those that are not scored, whose emotions were not trained, or that have other classes.
     """
     trained, protocol = naming.trained_on(own.protocol) or (own.corpus, own.protocol)
     cells: dict[tuple[str, str], Path] = {}
@@ -121,7 +121,8 @@ def related(own: Experiment) -> list[Experiment]:
     for (source, corpus), folder in cells.items():
         with contextlib.suppress(UserError, OSError):
             each = own if (source, corpus) == (trained, own.corpus) else load(folder)
-            if source in corpora and each.trained_here and labels(each.predictions) == labels(own.predictions):
+            refuse_untrained([each])
+            if source in corpora and labels(each.predictions) == labels(own.predictions):
                 found.append(each)
     return found if len(found) > 1 else []
 

@@ -62,7 +62,7 @@ def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
     `clusters`, `speakers_known`, `speaker_overlap`; for each of `SCORES` the values of both, the difference B - A with
     its interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
     on either side: with more its p is missing. Without transcripts of both, all of WER is, and of WA and UA where the
-    emotion head of one was not trained. Of models that were not
+    emotion head of one was not trained: then `untrained_a` or `untrained_b` is 1. Of models that were not
     trained here also `missing_a` or `missing_b`, their utterances without a prediction.
     """
     table = pd.DataFrame([_row(a, b) for a, b in pairs])
@@ -78,6 +78,7 @@ def _row(a: Experiment, b: Experiment) -> dict:
     row |= {f"missing_{side}": run.summary["missing"] for side, run in (("a", a), ("b", b)) if not run.trained_here}
     differences = stats.differences(a.predictions, b.predictions)
     trained = a.emotions_trained and b.emotions_trained
+    row |= {f"untrained_{side}": 1 for side, run in (("a", a), ("b", b)) if not run.emotions_trained}
     for score in SCORES:
         if not trained and score != "wer":  # chance is no result to compare with
             row |= dict.fromkeys((f"{score}{of}" for of in ("_a", "_b", "_diff", "_diff_low", "_diff_high")), np.nan)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
 
 from local.core import markers
 
@@ -27,7 +28,11 @@ def of_runs(runs: Iterable[Path]) -> pd.DataFrame:
 
 def by_state(shares: pd.DataFrame) -> pd.DataFrame:
     """`mean,sd,low,high` over the runs, by state; the deviation of a single run is nan."""
-    groups = shares.groupby("state")["share"]
+    return spread(shares.groupby("state")["share"])
+
+
+def spread(groups: SeriesGroupBy) -> pd.DataFrame:
+    """`mean,sd,low,high` of each group."""
     return pd.DataFrame({"mean": groups.mean(), "sd": groups.std(), "low": groups.min(), "high": groups.max()})
 
 
@@ -37,7 +42,7 @@ def in_words(shares: pd.DataFrame) -> list[str]:
         return []
     states = by_state(shares)
     n = shares.groupby(["seed", "fold"]).ngroups
-    spread = f" (over {n} runs, folds and seeds; in brackets the standard deviation)" if n > 1 else ""
+    over = f" (over {n} runs, folds and seeds; in brackets the standard deviation)" if n > 1 else ""
     each = ", ".join(
         f"{state} {row.mean:.3f}" + (f" ({row.sd:.3f})" if n > 1 else "")
         for state, row in zip(states.index, states.itertuples(index=False), strict=True)
@@ -45,5 +50,5 @@ def in_words(shares: pd.DataFrame) -> list[str]:
     top = states["mean"].idxmax()
     return [
         f"Layers: the emotion head reads the weighted sum of all hidden states, 0 the input of block 1; equal weights "
-        f"would be {1 / len(states):.3f}, the largest is that of state {top}. Means{spread}: {each}"
+        f"would be {1 / len(states):.3f}, the largest is that of state {top}. Means{over}: {each}"
     ]

@@ -19,7 +19,7 @@ from local.core import starts, tasks
 from local.core.errors import UserError
 from local.core.typed_csv import read_numbers
 from local.corpora import manifest
-from local.scoring import layer_shares, metrics, predictions
+from local.scoring import coefficients, layer_shares, metrics, predictions
 from local.scoring.provenance import refuse_mixed
 
 MANIFESTS = Path("manifests")
@@ -140,6 +140,11 @@ class Experiment:
         return layer_shares.of_runs(self.runs if self.trained_here else [])
 
     @cached_property
+    def coefficients(self) -> pd.DataFrame:
+        """The shares of task vectors in the encoders of its runs; see `local.scoring.coefficients.of_runs`."""
+        return coefficients.of_runs(self.runs if self.trained_here else [])
+
+    @cached_property
     def values(self) -> dict[str, Any]:
         """The values of its runs' YAML; a `UserError` where they differ, see `provenance.refuse_mixed`."""
         if not self.trained_here:
@@ -164,13 +169,21 @@ def load(folder: Path) -> Experiment:
     return Experiment(folder, folds, row, *(row[key] for key in ("name", "corpus", "protocol", "valid")))
 
 
-def refuse_foreign(experiments: Iterable[Experiment]) -> None:
-    """Raise a UserError for a model that was not trained here: some tables are of what a training was worth."""
+def refuse_untrained(experiments: Iterable[Experiment]) -> None:
+    """Raise a UserError for a model that was not trained here, or whose emotions were not trained.
+
+    For tables of what the training of emotions was worth.
+    """
     for experiment in experiments:
         if not experiment.trained_here:
             raise UserError(
                 f"{experiment.folder} was not trained here, and this table is of systems that were",
                 "leave it out, and compare it with python -m local.compare EXPERIMENT EXPERIMENT",
+            )
+        if not experiment.emotions_trained:
+            raise UserError(
+                f"{experiment.folder}: {tasks.UNTRAINED[0].lower()}{tasks.UNTRAINED[1:]}",
+                "leave it out; python -m local.compare EXPERIMENT EXPERIMENT compares its WER",
             )
 
 

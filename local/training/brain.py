@@ -126,6 +126,8 @@ class EmotionBrain(UpdateBrain):
         self.init_optimizers()
         refuse_without_use(self.hparams, self.has_valid, self.scheduler.follows_figure, self.system.encoder)
         unfreezing.refuse_wrong(self.hparams, self.system.encoder)
+        if (never := unfreezing.unreached(self.hparams, self.system.encoder)) and distributed.rank() == 0:
+            logger.warning(never)
         rows = self.log.read()
         checkpoint = self.checkpointer.recover_latest(map(self.selection.meta, rows))
         done = self.epoch_counter.current

@@ -12,6 +12,7 @@ from its number alone, and so a run that is resumed trains the same.
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,6 +43,21 @@ def refuse_wrong(values: SimpleNamespace, encoder: Any) -> None:
         raise UserError(f"unfreeze: the layers of a {kind} pass on more than frames", "take freeze_encoder_epochs")
     if values.freeze_encoder_epochs:
         raise UserError("unfreeze and freeze_encoder_epochs both say when the encoder is trained", "set one of them")
+
+
+def unreached(values: SimpleNamespace, encoder: Any) -> str:
+    """Say that the lowest layers are never trained in so few epochs; empty where all are, or without `unfreeze`."""
+    if not values.unfreeze or not values.epochs:
+        return ""
+    of = encoder.highest - encoder.frozen_layers
+    never = of - _layers(values.unfreeze, values.epochs)
+    if never <= 0:
+        return ""
+    needed = math.ceil(of / values.unfreeze["layers"]) * values.unfreeze["every"] + 1
+    return (
+        f"unfreeze: the lowest {never} of {of} layers, and what is before them, are not trained: that would begin in "
+        f"epoch {needed}, and epochs is {values.epochs}; for all of them, raise epochs or layers, or lower every"
+    )
 
 
 def hold(values: SimpleNamespace, encoder: Any, epoch: int) -> None:

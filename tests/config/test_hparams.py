@@ -146,7 +146,7 @@ def test_a_resolved_yaml_loads_by_itself(file):
     ("text", "said"),
     [
         ("a: [", "cannot be read"),
-        ("a: 1\na: 2\n", "duplicate key"),
+        ("a: 1\na: 2\n", "line 2: the key a is there twice"),
         ("a: !ref <b>\n", '"b" is not valid'),
         ("a: !PLACEHOLDER\n", "PLACEHOLDER"),
         ("", "not a list of keys and values"),
@@ -254,3 +254,18 @@ def test_every_yaml_of_the_repository_takes_every_override(path):
     plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
     words = [f"--{key}={value}" for key, value in plain.items() if key not in ("seed", "n_labels", "n_tokens")]
     assert read_values(path, parse_overrides(words, path)) == values
+
+
+def test_a_key_that_is_there_twice_is_named(tmp_path):
+    with pytest.raises(UserError) as refused:
+        parse_overrides(["--heads", "{gender: 0.1, speaker: 0.3, gender: 0.2}"], REPOSITORY / "hparams/mini.yaml")
+    assert refused.value.what.endswith("gender: 0.2}: the key gender is there twice")
+    assert refused.value.remedy == "give it once"
+    text = (REPOSITORY / "hparams/mini.yaml").read_text(encoding="utf-8")
+    twice = tmp_path / "twice.yaml"
+    for line in ("heads: {valence: 0.1, valence: 0.2}", "alpha: 0.1"):
+        twice.write_text(f"{text}\n{line}\n", encoding="utf-8")
+        with pytest.raises(UserError) as refused:
+            resolve(twice, {})
+        key = "valence" if "heads" in line else "alpha"
+        assert refused.value.what == f"{twice}, line {text.count(chr(10)) + 2}: the key {key} is there twice"

@@ -419,13 +419,26 @@ def test_words_for_missing_values_are_kept_with_a_warning(folder):
     assert corpus.table["emo"].tolist() == ["nan", "nan", "sad", "sad"]
     assert corpus.table["spk_id"].tolist() == ["NA", "NA", "null", "Nan.Li"]
     assert corpus.warnings == [
-        "emo 'nan' (2 utterances) looks like a missing value; if it is one, remove the row",
+        "emo 'nan' (2 utterances) looks like a missing value; if it is one, remove the row, or leave the "
+        "cell empty for --extra-training all-turns",
         "wrd 'None' (1 utterance) looks like a missing value; if it is one, leave the cell empty",
         "wrd 'n/a' (1 utterance) looks like a missing value; if it is one, leave the cell empty",
         "spk_id 'NA' (2 utterances) looks like a missing value; if it is one, leave the cell empty",
         "spk_id 'null' (1 utterance) looks like a missing value; if it is one, leave the cell empty",
     ]
     assert read(table(folder, FOUR)).warnings == []
+
+
+def test_an_emotion_that_is_a_word_for_a_missing_value_is_none_that_would_be_lost(folder):
+    path = table(folder, "ID,wav,emo\n1,a.wav,hap\n2,b.wav,hap\n3,c.wav,sad\n4,d.wav,sad\n5,e.wav,NaN\n")
+    soundfile.write(folder / "e.wav", np.zeros(1600), 16_000)
+    with pytest.raises(UserError) as refused:
+        read(path)
+    assert "emo 'NaN' looks like a missing value" in refused.value.what
+    assert refused.value.remedy == (
+        "fix them (where no emotion is known: remove the row, or leave the cell empty for --extra-training all-turns), "
+        "or go on without them: --partial true"
+    )
 
 
 def test_a_file_is_found_in_another_unicode_form(folder):

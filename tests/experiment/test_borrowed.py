@@ -130,6 +130,10 @@ def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
         assert found.tables[1].rows[0][0] == "own" and str(found.tables[1].rows[0][2]).startswith("<strong>70.83 (")
         assert "tested on other" in found.picture and found.links[0] == ("the matrix as a page", "../../../n%40.md")
         assert [address for _, address in found.links[1:]] == [f"{other}/report.html"]
+    vars(own)["values"] = own.values | {"emotion_weight": 0.0}
+    assert matrix_of_corpora(own) is None
+    with pytest.raises(UserError, match="own/speaker/n: emotions were not trained"):
+        transfer([own, tested])
     alone = scored.load(Path(shutil.copytree(own.folder, own.folder.with_name("alone"))))
     assert related(replace(alone, name="alone")) == []
 

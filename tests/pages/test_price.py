@@ -130,5 +130,7 @@ def test_what_is_not_alike_is_refused(experiments):
     ):
         with pytest.raises(UserError, match=what):
             price.price(others)
+    with pytest.raises(UserError, match="speaker/x: emotions were not trained"):
+        price.price([made(each, "none", 1, emotion_weight=0.0) for each in ("speaker", "session")])
     again = made("session", "none", 2, seed=2, device="cuda:1")
     assert not math.isnan(price.price([first, again])["wa_diff_low"][1])

@@ -180,7 +180,7 @@ def test_curves_of_alpha_say_what_they_are_of(monkeypatch, valid, named):
     monkeypatch.setattr("local.pages.report.per_fold", lambda _: None)
     monkeypatch.setattr("local.scoring.metrics.reliability", lambda _: None)
     own = SimpleNamespace(valid=valid, predictions=None, summary={"ece": 0.0, "brier": 0.0})
-    own.layer_shares = pd.DataFrame()
+    own.layer_shares = own.coefficients = pd.DataFrame()
     pictures(own, AlphaCurves([], dict.fromkeys("ab"), {"a": None}))
     assert drawn == {"alpha_accuracy": f"WA, {named}", "alpha_wer": f"{named} WER"}
 
@@ -463,3 +463,9 @@ def test_learned_weights_of_layers_have_a_section_where_there_are_any(table):
     vars(own)["layer_shares"] = pd.DataFrame(rows, columns=["seed", "fold", "state", "share"])
     rendered = render_report(own, Notes.read(OWN), Path())
     assert 'href="#layers"' in rendered and "1: 0.800 (0.800 to 0.800)." in rendered
+    assert 'href="#merged"' not in rendered
+    shares = {"front": 0.2, "1": 0.4, "2": 0.6}
+    rows = [(1, fold, task, *each) for fold in ("1A", "1B") for task in ("ctc", "emotion") for each in shares.items()]
+    vars(own)["coefficients"] = pd.DataFrame(rows, columns=["seed", "fold", "task", "part", "coefficient"])
+    rendered = render_report(own, Notes.read(OWN), Path())
+    assert 'href="#merged"' in rendered and "emotion: front: 0.200 (0.200 to 0.200)." in rendered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import browser
 import pytest
 from random_predictions import predicted
 
@@ -74,6 +75,22 @@ def test_markdown_has_the_same_tables(page):
     assert head.count("|") == lines[0].count("|") and "WER" in head
     assert "| white noise, 60 dB SNR | 48 |" in text
     assert text.count("| spread of speakers |") == 2  # a row of the gaps, and a column
+
+
+def test_no_table_is_wider_than_a_window_of_1280(page, tmp_path):
+    """With all scores and all gaps; and the heads of columns may have lines, their figures not."""
+    made_page = tmp_path / "stress.html"
+    made_page.write_text(page.html("./run.sh --stage 7", ""), encoding="utf-8")
+    with browser.tab(tmp_path / "profile") as tab:
+        tab.size(1280, 900)
+        tab.open(made_page.as_uri())
+        tab.wait("document.readyState === 'complete' && document.querySelectorAll('.box').length === 4")
+        assert (
+            tab.evaluate("[...document.querySelectorAll('.box')].map((box) => box.scrollWidth - box.clientWidth)")
+            == [0] * 4
+        )
+        heights = "new Set([...document.querySelectorAll('tbody tr')].map((row) => row.clientHeight)).size"
+        assert tab.evaluate(heights) == 1
 
 
 def test_without_text_nothing_is_said_of_it():

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from local.core.markers import Marker
+from local.pages import layer_plots
 from local.scoring import coefficients
 
 
@@ -28,3 +33,35 @@ def test_the_table_and_the_sentence(tmp_path):
 
 def test_of_other_runs_there_is_nothing(tmp_path):
     assert coefficients.in_words(coefficients.of_runs([run(tmp_path / "seed1" / "F"), tmp_path])) == []
+
+
+@pytest.mark.parametrize("layers", [range(1, 3), range(3, 13), range(1, 25)])
+def test_the_picture_has_a_line_for_each_task_and_no_labels_that_touch(tmp_path, layers):
+    parts = ["front", *map(str, layers), "output"]
+    tables = [
+        {task: dict.fromkeys(parts, share) for task, share in shares.items()}
+        for shares in (
+            {"ctc": 0.2, "emotion": 0.75},
+            {"ctc": 0.4, "emotion": -0.25},
+        )
+    ]
+    runs = [run(tmp_path / "seed1" / fold, coefficients=each) for fold, each in zip("FG", tables, strict=True)]
+    table = coefficients.of_runs(runs)
+    svg = layer_plots.coefficients("merged", table)
+    label = re.search(r'aria-label="([^"]*)"', svg)[1]
+    assert "ctc: front: 0.300 (0.200 to 0.400)." in label and "output: 0.250 (-0.250 to 0.750)." in label
+    ticks = re.findall(r'<text style="[^"]*text-anchor: middle[^"]*" x="([\d.]+)"[^>]*>(front|output|\d+)</text>', svg)
+    assert [name for _, name in ticks if not name.isdecimal()] == ["front", "output"] and len(ticks) <= 14
+    for (left, one), (right, other) in pairwise(ticks):  # a letter or digit of 9 points is some 5 wide
+        assert float(right) - float(left) > 2.75 * (len(one) + len(other)) + 3
+    for words in ("ctc, mean", "emotion, mean", "a fold and seed"):
+        assert f">{words}</text>" in svg
+    assert svg.count("<use ") >= 2 * 2 * len(parts) + 2 * len(parts)  # each run of each task, and the means
+    assert layer_plots.coefficients("merged", table) == svg
+
+
+def test_an_encoder_in_one_part_has_a_picture(tmp_path):
+    table = coefficients.of_runs(
+        [run(tmp_path / "seed1" / "F", coefficients={"ctc": {"all": 0.5}, "emotion": {"all": 1}})]
+    )
+    assert "emotion: all: 1.000 (1.000 to 1.000)." in layer_plots.coefficients("merged", table)

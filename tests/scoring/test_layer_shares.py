@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.core.markers import Marker
-from local.pages import plots
+from local.pages import layer_plots
 from local.scoring import layer_shares
 
 SHARES = {("1", "01F"): [0.2, 0.3, 0.5], ("1", "01M"): [0.3, 0.3, 0.4], ("2", "01F"): [0.1, 0.3, 0.6]}
@@ -44,7 +44,7 @@ def test_runs_without_them_have_no_row(tmp_path, without):
 
 def test_the_picture_says_its_figures(tmp_path):
     shares = layer_shares.of_runs([run(tmp_path, *key, layer_shares=each) for key, each in SHARES.items()])
-    svg = plots.layer_shares("layers", shares)
+    svg = layer_plots.layer_shares("layers", shares)
     assert "0: 0.200 (0.100 to 0.300)." in svg and "2: 0.500 (0.400 to 0.600)." in svg
     assert len(re.findall("<use ", svg)) >= 9 + 3  # a dot of each run and state, and the means
-    assert plots.layer_shares("layers", shares) == svg
+    assert layer_plots.layer_shares("layers", shares) == svg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,6 +63,26 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not(whole, corpus, tmp_path,
     for part in ("system", "optimizer", "scheduler"):
         assert_same(getattr(second, part).state_dict(), getattr(whole, part).state_dict())
     assert log_of(second) == log_of(whole)
+
+
+def test_layers_that_are_never_reached_are_told(whole, corpus, tmp_path, caplog):
+    """Of two layers, and one that is frozen: by hand."""
+    encoder = whole.system.encoder
+
+    def said(every: int, layers: int, epochs: int) -> str:
+        values = SimpleNamespace(unfreeze={"every": every, "layers": layers}, epochs=epochs)
+        return unfreezing.unreached(values, encoder)
+
+    assert said(1, 1, 3) == said(1, 2, 2) == said(2, 5, 3) == ""
+    assert "lowest 1 of 2 layers" in said(1, 1, 2) and "begin in epoch 3, and epochs is 2" in said(1, 1, 2)
+    assert "lowest 2 of 2 layers" in said(3, 2, 3) and "begin in epoch 4" in said(3, 2, 3)
+    assert "begin in epoch 7" in said(3, 1, 6)
+    assert unfreezing.unreached(SimpleNamespace(unfreeze={}, epochs=1), None) == ""
+    brain = build(corpus, tmp_path / "run", unfreeze={"every": 3, "layers": 1})
+    with caplog.at_level(logging.WARNING), pytest.raises(Interruption):
+        brain.interrupt = ("update", 1, 1)
+        fit(brain, corpus.utterances())
+    assert [line for line in caplog.messages if line.startswith("unfreeze: the lowest 2 of 2 layers")]
 
 
 def test_a_layer_that_waits_is_in_evaluation_mode(whole, corpus, tmp_path: Path):
