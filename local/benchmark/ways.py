@@ -17,7 +17,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -190,11 +189,13 @@ def _training(utterances: Utterances, system: System, values: dict[str, Any]) ->
     brain.is_solved = True
     if not values["epochs"]:
         return partial(_solve, brain)
-    batches, epochs = loader(utterances, sampler, device=kind(values)), count(1)
+    batches = loader(utterances, sampler, device=kind(values))
 
     def once() -> int:
         before = brain.optimizer_step
-        brain.fit([next(epochs)], batches, progressbar=False)
+        # The same updates in every round: their sizes are then new in the first alone, which does not count, as to a
+        # GPU those of IEMOCAP are in a training's first epochs alone.
+        brain.fit([1], batches, progressbar=False)
         return brain.optimizer_step - before - brain.skipped.in_epoch
 
     return once

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.encoders.base import Encoder, each_kept, length_mask
+from local.encoders.kernels.graphs import use_graphs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,6 +38,11 @@ class WaveformEncoder(Encoder):
             raise UserError(
                 "this encoder has a batch norm over padded frames (conv_pos_batch_norm)", "use another checkpoint"
             )
+        convolutions = [layer for layer in model.feature_extractor.conv_layers if not _has_group_norm(layer)]
+        positions = model.encoder.pos_conv_embed
+        # data2vec-audio masks within its positional convolution, and WavLM trains a bias that its layers share.
+        of_frames = [] if hasattr(positions, "layers") else [positions]
+        use_graphs([*convolutions, *of_frames, *([] if config.model_type == "wavlm" else self.layers())])
         # data2vec-audio has several positional convolutions in sequence, each of which would mix padding into
         # the utterance's end; the others have one, whose input is masked already.
         self._mask: Tensor | None = None
@@ -58,7 +64,7 @@ class WaveformEncoder(Encoder):
             hidden, n_frames = wavs[:, None], lengths
             for layer, (kernel, stride) in zip(self.model.feature_extractor.conv_layers, self.kernels, strict=True):
                 n_frames = (n_frames - kernel) // stride + 1
-                if isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm):
+                if _has_group_norm(layer):
                     hidden = layer.activation(_group_norm(layer.conv(hidden), layer.layer_norm, n_frames))
                 else:
                     hidden = layer(hidden)
@@ -126,6 +132,10 @@ class WaveformEncoder(Encoder):
             return made[0] if isinstance(made, tuple) else made
 
         return each_kept(layers, getattr(config, "layerdrop", 0.0), hidden, run)
+
+
+def _has_group_norm(layer: nn.Module) -> bool:
+    return isinstance(getattr(layer, "layer_norm", None), nn.GroupNorm)
 
 
 def _standardise(wavs: Tensor, lengths: Tensor) -> Tensor:

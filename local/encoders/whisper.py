@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from local.audio.header import SAMPLE_RATE
 from local.encoders.base import each_kept, length_mask
+from local.encoders.kernels.graphs import use_graphs
 from local.encoders.spectral import SpectralEncoder
 
 
@@ -22,6 +23,7 @@ class WhisperEncoder(SpectralEncoder):
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, nn.ModuleList([model.conv1, model.conv2]), freeze, freeze_cnn)
+        use_graphs(self.layers())
         model.embed_positions.requires_grad_(False)  # fixed sinusoids; transformers forgets that on loading
         self.preprocessor = {name: getattr(extractor, name) for name in ("feature_size", "hop_length", "n_fft")}
         self.n_fft, self.hop = extractor.n_fft, extractor.hop_length

@@ -11,7 +11,7 @@ import tiny_models
 from paths import REPOSITORY
 
 from local.benchmark import __main__ as benchmark
-from local.benchmark import page, stages, ways
+from local.benchmark import machine, page, stages
 from local.benchmark.synthetic import iemocap_durations
 
 MARKED = "".join(f"<!-- benchmark {place} -->\nold\n<!-- /benchmark {place} -->\n" for place in ("cpu", "rows", "plan"))
@@ -65,7 +65,7 @@ def test_a_small_real_run(run, tmp_path, monkeypatch):
     file.write_text(MARKED)
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.setattr(ways, "GEMM_SECONDS", 0.05)
+    monkeypatch.setattr(machine, "GEMM_SECONDS", 0.05)
     words = ["--utterances", "4", "--rounds", "1", "--ways", "many", "--jobs", "1 2", "--encoder", str(encoder)]
     out = run(*words, "--json", str(tmp_path / "rows.json"), "--readme", str(file))
     lines = [line.strip("| ").split(" | ") for line in out.splitlines() if line.startswith("| ")]

@@ -19,6 +19,7 @@ LISTED = {
     "_attn_implementation": "transformers:PretrainedConfig._attn_implementation",
     "_compute_mask_indices": "transformers.models.wav2vec2.modeling_wav2vec2:_compute_mask_indices",
     "_conv_forward": "torch.nn:Conv1d._conv_forward",
+    "_foreach_add_": "torch:_foreach_add_",
     "_get_feat_extract_output_lengths": "transformers:Wav2Vec2Model._get_feat_extract_output_lengths",
     "_identity": "filelock._identity:owner_is_stale",
     "_is_avx512_bf16_supported": "torch.cpu:_is_avx512_bf16_supported",
