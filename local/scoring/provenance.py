@@ -224,7 +224,7 @@ def _hours(runs: list[Path], firsts: list[Mapping[str, Any]], epochs: pd.DataFra
         known = float(seconds.get((int(run.parent.name.removeprefix("seed")), run.name), 0)) / 3600
         kind, number = ("GPU", first.get("processes", 1)) if _on_gpu(first) else ("CPU", 1)
         hours[kind] = hours.get(kind, 0) + known * number
-    return ", ".join(f"{_figures(time)} h of {kind}" for kind, time in hours.items() if time)
+    return ", ".join(f"{_figures(time)} h on a {kind}" for kind, time in hours.items() if time)
 
 
 def _figures(number: float) -> str:

@@ -116,7 +116,7 @@ def test_the_pages_say_it_and_count_its_hours_once(words):
         pd.DataFrame({"seed": 1, "fold": fold, "epoch": [1, 2], "seconds": 1800.0}) for fold in ("test1", "test2")
     )
     setup = dict(provenance.setup([source.folder, job.folder], epochs))
-    assert setup["trained once"] == "fold test1, also for test2" and setup["time"] == "1.00 h of CPU"
+    assert setup["trained once"] == "fold test1, also for test2" and setup["time"] == "1.00 h on a CPU"
     assert "trained once" not in dict(provenance.setup([source.folder], epochs))
 
 

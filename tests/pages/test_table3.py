@@ -88,7 +88,7 @@ def test_rows_of_the_table(place):
     assert len(rows) == 14
     wu, ours, dull = rows[WU["title"]], rows[OUR_LABEL], rows["Majority class"]
     assert wu["what it is"] == "re-implementation (spec: partly known)" and wu["weights"] == "no pretraining"
-    assert (wu["parameters"], wu["training time"], wu["experiment"]) == ("748,248", "0.0017 h of CPU", "wu")
+    assert (wu["parameters"], wu["training time"], wu["experiment"]) == ("748,248", "0.0017 h on a CPU", "wu")
     assert (wu["folds"], wu["seeds"], wu["epochs"]) == ("2/4", "1", "2 of 40; chosen: 7")
     assert wu["WA"].startswith("33.33 (") and ours["WA"].startswith("66.67 (")
     assert wu["WA less ours"].startswith("-33.33 (") and ours["WA less ours"] == "ours"

@@ -156,7 +156,7 @@ batch: 8 utterances
 epochs: 2, 3 of 30; chosen: 1, 3
 precision: bf16
 device: 2 x H100, EPYC, 4 threads
-time: 2.00 h of GPU, 0.500 h of CPU
+time: 2.00 h on a GPU, 0.500 h on a CPU
 dates: 2026-11-25 to 2026-11-27
 commits: abc, abd-dirty
 command: ./run.sh --name n -- --alpha 0.1
