@@ -3,7 +3,8 @@
 The forward and backward pass of a transformer's layer are a hundred kernels of a few microseconds each: one by one, the
 host needs several times as long to launch them as the GPU to compute them. A graph is one launch. It is of one size of
 input, and made when that comes first; `GRID` in `local.encoders.base` keeps sizes few. Its kernels, random numbers and
-order of sums are those without it, and so are the results.
+order of sums are those without it, and so are the results; where a module's input is also read elsewhere, as are hidden
+states that are weighted, the parts of its gradient are added in another order, and differ in rounding.
 
 What a graph reads and writes stays where it is in memory. A module's sizes share it all: the places of input and output
 and of their gradients, the sums of the weights' gradients, to which each graph adds, and what lies between the forward
@@ -228,7 +229,7 @@ def _graph(module: nn.Module, hidden: Tensor, others: tuple[Any, ...], names: tu
         return None
     graphs = _GRAPHS.get(module)
     if graphs is None or not graphs.are_current():
-        if not any(weight.requires_grad for weight in module.parameters()):
+        if not any(weight.requires_grad for weight in module.parameters()) or not _has_room(hidden.device):
             return None
         graphs = _GRAPHS[module] = _Graphs(module)
     kinds = tuple((value.shape, value.dtype) if isinstance(value, Tensor) else value for value in others)

@@ -215,6 +215,20 @@ def test_gradients_are_the_same_whatever_happens(monkeypatch, made, seed):
     assert len(made) > 200
 
 
+def test_with_little_memory_free_none_are_made_and_those_there_are_used(monkeypatch, made):
+    record_on_cpu(monkeypatch)
+    old, new = nn.ModuleList([Residual(), Residual()]), nn.ModuleList([Residual(), Residual()])
+    graphs.use_graphs([*old, *new])
+    learn(old, 0, 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4, 10))
+    before = len(made)
+    learn(new, 0, 0)
+    learn(old, 1, 0)
+    assert len(made) == before == 2
+    learn(old, 0, 0)
+    assert len(made) == 4 and not any(layer in graphs._GRAPHS for layer in new)
+
+
 def test_the_gradient_of_a_leaf_is_its_own(monkeypatch):
     record_on_cpu(monkeypatch)
     layer, x = nn.Linear(4, 4), torch.ones(3, 4, requires_grad=True)
