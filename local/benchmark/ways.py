@@ -193,8 +193,8 @@ def _training(utterances: Utterances, system: System, values: dict[str, Any]) ->
 
     def once() -> int:
         before = brain.optimizer_step
-        # The same updates in every round: their sizes are then new in the first alone, which does not count, as to a
-        # GPU those of IEMOCAP are in a training's first epochs alone.
+        # The same updates in every round: their sizes are then new in the first alone, which does not count. So it is
+        # in training: of IEMOCAP few are new after the first epoch, of a few utterances in another order most would be.
         brain.fit([1], batches, progressbar=False)
         return brain.optimizer_step - before - brain.skipped.in_epoch
 

@@ -17,7 +17,8 @@ count: the system can drop their pages.
 
 All of that is certain. The gradients of what a batch keeps, memory within an operation, and what the C library keeps of
 what is freed come on top: what is said is `BEYOND` times as much for a batch. But a training is refused only where the
-certain part does not fit. So do, on a GPU, its CUDA graphs, which are made while half of its memory is free.
+certain part does not fit. On a GPU CUDA graphs come on top as well, uncounted: none is made with less than half of its
+memory free.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Modules whose kernels a GPU is given all at once in training, as CUDA graphs.
 
-A layer of a transformer is a hundred kernels there and back, of a few microseconds each: one by one, the host needs
-several times as long to launch them as the GPU to compute them. A graph is one launch. It is of one size of input, and
-made when that comes first; `GRID` in `local.encoders.base` keeps sizes few. Its kernels, random numbers and order of
-sums are those without it, and so are the results.
+The forward and backward pass of a transformer's layer are a hundred kernels of a few microseconds each: one by one, the
+host needs several times as long to launch them as the GPU to compute them. A graph is one launch. It is of one size of
+input, and made when that comes first; `GRID` in `local.encoders.base` keeps sizes few. Its kernels, random numbers and
+order of sums are those without it, and so are the results; where a module's input is also read elsewhere, as are hidden
+states that are weighted, the parts of its gradient are added in another order, and differ in rounding.
 
 What a graph reads and writes stays where it is in memory. A module's sizes share it all: the places of input and output
 and of their gradients, the sums of the weights' gradients, to which each graph adds, and what lies between the forward
-and the backward pass. So a second forward pass that comes before the backward pass of the first has no graph.
+and the backward pass. So a second forward pass before the backward pass of the first runs without a graph.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import logging
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import compress
 from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 logger = logging.getLogger(__name__)
@@ -53,8 +56,8 @@ class _Graphs:
     def _look(self) -> list[tuple[int, bool]]:
         return [(weight.data_ptr(), weight.requires_grad) for weight in self.weights]
 
-    def are_of_now(self) -> bool:
-        """Whether the same of the module learns as when they were made, and is where it was."""
+    def are_current(self) -> bool:
+        """Whether the module's weights are where they were when these were made, and the same of them learn."""
         return self._look() == self.state
 
     def place(self, name: str, like: Tensor) -> Tensor:
@@ -77,9 +80,12 @@ class _Graphs:
     def add_up(self, graph: torch.cuda.CUDAGraph) -> None:
         """Run a backward pass, and add its gradient to that of the weights."""
         pairs = [*zip(self.learning, self.grads, strict=True)]
-        if all(weight.grad is not None and weight.grad.data_ptr() == grad.data_ptr() for weight, grad in pairs):
+        is_sum = [weight.grad is not None and weight.grad.data_ptr() == grad.data_ptr() for weight, grad in pairs]
+        if all(is_sum):
             graph.replay()
             return
+        for weight in compress(self.learning, is_sum):  # kept, where others were set to None or are of another pass
+            weight.grad = weight.grad.clone()
         self.sums.zero_()  # the first of an update, or of one whose earlier passes had no graph
         graph.replay()
         for weight, grad in pairs:
@@ -108,21 +114,21 @@ class _Graph:
                 return functional_call(_Plain(module), weights, (self.hidden, *self.others[:unnamed]), named)
 
         random = torch.cuda.get_rng_state(hidden.device)
-        stream = _stream()
-        stream.wait_stream(torch.cuda.current_stream())
+        stream, current = _stream(hidden.device), torch.cuda.current_stream(hidden.device)
+        stream.wait_stream(current)
         with torch.cuda.stream(stream):  # once without recording: libraries get what they need for this size
             out = run()
             torch.autograd.grad(out, sources, torch.zeros_like(out))
-        torch.cuda.current_stream().wait_stream(stream)
+        current.wait_stream(stream)
         self.out, self.grad_out = owner.place("out", out), owner.place("grad_out", out)
         self.grad_hidden = owner.place("grad_hidden", hidden) if hidden.requires_grad else None
         del out
         self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         torch.cuda.set_rng_state(random, hidden.device)
-        with _recorded(self.forward, owner.pool):
+        with _recorded(self.forward, owner.pool, hidden.device):
             out = run()
             self.out.copy_(out.detach())
-        with _recorded(self.backward, owner.pool):
+        with _recorded(self.backward, owner.pool, hidden.device):
             grads = torch.autograd.grad(out, sources, self.grad_out)
             torch._foreach_add_(owner.grads, grads[-len(owner.grads) :])
             if self.grad_hidden is not None:
@@ -146,15 +152,15 @@ def _same_memory(weight: Tensor) -> Tensor:
 
 
 @cache
-def _stream() -> torch.cuda.Stream:
-    """The stream on which all are recorded: libraries keep memory of their own for each."""
-    return torch.cuda.Stream()
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which all of a device are recorded: libraries keep memory of their own for each."""
+    return torch.cuda.Stream(device)
 
 
 @contextmanager
-def _recorded(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> Iterator[None]:
-    torch.cuda.synchronize()
-    with torch.cuda.stream(_stream()):
+def _recorded(graph: torch.cuda.CUDAGraph, pool: tuple[int, int], device: torch.device) -> Iterator[None]:
+    torch.cuda.synchronize(device)
+    with torch.cuda.stream(_stream(device)):
         # Other threads, such as one that reads audio ahead, may meanwhile ask for memory.
         graph.capture_begin(pool, capture_error_mode="thread_local")
         try:
@@ -177,14 +183,16 @@ class _Replay(torch.autograd.Function):
         return graph.out.detach()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         graph, owner = ctx.graph, ctx.graph.owner
-        if owner.pending is None or owner.pending() is not ctx.token:
+        if ctx.token is None or owner.pending is None or owner.pending() is not ctx.token:
             raise RuntimeError("a second backward pass, of which the module's next forward pass has left nothing")
         graph.grad_out.copy_(grad)
         owner.add_up(graph.backward)
         ctx.token = owner.pending = None
-        return None, None, None if graph.grad_hidden is None else graph.grad_hidden.detach(), None
+        # Not a view, which autograd may keep as the gradient of a leaf: of what others hold, it keeps a copy.
+        return None, None, graph.grad_hidden, None
 
 
 _GRAPHS: WeakKeyDictionary[nn.Module, _Graphs] = WeakKeyDictionary()
@@ -194,7 +202,8 @@ _FAILED: list[str] = []  # modules of which one could not be recorded, and after
 def use_graphs(modules: Iterable[nn.Module]) -> None:
     """Use them in modules whose forward takes a tensor, and masks without a gradient, and returns a tensor.
 
-    What else it computes with must be its weights.
+    What else it computes with must be its weights. In training, what is kept of its output beyond the backward pass
+    must be a copy: the next pass overwrites it. Hooks of weights are not called; a gradient of a gradient is an error.
     """
     for module in modules:
         module.forward = MethodType(_forward, module)
@@ -219,8 +228,8 @@ def _graph(module: nn.Module, hidden: Tensor, others: tuple[Any, ...], names: tu
     if any(value.requires_grad if isinstance(value, Tensor) else value not in (None, True, False) for value in others):
         return None
     graphs = _GRAPHS.get(module)
-    if graphs is None or not graphs.are_of_now():
-        if not any(weight.requires_grad for weight in module.parameters()):
+    if graphs is None or not graphs.are_current():
+        if not any(weight.requires_grad for weight in module.parameters()) or not _has_room(hidden.device):
             return None
         graphs = _GRAPHS[module] = _Graphs(module)
     kinds = tuple((value.shape, value.dtype) if isinstance(value, Tensor) else value for value in others)
