@@ -57,10 +57,10 @@
 #
 # (Pappagari's and Peng's, with -- --epochs 8, Wu's, with 6, and fine-tuning's, with 5, of commit 45d269f14ee9 on one
 # thread of an Intel Xeon with AMX, 2026-11-27. Hours are of the clock: beside so much other work Pappagari's are far
-# more than its CPU's. Majority, logistic regression, eGeMAPS and the SUPERB probe gave the same figures there, and
-# ours 60.83, in bfloat16. From that WA differs by -19.54 (-23.15 to -15.93) of Wu's, -17.59 of Pappagari's, -16.30 of
-# Peng's, -11.39 of logistic regression, -9.35 of eGeMAPS, +7.04 (+4.17 to +9.91) of fine-tuning and +13.89 (+10.93 to
-# +16.85) of the SUPERB probe, each p < 0.001 after Holm.)
+# more than its CPU's. Majority, logistic regression, eGeMAPS and the SUPERB probe gave the same figures there,
+# Sajjad's 42.78 and ours 60.83, in bfloat16. From that WA differs by -19.54 (-23.15 to -15.93) of Wu's, -18.06 of
+# Sajjad's, -17.59 of Pappagari's, -16.30 of Peng's, -11.39 of logistic regression, -9.35 of eGeMAPS, +7.04 (+4.17 to
+# +9.91) of fine-tuning and +13.89 (+10.93 to +16.85) of the SUPERB probe, each p < 0.001 after Holm.)
 # (Sajjad's and Lu's of commit d8afb3d25f70, by the same command without --upstream.) With the substitutes that these
 # two have for weights that are not at hand they stay below a linear model on log-mel statistics. What they learn is the
 # seven actors of training: Sajjad's has 99 % of the training set right after 11 to 14 epochs, Lu's 76 to 85 after 11 to
