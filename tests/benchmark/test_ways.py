@@ -128,7 +128,7 @@ def test_a_round_without_an_update_ends_the_way(tmp_path, monkeypatch, capsys):
         brain.progress = left
 
     monkeypatch.setattr(EmotionBrain, "on_stage_end", leave_progress)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("round\nround\n"))
-    with pytest.raises(UserError, match="way statistics made no update, or gave no answer, in round 1"):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("round\nsettle\n"))
+    with pytest.raises(UserError, match="way statistics made no update, or gave no answer"):
         ways.serve("statistics", tmp_path, "cpu", "")
     assert len(capsys.readouterr().out.splitlines()) == 1  # the round before it
