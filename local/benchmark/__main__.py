@@ -14,8 +14,9 @@ system are known; --encoder takes the place of their encoder or upstream.
 
 Every way is a process of its own. They take turns, round by round, so that whatever else the machine does slows all of
 them; figures are medians over rounds, with their ranges, ratios are taken within a round. Before each round the GEMM
-rate of the device is measured in fp32 and bf16. The first round of each way warms up and does not count. Each round
-notes the share of the CPUs' time that other processes took: above 5 % the page says so, and it is to be measured again.
+rate of the device is measured in fp32 and bf16. Two passes of each way warm up and do not count, and again where it had
+to give memory back so that the others find room. Each round notes the share of the CPUs' time that other processes
+took: above 5 % the page says so, and it is to be measured again.
 
 With `--jobs "1 2 4"` so many processes of a way begin a round together, which ends with the last of them; threads are
 divided among them as `local.launch` does. A ratio compares with as many jobs of `a` (of `one`) in the same round.
@@ -53,7 +54,7 @@ def options() -> argparse.Namespace:
     parser = Parser(prog="python -m local.benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; default: cpu")
     parser.add_argument("--utterances", type=int, default=16, help="of a round; default: 16")
-    parser.add_argument("--rounds", type=int, default=3, help="that count, after one that warms up; default: 3")
+    parser.add_argument("--rounds", type=int, default=3, help="that count; default: 3")
     parser.add_argument("--ways", default=" ".join(page.DEFAULT), help=WAYS_HELP)
     parser.add_argument("--jobs", default=[1], type=integers, help="how many processes of a way at a time; default: 1")
     parser.add_argument("--encoder", default="", help="its folder; default: base shape, random weights")

@@ -22,7 +22,7 @@ from local.jobs.process import thread_limits
 
 
 def _start(way: str, arguments: list[str], jobs: int, stack: ExitStack) -> subprocess.Popen:
-    """A process that does a round for each line that it is sent, one of so many jobs, until the stack is closed."""
+    """A process that does what each line that it is sent says, one of so many jobs, until the stack is closed."""
     command = [sys.executable, "-m", "local.benchmark.ways", way, *arguments]
     pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
     worker = subprocess.Popen(command, env=os.environ | thread_limits(jobs), text=True, **pipes)
@@ -31,34 +31,42 @@ def _start(way: str, arguments: list[str], jobs: int, stack: ExitStack) -> subpr
     return worker
 
 
+def _ask(way: str, workers: list[subprocess.Popen], what: str) -> list[dict[str, Any]]:
+    """Let all jobs of a way do it together: the answer of each."""
+    for worker in workers:
+        print(what, file=worker.stdin, flush=True)
+    lines = [worker.stdout.readline() for worker in workers]
+    if "" in lines:
+        raise UserError(f"way {way} ended with code {workers[lines.index('')].wait()}", "see its message above")
+    return [json.loads(line) for line in lines]
+
+
 def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> list[dict[str, Any]]:
-    """Let the ways take turns, so many jobs of each at a time; a first round warms up and does not count.
+    """Let the ways take turns, so many jobs of each at a time; a way settles first, and after it gave memory back.
 
     `arguments` of a process: folder, device, encoder. A row for each way and round: `way`, `jobs`, `round`, `seconds`,
     `audio` seconds and `flops` of all jobs, `peak` bytes of one, its `precision`, the share of the CPUs' time that
     `others` took, which are no process of this command, GEMM rates `float32` and `bfloat16` in operations/s.
     """
-    rows = []
+    rows, unsettled = [], set(ways)
     with ExitStack() as stack:
         workers = {way: [_start(way, arguments, jobs, stack) for _ in range(jobs)] for way in ways}
-        for number in range(rounds + 1):
+        for number in range(1, rounds + 1):
             rates = {kind: gemm(arguments[1], getattr(torch, kind)) for kind in KINDS.values()}
             for way in ways:
+                if way in unsettled:
+                    _ask(way, workers[way], "settle")
                 before = look()
-                for worker in workers[way]:
-                    print("round", file=worker.stdin, flush=True)
-                lines = [worker.stdout.readline() for worker in workers[way]]
-                if "" in lines:
-                    code = workers[way][lines.index("")].wait()
-                    raise UserError(f"way {way} ended with code {code}", "see its message above")
-                results = [json.loads(line) for line in lines]
+                results = _ask(way, workers[way], "round")
                 row = {"way": way, "jobs": jobs, "round": number, "others": others(before, look())} | rates
                 row["precision"] = results[0]["precision"]
                 row |= {name: max(result[name] for result in results) for name in ("seconds", "peak")}
                 row |= {name: sum(result[name] for result in results) for name in ("audio", "flops")}
                 speed = f"{row['audio'] / row['seconds']:.2f} audio-s/s"
                 print(f"  round {number} {way}, {jobs} at a time: {speed}", file=sys.stderr)
-                rows += [row] if number else []
+                rows.append(row)
+                gave_back = any(result["gave_back"] for result in results)
+                unsettled = unsettled | {way} if gave_back else unsettled - {way}
     return rows
 
 
