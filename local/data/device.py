@@ -102,9 +102,11 @@ def limits(values: dict[str, Any], system: nn.Module) -> Limits:
     """Limits of a micro-batch in training.
 
     With batch norm that learns, whose statistics are those of a pass, an update has as few passes as the YAML allows,
-    whatever the device: else an update would depend on how it is cut, and on the lengths that pass together.
+    whatever the device: else an update would depend on how it is cut, and on the lengths that pass together. So it has
+    on a CPU where no padding passes through the encoder (`local.encoders.packing`).
     """
-    cost = WHOLE if running_statistics(system) else overhead(kind(values), system)
+    packs = kind(values) == "cpu" and getattr(getattr(system, "encoder", None), "packs", False)
+    cost = WHOLE if packs or running_statistics(system) else overhead(kind(values), system)
     return Limits(values["micro_batch_size"], values["micro_batch_seconds"], cost)
 
 

@@ -81,6 +81,11 @@ class Encoder(Masked):
         """That of a frame."""
         return self.seconds_per_frame
 
+    @property
+    def packs(self) -> bool:
+        """Whether its layers can be given utterances one behind the other, see `local.encoders.packing`."""
+        return False
+
     def compute(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Encode waveforms; or, of what is frozen below its end, the output, [B, T, c]."""
         if wavs.ndim == 2:

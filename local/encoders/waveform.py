@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
+from local.encoders import packing
 from local.encoders.base import Encoder, each_kept, length_mask
+from local.encoders.kernels import attention
 from local.encoders.kernels.graphs import use_graphs
+from local.encoders.packing import is_packed, one_by_one, pack, side_by_side, unpack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,8 +53,18 @@ class WaveformEncoder(Encoder):
         for layer in getattr(model.encoder.pos_conv_embed, "layers", ()):
             layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].masked_fill(~self._mask[:, None], 0.0),))
 
+    @property
+    def packs(self) -> bool:
+        """With attention of `local.encoders.kernels`; not WavLM, whose bias of positions is of a whole batch."""
+        config, is_large = self.model.config, sum(map(torch.numel, self.model.parameters())) >= packing.LEAST
+        is_ours = config._attn_implementation == attention.NAME and config.model_type != "wavlm"
+        return is_large and is_ours and not self.freeze
+
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run the CNN, unless the input is its output already, and the transformer."""
+        if self.packs and is_packed(wavs):
+            hidden, n_frames = self.start(wavs, lengths)
+            return self.leave(self.through(self.layers(), hidden, n_frames)), n_frames
         features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
         return self.context(features, n_frames), n_frames
 
@@ -105,6 +119,9 @@ class WaveformEncoder(Encoder):
 
     def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same of waveforms or of the CNN's output, with SpecAugment and dropout in training."""
+        if self.packs and is_packed(wavs):
+            with parametrize.cached():  # the weight norm of the positional convolution
+                return side_by_side([self.start(*one) for one in one_by_one(wavs, lengths)])
         features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
         hidden = self._placed(self._masked(self._projected(features), n_frames), n_frames)
         return self.model.encoder.dropout(hidden), n_frames
@@ -117,21 +134,34 @@ class WaveformEncoder(Encoder):
 
     def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
         """As transformers' encoders; WavLM's layers share the bias of positions that the lowest of all has."""
-        config, size = self.model.config, hidden.shape[1]
-        values: dict[str, Tensor | None] = {}
-        if config.model_type == "wavlm":
+        if self.packs and is_packed(hidden):
+            packed = self._each(layers, pack(hidden, n_frames), {"attention_mask": n_frames})
+            return (unpack(passed, n_frames, hidden.shape[1]) for passed in packed)
+        size, values = hidden.shape[1], {}
+        if self.model.config.model_type == "wavlm":
             values["attention_mask"] = length_mask(n_frames, size, hidden.device)
             bias = self.layers()[0].attention.compute_bias(size, size)
             # By `len` an exported graph would have a fixed number of utterances.
             values["position_bias"] = bias.repeat(hidden.shape[0], 1, 1)
         else:
             values["attention_mask"] = self.attention_mask(hidden, n_frames)
+        return self._each(layers, hidden, values)
 
+    def _each(self, layers: Sequence[nn.Module], hidden: Tensor, values: dict[str, Tensor | None]) -> Iterator[Tensor]:
         def run(layer: nn.Module, hidden: Tensor) -> Tensor:
             made = layer(hidden, **values)
             return made[0] if isinstance(made, tuple) else made
 
-        return each_kept(layers, getattr(config, "layerdrop", 0.0), hidden, run)
+        return each_kept(layers, getattr(self.model.config, "layerdrop", 0.0), hidden, run)
+
+    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
+        """Of packed utterances only the last output is unpacked."""
+        if not (self.packs and is_packed(hidden)):
+            return super().through(layers, hidden, n_frames)
+        last = pack(hidden, n_frames)
+        for passed in self._each(layers, last, {"attention_mask": n_frames}):
+            last = passed
+        return unpack(last, n_frames, hidden.shape[1])
 
 
 def _has_group_norm(layer: nn.Module) -> bool:

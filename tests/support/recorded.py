@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from local.encoders import waveform
 from local.encoders.kernels import graphs
 
 
@@ -79,4 +80,5 @@ def record_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(waveform, "is_packed", lambda x: False)  # as on a GPU
     monkeypatch.setattr(graphs, "_may_have_one", lambda module, hidden: module.training and torch.is_grad_enabled())

@@ -56,11 +56,16 @@ def attention(
 ) -> tuple[Tensor, None]:
     """Attend to all frames but padding; an attention function of transformers.
 
-    `query`, `key` and `value` are [B, h, T, d]; `attention_mask` is [B, 1, 1, T] bool, false for padding, or None;
+    `query`, `key` and `value` are [B, h, T, d]; `attention_mask` is [B, 1, 1, T] bool, false for padding, or None; or,
+    where B is 1, the lengths of utterances that are packed (`local.encoders.packing`): each attends to itself alone;
     `scaling` is of the products, 1 / sqrt(d) if it is None. With `position_bias`, [B, h, T, T] float, perhaps trained,
     transformers' own function is called; `module` and `kwargs` are for that. Returns [B, T, h, d], and None for the
     weights.
     """
+    if attention_mask is not None and attention_mask.ndim == 1:
+        parts = zip(*(states.split(attention_mask.tolist(), 2) for states in (query, key, value)), strict=True)
+        attended = [attention(module, *part, None, dropout, scaling, position_bias)[0] for part in parts]
+        return torch.cat(attended, 1), None
     faster = query.requires_grad or query.dtype == torch.bfloat16
     if position_bias is not None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward  # takes seconds to load

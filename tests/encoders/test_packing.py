@@ -1,0 +1,85 @@
+"""Utterances one behind the other in training, against transformers' own models on each alone."""
+
+from __future__ import annotations
+
+import pytest
+import tiny_models
+import torch
+from tiny_models import STEADY, WAVEFORM, padded, waves
+from transformers import AutoModel
+
+from local.encoders import load_encoder, packing
+from local.encoders.packing import pack, unpack
+
+
+@pytest.fixture(autouse=True)
+def of_any_size(monkeypatch):
+    monkeypatch.setattr(packing, "LEAST", 0)
+
+
+PACKED = [family for family in WAVEFORM if not family.startswith("wavlm")]
+
+
+@pytest.mark.parametrize("family", PACKED)
+def test_output_and_gradient_are_those_of_each_utterance_alone(tmp_path, family):
+    folder = tiny_models.save(tmp_path / family, family, do_normalize=False, **STEADY)
+    encoder, model = load_encoder(folder).train(), AutoModel.from_pretrained(folder).train()
+    seen = []
+    encoder.layers()[0].register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    wavs = waves(5000, 12_345, 801, 9999)
+    rows, n_frames = encoder(*padded(wavs))
+    assert seen == [(1, int(n_frames.sum()), encoder.dim)]  # no frame is padding
+    alone = [model(wav[None]).last_hidden_state[0] for wav in wavs]
+    weights = [torch.randn(one.shape, generator=torch.Generator().manual_seed(len(one))) for one in alone]
+    for row, length, one in zip(rows, n_frames.tolist(), alone, strict=True):
+        torch.testing.assert_close(row[:length], one, rtol=0, atol=2e-5)
+    sum((row[: len(w)] * w).sum() for row, w in zip(rows, weights, strict=True)).backward()
+    sum((one * w).sum() for one, w in zip(alone, weights, strict=True)).backward()
+    theirs = {name: weight.grad for name, weight in model.named_parameters()}
+    ours = {name: weight.grad for name, weight in encoder.model.named_parameters()}
+    assert ours.keys() == theirs.keys()
+    for name, grad in ours.items():
+        assert (grad is None) == (theirs[name] is None), name
+        if grad is not None:
+            torch.testing.assert_close(grad, theirs[name], rtol=1e-4, atol=2e-5 * float(theirs[name].abs().max() + 1))
+
+
+@pytest.mark.parametrize("changes", [{}, {"take": (0, 1, 2)}, {"freeze_layers": 1}])
+def test_every_state_is_as_where_utterances_pass_side_by_side(tmp_path, monkeypatch, changes):
+    folder = tiny_models.save(tmp_path / "encoder", "wav2vec2-group", **STEADY)
+    found = []
+    for packs in (True, False):
+        monkeypatch.setattr("local.encoders.waveform.is_packed", lambda x, packs=packs: packs and len(x) > 1)
+        encoder = load_encoder(folder, freeze_layers=changes.get("freeze_layers", 0)).train()
+        if "take" in changes:
+            encoder.take(changes["take"])
+            states, n_frames = encoder.states(*padded(waves(5000, 12_345, 801)))
+        else:
+            rows, n_frames = encoder(*padded(waves(5000, 12_345, 801)))
+            states = {0: rows}
+        true = [
+            torch.cat([one[:n] for one, n in zip(state, n_frames.tolist(), strict=True)]) for state in states.values()
+        ]
+        torch.stack(true).square().sum().backward()
+        found.append((true, [weight.grad for weight in encoder.parameters() if weight.grad is not None]))
+    assert len(found[0][1]) == len(found[1][1]) > 10
+    torch.testing.assert_close(*found, rtol=1e-4, atol=2e-4)
+
+
+def test_a_wavlm_and_use_without_a_gradient_pass_side_by_side(tmp_path):
+    for family, has_gradient in (("wavlm-group", True), ("wav2vec2-group", False)):
+        encoder = load_encoder(tiny_models.save(tmp_path / family, family, **STEADY)).train()
+        seen = []
+        encoder.layers()[0].register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].shape[0]))
+        with torch.set_grad_enabled(has_gradient):
+            encoder(*padded(waves(5000, 8000)))
+        assert seen == [2]
+
+
+def test_pack_and_unpack_are_inverse():
+    hidden, n_frames = torch.randn(3, 7, 2), torch.tensor([4, 7, 1])
+    packed = pack(hidden, n_frames)
+    assert packed.shape == (1, 12, 2)
+    expected = hidden * (torch.arange(9)[:7] < n_frames[:, None])[..., None]
+    torch.testing.assert_close(unpack(packed, n_frames, 7), expected)
+    assert unpack(packed, n_frames, 9).shape == (3, 9, 2)
