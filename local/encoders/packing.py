@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from local.encoders.base import GRID
+
 # Parameters of the smallest model to pack. With 95 million an update took a tenth to a sixth less time; of 4 million,
 # to which a step for each utterance is much, took a seventh more.
 LEAST = 30e6
-GRID = {2: 640, 3: 2}  # as `pad_batch` pads on a CPU: samples of [B, N], frames of [B, T, c]
 
 
 def is_packed(x: Tensor) -> bool:
@@ -39,7 +40,7 @@ def unpack(hidden: Tensor, n_frames: Tensor, size: int) -> Tensor:
 
 def one_by_one(x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Waveforms [B, N] or frames [B, T, c], and [B] lengths -> each utterance, [1, n, ...] and [1], hardly padded."""
-    grid = GRID[x.ndim]
+    grid = GRID["cpu"][x.ndim - 1]
     for one, length in zip(x, lengths.split(1), strict=True):
         yield one[None, : -(-int(length) // grid) * grid], length
 

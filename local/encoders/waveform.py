@@ -30,6 +30,7 @@ class WaveformEncoder(Encoder):
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, model.feature_extractor, freeze, freeze_cnn)
+        self._is_large = sum(map(torch.numel, model.parameters())) >= packing.LEAST
         self.normalise = extractor.do_normalize
         self.preprocessor = {"do_normalize": extractor.do_normalize}
         config = model.config
@@ -56,9 +57,9 @@ class WaveformEncoder(Encoder):
     @property
     def packs(self) -> bool:
         """With attention of `local.encoders.kernels`; not WavLM, whose bias of positions is of a whole batch."""
-        config, is_large = self.model.config, sum(map(torch.numel, self.model.parameters())) >= packing.LEAST
+        config = self.model.config
         is_ours = config._attn_implementation == attention.NAME and config.model_type != "wavlm"
-        return is_large and is_ours and not self.freeze
+        return self._is_large and is_ours and not self.freeze
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run the CNN, unless the input is its output already, and the transformer."""

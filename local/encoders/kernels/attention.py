@@ -64,7 +64,7 @@ def attention(
     """
     if attention_mask is not None and attention_mask.ndim == 1:
         parts = zip(*(states.split(attention_mask.tolist(), 2) for states in (query, key, value)), strict=True)
-        attended = [attention(module, *part, None, dropout, scaling, position_bias)[0] for part in parts]
+        attended = [attention(module, *part, None, dropout, scaling)[0] for part in parts]
         return torch.cat(attended, 1), None
     faster = query.requires_grad or query.dtype == torch.bfloat16
     if position_bias is not None:
