@@ -5,7 +5,7 @@ E. J. Hu et al.: LoRA: Low-Rank Adaptation of Large Language Models. ICLR 2022.
 y = W x + b + (alpha / rank) B A dropout(x)         A: rank x in, B: out x rank, which begins at 0
 
 The library is peft, which is an extra. The layers that may have adapters are listed by family, because an adapter gets
-a gradient only where its layer is called: WavLM's attention takes the weights of q, k, v and of its output itself.
+a gradient only where its layer is called. In transformers' own WavLM those of attention are not; here they are.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from local.encoders.base import Encoder
 LOCK = "requirements-lora.txt"  # of the extra
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
 FEED_FORWARD = ("intermediate_dense", "output_dense")
-BYPASSED = {"wavlm": ATTENTION}  # layers whose weights are used without a call
 # The layers that have adapters by default, and all that may.
 _USUAL = (("q_proj", "v_proj"), (*ATTENTION, *FEED_FORWARD))
 TARGETS = {
     **dict.fromkeys(("wav2vec2", "hubert", "data2vec-audio"), _USUAL),
-    "wavlm": (FEED_FORWARD, FEED_FORWARD),
+    "wavlm": (FEED_FORWARD, _USUAL[1]),
     "whisper": (("q_proj", "v_proj"), (*ATTENTION, "fc1", "fc2")),
 }
 
@@ -97,15 +96,9 @@ def _read(values: Mapping[str, Any], kind: str) -> Lora:
     _refuse(type(lora.rank) is int and lora.rank >= 1, "rank", lora.rank, "a whole number of at least 1")
     _refuse(_is_number(lora.alpha) and lora.alpha > 0, "alpha", lora.alpha, "a number above 0")
     _refuse(_is_number(lora.dropout) and 0 <= lora.dropout < 1, "dropout", lora.dropout, "a number from 0 to below 1")
-    default, known = TARGETS[kind]
+    known = TARGETS[kind][1]
     targets = lora.targets.split() if isinstance(lora.targets, str) else lora.targets
     _refuse(isinstance(targets, list | tuple), "targets", targets, f"a list of some of: {' '.join(known)}")
-    if bypassed := [name for name in targets if name in BYPASSED.get(kind, ())]:
-        raise UserError(
-            f"lora: targets has {bypassed[0]}, whose weight the attention of a {kind} uses without calling it, "
-            "so that an adapter there would get no gradient",
-            f"take {' '.join(default)}, which are the default",
-        )
     if strange := [name for name in targets if name not in known]:
         raise UserError(f"lora: targets has {strange[0]}, no such layer of a {kind}", f"take of: {' '.join(known)}")
     return lora._replace(targets=tuple(targets))

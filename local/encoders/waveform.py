@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -56,9 +57,9 @@ class WaveformEncoder(Encoder):
 
     @property
     def packs(self) -> bool:
-        """With attention of `local.encoders.kernels`; not WavLM, whose bias of positions is of a whole batch."""
+        """With attention of `local.encoders.kernels`, as WavLM always has."""
         config = self.model.config
-        is_ours = config._attn_implementation == attention.NAME and config.model_type != "wavlm"
+        is_ours = config._attn_implementation == attention.NAME or config.model_type == "wavlm"
         return self._is_large and is_ours and not self.freeze
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,19 +137,19 @@ class WaveformEncoder(Encoder):
     def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
         """As transformers' encoders; WavLM's layers share the bias of positions that the lowest of all has."""
         if self.packs and is_packed(hidden):
-            packed = self._each(layers, pack(hidden, n_frames), {"attention_mask": n_frames})
-            return (unpack(passed, n_frames, hidden.shape[1]) for passed in packed)
-        size, values = hidden.shape[1], {}
+            passed = self._each(layers, pack(hidden, n_frames), n_frames, int(n_frames.max()))
+            return (unpack(each, n_frames, hidden.shape[1]) for each in passed)
         if self.model.config.model_type == "wavlm":
-            values["attention_mask"] = length_mask(n_frames, size, hidden.device)
-            bias = self.layers()[0].attention.compute_bias(size, size)
-            # By `len` an exported graph would have a fixed number of utterances.
-            values["position_bias"] = bias.repeat(hidden.shape[0], 1, 1)
+            mask = length_mask(n_frames, hidden.shape[1], hidden.device)
         else:
-            values["attention_mask"] = self.attention_mask(hidden, n_frames)
-        return self._each(layers, hidden, values)
+            mask = self.attention_mask(hidden, n_frames)
+        return self._each(layers, hidden, mask, hidden.shape[1])
 
-    def _each(self, layers: Sequence[nn.Module], hidden: Tensor, values: dict[str, Tensor | None]) -> Iterator[Tensor]:
+    def _each(self, layers: Sequence[nn.Module], hidden: Tensor, mask: Tensor | None, longest: int) -> Iterator[Tensor]:
+        values = {"attention_mask": mask}
+        if self.model.config.model_type == "wavlm":
+            values["position_bias"] = self.layers()[0].attention.compute_bias(longest, longest)[None]
+
         def run(layer: nn.Module, hidden: Tensor) -> Tensor:
             made = layer(hidden, **values)
             return made[0] if isinstance(made, tuple) else made
@@ -159,9 +160,8 @@ class WaveformEncoder(Encoder):
         """Of packed utterances only the last output is unpacked."""
         if not (self.packs and is_packed(hidden)):
             return super().through(layers, hidden, n_frames)
-        last = pack(hidden, n_frames)
-        for passed in self._each(layers, last, {"attention_mask": n_frames}):
-            last = passed
+        packed = pack(hidden, n_frames)
+        last = [packed, *deque(self._each(layers, packed, n_frames, int(n_frames.max())), maxlen=1)][-1]
         return unpack(last, n_frames, hidden.shape[1])
 
 

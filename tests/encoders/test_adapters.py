@@ -14,7 +14,7 @@ from torch import nn
 
 from local.core.errors import UserError
 from local.encoders import Encoder, adapters, load_encoder
-from local.encoders.adapters import ATTENTION, TARGETS
+from local.encoders.adapters import TARGETS
 
 FAMILIES = {
     **{"wav2vec2-group": "wav2vec2", "hubert-layer": "hubert", "wavlm-group": "wavlm", "wavlm-layer": "wavlm"},
@@ -64,18 +64,6 @@ def test_every_adapter_gets_a_gradient_and_nothing_else(folders, family, every):
             assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
         else:
             assert not parameter.requires_grad and parameter.grad is None, name
-
-
-@pytest.mark.parametrize("name", ATTENTION)
-def test_an_adapter_of_wavlms_attention_is_refused_and_would_learn_nothing(folders, name, monkeypatch):
-    with pytest.raises(UserError, match=f"targets has {name}, whose weight the attention of a wavlm uses") as error:
-        load_encoder(folders["wavlm-layer"], lora={"targets": [name]})
-    assert error.value.remedy == "take intermediate_dense output_dense, which are the default"
-    monkeypatch.setattr(adapters, "BYPASSED", {})
-    monkeypatch.setattr(adapters, "TARGETS", TARGETS | {"wavlm": (ATTENTION, ATTENTION)})
-    encoder = adapted(folders["wavlm-layer"], targets=[name]).train()
-    frames, _ = encoder(*BATCH)
-    assert not frames.requires_grad  # so it would not even fail
 
 
 @pytest.mark.parametrize(

@@ -88,18 +88,20 @@ def test_attention_is_torchs(mask, scaling):
 
 
 @pytest.mark.parametrize("mask", [None, padding()])
-def test_attention_with_dropout_is_the_formula(mask):
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_attention_with_dropout_is_the_formula(mask, has_bias):
     q, k, v = queries()
+    bias = torch.randn(3, 2, 23, 23, dtype=torch.float64, requires_grad=True) if has_bias else None
     torch.manual_seed(4)
-    ours = attention(nn.Identity(), q, k, v, mask, dropout=0.4)[0]
+    ours = attention(nn.Identity(), q, k, v, mask, dropout=0.4, position_bias=bias)[0]
     torch.manual_seed(4)
     keep, scale = draw(torch.empty(3, 2, 23, 23, dtype=torch.float64), 0.4)
-    scores = q @ k.transpose(2, 3) / 8**0.5
+    scores = q @ k.transpose(2, 3) / 8**0.5 + (bias if has_bias else 0.0)
     scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
     theirs = (scores.softmax(-1) * keep * scale @ v).transpose(1, 2)
     assert torch.allclose(ours, theirs, atol=1e-12)
-    weight = torch.randn_like(ours)
-    for one, other in zip(gradients(ours, [q, k, v], weight), gradients(theirs, [q, k, v], weight), strict=True):
+    weight, learned = torch.randn_like(ours), [q, k, v, *([bias] if has_bias else [])]
+    for one, other in zip(gradients(ours, learned, weight), gradients(theirs, learned, weight), strict=True):
         assert torch.allclose(one, other, atol=1e-12)
 
 

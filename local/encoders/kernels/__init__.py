@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from local.encoders.kernels.attention import register
+from local.encoders.kernels.attention import gated_attention, register
 from local.encoders.kernels.convolution import convolve
 from local.encoders.kernels.dropout import Dropout
 from local.encoders.kernels.linear import linear
@@ -30,7 +30,10 @@ def use_kernels(model: PreTrainedModel) -> None:
             module._conv_forward = MethodType(convolve, module)
         if type(module) is nn.Linear:
             module.forward = MethodType(linear, module)
-    if model.config._attn_implementation == "sdpa":
+    if model.config.model_type == "wavlm":
+        for layer in model.encoder.layers:
+            layer.attention.forward = MethodType(gated_attention, layer.attention)
+    elif model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(register())
 
 

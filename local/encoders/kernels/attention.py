@@ -1,4 +1,4 @@
-"""Attention with dropout on a CPU.
+"""Attention with dropout on a CPU; and WavLM's, which in transformers is not made of an attention function.
 
 PyTorch has no fused kernel for it there, and computes it step by step in single precision. This one keeps the
 precision of its input; in bfloat16 it takes a third of the time, without dropout two thirds.
@@ -8,11 +8,16 @@ prepares a plan for every new length: of a base model's update on an H100 that t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from local.encoders.kernels.dropout import draw
+
+if TYPE_CHECKING:
+    from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
 NAME = "ser_mtl"  # of `attention`, for transformers
 
@@ -36,7 +41,8 @@ class _Attention(torch.autograd.Function):
         grad_v = _times(weights, keep).transpose(2, 3) @ grad
         grad_weights = _times(grad @ v.transpose(2, 3), keep)
         grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
-        return grad_scores @ k, grad_scores.transpose(2, 3) @ q, grad_v, None, None
+        grad_bias = grad_scores if ctx.needs_input_grad[3] else None  # what learns has a value for each score
+        return grad_scores @ k, grad_scores.transpose(2, 3) @ q, grad_v, grad_bias, None
 
 
 def _times(values: Tensor, keep: Tensor | None) -> Tensor:
@@ -58,28 +64,61 @@ def attention(
 
     `query`, `key` and `value` are [B, h, T, d]; `attention_mask` is [B, 1, 1, T] bool, false for padding, or None; or,
     where B is 1, the lengths of utterances that are packed (`local.encoders.packing`): each attends to itself alone;
-    `scaling` is of the products, 1 / sqrt(d) if it is None. With `position_bias`, [B, h, T, T] float, perhaps trained,
-    transformers' own function is called; `module` and `kwargs` are for that. Returns [B, T, h, d], and None for the
-    weights.
+    `scaling` is of the products, 1 / sqrt(d) if it is None; `position_bias`, [B, h, T, T], perhaps trained, is added to
+    them. Nothing depends on `module` and `kwargs`. Returns [B, T, h, d], and None for the weights.
     """
     if attention_mask is not None and attention_mask.ndim == 1:
         parts = zip(*(states.split(attention_mask.tolist(), 2) for states in (query, key, value)), strict=True)
         attended = [attention(module, *part, None, dropout, scaling)[0] for part in parts]
         return torch.cat(attended, 1), None
+    bias = None if position_bias is None else position_bias.to(query.dtype)
+    if bias is not None and attention_mask is not None:
+        bias = bias.masked_fill(~attention_mask, -torch.inf)
     faster = query.requires_grad or query.dtype == torch.bfloat16
-    if position_bias is not None:
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward  # takes seconds to load
-
-        settings = kwargs | {"is_causal": False, "position_bias": position_bias}
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **settings)
     if query.device.type != "cpu" or not faster:
-        attended = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scaling)
+        mask = attention_mask if bias is None else bias
+        attended = F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
         return attended.transpose(1, 2).contiguous(), None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    bias = None
-    if attention_mask is not None:
+    if bias is None and attention_mask is not None:
         bias = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill_(~attention_mask, -torch.inf)
     return _Attention.apply(query * scale, key, value, bias, dropout).transpose(1, 2).contiguous(), None
+
+
+def gated_attention(
+    layer: WavLMAttention,
+    hidden_states: Tensor,
+    attention_mask: Tensor | None = None,
+    position_bias: Tensor | None = None,
+    **_: object,
+) -> tuple[Tensor, None, Tensor]:
+    """WavLM's, as `forward` of transformers' module: with a bias of positions, which every query scales for itself.
+
+    S. Chen et al.: WavLM: Large-Scale Self-Supervised Pre-Training for Full Stack Speech Processing. IEEE JSTSP 2022.
+
+    transformers' own keeps the weights of attention in single precision, and an average of them that nothing reads.
+    Parameters are [B, T, d], [B, T] bool, false for padding, or the lengths of packed utterances as of `attention`, and
+    [1, h, T', T'] where T' is the longest length, or None. Returns [B, T, d], None, and the bias.
+    """
+    heads = hidden_states.unflatten(2, (layer.num_heads, -1)).transpose(1, 2)  # [B, h, T, d / h]
+    towards, away = torch.sigmoid(layer.gru_rel_pos_linear(heads).unflatten(3, (2, 4)).sum(4)).split(1, 3)
+    gate = towards * (away * layer.gru_rel_pos_const - 1.0) + 2.0  # [B, h, T, 1]
+    projections = (layer.q_proj, layer.k_proj, layer.v_proj)
+    states = [each(hidden_states).view(heads.transpose(1, 2).shape).transpose(1, 2) for each in projections]
+    if position_bias is None:
+        position_bias = layer.compute_bias(hidden_states.shape[1], hidden_states.shape[1])[None]
+    dropout = layer.dropout if layer.training else 0.0
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, gate: Tensor, mask: Tensor | None) -> Tensor:
+        bias = gate * position_bias[:, :, : q.shape[2], : q.shape[2]]
+        return attention(layer, q, k, v, mask, dropout, layer.scaling, bias)[0]
+
+    if attention_mask is not None and attention_mask.ndim == 1:
+        parts = zip(*(each.split(attention_mask.tolist(), 2) for each in (*states, gate)), strict=True)
+        attended = torch.cat([attend(*part, None) for part in parts], 1)
+    else:
+        attended = attend(*states, gate, padding_mask(attention_mask=attention_mask))
+    return layer.out_proj(attended.flatten(2)), None, position_bias
 
 
 def padding_mask(*_: object, attention_mask: Tensor | None, **__: object) -> Tensor | None:
