@@ -33,7 +33,7 @@
 #   --jobs N                    folds at a time, several on a GPU as its memory allows; default: one per GPU; on a
 #                               CPU one, or by threads of the YAML
 #   --processes N               processes that train one fold together, one per GPU; default 1
-#   --backend B                 local (default), or slurm: a job array each for stages 2, 3 and 7, see README
+#   --backend B                 local (default), or slurm: a job array each for stages 2, 3 and 7: recipes/RUNNING.md
 #   --force true                overwrite what is there
 #   --status                    run nothing, show the state of each fold: of --name NAME, of --corpus C, or of all
 #   --help                      print this; with --corpus C, what C is, where to ask for it, what it must look like

@@ -41,7 +41,8 @@
 # 65.56 (62.6 to 68.4) of 0, with 64.44 on EB0: where all is trained, what validates, one actor, goes from 87 to 64 %
 # within an epoch, and the chosen epoch is a matter of luck. In bfloat16 seed 2 has 65.56 on EB0, seed 1 51.94.
 # With 3 frozen and -- --emotion_layers weighted, alpha 0.1: WA 74.35 (-2.13 to +1.67 points from the last layer, p
-# 0.79), WER 41.82 (-7.39 to -5.28, p < 0.001). With -- --heads "{gender: 0.1}", alpha 0: 77.13; {speaker: 0.1}: 77.31.
+# 0.79), WER 41.82 (-7.39 to -5.28, p < 0.001). With -- --heads "{gender: 0.1}", alpha 0: 77.13 (-1.57 to +0.65 points, p
+# 1), and 72.69 (70.1 to 75.4) of the genders right; {speaker: 0.1}: 77.31 (-1.57 to +1.02, p 1).
 # ECE of 2 frozen, of 3, and of alpha 0: 12.40, 10.65, 13.21, with a temperature 10.06, 9.92, 8.78 (changes -3.85 to
 # -0.68, -2.08 to +0.93, -5.29 to -3.25): one actor's temperature serves another's voice, but not always.
 #
