@@ -22,9 +22,13 @@ from local.encoders.base import GRID
 LEAST = 30e6
 
 
-def is_packed(x: Tensor) -> bool:
-    """Whether utterances, [B, ...], are to be packed: several, on a CPU, where there is a gradient."""
-    return len(x) > 1 and x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_exporting()
+def is_packed(x: Tensor, held: bool = False) -> bool:
+    """Whether utterances, [B, ...], are to be packed: several, on a CPU, in training.
+
+    That is where there is a gradient, or where a `held` encoder, which has none, gets the same batches.
+    """
+    is_training = torch.is_grad_enabled() or held
+    return len(x) > 1 and x.device.type == "cpu" and is_training and not torch.compiler.is_exporting()
 
 
 def pack(hidden: Tensor, n_frames: Tensor) -> Tensor:

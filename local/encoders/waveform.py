@@ -64,7 +64,7 @@ class WaveformEncoder(Encoder):
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run the CNN, unless the input is its output already, and the transformer."""
-        if self.packs and is_packed(wavs):
+        if self.packs and is_packed(wavs, self.held):
             hidden, n_frames = self.start(wavs, lengths)
             return self.leave(self.through(self.layers(), hidden, n_frames)), n_frames
         features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
@@ -121,7 +121,7 @@ class WaveformEncoder(Encoder):
 
     def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same of waveforms or of the CNN's output, with SpecAugment and dropout in training."""
-        if self.packs and is_packed(wavs):
+        if self.packs and is_packed(wavs, self.held):
             with parametrize.cached():  # the weight norm of the positional convolution
                 return side_by_side([self.start(*one) for one in one_by_one(wavs, lengths)])
         features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
@@ -136,7 +136,7 @@ class WaveformEncoder(Encoder):
 
     def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
         """As transformers' encoders; WavLM's layers share the bias of positions that the lowest of all has."""
-        if self.packs and is_packed(hidden):
+        if self.packs and is_packed(hidden, self.held):
             passed = self._each(layers, pack(hidden, n_frames), n_frames, int(n_frames.max()))
             return (unpack(each, n_frames, hidden.shape[1]) for each in passed)
         if self.model.config.model_type == "wavlm":
@@ -158,7 +158,7 @@ class WaveformEncoder(Encoder):
 
     def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
         """Of packed utterances only the last output is unpacked."""
-        if not (self.packs and is_packed(hidden)):
+        if not (self.packs and is_packed(hidden, self.held)):
             return super().through(layers, hidden, n_frames)
         packed = pack(hidden, n_frames)
         last = [packed, *deque(self._each(layers, packed, n_frames, int(n_frames.max())), maxlen=1)][-1]

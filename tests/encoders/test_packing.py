@@ -46,7 +46,7 @@ def test_every_state_is_as_where_utterances_pass_side_by_side(tmp_path, monkeypa
     folder = tiny_models.save(tmp_path / "encoder", "wav2vec2-group", **STEADY)
     found = []
     for packs in (True, False):
-        monkeypatch.setattr("local.encoders.waveform.is_packed", lambda x, packs=packs: packs and len(x) > 1)
+        monkeypatch.setattr("local.encoders.waveform.is_packed", lambda x, held, packs=packs: packs and len(x) > 1)
         encoder = load_encoder(folder, freeze_layers=changes.get("freeze_layers", 0)).train()
         if "take" in changes:
             encoder.take(changes["take"])
@@ -63,13 +63,21 @@ def test_every_state_is_as_where_utterances_pass_side_by_side(tmp_path, monkeypa
     torch.testing.assert_close(*found, rtol=1e-4, atol=2e-4)
 
 
-def test_use_without_a_gradient_passes_side_by_side(tmp_path):
-    encoder = load_encoder(tiny_models.save(tmp_path / "encoder", "wav2vec2-group", **STEADY)).train()
+@pytest.mark.parametrize(("held", "shape"), [(False, (2, 24)), (True, (1, 39))])
+def test_without_a_gradient_only_a_held_encoder_packs(tmp_path, held, shape):
+    encoder = load_encoder(tiny_models.save(tmp_path / "encoder", "wav2vec2-group", **STEADY))
+    encoder.held = held
     seen = []
-    encoder.layers()[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[0]))
+    encoder.layers()[0].register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[:2])))
+    wavs = waves(5000, 8000)
+    with torch.set_grad_enabled(held):  # in training there is one elsewhere
+        rows, n_frames = encoder.train()(*padded(wavs))
+    assert seen == [shape] and not rows.requires_grad and int(n_frames.sum()) == 39
     with torch.no_grad():
-        encoder(*padded(waves(5000, 8000)))
-    assert seen == [2]
+        encoder.held = False
+        for row, wav, length in zip(rows, wavs, n_frames.tolist(), strict=True):
+            alone = encoder.eval()(wav[None], torch.tensor([len(wav)]))[0][0]
+            torch.testing.assert_close(row[:length], alone, rtol=0, atol=2e-5)
 
 
 def test_pack_and_unpack_are_inverse():
