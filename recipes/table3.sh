@@ -6,9 +6,10 @@
 #
 # IEMOCAP is the folder IEMOCAP_full_release; --corpus names any other corpus of run.sh. The rows are the YAMLs of
 # hparams/table3 and, ours, mtl_wav2vec2.yaml (mini.yaml for the mini corpus without --encoder). All are under one
-# protocol, speaker unless you give --protocol. The rows are run one by one, the folds of each --jobs at a time. What is
-# done is not done again, so the same command goes on after an interruption, or with a path that a skipped row needs. A
-# row that cannot be run is skipped, and named; one that fails does not stop the others (exit code 1 at the end).
+# protocol, speaker unless you give --protocol. The rows are run one by one, the folds of each --jobs at a time; without
+# it, on a CPU, those that train longest have a fold on each core. What is done is not done again, so the same command
+# goes on after an interruption, or with a path that a skipped row needs. A row that cannot be run is skipped, and named;
+# one that fails does not stop the others (exit code 1 at the end).
 #
 # A row's further lines are the same system in another setting. They are run when --rows names them, and stand below it:
 #   wu_capsules-improvised            IEMOCAP's improvised speech without excited, as its paper
