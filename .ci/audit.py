@@ -1,4 +1,4 @@
-"""Known vulnerabilities of the packages in the lock, as PyPI tells them, or OSV where PyPI does not.
+"""Known vulnerabilities of the packages in the locks, as PyPI tells them, or OSV where PyPI does not.
 
     python .ci/audit.py
 
@@ -15,13 +15,14 @@ from typing import Any
 ACCEPTED: dict[str, str] = {}  # IDs of findings that may stay, and why
 SERVICES = ("pypi", "osv")
 PATIENCE = 180  # seconds for one of them
-LOCK = ["--requirement", "requirements.txt", "--require-hashes", "--disable-pip"]
+LOCKS = ["requirements.txt", "requirements-lora.txt"]
 
 
 def audited(service: str) -> tuple[list[dict[str, Any]], list[str]]:
     """The packages that a service knows, with their `vulns`, and the names of those that it does not."""
     accepted = [f"--ignore-vuln={name}" for name in ACCEPTED]
-    command = [sys.executable, "-m", "pip_audit", *LOCK, "--format", "json", "--timeout", "10"]
+    command = [sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip", "--format", "json"]
+    command += ["--timeout", "10", *(f"--requirement={lock}" for lock in LOCKS)]
     command += ["--vulnerability-service", service, *accepted]
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE).stdout
@@ -41,7 +42,7 @@ def main() -> None:
             break
         print(f"{service}: no answer")
     else:
-        print("skipped: the advisory services cannot be reached, and requirements.txt was not audited")
+        print("skipped: the advisory services cannot be reached, and the locks were not audited")
         return
     found = [(package, finding) for package in known for finding in package["vulns"]]
     for package, finding in found:
