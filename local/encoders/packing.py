@@ -27,8 +27,9 @@ def is_packed(x: Tensor, held: bool = False) -> bool:
 
     That is where there is a gradient, or where a `held` encoder, which has none, gets the same batches.
     """
-    is_training = torch.is_grad_enabled() or held
-    return len(x) > 1 and x.device.type == "cpu" and is_training and not torch.compiler.is_exporting()
+    if torch.compiler.is_exporting():  # a graph is of any number of utterances: not even to be asked for it here
+        return False
+    return (torch.is_grad_enabled() or held) and x.device.type == "cpu" and len(x) > 1
 
 
 def pack(hidden: Tensor, n_frames: Tensor) -> Tensor:

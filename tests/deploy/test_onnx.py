@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from tiny_folders import noise
 from tiny_models import padded, waves
 
 from local.deploy import onnx
-from local.encoders import load_encoder
+from local.encoders import load_encoder, packing
 from local.inference.ensemble import Ensemble
 from local.inference.model_folder import Model
 from local.systems.lu_asr_attention import AsrAttentionSystem
@@ -67,6 +67,14 @@ def system(source: str | dict) -> MultiTaskSystem:
 
 def model_of(made: torch.nn.Module) -> Model:
     return Model(made, LABELS, TOKENS, [len(TOKENS)], 10.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models_pack() -> Iterator[None]:
+    """Small ones too, as those of usual size do in training: a graph is to hold nothing of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "LEAST", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
