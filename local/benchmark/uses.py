@@ -18,6 +18,7 @@ import torch
 from transformers import pipeline
 
 from local.benchmark.synthetic import LABELS, LETTERS, LONGEST
+from local.core.errors import UserError
 from local.deploy import huggingface, onnx
 from local.encoders import load_encoder
 from local.inference import model_folder
@@ -38,8 +39,11 @@ def make(folder: Path, encoder: str) -> None:
     model = model_folder.Model(system.eval(), LABELS, TOKENS, [len(TOKENS)], LONGEST)
     model_folder.write(folder, model)
     huggingface.write(folder, model)
-    onnx.write(folder / "model.onnx", model)
-    onnx.quantize(folder / "model.onnx", folder / "model.int8.onnx")
+    notes = onnx.write(folder / "model.onnx", model)
+    if (folder / "model.onnx").exists():
+        onnx.quantize(folder / "model.onnx", folder / "model.int8.onnx")
+    else:
+        print(*notes, file=sys.stderr)
 
 
 def one_by_one(take: Callable[[np.ndarray, int], object]) -> Use:
@@ -82,6 +86,8 @@ def recognizer(model: Path, device: str, precision: str, batches: bool) -> Use:
 
 def onnxruntime(model: Path, device: str, name: str) -> Use:
     """The exported file in onnxruntime on the CPU, one file at a time: the logits of both heads."""
+    if not (model / name).exists():
+        raise UserError(f"there is no {name} of this encoder", "leave the ways onnx and int8 out of --ways")
     runner = onnx.Runner(model / name, threads=torch.get_num_threads())
     return one_by_one(lambda samples, _: runner(samples[None], np.array([len(samples)])))
 
