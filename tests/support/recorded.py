@@ -80,5 +80,5 @@ def record_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
-    monkeypatch.setattr(waveform, "is_packed", lambda x: False)  # as on a GPU
+    monkeypatch.setattr(waveform, "is_packed", lambda x, held: False)  # as on a GPU
     monkeypatch.setattr(graphs, "_may_have_one", lambda module, hidden: module.training and torch.is_grad_enabled())
