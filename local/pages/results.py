@@ -12,7 +12,7 @@ import pandas as pd
 from local.core import markers
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.core.tasks import UNTRAINED, emotions_trained
+from local.core.tasks import UNTRAINED, UNTRAINED_TEXT, emotions_trained, transcripts_trained
 from local.experiment.options import Options
 from local.pages.confidence import Confidence
 from local.pages.markdown import code, percent, prose
@@ -130,8 +130,6 @@ def notes(
     present, of = summary["folds"].split("/")
     if present != of:
         facts.append(f"**Means and pooled figures are over {summary['folds']} folds only.**")
-    if values.get("alpha") == 0:
-        facts.append("alpha is 0: the CTC head is not trained, so its WER and CER mean nothing.")
     facts += [f"{prose(line)}." for line in learned]
     facts += untrained_notes(values)
     facts += [f"{WARNING}{prose(warning)}." for warning in warnings]
@@ -143,6 +141,8 @@ def untrained_notes(values: dict) -> list[str]:
     said = []
     if not emotions_trained(values):
         said.append(f"**{UNTRAINED}.**")
+    if not transcripts_trained(values):
+        said.append(f"{UNTRAINED_TEXT}.")
     if idle := [name for name, weight in (values.get("heads") or {}).items() if weight == 0]:
         said.append(f"Heads with a weight of 0 are not trained, so their figures mean nothing: {', '.join(idle)}.")
     return said
