@@ -214,13 +214,19 @@ def _shift_note(options: Options) -> list[str]:
 
 
 def _extra_note(options: Options) -> list[str]:
-    """Say how many utterances without an emotion the training sets have."""
+    """Say how many utterances without an emotion the training sets have, and what that does to the losses."""
     if not options.extra_training:
         return []
     sizes = markers.read(options.folds_folder(options.chosen_valid()) / "folds.json")["facts"]["sizes"]
     numbers = extra.describe({fold: of_fold[extra.SIZE] for fold, of_fold in sizes.items()})
     what = naming.EXTRA_WORDS[options.extra_training]
-    return [f"Extra training `{options.extra_training}`: {what}; here {numbers} in a fold's training set."]
+    trained, without = (sum(of_fold[name] for of_fold in sizes.values()) for name in ("train", extra.SIZE))
+    return [
+        f"Extra training `{options.extra_training}`: {what}; here {numbers} in a fold's training set.",
+        f"So {percent(1 - without / trained)} per cent of the utterances that train have an emotion. Cross-entropy, a "
+        "mean over all, is scaled by this share: alpha and the weights of heads act as if divided by it, and "
+        "`train_ce` is not comparable with `valid_ce`.",
+    ]
 
 
 def render_results(
