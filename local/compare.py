@@ -7,7 +7,8 @@
 An experiment is given by its folder, `results/<corpus>/<protocol>/<name>`, or by its only run. Prints a Markdown
 table of every pair: differences are B - A with 95 % intervals and p values of a paired bootstrap over speakers
 (see `local.scoring.stats`); a second test is McNemar's for WA and the matched-pairs test for WER;
-p values are corrected by Holm for the number of pairs. There is a line of WER where both systems write text.
+p values are corrected by Holm for the number of pairs. There is a line of WER where both systems write text, and
+have learned to: none of alpha 0, as there is none of WA and UA where emotion_weight is 0.
 `--csv` writes all of it, uncorrected too.
 
 With `--protocols`, the experiments are of one system under several protocols and validations (and are not compared

@@ -103,16 +103,18 @@ def say(corpus: corpora.Corpus, *more: str) -> None:
 
 def as_made(marker: Path, table: pd.DataFrame, force: bool) -> tuple[pd.DataFrame, str]:
     """The table without what raters say, where it was made so by an earlier version; and what to know of that."""
-    given = [name for name in manifest.RATED if name in table]
-    bare = table.drop(columns=given)
-    if not given or force or not marker.exists():
+    if force or not marker.exists():
         return table, ""
-    if markers.read(marker)["inputs"].get("utterances") != digest(bare.to_csv(index=False)):
-        return table, ""
-    return bare, (
-        f"the table was made without {', '.join(given)}, which earlier versions did not read; to have them: "
-        "--stop-stage 1 --force true, after which runs that are there need not be trained again"
-    )
+    made = markers.read(marker)["inputs"].get("utterances")
+    for columns in manifest.UNREAD:
+        given = [name for name in columns if name in table]
+        bare = table.drop(columns=given)
+        if given and made == digest(bare.to_csv(index=False)):
+            return bare, (
+                f"the table was made without {', '.join(given)}, which earlier versions did not read; to have them: "
+                "--stop-stage 1 --force true, after which runs that are there need not be trained again"
+            )
+    return table, ""
 
 
 def write_extra(options: Options, corpus: corpora.Corpus, table: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@
 # and overrides are those of all four; do not give --alpha or --emotion-weight, by which they differ.
 #
 # The comparison of the last three, pair by pair, is printed, and written to results/<corpus>/<protocol>/merge_tasks.csv
-# (NAME_tasks.csv). WER of emotion is that of a CTC head that was not trained. The shares are in RESULTS.md,
+# (NAME_tasks.csv); without WER of emotion, whose CTC head is not trained. The shares are in RESULTS.md,
 # coefficients.csv and, as a plot, report.html of merge_merged.
 #
 # What came of it: nEMO, folds EB0, KD0 and TP0 (360 utterances each), one seed, encoder Whisper tiny.en, with

@@ -29,10 +29,16 @@ def words(own_corpus) -> list[str]:
 
 
 def run(
-    words: list[str], name: str, extra: int = 0, seeds: tuple[int, ...] = (1,), folds=tuple(WRONG), text: bool = True
+    words: list[str],
+    name: str,
+    extra: int = 0,
+    seeds: tuple[int, ...] = (1,),
+    folds=tuple(WRONG),
+    text: bool = True,
+    overrides: tuple[str, ...] = (),
 ) -> Path:
     """An experiment with so many more mistakes and lost words in each fold, or of a system without text."""
-    words = [*words, "--name", name, *([] if text else WITHOUT_TEXT)]
+    words = [*words, "--name", name, *([] if text else WITHOUT_TEXT), "--", *overrides]
     for seed in seeds:
         for fold in folds:
             predict(words, fold, seed, wrong=WRONG[fold] + extra, lost=3 + extra, text=text)
@@ -90,6 +96,27 @@ def test_without_text_on_one_side_only_accuracies_are_compared(words):
     assert "word errors" in text or "matched-pairs" in text
     alone = render_pairs(table(none, run(words, "other", text=False)))
     assert not {"WER", "CER", "transcript", "matched"} & set(alone.replace("-", " ").split())
+
+
+def test_error_rates_of_a_head_that_was_not_trained_are_not_compared(words):
+    folders = [run(words, name, extra) for name, extra in (("joint", 0), ("more", 1))]
+    of_two = table(*folders).iloc[0]
+    folders.append(run(words, "emotion", 2, overrides=("--alpha", "0")))
+    pairs = table(*folders)
+    of_text = [name for name in pairs if name.startswith(("wer", "p_wer", "p_matched"))]
+    # Of the two that have learned to write, the figures are those without the third: one p is corrected for one pair.
+    assert len(of_text) == 9 and pairs.iloc[0][of_text].tolist() == of_two[of_text].tolist()
+    assert of_two["p_wer_holm"] == of_two["p_wer"] and of_two["p_matched_pairs_holm"] == of_two["p_matched_pairs"]
+    assert pairs.iloc[1:][of_text].isna().all(axis=None) and pairs["untrained_text_b"].tolist()[1:] == [1, 1]
+    assert pairs[["wa_diff", "ua_diff", "p_wa_holm", "p_mcnemar_holm"]].notna().all(axis=None)
+    text = render_pairs(pairs)
+    assert [line.split(" | ")[2] for line in text.splitlines() if line.startswith("| ")][2:] == [
+        *("WA", "UA", "WER"), *("WA", "UA"), *("WA", "UA")
+    ]  # fmt: skip
+    untrained = "Transcripts were not trained (alpha 0): WER and CER mean nothing."
+    assert text.count(untrained) == text.count(f"emotion: {untrained}") == 1 and "matched-pairs" in text
+    assert f"- {untrained}" in (RESULTS / "emotion" / "RESULTS.md").read_text().splitlines()
+    assert "not trained" not in (RESULTS / "joint" / "RESULTS.md").read_text()
 
 
 def test_all_pairs_are_compared_and_corrected(words):

@@ -266,5 +266,7 @@ def test_extra_training_adds_to_training_sets_alone(stage, own_table, workplace)
     leaks = audit.read_leaks(with_extra / "leaks.csv")
     assert set(leaks["kind"]) <= {"recording", "session", "transcript"}
     given = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml", *words]
-    (line,) = results._extra_note(parse([*given, "--extra-training", "all-turns"]))
-    assert line.endswith("here 8 utterances without one of the emotions in a fold's training set.")
+    counted, scaled = results._extra_note(parse([*given, "--extra-training", "all-turns"]))
+    assert counted.endswith("here 8 utterances without one of the emotions in a fold's training set.")
+    assert {sizes[fold]["train"] for fold in sizes} == {24}
+    assert scaled.startswith("So 66.67 per cent of the utterances that train have an emotion. Cross-entropy")

@@ -58,22 +58,26 @@ def test_a_folder_for_each_emotion(workplace, tmp_path, form, capsys):
     assert again.data_root == root.resolve() and len(again.table) == 24
 
 
-def test_a_table_of_before_ratings_were_read_is_kept_and_said(workplace, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("read", [(), ("votes", "valence", "arousal", "dominance")], ids=["none", "means"])
+def test_a_table_of_before_ratings_were_read_is_kept_and_said(workplace, tmp_path, monkeypatch, capsys, read):
     monkeypatch.setattr(iemocap, "FACTS", SMALL_FACTS)
     words = ["--corpus", "iemocap", "--data", str(small_release(tmp_path)), "--hparams", "hparams/mini.yaml"]
     with monkeypatch.context() as earlier:
-        earlier.setattr(iemocap, "RATED", ())
+        earlier.setattr(iemocap, "RATED", read)
         prepare(parse(words))
     paths = [Path("manifests/iemocap/all.csv"), Path("manifests/iemocap/all.json")]
     before = [path.read_bytes() for path in paths]
-    assert b"votes" not in before[0] and "without votes" not in capsys.readouterr().out
+    assert [name.encode() in before[0] for name in manifest.RATED] == [name in read for name in manifest.RATED]
+    assert "made without" not in capsys.readouterr().out
     prepare(parse(words))
     said = capsys.readouterr().out
-    assert "made without votes, valence, arousal, dominance" in said and "--stop-stage 1 --force true" in said
+    missing = ", ".join(name for name in manifest.RATED if name not in read)
+    assert f"made without {missing}, which" in said and "--stop-stage 1 --force true" in said
     assert [path.read_bytes() for path in paths] == before and "is already made" in said
     prepare(parse([*words, "--force", "true"]))
     table = manifest.read(paths[0])
     assert set(table["votes"]) == {"neu 1"} and set(table["arousal"]) == {"2"}
+    assert set(table["ratings"]) == {"E3.valence 3 E3.arousal 2 E3.dominance 2"}
     prepare(parse(words))
     assert "made without" not in capsys.readouterr().out and manifest.read(paths[0]).equals(table)
 

@@ -6,7 +6,7 @@
     python -m local.benchmark --plan "1000 10000" [--readme FILE]
 
 Ways are those to train and infer (`local.benchmark.ways`: a and b as others do, c and d as this project does, one and
-many; layers, lora and weighted, other ways to train it, where they are named) or, never together, as memory holds all
+many; layers, lora, unfreeze and weighted, other ways, where they are named) or, never together, as memory holds all
 models of a run, those to use a trained model (`local.benchmark.uses`: sb hf hf-emotion file onnx int8 predict bf16).
 `--ways ""` measures none. Apart from these, `--ways "wu_capsules statistics"` measures systems by the names of their
 YAMLs in hparams/table3 or hparams: seconds of an epoch per hour of audio, and GFLOP/s where the operations of the

@@ -30,6 +30,7 @@ WAYS = {  # the precision that each takes is measured
     "d": "this project, CNN cached",
     "layers": "half of the layers cached",
     "lora": "adapters of rank 8",
+    "unfreeze": "upper half of the layers unfrozen",
     "weighted": "all layers weighted",
     "one": "inference, one by one",
     "many": "inference, in batches",

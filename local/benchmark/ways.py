@@ -15,9 +15,10 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -145,14 +146,16 @@ def ours(
     device: str,
     passes: tuple[float, float] = (3, 3),
     emotion_layers: str = "last",
+    unfreeze: Mapping[str, int] = MappingProxyType({}),
     **changes: Any,
 ) -> Way:
     """Train as this project does: the Brain with its sampler and optimizer, without what ends an epoch.
 
-    `changes` are of the arguments of `load_encoder`; `passes` are those of `Way`.
+    `changes` are of the arguments of `load_encoder`; `passes` are those of `Way`; of `unfreeze` it is the first epoch
+    in which layers are trained.
     """
     values = hparams.build(hparams.resolve(hparams.RUNNING, {})) | hparams.read_values(YAML)  # with the optimizer
-    values |= {"device": device}
+    values |= {"device": device, "unfreeze": dict(unfreeze)}
     values["precision"] = resolve_precision(values)
     system = _system(encoder, emotion_layers, **changes)
     return Way(system.encoder.model.config, passes, values["precision"], _training(utterances, system, values))
@@ -162,6 +165,12 @@ def half_frozen(utterances: Utterances, encoder: str, device: str) -> Way:
     """The same, with the lower half of the layers frozen; the rest before them does not count as work, either."""
     half = len(_system(encoder).encoder.layers()) // 2
     return ours(utterances, encoder, device, (0, 1.5), freeze_layers=half)
+
+
+def half_unfrozen(utterances: Utterances, encoder: str, device: str) -> Way:
+    """The same in the middle of gradual unfreezing: the upper half is trained, and nothing is stored of the lower."""
+    half = len(_system(encoder).encoder.layers()) // 2
+    return ours(utterances, encoder, device, (1, 2), unfreeze={"every": 1, "layers": half})
 
 
 def of_system(utterances: Utterances, encoder: str, device: str, file: Path) -> Way:
@@ -193,12 +202,13 @@ def _training(utterances: Utterances, system: System, values: dict[str, Any]) ->
     if not values["epochs"]:
         return partial(_solve, brain)
     batches = loader(utterances, sampler, device=kind(values))
+    epoch = 1 + values["unfreeze"].get("every", 0)
 
     def once() -> int:
         before = brain.optimizer_step
         # The same updates in every round: their sizes are then new in the first alone, which does not count. So it is
         # in training: of IEMOCAP few are new after the first epoch, of a few utterances in another order most would be.
-        brain.fit([1], batches, progressbar=False)
+        brain.fit([epoch], batches, progressbar=False)
         return brain.optimizer_step - before - brain.skipped.in_epoch
 
     return once
@@ -244,6 +254,7 @@ WAYS = {
     "d": partial(ours, passes=(0, 3), freeze_cnn=True),
     "layers": half_frozen,
     "lora": partial(ours, passes=(1, 2), lora={"rank": 8}),
+    "unfreeze": half_unfrozen,
     "weighted": partial(ours, emotion_layers="weighted"),
     "one": partial(inference, one_by_one=True),
     "many": partial(inference, one_by_one=False),

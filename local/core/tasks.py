@@ -33,6 +33,7 @@ TASKS = {  # in the order of all columns, tables and outputs
 }
 OTHER_KEYS = {"ctc": "alpha", "emotion": "emotion_weight"}  # tasks whose weight is a key of its own
 UNTRAINED = "Emotions were not trained (emotion_weight 0): WA, UA, F1, ECE and Brier mean nothing"
+UNTRAINED_TEXT = "Transcripts were not trained (alpha 0): WER and CER mean nothing"
 MEANT = {"activation": "arousal", "sex": "gender", "spk_id": "speaker", "speakers": "speaker", "vote": "votes"}
 
 
@@ -64,6 +65,15 @@ def emotions_trained(values: Mapping[str, Any]) -> bool:
     (False, True)
     """
     return values.get("emotion_weight", 1) != 0
+
+
+def transcripts_trained(values: Mapping[str, Any]) -> bool:
+    """Whether the CTC head is trained, by the values of a YAML; of a system without one nothing is said against it.
+
+    >>> transcripts_trained({"alpha": 0.0}), transcripts_trained({"alpha": 0.1}), transcripts_trained({})
+    (False, True, True)
+    """
+    return values.get("alpha") != 0
 
 
 def votes(cell: str) -> dict[str, float]:

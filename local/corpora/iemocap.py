@@ -5,7 +5,7 @@ Evaluation 42 (2008). Request it at https://sail.usc.edu/iemocap/; the folder is
 
 Of its 10,039 turns the 5,531 are used that are labelled angry, happy, excited (merged into happy),
 neutral or sad; the others may train what needs no emotion (`--extra-training all-turns`). The raters' votes, and their
-means of valence, activation (column `arousal`) and dominance from 1 to 5, are in the table.
+means of valence, activation (column `arousal`) and dominance from 1 to 5, are in the table, and what each of them gave.
 See `local.corpora.iemocap_release` for the layout of the release and its traps.
 Some papers use a `Part` of these turns, which is a corpus of its own here, of the same release and folds.
 """
@@ -236,6 +236,7 @@ def _utterances(turns: list[Turn], merged: Mapping[str, str]) -> pd.DataFrame:
                 "label": turn.label,
                 "votes": turn.ratings.votes(merged),
                 **turn.ratings.means(),
+                "ratings": turn.ratings.by_rater(),
             }
         )
     from local.core.typed_csv import frame  # pandas takes half a second to load

@@ -79,6 +79,18 @@ class Ratings:
                     given[name].append(value)
         return {name: number(str(sum(values) / len(values))) if values else "" for name, values in given.items()}
 
+    def by_rater(self) -> str:
+        """What each rater gave in each dimension, as the column `ratings` of a manifest has it; raters by their number.
+
+        >>> ratings = Ratings()
+        >>> ratings.add("A-E2: val 3; act 2; dom  ; ()")
+        >>> ratings.by_rater()
+        'E2.valence 3 E2.arousal 2'
+        """
+        given = sorted(self.forms.items(), key=lambda form: int(form[0]))
+        each = ((rater, name, value) for rater, values in given for name, value in values.items())
+        return " ".join(f"E{rater}.{name} {value:g}" for rater, name, value in each if LEAST <= value <= MOST)
+
     def off_scale(self) -> Iterator[float]:
-        """The values of raters that the form does not have: they are in no mean."""
+        """The values of raters that the form does not have: they are in no mean, and not in the table."""
         return (each for values in self.forms.values() for each in values.values() if not LEAST <= each <= MOST)

@@ -26,6 +26,7 @@ votes      how many raters chose each label, or several: `ang 3 neu 2`
 valence    mean of the raters, on the corpus's own scale; so are the next two
 arousal
 dominance
+ratings    what each rater gave in these: `E1.valence 3 E1.arousal 2 E2.valence 4`
 ========== ====================================================================
 """
 
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("ID", "duration", "wav", "spk_id", "gender", "session", "recording", "style", "emo", "wrd")
-RATED = ("votes", "valence", "arousal", "dominance")  # what raters say; earlier versions read it of fewer corpora
+RATED = ("votes", "valence", "arousal", "dominance", "ratings")  # what raters say
+UNREAD = (RATED[-1:], RATED)  # of these, what earlier versions did not read of corpora that have it: the last first
 FURTHER = ("label", "corpus", "split", *RATED)
 DATA_ROOT = "$data_root"
 
@@ -111,14 +113,13 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def is_same(path: Path, known: str | None) -> bool:
-    """Whether a table is that of a digest, or differs from it by what raters say alone.
+    """Whether a table is that of a digest, or differs from it by columns of `UNREAD` alone.
 
-    Earlier versions did not read the columns of `RATED` of every corpus that has them: what was made from a table of
-    theirs is not outdated by these.
+    What was made from a table of an earlier version is not outdated by these.
     """
     if known is None or not path.exists():
         return False
-    return known == digest(path) or known == _digest_without(path, RATED)
+    return known == digest(path) or any(known == _digest_without(path, columns) for columns in UNREAD)
 
 
 def _digest_without(path: Path, names: Container[str]) -> str:

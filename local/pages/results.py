@@ -12,7 +12,7 @@ import pandas as pd
 from local.core import markers
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.core.tasks import UNTRAINED, emotions_trained
+from local.core.tasks import UNTRAINED, UNTRAINED_TEXT, emotions_trained, transcripts_trained
 from local.experiment.options import Options
 from local.pages.confidence import Confidence
 from local.pages.markdown import code, percent, prose
@@ -130,8 +130,6 @@ def notes(
     present, of = summary["folds"].split("/")
     if present != of:
         facts.append(f"**Means and pooled figures are over {summary['folds']} folds only.**")
-    if values.get("alpha") == 0:
-        facts.append("alpha is 0: the CTC head is not trained, so its WER and CER mean nothing.")
     facts += [f"{prose(line)}." for line in learned]
     facts += untrained_notes(values)
     facts += [f"{WARNING}{prose(warning)}." for warning in warnings]
@@ -143,6 +141,8 @@ def untrained_notes(values: dict) -> list[str]:
     said = []
     if not emotions_trained(values):
         said.append(f"**{UNTRAINED}.**")
+    if not transcripts_trained(values):
+        said.append(f"{UNTRAINED_TEXT}.")
     if idle := [name for name, weight in (values.get("heads") or {}).items() if weight == 0]:
         said.append(f"Heads with a weight of 0 are not trained, so their figures mean nothing: {', '.join(idle)}.")
     return said
@@ -214,13 +214,19 @@ def _shift_note(options: Options) -> list[str]:
 
 
 def _extra_note(options: Options) -> list[str]:
-    """Say how many utterances without an emotion the training sets have."""
+    """Say how many utterances without an emotion the training sets have, and what that does to the losses."""
     if not options.extra_training:
         return []
     sizes = markers.read(options.folds_folder(options.chosen_valid()) / "folds.json")["facts"]["sizes"]
     numbers = extra.describe({fold: of_fold[extra.SIZE] for fold, of_fold in sizes.items()})
     what = naming.EXTRA_WORDS[options.extra_training]
-    return [f"Extra training `{options.extra_training}`: {what}; here {numbers} in a fold's training set."]
+    trained, without = (sum(of_fold[name] for of_fold in sizes.values()) for name in ("train", extra.SIZE))
+    return [
+        f"Extra training `{options.extra_training}`: {what}; here {numbers} in a fold's training set.",
+        f"So {percent(1 - without / trained)} per cent of the utterances that train have an emotion. Cross-entropy, a "
+        "mean over all, is scaled by this share: alpha and the weights of heads act as if divided by it, and "
+        "`train_ce` is not comparable with `valid_ce`.",
+    ]
 
 
 def render_results(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from local.core.tasks import UNTRAINED, emotions_trained
+from local.core.tasks import UNTRAINED, UNTRAINED_TEXT, emotions_trained
 from local.pages import markdown
 from local.pages.markdown import HEADS, p_value, percent, prose, show, signed
 from local.scoring import comparison
@@ -221,7 +221,11 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
         if row[f"valid_{side}"] == NOT_TRAINED_HERE
     }
     untrained = {
-        row[side]: f"{row[side]}: {UNTRAINED}." for row in records for side in "ab" if row.get(f"untrained_{side}") == 1
+        (row[side], what): f"{row[side]}: {why}."
+        for what, why in (("untrained", UNTRAINED), ("untrained_text", UNTRAINED_TEXT))
+        for row in records
+        for side in "ab"
+        if row.get(f"{what}_{side}") == 1
     }
     rows = [
         [*((row["b"], row["valid_b"]) if own else (row["a"], row["b"])), HEADS[score], *_difference(row, score)]

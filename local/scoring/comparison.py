@@ -61,8 +61,9 @@ def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
     Returns a row per pair: `a`, `b`, `corpus`, `protocol`, `valid_a`, `valid_b`, `n` (utterances), `cluster`,
     `clusters`, `speakers_known`, `speaker_overlap`; for each of `SCORES` the values of both, the difference B - A with
     its interval; the p values of `TESTS`, each also as `<test>_holm`. McNemar's test takes one seed
-    on either side: with more its p is missing. Without transcripts of both, all of WER is, and of WA and UA where the
-    emotion head of one was not trained: then `untrained_a` or `untrained_b` is 1. Of models that were not
+    on either side: with more its p is missing. Without transcripts of both, all of WER is. So are WA and UA where the
+    emotion head of one was not trained (then `untrained_a` or `untrained_b` is 1), and WER where the CTC head of one
+    was not (`untrained_text_a`, `untrained_text_b`): Holm's correction does not count them. Of models that were not
     trained here also `missing_a` or `missing_b`, their utterances without a prediction.
     """
     table = pd.DataFrame([_row(a, b) for a, b in pairs])
@@ -77,10 +78,12 @@ def _row(a: Experiment, b: Experiment) -> dict:
     row |= {name: known.summary[name] for name in ("speakers_known", "speaker_overlap")}
     row |= {f"missing_{side}": run.summary["missing"] for side, run in (("a", a), ("b", b)) if not run.trained_here}
     differences = stats.differences(a.predictions, b.predictions)
-    trained = a.emotions_trained and b.emotions_trained
+    emotions = a.emotions_trained and b.emotions_trained
+    text = a.transcripts_trained and b.transcripts_trained
     row |= {f"untrained_{side}": 1 for side, run in (("a", a), ("b", b)) if not run.emotions_trained}
+    row |= {f"untrained_text_{side}": 1 for side, run in (("a", a), ("b", b)) if not run.transcripts_trained}
     for score in SCORES:
-        if not trained and score != "wer":  # chance is no result to compare with
+        if not (text if score == "wer" else emotions):  # chance is no result to compare with
             row |= dict.fromkeys((f"{score}{of}" for of in ("_a", "_b", "_diff", "_diff_low", "_diff_high")), np.nan)
             row[f"p_{score}"] = np.nan
             continue
@@ -91,9 +94,9 @@ def _row(a: Experiment, b: Experiment) -> dict:
         row |= {f"{score}_diff_low": difference.low, f"{score}_diff_high": difference.high, f"p_{score}": difference.p}
     (right_a, errors_a), (right_b, errors_b) = _per_utterance(a), _per_utterance(b)
     one_seed = a.summary["seeds"] == b.summary["seeds"] == 1
-    row["p_mcnemar"] = stats.mcnemar(right_a == 1, right_b == 1) if one_seed and trained else np.nan
+    row["p_mcnemar"] = stats.mcnemar(right_a == 1, right_b == 1) if one_seed and emotions else np.nan
     spoken = ~np.isnan(errors_a) & ~np.isnan(errors_b)
-    row["p_matched_pairs"] = stats.matched_pairs(errors_a[spoken], errors_b[spoken])
+    row["p_matched_pairs"] = stats.matched_pairs(errors_a[spoken], errors_b[spoken]) if text else np.nan
     return row
 
 

@@ -121,6 +121,11 @@ class Experiment:
         return tasks.emotions_trained(self.values)
 
     @property
+    def transcripts_trained(self) -> bool:
+        """Whether its CTC head was trained, if it has one: otherwise its error rates mean nothing."""
+        return tasks.transcripts_trained(self.values)
+
+    @property
     def scored_folds(self) -> pd.DataFrame:
         """Its folds.csv with all scores of `local.scoring.metrics.scores`."""
         of_runs = self.predictions.groupby(["seed", "fold"])

@@ -215,6 +215,8 @@ class EmotionBrain(UpdateBrain):
         self.update = self.train_sampler.done = self.skipped.in_epoch = 0
         if self.system.encoder is not None:
             unfreezing.hold(self.hparams, self.system.encoder, epoch)
+            if (what := unfreezing.begun(self.hparams, self.system.encoder, epoch)) and distributed.rank() == 0:
+                logger.info("epoch %d begins to train %s", epoch, what)
         if self.progress is not None:
             self.update = self.train_sampler.done = self.progress["updates"]
             self.train_sampler.set_epoch(epoch)

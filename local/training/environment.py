@@ -16,6 +16,7 @@ import sys
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from local.data.dataset import Utterances
 from local.data.device import kind, resolve_precision, tf32_is_allowed
 from local.experiment.job import Job
 from local.systems import System
-from local.training import distributed
+from local.training import distributed, unfreezing
 from local.training.checkpoints import RunCheckpointer
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,9 @@ def summary(
     """
     processes = f", {distributed.world_size()} processes" if distributed.world_size() > 1 else ""
     count, trained = parameters(values["system"]).values()
+    learning = f"{'all' if trained == count else f'{trained:,}'} trained"
+    if plan := unfreezing.plan(SimpleNamespace(**values), getattr(values["system"], "encoder", None)):
+        learning = f"{'' if trained == count else f'{trained:,} not frozen, '}trained: {plan}"
     encoder, weights = job.options.values.get("encoder") or "none", getattr(values["system"], "weights", "")
     weights = f"; {weights}" if weights else ""
     encoder = f"{encoder.get('model_type')} of random weights" if isinstance(encoder, dict) else encoder
@@ -120,8 +124,7 @@ def summary(
     return [
         f"device {device}: {_accelerator(device) or cpu_name()}, {threads} thread{'s' * (threads > 1)}{processes}; "
         f"precision {values['precision']}, in validation {values['eval_precision']}",
-        f"system {type(values['system']).__name__}, encoder {encoder}; "
-        f"{count:,} parameters, {'all' if trained == count else f'{trained:,}'} trained{weights}",
+        f"system {type(values['system']).__name__}, encoder {encoder}; {count:,} parameters, {learning}{weights}",
         f"training set {_size(training)}; "
         f"validation set {f'{_size(validation)} ({job.options.valid_name})' if validation else 'none'}; "
         f"{updates} update{'s' * (updates != 1)} per epoch, {epochs} epoch{'s' * (epochs != 1)}{solved}",

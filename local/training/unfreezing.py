@@ -1,5 +1,7 @@
 """Gradual unfreezing: first the heads are trained, then more and more layers of the encoder, from the top.
 
+With `freeze_encoder_epochs` the whole encoder follows the heads at once.
+
 J. Howard and S. Ruder: Universal Language Model Fine-tuning for Text Classification. ACL 2018. `unfreeze` of the YAML:
 
     {every: E, layers: N}       epochs 1 to E: the heads; E + 1 to 2 E: also the N highest layers; and N more after each
@@ -58,6 +60,38 @@ def unreached(values: SimpleNamespace, encoder: Any) -> str:
         f"unfreeze: the lowest {never} of {of} layers, and what is before them, are not trained: that would begin in "
         f"epoch {needed}, and epochs is {values.epochs}; for all of them, raise epochs or layers, or lower every"
     )
+
+
+def plan(values: SimpleNamespace, encoder: Any) -> str:
+    """Say what is trained from which epoch on; empty where all that learns is from the first, or there is no epoch.
+
+    `encoder` may be None. A `UserError` as of `refuse_wrong`.
+    """
+    refuse_wrong(values, encoder)
+    if encoder is None or encoder.freeze or not values.epochs:
+        return ""
+    begins = [(epoch, what) for epoch in range(2, values.epochs + 1) if (what := begun(values, encoder, epoch))]
+    if not begins:
+        return "the heads alone" if values.unfreeze or values.freeze_encoder_epochs else ""
+    (first, what), (last, all_layers) = begins[0], begins[-1]
+    said = [f"the heads from epoch 1, {what} from epoch {first}"]
+    if len(begins) > 2:
+        every, layers = (values.unfreeze[key] for key in KEYS)
+        said.append(f"{layers} more after each {'epoch' if every == 1 else f'{every} epochs'}")
+    return ", ".join(said + [f"{all_layers} from epoch {last}"] * (last > first))
+
+
+def begun(values: SimpleNamespace, encoder: Any, epoch: int) -> str:
+    """Name what of the encoder is trained from an epoch on, numbered from 1, and not before it; mostly empty."""
+    if values.freeze_encoder_epochs and not encoder.freeze:
+        return "the encoder" * (epoch == values.freeze_encoder_epochs + 1)
+    if not values.unfreeze:
+        return ""
+    of = encoder.highest - encoder.frozen_layers
+    before, now = (min(of, _layers(values.unfreeze, each)) for each in (max(1, epoch - 1), epoch))
+    if now == of:
+        return (f"all {of} layers" + " and what is before them" * (not encoder.frozen_layers)) * (before < of)
+    return f"the highest {now} of {of} layers" * (before < now)
 
 
 def hold(values: SimpleNamespace, encoder: Any, epoch: int) -> None:

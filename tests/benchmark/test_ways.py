@@ -23,8 +23,10 @@ from local.benchmark.synthetic import iemocap_durations
 from local.core.errors import UserError
 from local.data.dataset import Utterances
 from local.data.device import resolve_precision
+from local.encoders.base import Encoder
 from local.inference.items import Item
 from local.inference.recognizer import EmotionRecognizer
+from local.training import unfreezing
 from local.training.brain import EmotionBrain
 
 BASE = Wav2Vec2Config()
@@ -86,8 +88,14 @@ def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
     encoder = tiny_models.save(tmp_path / "encoder", "wav2vec2-group")
     ways.make(tmp_path, 4)
-    results, taken = {}, []
-    take = Utterances.__getitem__
+    results, taken, resting = {}, [], {}
+    take, hold = Utterances.__getitem__, unfreezing.hold
+
+    def note(values: SimpleNamespace, encoder: Encoder, epoch: int) -> None:
+        hold(values, encoder, epoch)
+        resting.setdefault(way, []).append(encoder.resting)
+
+    monkeypatch.setattr(unfreezing, "hold", note)
     monkeypatch.setattr(Utterances, "__getitem__", lambda self, index: taken.append(index) or take(self, index))
     for way in [way for way in page.WAYS if way != "lora" or find_spec("peft")]:
         monkeypatch.setattr(sys, "stdin", io.StringIO("round\nround\n"))
@@ -103,6 +111,8 @@ def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys):
     assert operations["a"] == operations["c"] > operations["b"] > operations["d"]
     assert operations["d"] > operations["one"] == operations["many"] > 0
     assert operations["weighted"] == operations["c"] and operations["d"] > operations["layers"] > 0
+    assert operations["c"] > operations["unfreeze"] > operations["layers"]
+    assert resting["c"] == [0, 0] and resting["unfreeze"] == [1, 1]  # of two layers, in both rounds
 
 
 @pytest.mark.parametrize("name", ["statistics", "majority"])  # by updates, and in closed form alone

@@ -169,11 +169,13 @@ def test_what_raters_say_is_in_the_table(small: Path) -> None:
     before, after = path.read_text()[:begins], path.read_text()[begins:]
     head, _, rest = after.partition("\n")
     path.write_text(f"{before}{head}\n{block}{rest[rest.index(chr(10) * 2) + 1 :]}")
-    rated = ["votes", "valence", "arousal", "dominance"]
+    rated = ["votes", "valence", "arousal", "dominance", "ratings"]
     corpus = read_release(small, SMALL_FACTS, partial=False)
     table = corpus.table.set_index("ID")[rated]
-    assert table.loc["Ses03M_impro05a_M000"].tolist() == ["hap 2", "", "4", ""]
-    assert table.loc["Ses03M_impro05a_M001"].tolist() == ["neu 1", "3", "2", "2"]
+    assert table.loc["Ses03M_impro05a_M000"].tolist() == ["hap 2", "", "4", "", "E1.arousal 4"]
+    assert table.loc["Ses03M_impro05a_M001"].tolist() == [
+        *("neu 1", "3", "2", "2"), "E3.valence 3 E3.arousal 2 E3.dominance 2"
+    ]  # fmt: skip
     assert corpus.warnings == [
         "1 values of raters are not from 1 to 5, as 9 in Ses03M_impro05a_M000: they are left out"
     ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
+from local.core.tasks import votes
 from local.corpora.iemocap_ratings import Ratings
 from local.corpora.iemocap_release import EMOTION
 
@@ -32,6 +34,9 @@ def test_a_block_of_the_release():
     assert found.votes({}) == "neu 3"
     assert found.means() == {"valence": "2.5", "arousal": "2.5", "dominance": "2.5"}
     assert [float(value) for value in found.means().values()] == list(found.own.values())
+    assert found.by_rater() == (
+        "E3.valence 3 E3.arousal 2 E3.dominance 2 E4.valence 2 E4.arousal 3 E4.dominance 3"  # but not the actor's
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,21 @@ def test_values_that_are_missing_or_not_on_the_form():
     found = ratings(text + "A-M1:\tval 1; act 1; dom  1;\t()\nA-E1:\tval 1; act 1; dom  1;\t()\n")
     assert found.means() == {"valence": "4.33333", "arousal": "2.5", "dominance": ""}
     assert sorted(found.off_scale()) == [0, 9]
+    # By hand: a rater whose form is there twice counts with the first; raters by number, not by their places.
+    assert found.by_rater() == "E1.valence 4 E1.arousal 3 E2.valence 5 E4.valence 4 E4.arousal 2"
+    found.add("A-E12:\tval 1; act 2; dom 3;\t()")
+    found.add("A-E3:\tval 2.5;\t()")
+    assert found.by_rater().endswith(
+        " E3.valence 2.5 E4.valence 4 E4.arousal 2 E12.valence 1 E12.arousal 2 E12.dominance 3"
+    )
+
+
+def test_what_each_rater_gave_has_the_grammar_of_votes_and_the_means_of_the_table():
+    """The reader of `votes` reads it, and the mean over raters, by pandas, is that of the column."""
+    found = ratings(BLOCK)
+    cells = pd.Series(votes(found.by_rater()))
+    means = cells.groupby(cells.index.str.partition(".").get_level_values(2)).mean()
+    assert {name: float(value) for name, value in found.means().items()} == means.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -67,4 +87,5 @@ def test_values_that_are_missing_or_not_on_the_form():
     ],
 )
 def test_without_forms_the_turn_s_own_means_are_taken(means, expected):
-    assert ratings("C-E1:\tAnger;\t()\nA-F1:\tval 1; act 1; dom 1;\t()\n", means).means() == expected
+    found = ratings("C-E1:\tAnger;\t()\nA-F1:\tval 1; act 1; dom 1;\t()\n", means)
+    assert found.means() == expected and found.by_rater() == ""

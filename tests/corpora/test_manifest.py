@@ -138,6 +138,13 @@ def test_a_table_is_the_same_without_what_raters_say(tmp_path):
     manifest.write(path, pd.DataFrame(rows).assign(label="x", votes="ang 2, or 3", arousal="2.5"))
     assert digest(path) != earlier
     assert manifest.is_same(path, earlier) and manifest.is_same(path, digest(path))
+    with_means = digest(path)
+    manifest.write(
+        path, pd.DataFrame(rows).assign(label="x", votes="ang 2, or 3", arousal="2.5", ratings="E1.arousal 2")
+    )
+    assert manifest.is_same(path, with_means) and manifest.is_same(path, earlier)
+    manifest.write(path, pd.DataFrame(rows).assign(label="x", votes="ang 2, or 3", arousal="3", ratings="E1.arousal 3"))
+    assert not manifest.is_same(path, with_means) and manifest.is_same(path, earlier)
     rows[0]["emo"] = "other"
     manifest.write(path, pd.DataFrame(rows).assign(label="x", votes="ang 2, or 3", arousal="2.5"))
     assert not manifest.is_same(path, earlier) and not manifest.is_same(tmp_path / "none.csv", earlier)

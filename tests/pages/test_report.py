@@ -158,13 +158,15 @@ def test_learning_curves_show_ua_thick_and_loss_and_wer_below(table):
 def test_siblings_are_compared_or_the_page_says_why_not(table):
     compared = rows("comparison")
     assert [row[:3] for row in compared[1:]] == [
-        [name, valid, score] for name, valid in (("last", "none"), ("zero", "partner")) for score in ("WA", "UA", "WER")
+        *(["last", "none", score] for score in ("WA", "UA", "WER")),
+        *(["zero", "partner", score] for score in ("WA", "UA")),  # of alpha 0
     ]
     wa = dict(zip(compared[0], compared[4], strict=True))
     assert (wa["utterances"], wa["here"], wa["there"], wa["difference"]) == ("12", "66.67", "41.67", "-25.00")
     # McNemar: three more are wrong there and none less: p = 2 / 2^3; twice for Holm, as the other pair's is higher.
     assert wa["second p"] == "0.500"
     below = text(section("comparison"))
+    assert "zero: Transcripts were not trained (alpha 0): WER and CER mean nothing." in below
     assert "half : " in below and "tested 6 utterances that" in below
     assert "broken : results/talk/speaker/broken/seed1/1A/train.json is missing" in below
     aside = text(section("alphas"))

@@ -84,6 +84,7 @@ def test_the_log_says_with_what_it_was_trained(job, monkeypatch):
     monkeypatch.setattr(environment, "cpu_name", lambda: "A CPU")
     monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     values = {"system": SYSTEM, "precision": "bf16", "eval_precision": "fp32", "batch_size": 8, "epochs": 20}
+    values |= {"unfreeze": {}, "freeze_encoder_epochs": 0}
     assert environment.summary(job, "cpu", values, Set(17), Set(2)) == [
         "device cpu: A CPU, 2 threads; precision bf16, in validation fp32",
         "system Sequential, encoder wav2vec2 of random weights; 23 parameters, 8 trained",
@@ -93,6 +94,17 @@ def test_the_log_says_with_what_it_was_trained(job, monkeypatch):
     lines = environment.summary(job, "cpu", values | {"system": SYSTEM[0]}, Set(16), None)
     assert lines[1].endswith("8 parameters, all trained")
     assert lines[2].endswith("validation set none; 2 updates per epoch, 20 epochs")
+
+
+@pytest.mark.parametrize(("frozen", "trained"), [(True, "8 not frozen, trained: "), (False, "trained: ")])
+def test_the_log_says_what_is_not_trained_from_the_first_epoch(job, frozen, trained):
+    """As `local.training.unfreezing.plan` words it."""
+    values = {"precision": "fp32", "eval_precision": "fp32", "batch_size": 8, "epochs": 20}
+    values |= {"unfreeze": {}, "freeze_encoder_epochs": 4, "system": nn.Sequential(*(SYSTEM if frozen else SYSTEM[:1]))}
+    values["system"].encoder = nn.Identity()
+    values["system"].encoder.freeze = False
+    lines = environment.summary(job, "cpu", values, Set(17), None)
+    assert lines[1].endswith(f" parameters, {trained}the heads from epoch 1, the encoder from epoch 5")
 
 
 def test_a_start_without_a_checkpoint_before_it_is_the_first(start):

@@ -85,6 +85,53 @@ def test_layers_that_are_never_reached_are_told(whole, corpus, tmp_path, caplog)
     assert [line for line in caplog.messages if line.startswith("unfreeze: the lowest 2 of 2 layers")]
 
 
+@pytest.mark.parametrize(
+    ("every", "layers", "epochs", "plan", "begins"),
+    [
+        (1, 1, 3, "the heads from epoch 1, the highest 1 of 2 layers from epoch 2, ALL from epoch 3", {2: 1, 3: 2}),
+        (2, 1, 4, "the heads from epoch 1, the highest 1 of 2 layers from epoch 3", {3: 1}),
+        (2, 7, 9, "the heads from epoch 1, ALL from epoch 3", {3: 2}),
+        (3, 1, 3, "the heads alone", {}),
+        (0, 0, 9, "", {}),
+    ],
+)
+def test_the_log_says_what_begins_when(whole, every, layers, epochs, plan, begins):
+    """By hand, of an encoder of two layers."""
+    encoder, every_layer = whole.system.encoder, "all 2 layers and what is before them"
+    unfreeze = {"every": every, "layers": layers} if every else {}
+    values = SimpleNamespace(unfreeze=unfreeze, epochs=epochs, freeze_encoder_epochs=0)
+    assert unfreezing.plan(values, encoder) == plan.replace("ALL", every_layer)
+    named = {epoch: what for epoch in range(1, epochs + 1) if (what := unfreezing.begun(values, encoder, epoch))}
+    assert named == {epoch: every_layer if n == 2 else "the highest 1 of 2 layers" for epoch, n in begins.items()}
+
+
+def test_of_many_layers_the_log_names_the_first_and_the_last_step():
+    encoder = load_encoder({"model_type": "wav2vec2", **SIZES, "num_hidden_layers": 5}, freeze_layers=1)
+    values = SimpleNamespace(unfreeze={"every": 2, "layers": 1}, epochs=20, freeze_encoder_epochs=0)
+    first, last = "the heads from epoch 1, the highest 1 of 4 layers from epoch 3", "all 4 layers from epoch 9"
+    assert unfreezing.plan(values, encoder) == f"{first}, 1 more after each 2 epochs, {last}"
+    at_once = SimpleNamespace(unfreeze={}, epochs=3, freeze_encoder_epochs=2)
+    assert unfreezing.plan(at_once, encoder) == "the heads from epoch 1, the encoder from epoch 3"
+    assert [unfreezing.begun(at_once, encoder, epoch) for epoch in (1, 2, 3, 4)] == ["", "", "the encoder", ""]
+    at_once.epochs = 2
+    assert unfreezing.plan(at_once, encoder) == "the heads alone"
+    never = load_encoder({"model_type": "wav2vec2", **SIZES}, freeze=True)
+    assert unfreezing.plan(at_once, never) == unfreezing.begun(at_once, never, 3) == ""
+    assert unfreezing.plan(at_once, None) == ""
+    values.unfreeze = {"every": 2}
+    with pytest.raises(UserError, match="its keys are every and layers"):
+        unfreezing.plan(values, encoder)
+
+
+def test_an_epoch_that_trains_more_says_so(corpus, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        fit(build(corpus, tmp_path / "run", **PLAN), corpus.utterances())
+    assert [line for line in caplog.messages if "begins to train" in line] == [
+        "epoch 2 begins to train the highest 1 of 2 layers",
+        "epoch 3 begins to train all 2 layers and what is before them",
+    ]
+
+
 def test_a_layer_that_waits_is_in_evaluation_mode(whole, corpus, tmp_path: Path):
     encoder = build(corpus, tmp_path / "run", **PLAN).system.encoder
     values = SimpleNamespace(unfreeze={"every": 2, "layers": 1}, freeze_encoder_epochs=0)
