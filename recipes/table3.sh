@@ -33,7 +33,8 @@
 # Overrides (-- --epochs 1 --device cpu) go to the rows whose YAML has the key; a row in closed form keeps epochs 0.
 # Without a validation set (--valid none) the last epoch is taken: rows get patience 0, and those whose learning rate
 # follows the validation set, Sajjad's and Liu's, are skipped.
-# The experiments have the names of their rows; with your --name N they are N_<row>.
+# The experiments have the names of their rows; with your --name N they are N_<row>. A row that was run before keeps its
+# validation: with another --valid, give a --name; without, it fails, and the table names it.
 #
 # The table and the page: results/<corpus>/<protocol>/paper_table3.md and .html (N_paper_table3 with --name N)
 #
@@ -247,7 +248,8 @@ done
 options=("${of_table[@]}")
 table=$(experiment_folder "${options[@]}" --name "${prefix}paper_table3")
 if ((${#scored[@]})); then
-  conclude paper table3_all "${scored[@]}" --out "$table.md" --page "$table.html" "${remarks[@]/#/--remark=}"
+  conclude paper table3_all "${scored[@]}" --out "$table.md" --page "$table.html" \
+    --valid "$(last_of valid "" "${options[@]}")" "${remarks[@]/#/--remark=}"
 else
   echo "No table: no row has been scored."
 fi

@@ -247,6 +247,7 @@ def test_tables_that_were_changed_by_hand(words, name, old, new, message, stage)
         (["results/own/speaker/a"], "one experiment is not a comparison"),
         (["nowhere", "results/own/speaker/a"], "nowhere is not the folder of a scored experiment"),
         (["a", "b", "--cvs", "x"], "unrecognized arguments"),
+        (["a", "b", "--remark=x"], "--remark is of --protocols"),
     ],
 )
 def test_user_errors_are_two_lines(command, given, message):

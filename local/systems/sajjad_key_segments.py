@@ -6,7 +6,8 @@ BiLSTM, IEEE Access 8, 2020. Not read: the pipeline's order is known from its ab
     step                                                             per utterance     certainty
     segments of 0.5 s, 0.25 s apart                                  S x 8,000         recalled; the shift: chosen
     descriptor: mean and deviation of 40 log-mels, standardised      S x 80            chosen
-    radial-basis similarities, k-means, one segment per cluster      K, at most 12     known; every number: chosen
+    radial-basis similarities inside clusters, key segments          K, at most 12     known; every number: chosen
+    the clusters are k-means', with one key segment of each                            recalled
     log spectrogram of a key segment, 257 x 48, as a picture         K x 3 x 224 x 224 known; rendering: chosen
     ResNet-101 of ImageNet, frozen, its last layer's output          K x 1,000         recalled
     standardised by the training set                                 K x 1,000         known
