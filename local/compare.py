@@ -1,7 +1,7 @@
 """Compare experiments pair by pair on the same utterances.
 
     python -m local.compare EXPERIMENT_A EXPERIMENT_B [EXPERIMENT_C ...] [--csv FILE]
-    python -m local.compare EXPERIMENT_A EXPERIMENT_B [...] --protocols [--out FILE] [--csv FILE]
+    python -m local.compare EXPERIMENT_A EXPERIMENT_B [...] --protocols [--out FILE] [--csv FILE] [--remark SENTENCE]...
     python -m local.compare EXPERIMENT_A EXPERIMENT_B [...] --corpora [--out FILE] [--csv FILE]
 
 An experiment is given by its folder, `results/<corpus>/<protocol>/<name>`, or by its only run. Prints a Markdown
@@ -12,10 +12,10 @@ have learned to: none of alpha 0, as there is none of WA and UA where emotion_we
 `--csv` writes all of it, uncorrected too.
 
 With `--protocols`, the experiments are of one system under several protocols and validations (and are not compared
-otherwise), and each is held against the first, which is to be an honest one. With `--corpora` they are a matrix: what
-was trained on each corpus, and tested on it or on another (`./run.sh --test-corpus`); with `--equal-shares` for
-classes of equal shares (see `local.scoring.prior_shift`). `--out` writes the table as
-FILE.md, and beside it the picture as FILE.svg.
+otherwise), and each is held against the first, which is to be an honest one; each `--remark` is a note below. With
+`--corpora` they are a matrix: what was trained on each corpus, and tested on it or on another (`./run.sh
+--test-corpus`); with `--equal-shares` for classes of equal shares (see `local.scoring.prior_shift`). `--out` writes the
+table as FILE.md, and beside it the picture as FILE.svg.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--corpora", action="store_true", help="trained on one corpus, tested on another: a matrix")
     parser.add_argument("--equal-shares", action="store_true", help="with --corpora: posteriors for equal class shares")
     parser.add_argument("--out", type=Path, metavar="FILE", help="of the table; with --protocols or --corpora")
+    parser.add_argument("--remark", action="append", default=[], metavar="SENTENCE", help="with --protocols: a note")
     given = parser.parse_args()
     if len(given.experiments) < 2:
         raise UserError("one experiment is not a comparison", "give the folders of two or more")
@@ -46,6 +47,8 @@ def main() -> None:
         raise UserError("--out is of --protocols and --corpora", "give --csv for all figures of pairs")
     if given.protocols and given.corpora:
         raise UserError("--protocols and --corpora are two tables", "give one of them")
+    if given.remark and not given.protocols:
+        raise UserError("--remark is of --protocols", "give both")
     if given.equal_shares and not given.corpora:
         raise UserError("--equal-shares is of --corpora", "give both")
     # Now that the words are known to be right: these take seconds to load.
@@ -59,7 +62,7 @@ def main() -> None:
     if given.protocols or given.corpora:
         command = f"python -m local.compare {shlex.join(sys.argv[1:])}"
         if given.protocols:
-            table, text = write_price(experiments, given.out, command)
+            table, text = write_price(experiments, given.out, command, given.remark)
         else:
             table, text = write_transfer(experiments, given.out, command, given.equal_shares)
     else:

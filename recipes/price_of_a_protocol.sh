@@ -42,7 +42,7 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"
 
-measure() { # as experiment; one that fails is named at the end, and is not in the table
+measure() { # as experiment; one that fails is named at the end and below the table, and is not in it
   experiment "$@" || {
     code=$?
     if ((code > 128)); then exit "$code"; fi # interrupted
@@ -73,13 +73,17 @@ for protocol in $protocols; do
     esac
   done
 done
-for folder in "${failed[@]}"; do echo "error: $folder failed; its messages are above" >&2; done
+remarks=()
+for folder in "${failed[@]}"; do
+  echo "error: $folder failed; its messages are above" >&2
+  remarks+=("$folder failed, and is not in the table.")
+done
 if ((${#experiments[@]} + ${#failed[@]} == 0)); then
   refuse "corpus $corpus does not serve protocol $protocols" "--protocol ${known%% *}, or fill a column of the corpus"
 elif ((${#experiments[@]} < 2)) || [[ ${experiments[0]} == results/*/*-OPTIMISTIC*/* ]]; then
   wait_for_calls
   echo "No table: it needs two experiments, the first of which is not OPTIMISTIC."
 else
-  conclude compare "${experiments[@]}" --protocols --out "results/$corpus/$name.md"
+  conclude compare "${experiments[@]}" --protocols --out "results/$corpus/$name.md" "${remarks[@]/#/--remark=}"
 fi
 ((${#failed[@]} == 0))

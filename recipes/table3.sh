@@ -22,19 +22,20 @@
 #   egemaps_svm-rbf                   RBF kernel
 # Of random folds all are run, whatever --folds; such a line is not compared with our row, as it tests other folds.
 #
-# Options besides those of run.sh; a PATH may be the name of a model on the Hugging Face hub where it is an encoder:
+# Options besides those of run.sh; a PATH may be the name of a model on the Hugging Face hub:
 #   --rows "R ..."              these rows and lines only; all: the rows, further: the lines, "all further": both;
 #                               default all. The table has what was ever run
 #   --encoder PATH              of our row; default facebook/wav2vec2-base
 #   --upstream PATH             encoder of superb_probe, emotion2vec_probe and fine_tuning, which are skipped without
 #   --asr-encoder PATH          of lu_asr_attention; without, it has log-mel energies ("no ASR")
-#   --resnet101-weights FILE    of sajjad_key_segments; without, it has log-mel energies ("no ImageNet")
+#   --resnet101-weights PATH    of sajjad_key_segments; without, it has log-mel energies ("no ImageNet")
 #   --speaker-net PATH          of pappagari_xvector, then at lr 0.0001; without, from random weights ("no pretraining")
 #   --hparams FILE              the YAML of our row
 # Overrides (-- --epochs 1 --device cpu) go to the rows whose YAML has the key; a row in closed form keeps epochs 0.
 # Without a validation set (--valid none) the last epoch is taken: rows get patience 0, and those whose learning rate
 # follows the validation set, Sajjad's and Liu's, are skipped.
-# The experiments have the names of their rows; with your --name N they are N_<row>.
+# The experiments have the names of their rows; with your --name N they are N_<row>. A row that was run before keeps its
+# validation: with another --valid, give a --name; without, it fails, and the table names it.
 #
 # The table and the page: results/<corpus>/<protocol>/paper_table3.md and .html (N_paper_table3 with --name N)
 #
@@ -258,7 +259,8 @@ done
 options=("${of_table[@]}")
 table=$(experiment_folder "${options[@]}" --name "${prefix}paper_table3")
 if ((${#scored[@]})); then
-  conclude paper table3_all "${scored[@]}" --out "$table.md" --page "$table.html" "${remarks[@]/#/--remark=}"
+  conclude paper table3_all "${scored[@]}" --out "$table.md" --page "$table.html" \
+    --valid "$(last_of valid "" "${options[@]}")" "${remarks[@]/#/--remark=}"
 else
   echo "No table: no row has been scored."
 fi

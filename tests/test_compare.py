@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from local.core.errors import UserError
 from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.pages.pairs import render_pairs
+from local.pages.tables import comparison_table
 from local.score import score
 from local.scoring import scored, stats
 from local.scoring.comparison import TESTS, compare
@@ -78,6 +80,24 @@ def test_a_pair_against_hand_counts_and_scipy(words):
     assert row["p_matched_pairs"] == ttest_rel(lost_a, lost_b).pvalue
     assert row["wer_diff"] == pytest.approx((lost_b.sum() - lost_a.sum()) / 144, rel=0.2) and row["wer_diff"] < 0
     assert {test: row[f"{test}_holm"] for test in TESTS} == {test: row[test] for test in TESTS}
+
+
+def test_what_is_known_of_a_system_is_behind_its_name_where_it_is_somebody_elses(words):
+    a, b, c = run(words, "plain"), run(words, "capsules", 1), run(words, "segments", 2)
+    for folder, word in ((b, "partly known"), (c, "own choice")):
+        for env in folder.glob("seed*/*/env.json"):
+            env.write_text(json.dumps(json.loads(env.read_text()) | {"certainty": word}))
+    pairs = table(a, b, c)
+    assert pairs["certainty_a"].tolist()[2:] == ["partly known"] and pairs["certainty_a"][:2].isna().all()
+    assert [line.split(" | ")[:2] for line in render_pairs(pairs).splitlines() if " | UA | " in line] == [
+        ["| plain", "capsules (spec: partly known)"],
+        ["| plain", "segments (spec: own choice)"],
+        ["| capsules (spec: partly known)", "segments (spec: own choice)"],
+    ]
+    own = comparison_table(pairs.iloc[:2], own=True).markdown()
+    assert [line.split(" | ")[0] for line in own if " | UA | " in line] == [
+        "| capsules (spec: partly known)", "| segments (spec: own choice)"
+    ]  # fmt: skip
 
 
 def test_without_text_on_one_side_only_accuracies_are_compared(words):
@@ -254,6 +274,7 @@ def test_tables_that_were_changed_by_hand(words, name, old, new, message, stage)
         (["results/own/speaker/a"], "one experiment is not a comparison"),
         (["nowhere", "results/own/speaker/a"], "nowhere is not the folder of a scored experiment"),
         (["a", "b", "--cvs", "x"], "unrecognized arguments"),
+        (["a", "b", "--remark=x"], "--remark is of --protocols"),
     ],
 )
 def test_user_errors_are_two_lines(command, given, message):

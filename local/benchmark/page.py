@@ -8,6 +8,7 @@ wrote none, nor what other processes took.
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from itertools import product
@@ -64,7 +65,7 @@ INTRODUCTIONS = {
     "audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: {gemm}.",
     "uses": "A trained model in use: {utterances} wav files of IEMOCAP's durations, {medians} without loading.",
     "systems": "Systems by the names of their YAMLs: {utterances} utterances of IEMOCAP's durations, {medians}, each "
-    "an epoch without validation; the features of a front end are computed before.",
+    "an epoch without validation; the features of a front end are computed before. Spec: how much of it is known.",
     "stages": "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
     "rows": "Each once, from the start of its process to the end; protocol `session`, ten folds, one seed.",
 }
@@ -130,12 +131,18 @@ def yaml_of(way: str) -> Path | None:
     return next((file for file in files if re.fullmatch(r"\w+", way) and way != "running" and file.is_file()), None)
 
 
+def _certainty(way: str) -> str | None:
+    """How much is known of the specification of a system that is somebody else's; None of any other."""
+    module = re.search(r"^system: *!new:(local\.systems\.\w+)\.", yaml_of(way).read_text("utf-8"), re.MULTILINE)
+    return importlib.import_module(module[1]).SYSTEM.certainty or None
+
+
 def of_systems(rows: Rows, device: str = "cpu") -> Rows:
     """Medians over rounds of the ways that are systems; `rows` as from `local.benchmark.turns.measure`."""
     figures = []
     for way, jobs in dict.fromkeys((row["way"], row["jobs"]) for row in rows if yaml_of(row["way"])):
         mine = [row for row in rows if (row["way"], row["jobs"]) == (way, jobs)]
-        line: dict[str, Any] = {"system": way, "jobs": jobs, "precision": mine[0]["precision"]}
+        line: dict[str, Any] = {"system": way, "spec": _certainty(way), "jobs": jobs, "precision": mine[0]["precision"]}
         _add(line, "epoch, s per hour", [3600 * _cost(row) for row in mine])
         line["epoch of 7 h, s"] = TRAINED_HOURS * line["epoch, s per hour"]
         line["goal, s"] = GOALS.get(way, (None, None))[device == "cpu"]

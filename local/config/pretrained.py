@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from local.core import hub
 from local.core.errors import UserError
 
 # Each with what its path must be; where it is both, the system says which.
@@ -16,7 +17,8 @@ KEYS = {
     **dict.fromkeys(("noise_csv", "reverb_csv"), "file"),
     **dict.fromkeys(("ctc_run", "emotion_run"), "folder"),
 }
-OF_HUB = ("encoder", "upstream", "asr_encoder")  # may be a name of the hub; the others are always paths
+ENCODERS = ("encoder", "upstream", "asr_encoder")  # a name of the hub where it does not look like a path
+OF_HUB = (*ENCODERS, "resnet101_weights", "speaker_net")  # of the last two only owner/name, where no path is called so
 VERSIONS = {key: f"{key}_version" for key in KEYS}  # among the inputs of a training: which weights these are
 BEGINNINGS = ("/", "./", "../", "~")
 ENDINGS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
@@ -24,9 +26,10 @@ ENDINGS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
 
 def is_path(key: str, value: Any) -> bool:
     """Whether the value of a key is a path, and not a name of the hub, a mapping or nothing."""
-    return isinstance(value, str) and (
-        value.startswith(BEGINNINGS) or value.endswith(ENDINGS) or key in KEYS.keys() - {*OF_HUB}
-    )
+    if not isinstance(value, str):
+        return False
+    may_be_name = key in ENCODERS or key not in KEYS or (key in OF_HUB and hub.NAME.fullmatch(value))
+    return not may_be_name or value.startswith(BEGINNINGS) or value.endswith(ENDINGS)
 
 
 def of_home(values: Mapping[str, Any]) -> dict[str, str]:

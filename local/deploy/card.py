@@ -108,8 +108,10 @@ def _without_temperature(origin: dict[str, Any]) -> str:
     """Why a model has no temperature, if it has none."""
     if origin["averaged"] > 1:
         return "of means of several checkpoints none was fitted"
-    if origin["valid"] in ("none", naming.valid_name(protocols.ORACLE)):
+    if origin["valid"] == "none":
         return "there was no validation set to fit one on"
+    if origin["valid"] == naming.valid_name(protocols.ORACLE):
+        return "the test set itself validates, and none is fitted on it"
     return "an earlier version decoded the test set"
 
 

@@ -63,7 +63,7 @@ _FAMILIES = {
         conformer.ConformerConfig, conformer.ConformerModel, conformer.ConformerFeatures, conformer.ConformerEncoder
     ),
 }
-OF_OTHERS = (emformer.load, speechbrain_folder.load)  # read folders that are not transformers'; None for any other
+OF_OTHERS = (emformer.load, speechbrain_folder.load)  # what is not transformers'; None of any other source
 KNOWN = tuple(_FAMILIES)
 SPEC_AUGMENT = (  # the keys of transformers' configurations
     *("apply_spec_augment", "mask_time_prob", "mask_time_length", "mask_time_min_masks"),
@@ -85,14 +85,14 @@ def load_encoder(
 ) -> Encoder:
     """Load a pretrained encoder, or build one with random weights.
 
-    `source` is a Hugging Face folder or hub name, a model folder of this project, or a folder that one of `OF_OTHERS`
-    reads; or a mapping, the configuration of an encoder with random weights: `model_type` and the keys of transformers,
-    and `do_normalize`. With `freeze` the encoder is not trained, with `freeze_cnn` its CNN, with `freeze_layers` all up
-    to the so many lowest layers of its transformer (see `Encoder.freeze_lowest`). `spec_augment` has values of
-    SpecAugment (`mask_time_prob`, ...) that come before those of the checkpoint, and turns it on. With values in `lora`
-    adapters are trained in place of its weights (see `local.encoders.adapters`). The weights are in
-    single precision, whatever the checkpoint's are: in bfloat16 most steps of an optimizer are too small to change a
-    weight. A `UserError` if there is no such encoder, it cannot be read, lacks weights, or its architecture is not
+    `source` is a Hugging Face folder or hub name, a model folder of this project, or what one of `OF_OTHERS` reads; or
+    a mapping, the configuration of an encoder with random weights: `model_type` and the keys of transformers, and
+    `do_normalize`. With `freeze` the encoder is not trained, with `freeze_cnn` its CNN, with `freeze_layers` all up to
+    the so many lowest layers of its transformer (see `Encoder.freeze_lowest`). `spec_augment` has values of SpecAugment
+    (`mask_time_prob`, ...) that come before those of the checkpoint, and turns it on. With values in `lora` adapters
+    are trained in place of its weights (see `local.encoders.adapters`). The weights are in single precision, whatever
+    the checkpoint's are: in bfloat16 most steps of an optimizer are too small to change a weight. A `UserError` if
+    there is no such encoder, it cannot be read, lacks weights, or its architecture is not
     supported; and for None, which the YAML of a probe gives.
     """
     if source is None:
@@ -243,7 +243,7 @@ def _read(auto: type, source: str, **options: Any) -> Any:
     except Exception as error:  # a broken folder raises errors of any class
         raise UserError(
             f"encoder {source}: cannot be loaded ({str(error).partition(chr(10))[0]})",
-            "give a folder with config.json and weights, or, with a network, a name of the hub",
+            "give a folder of transformers, torchaudio or SpeechBrain, or, with a network, a name of the hub",
         ) from None
 
 

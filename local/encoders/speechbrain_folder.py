@@ -1,4 +1,4 @@
-"""Read a conformer of SpeechBrain's from a folder as on the Hugging Face hub, without running its YAML.
+"""Read a conformer of SpeechBrain's from the Hugging Face hub, or a folder as there, without running its YAML.
 
     hyperparams.yaml    plain values of four entries
     asr.ckpt            the tensors of a list of modules (or model.ckpt): 0 is the CNN, 1 the conformer
@@ -12,6 +12,7 @@ plain values are read.
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from torch import Tensor
 
 from local.audio.header import SAMPLE_RATE
+from local.core import hub
 from local.core.errors import UserError
 from local.encoders.conformer import ConformerConfig, ConformerEncoder, ConformerFeatures, ConformerModel
 from local.encoders.weight_file import fill, read_plain, read_tensors
 
 YAML, WEIGHTS, STATISTICS = "hyperparams.yaml", ("asr.ckpt", "model.ckpt"), "normalizer.ckpt"
+CONFIG = "config.json"
 LARGEST = 1_000_000  # bytes of a YAML that is read
 TUPLE = "!tuple"  # HyperPyYAML, once imported, lets every parser give this tag to what looks like a tuple
 NEEDED = object()  # a key without a default: SpeechBrain's has changed, or is seldom what was trained
@@ -66,13 +69,16 @@ OF_DECODER = ("decoder.", "custom_tgt_module.", "positional_encoding_decoder.")
 
 
 def load(source: str, freeze: bool, freeze_cnn: bool) -> ConformerEncoder | None:
-    """The encoder of a folder with a `hyperparams.yaml`, but no `config.json`; None for any other source.
+    """The encoder of a folder with a `hyperparams.yaml`, or of such a repository of the hub; None for any other source.
 
-    A `UserError` names what the YAML has that is not known here, a file that is missing, or the first tensor that does
-    not fit.
+    So for one whose `config.json` is of transformers. A `UserError` names what the YAML has that is not known here, a
+    file that is missing, or the first tensor that does not fit.
     """
     folder, where = Path(source).expanduser(), f"asr_encoder {source}"
-    if not (folder / YAML).is_file() or (folder / "config.json").exists():
+    if hub.is_name(source):
+        if (folder := _downloaded(source, where)) is None:
+            return None
+    elif not (folder / YAML).is_file() or _is_of_transformers(folder / CONFIG):
         return None
     entries = _read_entries(folder / YAML, where)
     try:
@@ -83,6 +89,31 @@ def load(source: str, freeze: bool, freeze_cnn: bool) -> ConformerEncoder | None
         raise UserError(f"{where}: no conformer can be built of its {YAML} ({error})", "correct the values") from None
     _fill(model, folder, where)
     return encoder
+
+
+def _downloaded(name: str, where: str) -> Path | None:
+    """The folder in the hub's cache with the files of a repository of SpeechBrain's; None of any other."""
+    try:
+        first = hub.fetch(name, [CONFIG, YAML], where)
+    except UserError:  # transformers says why
+        return None
+    if first is None or _is_of_transformers(first) or (written := hub.fetch(name, [YAML], where)) is None:
+        return None
+    folder = written.parent
+    hub.fetch(name, WEIGHTS, where, folder.name)
+    if _read_entries(written, where)[NORMALIZER]["norm_type"] == "global":
+        hub.fetch(name, [STATISTICS], where, folder.name)
+    return folder
+
+
+def _is_of_transformers(config: Path) -> bool:
+    """Whether a `config.json` says what the model is; SpeechBrain's name the class that its library offers for it."""
+    try:
+        return config.name == CONFIG and "model_type" in json.loads(config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, TypeError):  # damaged: transformers says how
+        return True
 
 
 def _config(entries: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -130,8 +130,9 @@ def _locate_weights(overrides: dict[str, Any]) -> dict[str, Any]:
     """Let paths of pretrained weights count from where the user called run.sh, and check that they exist."""
     overrides |= pretrained.of_home(overrides)
     for key in pretrained.KEYS.keys() & overrides.keys():
-        if pretrained.is_path(key, word := overrides[key]):
-            path = Path(os.environ.get("SER_MTL_CALLER", "."), word)
+        path = Path(os.environ.get("SER_MTL_CALLER", "."), str(word := overrides[key]))
+        is_here = isinstance(word, str) and key not in pretrained.ENCODERS and path.exists()
+        if is_here or pretrained.is_path(key, word):
             pretrained.refuse_absent(key, path, f"--{key} {word}")
             overrides[key] = str(path)
     return overrides

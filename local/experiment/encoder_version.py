@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local.config import pretrained
+from local.core import hub
 from local.core.errors import UserError
 from local.core.files import atomic, digest
 from local.experiment.options import MANIFESTS
@@ -19,8 +20,10 @@ from local.experiment.options import MANIFESTS
 CACHE = MANIFESTS / "encoders.json"  # weights have gigabytes, and every job asks
 DESCRIPTIONS = ("config.json", "preprocessor_config.json")
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")  # transformers takes the first that exist
+REMEDIES = dict.fromkeys(("encoder", "upstream"), "a folder with config.json and weights")
 RUN = "train.json"  # written when a training has ended
-OF_HUB = ("config.json", "hyperparams.yaml")  # one of which is in every cached model, of transformers or SpeechBrain
+# One of which is in the cache of every model that was used: of transformers, of SpeechBrain, or weights alone.
+OF_HUB = ("config.json", "hyperparams.yaml", "embedding_model.ckpt", "model.safetensors", "pytorch_model.bin")
 
 
 def encoder_version(source: Any, key: str = "encoder") -> str | None:
@@ -68,10 +71,10 @@ def refuse_missing(source: Any, key: str = "encoder") -> None:
     try:
         HfApi().model_info(source, timeout=10)
     except Exception as error:  # no such name, no permission, no network: each is an error of its own
-        said = str(error).strip().partition("\n")[0]
+        said, kind = str(error).strip().partition("\n")[0], pretrained.KEYS[key]
         raise UserError(
-            f"{key} {source}: there is no such folder, and the hub does not give it ({said})",
-            "give a folder with config.json and weights, or, with a network, a name of the hub",
+            f"{key} {source}: there is no such {kind}, and the hub does not give it ({said})",
+            f"give {REMEDIES.get(key, f'a {kind}')}, or, with a network, a name of the hub",
         ) from None
 
 
@@ -109,10 +112,5 @@ def _read_cache() -> dict[str, Any]:
 
 
 def _cached_commit(name: str) -> str | None:
-    from huggingface_hub import try_to_load_from_cache  # a third of a second
-
-    try:
-        paths = [try_to_load_from_cache(name, file) for file in OF_HUB]
-    except ValueError:  # no name of the hub: a folder that is gone
-        return None
-    return next((Path(path).parent.name for path in paths if isinstance(path, str)), None)
+    paths = (hub.cached(name, file) for file in OF_HUB)
+    return next((path.parent.name for path in paths if path), None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from local.audio.header import SAMPLE_RATE
+from local.core import hub
 from local.core.errors import UserError
 from local.encoders.weight_file import load_weights
 from local.features.base import FrontEnd
@@ -37,6 +39,7 @@ MOST = 12  # key segments
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
 OUTPUTS = {"logits": 1000, "pooled": 2048}
 COLORMAPS = ("grey", "viridis")
+FILES = ("model.safetensors", "pytorch_model.bin")  # of a repository of the hub
 PASS = 16  # pictures at a time
 CHOICES = 1_000_000  # kept at most
 NOISE = 1e-9  # differences of similarities below this are of rounding
@@ -79,9 +82,11 @@ def descriptors(segments: Tensor) -> Tensor:
 class SegmentFeatures(FrontEnd):
     """Each segment's descriptor and the output of a frozen ResNet-101 for its picture: [N] -> [S, 80 + 1000].
 
-    `weights` is a file of torchvision's (IMAGENET1K_V1 or V2); None: random weights, to be loaded later. `output` is
-    `logits`, the 1,000 of the last layer before their softmax, or `pooled`, the 2,048 numbers before it. `colormap` is
-    `grey` (three equal channels) or `viridis`. A `UserError` for other values, or another network's weights.
+    `weights` is a file of torchvision's (IMAGENET1K_V1 or V2), or the name of a repository of the hub with one of
+    `FILES`, in which the tensors have torchvision's names, as in timm's; None: random weights, to be loaded later.
+    `output` is `logits`, the 1,000 of the last layer before their softmax, or `pooled`, the 2,048 numbers before it.
+    `colormap` is `grey` (three equal channels) or `viridis`. A `UserError` for other values, or another network's
+    weights.
     """
 
     seconds_per_row = HOP / SAMPLE_RATE
@@ -95,7 +100,7 @@ class SegmentFeatures(FrontEnd):
         self.frames = SegmentFrames()
         self.network = ResNet101()
         if weights is not None:
-            load_weights(self.network, weights, "resnet101_weights")
+            load_weights(self.network, _file(weights), "resnet101_weights")
         if output == "pooled":
             self.network.fc = torch.nn.Identity()
         self.network.requires_grad_(False)
@@ -136,6 +141,16 @@ class SegmentFeatures(FrontEnd):
     def settings(self) -> dict[str, Any]:
         """What its rows depend on besides the weights."""
         return {"output": self.output, "colormap": self.colormap}
+
+
+def _file(weights: str) -> str | Path:
+    """The file of weights that are given by a path, or by a name of the hub."""
+    if not hub.is_name(weights):
+        return weights
+    where = f"resnet101_weights {weights}"
+    if (file := hub.fetch(weights, FILES, where)) is None:
+        raise UserError(f"{where}: the repository has no {' or '.join(FILES)}", "give a file, or a name of timm's")
+    return file
 
 
 def _viridis() -> Tensor:

@@ -113,11 +113,17 @@ def _difference(row: dict, score: str) -> str:
 
 
 def render_price(
-    rows: pd.DataFrame, experiments: list[Experiment], utterances: pd.DataFrame, command: str, image: str
+    rows: pd.DataFrame,
+    experiments: list[Experiment],
+    utterances: pd.DataFrame,
+    command: str,
+    image: str,
+    remarks: Iterable[str] = (),
 ) -> str:
     """The page in Markdown: `rows` are the `price` of the experiments.
 
-    `utterances` is the corpus's table, `image` the file of the picture, if there is one.
+    `utterances` is the corpus's table, `image` the file of the picture, if there is one, and `remarks` are sentences of
+    the caller's, as on experiments that failed.
     """
     first = experiments[0]
     unserved = [name for name in naming.WORDS if name not in protocols.served(utterances)]
@@ -136,6 +142,7 @@ def render_price(
         notes.append("Points between `official` and another protocol are those on the utterances that both tested.")
     if rows.iloc[1:]["wa_diff_low"].isna().any():
         notes.append("Points without an interval: not of the same utterances as the reference.")
+    notes += remarks
     lines = price_table(rows, unserved).markdown()
     shown = ["", f"![Points against the {REFERENCE}, of each protocol and validation]({image})"] if image else []
     return "\n".join([f"    {command}", "", *lines, *shown, "", *(f"- {prose(note)}" for note in notes)]) + "\n"
@@ -187,11 +194,13 @@ def price_picture(rows: pd.DataFrame) -> str:
     return standalone(drawn.svg)
 
 
-def write_price(experiments: list[Experiment], out: Path | None, command: str) -> tuple[pd.DataFrame, str]:
+def write_price(
+    experiments: list[Experiment], out: Path | None, command: str, remarks: Iterable[str] = ()
+) -> tuple[pd.DataFrame, str]:
     """The table of `price` and its Markdown; with `out` the latter is written, and the picture beside it."""
     image, rows = out.with_suffix(".svg") if out else None, price(experiments)
     utterances = manifest.read(MANIFESTS / experiments[0].corpus / "all.csv")
-    text = render_price(rows, experiments, utterances, command, image.name if image else "")
+    text = render_price(rows, experiments, utterances, command, image.name if image else "", remarks)
     if out:
         for path, content in ((image, price_picture(rows)), (out, text)):
             with atomic(path) as file:

@@ -40,6 +40,10 @@ HEADS = [
     ("experiment", False),
 ]
 NOT_RUN = "not run yet"
+TIME = (
+    "Training time is that of the epochs. What is computed once for all folds and seeds is not in it: the rows of a "
+    "front end, the output of what is frozen of an encoder."
+)
 # What must be equal for a difference to mean anything; other seeds are said, as figures are over all seeds of a row.
 CONDITIONS: dict[str, Callable[[Experiment], str]] = {
     "corpus": lambda one: one.corpus,
@@ -85,8 +89,11 @@ class AllRows:
         return template.render(rows=self, title=self.title, command=command, picture=picture)
 
 
-def all_rows(experiments: list[Experiment], remarks: Iterable[str] = ()) -> AllRows:
-    """Make the table of all rows; `remarks` are sentences of the caller's, as on rows that were skipped."""
+def all_rows(experiments: list[Experiment], remarks: Iterable[str] = (), valid: str = "") -> AllRows:
+    """Make the table of all rows; `remarks` are sentences of the caller's, as on rows that were skipped.
+
+    `valid` is the validation that was asked for: rows that were run with another before are named.
+    """
     lines = _lines(experiments)
     run = [line for line in lines if line.experiment]
     ours = next((line for line in run if line.row == OURS), None)
@@ -110,7 +117,8 @@ def all_rows(experiments: list[Experiment], remarks: Iterable[str] = ()) -> AllR
     above = {line.row for line in run if not line.further}  # below which a line needs no system
     pictured = [{"label": f"– {line.further}" if line.further and line.row in above else line.label} for line in run]
     scores = pd.DataFrame([label | {**line.experiment.summary} for label, line in zip(pictured, run, strict=True)])
-    return AllRows(_title(of_table), table, _warnings(run, of_table), [*notes, *map(prose, remarks)], scores)
+    warnings = _warnings(run, of_table) + _of_other_validation(of_table, valid)
+    return AllRows(_title(of_table), table, warnings, [*notes, *map(prose, remarks)], scores)
 
 
 def row_of(experiment: Experiment) -> str:
@@ -237,6 +245,15 @@ def _warnings(run: list[Line], of_table: list[Line]) -> list[str]:
     return found + ([f"Figures are over {_listed([*partial])} folds only."] if partial else [])
 
 
+def _of_other_validation(of_table: list[Line], valid: str) -> list[str]:
+    """Name the rows of another validation than that which was asked for, if one was."""
+    others = [line for line in of_table if valid and line.experiment.valid != naming.valid_name(valid)]
+    if not others:
+        return []
+    named = prose(_listed([f"{line.label} ({line.experiment.valid})" for line in others]))
+    return [f"Asked for was validation `{valid}`, and some rows are of earlier runs with another: {named}."]
+
+
 def _is_part(folds: str) -> bool:
     present, of = folds.split("/")
     return present != of
@@ -257,6 +274,8 @@ def _notes(lines: list[Line], ours: Line | None, printed: bool, n_pairs: int) ->
         of = f"{n_pairs} row{'s' * (n_pairs > 1)}"
         notes.append(f"Less ours: the row less our row, by a paired bootstrap; p after Holm's correction for {of}.")
     notes += map(prose, PAPER["notes"]["re_implementations"])
+    if any("time" in line.facts for line in run):
+        notes.append(TIME)
     if ours and printed and (differing := differences(ours.experiment.values)):
         notes.append(f"Our row differs from the paper in: {prose(', '.join(differing))}.")
     missing = [line.label for line in lines if line.experiment is None]

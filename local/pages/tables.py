@@ -209,7 +209,8 @@ def _number(value: float) -> str:
 def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
     """A row per pair (see `local.scoring.comparison.compare_pairs`) and score; p values after Holm.
 
-    With `own`, A is the experiment whose report shows the table.
+    Behind a name is the certainty of the system, where it has one. With `own`, A is the experiment whose report shows
+    the table.
     """
     names, values = (["there", "validation"], ["here", "there"]) if own else (["A", "B"], ["of A", "of B"])
     records = pairs.to_dict("records")
@@ -227,8 +228,12 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
         for side in "ab"
         if row.get(f"{what}_{side}") == 1
     }
+
+    def first(row: dict) -> tuple[str, str]:
+        return (_named(row, "b"), row["valid_b"]) if own else (_named(row, "a"), _named(row, "b"))
+
     rows = [
-        [*((row["b"], row["valid_b"]) if own else (row["a"], row["b"])), HEADS[score], *_difference(row, score)]
+        [*first(row), HEADS[score], *_difference(row, score)]
         for row in records
         for score in comparison.SCORES
         if pd.notna(row[f"{score}_a"])  # of both or of neither
@@ -237,6 +242,12 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
     caption = "This experiment (here) and others (there), in per cent; difference: there less here."
     caption = caption if own else "Pairs of experiments, in per cent; difference: B less A."
     return Table(caption, heads, rows, notes=[*foreign.values(), *untrained.values()])
+
+
+def _named(row: dict, side: str) -> str:
+    """The name of one experiment of a pair, with what is known of its system's specification."""
+    certainty = row.get(f"certainty_{side}")
+    return row[side] + (f" (spec: {certainty})" if isinstance(certainty, str) else "")
 
 
 def _difference(row: dict, score: str) -> list[object]:

@@ -58,7 +58,7 @@ def warnings(
         texts = trained_texts(fold) if left_out else pd.Series(dtype=str)
         of_text = _of_text(tested, log, texts) if spelled else ()
         trained = emotions_trained(values)
-        encoder = any(values.get(key) is not None for key in pretrained.OF_HUB)
+        encoder = any(values.get(key) is not None for key in pretrained.ENCODERS)
         solved = "solved" in log and log["solved"].fillna(0).all()
         signs = _of_emotions(tested, encoder) if trained else ()
         of_emotions = (sign._replace(causes=SOLVED) if solved else sign for sign in signs)

@@ -65,7 +65,7 @@ class AsrAttentionSystem(System):
     """
 
     title = "Lu et al. 2020: ASR encoder and attention"
-    certainty = "known"
+    certainty = "known (head), substitute encoder"
 
     def __init__(
         self,

@@ -6,7 +6,8 @@ BiLSTM, IEEE Access 8, 2020. Not read: the pipeline's order is known from its ab
     step                                                             per utterance     certainty
     segments of 0.5 s, 0.25 s apart                                  S x 8,000         recalled; the shift: chosen
     descriptor: mean and deviation of 40 log-mels, standardised      S x 80            chosen
-    radial-basis similarities, k-means, one segment per cluster      K, at most 12     known; every number: chosen
+    radial-basis similarities inside clusters, key segments          K, at most 12     known; every number: chosen
+    the clusters are k-means', with one key segment of each                            recalled
     log spectrogram of a key segment, 257 x 48, as a picture         K x 3 x 224 x 224 known; rendering: chosen
     ResNet-101 of ImageNet, frozen, its last layer's output          K x 1,000         recalled
     standardised by the training set                                 K x 1,000         known
@@ -33,6 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from local.core import hub
 from local.features.key_segments import (
     BANDS,
     DESCRIPTOR,
@@ -51,7 +53,7 @@ from local.systems.layers.standardise import Standardise
 class KeySegmentSystem(System):
     """A BiLSTM over the features of an utterance's key segments.
 
-    `resnet101_weights` is a file of torchvision's ResNet-101; None: log-mel energies instead of it, unless `pretrained`
+    `resnet101_weights` is the `weights` of `SegmentFeatures`; None: log-mel energies instead of it, unless `pretrained`
     names weights that are to be loaded into the system. `output` and `colormap` as in `SegmentFeatures`.
     """
 
@@ -67,7 +69,7 @@ class KeySegmentSystem(System):
         dropout: float = 0.5,
         pretrained: str = "",
     ) -> None:
-        pretrained = pretrained if resnet101_weights is None else Path(resnet101_weights).stem
+        pretrained = pretrained if resnet101_weights is None else _name(resnet101_weights)
         pictures = SegmentFeatures(resnet101_weights, output, colormap) if pretrained else None
         super().__init__(front_end=pictures or SegmentFrames())
         self.pretrained, self.output, self.colormap = pretrained, output, colormap
@@ -122,6 +124,11 @@ class KeySegmentSystem(System):
     def settings(self) -> dict[str, Any]:
         """The arguments of the constructor that matter to a model in use; its weights are those of the system."""
         return {"pretrained": self.pretrained, "output": self.output, "colormap": self.colormap}
+
+
+def _name(weights: str) -> str:
+    """What tables call weights: the last part of their name on the hub, or the file's name without its ending."""
+    return weights.rpartition("/")[2] if hub.is_name(weights) else Path(weights).stem
 
 
 SYSTEM = KeySegmentSystem

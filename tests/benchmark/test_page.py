@@ -161,7 +161,12 @@ def test_systems_are_shown_by_the_hour(monkeypatch):
     assert line["system"] == "statistics" and line["epoch, s per hour"] == pytest.approx(3600 * 2.0 / audio)
     assert line["epoch of 7 h, s"] == pytest.approx(7 * 3600 * 2.0 / audio) and line["GFLOP/s"] == pytest.approx(1.0)
     assert page.of_systems([measured("statistics", 1, 1, 1.0, flops=0.0)])[0]["GFLOP/s"] is None
-    assert line["goal, s"] is None
+    assert line["goal, s"] is None and line["spec"] is None  # it is nobody else's
     goals = [page.of_systems([measured("wang_dual_lstm", 1, 1, 1.0)], device)[0] for device in ("cpu", "cuda:1")]
-    assert [each["goal, s"] for each in goals] == [480, 8]
+    assert [each["goal, s"] for each in goals] == [480, 8] and [*goals[0]][:2] == ["system", "spec"]
+    specs = {way: page.of_systems([measured(way, 1, 1, 1.0)])[0]["spec"] for way in page.GOALS}
+    for row in (REPOSITORY / "hparams" / "table3" / "README.md").read_text(encoding="utf-8").splitlines():
+        if (cells := row.split(" | "))[0].endswith(".yaml`") and (way := cells[0].strip("| `")[:-5]) in specs:
+            assert specs.pop(way) == cells[2]
+    assert not specs
     assert page.place("cpu", ["statistics"]) == "cpu systems" and page.yaml_of("running") is None

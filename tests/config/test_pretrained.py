@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hub_cache
 import pytest
 
 from local.config import pretrained
@@ -62,13 +63,34 @@ def test_a_path_below_the_users_home_is_a_whole_path_from_the_command_line_and_f
 def test_a_folder_is_no_file_and_a_name_of_the_hub_no_path(place):
     with pytest.raises(UserError, match="there is no such file"):
         _locate_weights({"resnet101_weights": "./asr"})
-    with pytest.raises(UserError, match="speaker_net a/b: there is no such file or folder") as error:
-        refuse_missing("a/b", "speaker_net")  # which is never asked of the hub
-    assert error.value.remedy == "give a file or folder"
+    with pytest.raises(UserError, match="speaker_net a/b/c: there is no such file or folder") as error:
+        refuse_missing("a/b/c", "speaker_net")
+    assert error.value.remedy == "give a file or folder, or a hub name"
     with pytest.raises(UserError, match="there is no such folder"):
         _locate_weights({"upstream": "./resnet.pth"})
     names = {"upstream": "facebook/wav2vec2-base", "asr_encoder": None, "encoder": {"model_type": "wav2vec2"}}
+    names |= {"resnet101_weights": "timm/resnet101.tv_in1k", "speaker_net": "speechbrain/spkrec-xvect-voxceleb"}
     assert _locate_weights(dict(names)) == names
+    for word in ("net", "a/b/c", "a/net.pth", "./a/b"):  # nor is any other word of the last two
+        assert all(pretrained.is_path(key, word) for key in ("resnet101_weights", "speaker_net"))
+
+
+def test_weights_by_a_name_of_the_hub_must_be_in_its_cache_or_be_given_by_it(place, monkeypatch):
+    hub_cache.use(place / "cache", monkeypatch)
+    named = {"resnet101_weights": "some/resnet", "speaker_net": "some/net", "asr_encoder": "some/recogniser"}
+    for key, name in named.items():
+        with pytest.raises(UserError, match=rf"{key} {name}: .* the hub does not give it \(.*offline mode") as error:
+            refuse_missing(name, key)
+        assert error.value.remedy == f"give a {pretrained.KEYS[key]}, or, with a network, a name of the hub"
+    assert versions(named) == {}
+    for key, file in zip(named, ("pytorch_model.bin", "embedding_model.ckpt", "hyperparams.yaml"), strict=True):
+        (place / key).mkdir()
+        (place / key / file).touch()
+        hub_cache.add(place / "cache", named[key], place / key)
+        refuse_missing(named[key], key)
+    assert versions(named) == {f"{key}_version": hub_cache.COMMIT for key in named}
+    inputs = {"speaker_net": "some/net"} | versions(named)
+    assert _weights(inputs, "speaker_net") == "some/net, version 0b5b8e868dd8"
 
 
 def test_what_a_yaml_names_must_exist_before_a_job_starts(place):

@@ -418,5 +418,6 @@ def test_the_temperature_or_why_there_is_none(encoder):
     assert "None can be fitted for the ensemble itself" in ensemble
     assert "none, as an earlier version decoded the test set" in line(made(encoder))
     assert "none, as there was no validation set" in line(made(encoder, valid="none"))
+    assert "none, as the test set itself validates" in line(made(encoder, valid="oracle-OPTIMISTIC"))
     assert "none, as of means of several checkpoints none was fitted" in line(made(encoder, averaged=3))
     assert "none, as the emotion head is not trained: `--unsure` is refused" in line(made(encoder, emotion_weight=0.0))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hub_cache
 import pytest
 import tiny_conformer
 import torch
 
 from local.core.errors import UserError
-from local.encoders import load_encoder
+from local.encoders import load_encoder, speechbrain_folder
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +84,40 @@ def test_what_must_be_there(folder):
     refuse(folder, r"normalizer\.ckpt: there is no such file")
     (folder / "asr.ckpt").unlink()
     refuse(folder, r"has no asr\.ckpt")
+
+
+def save_and_add(tmp_path: Path, written: str, config: str) -> Path:
+    """A folder, which is a repository of the hub's cache as well."""
+    tiny_conformer.save(tmp_path / "conformer", written)
+    (tmp_path / "conformer" / "config.json").write_text(config)
+    hub_cache.add(tmp_path / "cache", "speechbrain/asr-conformer", tmp_path / "conformer")
+    return tmp_path / "conformer"
+
+
+@pytest.mark.parametrize("norm_type", ["global", "sentence"])
+def test_a_repository_of_the_hub_is_read_as_its_folder(tmp_path, monkeypatch, norm_type):
+    hub_cache.use(tmp_path / "cache", monkeypatch)
+    written = tiny_conformer.text(norm_type=norm_type)
+    folder = save_and_add(tmp_path, written, '{"speechbrain_interface": "EncoderDecoderASR"}')
+    wavs, lengths = torch.randn(2, 16_000), torch.tensor([16_000, 8000])
+    with torch.no_grad():
+        named, expected = (load_encoder(each).eval() for each in ("speechbrain/asr-conformer", str(folder)))
+        found, expected = named(wavs, lengths), expected(wavs, lengths)
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+def test_a_repository_of_transformers_or_of_nobody_is_left_to_transformers(tmp_path, monkeypatch):
+    hub_cache.use(tmp_path / "cache", monkeypatch)
+    assert speechbrain_folder.load("speechbrain/asr-conformer", True, False) is None
+    folder = save_and_add(tmp_path, tiny_conformer.text(), '{"model_type": "wav2vec2"}')
+    assert speechbrain_folder.load("speechbrain/asr-conformer", True, False) is None
+    assert speechbrain_folder.load(str(folder), True, False) is None
+
+
+@pytest.mark.parametrize("absent", ["asr.ckpt", "normalizer.ckpt"])
+def test_what_the_cache_has_not_is_named(tmp_path, monkeypatch, absent):
+    hub_cache.use(tmp_path / "cache", monkeypatch)
+    save_and_add(tmp_path, tiny_conformer.text(), "{}")
+    next((tmp_path / "cache").glob(f"*/snapshots/*/{absent}")).unlink()
+    with pytest.raises(UserError, match=f"asr_encoder speechbrain/asr-conformer: the hub does not give {absent}"):
+        load_encoder("speechbrain/asr-conformer")

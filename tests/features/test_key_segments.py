@@ -70,6 +70,19 @@ def test_the_choice_is_that_of_loops(count):
         assert 1 <= len(kept) <= min(count, 12)
 
 
+@pytest.mark.parametrize(("t", "clusters"), [(0.130, 2), (0.135, 3)])
+def test_a_fall_is_more_than_half_a_deviation_below_the_mean(monkeypatch, t, clusters):
+    """Of the similarities 0.5 - s, 0.5 - t, 0.5 + t and 0.5 + s from each segment to the next, the first is a fall.
+
+    Their mean is 0.5, their deviation sqrt((s^2 + t^2) / 2). The second is a fall if t is more than half of it, which
+    is to say that t > s / sqrt(7), here 0.1323. (With 0.49 or 0.51 deviations one of the cases would be another.)
+    """
+    monkeypatch.setattr(key_segments, "scale", lambda _: 1.0)
+    alike = np.array([0.5 + t, 0.15, 0.85, 0.5 - t])  # s = 0.35
+    line = np.concatenate([[0.0], np.sqrt(-2 * np.log(alike)).cumsum()])[:, None]
+    assert len(key_segments.key_segments(line)) == clusters
+
+
 def test_equal_segments_are_one_cluster_and_the_earliest_of_equal_ones_is_kept():
     for count in (1, 2, 3, 30):
         assert key_segments.key_segments(np.ones((count, 80))).tolist() == [0]

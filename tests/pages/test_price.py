@@ -105,6 +105,8 @@ def test_the_page_names_what_is_optimistic_and_what_is_not_served(experiments):
     assert "![Points against the reference, of each protocol and validation](own.svg)" in text
     assert "(column session): 48 of its 48 utterances have no session." in text
     assert f"- `{OPTIMISTIC}`: each fold tests" in text and text.count("OPTIMISTIC: the epoch is the best of all") == 1
+    told = price.render_price(price.price(experiments), experiments, TABLE, "python -m x", "", ["own_x failed."])
+    assert told.endswith("\n- own_x failed.\n")
     assert text.startswith("    python -m x\n") and "system of statistics.yaml; seeds: 1." in text
 
 

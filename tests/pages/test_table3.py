@@ -73,9 +73,9 @@ def copied(source: str, target: str, row: str) -> Path:
     return Path(folder)
 
 
-def table_for(*names: str, remarks: tuple[str, ...] = ()) -> tuple[AllRows, dict[str, dict[str, str]]]:
+def table_for(*names: str, remarks: tuple[str, ...] = (), valid: str = "") -> tuple[AllRows, dict[str, dict[str, str]]]:
     """The table of experiments, and its rows by system."""
-    rows = all_rows([load(Path("results/talk/speaker", name)) for name in names], remarks)
+    rows = all_rows([load(Path("results/talk/speaker", name)) for name in names], remarks, valid)
     return rows, {row["system"]: row for row in table_of(rows.markdown("COMMAND"))}
 
 
@@ -89,6 +89,7 @@ def test_rows_of_the_table(place):
     wu, ours, dull = rows[WU["title"]], rows[OUR_LABEL], rows["Majority class"]
     assert wu["what it is"] == "re-implementation (spec: partly known)" and wu["weights"] == "no pretraining"
     assert (wu["parameters"], wu["training time"], wu["experiment"]) == ("748,248", "0.0017 h on a CPU", "wu")
+    assert sum(note.startswith("Training time is that of the epochs.") for note in made_of.notes) == 1
     assert (wu["folds"], wu["seeds"], wu["epochs"]) == ("2/4", "1", "2 of 40; chosen: 7")
     assert wu["WA"].startswith("33.33 (") and ours["WA"].startswith("66.67 (")
     assert wu["WA less ours"].startswith("-33.33 (") and ours["WA less ours"] == "ours"
@@ -163,6 +164,10 @@ def test_mixed_conditions_are_said_and_not_compared(place):
     assert "Liu is not compared with our row: validation none, and our row partner." in notes
     assert "The rows differ in their seeds: 1 2 for Lu; 1 for the other 4." in warnings
     assert "The rows differ in their validation: none for Liu; partner for the other 4." in warnings
+    assert "Asked for" not in warnings
+    asked, _ = table_for("last", "wu", valid="none")
+    named = "some rows are of earlier runs with another: Wu et al. 2019: capsules (partner)."
+    assert asked.warnings[-1] == f"Asked for was validation `none`, and {named}"
     assert "1A for Peng" in warnings and "Figures are over 2/4 and 1/4 folds only" in warnings
     assert "correction for 2 rows" in notes
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import hub_cache
 import pytest
 import torch
+from safetensors.torch import save_file
 from system_checks import (
     assert_alone_as_in_a_batch,
     inputs,
@@ -14,6 +18,7 @@ from system_checks import (
 )
 from torch import nn
 
+from local.core.errors import UserError
 from local.data.feature_store import RowStore
 from local.features import key_segments
 from local.systems.sajjad_key_segments import KeySegmentSystem
@@ -41,6 +46,26 @@ def test_the_parameters_and_the_labels(resnet):
     )
     system = KeySegmentSystem(4, resnet)
     assert trained_parameters(system) == 4_155_396 and system.weights == "small"
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_by_a_name_of_the_hub_are_those_of_its_file(resnet, tmp_path, monkeypatch, file):
+    cache, folder, name = tmp_path / "cache", tmp_path / "resnet101", "timm/resnet101.tv_in1k"
+    hub_cache.use(cache, monkeypatch)
+    with pytest.raises(UserError, match=rf"resnet101_weights {name}: the hub does not give model\.safetensors"):
+        KeySegmentSystem(4, name)
+    folder.mkdir()
+    tensors = torch.load(resnet)
+    (save_file if file.endswith("safetensors") else torch.save)(tensors, folder / file)
+    hub_cache.add(cache, name, folder)
+    made = KeySegmentSystem(4, name)
+    assert made.weights == "resnet101.tv_in1k"
+    assert all(torch.equal(each, tensors[key]) for key, each in made.front_end.network.state_dict().items())
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir()
+    Path(name).write_bytes(b"")  # a file that is called so comes first
+    with pytest.raises(UserError, match="cannot be read"):
+        KeySegmentSystem(4, name)
 
 
 def test_the_shapes_of_three_seconds():

@@ -5,7 +5,7 @@
     speechbrain-xvector     SpeechBrain's `spkrec-xvect-voxceleb`
 
 Each has a front end, and `forward(rows, n_rows)`: [B, T, c], [B] on the CPU -> [B, `size`]. Of a file only tensors are
-read, of a folder of SpeechBrain's one such file, and nothing of its YAML.
+read, of a folder of SpeechBrain's, or its repository on the hub, one such file, and nothing of its YAML.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from local.core import markers
+from local.core import hub, markers
 from local.core.errors import UserError
 from local.encoders import length_mask
 from local.features import FrontEnd
@@ -145,17 +145,21 @@ def build(name: str, pool: str = "attention", **values: Any) -> ResNet34 | Speec
 
 
 def read(source: str) -> tuple[str, dict[str, Tensor]]:
-    """The name of the network whose weights a file holds, a run folder, or a folder with one of `FILES`, and they.
+    """The name of the network whose weights `source` has, and they.
 
-    Those of resnet34 are what a run or an export of this system saves. A `UserError` if there are none that can be
-    read, or they are of another network.
+    It is a file, the folder of a run, or a folder or repository of the hub with one of `FILES`. The weights of resnet34
+    are what a run or an export of this system saves. A `UserError` if there are none that can be read, or they are of
+    another network.
     """
     path = Path(source)
-    if path.is_dir():
-        found = [path / name for name in FILES if (path / name).is_file()] + chosen_weights(path)
-        if not found:
-            what = f"the folder of a run whose training has ended, or one with: {' or '.join(FILES)}"
-            raise UserError(f"speaker_net: {source} has no weights", f"give {what}")
+    is_of_hub = hub.is_name(source)
+    if is_of_hub or path.is_dir():
+        found = [hub.fetch(source, FILES, f"speaker_net: {source}")] if is_of_hub else _weights_in(path)
+        if not any(found):
+            what = f"a folder, or a name of the hub, with {' or '.join(FILES)}"
+            raise UserError(
+                f"speaker_net: {source} has no weights", f"give the folder of a run whose training has ended, or {what}"
+            )
         path = found[0]
     try:
         tensors: Any = load_file(path) if path.suffix == ".safetensors" else _load_plain(path)
@@ -168,6 +172,10 @@ def read(source: str) -> tuple[str, dict[str, Tensor]]:
         if sign in tensors:
             return name, tensors
     raise UserError(f"speaker_net: {path} is of no known network", f"known are: {' '.join(NAMES)}")
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    return [folder / name for name in FILES if (folder / name).is_file()] + chosen_weights(folder)
 
 
 def load(module: nn.Module, tensors: dict[str, Tensor], source: str, prefix: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import hub_cache
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -111,6 +112,21 @@ def test_a_folder_of_speechbrain_is_read_by_its_tensors_alone(tmp_path):
     found = second(rows, n_rows)
     assert found.shape == (2, 512) and torch.equal(found, first(rows, n_rows))
     torch.testing.assert_close(found[1:], second(rows[1:, :20], n_rows[1:]), rtol=0, atol=1e-5)
+
+
+def test_a_repository_of_the_hub_is_read_as_its_folder(tmp_path, monkeypatch):
+    hub_cache.use(tmp_path / "cache", monkeypatch)
+    first, folder = SpeechBrainNet("speechbrain-xvector"), tmp_path / "net"
+    folder.mkdir()
+    (folder / "hyperparams.yaml").write_text("never: !apply:os._exit [1]")
+    with pytest.raises(UserError, match=r"speaker_net: speechbrain/xvect: the hub does not give embedding_model\.ckpt"):
+        speaker_nets.read("speechbrain/xvect")
+    torch.save(first.model.state_dict(), folder / "embedding_model.ckpt")
+    hub_cache.add(tmp_path / "cache", "speechbrain/xvect", folder)
+    (name, tensors), (_, expected) = speaker_nets.read("speechbrain/xvect"), speaker_nets.read(str(folder))
+    assert name == "speechbrain-xvector" and tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[each], expected[each]) for each in tensors)
+    assert speaker_nets.trained_on("speechbrain/xvect") == "xvect"
 
 
 def test_speechbrains_resnet_is_known_by_its_tensors(tmp_path):
