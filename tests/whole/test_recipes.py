@@ -387,7 +387,7 @@ def test_table3_goes_on_after_a_row_that_fails(table3):
     run.mkdir(parents=True)
     (run / "train.log").write_text("# python\nKeyError\n# Ended (code 1) at noon\n")
     (run / "decode.log").write_text("# Ended (code 0) at noon\n")
-    words = ["corpus", "--rows", "peng_asrnn majority superb_probe"]
+    words = ["corpus", "--rows", "peng_asrnn majority superb_probe", "--valid", "none"]
     done = recipe(table3, "table3", *words, RECORDER_FAILS="peng_asrnn")
     assert done.returncode == 1
     assert [words[words.index("--name") + 1] for words in asked(table3)[1:]] == ["peng_asrnn", "majority"]
@@ -399,6 +399,7 @@ def test_table3_goes_on_after_a_row_that_fails(table3):
     rows = {row["system"]: row for row in table_of(text)}
     assert rows["Wu 2019: capsule network"]["WA"] == "70.00 (68.0–72.0)"
     assert rows["Majority class"]["what it is"] == "not run yet" and text in done.stdout
+    assert "of earlier runs with another: Wu 2019: capsule network (partner)." in text
     assert "superb_probe is skipped: it needs" in text and "peng_asrnn failed" in text
     assert (table3 / "results/iemocap/speaker/paper_table3.html").read_text().startswith("<!DOCTYPE html>")
 
