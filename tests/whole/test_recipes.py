@@ -484,8 +484,12 @@ def test_price_of_a_protocol_of_one_choice_and_with_the_users_name(house):
     utterances = pd.DataFrame({"ID": list("abcd"), "spk_id": list("AABB"), "emo": ["ang", "sad"] * 2, "duration": 1.0})
     utterances = utterances.assign(wav="$data_root/a.wav", gender="F", wrd="", session="", recording="", style="")
     utterances[list(manifest.COLUMNS)].to_csv(own, index=False)
-    done = recipe(house, "price_of_a_protocol", "--valid", "oracle", "--name", "mine", "--protocol=speaker")
+    done = recipe(
+        house, "price_of_a_protocol", "--valid", "oracle", "--name", "mine", "--protocol=speaker", "--folds", "A"
+    )
     assert done.returncode == 0 and len(asked(house)) == 2
+    folds = [words[max(at for at, word in enumerate(words) if word == "--folds") + 1] for words in asked(house)]
+    assert folds == ["all", "A"]  # of random, which stage 0 is called with, there is no fold A
     assert done.stdout.endswith("No table: it needs two experiments, the first of which is not OPTIMISTIC.\n")
     done = recipe(house, "price_of_a_protocol", "--protocol", "speaker", RECORDER_FAILS="price_statistics_valid_none")
     assert done.returncode == 2 and len(asked(house)) == 6  # the table finds none of the recorder's experiments
