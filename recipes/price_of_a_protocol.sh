@@ -56,7 +56,7 @@ yaml=$(basename -- "$(last_of hparams "${words[@]:1:1}" "${options[@]}")")
 name=$(last_of name "price_${yaml%.*}" "${options[@]}")
 corpus=$(corpus_name "${options[@]}")
 if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then # every corpus serves random
-  run_sh "${words[@]}" "${options[@]}" --protocol random --stage 0 --stop-stage 0 -- "${overrides[@]}"
+  run_sh "${words[@]}" "${options[@]}" --protocol random --folds all --stage 0 --stop-stage 0 -- "${overrides[@]}"
 fi
 known=$(served "$corpus")
 protocols=$(last_of protocol "speaker session recording official corpus random" "${options[@]}")

@@ -387,7 +387,7 @@ def test_table3_goes_on_after_a_row_that_fails(table3):
     run.mkdir(parents=True)
     (run / "train.log").write_text("# python\nKeyError\n# Ended (code 1) at noon\n")
     (run / "decode.log").write_text("# Ended (code 0) at noon\n")
-    words = ["corpus", "--rows", "peng_asrnn majority superb_probe"]
+    words = ["corpus", "--rows", "peng_asrnn majority superb_probe", "--valid", "none"]
     done = recipe(table3, "table3", *words, RECORDER_FAILS="peng_asrnn")
     assert done.returncode == 1
     assert [words[words.index("--name") + 1] for words in asked(table3)[1:]] == ["peng_asrnn", "majority"]
@@ -399,6 +399,7 @@ def test_table3_goes_on_after_a_row_that_fails(table3):
     rows = {row["system"]: row for row in table_of(text)}
     assert rows["Wu 2019: capsule network"]["WA"] == "70.00 (68.0–72.0)"
     assert rows["Majority class"]["what it is"] == "not run yet" and text in done.stdout
+    assert "of earlier runs with another: Wu 2019: capsule network (partner)." in text
     assert "superb_probe is skipped: it needs" in text and "peng_asrnn failed" in text
     assert (table3 / "results/iemocap/speaker/paper_table3.html").read_text().startswith("<!DOCTYPE html>")
 
@@ -483,8 +484,12 @@ def test_price_of_a_protocol_of_one_choice_and_with_the_users_name(house):
     utterances = pd.DataFrame({"ID": list("abcd"), "spk_id": list("AABB"), "emo": ["ang", "sad"] * 2, "duration": 1.0})
     utterances = utterances.assign(wav="$data_root/a.wav", gender="F", wrd="", session="", recording="", style="")
     utterances[list(manifest.COLUMNS)].to_csv(own, index=False)
-    done = recipe(house, "price_of_a_protocol", "--valid", "oracle", "--name", "mine", "--protocol=speaker")
+    done = recipe(
+        house, "price_of_a_protocol", "--valid", "oracle", "--name", "mine", "--protocol=speaker", "--folds", "A"
+    )
     assert done.returncode == 0 and len(asked(house)) == 2
+    folds = [words[max(at for at, word in enumerate(words) if word == "--folds") + 1] for words in asked(house)]
+    assert folds == ["all", "A"]  # of random, which stage 0 is called with, there is no fold A
     assert done.stdout.endswith("No table: it needs two experiments, the first of which is not OPTIMISTIC.\n")
     done = recipe(house, "price_of_a_protocol", "--protocol", "speaker", RECORDER_FAILS="price_statistics_valid_none")
     assert done.returncode == 2 and len(asked(house)) == 6  # the table finds none of the recorder's experiments
