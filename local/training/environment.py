@@ -60,7 +60,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         Those that are used.
     """
     options = job.options
-    accelerator, processor = _accelerator(device), cpu_name()
+    accelerator, cpu = _accelerator(device), cpu_name()
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": starts.command(),
@@ -68,9 +68,9 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in (*PACKAGES, *sorted(EXTRAS & sys.modules.keys()))},
         "device": device,
-        "device_name": accelerator or processor,
+        "device_name": accelerator or cpu,
         "accelerator": accelerator,
-        "processor": processor,
+        "processor": cpu,
         "threads": torch.get_num_threads(),
         "precision": precision,
         "tf32": tf32_is_allowed(),
