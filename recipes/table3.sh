@@ -70,7 +70,7 @@
 # the seven actors of training. By the last epoch Sajjad's has 99 % of the training set right, Pappagari's 94, Peng's
 # 90, Lu's 75 to 84, Liu's 84 to 88, Wu's 79 to 83; of the one actor who validates Pappagari's has 37 to 53 % then,
 # Peng's 28 to 61, Wu's 26 to 40. The best epochs come early (Sajjad's 4, 2, 1; Lu's 9, 1, 8; Pappagari's 6, 5, 4;
-# Peng's 3, 8, 1): more of them promise little, but to Wu's (2, 6, 6 of 6). That Wang's equals ours is luck of three
+# Peng's 3, 8, 1): more of them promise little, but to Wu's (2, 6, 6 of 6). That Wang's equals ours is of these three
 # actors: of the three who validate, unknown as well, ours has 87, 84 and 56 % in the chosen epochs, Wang's 53, 40 and
 # 47.
 #
