@@ -21,6 +21,10 @@ from local.scoring.scored import NOT_TRAINED_HERE
 from local.scoring.stats import RATES
 
 UNKNOWN_TRAINING = f"{NOT_TRAINED_HERE}: what it was trained on is not known"
+RATERS = (
+    "Raters: the CCC of one rater with the mean of the others, over the same utterances. A head is held against the "
+    "mean of all raters, which varies less: it may exceed this."
+)
 SECOND_TEST = {"wa": "p_mcnemar", "wer": "p_matched_pairs"}
 RESAMPLED = {
     "speaker": "speakers",
@@ -188,18 +192,21 @@ def breakdown_table(groups: pd.DataFrame) -> Table:
 def task_table(heads: pd.DataFrame) -> Table:
     """Figures of further heads; see `local.scoring.task_scores.table`."""
     rows, notes = [], {}
+    numbers, rated = "CCC" in {*heads["figure"]}, bool(heads["raters"].notna().any())
     for row in heads.itertuples():
         form = percent if row.figure in ("accuracy", "UA") else _number
         span = "–" if pd.isna(row.low) else f"{form(row.low)} to {form(row.high)}"
         of_folds = "–" if pd.isna(row.mean) else f"{form(row.mean)} ± {form(row.sd)}"
-        rows.append([row.head, row.figure, row.n, form(row.value), span, of_folds])
+        cells = [row.head, row.figure, row.n, form(row.value), span, of_folds]
+        rows.append(cells + [_number(row.raters)] * numbers)
         if row.left_out:
             missing = "no speaker of the training set" if row.head == "speaker" else "no label"
             notes[row.head] = f"{row.head}: {row.left_out} of {row.n + row.left_out} predictions left out: {missing}."
     key = "Accuracy and UA in per cent; CCC: concordance correlation; RMSE on the corpus's scale; KL and cross-entropy "
     key += "of the raters' votes in nats."
-    heads_of = columns(["head", "figure"], ["n", "pooled", "95 % interval", "mean ± sd over folds"])
-    return Table("Further heads.", heads_of, rows, notes=[key, *notes.values()])
+    heads_of = ["n", "pooled", "95 % interval", "mean ± sd over folds", *["raters"] * numbers]
+    said = [key, *notes.values()] + [RATERS] * rated
+    return Table("Further heads.", columns(["head", "figure"], heads_of), rows, notes=said)
 
 
 def _number(value: float) -> str:

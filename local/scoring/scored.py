@@ -48,7 +48,8 @@ def pooled_predictions(runs: list[Path], utterances: pd.DataFrame, may_lack: boo
     """Put the predictions of all runs below each other; a `UserError` if an utterance is not in the corpus.
 
     With `may_lack` they may lack posteriors. Returns the columns of predictions and of their edits
-    (`local.scoring.metrics.edits`), `seed`, `fold`, and of the table of utterances those of `OF_UTTERANCE`.
+    (`local.scoring.metrics.edits`), `seed`, `fold`, and of the table of utterances those of `OF_UTTERANCE`, and
+    `ratings`, if it has them.
     """
     read = (predictions.read(run / "predictions.csv", may_lack) for run in runs)
     tables = [table.assign(seed=seed_of(run), fold=run.name) for run, table in zip(runs, read, strict=True)]
@@ -60,7 +61,8 @@ def pooled_predictions(runs: list[Path], utterances: pd.DataFrame, may_lack: boo
             "run stage 0 with the corpus that it was run on",
         )
     pooled[metrics.EDITS] = metrics.counted_edits(pooled)
-    return pooled.merge(utterances[["ID", *OF_UTTERANCE]], on="ID", how="left", validate="many_to_one")
+    known = ["ID", *OF_UTTERANCE, *({"ratings"} & {*utterances})]
+    return pooled.merge(utterances[known], on="ID", how="left", validate="many_to_one")
 
 
 def epochs(runs: list[Path]) -> pd.DataFrame:

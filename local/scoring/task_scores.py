@@ -10,11 +10,15 @@ that there are none in a test set of other speakers.
 
 Each is a function of sums over utterances, so that the bootstrap resamples clusters as of all other scores. 1 - CCC of
 a whole set is that of its sums, and no mean over parts of it.
+
+Beside the CCC of a head stands how far raters agree (`raters_ccc`), where the corpus says what each rater gave. It is
+shown, and tested against nothing.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
@@ -26,8 +30,9 @@ from local.scoring import stats
 from local.scoring.predictions import HYPOTHESIS, REFERENCE, task_names
 
 FIGURES = {CLASSES: ("accuracy", "UA"), NUMBER: ("CCC", "RMSE"), tasks.SHARES: ("KL", "cross-entropy")}
-COLUMNS = ("head", "figure", "n", "left_out", "value", "low", "high", "mean", "sd")
+COLUMNS = ("head", "figure", "n", "left_out", "value", "low", "high", "mean", "sd", "raters")
 LEAST = 1e-9  # a share of the model's that is written as 0 counts as this
+LEAST_RATED = 10  # utterances that a rater shares with others, to count in their agreement
 Figures = Callable[[np.ndarray], np.ndarray]  # of sums [..., k] the figures [f, ...]
 
 
@@ -42,7 +47,7 @@ def table(predictions: pd.DataFrame) -> pd.DataFrame:
 
     `predictions` are those of `local.scoring.scored.pooled_predictions`. Of each head all its `FIGURES`: over the `n`
     utterances that have a label, pooled, with a 95 % interval, and mean and deviation over folds, each with all its
-    seeds.
+    seeds; and `raters`, of a CCC the `raters_ccc` of the same utterances.
     """
     rows = []
     for name in task_names(predictions):
@@ -52,7 +57,7 @@ def table(predictions: pd.DataFrame) -> pd.DataFrame:
         for place, (figure, value) in enumerate(figures(known, name).items()):
             each = pd.Series([fold[figure] for fold in of_folds], dtype=float)
             row = (name, figure, len(known), len(predictions) - len(known), value, low[place], high[place])
-            rows.append((*row, each.mean(), each.std(ddof=1)))
+            rows.append((*row, each.mean(), each.std(ddof=1), raters_ccc(known, name) if figure == "CCC" else math.nan))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -73,6 +78,32 @@ def number_loss(predictions: pd.DataFrame, name: str) -> float:
     return len(known) / len(predictions) * (1 - np.nan_to_num(figures(known, name)["CCC"]))
 
 
+def raters_ccc(known: pd.DataFrame, name: str) -> float:
+    """How far the raters of some utterances agree in a head that is a number: one rater with the mean of the others.
+
+    Of rater k, who gave x_k, over the n_k utterances that another rater has rated too, and of all such raters together
+
+        CCC_k = CCC(x_k, mean of x_j over j != k)        agreement = sum of n_k CCC_k / sum of n_k
+
+    as Strapparava and Mihalcea (SemEval 2007, 70-74) and Buechel and Hahn (EACL 2017, 578-585) have it of Pearson's
+    correlation; theirs rated the same texts, so that no weights were needed. A head is held against the mean of all
+    raters, which varies less than that of the others: it may exceed this.
+
+    `known` has `ID` and, where the corpus has it, `ratings` (`local.corpora.manifest`); an utterance counts once,
+    however often it is predicted. nan without a rater of `LEAST_RATED` utterances that others have rated.
+    """
+    pairs = defaultdict(list)  # by rater
+    for cell in known.drop_duplicates("ID")["ratings"] if "ratings" in known else ():
+        given = [(key.rpartition("."), value) for key, value in tasks.votes(cell).items()]
+        values = {rater: value for (rater, _, dimension), value in given if dimension == name}
+        if len(values) > 1:
+            for rater, value in values.items():
+                pairs[rater].append((value, (sum(values.values()) - value) / (len(values) - 1)))
+    cccs = [(len(each), _of_numbers(_number_sums(*np.array(each).T).sum(0))[0]) for each in pairs.values()]
+    counted = [(n, ccc) for n, ccc in cccs if n >= LEAST_RATED and not math.isnan(ccc)]
+    return sum(n * ccc for n, ccc in counted) / sum(n for n, _ in counted) if counted else math.nan
+
+
 def _interval(known: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Low and high ends of a head's figures; nan where there is no interval."""
     if known.empty:
@@ -90,8 +121,7 @@ def _sums(known: pd.DataFrame, name: str) -> tuple[np.ndarray, Figures]:
     kind = TASKS[name].kind
     reference, hypothesis = known[REFERENCE + name], known[HYPOTHESIS + name]
     if kind == NUMBER:
-        y, p = reference.to_numpy(float), hypothesis.to_numpy(float)
-        return np.stack([np.ones(len(y)), p, y, p * p, y * y, p * y], 1), _of_numbers
+        return _number_sums(hypothesis.to_numpy(float), reference.to_numpy(float)), _of_numbers
     if kind == CLASSES:
         names = sorted(reference.unique())
         occurs = reference.to_numpy()[:, None] == np.array(names, dtype=object)
@@ -99,6 +129,10 @@ def _sums(known: pd.DataFrame, name: str) -> tuple[np.ndarray, Figures]:
         return np.hstack([hits, occurs]).astype(float), _of_classes
     costs = [_costs(*pair) for pair in zip(reference, hypothesis, strict=True)]
     return np.array([(1.0, *cost) for cost in costs]), _of_shares
+
+
+def _number_sums(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.stack([np.ones(len(y)), p, y, p * p, y * y, p * y], 1)
 
 
 def _costs(reference: str, hypothesis: str) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import pytest
 import scipy
 from sklearn.metrics import balanced_accuracy_score
 
+from local.pages.tables import task_table
 from local.scoring import predictions, task_scores
 
 N = 120
@@ -74,6 +75,59 @@ def test_intervals_and_folds(predicted):
         assert row.low < row.value < row.high
         folds = [task_scores.figures(fold, row.head)[row.figure] for _, fold in predicted.groupby("fold")]
         assert row.mean == pytest.approx(np.mean(folds)) and row.sd == pytest.approx(np.std(folds, ddof=1))
+
+
+def rated(*of_utterances: dict[str, float]) -> pd.DataFrame:
+    """Utterances with what each rater gave, as the column `ratings` has it."""
+    cells = [" ".join(f"{rater}.valence {value:g}" for rater, value in each.items()) for each in of_utterances]
+    return pd.DataFrame({"ID": [f"u{i}" for i in range(len(cells))], "ratings": cells})
+
+
+def test_two_raters_agree_as_by_hand(monkeypatch):
+    monkeypatch.setattr(task_scores, "LEAST_RATED", 3)
+    table = rated({"E1": 1, "E2": 2}, {"E1": 2, "E2": 2}, {"E1": 3, "E2": 5}, {"E1": 5}, {})
+    # Means 2 and 3, variances 2/3 and 2, covariance 1: 2 / (2/3 + 2 + 1), whichever of them is left out.
+    assert task_scores.raters_ccc(table, "valence") == pytest.approx(2 / (2 / 3 + 2 + 1))
+    assert math.isnan(task_scores.raters_ccc(table, "arousal"))
+    assert math.isnan(task_scores.raters_ccc(table.drop(columns="ratings"), "valence"))
+    monkeypatch.setattr(task_scores, "LEAST_RATED", 4)  # the fourth is rated by one of them alone
+    assert math.isnan(task_scores.raters_ccc(table, "valence"))
+
+
+def test_each_of_several_raters_is_held_against_the_mean_of_the_others():
+    """By Lin's other form, Pearson's correlation times a bias, and pandas' means; raters have not all rated all."""
+    chance = np.random.default_rng(8)
+    values = chance.uniform(1, 5, (90, 1)) + chance.normal(0, [0.2, 0.8, 1.5, 0.5], (90, 4))
+    given = pd.DataFrame(values.clip(1, 5).round(), columns=["E1", "E2", "E10", "E4"])
+    given = given.mask(chance.random(given.shape) < 0.4)
+    given.loc[5:, "E4"] = np.nan  # fewer than count
+    cccs, sizes = [], []
+    for rater in ("E1", "E2", "E10"):
+        pair = pd.DataFrame({"x": given[rater], "y": given.drop(columns=rater).mean(axis=1)}).dropna()
+        ratio = pair["x"].std() / pair["y"].std()
+        shift = (pair["x"].mean() - pair["y"].mean()) ** 2 / (pair["x"].std(ddof=0) * pair["y"].std(ddof=0))
+        cccs.append(2 * pair["x"].corr(pair["y"]) / (ratio + 1 / ratio + shift))
+        sizes.append(len(pair))
+    table = rated(*(row.dropna() for _, row in given.iterrows()))
+    agreement = task_scores.raters_ccc(table, "valence")
+    assert agreement == pytest.approx(np.average(cccs, weights=sizes)) and len({*sizes}) > 1
+    table["ratings"] += [" E7.arousal 3"] * len(table)  # of another dimension
+    assert task_scores.raters_ccc(pd.concat([table, table[:40]]), "valence") == pytest.approx(agreement)  # more seeds
+
+
+def test_the_agreement_of_raters_is_of_utterances_that_the_head_is_tested_on(predicted):
+    ratings = rated(*({"E1": value, "E2": value} for value in np.arange(N) % 5 + 1))["ratings"]
+    ratings[predicted["ref_valence"].isna()] = "E1.valence 1 E2.valence 5"
+    table = task_scores.table(predicted.assign(ratings=ratings))
+    assert of_head(table, "valence")["CCC"]["raters"] == pytest.approx(1)
+    assert table.loc[table["figure"] != "CCC", "raters"].isna().all()
+    shown = task_table(table)
+    assert shown.columns[-1] == ("raters", True) and [row[-1] for row in shown.rows if row[1] == "CCC"] == ["1.000"]
+    assert {row[-1] for row in shown.rows if row[1] != "CCC"} == {"–"} and shown.notes[-1].startswith("Raters: ")
+    unrated = task_table(task_scores.table(predicted))
+    assert {row[-1] for row in unrated.rows} == {"–"} and not unrated.notes[-1].startswith("Raters: ")
+    without = task_table(table[table["head"] != "valence"])
+    assert ("raters", True) not in without.columns and len({len(row) for row in without.rows}) == 1
 
 
 def test_a_head_that_nobody_tests_has_no_figures(predicted):
