@@ -32,6 +32,7 @@ from local.config.trust import refuse_foreign
 from local.core import conditions, logs, progress_json
 from local.core.conditions import CLEAN, Case
 from local.core.lock import locked_or_refused
+from local.core.tasks import transcripts_trained
 from local.corpora import manifest
 from local.data.batches import sorted_batches
 from local.data.dataset import Utterances, loader
@@ -57,6 +58,7 @@ class StressTest:
         self.job, self.running = job, job.options.values  # as in stage 3, device and batch sizes are those of this call
         self.device = full_name(self.running["device"])
         self.system = values["system"].to(self.device).eval()
+        self.spells = transcripts_trained(values)
         self.epoch = load_chosen(job, self.system)
         self.audio = AudioStore.of(*job.options.audio())
         self.table = manifest.read(job.manifests / "test.csv")
@@ -124,7 +126,8 @@ def stress(job: Job) -> None:
     lowest = min(scores, key=scores.get)
     cut = {case.label: n for case in made.tables if (n := tested.cut(case))}
     trained = tested.system.emotion_weight > 0
-    facts = {"scores": metrics.scores(whole[CLEAN], trained)}
+    of_clean = metrics.scores(whole[CLEAN], trained) | ({} if tested.spells else {"wer": None, "cer": None})
+    facts = {"scores": of_clean}
     facts |= {"lowest": [lowest.title, scores[lowest]]} if trained else {}
     made.finish(epoch=tested.epoch, threads=torch.get_num_threads(), left_out=left_out, cut=cut, **facts)
     logger.info("%s", stress_line(facts))

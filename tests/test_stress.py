@@ -117,6 +117,21 @@ def test_two_folds_are_pooled_and_one_that_lacks_a_case_is_named(own_corpus):
     )
 
 
+def test_error_rates_of_a_head_that_was_not_trained_are_left_out(own_corpus):
+    words = [*own_corpus, *ASKED, "--", "--alpha", "0", "--epochs", "1", "--batch-size", "6", "--device", "cpu"]
+    run_stages(words, "train", "decode", "score")
+    run_stages(with_stress(words, "telephone"), "stress", "stress_report")
+    experiment = FOLDER.parents[1]
+    assert "wrd_hyp" in pd.read_csv(FOLDER / "stress.csv") and " WER " not in result(FOLDER, "stress")
+    scores, gaps = (pd.read_csv(experiment / f"stress_{name}.csv") for name in ("scores", "gaps"))
+    assert scores.filter(like="wer").isna().all(axis=None) and scores["wa"].notna().all()
+    assert {*gaps["score"]} <= {"wa", "ua"}
+    page, html = ((experiment / name).read_text() for name in ("STRESS.md", "stress.html"))
+    said = "Transcripts were not trained (alpha 0): WER and CER mean nothing, and are left out."
+    assert f"- {said}\n" in page and said in html
+    assert "| WER |" not in page and "WER: " not in html and ">WER<" not in html
+
+
 @pytest.mark.slow
 def test_a_model_on_another_corpus_is_among_the_babble_of_its_own(own_corpus, tmp_path, monkeypatch):
     words = [*own_corpus, *STATISTICS]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from local.core.conditions import CLEAN, CONDITIONS, Case
 from local.core.errors import UserError
 from local.core.files import atomic
-from local.core.tasks import UNTRAINED
+from local.core.tasks import UNTRAINED, UNTRAINED_TEXT
 from local.pages import plots
 from local.pages.markdown import HEADS, inline, percent, prose
 from local.pages.report import Card
@@ -19,7 +19,7 @@ from local.pages.stress_plots import curve, curve_rows
 from local.pages.stress_tables import clean_gap_table, curve_table, gap_table, inaudible_table
 from local.pages.tables import Table, interval, interval_source, known_scores
 from local.pages.templates import load_template
-from local.scoring import stats, stressed
+from local.scoring import metrics, stats, stressed
 from local.scoring.gaps import gaps
 from local.scoring.scored import Experiment
 from local.scoring.stress_scores import SCORES, inaudible_changes, stress_scores
@@ -33,6 +33,7 @@ GROUPS = (
     "between their accuracies, less what chance gives. Groups differ in their emotions too: `stress_gaps.csv` has UA "
     "and WER."
 )
+OF_TEXT = ["wrd_hyp", *metrics.EDITS]  # columns of a table of a case
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,12 @@ def stress_page(own: Experiment) -> StressPage:
     keys = zip(own.predictions["seed"], own.predictions["fold"], strict=True)
     pooled = own.predictions[[key in names for key in keys]].reset_index(drop=True)
     cases = stressed.pooled_cases(runs, pooled)
+    if not own.transcripts_trained:  # as of a system that writes no text
+        cases = {case: table.drop(columns=OF_TEXT, errors="ignore") for case, table in cases.items()}
     title = f"{own.name} on {own.corpus}, protocol {own.protocol}: under distortion"
-    warnings = _warnings(own, runs, cases, pooled)
-    return StressPage(title, stress_scores(cases), inaudible_changes(cases), gaps(cases), warnings, _notes(cases))
+    warnings, notes = _warnings(own, runs, cases, pooled), _notes(cases)
+    notes += [] if own.transcripts_trained else [f"{UNTRAINED_TEXT}, and are left out."]
+    return StressPage(title, stress_scores(cases), inaudible_changes(cases), gaps(cases), warnings, notes)
 
 
 def _warnings(own: Experiment, runs: list[Path], cases: dict[Case, pd.DataFrame], pooled: pd.DataFrame) -> list[str]:
