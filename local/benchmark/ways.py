@@ -151,8 +151,8 @@ def ours(
 ) -> Way:
     """Train as this project does: the Brain with its sampler and optimizer, without what ends an epoch.
 
-    `changes` are of the arguments of `load_encoder`; `passes` are those of `Way`; of `unfreeze` it is the first epoch
-    in which layers are trained.
+    `changes` are of the arguments of `load_encoder`; `passes` are those of `Way`; of `unfreeze` it is an epoch in
+    which the first layers are trained already, as the log names layers in the epoch that begins to train them.
     """
     values = hparams.build(hparams.resolve(hparams.RUNNING, {})) | hparams.read_values(YAML)  # with the optimizer
     values |= {"device": device, "unfreeze": dict(unfreeze)}
@@ -170,7 +170,7 @@ def half_frozen(utterances: Utterances, encoder: str, device: str) -> Way:
 def half_unfrozen(utterances: Utterances, encoder: str, device: str) -> Way:
     """The same in the middle of gradual unfreezing: the upper half is trained, and nothing is stored of the lower."""
     half = len(_system(encoder).encoder.layers()) // 2
-    return ours(utterances, encoder, device, (1, 2), unfreeze={"every": 1, "layers": half})
+    return ours(utterances, encoder, device, (1, 2), unfreeze={"every": 2, "layers": half})
 
 
 def of_system(utterances: Utterances, encoder: str, device: str, file: Path) -> Way:
@@ -202,7 +202,7 @@ def _training(utterances: Utterances, system: System, values: dict[str, Any]) ->
     if not values["epochs"]:
         return partial(_solve, brain)
     batches = loader(utterances, sampler, device=kind(values))
-    epoch = 1 + values["unfreeze"].get("every", 0)
+    epoch = 2 * values["unfreeze"].get("every", 0) or 1
 
     def once() -> int:
         before = brain.optimizer_step

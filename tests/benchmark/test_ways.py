@@ -84,7 +84,8 @@ def test_every_way_to_use_a_model_takes_all_files(tmp_path, monkeypatch):
         taken.clear()
 
 
-def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys):
+def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys, caplog):
+    caplog.set_level("INFO")
     monkeypatch.chdir(REPOSITORY)
     encoder = tiny_models.save(tmp_path / "encoder", "wav2vec2-group")
     ways.make(tmp_path, 4)
@@ -113,6 +114,7 @@ def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys):
     assert operations["weighted"] == operations["c"] and operations["d"] > operations["layers"] > 0
     assert operations["c"] > operations["unfreeze"] > operations["layers"]
     assert resting["c"] == [0, 0] and resting["unfreeze"] == [1, 1]  # of two layers, in both rounds
+    assert "begins to train" not in caplog.text  # a line in every round
 
 
 @pytest.mark.parametrize("name", ["statistics", "majority"])  # by updates, and in closed form alone
