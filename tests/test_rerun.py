@@ -127,12 +127,12 @@ def test_a_rerun_is_the_same_to_the_byte_and_differences_are_named(words, job, w
     assert "it was changed afterwards" in said
     assert (again / "train.log").read_bytes() == trained
 
-    # A step that fails is named with its log: here Python does not find the program.
+    # A step that fails is named with its log and its end: here Python does not find the program.
     (again / "decode.json").unlink()
     monkeypatch.setenv("PYTHONPATH", str(workplace / "nowhere"))
     code, said = repeat(job.folder)
-    assert code == 1 and f"error: decode failed\n  see {again.relative_to(workplace) / 'decode.log'}" in said
-    assert "No module named" in (again / "decode.log").read_text()
+    assert code == 1 and "error: decode failed; its log ends:\n" in said
+    assert "No module named" in said and f"\n  see {again.relative_to(workplace) / 'decode.log'}\n" in said
 
 
 # ---------------------------------------------------------------- a run folder as a training leaves it
@@ -293,6 +293,17 @@ def test_a_rerun_goes_on_unless_it_has_ended_or_was_begun_with_other_inputs(run,
         path.write_text(text)
     (job.folder / "hyperparams.yaml").unlink()  # killed while it was begun
     assert rerun.must_start_over(job) != earlier
+
+
+def test_a_step_that_fails_says_what_to_install(run, job):
+    step = rerun.JobProcess("train", [], run / "train.log")
+    said = "import sys; sys.exit('error: lora: the library peft is not installed\\n  try: install the extra')"
+    step.command = [sys.executable, "-c", said]
+    step.start(0, {})
+    assert step.end() == 1
+    lines = rerun.failure_lines(step)
+    assert lines[0] == "error: train failed; its log ends:" and lines[-1] == f"  see {run / 'train.log'}"
+    assert "  error: lora: the library peft is not installed" in lines and "    try: install the extra" in lines
 
 
 # ---------------------------------------------------------------- what differs
