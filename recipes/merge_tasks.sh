@@ -35,6 +35,15 @@
 #
 # Joint training is the better for emotions, merging for transcripts. After 3 epochs alpha 0.1 is above alpha 0; after 5
 # with 3 layers frozen it is below (laptop.sh): one seed and three actors do not settle it.
+#
+# Confidence, with the temperature of the validation set. Sure is a posterior of at least 0.8, as by --unsure 0.8:
+#
+#             ECE                     sure    WA of the sure          AURC
+#   emotion   10.98 (8.7 to 13.3)     65.65   79.83 (76.8 to 82.8)    16.41
+#   joint      5.21 (3.3 to  7.2)     66.67   89.72 (87.4 to 91.9)     7.49
+#   merged     8.56 (6.5 to 10.7)     64.72   83.55 (80.8 to 86.3)    12.23
+#
+# Where joint is sure it is right in nine of ten, 9 points above its WA; emotion alone gains 4 by leaving out as many.
 set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"

@@ -11,7 +11,7 @@ that there are none in a test set of other speakers.
 Each is a function of sums over utterances, so that the bootstrap resamples clusters as of all other scores. 1 - CCC of
 a whole set is that of its sums, and no mean over parts of it.
 
-Beside the CCC of a head stands how far raters agree (`raters_ccc`), where the corpus says what each rater gave. It is
+Beside the CCC of a head is how far raters agree (`raters_ccc`), where the corpus says what each rater gave. It is
 shown, and tested against nothing.
 """
 
