@@ -30,8 +30,8 @@ ACTIVE = (
 )
 GROUPS = (
     "Women less men, long less short: the difference of the two scores. Spread of speakers: the standard deviation "
-    "between their accuracies, less what chance gives. Groups differ in their emotions too: `stress_gaps.csv` has UA "
-    "and WER."
+    "between their accuracies, less what chance gives. Groups differ in their emotions too: `stress_gaps.csv` has the "
+    "other scores."
 )
 OF_TEXT = ["wrd_hyp", *metrics.EDITS]  # columns of a table of a case
 
