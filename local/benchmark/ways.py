@@ -202,7 +202,7 @@ def _training(utterances: Utterances, system: System, values: dict[str, Any]) ->
     if not values["epochs"]:
         return partial(_solve, brain)
     batches = loader(utterances, sampler, device=kind(values))
-    epoch = 2 * values["unfreeze"].get("every", 0) or 1
+    epoch = 2 * values["unfreeze"].get("every", 0) or 1  # of `unfreeze`: no layers begin in it
 
     def once() -> int:
         before = brain.optimizer_step
