@@ -14,9 +14,10 @@ system are known; --encoder takes the place of their encoder or upstream.
 
 Every way is a process of its own. They take turns, round by round, so that whatever else the machine does slows all of
 them; figures are medians over rounds, with their ranges, ratios are taken within a round. Before each round the GEMM
-rate of the device is measured in fp32 and bf16. Two passes of each way warm up and do not count, and again where it had
-to give memory back so that the others find room. Each round notes the share of the CPUs' time that other processes
-took: above 5 % the page says so, and it is to be measured again.
+rate of the device is measured in fp32 and bf16; shares of it are of its median over the rounds. Two passes of each way
+warm up and do not count, and again where it had to give memory back so that the others find room. Each round notes the
+share of the CPUs' time that other processes took, from the way and from GEMM: above 5 % the page says so, and it is to
+be measured again.
 
 With `--jobs "1 2 4"` so many processes of a way begin a round together, which ends with the last of them; threads are
 divided among them as `local.launch` does. A ratio compares with as many jobs of `a` (of `one`) in the same round.

@@ -107,11 +107,11 @@ def of_gemm(rows: Rows) -> dict[str, list[float]]:
 
 
 def gemm_facts(rows: Rows) -> dict[str, Any]:
-    """What an entry holds of the GEMM rates: medians, None where there is none, and their ranges."""
+    """What an entry holds of the GEMM rates: medians, None where there is none, their ranges, and what others took."""
     facts: dict[str, Any] = {}
     for name in KINDS:
         _add(facts, name, of_gemm(rows).get(name, []))
-    return facts
+    return facts | {"% others of GEMM": _others(rows, "gemm_others")}
 
 
 def _add(line: dict[str, Any], name: str, values: list[float]) -> None:
@@ -121,9 +121,9 @@ def _add(line: dict[str, Any], name: str, values: list[float]) -> None:
         line.setdefault("range", {})[name] = [min(values), max(values)]
 
 
-def _others(rows: Rows) -> float | None:
+def _others(rows: Rows, key: str = "others") -> float | None:
     """The largest share of the CPUs' time that other processes took in a round, in %; None where it is not known."""
-    shares = [row["others"] for row in rows if row.get("others") is not None]
+    shares = [row[key] for row in rows if row.get(key) is not None]
     return 100 * max(shares) if shares else None
 
 
@@ -199,7 +199,8 @@ def render(entry: dict[str, Any]) -> str:
     for kind, introduction in INTRODUCTIONS.items():
         if rows := entry.get(kind):
             facts = entry | {"gemm": _shown_gemm(entry), "medians": _medians(entry, rows)}
-            text = " ".join([introduction.format(**facts), *_doubts(rows)])
+            of_gemm = entry.get("% others of GEMM") if kind == "ways" else None
+            text = " ".join([introduction.format(**facts), *_doubts(rows, of_gemm)])
             heads = [name for name in rows[0] if name != "range"]
             lines = [[_cell(row, name) for name in heads] for row in rows]
             sections += [[*first, fill(text, 110)], table(heads, lines)]
@@ -224,10 +225,14 @@ def _medians(entry: dict[str, Any], rows: Rows) -> str:
     return f"medians of {entry.get('rounds')} rounds{ranges}"
 
 
-def _doubts(rows: Rows) -> list[str]:
-    """Say which rows are not to be believed, as other processes took much of the CPUs' time meanwhile."""
+def _doubts(rows: Rows, of_gemm: float | None) -> list[str]:
+    """Say which rows are not to be believed, as other processes took much of the CPUs' time meanwhile.
+
+    `of_gemm` is the largest share that they took while GEMM rates were measured, in %.
+    """
     key = next(iter(rows[0]))
-    names = dict.fromkeys(str(row[key]) for row in rows if (row.get("% others") or 0) > BUSY)
+    names = {"GEMM": None} if (of_gemm or 0) > BUSY else {}
+    names |= dict.fromkeys(row[key] for row in rows if (row.get("% others") or 0) > BUSY)
     if not names:
         return []
     return [f"**Other processes took more than {BUSY} % of the CPUs' time: measure again {', '.join(names)}.**"]

@@ -276,7 +276,7 @@ def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way:
 
 
 def serve(way: str, folder: Path, device: str, encoder: str) -> None:
-    """For each line of standard input settle, or do a round; answer with what was measured."""
+    """For each line of standard input settle, do a round, or say that all is built; answer with what was measured."""
     utterances = utterances_of(folder)
     seed_everything(1, verbose=False)
     use_precision("fp32")  # unless a way takes another
@@ -289,8 +289,8 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
         operations = sum(flops.total(built.config, n, built.passes) for n in samples)
     row = {"audio": audio, "flops": operations, "precision": built.precision}
     for line in sys.stdin:
-        settles = line.strip() == "settle"
-        for _ in range(SETTLE if settles else 1):
+        asked = line.strip()
+        for _ in range({"built": 0, "settle": SETTLE}.get(asked, 1)):
             began = now(device)
             done = built.once()
             row["seconds"] = now(device) - began
@@ -298,7 +298,7 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
                 raise UserError(f"way {way} made no update, or gave no answer", "correct the way")
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
         row["peak"] = torch.cuda.max_memory_allocated() if device.startswith("cuda") else own
-        row["gave_back"] = not settles and _give_back_memory(device)
+        row["gave_back"] = asked == "round" and _give_back_memory(device)
         print(json.dumps(row), flush=True)
 
 

@@ -98,9 +98,9 @@ def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(unfreezing, "hold", note)
     monkeypatch.setattr(Utterances, "__getitem__", lambda self, index: taken.append(index) or take(self, index))
     for way in [way for way in page.WAYS if way != "lora" or find_spec("peft")]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO("round\nround\n"))
+        monkeypatch.setattr(sys, "stdin", io.StringIO("built\nround\nround\n"))
         ways.serve(way, tmp_path, "cpu", str(encoder))
-        first, second = map(json.loads, capsys.readouterr().out.splitlines())
+        _, first, second = map(json.loads, capsys.readouterr().out.splitlines())
         assert first["audio"] == second["audio"] == pytest.approx(iemocap_durations(4).sum(), abs=1e-3)
         results[way] = second
         assert sorted(taken[:4]) == sorted(taken[4:]) == [0, 1, 2, 3], way  # in each round
