@@ -232,7 +232,8 @@ def _doubts(rows: Rows, of_gemm: float | None) -> list[str]:
     """
     key = next(iter(rows[0]))
     names = {"GEMM": None} if (of_gemm or 0) > BUSY else {}
-    names |= dict.fromkeys(row[key] for row in rows if (row.get("% others") or 0) > BUSY)
+    disturbed = [row for row in rows if (row.get("% others") or 0) > BUSY]
+    names |= {row[key] + (f" with {jobs} jobs" if (jobs := row.get("jobs", 1)) > 1 else ""): None for row in disturbed}
     if not names:
         return []
     return [f"**Other processes took more than {BUSY} % of the CPUs' time: measure again {', '.join(names)}.**"]

@@ -54,6 +54,12 @@ def test_ranges_doubts_and_products_that_make_no_sense():
     assert d.endswith(" | 2.0 | 3 (2–4) | 3 (2–4) | – | 31 |")
 
 
+def test_a_doubt_names_the_number_of_jobs():
+    rows = [measured("c", jobs, 1, 1.0) | {"others": 0.3 * (jobs != 2)} for jobs in (1, 2, 4)]
+    entry = {"command": "x", "machine": "m", "date": "d", "utterances": 4, "rounds": 1, "ways": page.of_ways(rows)}
+    assert "measure again c, c with 4 jobs.**" in page.render(entry).replace("\n", " ")
+
+
 def test_an_entry_of_an_earlier_version_is_shown_without_what_it_has_not():
     line = {"way": "d", "what": "CNN cached, bf16", "jobs": 1, "audio-s/s": 10.29, "ratio": None, "% of bf16 GEMM": 39}
     entry = {"command": "x", "machine": "m", "date": "d", "utterances": 4, "rounds": 3, "fp32": 199, "bf16": 791}
