@@ -18,7 +18,7 @@ import torch
 from transformers import pipeline
 
 from local.benchmark.synthetic import LABELS, LETTERS, LONGEST
-from local.core.errors import UserError
+from local.core.errors import Parser, UserError, as_command
 from local.deploy import huggingface, onnx
 from local.encoders import load_encoder
 from local.inference import model_folder
@@ -105,5 +105,15 @@ USES = {
 }
 
 
+@as_command
+def main() -> None:
+    """Export a model."""
+    parser = Parser(prog="python -m local.benchmark.uses", description=__doc__.splitlines()[0])
+    for name in ("folder", "encoder"):
+        parser.add_argument(name, metavar=name.upper())
+    given = parser.parse_args()
+    make(Path(given.folder) / MODEL, given.encoder)
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]) / MODEL, sys.argv[2])
+    main()

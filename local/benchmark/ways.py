@@ -35,7 +35,7 @@ from local.benchmark.synthetic import LABELS, LETTERS, corpus, iemocap_durations
 from local.benchmark.watch import UNIT
 from local.config import hparams
 from local.core import logs
-from local.core.errors import UserError, as_command
+from local.core.errors import Parser, UserError, as_command
 from local.core.typed_csv import read_csv
 from local.corpora import manifest
 from local.data.batches import UpdateSampler, sorted_batches
@@ -322,7 +322,11 @@ def _give_back_memory(device: str) -> bool:
 def main() -> None:
     """Serve a way."""
     logs.log_to_stderr()
-    serve(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
+    parser = Parser(prog="python -m local.benchmark.ways", description=__doc__.splitlines()[0])
+    for name in ("way", "folder", "device", "encoder"):
+        parser.add_argument(name, metavar=name.upper())
+    given = parser.parse_args()
+    serve(given.way, Path(given.folder), given.device, given.encoder)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,17 @@ def test_the_base_model_needs_what_is_known_of_it():
     assert per_second == pytest.approx([42, 32, 27], rel=0.05)
 
 
+@pytest.mark.parametrize("module", [ways, uses])
+def test_its_processes_have_a_help(module, monkeypatch, capsys):
+    for words, code in ((["--help"], 0), ([], 2)):
+        monkeypatch.setattr(sys, "argv", ["", *words])
+        with pytest.raises(SystemExit) as ended:
+            module.main()
+        assert ended.value.code == code
+    out, err = capsys.readouterr()
+    assert out.startswith(f"usage: python -m {module.__name__} [-h] ") and err.startswith("error: the following arg")
+
+
 @pytest.mark.slow  # it exports a model as ONNX
 def test_every_way_to_use_a_model_takes_all_files(tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
