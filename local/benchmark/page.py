@@ -48,6 +48,8 @@ USES = {
     "predict": "`local.predict`: in batches, emotion and transcript",
     "bf16": "`local.predict --precision bf16`: the same",
 }
+FIRST = "first"  # which has a table of its own
+USES[FIRST] = "`python -m local.predict` on one file"
 # Forward GFLOP per second of audio of a system's trained part, counted by hand from its layers.
 FORWARD = {
     **{"wu_capsules": 0.18, "sajjad_key_segments": 0.01, "lu_asr_attention": 0.02, "liu_local_global": 1.3},
@@ -64,6 +66,7 @@ INTRODUCTIONS = {
     "ways": "Training and inference: {utterances} utterances of IEMOCAP's durations, {medians}; "
     "audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: {gemm}.",
     "uses": "A trained model in use: {utterances} wav files of IEMOCAP's durations, {medians} without loading.",
+    "first": "The first answer: a process from its start to its end, {medians}.",
     "systems": "Systems by the names of their YAMLs: {utterances} utterances of IEMOCAP's durations, {medians}, each "
     "an epoch without validation; the features of a front end are computed before. Spec: how much of it is known.",
     "stages": "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
@@ -74,7 +77,7 @@ FORMATS |= dict.fromkeys(["fp32", "bf16"], ",.0f")
 FORMATS |= dict.fromkeys(["peak GB a job", "peak GB", "seconds", "µs per utterance", "MB written"], ".1f")
 FORMATS |= dict.fromkeys(["audio-s/s", "ratio", "times sb", "times hf-emotion", "times hf"], ".2f")
 FORMATS |= dict.fromkeys(["epoch, s per hour", "epoch of 7 h, s"], ".1f") | {"goal, s": ".0f"}
-FORMATS |= {"hours": ".2f", "seconds per hour": ".2f", "real-time factor": ".4f"}
+FORMATS |= {"hours": ".2f", "seconds of audio": ".1f", "seconds per hour": ".2f", "real-time factor": ".4f"}
 BUSY = 5  # % of the CPUs' time: where other processes take more, a page says that it is not to be believed
 
 
@@ -158,7 +161,7 @@ def of_uses(rows: Rows) -> Rows:
     """Medians over rounds, a row per way to use a model; `rows` as from `local.benchmark.turns.measure`, one job."""
     figures = []
     for way, what in USES.items():
-        if mine := [row for row in rows if row["way"] == way]:
+        if mine := [row for row in rows if row["way"] == way != FIRST]:
             line: dict[str, Any] = {"way": way, "what": what}
             _add(line, "audio-s/s", [1 / _cost(row) for row in mine])
             line["real-time factor"] = 1 / line["audio-s/s"]
@@ -166,6 +169,16 @@ def of_uses(rows: Rows) -> Rows:
                 _add(line, f"times {base}", _ratios(rows, mine, base))
             figures.append(line | {"peak GB": max(row["peak"] for row in mine) / 1e9, "% others": _others(mine)})
     return figures
+
+
+def of_first(rows: Rows) -> Rows:
+    """A row with the median over rounds of the seconds of a process that answers for one file, if that was measured."""
+    mine = [row for row in rows if row["way"] == FIRST]
+    if not mine:
+        return []
+    line: dict[str, Any] = {"way": FIRST, "what": USES[FIRST], "seconds of audio": mine[0]["audio"]}
+    _add(line, "seconds", [row["seconds"] for row in mine])
+    return [line | {"% others": _others(mine)}]
 
 
 def _cost(row: dict[str, Any]) -> float:

@@ -94,6 +94,21 @@ def test_the_ways_to_use_a_model_are_compared_within_a_round():
     assert bf16.endswith(" | 15.00 (10.00–20.00) | 0.0667 | – | 4.00 | – | 3.0 | 0 |")
 
 
+def test_the_first_answer_has_a_table_of_its_own_in_seconds():
+    rows = [measured(way, 1, n, seconds) for n, seconds in ((1, 3.5), (2, 3.1), (3, 3.2)) for way in ("hf", "first")]
+    assert [line["way"] for line in page.of_uses(rows)] == ["hf"] and page.of_first(rows[::2]) == []
+    rows[3]["others"] = 0.2
+    entry = {"command": "c", "machine": "m", "date": "d", "utterances": 4, "rounds": 3}
+    assert page.render(entry | {"uses": page.of_uses(rows), "first": page.of_first(rows)}).splitlines()[-6:] == [
+        "The first answer: a process from its start to its end, medians of 3 rounds with their ranges. **Other",
+        "processes took more than 5 % of the CPUs' time: measure again first.**",
+        "",
+        "| way | what | seconds of audio | seconds | % others |",
+        "| --- | --- | --- | --- | --- |",
+        "| first | `python -m local.predict` on one file | 10.0 | 3.2 (3.1–3.5) | 20 |",
+    ]
+
+
 def test_the_table_of_stages_has_a_line_per_stage_and_size():
     def line(stage: str, n: int, seconds: float, peak: float, written: float) -> dict:
         row = {"stage": stage, "utterances": n, "seconds": seconds, "peak": peak * 1e6, "written": written * 1e6}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
@@ -93,6 +94,14 @@ def test_every_way_to_use_a_model_takes_all_files(tmp_path, monkeypatch):
         ways.build(name, ways.utterances_of(tmp_path), "", "cpu").once()
         assert taken == wavs and len(wavs) == 3, name
         taken.clear()
+    utterances, run = ways.utterances_of(tmp_path), subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda command, **pipes: taken.append(command) or run(command, **pipes))
+    first = ways.build("first", utterances, "", "cpu")
+    assert first.once() == 1
+    ((*_, wav),) = taken
+    (chosen,) = utterances.durations[first.taken]
+    assert chosen == soundfile.info(wav).duration
+    assert chosen == min(utterances.durations, key=lambda seconds: abs(seconds - utterances.durations.mean()))
 
 
 def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys):
