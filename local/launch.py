@@ -131,8 +131,11 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
 def run_jobs(step: str, options: Options, words: list[str], waiting: list[JobProcess]) -> list[JobProcess]:
     """Run the jobs that are not done; return those that failed."""
     slots = None if options.backend == "slurm" else gpu_slots(options, len(waiting))
-    # What has left a checkpoint was set up before, with the same values.
-    if step == "train" and (options.force or not any(has_checkpoint(run.folder) for run in waiting)):
+    # What has left a checkpoint was set up before, with the same values; but perhaps on a machine with more memory, of
+    # which a job looks only at what itself needs.
+    resumes = not options.force and any(has_checkpoint(run.folder) for run in waiting)
+    on_cpu = slots is not None and not slots.names
+    if step == "train" and (not resumes or (on_cpu and slots.count > 1)):
         check_setup(options, words, waiting, slots.count if slots else 1)
     build_audio_store(options, words)
     if slots is None:

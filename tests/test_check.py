@@ -210,6 +210,20 @@ def test_as_many_jobs_count_as_there_are_to_train(words, commands):
     assert commands == [("check", *given, "--folds", "1A", "--seeds", "1", "--jobs", "2")]
 
 
+def test_what_resumes_is_checked_where_several_share_the_memory(words, commands, monkeypatch):
+    monkeypatch.setattr(launch, "has_checkpoint", lambda folder: True)
+    monkeypatch.setattr(launch, "build_audio_store", lambda *_: None)
+    on_cpu = ("--", "--device", "cpu")
+    given = [*words, "--jobs", "1", *on_cpu]
+    launch.launch("train", parse(given), given)
+    assert commands == [("jobs",)]
+    given = [*words, "--jobs", "2", *on_cpu]
+    with pytest.raises(SystemExit):
+        launch.launch("train", parse(given), given)
+    job_words = ("--folds", "1A", "--seeds", "1", "--jobs", "2")
+    assert commands[1:] == [("check", *words, "--jobs", "2", *job_words, *on_cpu)]
+
+
 def test_without_a_job_to_train_there_is_nothing_to_check(words, commands, monkeypatch):
     monkeypatch.setattr(Job, "is_done", lambda *_: True)
     assert launch.launch("train", parse(words), words) == [] and commands == []

@@ -7,16 +7,18 @@
 
 Ways are those to train and infer (`local.benchmark.ways`: a and b as others do, c and d as this project does, one and
 many; layers, lora, unfreeze and weighted, other ways, where they are named) or, never together, as memory holds all
-models of a run, those to use a trained model (`local.benchmark.uses`: sb hf hf-emotion file onnx int8 predict bf16).
+models of a run, those to use a trained model (`local.benchmark.uses`: sb hf hf-emotion file onnx int8 predict bf16, and
+first: the seconds until a new process of `local.predict` has answered for one file).
 `--ways ""` measures none. Apart from these, `--ways "wu_capsules statistics"` measures systems by the names of their
 YAMLs in hparams/table3 or hparams: seconds of an epoch per hour of audio, and GFLOP/s where the operations of the
 system are known; --encoder takes the place of their encoder or upstream.
 
 Every way is a process of its own. They take turns, round by round, so that whatever else the machine does slows all of
 them; figures are medians over rounds, with their ranges, ratios are taken within a round. Before each round the GEMM
-rate of the device is measured in fp32 and bf16. Two passes of each way warm up and do not count, and again where it had
-to give memory back so that the others find room. Each round notes the share of the CPUs' time that other processes
-took: above 5 % the page says so, and it is to be measured again.
+rate of the device is measured in fp32 and bf16; shares of it are of its median over the rounds. Two passes of each way
+warm up and do not count, and again where it had to give memory back so that the others find room. Each round notes the
+share of the CPUs' time that other processes took, from the way and from GEMM: above 5 % the page says so, and it is to
+be measured again.
 
 With `--jobs "1 2 4"` so many processes of a way begin a round together, which ends with the last of them; threads are
 divided among them as `local.launch` does. A ratio compares with as many jobs of `a` (of `one`) in the same round.
@@ -128,7 +130,7 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, page.Rows], dict[str, 
     if given.ways:
         rows = turns.measure_all(given)
         entry |= page.gemm_facts(rows)
-        entry |= {"ways": page.of_ways(rows), "uses": page.of_uses(rows)}
+        entry |= {"ways": page.of_ways(rows), "uses": page.of_uses(rows), "first": page.of_first(rows)}
         entry |= {"systems": page.of_systems(rows, given.device)}
     of_stages = of_sizes(given.hours, "h", stages.measure_hours)
     return {"rows": rows, "stages": of_stages}, entry | {"stages": page.of_stages(of_stages)}

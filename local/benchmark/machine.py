@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ def describe(device: str) -> str:
     gpu = f"{torch.cuda.get_device_name(device)}, " if device.startswith("cuda") else ""
     info, clock = Path("/proc/cpuinfo"), Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     governor = clock.read_text(encoding="utf-8").strip() if clock.is_file() else "–"
-    kind = cpu_kind(info.read_text(encoding="utf-8") if info.is_file() else "")
+    kind = used_kind(cpu_kind(info.read_text(encoding="utf-8") if info.is_file() else ""))
     return f"{gpu}{cpu_name()}, {kind}, governor {governor}, {torch.get_num_threads()} threads"
 
 
@@ -37,6 +38,19 @@ def cpu_kind(info: str) -> str:
     flags = next((set(value.split()) for key, _, value in lines if key.strip() in ("flags", "Features")), set())
     kinds = [kind for kind, names in FLAGS.items() if flags & {*names}]
     return " ".join(kinds) or torch.backends.cpu.get_cpu_capability()
+
+
+def used_kind(kind: str) -> str:
+    """The kind of a CPU with AVX-512, and that environment variables hold PyTorch to less, if they do."""
+    if "AVX-512" not in kind:
+        return kind
+    uses = torch.backends.cpu.get_cpu_capability()
+    held = {"ATen": "AVX512" not in uses, "oneDNN": not torch.ops.mkldnn._is_mkldnn_bf16_supported()}
+    held["MKL"] = os.environ.get("MKL_ENABLE_INSTRUCTIONS") in ("SSE4_2", "AVX", "AVX2")
+    if all(held.values()):
+        return f"{uses} alone (held to it; the CPU has {kind[kind.index('AVX-512') :]})"
+    names = " and ".join(name for name, less in held.items() if less)
+    return f"{kind} ({names} held to less)" if names else kind
 
 
 def gemm(device: str, dtype: torch.dtype) -> float:

@@ -48,6 +48,8 @@ USES = {
     "predict": "`local.predict`: in batches, emotion and transcript",
     "bf16": "`local.predict --precision bf16`: the same",
 }
+FIRST = "first"  # which has a table of its own
+USES[FIRST] = "`python -m local.predict` on one file"
 # Forward GFLOP per second of audio of a system's trained part, counted by hand from its layers.
 FORWARD = {
     **{"wu_capsules": 0.18, "sajjad_key_segments": 0.01, "lu_asr_attention": 0.02, "liu_local_global": 1.3},
@@ -64,6 +66,7 @@ INTRODUCTIONS = {
     "ways": "Training and inference: {utterances} utterances of IEMOCAP's durations, {medians}; "
     "audio-s/s and GFLOP/s are those of all jobs together. GEMM in GFLOP/s: {gemm}.",
     "uses": "A trained model in use: {utterances} wav files of IEMOCAP's durations, {medians} without loading.",
+    "first": "The first answer: a process from its start to its end, {medians}.",
     "systems": "Systems by the names of their YAMLs: {utterances} utterances of IEMOCAP's durations, {medians}, each "
     "an epoch without validation; the features of a front end are computed before. Spec: how much of it is known.",
     "stages": "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
@@ -74,7 +77,7 @@ FORMATS |= dict.fromkeys(["fp32", "bf16"], ",.0f")
 FORMATS |= dict.fromkeys(["peak GB a job", "peak GB", "seconds", "µs per utterance", "MB written"], ".1f")
 FORMATS |= dict.fromkeys(["audio-s/s", "ratio", "times sb", "times hf-emotion", "times hf"], ".2f")
 FORMATS |= dict.fromkeys(["epoch, s per hour", "epoch of 7 h, s"], ".1f") | {"goal, s": ".0f"}
-FORMATS |= {"hours": ".2f", "seconds per hour": ".2f", "real-time factor": ".4f"}
+FORMATS |= {"hours": ".2f", "seconds of audio": ".1f", "seconds per hour": ".2f", "real-time factor": ".4f"}
 BUSY = 5  # % of the CPUs' time: where other processes take more, a page says that it is not to be believed
 
 
@@ -107,11 +110,11 @@ def of_gemm(rows: Rows) -> dict[str, list[float]]:
 
 
 def gemm_facts(rows: Rows) -> dict[str, Any]:
-    """What an entry holds of the GEMM rates: medians, None where there is none, and their ranges."""
+    """What an entry holds of the GEMM rates: medians, None where there is none, their ranges, and what others took."""
     facts: dict[str, Any] = {}
     for name in KINDS:
         _add(facts, name, of_gemm(rows).get(name, []))
-    return facts
+    return facts | {"% others of GEMM": _others(rows, "gemm_others")}
 
 
 def _add(line: dict[str, Any], name: str, values: list[float]) -> None:
@@ -121,9 +124,9 @@ def _add(line: dict[str, Any], name: str, values: list[float]) -> None:
         line.setdefault("range", {})[name] = [min(values), max(values)]
 
 
-def _others(rows: Rows) -> float | None:
+def _others(rows: Rows, key: str = "others") -> float | None:
     """The largest share of the CPUs' time that other processes took in a round, in %; None where it is not known."""
-    shares = [row["others"] for row in rows if row.get("others") is not None]
+    shares = [row[key] for row in rows if row.get(key) is not None]
     return 100 * max(shares) if shares else None
 
 
@@ -158,7 +161,7 @@ def of_uses(rows: Rows) -> Rows:
     """Medians over rounds, a row per way to use a model; `rows` as from `local.benchmark.turns.measure`, one job."""
     figures = []
     for way, what in USES.items():
-        if mine := [row for row in rows if row["way"] == way]:
+        if mine := [row for row in rows if row["way"] == way != FIRST]:
             line: dict[str, Any] = {"way": way, "what": what}
             _add(line, "audio-s/s", [1 / _cost(row) for row in mine])
             line["real-time factor"] = 1 / line["audio-s/s"]
@@ -166,6 +169,16 @@ def of_uses(rows: Rows) -> Rows:
                 _add(line, f"times {base}", _ratios(rows, mine, base))
             figures.append(line | {"peak GB": max(row["peak"] for row in mine) / 1e9, "% others": _others(mine)})
     return figures
+
+
+def of_first(rows: Rows) -> Rows:
+    """A row with the median over rounds of the seconds of a process that answers for one file, if that was measured."""
+    mine = [row for row in rows if row["way"] == FIRST]
+    if not mine:
+        return []
+    line: dict[str, Any] = {"way": FIRST, "what": USES[FIRST], "seconds of audio": mine[0]["audio"]}
+    _add(line, "seconds", [row["seconds"] for row in mine])
+    return [line | {"% others": _others(mine)}]
 
 
 def _cost(row: dict[str, Any]) -> float:
@@ -199,7 +212,8 @@ def render(entry: dict[str, Any]) -> str:
     for kind, introduction in INTRODUCTIONS.items():
         if rows := entry.get(kind):
             facts = entry | {"gemm": _shown_gemm(entry), "medians": _medians(entry, rows)}
-            text = " ".join([introduction.format(**facts), *_doubts(rows)])
+            of_gemm = entry.get("% others of GEMM") if kind == "ways" else None
+            text = " ".join([introduction.format(**facts), *_doubts(rows, of_gemm)])
             heads = [name for name in rows[0] if name != "range"]
             lines = [[_cell(row, name) for name in heads] for row in rows]
             sections += [[*first, fill(text, 110)], table(heads, lines)]
@@ -224,10 +238,15 @@ def _medians(entry: dict[str, Any], rows: Rows) -> str:
     return f"medians of {entry.get('rounds')} rounds{ranges}"
 
 
-def _doubts(rows: Rows) -> list[str]:
-    """Say which rows are not to be believed, as other processes took much of the CPUs' time meanwhile."""
+def _doubts(rows: Rows, of_gemm: float | None) -> list[str]:
+    """Say which rows are not to be believed, as other processes took much of the CPUs' time meanwhile.
+
+    `of_gemm` is the largest share that they took while GEMM rates were measured, in %.
+    """
     key = next(iter(rows[0]))
-    names = dict.fromkeys(str(row[key]) for row in rows if (row.get("% others") or 0) > BUSY)
+    names = {"GEMM": None} if (of_gemm or 0) > BUSY else {}
+    disturbed = [row for row in rows if (row.get("% others") or 0) > BUSY]
+    names |= {row[key] + (f" with {jobs} jobs" if (jobs := row.get("jobs", 1)) > 1 else ""): None for row in disturbed}
     if not names:
         return []
     return [f"**Other processes took more than {BUSY} % of the CPUs' time: measure again {', '.join(names)}.**"]

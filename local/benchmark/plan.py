@@ -95,7 +95,8 @@ def needs(measured: Measured) -> list[Need]:
     cpu, gpu = TRAINING * 3600 / speed, TRAINING * 3600 * operations / (PEAK * SHARE)
     name, source = GPU, "assumed"
     on_cpu = f"{100 * TRAINING:.0f} % of the audio / {speed:.2f} audio-s/s"
-    on_gpu = f"{operations / 1e9:.0f} GFLOP a second of audio / ({PEAK / 1e12:.0f} TFLOP/s x {100 * SHARE:.0f} %)"
+    reached = f"{PEAK / 1e12:.0f} TFLOP/s x NVIDIA's {100 * SHARE:.0f} %"
+    on_gpu = f"{operations / 1e9:.0f} GFLOP a second of audio / ({reached})"
     if found := measured.gpu():
         name, of_gpu = found
         gpu, source = TRAINING * 3600 / of_gpu, "measured"

@@ -46,13 +46,18 @@ def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> li
 
     `arguments` of a process: folder, device, encoder. A row for each way and round: `way`, `jobs`, `round`, `seconds`,
     `audio` seconds and `flops` of all jobs, `peak` bytes of one, its `precision`, the share of the CPUs' time that
-    `others` took, which are no process of this command, GEMM rates `float32` and `bfloat16` in operations/s.
+    `others` took, which are no process of this command, GEMM rates `float32` and `bfloat16` in operations/s, and the
+    share `gemm_others` while these were measured.
     """
     rows, unsettled = [], set(ways)
     with ExitStack() as stack:
         workers = {way: [_start(way, arguments, jobs, stack) for _ in range(jobs)] for way in ways}
+        for way in ways:  # their start would disturb the first GEMM, and is no other process
+            _ask(way, workers[way], "built")
         for number in range(1, rounds + 1):
+            before = look()
             rates = {kind: gemm(arguments[1], getattr(torch, kind)) for kind in KINDS.values()}
+            rates["gemm_others"] = others(before, look())
             for way in ways:
                 if way in unsettled:
                     _ask(way, workers[way], "settle")

@@ -7,6 +7,7 @@ exports a model into FOLDER/model, for all of them.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,8 +18,9 @@ import soundfile
 import torch
 from transformers import pipeline
 
+from local.benchmark import page
 from local.benchmark.synthetic import LABELS, LETTERS, LONGEST
-from local.core.errors import UserError
+from local.core.errors import Parser, UserError, as_command
 from local.deploy import huggingface, onnx
 from local.encoders import load_encoder
 from local.inference import model_folder
@@ -92,6 +94,12 @@ def onnxruntime(model: Path, device: str, name: str) -> Use:
     return one_by_one(lambda samples, _: runner(samples[None], np.array([len(samples)])))
 
 
+def first_answer(model: Path, device: str) -> Use:
+    """A process of `local.predict` for the first file, from its start to its end: so long a user waits for it."""
+    command = [sys.executable, "-m", "local.predict", "--model", str(model), "--device", device]
+    return lambda wavs: int(subprocess.run([*command, str(wavs[0])], stdout=subprocess.DEVNULL).returncode == 0)
+
+
 EMOTION = {"audio-classification": "emotion"}
 USES = {
     "hf": partial(pipelines, tasks=EMOTION | {"automatic-speech-recognition": "ctc"}),
@@ -102,8 +110,19 @@ USES = {
     "bf16": partial(recognizer, precision="bf16", batches=True),
     "onnx": partial(onnxruntime, name="model.onnx"),
     "int8": partial(onnxruntime, name="model.int8.onnx"),
+    page.FIRST: first_answer,
 }
 
 
+@as_command
+def main() -> None:
+    """Export a model."""
+    parser = Parser(prog="python -m local.benchmark.uses", description=__doc__.splitlines()[0])
+    for name in ("folder", "encoder"):
+        parser.add_argument(name, metavar=name.upper())
+    given = parser.parse_args()
+    make(Path(given.folder) / MODEL, given.encoder)
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]) / MODEL, sys.argv[2])
+    main()

@@ -35,7 +35,7 @@ from local.benchmark.synthetic import LABELS, LETTERS, corpus, iemocap_durations
 from local.benchmark.watch import UNIT
 from local.config import hparams
 from local.core import logs
-from local.core.errors import UserError, as_command
+from local.core.errors import Parser, UserError, as_command
 from local.core.typed_csv import read_csv
 from local.corpora import manifest
 from local.data.batches import UpdateSampler, sorted_batches
@@ -85,6 +85,7 @@ class Way(NamedTuple):
     passes: tuple[float, float]
     precision: str
     once: Callable[[], int]  # passes over all utterances; how many updates it made, or answers it gave
+    taken: slice = slice(None)  # of the utterances, if that is not all
 
 
 def plain(utterances: Utterances, encoder: str, device: str, released: bool) -> Way:
@@ -270,27 +271,30 @@ def build(way: str, utterances: Utterances, encoder: str, device: str) -> Way:
     from local.benchmark import uses  # loads all that exports: the other ways are not to hold it in memory
 
     folder = utterances.audio.path.parent
-    model, wavs = folder / uses.MODEL, sorted(folder.rglob("*.wav"))
+    model, wavs, taken = folder / uses.MODEL, sorted(folder.rglob("*.wav")), slice(None)
     config, precision = AutoConfig.from_pretrained(model / "emotion"), way if way in ("bf16", "int8") else "fp32"
-    return Way(config, (1, 1), precision, partial(uses.USES[way](model, device), wavs))
+    if way == page.FIRST:  # an utterance of about the mean duration
+        index = int(np.abs(utterances.durations - utterances.durations.mean()).argmin())
+        taken = slice(index, index + 1)
+    return Way(config, (1, 1), precision, partial(uses.USES[way](model, device), wavs[taken]), taken)
 
 
 def serve(way: str, folder: Path, device: str, encoder: str) -> None:
-    """For each line of standard input settle, or do a round; answer with what was measured."""
+    """For each line of standard input settle, do a round, or say that all is built; answer with what was measured."""
     utterances = utterances_of(folder)
     seed_everything(1, verbose=False)
     use_precision("fp32")  # unless a way takes another
     built = build(way, utterances, encoder, device)
-    samples = (utterances.durations * SAMPLE_RATE).round().astype(int).tolist()
-    audio = float(utterances.durations.sum())
+    durations = utterances.durations[built.taken]
+    samples, audio = (durations * SAMPLE_RATE).round().astype(int).tolist(), float(durations.sum())
     if built.config is None:
         operations = 3e9 * page.FORWARD.get(way, 0.0) * audio
     else:
         operations = sum(flops.total(built.config, n, built.passes) for n in samples)
     row = {"audio": audio, "flops": operations, "precision": built.precision}
     for line in sys.stdin:
-        settles = line.strip() == "settle"
-        for _ in range(SETTLE if settles else 1):
+        asked = line.strip()
+        for _ in range({"built": 0, "settle": SETTLE}.get(asked, 1)):
             began = now(device)
             done = built.once()
             row["seconds"] = now(device) - began
@@ -298,7 +302,7 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
                 raise UserError(f"way {way} made no update, or gave no answer", "correct the way")
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
         row["peak"] = torch.cuda.max_memory_allocated() if device.startswith("cuda") else own
-        row["gave_back"] = not settles and _give_back_memory(device)
+        row["gave_back"] = asked == "round" and _give_back_memory(device)
         print(json.dumps(row), flush=True)
 
 
@@ -322,7 +326,11 @@ def _give_back_memory(device: str) -> bool:
 def main() -> None:
     """Serve a way."""
     logs.log_to_stderr()
-    serve(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
+    parser = Parser(prog="python -m local.benchmark.ways", description=__doc__.splitlines()[0])
+    for name in ("way", "folder", "device", "encoder"):
+        parser.add_argument(name, metavar=name.upper())
+    given = parser.parse_args()
+    serve(given.way, Path(given.folder), given.device, given.encoder)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,17 @@ Read from the text of its file, so that it needs no environment.
 from __future__ import annotations
 
 import ast
-import sys
 
-from local.core.errors import UserError, as_command
+from local.core.errors import Parser, UserError, as_command
 from local.corpora import NAMES, file_of, parts
 
 
 @as_command
 def main() -> None:
     """Print the docstring of a corpus's file; of several first what that means."""
-    names = [part for word in " ".join(sys.argv[1:]).split() for part in parts(word)]
+    parser = Parser(prog="python -m local.corpora", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+", metavar="NAME", help=" ".join(NAMES))
+    names = [part for word in " ".join(parser.parse_args().names).split() for part in parts(word)]
     for name in names or [""]:
         if name not in NAMES:
             raise UserError(f"unknown corpus '{name}'", f"take one of: {' '.join(NAMES)}")

@@ -61,8 +61,8 @@ def refuse_missing_device(name: str | None) -> None:
 def resolve_precision(values: dict[str, Any]) -> str:
     """The YAML's `precision`; `auto` is mixed precision where the device has it in hardware.
 
-    A CPU has it with AVX-512 BF16 or AMX, where training was measured to be twice as fast. A `UserError` for fp16 on
-    a CPU, in training or validation.
+    A CPU has it with AVX-512 BF16 or AMX, where training was measured to be twice as fast, unless oneDNN is held to
+    less, as by ONEDNN_MAX_CPU_ISA. A `UserError` for fp16 on a CPU, in training or validation.
     """
     if "fp16" in (values["precision"], values["eval_precision"]) and kind(values) == "cpu":
         raise UserError(
@@ -72,7 +72,8 @@ def resolve_precision(values: dict[str, Any]) -> str:
         return values["precision"]
     if kind(values) == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if sys.platform == "linux" and torch.cpu._is_avx512_bf16_supported() else "fp32"
+    able = sys.platform == "linux" and torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if able and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
 
 
 def use_precision(precision: str) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -41,6 +45,34 @@ def test_a_cpu_is_described_by_what_it_computes_with():
     assert machine.cpu_kind("") == torch.backends.cpu.get_cpu_capability()  # macOS
     name, kind, governor, threads = machine.describe("cpu").rsplit(", ", 3)
     assert name and kind and governor.startswith("governor ") and threads == f"{torch.get_num_threads()} threads"
+
+
+@pytest.mark.parametrize(
+    ("aten", "onednn", "mkl", "said"),
+    [
+        ("AVX512", True, "", "AVX2 AVX-512 bf16 AMX"),
+        ("AVX2", False, "AVX2", "AVX2 alone (held to it; the CPU has AVX-512 bf16 AMX)"),
+        ("AVX2", True, "", "AVX2 AVX-512 bf16 AMX (ATen held to less)"),
+        ("AVX2", False, "", "AVX2 AVX-512 bf16 AMX (ATen and oneDNN held to less)"),
+    ],
+)
+def test_what_pytorch_is_held_to_is_said(aten, onednn, mkl, said, monkeypatch):
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: aten)
+    monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda: onednn)
+    monkeypatch.setenv("MKL_ENABLE_INSTRUCTIONS", mkl)
+    assert machine.used_kind("AVX2 AVX-512 bf16 AMX") == said
+    assert machine.used_kind("AVX2") == "AVX2" and machine.used_kind("NEON bf16") == "NEON bf16"
+
+
+@pytest.mark.slow  # it loads torch anew
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the variables are for x86")
+def test_the_variables_that_hold_pytorch_to_avx2():
+    say = "from local.benchmark import machine; from local.data.device import resolve_precision as resolve; "
+    say += "print(machine.used_kind('AVX2 AVX-512 bf16')); "
+    say += "print(resolve({'precision': 'auto', 'eval_precision': 'fp32', 'device': 'cpu'}))"
+    held = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+    out = subprocess.run([sys.executable, "-c", say], env=os.environ | held, capture_output=True, text=True).stdout
+    assert out.splitlines() == ["AVX2 alone (held to it; the CPU has AVX-512 bf16)", "fp32"]
 
 
 def test_what_others_took_is_what_was_busy_and_not_ours(monkeypatch):

@@ -34,23 +34,30 @@ def test_ratios_are_taken_within_a_round():
 
 
 def test_ranges_doubts_and_products_that_make_no_sense():
-    """A CPU without bf16: no share of that. The second round of d was disturbed, a was not, nor is it known of c."""
+    """A CPU without bf16: no share of that. GEMM and d were disturbed in the second round; of c it is not known."""
     slow = dict(zip(GEMM, (100e9, 1e9), strict=True))
     rows = [measured("a", 1, n, 10) | slow for n in (1, 2)]
     rows += [measured("d", 1, n, seconds, 2e9, 8e9) | slow for n, seconds in ((1, 2.0), (2, 4.0))]
     rows[1]["others"], rows[3]["others"] = 0.04, 0.312
     rows.append(measured("c", 1, 1, 10) | slow | {"others": None})
     rows[0]["float32"] = 80e9
+    rows[3]["gemm_others"] = 0.06
     entry = {"command": "x", "machine": "m", "date": "d", "utterances": 4, "rounds": 2, "ways": page.of_ways(rows)}
     text = page.render(entry | page.gemm_facts(rows))
     assert max(map(len, text.splitlines()[:6])) <= 110
     said = text.replace("\n", " ")
     assert "medians of 2 rounds with their ranges; audio-s/s" in said and "fp32 100 (80–100), bf16 –." in said
-    assert "**Other processes took more than 5 % of the CPUs' time: measure again d.**" in said
+    assert "**Other processes took more than 5 % of the CPUs' time: measure again GEMM, d.**" in said
     a, c, d = text.splitlines()[-3:]
     assert a.endswith(" | 1.00 | 1.00 | 1.0 | 0 | 0 | – | 4 |") and c.endswith(" | – | – |")
     assert d.startswith("| d | this project, CNN cached, fp32 | 1 | 3.75 (2.50–5.00) | 3.75 (2.50–5.00) | 2.0 | ")
     assert d.endswith(" | 2.0 | 3 (2–4) | 3 (2–4) | – | 31 |")
+
+
+def test_a_doubt_names_the_number_of_jobs():
+    rows = [measured("c", jobs, 1, 1.0) | {"others": 0.3 * (jobs != 2)} for jobs in (1, 2, 4)]
+    entry = {"command": "x", "machine": "m", "date": "d", "utterances": 4, "rounds": 1, "ways": page.of_ways(rows)}
+    assert "measure again c, c with 4 jobs.**" in page.render(entry).replace("\n", " ")
 
 
 def test_an_entry_of_an_earlier_version_is_shown_without_what_it_has_not():
@@ -85,6 +92,21 @@ def test_the_ways_to_use_a_model_are_compared_within_a_round():
     pipeline, bf16 = page.render(entry).splitlines()[-2:]
     assert pipeline.endswith(" alone | 3.75 (2.50–5.00) | 0.2667 | – | 1.00 | – | 3.0 | 0 |")
     assert bf16.endswith(" | 15.00 (10.00–20.00) | 0.0667 | – | 4.00 | – | 3.0 | 0 |")
+
+
+def test_the_first_answer_has_a_table_of_its_own_in_seconds():
+    rows = [measured(way, 1, n, seconds) for n, seconds in ((1, 3.5), (2, 3.1), (3, 3.2)) for way in ("hf", "first")]
+    assert [line["way"] for line in page.of_uses(rows)] == ["hf"] and page.of_first(rows[::2]) == []
+    rows[3]["others"] = 0.2
+    entry = {"command": "c", "machine": "m", "date": "d", "utterances": 4, "rounds": 3}
+    assert page.render(entry | {"uses": page.of_uses(rows), "first": page.of_first(rows)}).splitlines()[-6:] == [
+        "The first answer: a process from its start to its end, medians of 3 rounds with their ranges. **Other",
+        "processes took more than 5 % of the CPUs' time: measure again first.**",
+        "",
+        "| way | what | seconds of audio | seconds | % others |",
+        "| --- | --- | --- | --- | --- |",
+        "| first | `python -m local.predict` on one file | 10.0 | 3.2 (3.1–3.5) | 20 |",
+    ]
 
 
 def test_the_table_of_stages_has_a_line_per_stage_and_size():

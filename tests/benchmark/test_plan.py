@@ -35,6 +35,7 @@ def measured(tmp_path: Path) -> Path:
 def test_what_ten_thousand_hours_need_by_hand(measured):
     text = plan.render("command", [10_000], measured)
     found = {line[0]: line[3] for line in (line.strip("| ").split(" | ") for line in text.splitlines()[2:])}
+    assert text.count("| assumed | ") == 2 and " a second of audio / (989 TFLOP/s x NVIDIA's 10 %) | " in text
     n = 10_000 * 5531 / 7
     assert found["utterances"] == "7.9 million"
     times = {"stage 0": 200, "stage 1, ten folds": 100, "start of a job, without audio": 15, "stage 4, ten jobs": 30}

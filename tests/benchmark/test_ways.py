@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
@@ -51,6 +52,17 @@ def test_the_base_model_needs_what_is_known_of_it():
     assert per_second == pytest.approx([42, 32, 27], rel=0.05)
 
 
+@pytest.mark.parametrize("module", [ways, uses])
+def test_its_processes_have_a_help(module, monkeypatch, capsys):
+    for words, code in ((["--help"], 0), ([], 2)):
+        monkeypatch.setattr(sys, "argv", ["", *words])
+        with pytest.raises(SystemExit) as ended:
+            module.main()
+        assert ended.value.code == code
+    out, err = capsys.readouterr()
+    assert out.startswith(f"usage: python -m {module.__name__} [-h] ") and err.startswith("error: the following arg")
+
+
 @pytest.mark.slow  # it exports a model as ONNX
 def test_every_way_to_use_a_model_takes_all_files(tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
@@ -82,6 +94,14 @@ def test_every_way_to_use_a_model_takes_all_files(tmp_path, monkeypatch):
         ways.build(name, ways.utterances_of(tmp_path), "", "cpu").once()
         assert taken == wavs and len(wavs) == 3, name
         taken.clear()
+    utterances, run = ways.utterances_of(tmp_path), subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda command, **pipes: taken.append(command) or run(command, **pipes))
+    first = ways.build("first", utterances, "", "cpu")
+    assert first.once() == 1
+    ((*_, wav),) = taken
+    (chosen,) = utterances.durations[first.taken]
+    assert chosen == soundfile.info(wav).duration
+    assert chosen == min(utterances.durations, key=lambda seconds: abs(seconds - utterances.durations.mean()))
 
 
 def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys, caplog):
@@ -99,9 +119,9 @@ def test_every_way_passes_over_all_utterances(tmp_path, monkeypatch, capsys, cap
     monkeypatch.setattr(unfreezing, "hold", note)
     monkeypatch.setattr(Utterances, "__getitem__", lambda self, index: taken.append(index) or take(self, index))
     for way in [way for way in page.WAYS if way != "lora" or find_spec("peft")]:
-        monkeypatch.setattr(sys, "stdin", io.StringIO("round\nround\n"))
+        monkeypatch.setattr(sys, "stdin", io.StringIO("built\nround\nround\n"))
         ways.serve(way, tmp_path, "cpu", str(encoder))
-        first, second = map(json.loads, capsys.readouterr().out.splitlines())
+        _, first, second = map(json.loads, capsys.readouterr().out.splitlines())
         assert first["audio"] == second["audio"] == pytest.approx(iemocap_durations(4).sum(), abs=1e-3)
         results[way] = second
         assert sorted(taken[:4]) == sorted(taken[4:]) == [0, 1, 2, 3], way  # in each round

@@ -56,6 +56,12 @@ def test_a_cpu_trains_in_bf16_if_it_multiplies_it_in_hardware():
     assert device.resolve_precision(VALUES | {"device": "cpu"}) == ("bf16" if able else "fp32")
 
 
+def test_a_cpu_whose_onednn_is_held_to_less_trains_in_fp32(monkeypatch):
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr("torch.ops.mkldnn._is_mkldnn_bf16_supported", lambda: False)
+    assert device.resolve_precision(VALUES | {"device": "cpu"}) == "fp32"
+
+
 def test_limits_are_the_yamls_and_a_pass_costs_more_on_a_gpu_and_with_a_small_model():
     large, small = torch.nn.Linear(1000, 1000), torch.nn.Linear(100, 100)
     on_cpu, on_gpu = (device.limits(VALUES | {"device": name}, large) for name in ("cpu", "cuda:1"))

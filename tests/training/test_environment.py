@@ -132,7 +132,8 @@ def test_a_damaged_file_is_refused_on_resuming(job, start):
 
 @pytest.mark.parametrize("able", [True, False])
 def test_auto_keeps_the_precision_of_the_first_start(monkeypatch, caplog, able):
-    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: able)
+    for name in ("cpu._is_avx512_bf16_supported", "ops.mkldnn._is_mkldnn_bf16_supported"):
+        monkeypatch.setattr(f"torch.{name}", lambda: able)
     today, other = ("bf16", "fp32") if able else ("fp32", "bf16")
     assert environment.held_precision(AUTO, None) == environment.held_precision(AUTO, {"precision": today}) == today
     assert not caplog.text

@@ -139,7 +139,9 @@ def loaded(module: str, seen: dict[str, None], first: bool = False) -> dict[str,
 HEAVY = ("numpy", "pandas", "scipy", "sklearn", "matplotlib", "torch", "transformers", "speechbrain", "gradio")
 
 
-@pytest.mark.parametrize("name", ["benchmark", "compare", "demo", "export", "paper", "predict", "referee", "report"])
+@pytest.mark.parametrize(
+    "name", ["benchmark", "compare", "corpora", "demo", "export", "paper", "predict", "referee", "report"]
+)
 def test_help_comes_before_all_that_takes_seconds_to_load(name):
     command = [sys.executable, "-X", "importtime", "-m", f"local.{name}", "--help"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)

@@ -23,6 +23,7 @@ LISTED = {
     "_get_feat_extract_output_lengths": "transformers:Wav2Vec2Model._get_feat_extract_output_lengths",
     "_identity": "filelock._identity:owner_is_stale",
     "_is_avx512_bf16_supported": "torch.cpu:_is_avx512_bf16_supported",
+    "_is_mkldnn_bf16_supported": "torch:ops.mkldnn._is_mkldnn_bf16_supported",
     "_is_amx_tile_supported": "torch.cpu:_is_amx_tile_supported",
     "_linear_pointwise": "torch:ops.mkldnn._linear_pointwise",
     "_mask_hidden_states": "transformers:Wav2Vec2Model._mask_hidden_states",
