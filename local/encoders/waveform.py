@@ -18,6 +18,7 @@ from local.encoders import packing
 from local.encoders.base import Encoder, each_kept, length_mask
 from local.encoders.kernels import attention
 from local.encoders.kernels.graphs import use_graphs
+from local.encoders.kernels.group_norm import normed_convolution
 from local.encoders.packing import is_packed, one_by_one, pack, side_by_side, unpack
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class WaveformEncoder(Encoder):
             for layer, (kernel, stride) in zip(self.model.feature_extractor.conv_layers, self.kernels, strict=True):
                 n_frames = (n_frames - kernel) // stride + 1
                 if _has_group_norm(layer):
-                    hidden = layer.activation(_group_norm(layer.conv(hidden), layer.layer_norm, n_frames))
+                    hidden = layer.activation(normed_convolution(layer.conv, layer.layer_norm, hidden, n_frames))
                 else:
                     hidden = layer(hidden)
         return hidden.transpose(1, 2), n_frames
@@ -178,35 +179,3 @@ def _standardise(wavs: Tensor, lengths: Tensor) -> Tensor:
     samples = mask.sum(1, keepdim=True)
     wavs = (wavs - (wavs * mask).sum(1, keepdim=True) / samples) * mask
     return wavs / torch.sqrt(wavs.square().sum(1, keepdim=True) / samples + 1e-7)
-
-
-def _group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
-    """Group norm with one channel a group, over each utterance's true frames only: [B, c, T] -> [B, c, T]."""
-    # An exported graph must work for any number of utterances.
-    if hidden.device.type != "cpu" or torch.compiler.is_exporting():
-        return _masked_group_norm(hidden, norm, n_frames)
-    # On a CPU, utterance by utterance is faster, in the layout that is there: the other is a copy of it all.
-    frames_first = hidden.stride(1) == 1 and norm.num_groups == norm.num_channels
-    normed = []
-    for one, length in zip(hidden, n_frames.tolist(), strict=True):
-        beyond = hidden.shape[2] - length
-        if frames_first and length > 1:  # then batch norm is the same, and keeps this layout
-            true = F.batch_norm(one[:, :length].t(), None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
-            normed.append(F.pad(true, (0, 0, 0, beyond)).t())
-        else:
-            true = torch.group_norm(one[None, :, :length], norm.num_groups, norm.weight, norm.bias, norm.eps)[0]
-            normed.append(F.pad(true, (0, beyond)) if beyond else true)
-    if len(normed) == 1:
-        return normed[0][None]
-    return torch.stack([each.t() for each in normed]).transpose(1, 2) if frames_first else torch.stack(normed)
-
-
-def _masked_group_norm(hidden: Tensor, norm: nn.GroupNorm, n_frames: Tensor) -> Tensor:
-    """The same for the whole batch at once."""
-    mask = length_mask(n_frames, hidden.shape[2], hidden.device)[:, None]
-    count = mask.sum(2, keepdim=True)
-    values = hidden.float()
-    mean = (values * mask).sum(2, keepdim=True) / count
-    variance = ((values - mean) * mask).square().sum(2, keepdim=True) / count
-    scale = norm.weight[:, None] * torch.rsqrt(variance + norm.eps)
-    return ((values - mean) * scale + norm.bias[:, None]).to(hidden.dtype)

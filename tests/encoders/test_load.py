@@ -21,7 +21,6 @@ from local.audio.header import SAMPLE_RATE
 from local.audio.recordings import load
 from local.core.errors import UserError
 from local.encoders import Encoder, length_mask, load_encoder
-from local.encoders.waveform import _group_norm, _masked_group_norm
 
 WHISPER = SHARED / "models" / "whisper-tiny.en-encoder"
 NEMO = SHARED / "data" / "nemo4" / "samples"
@@ -530,25 +529,6 @@ def test_weights_that_would_be_random_are_refused_by_name(tmp_path, family, chan
         load_encoder(rewrite(tmp_path, change))
     assert all(words in refusal.value.what for words in [str(tmp_path), *named])
     assert "decoder" not in refusal.value.what.partition("lack")[2].partition(";")[0]
-
-
-def test_group_norm_in_one_go_is_that_by_utterance():
-    """A GPU uses the first, a CPU the second: same values, same gradients, whatever the padding holds."""
-    torch.manual_seed(3)
-    norm = torch.nn.GroupNorm(6, 6).double()
-    torch.nn.init.normal_(norm.weight)
-    n_frames = torch.tensor([17, 5, 1])
-    true = torch.arange(17) < n_frames[:, None, None]
-    results = []
-    for function in (_group_norm, _masked_group_norm):
-        hidden = torch.randn(3, 6, 17, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-        hidden = hidden.requires_grad_()
-        normed = function(hidden, norm, n_frames) * true
-        weight = torch.randn(3, 6, 17, generator=torch.Generator().manual_seed(5)).double()
-        results.append([normed, *torch.autograd.grad((normed * weight).sum(), [hidden, norm.weight, norm.bias])])
-    for one, other in zip(*results, strict=True):
-        # The masked one computes in single precision.
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 # SpecAugment

@@ -162,13 +162,20 @@ def _grouped(conv: nn.Conv1d, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _strided(conv: nn.Conv1d, x: Tensor, weight: Tensor) -> Tensor:
-    (stride,), taps = conv.stride, weight.shape[2]
+    (stride,) = conv.stride
     if conv.in_channels > 1:
         return _Strided.apply(x.transpose(1, 2), weight, stride).transpose(1, 2)
-    # A row of one channel's taps is short: it is copied, to a length that a GPU multiplies fast.
-    beyond = (0, -taps % 8)
-    rows = F.pad(x[:, 0].unfold(1, taps, stride), beyond)
-    return (rows @ F.pad(weight[:, 0], beyond).t()).transpose(1, 2)
+    rows, weight = rows_of_one_channel(x, weight, stride)
+    return (rows @ weight.t()).transpose(1, 2)
+
+
+def rows_of_one_channel(x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """What the taps of each frame read, and the weights for it: [B, 1, N], [o, 1, taps] -> [B, T, k], [o, k].
+
+    A row is short: it is copied, with zeros to a length k that a GPU multiplies fast.
+    """
+    beyond = (0, -weight.shape[2] % 8)
+    return F.pad(x[:, 0].unfold(1, weight.shape[2], stride), beyond), F.pad(weight[:, 0], beyond)
 
 
 def _channels_last(conv: nn.Conv1d, x: Tensor, weight: Tensor) -> Tensor:
