@@ -18,6 +18,7 @@ from table3_rows import EMOTIONS, EXPERIMENTS, TESTED, run, workplace, write_cor
 from written_experiments import table_of
 
 from local.config import hparams
+from local.experiment.borrowed import borrow
 from local.experiment.command_line import parse
 from local.experiment.job import Job
 from local.pages.table3 import LAST, all_rows
@@ -186,3 +187,24 @@ def test_a_closed_form_has_no_last_epoch(given):
     shown = {row["experiment"]: row for row in table_of(made_of.markdown("COMMAND"))}
     assert shown["logmel_logistic"][LAST] == "–" != shown["early"][LAST]
     assert sum(note.startswith(LAST) for note in made_of.notes) == 1
+
+
+def test_on_another_corpus_it_is_that_epoch_as_well(given, sounds, tmp_path):
+    """The other corpus is the tested speaker's sounds under another name, so the posteriors are the same."""
+    shutil.copytree(sounds.parent, tmp_path / "other")
+    table = pd.read_csv(sounds)
+    other = table[table["spk_id"] == TESTED].assign(spk_id=["A", "B"] * 6)
+    for name in other["wav"]:  # the same samples, but no file that the corpora share
+        wav, rate = soundfile.read(sounds.parent / name, dtype="int16")
+        soundfile.write(tmp_path / "other" / name, wav, rate, "PCM_24")
+    other.to_csv(tmp_path / "other" / "other.csv", index=False)
+    run_stages(["--corpus", "csv", "--data", str(tmp_path / "other" / "other.csv")], "prepare")
+    run_stages(words(given, *ASKED), "decode")
+    elsewhere = words(given, *ASKED, "--test-corpus", "other")
+    borrow(parse(elsewhere).tested())
+    run_stages(elsewhere, "decode", "score")
+    (there,) = Path("results/other").glob(f"*/early/seed1/{TESTED}/predictions_last.csv")
+    heads = [f"p_{emotion}" for emotion in EMOTIONS]
+    here = pd.read_csv(RUN / "predictions_last.csv")[heads]
+    np.testing.assert_allclose(pd.read_csv(there)[heads], here, atol=1e-6)
+    assert "Last epoch (" in (there.parents[2] / "RESULTS.md").read_text()
