@@ -26,6 +26,8 @@
 #   --folds "F ..."             default: all, or two of the mini corpus; all
 #   --seeds "S ..."             default 1
 #   --hparams FILE              default hparams/mtl_wav2vec2.yaml, or mini.yaml for the mini corpus
+#   --last-epoch true           stage 3 also decodes the last epoch, beside the chosen one; stage 4 reports its WA, UA
+#                               and weighted F1, and it is never chosen, compared or exported
 #   --test-corpus C             stages 3 to 5 and 7 test the models on the whole of this corpus, made by stage 0
 #   --stress "C ..."            conditions of stage 7: white pink babble reverb telephone mp3 clipping gain tilt speed
 #                               silence inaudible; default all. What each is: results/STRESS.md

@@ -6,6 +6,9 @@ takes the checkpoint that was chosen: by the YAML's `selection`, of the last epo
 a last step in closed form. It writes `predictions.csv` and, with the temperature that fits its posteriors on the
 validation set best, `temperature.json` (see `local.scoring.calibration`). The scores end `decode.log` and
 `train_log.txt`; stage 4 has more. The model is the one that the run folder's hyperparams.yaml describes.
+
+With `--last-epoch true` the last epoch is decoded as well, if it is not the chosen one, to `predictions_last.csv`,
+for its scores and nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from tqdm import tqdm
 
 from local.config import hparams
 from local.config.trust import refuse_foreign
-from local.core import logs, progress_json
+from local.core import logs, markers, progress_json
 from local.core.lock import locked_or_refused
 from local.data.batches import sorted_batches
 from local.data.dataset import Utterances, loader
@@ -39,10 +42,10 @@ from local.data.feature_store import model_inputs
 from local.data.store import AudioStore, Store
 from local.experiment.job import Job
 from local.jobs.job_lines import scores_line
-from local.scoring import calibration, metrics, predictions, task_scores
+from local.scoring import calibration, last_epoch, metrics, predictions, task_scores
 from local.splits import naming, protocols
 from local.systems import System
-from local.training.chosen import load_chosen
+from local.training.chosen import last_of, load_chosen, load_last
 from local.training.epoch_log import add_test_scores
 from local.training.progress import ProgressFile, in_decoding
 
@@ -56,16 +59,19 @@ def decode(job: Job) -> None:
         logger.info("%s is decoded already", job.folder)
         return
     refuse_foreign(job.folder, own=job.yaml)
-    values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
-    running = job.options.values  # device and batch sizes are those of this call, not of training
-    device = full_name(running["device"])
-    system = values["system"].to(device).eval()
-    epoch = load_chosen(job, system)
-    # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
-    store = model_inputs(AudioStore.of(*job.options.audio()), system, device)
-    precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
-    autocast = TorchAutocast(device.split(":")[0], dtype=precision.dtype)
-    predict = functools.partial(predicted, job, system, store, autocast)
+    of_last = job.decoding_of_last()
+    if of_last.facts() is None:  # or an earlier training's
+        for path in (of_last.path, job.folder / last_epoch.PREDICTIONS):
+            path.unlink(missing_ok=True)
+    if job.options.force or job.decoding().facts() is None:
+        decode_chosen(job)
+    if job.options.last_epoch:
+        decode_last(job)
+
+
+def decode_chosen(job: Job) -> None:
+    """Decode with the chosen checkpoint."""
+    epoch, system, predict = loaded(job, load_chosen)
     path, table = job.folder / "predictions.csv", predict("test.csv")
     predictions.write(path, table)
     outputs = [path, *write_temperature(job, predict, epoch, system.emotion_weight > 0)]
@@ -76,6 +82,41 @@ def decode(job: Job) -> None:
     logger.info("decoded with epoch %d: %s", epoch, path)
     for line in (scores_line(scores), *(task_scores.line(name, table) for name in system.tasks)):
         logger.info(line)
+
+
+def decode_last(job: Job) -> None:
+    """Decode with the last epoch, of a job that is decoded with the chosen one; nothing where they are the same.
+
+    The marker has the epoch, None where a training ends in closed form: see `local.training.chosen.last_of`.
+    """
+    epoch, marker = last_of(job), job.decoding_of_last()
+    if epoch is None:
+        logger.info("the last epoch is not decoded: a last step in closed form is the end of the training")
+        return marker.write(epoch=None)
+    if epoch == markers.read(job.decoding().path)["facts"]["epoch"]:
+        logger.info("the last epoch, %d, is the chosen one", epoch)
+        return marker.write(epoch=epoch)
+    epoch, system, predict = loaded(job, load_last)
+    path, table = job.folder / last_epoch.PREDICTIONS, predict("test.csv")
+    predictions.write(path, table)
+    scores = metrics.scores(table, emotions_trained=system.emotion_weight > 0)
+    marker.write([path], epoch=epoch, threads=torch.get_num_threads(), scores=scores)
+    logger.info("decoded with the last epoch, %d: %s", epoch, path)
+    logger.info(scores_line(scores))
+
+
+def loaded(job: Job, load: Callable[[Job, System], int]) -> tuple[int, System, Callable[[str], pd.DataFrame]]:
+    """Build a job's system with the weights that `load` takes: their epoch, the system, and what predicts a set."""
+    values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
+    running = job.options.values  # device and batch sizes are those of this call, not of training
+    device = full_name(running["device"])
+    system = values["system"].to(device).eval()
+    epoch = load(job, system)
+    # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
+    store = model_inputs(AudioStore.of(*job.options.audio()), system, device)
+    precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
+    autocast = TorchAutocast(device.split(":")[0], dtype=precision.dtype)
+    return epoch, system, functools.partial(predicted, job, system, store, autocast)
 
 
 def predicted(job: Job, system: System, store: Store, autocast: TorchAutocast, name: str) -> pd.DataFrame:

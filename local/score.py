@@ -33,7 +33,7 @@ from local.data import store
 from local.pages import confidence
 from local.pages.results import notes, untested_label_notes, write_results
 from local.pages.tables import marks
-from local.scoring import coefficients, diagnosis, layer_shares, provenance, scored
+from local.scoring import coefficients, diagnosis, last_epoch, layer_shares, provenance, scored
 from local.scoring.summary import run_facts, summarise, write_scores
 from local.splits import audit, protocols
 
@@ -56,13 +56,17 @@ def score(options: Options) -> None:
     provenance.refuse_mixed(runs)
     pooled = scored.pooled_predictions(runs, options.table)
     of_runs = pooled.groupby(["seed", "fold"])
+    chosen = {run: of_runs.get_group((row["seed"], row["fold"])) for row, run in zip(rows, runs, strict=True)}
     for row, run in zip(rows, runs, strict=True):
-        row |= write_scores(run, of_runs.get_group((row["seed"], row["fold"])))
+        row |= write_scores(run, chosen[run])
     folds = pd.DataFrame(rows)
     leaks = audit.read_leaks(folds_folder / "leaks.csv")
     known = sorted(markers.read(folds_folder / "folds.json")["facts"]["sizes"])
     summary = summarise(folds, pooled, known, of_corpus(options, folds, leaks))
     values = hparams.plain_values((runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
+    last, of_last = last_epoch.of_runs(runs, chosen) if emotions_trained(values) else (None, {})
+    if last is not None:
+        folds, summary = folds.join(last), pd.Series({**summary, **of_last})
     of_validation = protocols.may_share_validation(options.chosen_protocol(), valid)
     overlap = audit.describe(leaks, folds["fold"].unique(), options.used, of_validation)
     warnings = provenance.warnings(runs) + untested_label_notes(pooled) + store.remarks(options.corpus_folder)
@@ -73,6 +77,7 @@ def score(options: Options) -> None:
     command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
     merged = coefficients.of_runs(runs)
     learned = layer_shares.in_words(layer_shares.of_runs(runs)) + coefficients.in_words(merged)
+    learned += last_epoch.in_words(last, of_last)
     said = notes(options, command, setup, values, summary, overlap, warnings, learned)
     of_confidence = confidence.of_runs(runs, pooled, summary["valid"]) if emotions_trained(values) else None
     write_coefficients(folder / "coefficients.csv", merged)

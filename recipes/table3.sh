@@ -37,7 +37,9 @@
 # The experiments have the names of their rows; with your --name N they are N_<row>. A row that was run before keeps its
 # validation: with another --valid, give a --name; without, it fails, and the table names it.
 #
-# The table and the page: results/<corpus>/<protocol>/paper_table3.md and .html (N_paper_table3 with --name N)
+# The table and the page: results/<corpus>/<protocol>/paper_table3.md and .html (N_paper_table3 with --name N). Its
+# figures are of the chosen epochs; one column has the UA of the last (--last-epoch false leaves it out). What ends in
+# closed form, as Liu's ELM, is solved from the chosen epoch, and has none; Liu's line without ELM has.
 #
 # What came of it: --corpus nemo --data NEMO --folds "EB0 KD0 TP0" --upstream WHISPER (3 of 9 folds, 360 utterances
 # each), one seed, one thread of an AMD EPYC with AVX2 alone beside other work, 2026-11-26, commit d2d8f77ed4dd. The
@@ -239,7 +241,7 @@ for row in "${chosen[@]}"; do
     continue
   fi
   echo "== row $row"
-  experiment "$prefix$row" --hparams "$(yaml_of "$row")" -- || {
+  experiment "$prefix$row" --hparams "$(yaml_of "$row")" --last-epoch true -- || {
     code=$?
     if ((code > 128)); then exit "$code"; fi # interrupted
     failed+=("${experiments[-1]}")

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 TRAINING_OUTPUTS = (
     *("save", "tensorboard", "epochs.csv", "train_log.txt", "train.json"),
     *("predictions.csv", "temperature.json", "decode.json", "scores.json", "model", "model.json"),
+    *("predictions_last.csv", "decode_last.json"),
     *("stress", "stress.csv", "stress.json"),
 )
 TRAINED_ON = ("train.csv", "valid.csv", "tokenizer.model")
@@ -146,6 +147,10 @@ class Job:
         tested = self.digests("test.csv", known=self._inputs("decode.json"))
         return Marker(self.folder / "decode.json", {"training": digest(self.training().path)} | tested)
 
+    def decoding_of_last(self) -> Marker:
+        """The marker of `--last-epoch` in stage 3: made from the same."""
+        return Marker(self.folder / "decode_last.json", self.decoding().inputs)
+
     def _inputs(self, name: str) -> dict[str, Any]:
         """The inputs of a marker in the run folder; none where it is missing or damaged."""
         try:
@@ -173,7 +178,8 @@ class Job:
             markers.read(self.decoding().path)
             return self._is_stressed()
         # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
-        return self.decoding().is_done(f"decoding of {self.folder}", self.options.force, redo=True)
+        wanted = [self.decoding(), *([self.decoding_of_last()] if self.options.last_epoch else [])]
+        return all(each.is_done(f"decoding of {self.folder}", self.options.force, redo=True) for each in wanted)
 
     def _is_stressed(self) -> bool:
         """Whether all cases that are asked for are done, or could not be, unless they are named."""

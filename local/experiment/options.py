@@ -49,6 +49,7 @@ class Options:
     processes: int = field(metadata=words.option(words.whole(1), "1"))
     backend: str = field(metadata=words.option(words.one_of(*BACKENDS), "local"))
     force: bool = field(metadata=words.option(words.flag, "false"))
+    last_epoch: bool = field(metadata=words.option(words.flag, "false"))
     test_corpus: str = field(metadata=words.option(words.text))
     stress: tuple[str, ...] = field(metadata=words.option(words.some_conditions))
     overrides: dict[str, Any]  # of the YAML, after a lone --

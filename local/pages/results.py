@@ -27,7 +27,7 @@ from local.pages.tables import (
     score_table,
     task_table,
 )
-from local.scoring import metrics, task_scores
+from local.scoring import last_epoch, metrics, task_scores
 from local.scoring.breakdown import breakdown
 from local.scoring.predictions import is_class, labels
 from local.scoring.provenance import COMMAND
@@ -191,7 +191,8 @@ def write_results(
         confidence,
         task_table(heads),
     )
-    tables = {"folds.csv": folds[[*FOLD_COLUMNS]], "summary.csv": summary.to_frame().T}
+    of_folds = [*FOLD_COLUMNS, *(name for name in last_epoch.COLUMNS if name in folds)]
+    tables = {"folds.csv": folds[of_folds], "summary.csv": summary.to_frame().T}
     tables |= {"classes.csv": classes, "breakdown.csv": groups} | ({HEADS_FILE: heads} if len(heads) else {})
     for name, table in tables.items():
         with atomic(folder / name) as file:

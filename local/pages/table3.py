@@ -30,16 +30,21 @@ ROWS = {row["row"]: row for row in (*PAPER["table3"], *PAPER["beside"])}
 OURS = "mtl_wav2vec2"
 SCORES = {"wa": "WA", "ua": "UA", "wf1": "weighted F1"}
 COMPARED = ("wa", "ua")
+LAST = "UA of the last epoch"  # a column, and the note on it, where the last epoch of any row was asked for
 KIND, FLOOR = "what it is", "floor"
 HEADS = [
     *columns(["system", KIND, "weights"], ["printed"]),
-    *columns(["printed: measure, protocol"], SCORES.values()),
+    *columns(["printed: measure, protocol"], [*SCORES.values(), LAST]),
     *columns([], [head for score in COMPARED for head in (f"{SCORES[score]} less ours", f"p of {SCORES[score]}")]),
     *columns([], ["parameters"]),
     *columns(["training time", "epochs", "folds"], ["seeds"]),
     ("experiment", False),
 ]
 NOT_RUN = "not run yet"
+ON_LAST = (
+    f"{LAST}: reported and nothing else; all other figures are of the chosen epoch. A dash: the row has no epochs, or "
+    "ends in closed form, which is solved from the chosen epoch, or not every run is decoded with its last epoch."
+)
 TIME = (
     "Training time is that of the epochs. What is computed once for all folds and seeds is not in it: the rows of a "
     "front end, the output of what is frozen of an encoder."
@@ -106,7 +111,8 @@ def all_rows(experiments: list[Experiment], remarks: Iterable[str] = (), valid: 
     printed = {line.experiment.corpus for line in of_table} <= {"iemocap"}
     rows = [_printed(line, printed) | _ours(line, line is ours, by_folder) for line in lines]
     caption = "Table 3, every system on the same folds: in per cent, with 95 % intervals; differences in points."
-    table = Table(caption, HEADS, [[row.get(head, "–") for head, _ in HEADS] for row in rows])
+    heads = HEADS if _has_last(run) else [head for head in HEADS if head[0] != LAST]
+    table = Table(caption, heads, [[row.get(head, "–") for head, _ in heads] for row in rows])
     notes = _notes(lines, ours, printed, len(pairs))
     notes += [] if ours else ["No row is compared with ours, which is not run yet."]
     notes += [
@@ -188,6 +194,7 @@ def _ours(line: Line, is_ours: bool, pairs: dict[Path, dict[str, Any]]) -> dict[
     row = {KIND: kind if kind == FLOOR else f"{kind} (spec: {certainty})"} if certainty else {}
     row["weights"] = facts["weights"] or facts.get("encoder", "–")
     row |= {head: f"{percent(summary.get(score))} ({interval(summary, score)})" for score, head in SCORES.items()}
+    row[LAST] = percent(summary.get("last_ua"))
     pair = pairs.get(line.experiment.folder)
     for score in COMPARED if pair else ():
         low, high = pair[f"{score}_diff_low"], pair[f"{score}_diff_high"]
@@ -270,6 +277,7 @@ def _notes(lines: list[Line], ours: Line | None, printed: bool, n_pairs: int) ->
     summaries = [line.experiment.summary for line in run]
     sources = dict.fromkeys(interval_source(summary) for summary in summaries if pd.notna(summary["wa_low"]))
     notes += [f"Intervals: bootstrap of the pooled figures, {source}." for source in sources]
+    notes += [ON_LAST] if _has_last(run) else []
     if n_pairs:
         of = f"{n_pairs} row{'s' * (n_pairs > 1)}"
         notes.append(f"Less ours: the row less our row, by a paired bootstrap; p after Holm's correction for {of}.")
@@ -280,6 +288,10 @@ def _notes(lines: list[Line], ours: Line | None, printed: bool, n_pairs: int) ->
         notes.append(f"Our row differs from the paper in: {prose(', '.join(differing))}.")
     missing = [line.label for line in lines if line.experiment is None]
     return notes + ([f"Not run yet: {prose('; '.join(missing))}."] if missing else [])
+
+
+def _has_last(run: list[Line]) -> bool:
+    return any("last_ua" in line.experiment.summary for line in run)
 
 
 def _listed(labels: list[str]) -> str:

@@ -117,6 +117,18 @@ class RunCheckpointer(Checkpointer):
             refuse_damaged(checkpoint.path)
         return checkpoint
 
+    def last_epoch(self) -> Checkpoint | None:
+        """The checkpoint of the latest epoch that has ended, which what is solved after it is not.
+
+        `UserError` when it is damaged.
+        """
+        checkpoint = self.find_checkpoint(
+            importance_key=epoch, ckpt_predicate=lambda each: has_ended(each) and not each.meta.get("solved")
+        )
+        if checkpoint is not None:
+            refuse_damaged(checkpoint.path)
+        return checkpoint
+
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:
         """As in the base class; `UserError` when it holds more than values, which PyTorch refuses to read."""
         with values_only(checkpoint):

@@ -107,6 +107,7 @@ def test_every_option_is_handed_on(checkout):
         "processes": "2",
         "backend": "local",
         "force": "true",
+        "last-epoch": "true",
     }
     words = [word for name, value in values.items() for word in (f"--{name}", value)]
     assert parsed(checkout, *words) == ["0", "5", *words]

@@ -262,7 +262,7 @@ def test_table3_asks_for_every_row_once(table3, monkeypatch):
     assert [name for name in rows_of(calls) if name != "egemaps_svm"] == [*ROWS]
     for call in calls:
         assert (call.corpus, call.data, call.jobs, call.overrides) == ("iemocap", table3.parent / "corpus", 3, {})
-        assert call.hparams.stem == call.name
+        assert call.hparams.stem == call.name and call.last_epoch
     for row in PROBES:
         assert f"== row {row} is skipped: it needs a pretrained encoder, --upstream PATH" in done.stdout
     assert all("--stage\n2" in "\n".join(words) for words in asked(table3)[1:])
@@ -280,7 +280,7 @@ def test_table3_gives_each_row_its_own_paths_and_what_fits_it(table3, monkeypatc
     ]
     user += ["--speaker-net", "encoder", "--protocol", "session", "--name", "my"]
     user += ["--rows", "majority,wu_capsules superb_probe pappagari_xvector mtl_wav2vec2"]
-    user += ["--stop-stage", "3", "--", "--epochs", "1", "--alpha=0.5", "--device", "cpu"]
+    user += ["--stop-stage", "3", "--last-epoch=false", "--", "--epochs", "1", "--alpha=0.5", "--device", "cpu"]
     (table3.parent / "weights.pth").touch()
     done = recipe(table3, "table3", "--corpus", "mini", *user)
     assert done.returncode == 0, done.stderr
@@ -292,7 +292,7 @@ def test_table3_gives_each_row_its_own_paths_and_what_fits_it(table3, monkeypatc
         "my_pappagari_xvector",
         "my_mtl_wav2vec2",
     ]
-    assert {call.protocol for call in calls.values()} == {"session"}
+    assert {(call.protocol, call.last_epoch) for call in calls.values()} == {("session", False)}
     overrides = {name: call.overrides for name, call in calls.items()}
     assert overrides["my_majority"] == {"device": "cpu"}  # it has no epochs
     assert overrides["my_wu_capsules"] == {"epochs": 1, "device": "cpu"}
