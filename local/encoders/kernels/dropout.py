@@ -1,7 +1,11 @@
-"""Dropout on a CPU: four elements per 64 random bits; PyTorch draws for 0.2 billion elements a second there."""
+"""Dropout on a CPU: four elements per 64 random bits; PyTorch draws for 0.2 billion elements a second there.
+
+The bits are of numpy's SFC64, of which torch's generator gives the seed: it is nearly twice as fast as that.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,8 +19,8 @@ def draw(like: Tensor, p: float) -> tuple[Tensor, float]:
     1 / (1 - p), for the p that 16 bits allow.
     """
     dropped = round(p * LEVELS)
-    bits = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-    bits = bits[: like.numel()].view(like.shape)
+    bits = np.random.SFC64(int(torch.empty((), dtype=torch.int64).random_())).random_raw(-(-like.numel() // 4))
+    bits = torch.from_numpy(bits.view(np.int16))[: like.numel()].view(like.shape)
     # In the type of the product: a product of different types is eight times slower.
     keep = torch.ge(bits, dropped - LEVELS // 2, out=torch.empty(like.shape, dtype=like.dtype))
     return keep, LEVELS / (LEVELS - dropped)
@@ -29,12 +33,17 @@ class _Dropout(torch.autograd.Function):
     def forward(ctx, x: Tensor, p: float) -> Tensor:
         keep, ctx.scale = draw(x, p)
         ctx.save_for_backward(keep)
-        return (x * keep).mul_(ctx.scale)
+        return _product(x, keep, ctx.scale)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         (keep,) = ctx.saved_tensors
-        return (grad * keep).mul_(ctx.scale), None
+        return _product(grad, keep, ctx.scale), None
+
+
+def _product(x: Tensor, keep: Tensor, scale: float) -> Tensor:
+    """x * keep * scale, in one pass over memory."""
+    return torch.addcmul(x.new_zeros(()), x, keep, value=scale)
 
 
 class Dropout(nn.Dropout):
