@@ -140,7 +140,7 @@ def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype) -> Callable[..., T
     """The way to convolve; None for PyTorch's own."""
     is_strided = conv.groups == 1 and (conv.padding, conv.dilation) == ((0,), (1,))
     as_product = _grouped if conv.groups > 1 else _strided if is_strided else None
-    in_channels_last = _channels_last if conv.groups == 1 < conv.in_channels else None
+    in_channels_last = _channels_last if conv.in_channels > 1 else None
     if device == "cuda":
         return as_product
     if device != "cpu" or torch.compiler.is_exporting():
@@ -149,7 +149,7 @@ def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype) -> Callable[..., T
         reads_beyond = HAS_AMX and torch.is_grad_enabled() and conv.kernel_size[0] >= 2 * conv.stride[0] > 2
         return as_product if reads_beyond else in_channels_last
     if kind == torch.bfloat16:
-        return None if HAS_AMX else _grouped
+        return in_channels_last if HAS_AMX else _grouped
     if kind != torch.float32 or conv.groups > 1:
         return None
     if torch.is_grad_enabled():
@@ -181,4 +181,4 @@ def rows_of_one_channel(x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor,
 def _channels_last(conv: nn.Conv1d, x: Tensor, weight: Tensor) -> Tensor:
     x, weight = (value[:, :, None].contiguous(memory_format=torch.channels_last) for value in (x, weight))
     stride, padding, dilation = (1, *conv.stride), (0, *conv.padding), (1, *conv.dilation)
-    return F.conv2d(x, weight, None, stride, padding, dilation).squeeze(2)
+    return F.conv2d(x, weight, None, stride, padding, dilation, conv.groups).squeeze(2)

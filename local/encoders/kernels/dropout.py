@@ -42,7 +42,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def _product(x: Tensor, keep: Tensor, scale: float) -> Tensor:
-    """x * keep * scale, in one pass over memory."""
+    """Multiply the three in one pass over memory."""
     return torch.addcmul(x.new_zeros(()), x, keep, value=scale)
 
 
