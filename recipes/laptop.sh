@@ -28,13 +28,14 @@
 #
 # What came of it: four emotions of nEMO, protocol speaker, folds EB0, KD0 and TP0 (360 utterances each), one seed,
 # encoder Whisper tiny.en, whose 4 layers are frozen from the lowest on, 5 epochs with -- --lr 2e-4 --head-lr 2e-3, one
-# thread of an Intel Xeon with AMX, in bfloat16, 2026-11-27, commit 45d269f. Per cent:
+# thread of an Intel Xeon with AMX, in bfloat16, 2026-11-27, commit 45d269f. Per cent; a fold has as many utterances of
+# each emotion, so that UA is WA:
 #
-#   frozen  alpha   WA pooled, 95 %         EB0     KD0     TP0     WER
-#   0       0.1     60.83 (57.9 to 63.8)    51.94   52.78   77.78   41.53
-#   1       0.1     75.19 (72.5 to 77.8)    77.78   59.44   88.33   49.98
-#   2       0.1     76.30 (73.7 to 78.8)    70.83   76.39   81.67   49.25
-#   3       0.1     74.63 (72.0 to 77.2)    67.78   77.22   78.89   48.15
+#   frozen  alpha   WA pooled, 95 %         EB0     KD0     TP0     WER, 95 %
+#   0       0.1     60.83 (57.9 to 63.8)    51.94   52.78   77.78   41.53 (39.9 to 43.2)
+#   1       0.1     75.19 (72.5 to 77.8)    77.78   59.44   88.33   49.98 (48.1 to 51.9)
+#   2       0.1     76.30 (73.7 to 78.8)    70.83   76.39   81.67   49.25 (47.4 to 51.1)
+#   3       0.1     74.63 (72.0 to 77.2)    67.78   77.22   78.89   48.15 (46.5 to 49.9)
 #   3       0       77.59 (75.1 to 80.0)    75.28   81.11   76.39   (its CTC head is not trained)
 #
 # In fp32 on an AMD EPYC with AVX2 alone (2026-11-26, commits 8f72503 to c6ca6b5): 76.39 of 2, 74.63 and 77.87 of 3, but
