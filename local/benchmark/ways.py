@@ -325,11 +325,11 @@ def _give_back_memory(device: str) -> bool:
 @as_command
 def main() -> None:
     """Serve a way."""
-    logs.log_to_stderr()
     parser = Parser(prog="python -m local.benchmark.ways", description=__doc__.splitlines()[0])
     for name in ("way", "folder", "device", "encoder"):
         parser.add_argument(name, metavar=name.upper())
     given = parser.parse_args()
+    logs.log_to_stderr()
     serve(given.way, Path(given.folder), given.device, given.encoder)
 
 

@@ -19,7 +19,8 @@ def draw(like: Tensor, p: float) -> tuple[Tensor, float]:
     1 / (1 - p), for the p that 16 bits allow.
     """
     dropped = round(p * LEVELS)
-    bits = np.random.SFC64(int(torch.empty((), dtype=torch.int64).random_())).random_raw(-(-like.numel() // 4))
+    seed = torch.empty(1, dtype=torch.int64).random_().numpy()
+    bits = np.random.SFC64(seed).random_raw(-(-like.numel() // 4))
     bits = torch.from_numpy(bits.view(np.int16))[: like.numel()].view(like.shape)
     # In the type of the product: a product of different types is eight times slower.
     keep = torch.ge(bits, dropped - LEVELS // 2, out=torch.empty(like.shape, dtype=like.dtype))
