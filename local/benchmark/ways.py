@@ -55,7 +55,7 @@ YAML = Path("hparams/mtl_wav2vec2.yaml")
 # wav2vec2-base is what transformers makes by default, except that it skips layers at random.
 SHAPE = {"layerdrop": 0.0}
 TOKENS = 32
-LITTLE = 0.3  # of the memory: when less is free, freed memory is given back
+LITTLE = 0.5  # of the memory: when less is free, freed memory is given back
 # Passes that do not count, before a way has its memory: of d on a CPU the system's new pages took two fifths of the
 # first, a tenth of the second, a hundredth of the third.
 SETTLE = 2

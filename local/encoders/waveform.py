@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
@@ -122,14 +123,11 @@ class WaveformEncoder(Encoder):
     def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same of waveforms or of the CNN's output, with SpecAugment and dropout in training."""
         if self.packs and is_packed(wavs, self.held):
-            hidden, n_frames = side_by_side([self._begun(*one) for one in one_by_one(wavs, lengths)])
-        else:
-            hidden, n_frames = self._begun(wavs, lengths)
-        return self.model.encoder.dropout(self._placed(hidden, n_frames)), n_frames
-
-    def _begun(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+            with parametrize.cached():  # the weight norm of the positional convolution
+                return side_by_side([self.start(*one) for one in one_by_one(wavs, lengths)])
         features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
-        return self._masked(self._projected(features), n_frames), n_frames
+        hidden = self._placed(self._masked(self._projected(features), n_frames), n_frames)
+        return self.model.encoder.dropout(hidden), n_frames
 
     def _placed(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
         self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)

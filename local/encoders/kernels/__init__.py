@@ -1,4 +1,4 @@
-"""Faster kernels: dropout, attention, convolution, linear layers; for CPUs, and convolution and graphs for GPUs.
+"""Faster kernels: dropout, attention, convolution and its norm, linear layers for CPUs; convolution, graphs for GPUs.
 
 They compute the same as PyTorch's, of which the first three took more than half of an update on a CPU. `torch.compile`
 was measured there: it is not faster than these, nor, for short utterances, than PyTorch's own.

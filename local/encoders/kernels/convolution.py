@@ -7,7 +7,7 @@ CPU the same layout makes oneDNN's own convolution a fifth faster (of a small CN
 precision without a gradient where there is AVX-512; without, PyTorch's own is the fastest then.
 
 The positional convolution has 16 groups of 48 channels and 128 taps: without AMX oneDNN computes it at a quarter of the
-rate of a product in bfloat16; here it is one, over windows of frames. With AMX oneDNN takes half of this one's time.
+rate of a product in bfloat16; here it is one, over windows of frames. With AMX oneDNN takes half of a product's time.
 
 On a GPU cuDNN prepares a plan for every new length, for a time in which the GPU waits; a product needs none.
 """

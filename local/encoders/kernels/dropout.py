@@ -1,6 +1,6 @@
 """Dropout on a CPU: four elements per 64 random bits; PyTorch draws for 0.2 billion elements a second there.
 
-The bits are of numpy's SFC64, of which torch's generator gives the seed: it is nearly twice as fast as that.
+The bits are of numpy's SFC64, which is nearly twice as fast as torch's generator, and has its seed from that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ LEVELS = 2**16  # of the 16 bits for an element: a probability is accurate to 1 
 
 
 def draw(like: Tensor, p: float) -> tuple[Tensor, float]:
-    """Draw a dropout mask from torch's generator, of the shape and type of `like`.
+    """Draw a dropout mask, with a seed of torch's generator, of the shape and type of `like`.
 
     Returns 1 where an element is kept, 0 where it is dropped (with probability `p` below 1); and the scale
     1 / (1 - p), for the p that 16 bits allow.

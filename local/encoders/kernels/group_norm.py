@@ -25,7 +25,7 @@ def normed_convolution(conv: nn.Conv1d, norm: nn.GroupNorm, wavs: Tensor, n_fram
     rows, weight = rows_of_one_channel(wavs, conv.weight, conv.stride[0])  # [B, T, k], [c, k]
     with torch.autocast(wavs.device.type, enabled=False):
         true = length_mask(n_frames, rows.shape[1], wavs.device)[:, :, None]
-        count = n_frames.to(wavs.device)[:, None, None]
+        count = true.sum(1, keepdim=True)  # not of `n_frames`, for which a GPU would wait
         rows, weight = rows.double(), weight.double()
         rows = (rows - (rows * true).sum(1, keepdim=True) / count) * true
         variance = (weight @ (rows.mT @ rows / count) * weight).sum(2)  # [B, c]
