@@ -101,8 +101,7 @@ def decode_last(job: Job) -> None:
     predictions.write(path, table)
     scores = metrics.scores(table, emotions_trained=system.emotion_weight > 0)
     marker.write([path], epoch=epoch, threads=torch.get_num_threads(), scores=scores)
-    logger.info("decoded with the last epoch, %d: %s", epoch, path)
-    logger.info(scores_line(scores))
+    logger.info("decoded with the last epoch, %d, for these figures alone: %s; %s", epoch, path, scores_line(scores))
 
 
 def loaded(job: Job, load: Callable[[Job, System], int]) -> tuple[int, System, Callable[[str], pd.DataFrame]]:

@@ -47,7 +47,8 @@ def load_last(job: Job, system: System) -> int:
     last, checkpointer = _last_row(job), RunCheckpointer(job.folder / "save", {"system": system})
     checkpoint = checkpointer.last_epoch()
     if checkpoint is None or not _is_of(checkpoint.meta, last):
-        raise _missing(job, f"epoch {last['epoch']:.0f}, the last of its epochs.csv")
+        which = f"epoch {last['epoch']:.0f}, the last of its epochs.csv"
+        raise _missing(job, which, "; or decode the chosen one alone: --last-epoch false")
     checkpointer.load_checkpoint(checkpoint)
     return checkpoint.meta["epoch"]
 
@@ -64,8 +65,8 @@ def _is_of(meta: dict[str, Any], row: pd.Series) -> bool:
     )
 
 
-def _missing(job: Job, which: str) -> UserError:
+def _missing(job: Job, which: str, or_else: str = "") -> UserError:
     return UserError(
         f"{job.folder / 'save'} lacks the checkpoint of {which}",
-        f"remove {job.training().path} and run stage 2: it resumes from the checkpoints that are there",
+        f"remove {job.training().path} and run stage 2: it resumes from the checkpoints that are there{or_else}",
     )
