@@ -63,7 +63,7 @@ export PYTHONHASHSEED=0            # nothing may depend on the order of a set
 export TOKENIZERS_PARALLELISM=false
 # Freed memory is kept for the next tensor: to get new pages from the system took a tenth of the time.
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-4294967296} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
-# In huge pages, where Linux gives them to those who ask (glibc 2.35): a tenth to a seventh less time for large models.
+# In huge pages, where Linux gives them to those who ask (glibc 2.35): a tenth to an eighth less time for large models.
 [[ ${GLIBC_TUNABLES:-} == *hugetlb* ]] || export GLIBC_TUNABLES=${GLIBC_TUNABLES:+$GLIBC_TUNABLES:}glibc.malloc.hugetlb=1
 export ONEDNN_PRIMITIVE_CACHE_CAPACITY=${ONEDNN_PRIMITIVE_CACHE_CAPACITY:-8192} # shapes of operations, else 1024
 # A thread that waits for the others of its job gives its core away sooner: beside a busy process a small model took a

@@ -172,10 +172,8 @@ def print_pooled(jobs: list[Job]) -> None:
 
 def failure_report(run: JobProcess, step: str) -> str:
     """Say that a job failed, with the end of its log, and what to do if memory was short."""
-    start = JobLog(run.log).last_start()
-    last = start.lines[-10:] if start else []
-    lines = [f"error: {run.name} failed; its log ends:", *(f"  {line}" for line in last[-4:]), f"  see {run.log}"]
-    if any("out of memory" in line for line in last):
+    lines = run.failure()
+    if any("out of memory" in line for line in run.last_lines(10)):
         lines.append(f"  try: fewer --jobs, or a smaller --{SIZES[step]}")
     return "\n".join(lines)
 

@@ -35,7 +35,7 @@ from local.experiment.folders import RUN_FORM, run_of
 from local.experiment.job import Job, begun_inputs, options_of_run, read_environment, refuse_not_a_run
 from local.experiment.options import MANIFESTS
 from local.jobs.gpus import gpus
-from local.jobs.process import JobLog, JobProcess, step_command
+from local.jobs.process import JobProcess, step_command
 from local.pages.markdown import percent, table
 from local.scoring import predictions
 
@@ -48,7 +48,6 @@ NOT_COMPARED = (
     *("job", "packages", "slurm_job", "started", "resumed", "command"),
     *("device_name", "parameters", "trained_parameters"),  # they follow from others, and an earlier version wrote none
 )
-LOG_LINES = 4  # of a step that failed, to show
 ON_GPU = "on a GPU, CTC's gradient is not deterministic: do not expect equal figures"
 DIRTY = "a commit ends in -dirty: the runs had changes without a commit, which may differ"
 
@@ -147,13 +146,6 @@ def repeat(job: Job, words: list[str], threads: dict[str, int], processes: int =
     return None
 
 
-def failure_lines(step: JobProcess) -> list[str]:
-    """Say that a step failed, with the end of its log, which may say what to do, as to install a library."""
-    start = JobLog(step.log).last_start()
-    end = [f"  {line}" for line in (start.lines if start else [])[-LOG_LINES:]]
-    return [f"error: {step.name} failed; its log ends:", *end, f"  see {step.log}"]
-
-
 def must_start_over(job: Job) -> bool:
     """Whether the job's folder holds a rerun that has ended, or one of other inputs."""
     old, yaml = begun_inputs(job.folder), job.folder / "hyperparams.yaml"
@@ -236,7 +228,7 @@ def main() -> None:
     threads = {"train": environment["threads"], "decode": decoding["facts"].get("threads", environment["threads"])}
     failed = repeat(again, rerun_options(run, environment), threads, environment.get("processes", 1))
     if failed is not None:
-        print("\n".join(failure_lines(failed)), file=sys.stderr)
+        print("\n".join(failed.failure()), file=sys.stderr)
         sys.exit(1)
     old, new = run / "predictions.csv", again.folder / "predictions.csv"
     if old.read_bytes() != new.read_bytes():

@@ -301,7 +301,7 @@ def test_a_step_that_fails_says_what_to_install(run, job):
     step.command = [sys.executable, "-c", said]
     step.start(0, {})
     assert step.end() == 1
-    lines = rerun.failure_lines(step)
+    lines = step.failure()
     assert lines[0] == "error: train failed; its log ends:" and lines[-1] == f"  see {run / 'train.log'}"
     assert "  error: lora: the library peft is not installed" in lines and "    try: install the extra" in lines
 

@@ -137,6 +137,16 @@ class JobProcess:
         """`train`, `decode` or `stress`, as which its log is named."""
         return self.log.stem
 
+    def last_lines(self, count: int) -> list[str]:
+        """The last lines of its log since it was started last."""
+        start = JobLog(self.log).last_start()
+        return start.lines[-count:] if start else []
+
+    def failure(self) -> list[str]:
+        """Say that it failed, with the end of its log, which may say what to do, as to install a library."""
+        end = [f"  {line}" for line in self.last_lines(4)]
+        return [f"error: {self.name} failed; its log ends:", *end, f"  see {self.log}"]
+
     def start(self, slot: int, environment: dict[str, str]) -> None:
         """Start it, its log beginning with the command."""
         self.slot, self.began, self.old_proof = slot, time.monotonic(), file_version(self.proof)

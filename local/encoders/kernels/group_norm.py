@@ -3,7 +3,7 @@
 The mean and the variance of a channel over time follow from those of what its taps read: of y = w x they are w m and
 w C w', where m is the mean and C the covariance of the samples of a frame. So the norm is done to the weights, once an
 utterance, and the layer is one product. What it norms is a hundred times as large as a waveform; to read and write it
-again took a third of an update of the base model in bfloat16 on a CPU, most of it in the backward pass.
+again took about a tenth of an update of the base model in bfloat16 on a CPU.
 """
 
 from __future__ import annotations
