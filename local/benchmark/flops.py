@@ -1,6 +1,8 @@
 """Floating-point operations of a wav2vec 2.0, counted from its shape; a multiplication and an addition are two.
 
-`torch.utils.flop_counter` counts the same (see its test), but takes half a second for each length of an utterance.
+`torch.utils.flop_counter` counts the same of transformers' model (see its test), but takes half a second for each
+length of an utterance. The positional convolution, of a base model with its CNN frozen a twentieth of all, counts as
+such, though a CPU has it from transforms with about a quarter of the operations.
 """
 
 from __future__ import annotations

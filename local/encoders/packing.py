@@ -32,14 +32,16 @@ def is_packed(x: Tensor, held: bool = False) -> bool:
     return (torch.is_grad_enabled() or held) and x.device.type == "cpu" and len(x) > 1
 
 
-def pack(hidden: Tensor, n_frames: Tensor) -> Tensor:
-    """[B, T, d] of which [B] frames are true -> [1, sum of n_frames, d]."""
-    return torch.cat([one[:length] for one, length in zip(hidden, n_frames.tolist(), strict=True)])[None]
+def pack(hidden: Tensor, n_frames: Tensor, gap: int = 0) -> Tensor:
+    """[B, T, d] of which [B] frames are true -> [1, sum of n_frames + gap, d], with a gap of zeros behind each."""
+    each = [one[:length] for one, length in zip(hidden, n_frames.tolist(), strict=True)]
+    return torch.cat([F.pad(one, (0, 0, 0, gap)) for one in each])[None]
 
 
-def unpack(hidden: Tensor, n_frames: Tensor, size: int) -> Tensor:
-    """[1, sum of n_frames, d] -> [B, size, d], zeros beyond the true frames."""
-    padded = pad_sequence(hidden[0].split(n_frames.tolist()), batch_first=True)
+def unpack(hidden: Tensor, n_frames: Tensor, size: int, gap: int = 0) -> Tensor:
+    """[1, sum of n_frames + gap, d] -> [B, size, d], zeros beyond the true frames."""
+    each = hidden[0].split((n_frames + gap).tolist())
+    padded = pad_sequence([one[: len(one) - gap] for one in each], batch_first=True)
     return F.pad(padded, (0, 0, 0, size - padded.shape[1]))
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
@@ -118,20 +117,33 @@ class WaveformEncoder(Encoder):
     def enter(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run the CNN, project, add the positional convolution; and the layer norm, where that comes first."""
         features, n_frames = self.features(wavs, lengths)
-        return self._placed(self._projected(features), n_frames), n_frames
+        hidden = self._projected(features)
+        return self._placed(hidden, length_mask(n_frames, hidden.shape[1], hidden.device)), n_frames
 
     def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same of waveforms or of the CNN's output, with SpecAugment and dropout in training."""
-        if self.packs and is_packed(wavs, self.held):
-            with parametrize.cached():  # the weight norm of the positional convolution
-                return side_by_side([self.start(*one) for one in one_by_one(wavs, lengths)])
-        features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
-        hidden = self._placed(self._masked(self._projected(features), n_frames), n_frames)
-        return self.model.encoder.dropout(hidden), n_frames
+        if not (self.packs and is_packed(wavs, self.held)):
+            hidden, n_frames = self._projected_and_masked(wavs, lengths)
+            placed = self._placed(hidden, length_mask(n_frames, hidden.shape[1], hidden.device))
+            return self.model.encoder.dropout(placed), n_frames
+        each = [self._projected_and_masked(*one) for one in one_by_one(wavs, lengths)]
+        hidden, n_frames = side_by_side(each)
+        # Apart, so that the positional convolution of one does not reach another.
+        gap = max(
+            conv.padding[0] for conv in self.model.encoder.pos_conv_embed.modules() if isinstance(conv, nn.Conv1d)
+        )
+        mask = pack(length_mask(n_frames, hidden.shape[1])[..., None], n_frames, gap)[..., 0]
+        placed = self.model.encoder.dropout(self._placed(pack(hidden, n_frames, gap), mask))
+        return unpack(placed, n_frames, hidden.shape[1], gap), n_frames
 
-    def _placed(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
-        self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)
-        hidden = hidden.masked_fill(~self._mask[..., None], 0.0)
+    def _projected_and_masked(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
+        return self._masked(self._projected(features), n_frames), n_frames
+
+    def _placed(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Add the positional convolution; `mask` is [B, T], true where a frame is an utterance's."""
+        self._mask = mask
+        hidden = hidden.masked_fill(~mask[..., None], 0.0)
         hidden = hidden + self.model.encoder.pos_conv_embed(hidden)
         return hidden if self._norm_is_last() else self.model.encoder.layer_norm(hidden)
 

@@ -16,6 +16,7 @@ from local.encoders.kernels import convolution, use_kernels
 from local.encoders.kernels.attention import attention
 from local.encoders.kernels.convolution import WINDOWS, _Grouped, convolve
 from local.encoders.kernels.dropout import Dropout, draw
+from local.encoders.kernels.fourier import grouped_convolution
 from local.encoders.kernels.linear import linear
 
 
@@ -108,13 +109,15 @@ def test_attention_with_dropout_is_the_formula(mask, has_bias):
 # ---------------------------------------------------------------- convolution
 
 
-@pytest.mark.parametrize("frames", [1, 40, WINDOWS["cpu"] + 30])
-@pytest.mark.parametrize(("taps", "padding"), [(8, 4), (7, 3), (1, 0)])
-def test_convolution_is_torchs(frames, taps, padding):
+@pytest.mark.parametrize("kernel", [_Grouped.apply, grouped_convolution])
+@pytest.mark.parametrize("frames", [1, 40, WINDOWS + 30])
+@pytest.mark.parametrize(("taps", "padding"), [(8, 4), (7, 3), (1, 0), (5, 0)])
+def test_convolution_is_torchs(kernel, frames, taps, padding):
     torch.manual_seed(5)
+    frames = max(frames, taps - 2 * padding)
     x = torch.randn(2, 12, frames, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(8, 3, taps, dtype=torch.float64, requires_grad=True)
-    ours = _Grouped.apply(x, weight, padding)
+    ours = kernel(x, weight, padding)
     theirs = F.conv1d(x, weight, padding=padding, groups=4)
     assert torch.allclose(ours, theirs, atol=1e-12)
     grad = torch.randn_like(ours)
@@ -133,7 +136,7 @@ def test_convolution_is_torchs(frames, taps, padding):
 def test_convolution_in_bfloat16_is_as_near_as_torchs(settings):
     torch.manual_seed(6)
     conv = nn.Conv1d(64, 64, **settings)
-    x = torch.randn(2, 64, 90, requires_grad=True)
+    x = torch.randn(2, 64, 250, requires_grad=True)
 
     def result(function) -> list[Tensor]:
         y = function(x).float()
@@ -147,6 +150,30 @@ def test_convolution_in_bfloat16_is_as_near_as_torchs(settings):
         assert one.shape == truth.shape
         assert (one - truth).abs().mean() < 1.2 * (other - truth).abs().mean()
     torch.testing.assert_close(convolve(conv, x, conv.weight, conv.bias), exact[0], rtol=1e-5, atol=1e-5)
+
+
+def test_convolution_by_transforms_is_about_as_near_to_double_precision_as_torchs():
+    torch.manual_seed(7)
+    conv, x = nn.Conv1d(96, 96, 128, padding=64, groups=2), torch.randn(2, 96, 300, dtype=torch.float64)
+    errors = []
+    for function in (conv, lambda x: convolve(conv, x, conv.weight, conv.bias)):
+        found = []
+        for kind in (torch.float64, torch.float32):
+            conv.to(kind)
+            given = x.to(kind).requires_grad_()
+            y = function(given) if kind == torch.float32 else conv(given)
+            grad = torch.cos(torch.arange(y.numel(), dtype=torch.float64).view_as(y)).to(kind)
+            found.append([y, *gradients(y, [given, conv.weight], grad)])
+        errors.append([float((one - other).detach().square().mean()) for one, other in zip(*found, strict=True)])
+    theirs, ours = errors
+    assert max(ours) > 0 and all(one < 4 * other for one, other in zip(ours, theirs, strict=True))  # of squares
+
+
+@pytest.mark.parametrize(("frames", "way"), [(383, None), (384, convolution._by_transforms)])
+def test_few_frames_are_not_worth_the_transform_of_the_weights(frames, way):
+    conv = nn.Conv1d(8, 8, 128, padding=64, groups=2)
+    kinds = (torch.float32, torch.bfloat16)
+    assert [convolution._fastest(conv, "cpu", kind, frames) for kind in kinds] == [way] * 2
 
 
 @torch.no_grad()
@@ -190,18 +217,18 @@ def test_in_bfloat16_two_strides_of_taps_are_a_product_where_there_is_amx(has_am
     monkeypatch.setattr(convolution, "HAS_AMX", has_amx)
     convs = [nn.Conv1d(8, 8, taps, stride) for taps, stride in ((8, 4), (4, 2), (3, 2), (2, 2), (3, 1))]
     product, other = convolution._strided, convolution._channels_last
-    assert [convolution._fastest(conv, "cpu", torch.bfloat16) for conv in convs] == [
+    assert [convolution._fastest(conv, "cpu", torch.bfloat16, 99) for conv in convs] == [
         *[product if has_amx else other] * 2,
         *[other] * 3,
     ]
     with torch.no_grad():
-        assert convolution._fastest(convs[0], "cpu", torch.bfloat16) == other
+        assert convolution._fastest(convs[0], "cpu", torch.bfloat16, 99) == other
 
 
 def test_on_a_gpu_every_convolution_that_can_be_is_a_product():
     convs = [nn.Conv1d(1, 8, 10, stride=5), nn.Conv1d(8, 8, 3, stride=2), nn.Conv1d(8, 8, 4, padding=2, groups=2)]
     convs.append(nn.Conv1d(8, 8, 3, padding=1))
-    found = [convolution._fastest(conv, "cuda", torch.bfloat16) for conv in convs]
+    found = [convolution._fastest(conv, "cuda", torch.bfloat16, 99) for conv in convs]
     assert found == [convolution._strided, convolution._strided, convolution._grouped, None]
 
 

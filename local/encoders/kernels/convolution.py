@@ -6,10 +6,10 @@ precision with a gradient this took two thirds of the time of PyTorch's own on a
 CPU the same layout makes oneDNN's own convolution a fifth faster (of a small CNN twice as fast), as it does in single
 precision without a gradient where there is AVX-512; without, PyTorch's own is the fastest then.
 
-The positional convolution has 16 groups of 48 channels and 128 taps: without AMX oneDNN computes it at a quarter of the
-rate of a product in bfloat16; here it is one, over windows of frames. With AMX oneDNN takes half of a product's time.
+The positional convolution, of groups of channels, goes through Fourier transforms on a CPU (`fourier`).
 
-On a GPU cuDNN prepares a plan for every new length, for a time in which the GPU waits; a product needs none.
+On a GPU cuDNN prepares a plan for every new length, for a time in which the GPU waits; a product needs none. That of
+the positional convolution is over windows of frames.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from local.encoders.kernels.fourier import grouped_convolution
 from local.encoders.kernels.linear import HAS_AMX, HAS_AVX512
 
-WINDOWS = {"cpu": 256, "cuda": 1024}  # in one product, which bounds the memory: 200 KB each in 16 bits for a base model
+WINDOWS = 1024  # in one product, which bounds the memory: 200 KB each in 16 bits for a base model
 
 
 def _windows(x: Tensor, taps: int) -> Iterator[tuple[slice, Tensor]]:
     """Yield the windows of [G, B, c, T], at most `WINDOWS` at once: a slice of their starts, and [G, B n, c taps]."""
     batch, frames = x.shape[1], x.shape[3]
-    step = max(1, WINDOWS[x.device.type] // batch)
+    step = max(1, WINDOWS // batch)
     for start in range(0, frames - taps + 1, step):
         part = x[..., start : start + step + taps - 1]
         yield slice(start, start + step), part.unfold(3, taps, 1).transpose(2, 3).flatten(3).flatten(1, 2)
@@ -128,16 +129,19 @@ def _matrix(weight: Tensor, taps: slice) -> Tensor:
 def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve as `torch.nn.Conv1d` does: [B, C, T] -> [B, C', T']; with groups, stride and dilation must be 1."""
     device = x.device.type
-    kind = torch.get_autocast_dtype(device) if device in WINDOWS and torch.is_autocast_enabled(device) else x.dtype
-    way = _fastest(conv, device, kind)
+    in_autocast = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
+    kind = torch.get_autocast_dtype(device) if in_autocast else x.dtype
+    way = _fastest(conv, device, kind, x.shape[0] * x.shape[2])
     if way is None:
         return nn.Conv1d._conv_forward(conv, x, weight, bias)
-    y = way(conv, x.to(kind), weight.to(kind))
+    if way != _by_transforms:
+        x, weight = x.to(kind), weight.to(kind)
+    y = way(conv, x, weight).to(kind)
     return y if bias is None else y + bias.to(kind)[:, None]
 
 
-def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype) -> Callable[..., Tensor] | None:
-    """The way to convolve; None for PyTorch's own."""
+def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype, frames: int) -> Callable[..., Tensor] | None:
+    """The way to convolve so many frames, those of all utterances; None for PyTorch's own."""
     is_strided = conv.groups == 1 and (conv.padding, conv.dilation) == ((0,), (1,))
     as_product = _grouped if conv.groups > 1 else _strided if is_strided else None
     in_channels_last = _channels_last if conv.in_channels > 1 else None
@@ -145,12 +149,12 @@ def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype) -> Callable[..., T
         return as_product
     if device != "cpu" or torch.compiler.is_exporting():
         return None
-    if kind == torch.bfloat16 and conv.groups == 1:
+    if conv.groups > 1:  # the weights' transform, which is the same for few frames and for many, must be earned
+        return _by_transforms if frames >= 3 * conv.kernel_size[0] else None
+    if kind == torch.bfloat16:
         reads_beyond = HAS_AMX and torch.is_grad_enabled() and conv.kernel_size[0] >= 2 * conv.stride[0] > 2
         return as_product if reads_beyond else in_channels_last
-    if kind == torch.bfloat16:
-        return in_channels_last if HAS_AMX else _grouped
-    if kind != torch.float32 or conv.groups > 1:
+    if kind != torch.float32:
         return None
     if torch.is_grad_enabled():
         return as_product
@@ -159,6 +163,10 @@ def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype) -> Callable[..., T
 
 def _grouped(conv: nn.Conv1d, x: Tensor, weight: Tensor) -> Tensor:
     return _Grouped.apply(x, weight, conv.padding[0])
+
+
+def _by_transforms(conv: nn.Conv1d, x: Tensor, weight: Tensor) -> Tensor:
+    return grouped_convolution(x, weight, conv.padding[0])
 
 
 def _strided(conv: nn.Conv1d, x: Tensor, weight: Tensor) -> Tensor:
