@@ -169,11 +169,17 @@ def test_convolution_by_transforms_is_about_as_near_to_double_precision_as_torch
     assert max(ours) > 0 and all(one < 4 * other for one, other in zip(ours, theirs, strict=True))  # of squares
 
 
-@pytest.mark.parametrize(("frames", "way"), [(383, None), (384, convolution._by_transforms)])
-def test_few_frames_are_not_worth_the_transform_of_the_weights(frames, way):
-    conv = nn.Conv1d(8, 8, 128, padding=64, groups=2)
-    kinds = (torch.float32, torch.bfloat16)
-    assert [convolution._fastest(conv, "cpu", kind, frames) for kind in kinds] == [way] * 2
+def test_few_frames_are_convolved_in_the_same_precision_as_many():
+    torch.manual_seed(8)
+    conv = nn.Conv1d(32, 32, 128, padding=64, groups=2)
+    x = torch.randn(1, 32, 500)
+    few = x[..., :200]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = [grouped_convolution(each.bfloat16(), conv.weight, 64) for each in (x, few)]
+    theirs = F.conv1d(x.bfloat16().float(), conv.weight, padding=64, groups=2)
+    assert [each.dtype for each in ours] == [torch.float32] * 2
+    torch.testing.assert_close(ours[0], theirs, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours[1][..., :136], theirs[..., :136], rtol=1e-5, atol=1e-5)  # of taps within both
 
 
 @torch.no_grad()
@@ -217,18 +223,18 @@ def test_in_bfloat16_two_strides_of_taps_are_a_product_where_there_is_amx(has_am
     monkeypatch.setattr(convolution, "HAS_AMX", has_amx)
     convs = [nn.Conv1d(8, 8, taps, stride) for taps, stride in ((8, 4), (4, 2), (3, 2), (2, 2), (3, 1))]
     product, other = convolution._strided, convolution._channels_last
-    assert [convolution._fastest(conv, "cpu", torch.bfloat16, 99) for conv in convs] == [
+    assert [convolution._fastest(conv, "cpu", torch.bfloat16) for conv in convs] == [
         *[product if has_amx else other] * 2,
         *[other] * 3,
     ]
     with torch.no_grad():
-        assert convolution._fastest(convs[0], "cpu", torch.bfloat16, 99) == other
+        assert convolution._fastest(convs[0], "cpu", torch.bfloat16) == other
 
 
 def test_on_a_gpu_every_convolution_that_can_be_is_a_product():
     convs = [nn.Conv1d(1, 8, 10, stride=5), nn.Conv1d(8, 8, 3, stride=2), nn.Conv1d(8, 8, 4, padding=2, groups=2)]
     convs.append(nn.Conv1d(8, 8, 3, padding=1))
-    found = [convolution._fastest(conv, "cuda", torch.bfloat16, 99) for conv in convs]
+    found = [convolution._fastest(conv, "cuda", torch.bfloat16) for conv in convs]
     assert found == [convolution._strided, convolution._strided, convolution._grouped, None]
 
 

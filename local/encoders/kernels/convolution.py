@@ -131,7 +131,7 @@ def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor, bias: Tensor | None) ->
     device = x.device.type
     in_autocast = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
     kind = torch.get_autocast_dtype(device) if in_autocast else x.dtype
-    way = _fastest(conv, device, kind, x.shape[0] * x.shape[2])
+    way = _fastest(conv, device, kind)
     if way is None:
         return nn.Conv1d._conv_forward(conv, x, weight, bias)
     if way != _by_transforms:
@@ -140,8 +140,8 @@ def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor, bias: Tensor | None) ->
     return y if bias is None else y + bias.to(kind)[:, None]
 
 
-def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype, frames: int) -> Callable[..., Tensor] | None:
-    """The way to convolve so many frames, those of all utterances; None for PyTorch's own."""
+def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype) -> Callable[..., Tensor] | None:
+    """The way to convolve; None for PyTorch's own."""
     is_strided = conv.groups == 1 and (conv.padding, conv.dilation) == ((0,), (1,))
     as_product = _grouped if conv.groups > 1 else _strided if is_strided else None
     in_channels_last = _channels_last if conv.in_channels > 1 else None
@@ -149,8 +149,8 @@ def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype, frames: int) -> Ca
         return as_product
     if device != "cpu" or torch.compiler.is_exporting():
         return None
-    if conv.groups > 1:  # the weights' transform, which is the same for few frames and for many, must be earned
-        return _by_transforms if frames >= 3 * conv.kernel_size[0] else None
+    if conv.groups > 1:
+        return _by_transforms
     if kind == torch.bfloat16:
         reads_beyond = HAS_AMX and torch.is_grad_enabled() and conv.kernel_size[0] >= 2 * conv.stride[0] > 2
         return as_product if reads_beyond else in_channels_last

@@ -19,31 +19,38 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 
+ENOUGH = 3  # frames for each tap: for a base model transforms win from 350 frames on, with a gradient from 200
+
 
 def grouped_convolution(x: Tensor, weight: Tensor, padding: int) -> Tensor:
     """`torch.nn.functional.conv1d`: [B, C, T], [O, c, taps], for G = C / c groups -> [B, O, T + 2 padding - taps + 1].
 
-    Computed in single precision at least, which is the type of the result.
+    In single precision at least, whatever autocast says: so the number of frames, which decides on the way, decides on
+    nothing else. Few go through PyTorch's own: the weights' transform takes as long for them as for many.
     """
-    return _GroupedConvolution.apply(x, weight, padding)
+    kind = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
+    x, weight = x.to(kind), weight.to(kind)
+    if x.shape[0] * x.shape[2] >= ENOUGH * weight.shape[2]:
+        return _GroupedConvolution.apply(x, weight, padding)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv1d(x, weight, padding=padding, groups=x.shape[1] // weight.shape[1])
 
 
 class _GroupedConvolution(torch.autograd.Function):
     @staticmethod
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, x: Tensor, weight: Tensor, padding: int) -> Tensor:
-        kind = torch.promote_types(torch.promote_types(x.dtype, weight.dtype), torch.float32)
         (_, channels, taps), length = weight.shape, x.shape[2]
         size = 1 << (2 * taps - 1).bit_length()  # of a block: a power of two, and no less than twice the taps
         hop, frames = size - taps + 1, length + 2 * padding - taps + 1
         blocks = -(-frames // hop)
-        forth, back = _transforms(size, kind)
-        rows = F.pad(x.to(kind).transpose(1, 2), (0, 0, padding, blocks * hop + taps - 1 - padding - length))
+        forth, back = _transforms(size, x.dtype)
+        rows = F.pad(x.transpose(1, 2), (0, 0, padding, blocks * hop + taps - 1 - padding - length))
         inputs = forth @ rows.unfold(1, size, hop).transpose(2, 3).flatten(0, 1)  # [B n, 2 F, C]
-        weights = forth[:, :taps] @ weight.to(kind).flatten(0, 1).t()
+        weights = forth[:, :taps] @ weight.flatten(0, 1).t()
         weights = weights.view(2, -1, len(weight) // (x.shape[1] // channels), channels)  # [2, F G, o, c]
         ctx.save_for_backward(inputs, weights)
-        ctx.kinds, ctx.sizes = (x.dtype, weight.dtype), (length, taps, padding, size)
+        ctx.sizes = length, taps, padding, size
         outputs = _product(inputs, weights.mT, -1)
         return (back[:hop] @ outputs).view(len(x), -1, len(weight))[:, :frames].transpose(1, 2)
 
@@ -54,20 +61,19 @@ class _GroupedConvolution(torch.autograd.Function):
         length, taps, padding, size = ctx.sizes
         hop, blocks, channels = size - taps + 1, len(inputs) // len(grad), weights.shape[3]
         forth, back = _transforms(size, inputs.dtype)
-        rows = F.pad(grad.to(inputs.dtype).transpose(1, 2), (0, 0, 0, blocks * hop - grad.shape[2]))
-        spectra = forth[:, :hop] @ rows.view(len(inputs), hop, -1)  # [B n, 2 F, O]
+        rows = F.pad(grad.transpose(1, 2), (0, 0, 0, blocks * hop - grad.shape[2]))
+        spectra = forth[:, :hop] @ rows.reshape(len(inputs), hop, -1)  # [B n, 2 F, O]
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
             each = (back @ _product(spectra, weights, 1)).unflatten(0, (-1, blocks))  # [B, n, size, C]
             grad_x = F.pad(each[:, :, :hop].flatten(1, 2), (0, 0, 0, hop))
             grad_x[:, hop:].unflatten(1, (blocks, hop))[:, :, : taps - 1] += each[:, :, hop:]
-            grad_x = grad_x[:, padding : padding + length].transpose(1, 2).to(ctx.kinds[0])
+            grad_x = grad_x[:, padding : padding + length].transpose(1, 2)
         if ctx.needs_input_grad[1]:
             products = torch.empty_like(weights)
             for each, product in zip((inputs, _turned(inputs, -1)), products, strict=True):
                 torch.bmm(_by_group(spectra, weights.shape[2]).mT, _by_group(each, channels), out=product)
             grad_weight = (back[:taps] @ products.view(back.shape[1], -1)).t().view(-1, channels, taps)
-            grad_weight = grad_weight.to(ctx.kinds[1])
         return grad_x, grad_weight, None
 
 
