@@ -19,7 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.amp import custom_bwd, custom_fwd
 
-ENOUGH = 3  # frames for each tap: for a base model transforms win from 350 frames on, with a gradient from 200
+# Frames for each tap from which on there are transforms. Of a base model 380 frames took 34 ms for PyTorch's 43, with a
+# gradient 97 for 170; but 100 frames 29 for 15, with a gradient 89 for 53.
+ENOUGH = 3
 
 
 def grouped_convolution(x: Tensor, weight: Tensor, padding: int) -> Tensor:
