@@ -72,9 +72,15 @@
 # the seven actors of training. By the last epoch Sajjad's has 99 % of the training set right, Pappagari's 94, Peng's
 # 90, Lu's 75 to 84, Liu's 84 to 88, Wu's 79 to 83; of the one actor who validates Pappagari's has 37 to 53 % then,
 # Peng's 28 to 61, Wu's 26 to 40. The best epochs come early (Sajjad's 4, 2, 1; Lu's 9, 1, 8; Pappagari's 6, 5, 4;
-# Peng's 3, 8, 1): more of them promise little, but to Wu's (2, 6, 6 of 6). That Wang's equals ours is of these three
-# actors: of the three who validate, unknown as well, ours has 87, 84 and 56 % in the chosen epochs, Wang's 53, 40 and
-# 47.
+# Peng's 3, 8, 1; Wu's 2, 6, 6 of 6). That Wang's equals ours is of these three actors: of the three who validate,
+# unknown as well, ours has 87, 84 and 56 % in the chosen epochs, Wang's 53, 40 and 47.
+#
+# The last epoch (--stage 3 --last-epoch true, commit c61e042, of the Xeon's trainings; pooled WA): Wu's 48.80, Sajjad's
+# 41.85, Lu's 46.57, Wang's 62.22, Pappagari's 44.54, Peng's 52.04, ours 71.39, fine-tuning 67.87, emotion2vec 73.61,
+# SUPERB 74.54; of further lines Lu's 52.31 without SpecAugment, 49.72 mean, 51.94 maximum, 32.59 MLP; Liu's 60.28
+# without ELM. One actor is a poor judge of epochs: ours, with epoch 2 chosen for EB0, has 51.94 there and 73.33 in
+# epoch 5, Wu's 35.56 and 58.06; Lu's last loses 9.2 points of KD0. The order of the small systems, and of their
+# ablations, hangs on it as well: with the last epoch Lu's maximum is above the mean, and the mean above attention.
 #
 # Further lines, of commit 45d269f14ee9 (Liu's of 4c8d506), 2026-11-27: Lu's 47.31 (44.4 to 50.3) without SpecAugment,
 # 43.43 (40.5 to 46.4) by the mean of the BiLSTM, 41.48 (38.6 to 44.4) by its maximum, 37.04 (34.3 to 39.9) by an MLP on
