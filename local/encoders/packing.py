@@ -8,28 +8,76 @@ a layer does but attention is done frame by frame, and attention is computed utt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from local.encoders.base import GRID
+from local.encoders.base import GRID, Encoder
+from local.encoders.kernels import attention
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # Parameters of the smallest model to pack. With 95 million an update took a tenth to a sixth less time; of 4 million,
 # to which a step for each utterance is much, took a seventh more.
 LEAST = 30e6
 
 
-def is_packed(x: Tensor, held: bool = False) -> bool:
-    """Whether utterances, [B, ...], are to be packed: several, on a CPU, in training.
+class PackingEncoder(Encoder):
+    """Base of the families whose layers can be given utterances one behind the other."""
 
-    That is where there is a gradient, or where a `held` encoder, which has none, gets the same batches.
-    """
-    if torch.compiler.is_exporting():  # a graph is of any number of utterances: not even to be asked for it here
-        return False
-    return (torch.is_grad_enabled() or held) and x.device.type == "cpu" and len(x) > 1
+    def __init__(self, model: PreTrainedModel, cnn: nn.Module, freeze: bool, freeze_cnn: bool) -> None:
+        super().__init__(model, cnn, freeze, freeze_cnn)
+        self._is_large = sum(map(torch.numel, model.parameters())) >= LEAST
+
+    @property
+    def packs(self) -> bool:
+        """With attention of `local.encoders.kernels`, as WavLM always has."""
+        config = self.model.config
+        is_ours = config._attn_implementation == attention.NAME or config.model_type == "wavlm"
+        return self._is_large and is_ours and not self.freeze
+
+    def is_packed(self, x: Tensor) -> bool:
+        """Whether utterances, [B, ...], are to be packed: several, on a CPU, in training.
+
+        That is where there is a gradient, or where a held encoder, which has none, gets the same batches.
+        """
+        if torch.compiler.is_exporting():  # a graph is of any number of utterances: not even to be asked for it here
+            return False
+        learns = torch.is_grad_enabled() or self.held
+        return self.packs and learns and x.device.type == "cpu" and len(x) > 1
+
+    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """From what its lowest layer is given through all of them."""
+        hidden, n_frames = self.start(wavs, lengths)
+        return self.leave(self.through(self.layers(), hidden, n_frames)), n_frames
+
+    def run(self, layers: Sequence[nn.Module], hidden: Tensor, mask: Tensor | None, longest: int) -> Iterator[Tensor]:
+        """Run some of its layers; give the output of each, [B, T, d].
+
+        `mask` is that of `attention_mask`, or the lengths of packed utterances; `longest` the longest of them.
+        """
+        raise NotImplementedError
+
+    def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
+        """As transformers' encoder, over the true frames only."""
+        if self.is_packed(hidden):
+            passed = self.run(layers, pack(hidden, n_frames), n_frames, int(n_frames.max()))
+            return (unpack(each, n_frames, hidden.shape[1]) for each in passed)
+        return self.run(layers, hidden, self.attention_mask(hidden, n_frames), hidden.shape[1])
+
+    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
+        """Of packed utterances only the last output is unpacked."""
+        if not self.is_packed(hidden):
+            return super().through(layers, hidden, n_frames)
+        packed = pack(hidden, n_frames)
+        last = [packed, *deque(self.run(layers, packed, n_frames, int(n_frames.max())), maxlen=1)][-1]
+        return unpack(last, n_frames, hidden.shape[1])
 
 
 def pack(hidden: Tensor, n_frames: Tensor, gap: int = 0) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,25 +12,22 @@ from torch import Tensor, nn
 
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
-from local.encoders import packing
-from local.encoders.base import Encoder, each_kept, length_mask
-from local.encoders.kernels import attention
+from local.encoders.base import each_kept, length_mask
 from local.encoders.kernels.graphs import use_graphs
 from local.encoders.kernels.group_norm import normed_convolution
-from local.encoders.packing import is_packed, one_by_one, pack, side_by_side, unpack
+from local.encoders.packing import PackingEncoder, one_by_one, pack, side_by_side, unpack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class WaveformEncoder(Encoder):
+class WaveformEncoder(PackingEncoder):
     """wav2vec 2.0, HuBERT, WavLM, data2vec-audio: one frame per 320 samples, from a CNN on the waveform."""
 
     masks_features = True
 
     def __init__(self, model: PreTrainedModel, extractor, freeze: bool = False, freeze_cnn: bool = False) -> None:
         super().__init__(model, model.feature_extractor, freeze, freeze_cnn)
-        self._is_large = sum(map(torch.numel, model.parameters())) >= packing.LEAST
         self.normalise = extractor.do_normalize
         self.preprocessor = {"do_normalize": extractor.do_normalize}
         config = model.config
@@ -55,21 +51,6 @@ class WaveformEncoder(Encoder):
         for layer in getattr(model.encoder.pos_conv_embed, "layers", ()):
             layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].masked_fill(~self._mask[:, None], 0.0),))
 
-    @property
-    def packs(self) -> bool:
-        """With attention of `local.encoders.kernels`, as WavLM always has."""
-        config = self.model.config
-        is_ours = config._attn_implementation == attention.NAME or config.model_type == "wavlm"
-        return self._is_large and is_ours and not self.freeze
-
-    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the CNN, unless the input is its output already, and the transformer."""
-        if self.packs and is_packed(wavs, self.held):
-            hidden, n_frames = self.start(wavs, lengths)
-            return self.leave(self.through(self.layers(), hidden, n_frames)), n_frames
-        features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
-        return self.context(features, n_frames), n_frames
-
     def features(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run the CNN: [B, N] waveforms, [B] samples -> [B, T, c] features, [B] frames."""
         lengths = lengths.clamp(min=self.min_samples)
@@ -85,12 +66,6 @@ class WaveformEncoder(Encoder):
                 else:
                     hidden = layer(hidden)
         return hidden.transpose(1, 2), n_frames
-
-    def context(self, features: Tensor, n_frames: Tensor) -> Tensor:
-        """Project the CNN's features, mask some (SpecAugment), run the transformer: [B, T, c] -> [B, T, d]."""
-        hidden = self._masked(self._projected(features), n_frames)
-        self._mask = length_mask(n_frames, hidden.shape[1], hidden.device)
-        return self.model.encoder(hidden, attention_mask=self._mask).last_hidden_state
 
     def _masked(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
         masked = self._spec_augment_mask(n_frames, hidden.shape[1])
@@ -122,7 +97,7 @@ class WaveformEncoder(Encoder):
 
     def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same of waveforms or of the CNN's output, with SpecAugment and dropout in training."""
-        if not (self.packs and is_packed(wavs, self.held)):
+        if not self.is_packed(wavs):
             hidden, n_frames = self._projected_and_masked(wavs, lengths)
             placed = self._placed(hidden, length_mask(n_frames, hidden.shape[1], hidden.device))
             return self.model.encoder.dropout(placed), n_frames
@@ -147,35 +122,23 @@ class WaveformEncoder(Encoder):
         hidden = hidden + self.model.encoder.pos_conv_embed(hidden)
         return hidden if self._norm_is_last() else self.model.encoder.layer_norm(hidden)
 
-    def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
-        """As transformers' encoders; WavLM's layers share the bias of positions that the lowest of all has."""
-        if self.packs and is_packed(hidden, self.held):
-            passed = self._each(layers, pack(hidden, n_frames), n_frames, int(n_frames.max()))
-            return (unpack(each, n_frames, hidden.shape[1]) for each in passed)
+    def attention_mask(self, hidden: Tensor, n_frames: Tensor) -> Tensor | None:
+        """WavLM's layers are given that of `length_mask`."""
         if self.model.config.model_type == "wavlm":
-            mask = length_mask(n_frames, hidden.shape[1], hidden.device)
-        else:
-            mask = self.attention_mask(hidden, n_frames)
-        return self._each(layers, hidden, mask, hidden.shape[1])
+            return length_mask(n_frames, hidden.shape[1], hidden.device)
+        return super().attention_mask(hidden, n_frames)
 
-    def _each(self, layers: Sequence[nn.Module], hidden: Tensor, mask: Tensor | None, longest: int) -> Iterator[Tensor]:
+    def run(self, layers: Sequence[nn.Module], hidden: Tensor, mask: Tensor | None, longest: int) -> Iterator[Tensor]:
+        """As transformers' encoders; WavLM's layers share the bias of positions that the lowest of all has."""
         values = {"attention_mask": mask}
         if self.model.config.model_type == "wavlm":
             values["position_bias"] = self.layers()[0].attention.compute_bias(longest, longest)[None]
 
-        def run(layer: nn.Module, hidden: Tensor) -> Tensor:
+        def output(layer: nn.Module, hidden: Tensor) -> Tensor:
             made = layer(hidden, **values)
             return made[0] if isinstance(made, tuple) else made
 
-        return each_kept(layers, getattr(self.model.config, "layerdrop", 0.0), hidden, run)
-
-    def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
-        """Of packed utterances only the last output is unpacked."""
-        if not (self.packs and is_packed(hidden, self.held)):
-            return super().through(layers, hidden, n_frames)
-        packed = pack(hidden, n_frames)
-        last = [packed, *deque(self._each(layers, packed, n_frames, int(n_frames.max())), maxlen=1)][-1]
-        return unpack(last, n_frames, hidden.shape[1])
+        return each_kept(layers, getattr(self.model.config, "layerdrop", 0.0), hidden, output)
 
 
 def _has_group_norm(layer: nn.Module) -> bool:

@@ -12,10 +12,11 @@ from transformers import PreTrainedModel
 from local.audio.header import SAMPLE_RATE
 from local.encoders.base import each_kept, length_mask
 from local.encoders.kernels.graphs import use_graphs
+from local.encoders.packing import PackingEncoder, one_by_one, side_by_side
 from local.encoders.spectral import SpectralEncoder
 
 
-class WhisperEncoder(SpectralEncoder):
+class WhisperEncoder(PackingEncoder, SpectralEncoder):
     """Whisper's encoder: one frame per 20 ms, from log-mel spectra over the utterance's true length (30 s at most)."""
 
     rows_per_frame = 2  # spectra
@@ -32,10 +33,6 @@ class WhisperEncoder(SpectralEncoder):
         self.register_buffer("mel", mel if mel.shape[1] == self.n_fft // 2 + 1 else mel.T, persistent=False)
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
 
-    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute spectra, run the two convolutions and the transformer."""
-        return self._of_spectra(*self._masked(wavs, lengths))
-
     def _masked(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute spectra, and mask some (SpecAugment); as `spectra`."""
         spectra, n_spectra = self.spectra(wavs, lengths)
@@ -50,24 +47,23 @@ class WhisperEncoder(SpectralEncoder):
         return spectra.transpose(1, 2), n_spectra
 
     def of_log_mels(self, log_mels: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, M, mels], [B] -> [B, T, d], [B]."""
-        return self._of_spectra(log_mels.transpose(1, 2), n_spectra)
-
-    def _of_spectra(self, spectra: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, mels, M], zero beyond the end, [B] -> [B, T, d], [B]."""
-        hidden, n_frames = self._begun(spectra, n_spectra)
+        """[B, M, mels], zero beyond the end, [B] -> [B, T, d], [B]."""
+        hidden, n_frames = self._begun(log_mels.transpose(1, 2), n_spectra)
         return self.leave(self.through(self.layers(), hidden, n_frames)), n_frames
 
     def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The same, with SpecAugment and dropout in training."""
-        return self._begun(*self._masked(wavs, lengths))
+        """As `enter`, with SpecAugment and dropout in training."""
+        if not self.is_packed(wavs):
+            return self._begun(*self._masked(wavs, lengths))
+        return side_by_side([self._begun(*self._masked(*one)) for one in one_by_one(wavs, lengths)])
 
     def _begun(self, spectra: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
+        """Of spectra, [B, mels, M], [B]."""
         hidden, n_frames = self._placed(spectra, n_spectra)
         return F.dropout(hidden, p=self.model.config.dropout, training=self.training), n_frames
 
     def _placed(self, spectra: Tensor, n_spectra: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the two convolutions and add positions; as `_of_spectra`."""
+        """Run the two convolutions and add positions."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_cnn):
             hidden = F.gelu(self.model.conv1(spectra))
             # Beyond its end, an utterance alone is padded with zeros by the second convolution.
@@ -87,9 +83,8 @@ class WhisperEncoder(SpectralEncoder):
         """Compute spectra, run the two convolutions and add positions."""
         return self._placed(*self.spectra(wavs, lengths))
 
-    def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
-        """As transformers' encoder, over the true frames only."""
-        mask = self.attention_mask(hidden, n_frames)
+    def run(self, layers: Sequence[nn.Module], hidden: Tensor, mask: Tensor | None, longest: int) -> Iterator[Tensor]:
+        """As transformers' encoder."""
         return each_kept(layers, self.model.config.encoder_layerdrop, hidden, lambda layer, hidden: layer(hidden, mask))
 
     def spectra(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from tiny_models import STEADY, WAVEFORM, padded, waves
 from transformers import AutoModel
 
 from local.encoders import load_encoder, packing
-from local.encoders.packing import pack, unpack
+from local.encoders.packing import PackingEncoder, pack, unpack
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +41,16 @@ def test_output_and_gradient_are_those_of_each_utterance_alone(tmp_path, family)
             torch.testing.assert_close(grad, theirs[name], rtol=1e-4, atol=2e-5 * float(theirs[name].abs().max() + 1))
 
 
+@pytest.mark.parametrize("family", ["wav2vec2-group", "whisper"])
 @pytest.mark.parametrize("changes", [{}, {"take": (0, 1, 2)}, {"freeze_layers": 1}])
-def test_every_state_is_as_where_utterances_pass_side_by_side(tmp_path, monkeypatch, changes):
-    folder = tiny_models.save(tmp_path / "encoder", "wav2vec2-group", **STEADY)
+def test_every_state_is_as_where_utterances_pass_side_by_side(tmp_path, monkeypatch, family, changes):
+    folder = tiny_models.save(tmp_path / "encoder", family, **STEADY)
     found = []
     for packs in (True, False):
-        monkeypatch.setattr("local.encoders.waveform.is_packed", lambda x, held, packs=packs: packs and len(x) > 1)
+        monkeypatch.setattr(PackingEncoder, "is_packed", lambda _, x, packs=packs: packs and len(x) > 1)
         encoder = load_encoder(folder, freeze_layers=changes.get("freeze_layers", 0)).train()
+        seen = []
+        encoder.layers()[-1].register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(len(inputs[0])))
         if "take" in changes:
             encoder.take(changes["take"])
             states, n_frames = encoder.states(*padded(waves(5000, 12_345, 801)))
@@ -57,6 +60,7 @@ def test_every_state_is_as_where_utterances_pass_side_by_side(tmp_path, monkeypa
         true = [
             torch.cat([one[:n] for one, n in zip(state, n_frames.tolist(), strict=True)]) for state in states.values()
         ]
+        assert seen == [1 if packs else 3]
         torch.stack(true).square().sum().backward()
         found.append((true, [weight.grad for weight in encoder.parameters() if weight.grad is not None]))
     assert len(found[0][1]) == len(found[1][1]) > 10

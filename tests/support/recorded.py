@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from local.encoders import waveform
 from local.encoders.kernels import attention, dropout, graphs
+from local.encoders.packing import PackingEncoder
 
 
 class Recorded(TorchDispatchMode):
@@ -80,7 +80,7 @@ def record_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
-    monkeypatch.setattr(waveform, "is_packed", lambda x, held: False)  # as on a GPU
+    monkeypatch.setattr(PackingEncoder, "is_packed", lambda encoder, x: False)  # as on a GPU
     for module in (attention, dropout):  # as there, bits are of torch, whose operations are recorded
         monkeypatch.setattr(module, "draw", lambda like, p: (torch.empty_like(like).bernoulli_(1 - p), 1 / (1 - p)))
     monkeypatch.setattr(graphs, "_may_have_one", lambda module, hidden: module.training and torch.is_grad_enabled())

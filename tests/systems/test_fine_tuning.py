@@ -119,7 +119,7 @@ def masked(made: FineTuning, n_frames: Tensor, width: int) -> tuple[Tensor, Tens
         model.masked_spec_embed.fill_(2.0)
     model.feature_projection.forward = lambda hidden: torch.ones(*hidden.shape[:2], width)
     seen = []
-    model.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    model.encoder.pos_conv_embed.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
     made.encoder(torch.zeros(len(n_frames), int(n_frames.max()), 16), n_frames)
     # A feature is zero in all frames, a masked frame 2 in all others.
     return (seen[0] == 2).any(2), (seen[0] == 0).all(1)
