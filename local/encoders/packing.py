@@ -23,9 +23,10 @@ from local.encoders.kernels import attention
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Parameters of the smallest model to pack. With 95 million an update took a tenth to a sixth less time; of 4 million,
-# to which a step for each utterance is much, took a seventh more.
-LEAST = 30e6
+# Parameters of the smallest model to pack. With 90 million an update took a tenth to a sixth less time; with 20, as
+# Whisper base has, 6 % less with one thread, 12 in single precision, and 3 with two threads; with 8 million 6 to 17 %
+# less with one thread, but 5 more with two.
+LEAST = 15e6
 
 
 class PackingEncoder(Encoder):
