@@ -68,17 +68,18 @@ class PackingEncoder(Encoder):
     def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
         """As transformers' encoder, over the true frames only."""
         if self.is_packed(hidden):
-            passed = self.run(layers, pack(hidden, n_frames), n_frames, int(n_frames.max()))
-            return (unpack(each, n_frames, hidden.shape[1]) for each in passed)
+            return (unpack(each, n_frames, hidden.shape[1]) for each in self._packed(layers, hidden, n_frames))
         return self.run(layers, hidden, self.attention_mask(hidden, n_frames), hidden.shape[1])
 
     def through(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Tensor:
         """Of packed utterances only the last output is unpacked."""
-        if not self.is_packed(hidden):
+        if not (layers and self.is_packed(hidden)):
             return super().through(layers, hidden, n_frames)
-        packed = pack(hidden, n_frames)
-        last = [packed, *deque(self.run(layers, packed, n_frames, int(n_frames.max())), maxlen=1)][-1]
+        (last,) = deque(self._packed(layers, hidden, n_frames), maxlen=1)
         return unpack(last, n_frames, hidden.shape[1])
+
+    def _packed(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:
+        return self.run(layers, pack(hidden, n_frames), n_frames, int(n_frames.max()))
 
 
 def pack(hidden: Tensor, n_frames: Tensor, gap: int = 0) -> Tensor:

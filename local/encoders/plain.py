@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from local.encoders.base import Encoder
-from local.encoders.kernels.attention import attention, padding_mask
+from local.encoders.kernels.attention import attention
 from local.encoders.waveform import WaveformEncoder
 
 USED = {  # the keys of transformers' configurations that matter here
@@ -137,14 +137,8 @@ class Projection(nn.Module):
         return self.projection(self.layer_norm(hidden) if hasattr(self, "layer_norm") else hidden)
 
 
-class Hidden(NamedTuple):
-    """What transformers calls the output of a transformer."""
-
-    last_hidden_state: Tensor
-
-
 class Transformer(nn.Module):
-    """Positions, and layers."""
+    """Positions, and layers, which `WaveformEncoder` runs."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -152,18 +146,6 @@ class Transformer(nn.Module):
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Identity()  # of training
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.norm_first = config.do_stable_layer_norm
-
-    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Hidden:
-        """[B, T, d], and [B, T] bool, false for padding, -> [B, T, d]."""
-        hidden = hidden.masked_fill(~attention_mask[:, :, None], 0)
-        mask = padding_mask(attention_mask=attention_mask)
-        hidden = hidden + self.pos_conv_embed(hidden)
-        if not self.norm_first:
-            hidden = self.layer_norm(hidden)
-        for layer in self.layers:
-            hidden = layer(hidden, mask)
-        return Hidden(self.layer_norm(hidden) if self.norm_first else hidden)
 
 
 class Positions(nn.Module):
