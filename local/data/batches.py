@@ -1,7 +1,7 @@
 """Which utterances pass through the model together.
 
 An update (optimizer step) takes a random set of utterances. It is cut into micro-batches for speed and memory
-alone: similar lengths together, so that there is little padding, and no more padded seconds than fit
+alone: similar lengths together, so that there is little padding, and no more seconds than fit
 into memory. The gradient of the update does not depend on the cut, but for batch norm, which measures each micro-batch:
 then it is cut no more than the limits ask for (see `local.data.device.limits`).
 """
@@ -38,6 +38,7 @@ class Limits(NamedTuple):
     size: int  # utterances at most
     seconds: float  # padded seconds at most: utterances x the longest of them; a longer utterance passes alone
     overhead: float
+    packed: bool = False  # utterances pass one behind the other: `seconds` are their own, without padding
 
 
 def cut(durations: np.ndarray, limits: Limits) -> list[slice]:
@@ -47,9 +48,13 @@ def cut(durations: np.ndarray, limits: Limits) -> list[slice]:
     place that the limits allow. `durations` are [n] seconds, ascending; returns slices of them, in order.
     """
     best, begins = [0.0], [0]
+    before = np.cumsum([0.0, *durations])
     for end, longest in enumerate(durations.tolist(), start=1):
-        fit = int(min(limits.size, limits.seconds // longest, end)) if longest > 0 else min(limits.size, end)
-        sizes = range(1, max(1, fit) + 1)
+        if limits.packed:
+            fit = end - int(np.searchsorted(before, before[end] - limits.seconds))
+        else:
+            fit = int(min(limits.seconds // longest, end)) if longest > 0 else end
+        sizes = range(1, max(1, min(limits.size, fit)) + 1)
         costs = [best[end - size] + size * longest + limits.overhead for size in sizes]
         best.append(min(costs))
         begins.append(end - sizes[costs.index(best[-1])])

@@ -104,11 +104,13 @@ def limits(values: dict[str, Any], system: nn.Module) -> Limits:
 
     With batch norm that learns, whose statistics are those of a pass, an update has as few passes as the YAML allows,
     whatever the device: else an update would depend on how it is cut, and on the lengths that pass together. So it has
-    on a CPU where no padding passes through the encoder (`local.encoders.packing`).
+    on a CPU where no padding passes through the encoder (`local.encoders.packing`); it counts then only where several
+    hidden states are read, each of which is padded again.
     """
-    packs = kind(values) == "cpu" and getattr(getattr(system, "encoder", None), "packs", False)
+    encoder = getattr(system, "encoder", None)
+    packs = kind(values) == "cpu" and getattr(encoder, "packs", False)
     cost = WHOLE if packs or running_statistics(system) else overhead(kind(values), system)
-    return Limits(values["micro_batch_size"], values["micro_batch_seconds"], cost)
+    return Limits(values["micro_batch_size"], values["micro_batch_seconds"], cost, packs and not encoder.taken)
 
 
 def evaluation_limits(values: dict[str, Any], system: nn.Module) -> Limits:

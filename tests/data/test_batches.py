@@ -32,14 +32,21 @@ def cost(durations: np.ndarray, sizes: list[int], limits: Limits) -> float:
     for size in sizes:
         end += size
         padded = size * durations[end - 1]
-        if size > limits.size or (padded > limits.seconds and size > 1):
+        seconds = durations[end - size : end].sum() if limits.packed else padded
+        if size > limits.size or (seconds > limits.seconds and size > 1):
             return np.inf
         total += padded + limits.overhead
     return total
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("limits", [WIDE, Limits(3, 1e9, 0.3), Limits(8, 12, 5), Limits(8, 25, 0), Limits(1, 60, 1)])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        *(WIDE, Limits(3, 1e9, 0.3), Limits(8, 12, 5), Limits(8, 25, 0), Limits(1, 60, 1)),
+        *(Limits(8, 25, 1, packed=True), Limits(8, 25, 1e9, packed=True), Limits(3, 12, 1e9, packed=True)),
+    ],
+)
 def test_no_cut_is_cheaper(seed, limits):
     durations = np.sort(np.random.default_rng(seed).lognormal(1.3, 0.7, 9))
     slices = cut(durations, limits)
@@ -57,15 +64,21 @@ def test_cuts_worked_by_hand():
     # No more than 2 s at a time; the long one alone, as it must pass somehow.
     sizes = [part.stop - part.start for part in cut(durations, Limits(8, 2, 30))]
     assert sorted(sizes[:2]) == [1, 2] and sizes[2] == 1
+    # One behind the other they have 13 s.
+    assert cut(durations, Limits(8, 13, 30, packed=True)) == [slice(0, 4)]
+    assert cut(durations, Limits(8, 12, 30, packed=True)) == [slice(0, 3), slice(3, 4)]
     assert cut(np.array([]), WIDE) == []
 
 
 def test_memory_is_bounded_by_the_seconds_and_not_by_the_longest():
     durations = np.random.default_rng(4).lognormal(1.3, 0.8, 500)
     for seconds in (15.0, 40.0, 120.0):
-        sampler = UpdateSampler(durations, 16, Limits(16, seconds, 30), seed=1)
-        for part in sampler.plan:
+        padded, packed = (UpdateSampler(durations, 16, Limits(16, seconds, 1e9, packed), seed=1) for packed in (0, 1))
+        for part in padded.plan:
             assert len(part.indices) == 1 or len(part.indices) * durations[part.indices].max() <= seconds
+        for part in packed.plan:
+            assert len(part.indices) == 1 or durations[part.indices].sum() <= seconds
+        assert len(packed.plan) < len(padded.plan)
 
 
 @pytest.mark.parametrize(("n", "batch_size", "size"), [(23, 8, 8), (23, 8, 3), (24, 8, 1), (5, 8, 16), (1, 1, 1)])

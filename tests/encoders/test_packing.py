@@ -8,6 +8,7 @@ import torch
 from tiny_models import STEADY, WAVEFORM, padded, waves
 from transformers import AutoModel
 
+from local.data import device
 from local.encoders import load_encoder, packing
 from local.encoders.packing import PackingEncoder, pack, unpack
 
@@ -82,6 +83,18 @@ def test_without_a_gradient_only_a_held_encoder_packs(tmp_path, held, shape):
         for row, wav, length in zip(rows, wavs, n_frames.tolist(), strict=True):
             alone = encoder.eval()(wav[None], torch.tensor([len(wav)]))[0][0]
             torch.testing.assert_close(row[:length], alone, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "several", "packed"), [("cpu", False, True), ("cpu", True, False), ("cuda", False, False)]
+)
+def test_seconds_of_a_micro_batch_are_those_that_are_computed(tmp_path, kind, several, packed):
+    encoder = load_encoder(tiny_models.save(tmp_path / "encoder", "wav2vec2-group", **STEADY))
+    if several:
+        encoder.take((1, 2))
+    values, system = {"device": kind, "micro_batch_size": 8, "micro_batch_seconds": 60}, torch.nn.Module()
+    system.encoder = encoder
+    assert device.limits(values, system).packed is packed
 
 
 def test_pack_and_unpack_are_inverse():
