@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import tiny_models
@@ -31,13 +32,25 @@ def gradients(out: Tensor, inputs: list[Tensor], weight: Tensor) -> list[Tensor]
 def test_elements_are_dropped_at_their_rate_and_each_for_itself(p):
     torch.manual_seed(1)
     keep, scale = draw(torch.empty(1000, 1003), p)
-    assert set(keep.unique().tolist()) == {0.0, 1.0} and scale == pytest.approx(1 / (1 - p), rel=1e-4)
+    assert set(keep.unique().tolist()) == {0.0, 1.0}
+    rate = 1 - 1 / scale
+    assert min(abs(rate - level / 256) for level in (math.floor(p * 256), math.ceil(p * 256))) < 1e-9
     dropped = int((keep == 0).sum())
-    assert stats.binomtest(dropped, keep.numel(), p).pvalue > 1e-3
+    assert stats.binomtest(dropped, keep.numel(), rate).pvalue > 1e-3
     flat = keep.flatten().double()
-    for lag in (1, 2, 3, 4, 5, 8, 1003):  # four elements share a draw of 64 bits
+    for lag in (1, 2, 3, 4, 5, 7, 8, 9, 16, 1003):  # eight elements share a draw of 64 bits
         together = int(((flat[:-lag] == 0) & (flat[lag:] == 0)).sum())
-        assert stats.binomtest(together, flat.numel() - lag, p * p).pvalue > 1e-4, lag
+        assert stats.binomtest(together, flat.numel() - lag, rate * rate).pvalue > 1e-4, lag
+
+
+@pytest.mark.parametrize("p", [0.001, 0.1, 0.5, 0.9])
+def test_the_rate_is_the_probability_on_average(p):
+    torch.manual_seed(1)
+    rates = [1 - 1 / draw(torch.empty(1), p)[1] for _ in range(4000)]
+    assert len({*rates}) == (1 if p == 0.5 else 2)
+    upper = sum(rate > p for rate in rates)
+    assert p == 0.5 or stats.binomtest(upper, len(rates), p * 256 % 1).pvalue > 1e-3
+    assert rates == pytest.approx([p] * 4000, abs=1 / 256)
 
 
 def test_draws_hang_on_torchs_seed_alone():
@@ -96,7 +109,8 @@ def test_attention_with_dropout_is_the_formula(mask, has_bias):
     torch.manual_seed(4)
     ours = attention(nn.Identity(), q, k, v, mask, dropout=0.4, position_bias=bias)[0]
     torch.manual_seed(4)
-    keep, scale = draw(torch.empty(3, 2, 23, 23, dtype=torch.float64), 0.4)
+    keep, scale = draw(torch.empty(3, 2, 23, 24, dtype=torch.float64), 0.4)  # a row is whole cache lines
+    keep = keep[..., :23]
     scores = q @ k.transpose(2, 3) / 8**0.5 + (bias if has_bias else 0.0)
     scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
     theirs = (scores.softmax(-1) * keep * scale @ v).transpose(1, 2)
