@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from local.encoders.base import GRID, Encoder
 from local.encoders.kernels import attention
@@ -91,8 +90,7 @@ def pack(hidden: Tensor, n_frames: Tensor, gap: int = 0) -> Tensor:
 def unpack(hidden: Tensor, n_frames: Tensor, size: int, gap: int = 0) -> Tensor:
     """[1, sum of n_frames + gap, d] -> [B, size, d], zeros beyond the true frames."""
     each = hidden[0].split((n_frames + gap).tolist())
-    padded = pad_sequence([one[: len(one) - gap] for one in each], batch_first=True)
-    return F.pad(padded, (0, 0, 0, size - padded.shape[1]))
+    return _padded([one[: len(one) - gap] for one in each], size)
 
 
 def one_by_one(x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -105,4 +103,9 @@ def one_by_one(x: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 def side_by_side(each: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """What was computed one by one, [1, T, d] and [1] true frames each -> [B, T, d], [B]."""
     n_frames = torch.cat([length for _, length in each])
-    return pad_sequence([hidden[0, : int(length)] for hidden, length in each], batch_first=True), n_frames
+    return _padded([hidden[0, : int(length)] for hidden, length in each], int(n_frames.max())), n_frames
+
+
+def _padded(each: list[Tensor], size: int) -> Tensor:
+    """As torch's `pad_sequence`, [t, d] each -> [B, size, d]; but that one's gradient copies all of it for each."""
+    return torch.stack([F.pad(one, (0, 0, 0, size - len(one))) for one in each])

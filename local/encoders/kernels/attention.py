@@ -8,6 +8,7 @@ prepares a plan for every new length: of a base model's update on an H100 that t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,40 +25,68 @@ LINE = 64  # bytes of a cache line
 
 
 class _Attention(torch.autograd.Function):
-    """softmax(q k^T + bias), dropout, times v, with q scaled already: [B, h, T, d] each.
+    """softmax(scale q k^T + bias), dropout, times v: [B, h, T, d] each -> [B, T, h, d].
 
-    Rows of scores are filled up to whole cache lines: softmax took twice as long over others.
+    Utterances of such `lengths` lie one behind the other, and each attends to itself alone; with a bias there is one.
+    Rows of scores are filled up to whole cache lines: softmax took up to twice as long over others.
     """
 
     @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, p: float) -> Tensor:
-        ctx.size = k.shape[2]
-        filling = (0, 0, 0, -ctx.size % (LINE // k.element_size()))
-        q, k, v = q.contiguous(), F.pad(k, filling), F.pad(v, filling)
-        scores = q @ k.mT
-        if bias is not None:
-            scores[..., : ctx.size] += bias
-        scores[..., ctx.size :] = -torch.inf
-        weights = scores.softmax(-1)
-        keep, ctx.scale = draw(weights, p) if p else (None, 1.0)
-        kept = weights if keep is None else weights * keep
-        out = (kept @ v).mul_(ctx.scale)
-        ctx.save_for_backward(q, k, v, weights, kept, out)
+    def forward(
+        ctx, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, p: float, lengths: list[int]
+    ) -> Tensor:
+        out = _frames_first(query)
+        ctx.scale, ctx.lengths, ctx.gains, kept_of_all = scale, lengths, [], []
+        for q, k, v, o in _each(lengths, query, key, value, out.transpose(1, 2)):
+            size = k.shape[2]
+            filling = (0, 0, 0, -size % (LINE // k.element_size()))
+            q, k, v = _times(q, scale), F.pad(k, filling), F.pad(v, filling)
+            scores = q @ k.mT
+            if bias is not None:
+                scores[..., :size] += bias
+            scores[..., size:] = -torch.inf
+            weights = scores.softmax(-1)
+            keep, gain = draw(weights, p) if p else (None, 1.0)
+            dropped = weights if keep is None else weights * keep
+            torch.mul(dropped @ v, gain, out=o)
+            ctx.gains.append(gain)
+            kept_of_all += (q, k, v, weights, dropped)
+        ctx.save_for_backward(out, *kept_of_all)
         return out
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, weights, kept, out = ctx.saved_tensors
-        grad = grad.contiguous()
+        out, *kept_of_all = ctx.saved_tensors
         # The softmax's own gradient is its output times what comes, less the row's sum of that; and this sum is also
         # that of out x grad (T. Dao et al.: FlashAttention. NeurIPS 2022), so that the mask itself is not needed.
         sums = (out * grad).sum(-1, keepdim=True)
-        grad = grad * ctx.scale
-        grad_scores = torch.addcmul(grad @ v.mT * kept, weights, sums, value=-1)  # in place bfloat16 takes longer
-        grad_k, grad_v = ((each.mT @ other)[:, :, : ctx.size] for each, other in ((grad_scores, q), (kept, grad)))
-        # What learns has a value for each score.
-        grad_bias = grad_scores[..., : ctx.size] if ctx.needs_input_grad[3] else None
-        return grad_scores @ k, grad_k, grad_v, grad_bias, None
+        grads, grad_bias = [_frames_first(grad.transpose(1, 2)) for _ in range(3)], None
+        given = (each.transpose(1, 2) for each in (grad, sums, *grads))
+        each = zip(_each(ctx.lengths, *given), ctx.gains, zip(*[iter(kept_of_all)] * 5, strict=True), strict=True)
+        for (g, row_sums, grad_q, grad_k, grad_v), gain, (q, k, v, weights, dropped) in each:
+            g, size = _times(g, gain), g.shape[2]
+            grad_scores = torch.addcmul(g @ v.mT * dropped, weights, row_sums, value=-1)  # bfloat16 is slow in place
+            torch.mul(grad_scores @ k, ctx.scale, out=grad_q)
+            grad_k.copy_((grad_scores.mT @ q)[:, :, :size])
+            grad_v.copy_((dropped.mT @ g)[:, :, :size])
+            if ctx.needs_input_grad[3]:
+                grad_bias = grad_scores[..., :size]  # what learns has a value for each score
+        return *(each.transpose(1, 2) for each in grads), grad_bias, None, None, None
+
+
+def _each(lengths: list[int], *states: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Utterances one behind the other: several [B, h, T, d] -> views [B, h, t, d] of each for every utterance."""
+    return zip(*(each.split(lengths, 2) for each in states), strict=True)
+
+
+def _frames_first(like: Tensor) -> Tensor:
+    """New memory for [B, T, h, d], of the shape and type of a [B, h, T, d]."""
+    return like.new_empty(like.transpose(1, 2).shape)
+
+
+def _times(values: Tensor, scale: float) -> Tensor:
+    """Multiply, and lay out what may be a view in order."""
+    return torch.mul(values, scale, out=values.new_empty(values.shape))
 
 
 def attention(
@@ -78,22 +107,23 @@ def attention(
     `scaling` is of the products, 1 / sqrt(d) if it is None; `position_bias`, [B, h, T, T], perhaps trained, is added to
     them. Nothing depends on `module` and `kwargs`. Returns [B, T, h, d], and None for the weights.
     """
-    if attention_mask is not None and attention_mask.ndim == 1:
-        parts = zip(*(states.split(attention_mask.tolist(), 2) for states in (query, key, value)), strict=True)
-        attended = [attention(module, *part, None, dropout, scaling)[0] for part in parts]
-        return torch.cat(attended, 1), None
+    is_packed = attention_mask is not None and attention_mask.ndim == 1
     bias = None if position_bias is None else position_bias.to(query.dtype)
     if bias is not None and attention_mask is not None:
         bias = bias.masked_fill(~attention_mask, -torch.inf)
     faster = query.requires_grad or query.dtype == torch.bfloat16
     if query.device.type != "cpu" or not faster:
+        if is_packed:
+            utterances = _each(attention_mask.tolist(), query, key, value)
+            return torch.cat([attention(module, *each, None, dropout, scaling)[0] for each in utterances], 1), None
         mask = attention_mask if bias is None else bias
         attended = F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scaling)
         return attended.transpose(1, 2).contiguous(), None
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if bias is None and attention_mask is not None:
+    lengths = attention_mask.tolist() if is_packed else [query.shape[2]]
+    if bias is None and attention_mask is not None and not is_packed:
         bias = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill_(~attention_mask, -torch.inf)
-    return _Attention.apply(query * scale, key, value, bias, dropout).transpose(1, 2).contiguous(), None
+    return _Attention.apply(query, key, value, bias, scale, dropout, lengths), None
 
 
 def gated_attention(
@@ -125,8 +155,8 @@ def gated_attention(
         return attention(layer, q, k, v, mask, dropout, layer.scaling, bias)[0]
 
     if attention_mask is not None and attention_mask.ndim == 1:
-        parts = zip(*(each.split(attention_mask.tolist(), 2) for each in (*states, gate)), strict=True)
-        attended = torch.cat([attend(*part, None) for part in parts], 1)
+        utterances = _each(attention_mask.tolist(), *states, gate)
+        attended = torch.cat([attend(*each, None) for each in utterances], 1)
     else:
         attended = attend(*states, gate, padding_mask(attention_mask=attention_mask))
     return layer.out_proj(attended.flatten(2)), None, position_bias
