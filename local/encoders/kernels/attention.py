@@ -61,10 +61,10 @@ class _Attention(torch.autograd.Function):
         # that of out x grad (T. Dao et al.: FlashAttention. NeurIPS 2022), so that the mask itself is not needed.
         sums = (out * grad).sum(-1, keepdim=True)
         grads, grad_bias = [_frames_first(grad.transpose(1, 2)) for _ in range(3)], None
-        given = (each.transpose(1, 2) for each in (grad, sums, *grads))
-        each = zip(_each(ctx.lengths, *given), ctx.gains, zip(*[iter(kept_of_all)] * 5, strict=True), strict=True)
-        for (g, row_sums, grad_q, grad_k, grad_v), gain, (q, k, v, weights, dropped) in each:
-            g, size = _times(g, gain), g.shape[2]
+        utterances = _each(ctx.lengths, *(each.transpose(1, 2) for each in (grad, sums, *grads)))
+        saved = zip(*[iter(kept_of_all)] * 5, strict=True)
+        for (g, row_sums, *into), (q, k, v, weights, dropped), gain in zip(utterances, saved, ctx.gains, strict=True):
+            g, size, (grad_q, grad_k, grad_v) = _times(g, gain), g.shape[2], into
             grad_scores = torch.addcmul(g @ v.mT * dropped, weights, row_sums, value=-1)  # bfloat16 is slow in place
             torch.mul(grad_scores @ k, ctx.scale, out=grad_q)
             grad_k.copy_((grad_scores.mT @ q)[:, :, :size])
