@@ -120,6 +120,28 @@ def test_attention_with_dropout_is_the_formula(mask, has_bias):
         assert torch.allclose(one, other, atol=1e-12)
 
 
+def test_attention_of_packed_utterances_is_that_of_each():
+    lengths, states = [9, 1, 13], [one.detach()[:1].requires_grad_() for one in queries()]
+    torch.manual_seed(4)
+    packed = attention(nn.Identity(), *states, torch.tensor(lengths), dropout=0.4)[0]
+    torch.manual_seed(4)
+    each = zip(*(one.split(lengths, 2) for one in states), strict=True)
+    alone = torch.cat([attention(nn.Identity(), *one, None, dropout=0.4)[0] for one in each], 1)
+    assert torch.equal(packed, alone) and packed.is_contiguous()
+    for one, other in zip(*(gradients(y, states, torch.cos(alone.detach())) for y in (packed, alone)), strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+def test_attention_leaves_what_it_is_given_as_it_is():
+    states = [one.detach()[:, :1].contiguous().requires_grad_() for one in queries(16)]  # in order, and rows are full
+    before = [one.detach().clone() for one in states]
+    y = attention(nn.Identity(), *states, None, dropout=0.4)[0]
+    grad = torch.ones_like(y)
+    y.backward(grad)
+    assert all(torch.equal(one, other) for one, other in zip(states, before, strict=True))
+    assert torch.equal(grad, torch.ones_like(y))
+
+
 # ---------------------------------------------------------------- convolution
 
 
