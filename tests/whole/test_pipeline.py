@@ -179,7 +179,7 @@ def test_a_set_up_that_cannot_be_built_stops_before_any_job(finished):
     words = ["typo" if word == "first" else word for word in words]
     done = run(place, *words, "--stage", "2", *overrides, "--pooling", "max")
     assert done.returncode == 2
-    assert done.stderr == "error: pooling is 'max'\n  try: set pooling to mean or sum\n"
+    assert done.stderr == "error: pooling is 'max'\n  try: set pooling to mean or sum, or to !new: of a module\n"
     assert not (place / "results" / "tones" / "speaker" / "typo").exists()
 
 
