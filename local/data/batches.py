@@ -45,7 +45,8 @@ def cut(durations: np.ndarray, limits: Limits) -> list[slice]:
     """Cut utterances in order of length into micro-batches at the least total cost: padded seconds and overhead.
 
     By dynamic programming: the best cut of the first n is the best of those whose last micro-batch begins at any
-    place that the limits allow. `durations` are [n] seconds, ascending; returns slices of them, in order.
+    place that the limits allow. Padding is a cost where utterances are packed, too: what the encoder is given and what
+    it gives are side by side. `durations` are [n] seconds, ascending; returns slices of them, in order.
     """
     best, begins = [0.0], [0]
     before = np.cumsum([0.0, *durations])

@@ -35,7 +35,7 @@ class _Attention(torch.autograd.Function):
     def forward(
         ctx, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, p: float, lengths: list[int]
     ) -> Tensor:
-        out = _frames_first(query)
+        out = query.new_empty(query.transpose(1, 2).shape)
         ctx.scale, ctx.lengths, ctx.gains, kept_of_all = scale, lengths, [], []
         for q, k, v, o in _each(lengths, query, key, value, out.transpose(1, 2)):
             size = k.shape[2]
@@ -60,7 +60,7 @@ class _Attention(torch.autograd.Function):
         # The softmax's own gradient is its output times what comes, less the row's sum of that; and this sum is also
         # that of out x grad (T. Dao et al.: FlashAttention. NeurIPS 2022), so that the mask itself is not needed.
         sums = (out * grad).sum(-1, keepdim=True)
-        grads, grad_bias = [_frames_first(grad.transpose(1, 2)) for _ in range(3)], None
+        grads, grad_bias = [grad.new_empty(grad.shape) for _ in range(3)], None
         utterances = _each(ctx.lengths, *(each.transpose(1, 2) for each in (grad, sums, *grads)))
         saved = zip(*[iter(kept_of_all)] * 5, strict=True)
         for (g, row_sums, *into), (q, k, v, weights, dropped), gain in zip(utterances, saved, ctx.gains, strict=True):
@@ -77,11 +77,6 @@ class _Attention(torch.autograd.Function):
 def _each(lengths: list[int], *states: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Utterances one behind the other: several [B, h, T, d] -> views [B, h, t, d] of each for every utterance."""
     return zip(*(each.split(lengths, 2) for each in states), strict=True)
-
-
-def _frames_first(like: Tensor) -> Tensor:
-    """New memory for [B, T, h, d], of the shape and type of a [B, h, T, d]."""
-    return like.new_empty(like.transpose(1, 2).shape)
 
 
 def _times(values: Tensor, scale: float) -> Tensor:
