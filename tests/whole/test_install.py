@@ -95,6 +95,15 @@ def test_local_is_imported_in_the_one_form_that_is_renamed():
         assert not [alias.name for node in plain for alias in node.names if f"{alias.name}.".startswith("local.")], path
 
 
+@pytest.mark.parametrize("command", ["train", "predict", "corpora", "benchmark"])
+def test_a_shell_without_the_packages_is_told_to_source_path_sh(command):
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    words = [sys.executable, "-S", "-m", f"local.{command}", "--help"]  # -S: the standard library alone
+    done = subprocess.run(words, cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {sys.executable} lacks the packages of this recipe\n  try: . ./path.sh\n"
+
+
 @pytest.mark.parametrize(
     ("called", "shown"),
     [("/env/bin/ser-mtl-predict", "ser-mtl-predict"), ("/house/local/predict.py", "python -m local.predict")],
