@@ -126,15 +126,16 @@ class Card(NamedTuple):
 def cards(own: Experiment) -> list[Card]:
     """The main scores with their intervals, beside chance: the likeliest emotion for every utterance.
 
-    None of an emotion head that was not trained.
+    None of a head that was not trained.
     """
     emotions, summary = own.predictions["emo"], own.summary
     chance = metrics.emotion_scores(emotions, pd.Series(emotions.mode()[0], emotions.index))
     beside = {score: f"chance {percent(chance[score])}" for score in CARDS if score in chance}
     beside["wer"] = f"CER {percent(summary['cer'])}"
+    meant = [score for score in CARDS if (own.transcripts_trained if score == "wer" else own.emotions_trained)]
     return [
         Card(HEADS[score], percent(summary[score]), tables.interval(summary, score), beside[score])
-        for score in tables.known_scores(CARDS if own.emotions_trained else ("wer",), summary)
+        for score in tables.known_scores(meant, summary)
     ]
 
 

@@ -27,7 +27,7 @@ from report_place import NASTY_ID, NASTY_WORD, experiment, words
 from local.core.errors import UserError
 from local.experiment.command_line import parse
 from local.pages.mistakes import mark_differences, most_confident
-from local.pages.report import number_pictures, pictures, render_report
+from local.pages.report import cards, number_pictures, pictures, render_report
 from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves
 from local.report import main, report
@@ -424,6 +424,17 @@ def test_a_system_that_writes_no_text(table, tmp_path):
     assert not re.search("WER|CER|transcript|Words|nan", shown)
     assert [text(name) for name in re.findall("<dt>.*?</dt>", shown)][:3] == ["WA", "UA", "F1"]
     assert "UA (thick) and WA (thin), and loss on the validation set" in shown and "hypotheses are wrong." in shown
+
+
+def test_a_head_that_was_not_trained_has_no_card(table):
+    own = scored.load(OWN)
+    for untrained, names in (
+        ({}, ["WA", "UA", "F1", "WER"]),
+        ({"alpha": 0.0}, ["WA", "UA", "F1"]),
+        ({"emotion_weight": 0.0}, ["WER"]),
+    ):
+        vars(own)["values"] = {"alpha": 0.1} | untrained
+        assert [card.name for card in cards(own)] == names
 
 
 def test_two_seeds(table):
