@@ -66,20 +66,27 @@ fi
 corpus=$1 data=$(whole_path "$2") encoder=$(whole_path "$3")
 take_words "" "${@:4}"
 
-layers_of() { # an encoder
+layers_of() { # an encoder; what is wrong with corpus or data ends here, before what may take long to load
   (
     cd -- "$house" || exit
     . ./path.sh
-    python - "$1" <<'END'
+    python - "$1" "$corpus" "$data" <<'END'
 import sys
+from pathlib import Path
 
+from local.config import pretrained
 from local.core.errors import as_command
 from local.encoders import load_encoder
+from local.experiment.command_line import parse
 
 
 @as_command
 def main() -> None:
-    print(len(load_encoder(sys.argv[1]).layers()))
+    encoder, corpus, data = sys.argv[1:]
+    parse(["--corpus", corpus, "--data", data])
+    if pretrained.is_path("encoder", encoder):
+        pretrained.refuse_absent("encoder", Path(encoder), f"encoder {encoder}")
+    print(len(load_encoder(encoder).layers()))
 
 
 main()

@@ -163,7 +163,7 @@ def test_jobs_at_a_time_need_their_memory_together(words, monkeypatch):
     assert "4 at a time; this machine has 10.0 GB, of which only 3.0 are free now: expect it to be slow" in said
     error = refused(job([*words, "--jobs", "6"], "--device", "cpu"))
     assert error.what == "6 processes at a time need 12.0 GB of memory at least, and this machine has 10.0"
-    assert error.remedy.startswith("take fewer --jobs; or a smaller --micro_batch_seconds than 30")
+    assert error.remedy.startswith("take fewer --jobs or --processes; or a smaller --micro_batch_seconds than 30")
 
 
 def test_on_a_cluster_the_yaml_says_what_there_is(words, monkeypatch):

@@ -103,8 +103,11 @@ def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
     Raises
     ------
     UserError
-        The shape, type or rate is another, or there are no samples.
+        It is no array or tensor, its shape, type or rate is another, or there are no samples.
     """
+    if not isinstance(array, np.ndarray | Tensor):
+        what = f"a recording is a file's path, or an array or tensor and its sample rate, and not {type(array).__name__}"
+        raise UserError(what, "give np.asarray(SAMPLES) and its rate in Hz")
     try:
         ratio = header.rate_ratio(float(sample_rate))
     except (TypeError, ValueError, OSError):

@@ -23,6 +23,7 @@ from local.corpora.names import Disk, same_file, same_name
 
 NOT_TEXT = re.compile("[\0\udc80-\udcff]")  # a zero byte, and what surrogateescape makes of bytes outside UTF-8
 NOT_UTF8 = "is not UTF-8 text"
+ZIP = b"PK\x03\x04"  # how a zip file begins, .xlsx and .ods too
 SEP_LINE = re.compile(r"\"?sep=([,;:|\t])\"?", re.IGNORECASE)  # which Excel writes and reads before the header
 SUFFIX = re.compile(r"\.[A-Za-z]\w{0,4}")
 WINDOWS = re.compile(r"[A-Za-z]:[/\\]")
@@ -141,6 +142,8 @@ class _Table:
             raise UserError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
         if content.startswith(POINTER):
             raise UserError(f"{path} {POINTER_WORDS}", POINTER_REMEDY)
+        if content.startswith(ZIP):
+            raise UserError(f"{path} is no text but a workbook of Excel, or another archive", "save it as CSV, in UTF-8")
         text = content.decode("utf-8-sig", errors)
         self.path, self.file_column = path, required[0]
         self.is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]

@@ -120,10 +120,8 @@ def _one_corpus(corpus: str, data: Path | None, several: bool) -> str:
         raise UserError(f"unknown corpus '{corpus}'", f"take one of: {' '.join(corpora.NAMES)}")
     if corpus not in corpora.OWN:
         return corpus
-    name = corpora.own_name(data)
-    if corpora.JOINED in name or corpora.MAPPED in name:  # which would be read as several, or as mapped
-        corpora.module("csv").refuse_name(data)
-    return name
+    corpora.module("csv").refuse_name(data)  # before it is read as one of ours, as several, or as mapped
+    return corpora.own_name(data)
 
 
 def _locate_weights(overrides: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,8 @@ parse_options() {
     [[ -n $value ]] || usage_error "option --$name has no value" "--$name VALUE"
     take_option "$name" "$value"
   done
+  [[ -z $data || -n $corpus || $status == true ]] || usage_error "--data is given without its --corpus" \
+    "--corpus csv for a table of your own, folder for one of audio, or a name of manifests/CORPORA.md"
   : "${corpus:=mini}"
   [[ -z $data || -e $data || $corpus == mini ]] ||
     usage_error "--data $data: there is no such file or folder" "give the path of the corpus"
@@ -88,7 +90,8 @@ take_option() { # name, value
     "") unknown_option "$1" "$2" ;;
     PATH | FILE)
       [[ $value == /* ]] || value=${caller:?}/$value
-      [[ $kind == PATH || -f $value ]] || usage_error "--$1 $2: there is no such file" "./run.sh --help"
+      [[ $kind == PATH || -f $value ]] ||
+        usage_error "--$1 $2: there is no such file$([[ $2 == /* ]] || echo " in ${caller:?}")" "./run.sh --help"
       ;;
   esac
   case $1 in

@@ -25,6 +25,7 @@ TEXT_SHARES = 3  # a fold holds out one sentence of so many
 COLUMN = {"speaker": "spk_id", "session": "session", "recording": "recording"}  # that a protocol divides by
 COLUMN |= {OFFICIAL: lists.COLUMN, CORPUS: "corpus"}
 MOST_RECORDING_FOLDS = 10
+NAMED = 3  # of the utterances that lack what a protocol divides by
 
 
 def default_protocol(table: pd.DataFrame) -> str:
@@ -160,8 +161,11 @@ def _fault(table: pd.DataFrame, protocol: str) -> str:
         return official.fault(table)
     column = manifest.column(table, COLUMN[protocol])
     if lacking := int((column == "").sum()):
-        is_single = protocol == CORPUS and lacking == len(column)
-        return "it is one corpus" if is_single else f"{lacking} of its {len(column)} utterances have no {column.name}"
+        if protocol == CORPUS and lacking == len(column):
+            return "it is one corpus"
+        which = ", ".join(table["ID"][column == ""][:NAMED]) + ", ..." * (lacking > NAMED)
+        what = f"{lacking} of its {len(column)} utterances {'has' if lacking == 1 else 'have'} no {column.name}"
+        return what + f": {which}" * (lacking < len(column))
     return "" if column.nunique() > 1 else "there is only one"
 
 

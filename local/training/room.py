@@ -91,7 +91,7 @@ def refuse_too_large(need: Need, there: Room, count: int, values: dict[str, Any]
     if count * need.certain <= there.size:
         return
     each = f"{count} processes at a time need" if count > 1 else "a training needs"
-    remedies = ["fewer --jobs"] if count > 1 else []
+    remedies = ["fewer --jobs or --processes"] if count > 1 else []
     if need.batch > 0.2 * need.certain:
         remedies.append(f"a smaller --{need.bound} than {values[need.bound]:g}")
     if need.states > 0.2 * need.certain:

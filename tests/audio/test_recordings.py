@@ -443,7 +443,10 @@ def test_the_samples_are_not_those_of_the_caller():
     [
         (np.zeros((2, 2)), r"shape \(2, 2\)"),
         (np.zeros((1, 2, 100)), r"shape \(1, 2, 100\)"),
-        (np.float32(1.0), r"shape \(\)"),
+        (np.array(1.0, np.float32), r"shape \(\)"),
+        ([0.0] * 100, "not list"),
+        (b"RIFF", "not bytes"),
+        (None, "not NoneType"),
         (np.zeros(0), "no samples"),
         (np.zeros((0, 2)), "no samples"),
         (np.zeros(100, np.int64), "int64"),

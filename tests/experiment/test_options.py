@@ -163,7 +163,8 @@ def test_relative_paths_count_from_the_caller(checkout, tmp_path):
         (["--stress", "white"], "--stress 'white' is of stage 7, which is not asked for"),
         (["--corpus", "csv", "--data", "absent; touch pwned"], "absent; touch pwned: there is no such file"),
         (["--hparams", "hparams/absent.yaml"], "hparams/absent.yaml: there is no such file"),
-        (["--hparams", "hparams"], "--hparams hparams: there is no such file"),
+        (["--hparams", "hparams"], "--hparams hparams: there is no such file in "),
+        (["--data", "hparams"], "--data is given without its --corpus"),
     ],
 )
 def test_run_sh_refuses_before_anything_is_set_up(checkout, words, said):
@@ -406,8 +407,15 @@ def test_names_of_corpora_that_are_refused(own_corpus, words, wrong):
         parse(words)
 
 
-@pytest.mark.parametrize("name", ["a+b.csv", "a@b.csv"])
+@pytest.mark.parametrize("name", ["a+b.csv", "a@b.csv", "ravdess.csv", "IEMOCAP.csv", "mini.csv", "folder.csv"])
 def test_a_table_whose_name_is_that_of_other_corpora_is_refused(workplace, tmp_path, name):
     (tmp_path / name).write_text("path,emotion\n", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be the name of a corpus of your own"):
         parse(["--corpus", "csv", "--data", str(tmp_path / name), "--columns", "wav=path emo=emotion"])
+
+
+@pytest.mark.parametrize("form", ["csv", "folder"])
+def test_a_folder_with_the_name_of_one_of_our_corpora_is_refused(workplace, tmp_path, form):
+    (tmp_path / "mini").mkdir()
+    with pytest.raises(UserError, match="'mini' cannot be the name of a corpus of your own"):
+        parse(["--corpus", form, "--data", str(tmp_path / "mini")])

@@ -173,7 +173,7 @@ def test_recordings_that_cannot_be_held_out(recordings, message):
     ("table", "protocol", "reason", "remedy"),
     [
         (toy(spk_id="AABB"), "session", "4 of its 4 utterances have no session", "take one of: speaker random (ran"),
-        (toy(spk_id="AABB", session="12-2"), "session", "1 of its 4 utterances have no session", "speaker"),
+        (toy(spk_id="AABB", session="12-2"), "session", "1 of its 4 utterances has no session: u2", "speaker"),
         (toy(spk_id="AAAA", recording="abca"), "speaker", "there is only one", "take one of: recording"),
         (toy(recording="----"), "recording", "4 of its 4 utterances have no recording", "take one of: random"),
     ],

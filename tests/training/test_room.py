@@ -76,7 +76,7 @@ def test_what_fits_to_the_byte_is_not_refused_and_what_does_not_has_its_remedies
         refuse_too_large(need, there._replace(size=16 * GB - 1), 2, VALUES)
     assert caught.value.what == "2 processes at a time need 16.0 GB of memory at least, and this machine has 16.0"
     assert caught.value.remedy == (
-        "take fewer --jobs; or a smaller --micro_batch_seconds than 60; or "
+        "take fewer --jobs or --processes; or a smaller --micro_batch_seconds than 60; or "
         "--freeze_cnn true, --freeze_layers N, --freeze true or a smaller --encoder; or another --device or machine"
     )
     with pytest.raises(UserError) as caught:

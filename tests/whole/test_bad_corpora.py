@@ -213,6 +213,7 @@ TABLES: dict[str, tuple[Breaker, str]] = {
         "2: 1 fields where",
     ),
     "UTF-16": (edit("ID,", "ID,", "utf-16"), "the header of the table cannot be read: own.csv:1: byte '0xFF'"),
+    "a workbook of Excel": (put(b"PK\x03\x04\x14\0wav,emo\n", "own.csv"), "own.csv is no text but a workbook of Excel"),
     "empty table": (put(b"", "own.csv"), "1: the header lacks wav and lacks emo (it is empty)"),
     "header only": (put(b"wav,emo\n", "own.csv"), "has no utterance that can be used"),
     "one emotion": (everywhere(",hap,", ",ang,", ",sad,", ",ang,"), "has only one emotion, 'ang',"),
