@@ -21,7 +21,7 @@ from local.config.hparams import plain_values
 
 LOCAL = REPOSITORY / "local"
 ROOMS = ("", "recipes", "hparams", "hparams/table3", "manifests", "results", "local")
-GENERATED = [REPOSITORY / "results" / name for name in ("BENCHMARK.md", "GPU.md", "SYSTEMS.md")]
+GENERATED = [REPOSITORY / "results" / name for name in ("AVX2.md", "BENCHMARK.md", "GPU.md", "SYSTEMS.md")]
 PAGES = [page for room in ROOMS for page in sorted((REPOSITORY / room).glob("*.md"))]
 PICTURE = REPOSITORY / "results" / "report.png"
 LINES, WIDTH, MOST_BYTES = 150, 120, 200_000
