@@ -106,7 +106,7 @@ def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
         It is no array or tensor, its shape, type or rate is another, or there are no samples.
     """
     if not isinstance(array, np.ndarray | Tensor):
-        what = f"a recording is a file's path, or an array or tensor and its sample rate, and not {type(array).__name__}"
+        what = f"a recording is a file's path, or an array or tensor and its rate, and not {type(array).__name__}"
         raise UserError(what, "give np.asarray(SAMPLES) and its rate in Hz")
     try:
         ratio = header.rate_ratio(float(sample_rate))

@@ -143,7 +143,7 @@ class _Table:
         if content.startswith(POINTER):
             raise UserError(f"{path} {POINTER_WORDS}", POINTER_REMEDY)
         if content.startswith(ZIP):
-            raise UserError(f"{path} is no text but a workbook of Excel, or another archive", "save it as CSV, in UTF-8")
+            raise UserError(f"{path} is no text but a workbook of Excel, or another archive", "save it as CSV in UTF-8")
         text = content.decode("utf-8-sig", errors)
         self.path, self.file_column = path, required[0]
         self.is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]

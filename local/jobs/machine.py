@@ -107,7 +107,8 @@ def end_all(running: list[JobProcess], display: Display) -> None:
     """Ask jobs to save and end, and wait until they have."""
     with signals.defer():  # Ctrl-C comes with a SIGTERM of run.sh; a second one leaves at once
         display.close()
-        print(f"  ending {len(running)} running job{'s' * (len(running) > 1)}; the same command continues them", flush=True)
+        jobs = "job" + "s" * (len(running) > 1)
+        print(f"  ending {len(running)} running {jobs}; the same command continues them", flush=True)
         for run in running:
             run.process.terminate()
         for run in running:

@@ -122,7 +122,11 @@ def test_a_speaker_of_two_corpora_is_a_leak():
     [
         (corpora(a=[9] * 4), "there is only one", "speakers"),
         (corpora(a=[9] * 4).drop(columns="corpus"), "it is one corpus", "speakers"),
-        (corpora(a=[9] * 4, b=[3]).replace("b", ""), "3 of its 39 utterances have no corpus: b-0-0, b-0-1, b-0-2", "none"),
+        (
+            corpora(a=[9] * 4, b=[3]).replace("b", ""),
+            "3 of its 39 utterances have no corpus: b-0-0, b-0-1, b-0-2",
+            "none",
+        ),
     ],
 )
 def test_tables_that_are_one_corpus(frame, reason, valid):
