@@ -76,7 +76,6 @@ from pathlib import Path
 
 from local.config import pretrained
 from local.core.errors import as_command
-from local.encoders import load_encoder
 from local.experiment.command_line import parse
 
 
@@ -86,6 +85,8 @@ def main() -> None:
     parse(["--corpus", corpus, "--data", data])
     if pretrained.is_path("encoder", encoder):
         pretrained.refuse_absent("encoder", Path(encoder), f"encoder {encoder}")
+    from local.encoders import load_encoder  # takes seconds
+
     print(len(load_encoder(encoder).layers()))
 
 

@@ -561,6 +561,16 @@ def test_a_signal_to_a_recipe_reaches_run_sh(house, sent, code):
     assert running.wait(60) == code and (house / "ended").exists()
 
 
+def test_laptop_refuses_corpus_data_and_encoder_before_it_loads_any(house):
+    for words, what in (
+        (("nowhere", "corpus", "./none"), "unknown corpus 'nowhere'"),
+        (("nemo", "none", "./none"), "--data none: there is no such file or folder"),
+        (("nemo", "corpus", "./none"), "encoder ./none: there is no such folder"),
+    ):
+        done = recipe(house, "laptop", *words)
+        assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"error: {what}") and asked(house) == []
+
+
 @pytest.mark.slow
 def test_laptop_counts_the_layers_of_the_encoder(house):
     import tiny_models
