@@ -103,22 +103,28 @@ def limits(values: dict[str, Any], system: nn.Module) -> Limits:
     """Limits of a micro-batch in training.
 
     With batch norm that learns, whose statistics are those of a pass, an update has as few passes as the YAML allows,
-    whatever the device: else an update would depend on how it is cut, and on the lengths that pass together. So it has
-    on a CPU where no padding passes through the encoder (`local.encoders.packing`); it counts then only where several
-    hidden states are read, each of which is padded again.
+    whatever the device: else an update would depend on how it is cut, and on the lengths that pass together.
     """
-    encoder = getattr(system, "encoder", None)
-    packs = kind(values) == "cpu" and getattr(encoder, "packs", False)
-    cost = WHOLE if packs or running_statistics(system) else overhead(kind(values), system)
-    return Limits(values["micro_batch_size"], values["micro_batch_seconds"], cost, packs and not encoder.taken)
+    found = batch_limits(kind(values), system, values["micro_batch_seconds"])
+    overhead = WHOLE if running_statistics(system) else found.overhead
+    return found._replace(size=values["micro_batch_size"], overhead=overhead)
 
 
 def evaluation_limits(values: dict[str, Any], system: nn.Module) -> Limits:
     """Limits of a batch in validation and decoding."""
-    return Limits(sys.maxsize, values["eval_batch_seconds"], overhead(kind(values), system))
+    return batch_limits(kind(values), system, values["eval_batch_seconds"])
 
 
-def overhead(device: str, system: nn.Module) -> float:
-    """What a pass costs besides its seconds, in seconds of audio: the more, the smaller the model."""
+def batch_limits(device: str, system: nn.Module, seconds: float) -> Limits:
+    """Limits of a batch of so many seconds on a `cpu` or another device.
+
+    What a pass costs is the more, the smaller the model. On a CPU there are as few passes as can be where no padding
+    passes through the encoder (`local.encoders.packing`); padding counts then only where several hidden states are
+    read, each of which is padded again.
+    """
+    encoder = getattr(system, "encoder", None)
+    if device == "cpu" and getattr(encoder, "packs", False):
+        return Limits(sys.maxsize, seconds, WHOLE, packed=not encoder.taken)
     parameters = max(1, sum(p.numel() for p in system.parameters()))
-    return OVERHEAD["cpu" if device == "cpu" else "cuda"] * BASE_PARAMETERS / parameters
+    overhead = OVERHEAD["cpu" if device == "cpu" else "cuda"] * BASE_PARAMETERS / parameters
+    return Limits(sys.maxsize, seconds, overhead)

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from local.core.errors import UserError
 from local.encoders.kernels import use_kernels
-from local.encoders.kernels.attention import padding_mask
+from local.encoders.kernels.attention import NAME, padding_mask
 from local.encoders.masking import Masked, length_mask
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Encoder(Masked):
     def attention_mask(self, hidden: Tensor, n_frames: Tensor) -> Tensor | None:
         """What transformers' layers are given so that no frame attends to padding; of [B, T, d] and [B] frames."""
         true = length_mask(n_frames, hidden.shape[1], hidden.device)
-        if self.model.config._attn_implementation == "":  # of `local.encoders.plain`
+        if self.model.config._attn_implementation == NAME:
             return padding_mask(attention_mask=true)
         from transformers.masking_utils import create_bidirectional_mask  # takes seconds
 

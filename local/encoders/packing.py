@@ -1,8 +1,8 @@
 """Utterances one behind the other in place of side by side: no frame of the transformer is padding then.
 
-For training on a CPU. All utterances of an update pass together whatever their lengths, so that products have more
-rows, and weights are cast, and their gradients added, once an update and not for each cut of similar lengths. All that
-a layer does but attention is done frame by frame, and attention is computed utterance by utterance, see
+For a CPU. All utterances of an update pass together whatever their lengths, so that products have more rows, and
+weights are cast, and their gradients added, once an update and not for each cut of similar lengths. All that a layer
+does but attention is done frame by frame, and attention is computed utterance by utterance, see
 `local.encoders.kernels.attention`.
 """
 
@@ -43,14 +43,10 @@ class PackingEncoder(Encoder):
         return self._is_large and is_ours and not self.freeze
 
     def is_packed(self, x: Tensor) -> bool:
-        """Whether utterances, [B, ...], are to be packed: several, on a CPU, in training.
-
-        That is where there is a gradient, or where a held encoder, which has none, gets the same batches.
-        """
+        """Whether utterances, [B, ...], are to be packed: several, on a CPU."""
         if torch.compiler.is_exporting():  # a graph is of any number of utterances: not even to be asked for it here
             return False
-        learns = torch.is_grad_enabled() or self.held
-        return self.packs and learns and x.device.type == "cpu" and len(x) > 1
+        return self.packs and x.device.type == "cpu" and len(x) > 1
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """From what its lowest layer is given through all of them."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from local.encoders.base import Encoder
-from local.encoders.kernels.attention import attention
+from local.encoders.kernels.attention import NAME, attention
 from local.encoders.waveform import WaveformEncoder
 
 USED = {  # the keys of transformers' configurations that matter here
@@ -67,7 +67,7 @@ def takes(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> bool:
 
 def build(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Encoder:
     """An encoder of a configuration that `takes` accepts; wrong values raise errors of any class."""
-    model = Model(Config(**config, _attn_implementation=""))
+    model = Model(Config(**config, _attn_implementation=NAME))
     return WaveformEncoder(model, SimpleNamespace(**preprocessor)).eval()
 
 

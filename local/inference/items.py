@@ -19,7 +19,7 @@ from local.audio import recordings
 from local.audio.recordings import Recording, Unreadable
 from local.audio.segments import segments
 from local.data.batches import Limits, cut
-from local.data.device import overhead
+from local.data.device import batch_limits
 from local.inference.analyzer import Analysis, Analyzer
 
 # Of folders, the files with these suffixes are taken: what libsndfile reads, under its other names, too;
@@ -182,7 +182,7 @@ def analyze_items(
 
     An item with an error has no analysis. `words` asks for the times of words.
     """
-    limits = Limits(sys.maxsize, seconds, overhead(recognizer.device, recognizer.model.system))
+    limits = batch_limits(recognizer.device, recognizer.model.system, seconds)
     gathered: list[Item] = []
     total = 0.0
     for item in items:

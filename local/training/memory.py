@@ -203,8 +203,9 @@ def costs(system: System, augmented: bool, fused: bool = False) -> tuple[Cost, C
     cost = Cost(alone, _curve([(each - alone) / least for each in kept]), seconds_read(system), 1.0)
     if mixed is not None:
         cost = cost._replace(padded=_padded(cost, mixed))
-    packs = learns and not fused and system.encoder.packs  # then training keeps nothing of padding, but validation does
-    costs = cost._replace(padded=0.0) if packs else cost, cost._replace(alone=0.0, curve=_curve(taken))
+    if learns and not fused and system.encoder.packs:  # then nothing is kept of padding
+        cost = cost._replace(padded=0.0)
+    costs = cost, cost._replace(alone=0.0, curve=_curve(taken))
     for each in costs:
         each.curve[0] *= not fused
     return costs

@@ -89,7 +89,7 @@ def test_an_update_with_batch_norm_is_one_pass_whatever_the_device(name, kind):
 def test_batch_norm_of_a_front_end_is_no_matter():
     system = torch.nn.ModuleDict({"front_end": torch.nn.BatchNorm1d(2)})
     values = VALUES | {"device": "cpu"}
-    assert device.limits(values, system).overhead == device.overhead("cpu", system)
+    assert device.limits(values, system).overhead == device.batch_limits("cpu", system, 60).overhead
 
 
 @pytest.mark.parametrize("name", [None, "cpu"])

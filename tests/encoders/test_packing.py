@@ -1,4 +1,4 @@
-"""Utterances one behind the other in training, against transformers' own models on each alone."""
+"""Utterances one behind the other, against transformers' own models on each alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tiny_models import STEADY, WAVEFORM, padded, waves
 from transformers import AutoModel
 
 from local.data import device
-from local.encoders import load_encoder, packing
+from local.encoders import description, load_encoder, packing, plain
 from local.encoders.packing import PackingEncoder, pack, unpack
 
 
@@ -68,21 +68,30 @@ def test_every_state_is_as_where_utterances_pass_side_by_side(tmp_path, monkeypa
     torch.testing.assert_close(*found, rtol=1e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize(("held", "shape"), [(False, (2, 24)), (True, (1, 39))])
-def test_without_a_gradient_only_a_held_encoder_packs(tmp_path, held, shape):
-    encoder = load_encoder(tiny_models.save(tmp_path / "encoder", "wav2vec2-group", **STEADY))
-    encoder.held = held
+def plain_encoder(folder):
+    """The one that a model folder has."""
+    return plain.build(*description(load_encoder(folder)))
+
+
+@pytest.mark.parametrize("load", [load_encoder, plain_encoder])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_without_a_gradient_every_encoder_packs(tmp_path, load, precision):
+    torch.manual_seed(1)
+    encoder = load(tiny_models.save(tmp_path / "encoder", "wav2vec2-group", **STEADY))
+    encoder.load_state_dict({name: torch.randn_like(weight) / 9 for name, weight in encoder.state_dict().items()})
     seen = []
     encoder.layers()[0].register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[:2])))
     wavs = waves(5000, 8000)
-    with torch.set_grad_enabled(held):  # in training there is one elsewhere
-        rows, n_frames = encoder.train()(*padded(wavs))
-    assert seen == [shape] and not rows.requires_grad and int(n_frames.sum()) == 39
-    with torch.no_grad():
+    encoder.held = True  # in training no other encoder is without one, but where nothing is
+    rows, n_frames = encoder.train()(*padded(wavs))
+    assert seen.pop() == (1, 39) and not rows.requires_grad and int(n_frames.sum()) == 39
+    with torch.no_grad(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
         encoder.held = False
+        rows, n_frames = encoder.eval()(*padded(wavs))
+        assert seen == [(1, 39)]
         for row, wav, length in zip(rows, wavs, n_frames.tolist(), strict=True):
-            alone = encoder.eval()(wav[None], torch.tensor([len(wav)]))[0][0]
-            torch.testing.assert_close(row[:length], alone, rtol=0, atol=2e-5)
+            alone = encoder(wav[None], torch.tensor([len(wav)]))[0][0]
+            torch.testing.assert_close(row[:length], alone, rtol=0, atol=2e-5 if precision == torch.float32 else 0.05)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +104,7 @@ def test_seconds_of_a_micro_batch_are_those_that_are_computed(tmp_path, kind, se
     values, system = {"device": kind, "micro_batch_size": 8, "micro_batch_seconds": 60}, torch.nn.Module()
     system.encoder = encoder
     assert device.limits(values, system).packed is packed
+    assert device.evaluation_limits(values | {"eval_batch_seconds": 60}, system).packed is packed
 
 
 def test_pack_and_unpack_are_inverse():

@@ -13,8 +13,8 @@ from tiny_folders import noise
 from torchaudio.functional import resample
 
 from local.core.errors import UserError
-from local.data.batches import Limits, cut
-from local.data.device import overhead
+from local.data.batches import cut
+from local.data.device import batch_limits
 from local.data.feature_store import RowStore, kind_of_store
 from local.inference import model_folder
 from local.inference.ensemble import Ensemble
@@ -91,8 +91,9 @@ def test_the_loss_is_the_cross_entropy_alone():
 
 def test_a_system_of_few_parameters_or_none_is_given_whole_batches():
     for system in (StatisticsSystem(4), System()):
-        assert math.isfinite(overhead("cpu", system))
-        assert cut(np.array([1.0, 2, 3, 4]), Limits(3, 60, overhead("cpu", system))) == [slice(0, 2), slice(2, 4)]
+        limits = batch_limits("cpu", system, 60)
+        assert math.isfinite(limits.overhead)
+        assert cut(np.array([1.0, 2, 3, 4]), limits._replace(size=3)) == [slice(0, 2), slice(2, 4)]
 
 
 # ---------------------------------------------------------------- in use

@@ -4,7 +4,7 @@ The CNN of a wav2vec 2.0: with the channels of a frame next to each other in mem
 are a row of a matrix that is there already, and a convolution is a product for each such group of taps. In single
 precision with a gradient this took two thirds of the time of PyTorch's own on a CPU with AVX2 alone. In bfloat16 on a
 CPU the same layout makes oneDNN's own convolution a fifth faster (of a small CNN twice as fast), as it does in single
-precision without a gradient where there is AVX-512; without, PyTorch's own is the fastest then.
+precision without a gradient.
 
 The positional convolution, of groups of channels, goes through Fourier transforms on a CPU (`fourier`).
 
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from local.encoders.kernels.fourier import grouped_convolution
-from local.encoders.kernels.linear import HAS_AMX, HAS_AVX512
+from local.encoders.kernels.linear import HAS_AMX, HAS_AVX2
 
 WINDOWS = 1024  # in one product, which bounds the memory: 200 KB each in 16 bits for a base model
 
@@ -158,7 +158,7 @@ def _fastest(conv: nn.Conv1d, device: str, kind: torch.dtype) -> Callable[..., T
         return None
     if torch.is_grad_enabled():
         return as_product
-    return in_channels_last if HAS_AVX512 else None
+    return in_channels_last if HAS_AVX2 else None
 
 
 def _grouped(conv: nn.Conv1d, x: Tensor, weight: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+HAS_AVX2 = "AVX" in torch.backends.cpu.get_cpu_capability()  # or more
 HAS_AVX512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
 HAS_AMX = HAS_AVX512 and torch.cpu._is_amx_tile_supported()
 AVAILABLE = HAS_AVX512 and torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64")
