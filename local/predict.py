@@ -74,6 +74,7 @@ def predict(options: argparse.Namespace) -> int:
     from local.inference.items import analyze_items, files, whole_items, window_items
 
     recognizer = Analyzer.load(options.model, None, options.unsure, device=options.device, precision=options.precision)
+    gc.freeze()  # nor is it looked for among them at the end
     gc.enable()
     items = files(options.audio)
     items = window_items(items, recognizer.window) if options.segments else whole_items(items, recognizer.longest)
