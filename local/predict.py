@@ -106,7 +106,10 @@ def main() -> None:
     parser.add_argument("--segments", action="store_true", help="cut recordings of any length into windows")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="with --segments, draw each file there")
     parser.add_argument(
-        "--batch-seconds", type=float, default=120, help="seconds in a batch, with padding (default 120)"
+        "--batch-seconds",
+        type=float,
+        default=120,
+        help="seconds in a batch (default 120); padding counts if it is computed",
     )
     parser.add_argument(
         "--unsure",

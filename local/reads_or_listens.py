@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from local.scoring.scored import Experiment
 
-BATCH_SECONDS = 120  # of speech, with padding
+BATCH_SECONDS = 120  # of speech in a batch
 VOICES = {"en": "en-us", "zh": "cmn"}  # of a language, where espeak-ng calls it otherwise
 
 

@@ -178,7 +178,7 @@ def _with_error(item: Item, error: Unreadable) -> Item:
 def analyze_items(
     items: Iterable[Item], recognizer: Analyzer, seconds: float, words: bool
 ) -> Iterator[tuple[Item, Analysis | None]]:
-    """Analyze items in batches of similar lengths, of at most `seconds` with padding; yield them in their order.
+    """Analyze items in batches of at most `seconds` (see `batch_limits`); yield them in their order.
 
     An item with an error has no analysis. `words` asks for the times of words.
     """
