@@ -82,7 +82,7 @@ def test_without_a_gradient_every_encoder_packs(tmp_path, load, precision):
     seen = []
     encoder.layers()[0].register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[:2])))
     wavs = waves(5000, 8000)
-    encoder.held = True  # in training no other encoder is without one, but where nothing is
+    encoder.held = True  # then it has none in training, though what comes after it has
     rows, n_frames = encoder.train()(*padded(wavs))
     assert seen.pop() == (1, 39) and not rows.requires_grad and int(n_frames.sum()) == 39
     with torch.no_grad(), torch.autocast("cpu", precision, enabled=precision != torch.float32):
@@ -91,7 +91,10 @@ def test_without_a_gradient_every_encoder_packs(tmp_path, load, precision):
         assert seen == [(1, 39)]
         for row, wav, length in zip(rows, wavs, n_frames.tolist(), strict=True):
             alone = encoder(wav[None], torch.tensor([len(wav)]))[0][0]
-            torch.testing.assert_close(row[:length], alone, rtol=0, atol=2e-5 if precision == torch.float32 else 0.05)
+            # Of what tells the utterance's frames apart: to mix it with another's would change so much.
+            varies = float((alone - alone.mean(0)).abs().max())
+            share = 1e-4 if precision == torch.float32 else 0.1
+            torch.testing.assert_close(row[:length].float(), alone.float(), rtol=0, atol=share * varies)
 
 
 @pytest.mark.parametrize(
