@@ -77,7 +77,7 @@ def test_a_folder_is_no_file_and_a_name_of_the_hub_no_path(place):
 
 def test_weights_by_a_name_of_the_hub_must_be_in_its_cache_or_be_given_by_it(place, monkeypatch):
     hub_cache.use(place / "cache", monkeypatch)
-    named = {"resnet101_weights": "some/resnet", "speaker_net": "some/net", "asr_encoder": "some/recogniser"}
+    named = {"resnet101_weights": "some/resnet", "speaker_net": "some/net", "asr_encoder": "some/recognizer"}
     for key, name in named.items():
         with pytest.raises(UserError, match=rf"{key} {name}: .* the hub does not give it \(.*offline mode") as error:
             refuse_missing(name, key)

@@ -295,7 +295,7 @@ def test_the_four_forms_of_an_export_say_the_same_of_speech(runs, tmp_path):
     recognizer = EmotionRecognizer.from_hparams(out, run_opts={"device": "cpu"})
     classifier = AutoModelForAudioClassification.from_pretrained(out / "emotion")
     extractor = AutoFeatureExtractor.from_pretrained(out / "emotion")
-    recogniser = AutoModelForCTC.from_pretrained(out / "ctc")
+    recognizer = AutoModelForCTC.from_pretrained(out / "ctc")
     runner, coarse = (onnx.Runner(out / name, threads=1) for name in ("model.onnx", "model.int8.onnx"))
     paths = speech(tmp_path)
     assert len(paths) > 1
@@ -306,7 +306,7 @@ def test_the_four_forms_of_an_export_say_the_same_of_speech(runs, tmp_path):
         graph = runner(wav[None].numpy(), np.array([len(wav)]))
         others = [
             plain(out, wav),
-            (classifier(**inputs).logits, recogniser(**inputs).logits),
+            (classifier(**inputs).logits, recognizer(**inputs).logits),
             (torch.from_numpy(graph["emotion"]), torch.from_numpy(graph["tokens"])),
         ]
         for emotion, tokens in others:

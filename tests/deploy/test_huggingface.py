@@ -49,10 +49,10 @@ for folder in folders:
     emotion, ctc = folder + "/emotion", folder + "/ctc"
     classifier = AutoModelForAudioClassification.from_pretrained(emotion)
     extractor = AutoFeatureExtractor.from_pretrained(emotion)
-    recogniser, processor = AutoModelForCTC.from_pretrained(ctc), AutoProcessor.from_pretrained(ctc)
+    recognizer, processor = AutoModelForCTC.from_pretrained(ctc), AutoProcessor.from_pretrained(ctc)
     inputs = dict(sampling_rate=16000, return_tensors="pt")
     with torch.inference_mode():
-        logits = recogniser(**processor(wav, **inputs)).logits
+        logits = recognizer(**processor(wav, **inputs)).logits
         results[folder] = {
             "emotion": classifier(**extractor(wav, **inputs)).logits[0].tolist(),
             "tokens": logits[0].tolist(),
@@ -237,8 +237,8 @@ def test_characters_are_encoded_as_for_training(tmp_path):
 def test_a_vocabulary_of_the_blank_alone_says_nothing(tmp_path, speech):
     huggingface.write(tmp_path, model(tmp_path, "hubert-group", ["<pad>"]))
     processor = AutoProcessor.from_pretrained(tmp_path / "ctc")
-    recogniser = AutoModelForCTC.from_pretrained(tmp_path / "ctc")
-    logits = recogniser(**processor(speech[1], sampling_rate=16_000, return_tensors="pt")).logits
+    recognizer = AutoModelForCTC.from_pretrained(tmp_path / "ctc")
+    logits = recognizer(**processor(speech[1], sampling_rate=16_000, return_tensors="pt")).logits
     assert logits.shape[2] == 1
     assert processor.batch_decode(logits.argmax(-1)) == [""]
 
@@ -330,6 +330,6 @@ def test_transformers_alone_reads_the_same_layers(family, emotion, ctc, tmp_path
             assert not (tmp_path / "out/ctc").exists()
             assert any(note.startswith("There is no folder `ctc`") and f"block {ctc}," in note for note in notes)
             return
-        recogniser = AutoModelForCTC.from_pretrained(tmp_path / "out/ctc")
-        assert recogniser.config.num_hidden_layers == (2 if ctc == "last" else ctc)
-        torch.testing.assert_close(recogniser(**inputs).logits, outputs.tokens, rtol=0, atol=1e-4)
+        recognizer = AutoModelForCTC.from_pretrained(tmp_path / "out/ctc")
+        assert recognizer.config.num_hidden_layers == (2 if ctc == "last" else ctc)
+        torch.testing.assert_close(recognizer(**inputs).logits, outputs.tokens, rtol=0, atol=1e-4)

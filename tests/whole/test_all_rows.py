@@ -6,6 +6,7 @@ import pytest
 from table3_rows import EXPERIMENTS, YAMLS, run, workplace, write_corpus
 from written_experiments import table_of
 
+from local.config.hparams import read_values
 from local.pages.table3 import OURS, ROWS, all_rows
 from local.scoring.scored import load
 
@@ -27,6 +28,12 @@ def scored(words: list[str], row: str):
 
 def test_every_yaml_is_a_row():
     assert YAMLS.keys() <= ROWS.keys()
+
+
+@pytest.mark.parametrize("row", [row for row in YAMLS if row != OURS])
+def test_on_a_cpu_a_row_without_an_encoder_trains_a_fold_on_each_core(row):
+    values = read_values(YAMLS[row])
+    assert (values["threads"] == 1) == values.keys().isdisjoint({"upstream", "asr_encoder"})
 
 
 @pytest.mark.parametrize("row", YAMLS)
