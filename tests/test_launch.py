@@ -21,11 +21,12 @@ from nvidia_smi import StandIn
 
 from local import launch
 from local.core.errors import UserError
+from local.core.threads import ALL, thread_limits
 from local.experiment.command_line import parse
 from local.experiment.options import Options
 from local.jobs.gpus import GpuSlots
 from local.jobs.machine import gpu_slots, run_all
-from local.jobs.process import JobProcess, thread_limits
+from local.jobs.process import JobProcess
 from local.launch import failure_report, pending_jobs
 
 # ---------------------------------------------------------------- one job
@@ -75,9 +76,9 @@ def test_threads_are_divided(workplace, monkeypatch, allowed, n_jobs, jobs):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     available = min(int(allowed), cores)
     variables = thread_limits(found.count)
-    assert set(variables) == {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} and found.environment(0) == {}
+    assert set(variables) == {"OMP_NUM_THREADS", "MKL_NUM_THREADS", ALL} and found.environment(0) == {}
     each = int(variables["OMP_NUM_THREADS"])
-    assert each >= 1 and variables["MKL_NUM_THREADS"] == str(each)
+    assert each >= 1 and variables["MKL_NUM_THREADS"] == str(each) and variables[ALL] == str(available)
     assert each * found.count <= available < (each + 1) * found.count or each == 1
 
 

@@ -18,7 +18,7 @@ from local.benchmark.machine import gemm, look, others
 from local.benchmark.page import KINDS, USES
 from local.benchmark.ways import make
 from local.core.errors import UserError
-from local.jobs.process import thread_limits
+from local.core.threads import thread_limits
 
 
 def _start(way: str, arguments: list[str], jobs: int, stack: ExitStack) -> subprocess.Popen:

@@ -2,12 +2,12 @@
 
 Of a front end it is its rows; of a frozen encoder, of any family, its last hidden state, or all that the heads read;
 where its lowest layers alone are frozen, what the highest of these makes, and what the heads read of those below; where
-the CNN alone is, the CNN's output. `manifests/<corpus>/
-<what>-<fingerprint>.f32`, or `.f16`, holds [rows, c] numbers per utterance, one after the other; the JSON file beside
-it, written last, holds their numbers of rows. The first job that
-needs it computes it, in evaluation mode, in single precision, each utterance alone: what is frozen is in evaluation
-mode in training too, without dropout and SpecAugment. It may take hours: a job that is killed leaves what it has
-computed, and the next goes on there (see `local.core.partial`).
+the CNN alone is, the CNN's output. `manifests/<corpus>/<what>-<fingerprint>.f32`, or `.f16`, holds [rows, c] numbers
+per utterance, one after the other; the JSON file beside it, written last, holds their numbers of rows. The first job
+that needs it computes it, in evaluation mode, in single precision, each utterance alone: what is frozen is in
+evaluation mode in training too, without dropout and SpecAugment. The other jobs of the run wait for it, so that on a
+CPU it has all of their cores, an utterance on each: the bytes do not depend on how many there are. It may take hours: a
+job that is killed leaves what it has computed, and the next goes on there (see `local.core.partial`).
 
 Rows and frames are kept in 32 bits, as they are, what is below others in 16. A float16 has 11 significant bits, so a
 feature changes by up to 2^-11 of itself (0.05 %), eight times less than in bfloat16, and by up to 3e-8 where it is
@@ -21,13 +21,18 @@ only those take twice the room. Such a store gives all of its utterances in 32 b
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, Self
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -36,6 +41,7 @@ from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.core.files import digest
 from local.core.partial import Parts
+from local.core.threads import in_order, one_thread_each
 from local.data.device import use_precision
 from local.data.store import AudioStore, Store
 from local.encoders import Encoder
@@ -45,6 +51,7 @@ from local.systems import System
 
 logger = logging.getLogger(__name__)
 
+MOST_BYTES = 2e9  # of memory that an utterance may need: one of 35 s in all layers of wav2vec2-large takes 1.2e9
 VERSION = 1  # of the files' contents: a store of another version is rebuilt
 
 
@@ -89,24 +96,40 @@ class FeatureStore(Store):
         return torch.from_numpy(np.array(self.rows(name), dtype=np.float32 if self.floats else None))
 
     @classmethod
-    @torch.no_grad()
     def _compute_all(cls, audio: AudioStore, source: RowSource, device: torch.device, parts: Parts) -> None:
         """Write the features of the utterances that are not done yet; the sizes of parts are numbers of rows."""
         was_training, left = source.training, [name for name in audio if name not in parts.sizes]
-        largest = float(np.finfo(cls.dtype).max)
         source.eval()
         use_precision("fp32")
-        with torch.autocast(device.type, enabled=False):
-            for name in tqdm(left, desc=cls.what, unit="utterance", leave=False, disable=not sys.stderr.isatty()):
-                wav = audio[name][None].to(device)
-                _refuse_too_long(name, wav.shape[1], source.max_samples)
-                features = cls.compute(source, wav, torch.tensor([wav.shape[1]]))
-                if not math.isfinite(highest := float(features.abs().max())):
-                    raise UserError(f"utterance {name}: the {cls.owner} output does not fit 32-bit floats", cls.remedy)
-                wide = highest > largest
-                stored = features.cpu().numpy().astype("<f4" if wide else cls.dtype)
-                parts.add(name, stored.tobytes(), len(stored) * (2 if wide else 1), mark=wide)
+        bar = tqdm(left, desc=cls.what, unit="utterance", leave=False, disable=not sys.stderr.isatty())
+        with _at_a_time(device) as count:
+            compute = partial(cls._features, audio, _copies(source, count), device)
+            with in_order(compute, left, count) as computed:
+                for name, features in zip(bar, computed, strict=True):
+                    cls._add(parts, name, features)
         source.train(was_training)
+
+    @classmethod
+    @torch.no_grad()
+    def _features(cls, audio: AudioStore, idle: SimpleQueue[RowSource], device: torch.device, name: str) -> Tensor:
+        """[T, c] of an utterance, on the CPU, by one of the sources that are idle."""
+        wav = audio[name][None].to(device)
+        source = idle.get()
+        try:
+            _refuse_too_long(name, wav.shape[1], source.max_samples)
+            with torch.autocast(device.type, enabled=False):
+                return cls.compute(source, wav, torch.tensor([wav.shape[1]])).cpu()
+        finally:
+            idle.put(source)
+
+    @classmethod
+    def _add(cls, parts: Parts, name: str, features: Tensor) -> None:
+        """Write the features of an utterance, in 32 bits where they need them; a `UserError` where that is too few."""
+        if not math.isfinite(highest := float(features.abs().max())):
+            raise UserError(f"utterance {name}: the {cls.owner} output does not fit 32-bit floats", cls.remedy)
+        wide = highest > float(np.finfo(cls.dtype).max)
+        stored = features.numpy().astype("<f4" if wide else cls.dtype)
+        parts.add(name, stored.tobytes(), len(stored) * (2 if wide else 1), mark=wide)
 
     @staticmethod
     def fingerprint(audio: AudioStore, source: RowSource) -> str:
@@ -212,6 +235,25 @@ def kind_of_store(system: System) -> type[FeatureStore] | None:
     if encoder is not None and encoder.frozen_layers:
         return LayerStore
     return CnnStore if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn else None
+
+
+@contextlib.contextmanager
+def _at_a_time(device: torch.device) -> Iterator[int]:
+    """How many utterances are computed at a time: on a CPU, each by one thread, as many as cores and memory allow."""
+    if device.type != "cpu":
+        yield 1
+        return
+    with one_thread_each() as threads:
+        yield max(1, min(threads, int(psutil.virtual_memory().available / MOST_BYTES)))
+
+
+def _copies(source: RowSource, count: int) -> SimpleQueue[RowSource]:
+    """So many copies with the same weights in memory: a module may keep something from one line to the next."""
+    weights = {id(weight): weight for weight in (*source.weights(), *source.parameters(), *source.buffers())}
+    idle: SimpleQueue[RowSource] = SimpleQueue()
+    for _ in range(count):
+        idle.put(copy.deepcopy(source, dict(weights)) if count > 1 else source)
+    return idle
 
 
 def _what_is_read(audio: AudioStore, source: RowSource) -> str:

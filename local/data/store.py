@@ -14,9 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -30,6 +28,7 @@ from local.core import markers
 from local.core.errors import UserError
 from local.core.files import digest
 from local.core.markers import make_once, shared_file
+from local.core.threads import in_order
 from local.corpora import manifest, unsound
 from local.corpora.faults import raise_faults
 
@@ -201,25 +200,35 @@ def fingerprint(table: pd.DataFrame, data_root: Path) -> str:
 
 def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[str, Any]:
     """Write the samples of all utterances; return the facts: `rows`, `floats`, `odd` and `faults`."""
+    import torch
+
     rows, floats, odd, faults = {}, [], {flag: [] for flag in ODD}, {}
     files = table["wav"].str.removeprefix(f"{manifest.DATA_ROOT}/")
-    reading = _in_order(_decode, manifest.resolve(table["wav"], data_root))
+    paths = manifest.resolve(table["wav"], data_root)
     bar = tqdm(table["ID"], desc="audio", unit="file", leave=False, disable=not sys.stderr.isatty())
-    for name, file_name, future in zip(bar, files, reading, strict=True):
-        try:
-            samples, flags = future.result()
-        except OSError as error:
-            faults[name] = [file_name, str(error)]
-            continue
-        file.write(samples.tobytes())
-        rows[name] = samples.nbytes // 2
-        if samples.dtype.kind == "f":
-            floats.append(name)
-        for flag in ODD.keys() & flags:
-            odd[flag].append(name)
+    with in_order(_decode_or_fault, paths, torch.get_num_threads()) as decoded:
+        for name, file_name, made in zip(bar, files, decoded, strict=True):
+            if isinstance(made, OSError):
+                faults[name] = [file_name, str(made)]
+                continue
+            samples, flags = made
+            file.write(samples.tobytes())
+            rows[name] = samples.nbytes // 2
+            if samples.dtype.kind == "f":
+                floats.append(name)
+            for flag in ODD.keys() & flags:
+                odd[flag].append(name)
     for line, names in zip(_count_odd(odd), filter(None, odd.values()), strict=True):
         logger.warning("%s; the first is %s", line, names[0])
     return {"rows": rows, "floats": floats, "odd": odd, "faults": faults}
+
+
+def _decode_or_fault(path: str) -> tuple[np.ndarray, tuple[str, ...]] | OSError:
+    """What `_decode` makes of a file, or what it raises."""
+    try:
+        return _decode(path)
+    except OSError as error:
+        return error
 
 
 def _decode(path: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -245,17 +254,3 @@ def to_stored(wav: np.ndarray) -> np.ndarray:
     if fits and np.linalg.norm(rounded - scaled) <= LOST * np.linalg.norm(scaled):
         return rounded.astype("<i2")
     return wav.astype("<f4", copy=False)
-
-
-def _in_order(function: Callable[[str], Any], items: Iterable[str]) -> Iterator[Future]:
-    """Call a function on items in torch's number of threads, only a few items ahead."""
-    import torch
-
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * threads:
-                yield waiting.popleft()
-        yield from waiting

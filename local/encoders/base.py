@@ -219,7 +219,7 @@ class Encoder(Masked):
 
     def weights(self) -> Iterable[Tensor]:
         """All of its weights."""
-        return self.model.state_dict().values()
+        return self.model.state_dict(keep_vars=True).values()
 
     def train(self, mode: bool = True) -> Encoder:
         """A frozen, held or merged encoder stays in evaluation mode, without SpecAugment; so do layers not trained."""

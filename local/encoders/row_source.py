@@ -66,5 +66,5 @@ class RowSource(nn.Module):
         raise NotImplementedError
 
     def weights(self) -> Iterable[Tensor]:
-        """The weights that the rows depend on."""
+        """The weights that the rows depend on, as its modules hold them."""
         raise NotImplementedError

@@ -45,11 +45,6 @@ class WaveformEncoder(PackingEncoder):
         # data2vec-audio masks within its positional convolution, and WavLM trains a bias that its layers share.
         of_frames = [] if hasattr(positions, "layers") else [positions]
         use_graphs([*convolutions, *of_frames, *([] if config.model_type == "wavlm" else self.layers())])
-        # data2vec-audio has several positional convolutions in sequence, each of which would mix padding into
-        # the utterance's end; the others have one, whose input is masked already.
-        self._mask: Tensor | None = None
-        for layer in getattr(model.encoder.pos_conv_embed, "layers", ()):
-            layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].masked_fill(~self._mask[:, None], 0.0),))
 
     def features(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Run the CNN: [B, N] waveforms, [B] samples -> [B, T, c] features, [B] frames."""
@@ -117,10 +112,22 @@ class WaveformEncoder(PackingEncoder):
 
     def _placed(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Add the positional convolution; `mask` is [B, T], true where a frame is an utterance's."""
-        self._mask = mask
         hidden = hidden.masked_fill(~mask[..., None], 0.0)
-        hidden = hidden + self.model.encoder.pos_conv_embed(hidden)
+        hidden = hidden + self._positions(hidden, mask)
         return hidden if self._norm_is_last() else self.model.encoder.layer_norm(hidden)
+
+    def _positions(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """The positional convolution of what is masked already.
+
+        data2vec-audio has several in sequence, each of which would mix padding into the utterance's end.
+        """
+        convolutions = self.model.encoder.pos_conv_embed
+        if not hasattr(convolutions, "layers"):
+            return convolutions(hidden)
+        hidden = hidden.transpose(1, 2)
+        for layer in convolutions.layers:
+            hidden = layer(hidden.masked_fill(~mask[:, None], 0.0))
+        return hidden.transpose(1, 2)
 
     def attention_mask(self, hidden: Tensor, n_frames: Tensor) -> Tensor | None:
         """WavLM's layers are given that of `length_mask`."""

@@ -52,4 +52,4 @@ class FrontEnd(RowSource):
 
     def weights(self) -> Iterable[Tensor]:
         """The weights that its rows depend on."""
-        return self.state_dict().values()
+        return self.state_dict(keep_vars=True).values()

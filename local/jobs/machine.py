@@ -12,11 +12,12 @@ import psutil
 from local.config import cluster
 from local.core import signals
 from local.core.errors import UserError
+from local.core.threads import cores, thread_limits
 from local.experiment.options import Options
 from local.jobs.display import Display, say
 from local.jobs.gpus import GpuSlots, gpus
 from local.jobs.job_lines import clock
-from local.jobs.process import JobProcess, cores, thread_limits
+from local.jobs.process import JobProcess
 
 POLL = 0.2  # seconds between two looks at the jobs
 

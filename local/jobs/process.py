@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -184,16 +183,3 @@ def file_version(path: Path | None) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return status and (status.st_mtime_ns, status.st_ino)
-
-
-def cores() -> int:
-    """The CPU's cores that all jobs together may use: at most OMP_NUM_THREADS, if that is set."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(found, int(allowed)) if allowed.isdecimal() else found)
-
-
-def thread_limits(count: int, most: int = 0) -> dict[str, str]:
-    """The environment variables that give each of so many processes its share of the cores, at most `most` if not 0."""
-    share = max(1, cores() // count)
-    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(min(share, most) if most else share))

@@ -27,11 +27,12 @@ from local.core import signals
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.core.lock import locked
+from local.core.threads import thread_limits
 from local.experiment.folders import corpus_elsewhere
 from local.experiment.job import Job
 from local.experiment.options import Options
 from local.jobs.display import Display, say
-from local.jobs.process import JobLog, JobProcess, add_options, command_on_node, file_version, thread_limits
+from local.jobs.process import JobLog, JobProcess, add_options, command_on_node, file_version
 
 POLL = 5.0  # seconds between two calls of squeue, each for all jobs
 RESTARTS = 1000  # times that a job may reach its time limit

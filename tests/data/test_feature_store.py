@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +18,20 @@ from tiny_models import STEADY, padded
 
 from local.config import hparams
 from local.core.errors import UserError
+from local.core.threads import ALL
 from local.corpora.manifest import COLUMNS
 from local.data.dataset import Batch, Utterances
-from local.data.feature_store import CnnStore, FrameStore, LayerStore, RowStore, model_inputs
+from local.data.feature_store import CnnStore, FrameStore, LayerStore, RowStore, kind_of_store, model_inputs
 from local.data.store import AudioStore
 from local.decode import decode
 from local.encoders import Encoder, load_encoder
 from local.experiment.command_line import parse
 from local.experiment.job import Job
 from local.features import FrontEnd
+from local.features.auditory import Auditory
+from local.features.hidden_states import HiddenStates
 from local.features.logmel import LogMel
+from local.features.mfcc import KaldiMfcc
 from local.scoring import predictions
 from local.systems import System
 from local.systems.mtl import MultiTaskSystem
@@ -35,6 +42,7 @@ from local.training.checkpoints import RunCheckpointer, best
 
 SAMPLES = {"a": 9000, "b": 300, "c": 5123, "d": 7999, "e": 720}  # b is shorter than a frame
 LABELS = ["ang", "neu"]
+FRONT_ENDS = {"log-mel energies": LogMel, "cepstra": partial(KaldiMfcc, noise=True), "modulations": Auditory}
 DROP_CHUNK = "speechbrain.augment.time_domain.DropChunk"
 
 
@@ -60,6 +68,17 @@ def table() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def audio(tmp_path_factory) -> AudioStore:
     return write_audio(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> AudioStore:
+    """The audio store of thirty utterances of noise, each of another length."""
+    folder, chance = tmp_path_factory.mktemp("many"), np.random.default_rng(1)
+    names = [f"u{number:02}" for number in range(30)]
+    for number, name in enumerate(names):
+        soundfile.write(folder / f"{name}.wav", chance.uniform(-0.5, 0.5, 5000 + 1111 * number), 16_000)
+    rows = pd.DataFrame({"ID": names, "duration": 1.0, "wav": [f"$data_root/{name}.wav" for name in names]})
+    return AudioStore.of(folder, rows.reindex(columns=list(COLUMNS), fill_value=""), folder)
 
 
 def encoder_of(folder: Path, family: str = "wav2vec2-group", **changes) -> Encoder:
@@ -440,6 +459,33 @@ def test_rows_of_a_front_end_are_kept_and_pass_through_it(audio):
     kept, n_kept = front_end(*padded([store[name] for name in store]))
     assert torch.equal(n_kept, n_rows)
     assert all(torch.equal(one[:n], other[:n]) for one, other, n in zip(kept, rows, n_rows, strict=True))
+
+
+@pytest.mark.parametrize("kind", [*tiny_models.FAMILIES, "lowest layers", "CNN", "means of states", *FRONT_ENDS])
+def test_the_bytes_do_not_depend_on_how_many_utterances_are_computed_at_a_time(tmp_path, many, monkeypatch, kind):
+    family = kind if kind in tiny_models.FAMILIES else "wavlm-layer"
+    freezing = {"lowest layers": {"freeze_layers": 1}, "CNN": {"freeze_cnn": True}}.get(kind, {"freeze": True})
+    encoder = load_encoder(tiny_models.save(tmp_path, family), **freezing)
+    system = System(encoder, HiddenStates(encoder.eval())) if kind == "means of states" else System(encoder)
+    system = System(front_end=FRONT_ENDS[kind]()) if kind in FRONT_ENDS else system
+    store, threads, contents = kind_of_store(system), set(), []
+    compute, before, interval = store.compute, torch.get_num_threads(), sys.getswitchinterval()
+
+    def noted(*arguments: object) -> torch.Tensor:
+        threads.add((threading.get_ident(), torch.get_num_threads()))
+        return compute(*arguments)
+
+    monkeypatch.setattr(store, "compute", noted)
+    sys.setswitchinterval(1e-5)  # threads take turns in the midst of an utterance
+    for cores in (1, before + 3):
+        threads.clear()
+        monkeypatch.setenv(ALL, str(cores))
+        path = model_inputs(many, system, "cpu").path
+        contents += [(path.read_bytes(), path.with_suffix(".json").read_bytes())]
+        path.with_suffix(".json").unlink()
+        assert [count for _, count in threads] == [1] * max(cores, before) and torch.get_num_threads() == before
+    sys.setswitchinterval(interval)
+    assert contents[0] == contents[1] and contents[0][0]
 
 
 def test_another_front_end_has_another_store(audio):

@@ -31,9 +31,8 @@ def test_every_yaml_is_a_row():
 
 
 @pytest.mark.parametrize("row", [row for row in YAMLS if row != OURS])
-def test_on_a_cpu_a_row_without_an_encoder_trains_a_fold_on_each_core(row):
-    values = read_values(YAMLS[row])
-    assert (values["threads"] == 1) == values.keys().isdisjoint({"upstream", "asr_encoder"})
+def test_on_a_cpu_a_row_that_trains_no_encoder_trains_a_fold_on_each_core(row):
+    assert (read_values(YAMLS[row])["threads"] == 1) == (row != "fine_tuning")
 
 
 @pytest.mark.parametrize("row", YAMLS)
