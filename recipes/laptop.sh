@@ -15,16 +15,17 @@
 #
 # The table and the page: results/<corpus>/<protocol>/laptop/RESULTS.md and report.html
 #
-# How long it takes: wav2vec2-base, from random weights, 107 s of audio of IEMOCAP's lengths, fp32, one thread of an AMD
-# EPYC with AVX2 alone, other processes stopped, two jobs side by side, 2026-11-26. Seconds of audio a second of CPU:
+# How long it takes: wav2vec2-base, from random weights, 24 utterances of IEMOCAP's lengths, updates of 8, fp32, two jobs
+# side by side on two cores of an AMD EPYC with AVX2 alone, 2026-11-28, commit 16892e9, others at 3 %. Seconds of audio
+# a second, by both jobs:
 #
-#   the CNN frozen (way d)     1.8
-#   freeze_layers 6 of 12      4.2
-#   freeze_layers 8            6.3
-#   freeze_layers 9            7.7   and 13.8 a second by two jobs on two cores; 13.0 by one job with two threads
+#   the CNN frozen (way d)     4.4    4.2 to 4.6
+#   freeze_layers 6 of 12      9.5    9.4 to 9.7
+#   freeze_layers 8           13.5   13.0 to 13.7
+#   freeze_layers 9           17.3   17.3 to 18.9
 #
-# IEMOCAP's ten folds have 20,100 s of training audio each, so that 8 epochs of all take 34 hours on two such cores, and
-# the stored output 2 before. With way d they would take 128.
+# IEMOCAP's ten folds have 20,100 s of training audio each, so that 8 epochs of all take 27 hours on two such cores, and
+# the stored output, at 8.7 to 9.9 seconds of audio a second, 0.8 before. With way d they would take 106.
 #
 # What came of it: four emotions of nEMO, protocol speaker, folds EB0, KD0 and TP0 (360 utterances each), one seed,
 # encoder Whisper tiny.en, whose 4 layers are frozen from the lowest on, 5 epochs with -- --lr 2e-4 --head-lr 2e-3, one
