@@ -122,6 +122,23 @@ def test_no_more_jobs_are_started_than_memory_allows(workplace, monkeypatch, cap
         assert capsys.readouterr().out == (said if expected < 5 else "")
 
 
+def test_where_one_job_has_all_threads_it_is_said_that_several_get_more_done(workplace, monkeypatch, capsys):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "")
+    words = ("--", "--threads", "0")
+    for n_jobs, given, most in (
+        (5, (), 5),
+        (20, (), 8),
+        (5, ("--processes", "3"), 2),
+        (1, (), 0),
+        (5, ("--jobs", "1"), 0),
+    ):
+        assert gpu_slots(options(*given, *words), n_jobs).count == 1
+        said = f"  one at a time, with all threads: --jobs {most} gets more done, where memory is for {most}\n"
+        assert capsys.readouterr().out == (said if most else "")
+
+
 def test_gpus_are_dealt_one_job_each_unless_more_are_asked_for(workplace, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")  # a machine without nvidia-smi
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3,GPU-5a")

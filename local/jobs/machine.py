@@ -49,6 +49,8 @@ def cpu_slots(values: dict[str, Any], n_jobs: int, processes: int = 1) -> int:
     """
     threads, free = values["threads"], psutil.virtual_memory().available / 1e9
     if not threads:
+        if (most := min(n_jobs, cores() // processes)) > 1:
+            print(f"  one at a time, with all threads: --jobs {most} gets more done, where memory is for {most}")
         return 1
     need = cluster.slurm_block(values).get("mem_gb")
     by_cores = min(n_jobs, cores() // (threads * processes))
