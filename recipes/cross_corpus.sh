@@ -43,6 +43,7 @@ while (($#)) && [[ $1 == *=* && $1 != -* ]]; do
   shift
 done
 take_words "" "$@"
+refuse_untrained_emotions
 
 yaml=$(last_of hparams "$house/hparams/table3/superb_probe.yaml" "${options[@]}")
 key=encoder

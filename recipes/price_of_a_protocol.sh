@@ -41,6 +41,7 @@ set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"
+refuse_untrained_emotions
 
 measure() { # as experiment; one that fails is named at the end and below the table, and is not in it
   experiment "$@" || {

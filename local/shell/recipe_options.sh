@@ -108,6 +108,14 @@ refuse() { # what, remedy
   exit 2
 }
 
+refuse_untrained_emotions() { # for recipes whose table is of these
+  local weight
+  weight=$(last_of emotion-weight 1 "${overrides[@]}")
+  if [[ $weight =~ ^0+(\.0*)?$ ]]; then
+    refuse "emotion_weight $weight trains no emotions, and the table of this recipe is of emotions" "leave it out"
+  fi
+}
+
 whole_path() { # a path that counts from the user's folder, or the name of something elsewhere
   if [[ -e $1 ]]; then echo "$(cd -- "$(dirname -- "$1")" && pwd)/$(basename -- "$1")"; else echo "$1"; fi
 }

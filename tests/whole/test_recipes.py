@@ -499,6 +499,7 @@ def test_price_of_a_protocol_of_one_choice_and_with_the_users_name(house):
     for words, what in (
         (["--protocol", "session/x"], "error: corpus mini does not serve protocol session/x"),
         (["--corpus", "nemo", "--stage", "1"], "error: there is no manifest manifests/nemo/all.csv"),
+        (["--", "--emotion-weight", "0.0"], "error: emotion_weight 0.0 trains no emotions"),
     ):
         done = recipe(house, "price_of_a_protocol", *words)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 2 and done.stderr.startswith(what)
@@ -543,6 +544,8 @@ def test_cross_corpus_trains_each_and_tests_it_on_every_other(house):
     for few in ([], ["encoder"], ["encoder", "nemo=corpus"], ["encoder", "nemo", "corpus"]):
         done = recipe(house, "cross_corpus", *few)
         assert done.returncode == 2 and done.stderr.startswith("error: it needs an encoder, and two corpora")
+    done = recipe(house, "cross_corpus", "encoder", "nemo=corpus", "emodb=other", "--", "--emotion_weight=0")
+    assert done.returncode == 2 and done.stderr.startswith("error: emotion_weight 0 trains no emotions")
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
