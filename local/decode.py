@@ -47,7 +47,7 @@ from local.splits import naming, protocols
 from local.systems import System
 from local.training.chosen import last_of, load_chosen, load_last
 from local.training.epoch_log import add_test_scores
-from local.training.progress import ProgressFile, in_decoding
+from local.training.progress import ProgressFile, in_decoding, of_features
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def loaded(job: Job, load: Callable[[Job, System], int]) -> tuple[int, System, C
     system = values["system"].to(device).eval()
     epoch = load(job, system)
     # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
-    store = model_inputs(AudioStore.of(*job.options.audio()), system, device)
+    store = model_inputs(AudioStore.of(*job.options.audio()), system, device, of_features(job.folder))
     precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed
     autocast = TorchAutocast(device.split(":")[0], dtype=precision.dtype)
     return epoch, system, functools.partial(predicted, job, system, store, autocast)

@@ -41,6 +41,7 @@ from local.systems import System
 from local.training import distributed, environment, heads, last_step, memory, optimisation
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
+from local.training.progress import of_features
 from local.training.room import refuse_too_large, room, said
 
 logger = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances
         )
     store = AudioStore.of(*job.options.audio())
     if not augmented:  # else the rows of a front end differ from epoch to epoch
-        store = model_inputs(store, system, full_name(values["device"]))
+        store = model_inputs(store, system, full_name(values["device"]), of_features(job.folder))
     train, valid = (job.manifests / name for name in ("train.csv", "valid.csv"))
     read = (store, job.labels, job.tokenizer, job.classes, system.tasks)
     training = Utterances.of(train, *read)

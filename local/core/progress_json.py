@@ -21,9 +21,9 @@ class Progress:
     Attributes
     ----------
     done, total
-        Updates of the running epoch; in decoding utterances.
+        Updates of the running epoch; in decoding, and of features, utterances.
     epoch, epochs
-        The running epoch, from 1, and how many there are; None in decoding.
+        The running epoch, from 1, and how many there are; None in decoding, and of features.
     loss
         Mean over the epoch so far.
     valid_ua, best_ua, best_epoch
@@ -32,6 +32,9 @@ class Progress:
         An estimate.
     solved
         Of a last step in closed form, which follows the epochs: whether it is done. None in an epoch.
+    features
+        Of what is computed once for the corpus, before the epochs: True while this job does it, False while it waits
+        for another. None at other times.
     """
 
     done: int | None
@@ -44,6 +47,7 @@ class Progress:
     best_epoch: int | None = None
     seconds_left: float | None = None
     solved: bool | None = None
+    features: bool | None = None
 
     def write(self, run: Path) -> None:
         """Write it to a run folder; a full disk is no error, as the job can do without."""

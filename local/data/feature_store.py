@@ -26,7 +26,8 @@ import copy
 import logging
 import math
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Self
@@ -51,6 +52,7 @@ from local.systems import System
 
 logger = logging.getLogger(__name__)
 
+Watch = Callable[[int, int, float], None]
 MOST_BYTES = 2e9  # of memory that an utterance may need: one of 35 s in all layers of wav2vec2-large takes 1.2e9
 VERSION = 1  # of the files' contents: a store of another version is rebuilt
 
@@ -66,8 +68,12 @@ class FeatureStore(Store):
     in_parts = True
 
     @classmethod
-    def of(cls, audio: AudioStore, source: RowSource, device: str | torch.device) -> Self:
+    def of(
+        cls, audio: AudioStore, source: RowSource, device: str | torch.device, watch: Watch = lambda *_: None
+    ) -> Self:
         """Open the store of a corpus and of what computes the features; compute it first if there is none.
+
+        `watch` is that of `model_inputs`.
 
         `UserError` when the disk is full, or an utterance is too long for an encoder or has features that do not fit
         32 bits.
@@ -83,7 +89,7 @@ class FeatureStore(Store):
             done = f", of which {len(parts.sizes)} are done" if parts.sizes else ""
             size = f"{expected / 1e9:.1f} GB, {path}"
             logger.info("computing the %s output for %d utterances%s: %s", cls.owner, len(audio), done, size)
-            cls._compute_all(audio, source.to(device), torch.device(device), parts)
+            cls._compute_all(audio, source.to(device), torch.device(device), parts, watch)
             return {"rows": parts.sizes, "faults": audio.facts["faults"], "width": width, "floats": parts.marked}
 
         store = cls.make(path, sources, expected, write)
@@ -96,7 +102,9 @@ class FeatureStore(Store):
         return torch.from_numpy(np.array(self.rows(name), dtype=np.float32 if self.floats else None))
 
     @classmethod
-    def _compute_all(cls, audio: AudioStore, source: RowSource, device: torch.device, parts: Parts) -> None:
+    def _compute_all(
+        cls, audio: AudioStore, source: RowSource, device: torch.device, parts: Parts, watch: Watch
+    ) -> None:
         """Write the features of the utterances that are not done yet; the sizes of parts are numbers of rows."""
         was_training, left = source.training, [name for name in audio if name not in parts.sizes]
         source.eval()
@@ -105,8 +113,13 @@ class FeatureStore(Store):
         with _at_a_time(device) as count:
             compute = partial(cls._features, audio, _copies(source, count), device)
             with in_order(compute, left, count) as computed:
-                for name, features in zip(bar, computed, strict=True):
+                for done, (name, features) in enumerate(zip(bar, computed, strict=True), start=1):
                     cls._add(parts, name, features)
+                    if done == 1:  # which takes longer than others
+                        began = time.monotonic()
+                        continue
+                    seconds_left = (time.monotonic() - began) / (done - 1) * (len(left) - done)
+                    watch(len(audio) - len(left) + done, len(audio), seconds_left)
         source.train(was_training)
 
     @classmethod
@@ -217,12 +230,19 @@ class CnnStore(FeatureStore):
         return encoder.features(*encoder.cut(wav, length))[0][0]
 
 
-def model_inputs(audio: AudioStore, system: System, device: str | torch.device) -> Store:
-    """The store that a job's batches are read from: waveforms, or the output of what does not learn of the system."""
+def model_inputs(
+    audio: AudioStore, system: System, device: str | torch.device, watch: Watch = lambda *_: None
+) -> Store:
+    """The store that a job's batches are read from: waveforms, or the output of what does not learn of the system.
+
+    `watch` is told how far the latter is where it is computed first: how many utterances are done, and how many there
+    are, and about how many seconds are left; before, as another job may do it, that none is done.
+    """
     kind = kind_of_store(system)
     if kind is None:
         return audio
-    return kind.of(audio, system.front_end if kind is RowStore else system.encoder, device)
+    watch(0, len(audio), math.inf)
+    return kind.of(audio, system.front_end if kind is RowStore else system.encoder, device, watch)
 
 
 def kind_of_store(system: System) -> type[FeatureStore] | None:

@@ -16,6 +16,7 @@ from local.jobs import job_lines
 from local.jobs.process import JobProcess, file_version
 
 WIDTH, HEIGHT = 80, 24  # of a terminal that does not tell its own
+LONG = 30.0  # seconds
 
 
 def is_terminal() -> bool:
@@ -112,15 +113,30 @@ class Display:
 
 
 class EpochLines:
-    """A line for each epoch that a job ends from now on."""
+    """A line for each epoch that a job ends from now on, and for each tenth of the features that it computes before.
+
+    Of features nothing is said where that does not take long.
+    """
 
     def __init__(self, run: JobProcess) -> None:
         self.run, self.folder = run, run.folder
         self.version = file_version(self.folder / "epochs.csv")
         self.ended = len(job_lines.epoch_rows(self.folder))
+        self.tenths = -1
 
     def new(self) -> list[str]:
-        """The lines of the epochs that have ended since the last call."""
+        """The lines of what has ended since the last call."""
+        return [*self._of_features(), *self._of_epochs()]
+
+    def _of_features(self) -> list[str]:
+        now = self.run.progress()
+        if now is None or not now.features or (self.tenths < 0 and now.seconds_left < LONG):
+            return []
+        before, self.tenths = self.tenths, 10 * now.done // now.total
+        parts = {"label": self.run.label} | job_lines.progress_parts(now)
+        return [job_lines.joined(parts)] if self.tenths > before else []
+
+    def _of_epochs(self) -> list[str]:
         version = file_version(self.folder / "epochs.csv")
         if version == self.version:
             return []

@@ -37,12 +37,15 @@ def progress_line(label: str, progress: Progress | str, width: int) -> str:
 def progress_parts(progress: Progress) -> dict[str, str]:
     """The parts of a line on how far a job is, by name; those that are not known are missing."""
     parts = {}
-    if progress.solved is not None:
+    if progress.features is not None:
+        parts["epoch"] = "features" if progress.features else "waiting for features"
+    elif progress.solved is not None:
         parts["epoch"] = f"epoch {progress.epoch} (solved)" if progress.solved else "solving"
     elif progress.epoch is not None:
         parts["epoch"] = f"epoch {progress.epoch}" + (f"/{progress.epochs}" if progress.epochs is not None else "")
     if progress.done is not None:
-        parts["update"] = f"{'decoded' if progress.epoch is None else 'update'} {progress.done}/{progress.total}"
+        what = "" if progress.features else "decoded " if progress.epoch is None else "update "
+        parts["update"] = f"{what}{progress.done}/{progress.total}"
     if progress.loss is not None:
         parts["loss"] = f"loss {progress.loss:.{1 if abs(progress.loss) >= 1 else 2}f}"
     if progress.valid_ua is not None:

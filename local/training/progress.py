@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from local.core.progress_json import Progress
@@ -51,6 +52,18 @@ def in_solving(log: EpochLog) -> Progress:
     """The progress of a training whose epochs have ended, and whose last step runs (`System.solve`)."""
     latest = log.rows[-1] if log.rows else {}
     return Progress(None, None, int(latest.get("epoch", 0)) + 1, valid_ua=latest.get("valid_ua"), solved=False)
+
+
+def of_features(folder: Path) -> Callable[[int, int, float], None]:
+    """What writes to a run folder how far the features are, as `local.data.feature_store.model_inputs` calls it."""
+    file = ProgressFile(folder)
+
+    def write(done: int, total: int, seconds_left: float) -> None:
+        if file.is_due():
+            known = Progress(done, total, seconds_left=seconds_left, features=True)
+            file.write(known if done else Progress(None, None, features=False))
+
+    return write
 
 
 def in_decoding(done: int, total: int, seconds: float) -> Progress:

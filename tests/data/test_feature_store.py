@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import threading
@@ -486,6 +487,17 @@ def test_the_bytes_do_not_depend_on_how_many_utterances_are_computed_at_a_time(t
         assert [count for _, count in threads] == [1] * max(cores, before) and torch.get_num_threads() == before
     sys.setswitchinterval(interval)
     assert contents[0] == contents[1] and contents[0][0]
+
+
+def test_how_far_they_are_is_told(audio):
+    told, system = [], System(front_end=Pairs(scale=5.0))
+    model_inputs(audio, system, "cpu", lambda *now: told.append(now))
+    assert [now[:2] for now in told] == [(0, 5), *((done, 5) for done in range(2, 6))]
+    assert told[0][2] == math.inf and all(math.isfinite(left) for *_, left in told[1:]) and told[-1][2] == 0
+    told.clear()
+    model_inputs(audio, system, "cpu", lambda *now: told.append(now))
+    assert [now[:2] for now in told] == [(0, 5)]
+    assert model_inputs(audio, System(), "cpu", pytest.fail) is audio  # waveforms are not waited for
 
 
 def test_another_front_end_has_another_store(audio):

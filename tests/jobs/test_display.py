@@ -208,6 +208,20 @@ def test_of_a_decoding_the_scores_are_said(jobs, capsys):
     assert capsys.readouterr().out == "  A n 48 WA 83.33 UA 83.33 WER 33.33\n"
 
 
+def test_elsewhere_features_that_take_long_have_a_line_for_each_tenth(jobs, capsys):
+    shown, run, other = Display(every=0), *jobs
+    shown.watch(run)
+    shown.watch(other)
+    Progress(None, None, features=False).write(other.folder)
+    for done, left in ((2, 20.0), (3, 70.0), (8, 65.0), (12, 60.0), (19, 50.0), (30, 40.0), (31, 9.0), (100, 0.0)):
+        Progress(done, 100, seconds_left=left, features=True).write(run.folder)
+        shown.show(jobs)
+    Progress(1, 48, 1, 20, 4.08).write(run.folder)
+    shown.show(jobs)
+    ends = ["3/100  ETA 1:10", "12/100  ETA 1:00", "30/100  ETA 0:40", "100/100  ETA 0:00"]
+    assert capsys.readouterr().out.splitlines() == [f"  A  features  {end}" for end in ends]
+
+
 def test_what_a_killed_job_has_left_is_not_shown_of_the_next(tmp_path):
     run = JobProcess("a", [sys.executable, "-S", "-E", "-c", ""], tmp_path / "train.log")
     Progress(31, 48, 3, 20).write(tmp_path)

@@ -65,6 +65,8 @@ def test_a_line_is_never_wider_than_asked(label, width):
         (Progress(1, 48, 1, 20, 0.25, seconds_left=None), "a  epoch 1/20  update 1/48  loss 0.25"),
         (Progress(7, 48, 2, 20, float("nan"), 0.5, 0.75, 1, 3700), "a  epoch 2/20  update 7/48  loss nan"),
         (Progress(24, 48, seconds_left=3.2), "a  decoded 24/48  ETA 0:03"),
+        (Progress(24, 48, seconds_left=3.2, features=True), "a  features  24/48  ETA 0:03"),
+        (Progress(None, None, features=False), "a  waiting for features"),
         ("starting", "a  starting"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from local.core import progress_json
 from local.core.progress_json import Progress
 from local.training import progress
 from local.training.epoch_log import EpochLog, Tally
-from local.training.progress import ProgressFile, in_decoding, in_epoch
+from local.training.progress import ProgressFile, in_decoding, in_epoch, of_features
 
 SUMS = [12.0, 3.0, 90.0, 2.0, 4.0, 1.0]  # of four utterances: loss 3
 
@@ -38,6 +39,15 @@ def test_later_it_lasts_as_long_as_the_epoch_before(tmp_path):
 def test_without_validation_or_a_finite_update_yet(tmp_path):
     found = in_epoch(log_of(tmp_path, (1, None, 30.0)), 2, (1, 48), Tally(), seconds=1.0)
     assert found == Progress(1, 48, 2, 20, best_epoch=1, seconds_left=29 + 18 * 30)
+
+
+def test_of_features(tmp_path, monkeypatch):
+    monkeypatch.setattr("local.training.progress.INTERVAL", 0.0)
+    write = of_features(tmp_path)
+    write(0, 48, math.inf)
+    assert progress_json.read(tmp_path) == Progress(None, None, features=False)
+    write(12, 48, 3.5)
+    assert progress_json.read(tmp_path) == Progress(12, 48, seconds_left=3.5, features=True)
 
 
 def test_in_decoding():
