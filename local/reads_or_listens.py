@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,19 @@ def voice_of(corpus: str) -> str:
     if language is None:
         raise UserError(f"the language of {corpus} is not known", "--voice VOICE of espeak-ng, such as de or en-us")
     return VOICES.get(language, language)
+
+
+def refuse_unspeakable(corpus: str, labels: Iterable[str], voice: str) -> None:
+    """`UserError` where the emotions of a corpus cannot be told by the manner of speaking, or by this voice."""
+    from local.corpora.manner import MANNERS, NEUTRAL, say
+
+    labels = sorted(set(labels) - {""})
+    if not set(labels) & MANNERS.keys() - {NEUTRAL}:
+        raise UserError(
+            f"no manner of speaking is known for any emotion of {corpus}: {' '.join(labels)}",
+            f"name them as {' '.join(MANNERS)} by a map of labels: --labels 4class, or a file, from stage 0 on",
+        )
+    say("a", voice or voice_of(corpus), MANNERS[NEUTRAL])
 
 
 def chosen_texts(utterances: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -121,6 +135,7 @@ def listen(experiments: list[Experiment], given: argparse.Namespace) -> tuple[pd
 
     voice = given.voice or voice_of(experiments[0].corpus)
     classes = labels(experiments[0].predictions)
+    refuse_unspeakable(experiments[0].corpus, classes, voice)
     runs = [(each, run) for each in experiments for run in each.runs]
     speech: dict[str, list] = {}  # of each fold
     rows: list[dict[str, object]] = []
@@ -142,8 +157,12 @@ def listen(experiments: list[Experiment], given: argparse.Namespace) -> tuple[pd
     notes = [
         f"{len(said)} texts ({counts}), {said['words'].nunique()} of them different, in {table['manner'].nunique()} "
         f"manners: {seconds / 60:.1f} minutes by the voice {voice} of espeak-ng.",
-        f"{of_several.sum()} of the different texts are said in several emotions here, so that their words tell less.",
     ]
+    if of_several.any():
+        notes.append(
+            f"{of_several.sum()} of the different texts are said in several emotions here, so that their words tell "
+            "less."
+        )
     if lacking:
         notes.append(f"No manner is known for: {' '.join(lacking)}; their words are spoken, their manner is not.")
     return table, notes

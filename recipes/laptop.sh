@@ -67,27 +67,27 @@ fi
 corpus=$1 data=$(whole_path "$2") encoder=$(whole_path "$3")
 take_words "" "${@:4}"
 
-layers_of() { # an encoder; what is wrong with corpus or data ends here, before what may take long to load
+layers_of() { # an encoder
   (
     cd -- "$house" || exit
     . ./path.sh
-    python - "$1" "$corpus" "$data" <<'END'
+    python - "$1" <<'END'
 import sys
 from pathlib import Path
 
 from local.config import pretrained
 from local.core.errors import as_command
-from local.experiment.command_line import parse
 
 
 @as_command
 def main() -> None:
-    encoder, corpus, data = sys.argv[1:]
-    parse(["--corpus", corpus, "--data", data])
+    encoder = sys.argv[1]
     if pretrained.is_path("encoder", encoder):
         pretrained.refuse_absent("encoder", Path(encoder), f"encoder {encoder}")
-    from local.encoders import load_encoder  # takes seconds
+    from local.core.logs import log_to_stderr  # these take seconds
+    from local.encoders import load_encoder
 
+    log_to_stderr()  # without what transformers says of weights that are not used
     print(len(load_encoder(encoder).layers()))
 
 
@@ -96,6 +96,9 @@ END
   )
 }
 
+# What is wrong with these ends here, before what may take long to load.
+call=(--corpus "$corpus" --data "$data" --hparams "$house/hparams/mtl_wav2vec2.yaml" "${options[@]}" -- "${overrides[@]}")
+"$house/local/shell/check_calls.sh" "${#call[@]}" "${call[@]}"
 given=$(last_of freeze-layers "" "${overrides[@]}")
 if [[ -z $given ]]; then
   layers=$(layers_of "$encoder")

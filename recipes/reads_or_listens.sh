@@ -36,6 +36,38 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"
 take_own "sentences voice"
+[[ ${asked[sentences]:-1} =~ ^0*[1-9][0-9]*$ ]] ||
+  refuse "--sentences ${asked[sentences]} is not a number of sentences" "give 1 or more"
+
+refuse_unspeakable() { # the corpus as paths name it, a voice: what would be found only after the trainings
+  (
+    cd -- "$house" || exit
+    . ./path.sh || exit
+    python - "$@" <<'END'
+import sys
+from pathlib import Path
+
+from local.core.errors import as_command
+from local.corpora import manifest
+from local.reads_or_listens import refuse_unspeakable
+
+
+@as_command
+def main() -> None:
+    corpus, voice = sys.argv[1:]
+    refuse_unspeakable(corpus, manifest.read(Path(f"manifests/{corpus}/all.csv"))["emo"], voice)
+
+
+main()
+END
+  ) || exit
+}
+
+corpus=$(corpus_name "${options[@]}")
+if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then
+  run_sh "${options[@]}" --stage 0 --stop-stage 0 -- "${overrides[@]}"
+fi
+if [[ -e $house/manifests/$corpus/all.csv ]]; then refuse_unspeakable "$corpus" "${asked[voice]:-}"; fi
 
 name=$(last_of name reads "${options[@]}")
 for alpha in 0 0.1; do

@@ -227,6 +227,13 @@ for row in "${chosen[@]}"; do
   choose "$row"
 done
 refuse_unfitting "${given[@]}"
+to_check=()
+for row in "${chosen[@]}"; do
+  choose "$row"
+  words=(--hparams "$(yaml_of "$row")" "${options[@]}" --name "$prefix$row" -- "${overrides[@]}")
+  if [[ -z $(reason_to_skip "$row") ]]; then to_check+=("${#words[@]}" "${words[@]}"); fi
+done
+"$house/local/shell/check_calls.sh" "${to_check[@]}"
 
 # The corpus and the folds are the same for all rows: what is wrong with them, or with the options, ends the recipe.
 if [[ $from == [01] ]]; then

@@ -35,9 +35,10 @@ def price(experiments: list[Experiment]) -> pd.DataFrame:
     """A row for each experiment; the first, which is the reference, is to be honest.
 
     Returns `protocol`, `valid`, `base` (the protocol that tests the same without oracle), `folds`, `seeds`, `n`; for
-    each of `SCORES` its value, `_low` and `_high`, the `_diff` to the reference, `_diff_low` and `_diff_high`: missing
-    where the two did not test the same utterances; if only one is `official`, all `_diff` are of those it tested. A
-    `UserError` for experiments of several corpora or systems, or an optimistic reference.
+    each of `SCORES` its value, `_low` and `_high`, the `_diff` to the reference, and its interval, `_diff_low` and
+    `_diff_high`, which is missing where the two did not test the same utterances; if only one is `official`, all
+    `_diff` are of those it tested. A `UserError` for experiments of several corpora or systems, or an optimistic
+    reference.
     """
     first = experiments[0]
     refuse_untrained(experiments)

@@ -2,6 +2,10 @@
 # What the recipes share. A recipe's options and overrides come first and the user's after them, so that
 # the user's win: of a repeated one, run.sh takes the last.
 
+running=""     # the process of run.sh that is waited for
+with_recipe=() # on Linux, what has run.sh end when the recipe is killed
+if setpriv --pdeathsig TERM true 2>/dev/null; then with_recipe=(setpriv --pdeathsig TERM); fi
+
 unset CDPATH # with it, cd prints where it went
 house=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 folders=()     # those that the recipe wants, whole paths
@@ -154,7 +158,7 @@ experiment() { # name, options of run.sh, --, overrides of the YAML
       from=2
     fi
     if [[ $to != [01] ]]; then
-      "$house/run.sh" "${words[@]}" --name "$name" --stage "$from" "$@" "${overrides[@]}" &
+      "${with_recipe[@]}" "$house/run.sh" "${words[@]}" --name "$name" --stage "$from" "$@" "${overrides[@]}" &
       calls+=("$!") called+=("${experiments[-1]}")
     fi
   else
@@ -162,24 +166,27 @@ experiment() { # name, options of run.sh, --, overrides of the YAML
   fi
 }
 
-# In the background, and waited for: a signal to the recipe reaches run.sh, whose jobs save and end.
+# In the background, and waited for: a signal to the recipe reaches run.sh, whose jobs save and end. The traps stay: in
+# a shell that was started with SIGINT ignored, as one in the background of a script is, bash gives back its default
+# with `trap -`, and then takes no trap for it any more.
 run_sh() { # words of run.sh
   local code=0
   trap 'end_recipe 129' HUP
   trap 'end_recipe 130' INT
   trap 'end_recipe 143' TERM
-  "$house/run.sh" "$@" &
+  "${with_recipe[@]}" "$house/run.sh" "$@" &
   running=$!
   wait "$running" || code=$?
   running=""
-  trap - HUP INT TERM
   return "$code"
 }
 
 end_recipe() { # exit code
   trap '' HUP INT TERM
-  kill -TERM "$running" 2>/dev/null || true
-  wait "$running" || true
+  if [[ -n $running ]]; then
+    kill -TERM "$running" 2>/dev/null || true
+    wait "$running" || true
+  fi
   exit "$1"
 }
 
@@ -276,8 +283,9 @@ report_failed() {
   local folder log
   for folder in "${failed[@]}"; do
     echo "error: ${folder##*/} failed; its messages are above" >&2
-    for log in "$house/$folder"/seed*/*/{train,decode}.log; do
-      if [[ -e $log && $(tail -n 1 -- "$log") != "# Ended (code 0)"* ]]; then echo "  see ${log#"$house"/}" >&2; fi
+    for log in "$house/$folder"/seed*/*/{train,decode}.log; do # those that this recipe has written to
+      if [[ -e $log && -n $(find "$log" -mmin "-$((SECONDS / 60 + 1))") &&
+        $(tail -n 1 -- "$log") != "# Ended (code 0)"* ]]; then echo "  see ${log#"$house"/}" >&2; fi
     done
   done
   ((${#failed[@]} == 0))

@@ -42,7 +42,8 @@ def house(tmp_path, monkeypatch) -> Path:
     place = tmp_path / "house"
     place.mkdir()
     copy_project(place, "recipes")
-    (place / "run.sh").write_text(RECORDER)
+    of_real = [line for line in (REPOSITORY / "run.sh").read_text().splitlines() if line.startswith("#   --")]
+    (place / "run.sh").write_text("\n".join([RECORDER, *of_real]))  # from which recipes take the form of its options
     (place / "calls").mkdir()
     for name in ("corpus", "encoder"):
         (tmp_path / name).mkdir()
@@ -410,6 +411,9 @@ def test_table3_refuses_what_no_row_has(table3):
         (["--upstream"], "option --upstream has no value"),
         (["--", "--epoch", "1"], "no YAML of these rows has the key 'epoch'"),
         (["--", "epochs", "1"], "stray word 'epochs' after --"),
+        (["--", "--epochs", "1.5"], "override --epochs 1.5: "),
+        (["--stage", "9"], "--stage '9' is not a stage"),
+        (["--stage", "2", "--upstream", "./none"], "there is no such folder"),
     ):
         done = recipe(table3, "table3", "corpus", *words)
         assert (done.returncode, done.stdout) == (2, "")
@@ -500,6 +504,7 @@ def test_price_of_a_protocol_of_one_choice_and_with_the_users_name(house):
         (["--protocol", "session/x"], "error: corpus mini does not serve protocol session/x"),
         (["--corpus", "nemo", "--stage", "1"], "error: there is no manifest manifests/nemo/all.csv"),
         (["--", "--emotion-weight", "0.0"], "error: emotion_weight 0.0 trains no emotions"),
+        (["--stage", "9"], "error: --stage '9' is not a stage"),
     ):
         done = recipe(house, "price_of_a_protocol", *words)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 2 and done.stderr.startswith(what)
@@ -548,26 +553,60 @@ def test_cross_corpus_trains_each_and_tests_it_on_every_other(house):
     assert done.returncode == 2 and done.stderr.startswith("error: emotion_weight 0 trains no emotions")
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_to_a_recipe_reaches_run_sh(house, sent, code):
-    (house / "run.sh").write_text(
-        """#!/usr/bin/env bash
-        trap 'touch "$(dirname "$0")/ended"; exit 143' TERM
-        touch "$(dirname "$0")/began"
-        while :; do sleep 0.05; done
-        """
-    )
-    running = subprocess.Popen([house / "recipes/nemo_alpha.sh", "corpus", "encoder"], cwd=house.parent)
-    while not (house / "began").exists() and running.poll() is None:
+WAITING = """#!/usr/bin/env bash
+trap 'touch "$(dirname "$0")/ended"; exit 143' TERM
+for call in first second; do # as run.sh, of the same recipe
+  [[ -e $(dirname "$0")/$call ]] || break
+done
+touch "$(dirname "$0")/$call"
+[[ $call == second || -z ${FIRST_ENDS:-} ]] || exit 0
+while :; do sleep 0.05; done
+"""
+
+
+def began(house: Path, call: str, **more) -> subprocess.Popen:
+    """A recipe whose first or second call of run.sh waits for a signal."""
+    (house / "run.sh").write_text(WAITING)
+    environment = os.environ | ({"FIRST_ENDS": "1"} if call == "second" else {})
+    command = [house / "recipes/nemo_alpha.sh", "corpus", "encoder"]
+    running = subprocess.Popen(command, cwd=house.parent, env=environment, **more)
+    while not (house / call).exists() and running.poll() is None:
         time.sleep(0.02)
+    return running
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("call", ["first", "second"])
+def test_a_signal_to_a_recipe_reaches_run_sh(house, sent, code, call):
+    running = began(house, call)
     running.send_signal(sent)
     assert running.wait(60) == code and (house / "ended").exists()
+
+
+def test_a_recipe_that_was_started_with_ctrl_c_ignored_waits_for_run_sh(house):
+    """As one in the background of a script, which Ctrl-C reaches with the whole group."""
+    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), "start_new_session": True}
+    running = began(house, "second", **ignore)
+    os.killpg(running.pid, signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        running.wait(1)
+    running.terminate()
+    assert running.wait(60) == 143 and (house / "ended").exists()
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv of util-linux")
+def test_run_sh_ends_with_a_recipe_that_is_killed(house):
+    began(house, "first").kill()
+    until = time.monotonic() + 60
+    while not (house / "ended").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert (house / "ended").exists()
 
 
 def test_laptop_refuses_corpus_data_and_encoder_before_it_loads_any(house):
     for words, what in (
         (("nowhere", "corpus", "./none"), "unknown corpus 'nowhere'"),
-        (("nemo", "none", "./none"), "--data none: there is no such file or folder"),
+        (("nemo", "none", "./none"), f"--data {house.parent / 'none'}: there is no such file or folder"),
         (("nemo", "corpus", "./none"), "encoder ./none: there is no such folder"),
     ):
         done = recipe(house, "laptop", *words)
@@ -646,13 +685,39 @@ def test_reads_or_listens_asks_for_both_alphas_and_ends_with_its_own_options(hou
         house, "reads_or_listens", "--corpus", "nemo", "--sentences", "3", "--stop-stage", "2", "--", "--lr", "0.1"
     )
     assert done.returncode == 0, done.stderr
-    calls = understood(house, monkeypatch)
+    examined, *calls = understood(house, monkeypatch)
     assert [(call.name, call.overrides) for call in calls] == [
         ("reads_alpha0", {"alpha": 0, "lr": 0.1}),
         ("reads_alpha0.1", {"alpha": 0.1, "lr": 0.1}),
     ]
-    assert {call.corpus for call in calls} == {"nemo"}
+    assert {call.corpus for call in (examined, *calls)} == {"nemo"}
+    assert " ".join(asked(house)[0]).endswith("--stage 0 --stop-stage 0 -- --lr 0.1")
     assert "No table of reads_or_listens: that needs stage 4" in done.stdout
+
+
+def test_reads_or_listens_refuses_before_it_trains(house):
+    folder = house / "manifests/own"
+    folder.mkdir(parents=True)
+    manifest.write(folder / "all.csv", utterances("anger", "sadness"))
+    words = ["--corpus", "csv", "--data", "own.csv"]
+    for more, what in (
+        (["--sentences", "-3"], "error: --sentences -3 is not a number of sentences"),
+        ([], "error: no manner of speaking is known for any emotion of own: anger sadness"),
+    ):
+        done = recipe(house, "reads_or_listens", *words, *more)
+        assert done.returncode == 2 and done.stderr.startswith(what)
+    assert all("--name" not in call for call in asked(house))
+    manifest.write(folder / "all.csv", utterances("ang", "sad"))
+    done = recipe(house, "reads_or_listens", *words, "--voice", "klingon-9")
+    assert done.returncode == 2 and done.stderr.startswith("error: libespeak-ng has no voice klingon-9")
+    done = recipe(house, "reads_or_listens", *words, "--voice", "pl", "--stop-stage", "2")
+    assert done.returncode == 0 and len(asked(house)) == 5  # stage 0 three times, and two trainings
+
+
+def utterances(*emotions: str) -> pd.DataFrame:
+    """A table of one utterance of each."""
+    rows = pd.DataFrame({"ID": [f"u{number}" for number in range(len(emotions))], "emo": emotions, "duration": 1.0})
+    return rows.reindex(columns=list(manifest.COLUMNS), fill_value="")
 
 
 def test_merge_tasks_merges_the_two_runs_of_one_task_and_compares_with_joint_training(house, monkeypatch):
