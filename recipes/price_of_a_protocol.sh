@@ -56,7 +56,7 @@ words=(--hparams "$house/hparams/statistics.yaml" --folds all)
 yaml=$(basename -- "$(last_of hparams "${words[@]:1:1}" "${options[@]}")")
 name=$(last_of name "price_${yaml%.*}" "${options[@]}")
 corpus=$(corpus_name "${options[@]}")
-call=("${words[@]}" "${options[@]}" -- "${overrides[@]}")
+call=("${words[@]}" "${options[@]}" --protocol speaker --valid none -- "${overrides[@]}") # of which there are several
 "$house/local/shell/check_calls.sh" "${#call[@]}" "${call[@]}"
 if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then # every corpus serves random
   run_sh "${words[@]}" "${options[@]}" --protocol random --folds all --stage 0 --stop-stage 0 -- "${overrides[@]}"
