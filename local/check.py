@@ -23,7 +23,7 @@ import numpy as np
 
 from local.config import cluster, hparams, keys  # logs before anything of SpeechBrain
 from local.config.objects import reason
-from local.core import logs
+from local.core import free_memory, logs
 from local.corpora import manifest
 from local.data.batches import UpdateSampler
 from local.data.class_weights import class_weights
@@ -122,9 +122,9 @@ def check_memory(job: Job, values: dict[str, Any], durations: np.ndarray) -> lis
         if cluster.nodes_and_gpus(options.values, options.processes)[2] or "mem_gb" not in block:
             return []
         values, count, size = values | {"device": "cpu"}, 1, float(block["mem_gb"] << 30)
-        there = room.Room(size, size, "slurm.mem_gb")
+        there = free_memory.Room(size, size, "slurm.mem_gb")
     else:
-        there = room.room(full_name(values["device"]))
+        there = free_memory.room(full_name(values["device"]))
         count = 1 if kind(values) == "cuda" else count
     if not values["epochs"]:
         return []

@@ -10,6 +10,7 @@ processes train it together when torchrun starts them (see `local.training.distr
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
+from local.core.free_memory import room
 from local.experiment.command_line import parse
 
 if __name__ == "__main__":
@@ -42,7 +43,7 @@ from local.training import distributed, environment, heads, last_step, memory, o
 from local.training.brain import EmotionBrain
 from local.training.checkpoints import RunCheckpointer
 from local.training.progress import of_features
-from local.training.room import refuse_too_large, room, said
+from local.training.room import refuse_too_large, said
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,9 @@ import tiny_models
 from local import launch
 from local.check import check, main
 from local.config import cluster, hparams
+from local.core import free_memory
 from local.core.errors import UserError
+from local.core.free_memory import Room
 from local.encoders import load_encoder
 from local.encoders.waveform import WaveformEncoder
 from local.experiment import encoder_version
@@ -23,9 +25,8 @@ from local.inference import model_folder
 from local.inference.model_folder import Model
 from local.systems.mtl import MultiTaskSystem
 from local.text.tokenizer import Tokenizer
-from local.training import memory, room
+from local.training import memory
 from local.training.memory import Need
-from local.training.room import Room
 
 YAML = Path("hparams/mini.yaml")
 
@@ -157,7 +158,7 @@ def test_jobs_at_a_time_need_their_memory_together(words, monkeypatch):
     """Here there are 10 GB, of which 3 are free. A job needs at least 1 to 2 GB, whatever the process has loaded."""
     need = Need(1e9, 0.5e9, 0.5e9)
     monkeypatch.setattr(memory, "predict", lambda *_: need)
-    monkeypatch.setattr(room, "room", lambda device: Room(10e9, 3e9, "this machine"))
+    monkeypatch.setattr(free_memory, "room", lambda device: Room(10e9, 3e9, "this machine"))
     assert check(job(words, "--device", "cpu"))[1].endswith("by micro_batch_seconds); this machine has 10.0 GB")
     said = check(job([*words, "--jobs", "2", "--processes", "2"], "--device", "cpu"))[1]
     assert "4 at a time; this machine has 10.0 GB, of which only 3.0 are free now: expect it to be slow" in said

@@ -98,7 +98,7 @@ def test_threads_are_divided(workplace, monkeypatch, allowed, n_jobs, jobs):
 )
 def test_a_yaml_gives_each_job_its_threads(workplace, monkeypatch, cores, threads, words, expected):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=100e9))
+    monkeypatch.setattr("local.jobs.machine.room", lambda _: SimpleNamespace(free=100e9))
     for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.setenv(name, "")
     asked = options(*words, "--", "--threads", str(threads))
@@ -115,7 +115,7 @@ def test_no_more_jobs_are_started_than_memory_allows(workplace, monkeypatch, cap
     for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.setenv(name, "")
     for free, need, expected in ((7.9, 2, 3), (0.5, 2, 1), (16.0, 2, 5), (0.5, "null", 5)):
-        monkeypatch.setattr("psutil.virtual_memory", lambda free=free: SimpleNamespace(available=1e9 * free))
+        monkeypatch.setattr("local.jobs.machine.room", lambda _, free=free: SimpleNamespace(free=1e9 * free))
         asked = options("--", "--threads", "1", "--slurm", f"{{mem_gb: {need}}}")
         assert gpu_slots(asked, 5).count == expected
         said = f"  {free:.1f} GB of memory are free, and a process may need {need} (slurm.mem_gb of the YAML)\n"

@@ -33,7 +33,6 @@ from queue import SimpleQueue
 from typing import Any, Self
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -41,6 +40,7 @@ from tqdm import tqdm
 from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.core.files import digest
+from local.core.free_memory import room
 from local.core.partial import Parts
 from local.core.threads import in_order, one_thread_each
 from local.data.device import use_precision
@@ -264,7 +264,7 @@ def _at_a_time(device: torch.device) -> Iterator[int]:
         yield 1
         return
     with one_thread_each() as threads:
-        yield max(1, min(threads, int(psutil.virtual_memory().available / MOST_BYTES)))
+        yield max(1, min(threads, int(room("cpu").free / MOST_BYTES)))
 
 
 def _copies(source: RowSource, count: int) -> SimpleQueue[RowSource]:

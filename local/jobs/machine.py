@@ -7,11 +7,10 @@ import os
 import time
 from typing import Any
 
-import psutil
-
 from local.config import cluster
 from local.core import signals
 from local.core.errors import UserError
+from local.core.free_memory import room
 from local.core.threads import cores, thread_limits
 from local.experiment.options import Options
 from local.jobs.display import Display, say
@@ -47,7 +46,7 @@ def cpu_slots(values: dict[str, Any], n_jobs: int, processes: int = 1) -> int:
     Their memory is what the YAML asks of Slurm for a process. Side by side, jobs of one thread do more than one job
     with all threads, which wait for each other in every operation; and beside other programs they lose less.
     """
-    threads, free = values["threads"], psutil.virtual_memory().available / 1e9
+    threads, free = values["threads"], room("cpu").free / 1e9
     if not threads:
         if (most := min(n_jobs, cores() // processes)) > 1:
             print(f"  one at a time, with all threads: --jobs {most} gets more done, where memory is for {most}")
@@ -66,11 +65,11 @@ def run_all(waiting: list[JobProcess], slots: GpuSlots, processes: int = 1, most
     A process gets its share of the CPU's threads; at most `most_threads`, if that is not 0.
     """
     limits = thread_limits(slots.count * processes, most_threads)
-    room = f", as memory allows on GPU {', '.join(slots.names)}" if slots.shared else ""
+    allowed = f", as memory allows on GPU {', '.join(slots.names)}" if slots.shared else ""
     jobs, threads = len(waiting), int(limits["OMP_NUM_THREADS"])
     of_yaml = f" (threads: {most_threads})" if most_threads else ""
     print(
-        f"  {jobs} job{'s' * (jobs > 1)}, {slots.count} at a time{room}, "
+        f"  {jobs} job{'s' * (jobs > 1)}, {slots.count} at a time{allowed}, "
         f"{threads} thread{'s' * (threads > 1)} each{of_yaml}",
         flush=True,
     )

@@ -8,6 +8,7 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -487,6 +488,21 @@ def test_the_bytes_do_not_depend_on_how_many_utterances_are_computed_at_a_time(t
         assert [count for _, count in threads] == [1] * max(cores, before) and torch.get_num_threads() == before
     sys.setswitchinterval(interval)
     assert contents[0] == contents[1] and contents[0][0]
+
+
+def test_no_more_are_computed_at_a_time_than_memory_allows(audio, monkeypatch):
+    class Counting(Pairs):
+        def rows(self, wav: torch.Tensor) -> torch.Tensor:
+            threads.add(threading.get_ident())
+            return super().rows(wav)
+
+    monkeypatch.setenv(ALL, "8")
+    for free, expected, scale in ((5e9, 2, 6.0), (1e9, 1, 7.0)):
+        threads: set[int] = set()
+        monkeypatch.setattr("local.data.feature_store.room", lambda _, free=free: SimpleNamespace(free=free))
+        model_inputs(audio, System(front_end=Counting(scale=scale)), "cpu")
+        assert len(threads) == expected
+    assert threads == {threading.get_ident()}
 
 
 def test_how_far_they_are_is_told(audio):

@@ -20,3 +20,9 @@ def copy_project(folder: Path, *more: str) -> Path:
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / ".venv").symlink_to(REPOSITORY / ".venv")
     return folder
+
+
+# The help of run.sh on its options, from which recipes take their form: for what stands in for it.
+OPTIONS = "".join(
+    line for line in (REPOSITORY / "run.sh").read_text().splitlines(keepends=True) if line.startswith("#   --")
+)

@@ -13,7 +13,7 @@ from pathlib import Path
 import iemocap_tree
 import pandas as pd
 import pytest
-from paths import REPOSITORY, copy_project
+from paths import OPTIONS, REPOSITORY, copy_project
 from written_experiments import table_of, write_experiment
 
 from local.corpora import manifest
@@ -42,8 +42,7 @@ def house(tmp_path, monkeypatch) -> Path:
     place = tmp_path / "house"
     place.mkdir()
     copy_project(place, "recipes")
-    of_real = [line for line in (REPOSITORY / "run.sh").read_text().splitlines() if line.startswith("#   --")]
-    (place / "run.sh").write_text("\n".join([RECORDER, *of_real]))  # from which recipes take the form of its options
+    (place / "run.sh").write_text(RECORDER + OPTIONS)
     (place / "calls").mkdir()
     for name in ("corpus", "encoder"):
         (tmp_path / name).mkdir()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from paths import copy_project
+from paths import OPTIONS, copy_project
 
 # run.sh, which says what it was asked and, from stage 2 on, waits until all five alphas have come that far.
 RECORDER = """\
@@ -63,12 +63,9 @@ def test_a_recipe_that_is_interrupted_ends_its_calls(tmp_path, recipe):
 def test_table_3_has_all_rows_in_the_queue_and_names_those_that_failed(tmp_path):
     copy_project(tmp_path, "recipes")
     (tmp_path / "run.sh").write_text(
-        '#!/usr/bin/env bash\necho "$*" >>"$(dirname "$0")/calls"; [[ $* != *"--name peng_asrnn "* ]]\n'
+        '#!/usr/bin/env bash\necho "$*" >>"$(dirname "$0")/calls"; [[ $* != *"--name peng_asrnn "* ]]\n' + OPTIONS
     )
     (tmp_path / "corpus").mkdir()
-    (tmp_path / "hparams/table3").mkdir(exist_ok=True)
-    for row in ("peng_asrnn", "majority"):
-        (tmp_path / "hparams/table3" / f"{row}.yaml").write_text("epochs: 1\n")
     words = ["corpus", "--backend=slurm", "--stop-stage", "3", "--rows", "peng_asrnn majority"]
     done = subprocess.run(["recipes/table3.sh", *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "error: peng_asrnn failed; its messages are above\n")
