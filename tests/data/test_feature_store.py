@@ -463,6 +463,21 @@ def test_rows_of_a_front_end_are_kept_and_pass_through_it(audio):
     assert all(torch.equal(one[:n], other[:n]) for one, other, n in zip(kept, rows, n_rows, strict=True))
 
 
+class Meeting:
+    """Lets so many calls wait for each other, then none: without it one thread may have done all before others begin.
+
+    Gives the thread.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.left, self.barrier = iter(range(count)), threading.Barrier(count)
+
+    def __call__(self) -> int:
+        if next(self.left, None) is not None:
+            self.barrier.wait(60)
+        return threading.get_ident()
+
+
 @pytest.mark.parametrize("kind", [*tiny_models.FAMILIES, "lowest layers", "CNN", "means of states", *FRONT_ENDS])
 def test_the_bytes_do_not_depend_on_how_many_utterances_are_computed_at_a_time(tmp_path, many, monkeypatch, kind):
     family = kind if kind in tiny_models.FAMILIES else "wavlm-layer"
@@ -474,13 +489,14 @@ def test_the_bytes_do_not_depend_on_how_many_utterances_are_computed_at_a_time(t
     compute, before, interval = store.compute, torch.get_num_threads(), sys.getswitchinterval()
 
     def noted(*arguments: object) -> torch.Tensor:
-        threads.add((threading.get_ident(), torch.get_num_threads()))
+        threads.add((meeting(), torch.get_num_threads()))
         return compute(*arguments)
 
     monkeypatch.setattr(store, "compute", noted)
     sys.setswitchinterval(1e-5)  # threads take turns in the midst of an utterance
     for cores in (1, before + 3):
         threads.clear()
+        meeting = Meeting(max(cores, before))
         monkeypatch.setenv(ALL, str(cores))
         path = model_inputs(many, system, "cpu").path
         contents += [(path.read_bytes(), path.with_suffix(".json").read_bytes())]
@@ -493,12 +509,13 @@ def test_the_bytes_do_not_depend_on_how_many_utterances_are_computed_at_a_time(t
 def test_no_more_are_computed_at_a_time_than_memory_allows(audio, monkeypatch):
     class Counting(Pairs):
         def rows(self, wav: torch.Tensor) -> torch.Tensor:
-            threads.add(threading.get_ident())
+            threads.add(meeting())
             return super().rows(wav)
 
     monkeypatch.setenv(ALL, "8")
     for free, expected, scale in ((5e9, 2, 6.0), (1e9, 1, 7.0)):
         threads: set[int] = set()
+        meeting = Meeting(expected)
         monkeypatch.setattr("local.data.feature_store.room", lambda _, free=free: SimpleNamespace(free=free))
         model_inputs(audio, System(front_end=Counting(scale=scale)), "cpu")
         assert len(threads) == expected
