@@ -46,8 +46,12 @@ def one_thread_each() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Iterator[Result]]:
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int = 0
+) -> Iterator[Iterator[Result]]:
     """Give what a function makes of items, in so many threads, only a few items ahead; at the end what waits is left.
+
+    `ahead` is how many; by default four for each thread.
 
     With one thread it is called in that of the caller.
     """
@@ -56,7 +60,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
         return
     with ThreadPoolExecutor(threads) as pool:
         try:
-            yield _results(pool, function, items, 4 * threads)
+            yield _results(pool, function, items, ahead or 4 * threads)
         finally:  # also after an error or a signal
             pool.shutdown(cancel_futures=True)
 

@@ -7,9 +7,7 @@ import itertools
 import os
 import re
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -18,6 +16,7 @@ import soundfile
 from local.audio import recordings
 from local.audio.recordings import Recording, Unreadable
 from local.audio.segments import segments
+from local.core.threads import in_order
 from local.data.batches import Limits, cut
 from local.data.device import batch_limits
 from local.inference.analyzer import Analysis, Analyzer
@@ -141,14 +140,8 @@ def whole_items(items: Iterable[Item], longest: float) -> Iterator[Item]:
         except Unreadable as error:
             return _with_error(item, error)
 
-    with ThreadPoolExecutor(2) as pool:
-        waiting: deque = deque()
-        for item in items:
-            waiting.append(pool.submit(read, item))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    with in_order(read, items, 2, AHEAD) as whole:
+        yield from whole
 
 
 def window_items(items: Iterable[Item], longest: float) -> Iterator[Item]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import iemocap_tree
@@ -550,56 +548,6 @@ def test_cross_corpus_trains_each_and_tests_it_on_every_other(house):
         assert done.returncode == 2 and done.stderr.startswith("error: it needs an encoder, and two corpora")
     done = recipe(house, "cross_corpus", "encoder", "nemo=corpus", "emodb=other", "--", "--emotion_weight=0")
     assert done.returncode == 2 and done.stderr.startswith("error: emotion_weight 0 trains no emotions")
-
-
-WAITING = """#!/usr/bin/env bash
-trap 'touch "$(dirname "$0")/ended"; exit 143' TERM
-for call in first second; do # as run.sh, of the same recipe
-  [[ -e $(dirname "$0")/$call ]] || break
-done
-touch "$(dirname "$0")/$call"
-[[ $call == second || -z ${FIRST_ENDS:-} ]] || exit 0
-while :; do sleep 0.05; done
-"""
-
-
-def began(house: Path, call: str, **more) -> subprocess.Popen:
-    """A recipe whose first or second call of run.sh waits for a signal."""
-    (house / "run.sh").write_text(WAITING)
-    environment = os.environ | ({"FIRST_ENDS": "1"} if call == "second" else {})
-    command = [house / "recipes/nemo_alpha.sh", "corpus", "encoder"]
-    running = subprocess.Popen(command, cwd=house.parent, env=environment, **more)
-    while not (house / call).exists() and running.poll() is None:
-        time.sleep(0.02)
-    return running
-
-
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("call", ["first", "second"])
-def test_a_signal_to_a_recipe_reaches_run_sh(house, sent, code, call):
-    running = began(house, call)
-    running.send_signal(sent)
-    assert running.wait(60) == code and (house / "ended").exists()
-
-
-def test_a_recipe_that_was_started_with_ctrl_c_ignored_waits_for_run_sh(house):
-    """As one in the background of a script, which Ctrl-C reaches with the whole group."""
-    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), "start_new_session": True}
-    running = began(house, "second", **ignore)
-    os.killpg(running.pid, signal.SIGINT)
-    with pytest.raises(subprocess.TimeoutExpired):
-        running.wait(1)
-    running.terminate()
-    assert running.wait(60) == 143 and (house / "ended").exists()
-
-
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv of util-linux")
-def test_run_sh_ends_with_a_recipe_that_is_killed(house):
-    began(house, "first").kill()
-    until = time.monotonic() + 60
-    while not (house / "ended").exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert (house / "ended").exists()
 
 
 def test_laptop_refuses_corpus_data_and_encoder_before_it_loads_any(house):
