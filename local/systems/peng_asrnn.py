@@ -32,7 +32,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
+from torch.nn.utils.rnn import pad_sequence
 
 from local.encoders import length_mask
 from local.features.auditory import Auditory, by_channel
@@ -86,10 +86,9 @@ class PengAsrnn(System):
         """[B, N] waveforms, [B] samples; or [B, T, 192] rows -> logits of the emotions."""
         steps, n_steps = self.steps(*self.front_end(wavs, lengths))
         windows, n_windows = self.slide(self.dropout(steps), n_steps)
-        packed = pack_padded_sequence(windows, n_windows, batch_first=True, enforce_sorted=False)
-        _, (last, _) = self.lstm(packed)
+        _, last = recurrent.run(self.lstm, windows, n_windows)
         salient = torch.einsum("bk,bkd->bd", self.weights_of(windows, n_windows), windows)
-        return Outputs(self.emotion_head(self.hidden(torch.cat([last[-1], salient], dim=1))))
+        return Outputs(self.emotion_head(self.hidden(torch.cat([last, salient], dim=1))))
 
     def steps(self, rows: Tensor, n_rows: Tensor) -> tuple[Tensor, Tensor]:
         """The convolutions: [B, T, 192], [B] true rows -> [B, T / 4, 256], [B] true steps, at least 25."""

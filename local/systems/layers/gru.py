@@ -18,18 +18,20 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from local.systems.layers import recurrent
+
 
 def last_states(layer: nn.GRU, rows: Tensor, n_rows: Tensor) -> Tensor:
     """[B, T, c], [B] on the CPU, at least 1 each -> [B, 2 h], those of the forward and of the backward direction.
 
-    `layer` has one layer, both directions, biases and `batch_first`. What is beyond an utterance's end has no part; on
-    a CPU the precision is that of the weights.
+    `layer` has one layer, both directions, biases and `batch_first`. What is beyond an utterance's end has no part; the
+    precision is that of the weights.
     """
-    if rows.device.type != "cpu":
-        _, last = layer(pack_padded_sequence(rows, n_rows, batch_first=True, enforce_sorted=False))
-        return torch.cat([*last], dim=1)
-    with torch.autocast("cpu", enabled=False):
-        rows = rows.to(layer.weight_ih_l0.dtype)
+    rows = rows.to(layer.weight_ih_l0.dtype)
+    with recurrent.without_mixed_precision():
+        if rows.device.type != "cpu":
+            _, last = layer(pack_padded_sequence(rows, n_rows, batch_first=True, enforce_sorted=False))
+            return torch.cat([*last], dim=1)
         weight_ih, weight_hh, bias_ih, bias_hh = (
             torch.stack([getattr(layer, f"{name}_l0{direction}") for direction in ("", "_reverse")])
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -1,7 +1,9 @@
-"""Recurrent layers over padded batches: the padding has no part in any state."""
+"""Recurrent layers over padded batches: the padding has no part in any state. The precision is that of the weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +17,17 @@ LONG = 64  # rows from which on a CPU runs an LSTM by groups
 AT_A_TIME = 8  # utterances of a group
 
 
+@contextmanager
+def without_mixed_precision() -> Iterator[None]:
+    """Turn mixed precision off, in which a recurrent layer must not run.
+
+    On a GPU PyTorch casts what cuDNN's recurrent layers take to fp16, also where mixed precision is bf16, in which no
+    loss is scaled: small gradients become 0. On a CPU an LSTM in 16 bits is an error where the instructions lack.
+    """
+    with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
+        yield
+
+
 def run(layer: nn.LSTM | nn.GRU, rows: Tensor, n_rows: Tensor) -> tuple[Tensor, Tensor]:
     """Run a recurrent layer, with `batch_first`, over each utterance's true rows, at least 1 each.
 
@@ -24,12 +37,11 @@ def run(layer: nn.LSTM | nn.GRU, rows: Tensor, n_rows: Tensor) -> tuple[Tensor, 
     # Sorted here: PyTorch's own way back to the order of the batch, in `pad_packed_sequence`, waits for a GPU.
     order = n_rows.argsort(descending=True, stable=True)
     there, back = (indices.to(rows.device, non_blocking=True) for indices in (order, order.argsort()))
-    if rows.device.type == "cpu" and isinstance(layer, nn.LSTM) and rows.shape[1] >= LONG:
-        outputs, last = _run_by_groups(layer, rows, n_rows, order)
-        return outputs[back], last[back]
-    if rows.device.type == "cpu":
-        rows = rows.to(layer.weight_ih_l0.dtype)  # as by groups, or the longest of a batch would decide
-    with torch.autocast("cpu", enabled=False):
+    rows = rows.to(layer.weight_ih_l0.dtype)
+    with without_mixed_precision():
+        if rows.device.type == "cpu" and isinstance(layer, nn.LSTM) and rows.shape[1] >= LONG:
+            outputs, last = _run_by_groups(layer, rows, n_rows, order)
+            return outputs[back], last[back]
         outputs, states = layer(pack_padded_sequence(rows[there], n_rows[order], batch_first=True))
     outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=rows.shape[1])
     hidden = states[0] if isinstance(layer, nn.LSTM) else states
@@ -38,15 +50,10 @@ def run(layer: nn.LSTM | nn.GRU, rows: Tensor, n_rows: Tensor) -> tuple[Tensor, 
 
 
 def run_whole(layer: nn.LSTM, rows: Tensor, states: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Any]:
-    """`layer(rows, states)`, where all rows are true, or what follows is not looked at.
-
-    On a CPU in single precision: PyTorch's LSTM in 16 bits is an error on those that lack the instructions.
-    """
+    """`layer(rows, states)`, where all rows are true, or what follows is not looked at."""
     given = () if states is None else (states,)
-    if rows.device.type != "cpu":
-        return layer(rows, *given)
-    with torch.autocast("cpu", enabled=False):
-        return layer(rows.float(), *given)
+    with without_mixed_precision():
+        return layer(rows.to(layer.weight_ih_l0.dtype), *given)
 
 
 def _run_by_groups(layer: nn.LSTM, rows: Tensor, n_rows: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,9 +91,7 @@ def _run_padded(layer: nn.LSTM, rows: Tensor, n_rows: Tensor) -> tuple[Tensor, T
 
 
 def _run_direction(layer: nn.LSTM, rows: Tensor, name: str) -> Tensor:
-    """One direction of one layer, forwards: [b, T, c] -> [b, T, h], in the precision of the weights."""
+    """One direction of one layer, forwards: [b, T, c] -> [b, T, h]."""
     weights = [getattr(layer, f"{kind}_{name}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-    with torch.autocast("cpu", enabled=False):
-        rows = rows.to(weights[0].dtype)
-        nothing = rows.new_zeros(1, len(rows), layer.hidden_size)
-        return torch.lstm(rows, (nothing, nothing), weights, True, 1, 0.0, layer.training, False, True)[0]
+    nothing = rows.new_zeros(1, len(rows), layer.hidden_size)
+    return torch.lstm(rows, (nothing, nothing), weights, True, 1, 0.0, layer.training, False, True)[0]

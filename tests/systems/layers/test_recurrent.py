@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from local.systems.layers import recurrent
+from local.systems.layers.gru import last_states
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
@@ -43,6 +45,27 @@ def test_mixed_precision_on_any_cpu():
         again, _ = recurrent.run_whole(layer, rows, states)
     torch.testing.assert_close(outputs, layer(rows.float())[0])
     torch.testing.assert_close(again, layer(rows.float(), states)[0])
+
+
+@pytest.mark.parametrize("run", [recurrent.run, recurrent.run_whole, last_states])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_layer_itself_is_not_in_mixed_precision(run, device):
+    # On a GPU PyTorch's own cast would be to fp16, with bf16 for all else. Here that of "cuda" is on, without a GPU.
+    kind = nn.LSTM if run is recurrent.run_whole else nn.GRU
+    layer, seen = kind(5, 3, bidirectional=True, batch_first=True).to("meta"), []
+
+    def look(_, given):
+        rows = given[0].data if isinstance(given[0], PackedSequence) else given[0]
+        seen.append((torch.is_autocast_enabled(device), rows.dtype))
+
+    layer.register_forward_pre_hook(look)
+    lengths = () if run is recurrent.run_whole else (torch.tensor([2, 7, 1]),)
+    torch.set_autocast_enabled(device, True)
+    try:
+        run(layer, torch.zeros(3, 9, 5, device="meta", dtype=torch.bfloat16), *lengths)
+        assert seen == [(False, torch.float32)] and torch.is_autocast_enabled(device)
+    finally:
+        torch.set_autocast_enabled(device, False)
 
 
 @pytest.mark.parametrize("both", [True, False])
