@@ -12,6 +12,8 @@ from local.core.errors import UserError
 from local.data.batches import Limits
 from local.systems.layers.batch_norm import running_statistics
 
+# Others, such as mps, lack some of what this project takes from PyTorch, and were never tried.
+BACKENDS = {"cpu": torch.cpu, "cuda": torch.cuda}
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 # What a pass of a few utterances costs besides their seconds, in seconds of audio for a model of base
@@ -23,8 +25,8 @@ WHOLE = 1e9
 
 
 def infer_device() -> str:
-    """A GPU if there is one, of several processes each its own; else the CPU."""
-    if not torch.accelerator.is_available():
+    """A GPU of CUDA if there is one, of several processes each its own; else the CPU, as with other GPUs."""
+    if not torch.cuda.is_available():
         return "cpu"
     from speechbrain.utils import distributed  # takes a second to load
 
@@ -47,13 +49,14 @@ def full_name(name: str | None) -> str:
 
 
 def refuse_missing_device(name: str | None) -> None:
-    """Raise a UserError for a device whose name PyTorch does not know, or that it does not find here."""
+    """Raise a UserError for a device that PyTorch does not find here, or other than a CPU or a GPU of CUDA."""
     try:
         device = torch.device(name or infer_device())
     except RuntimeError:
-        raise UserError(f"device '{name}' is not known", "take cpu, cuda, or cuda:N, N from 0") from None
-    backend = getattr(torch, device.type, None)
-    count = backend.device_count() if backend is not None and backend.is_available() else 0
+        device = None
+    if device is None or device.type not in BACKENDS:
+        raise UserError(f"device '{name}' is not known", "take cpu, cuda, or cuda:N, N from 0")
+    count = BACKENDS[device.type].device_count()
     if (device.index or 0) >= count:
         raise UserError(f"device {name}: PyTorch finds {count} devices {device.type} here", "take cpu, or another")
 

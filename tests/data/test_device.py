@@ -92,13 +92,21 @@ def test_batch_norm_of_a_front_end_is_no_matter():
     assert device.limits(values, system).overhead == device.batch_limits("cpu", system, 60).overhead
 
 
+def test_a_gpu_that_is_not_of_cuda_is_not_taken(monkeypatch):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda: torch.device("mps"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert device.infer_device() == device.full_name(None) == device.kind({"device": None}) == "cpu"
+
+
 @pytest.mark.parametrize("name", [None, "cpu"])
 def test_a_device_that_is_here(name):
     device.refuse_missing_device(name)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("gpu", "'gpu' is not known"), ("cuda:99", "PyTorch finds"), ("cuda:x", "not known")]
+    ("name", "said"),
+    [("gpu", "'gpu' is not known"), ("mps", "'mps' is not"), ("cuda:99", "PyTorch finds"), ("cuda:x", "not known")],
 )
 def test_a_device_that_is_not_here_or_has_another_name(name, said):
     with pytest.raises(UserError, match=said):
