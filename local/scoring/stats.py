@@ -7,7 +7,9 @@ does not cover how speakers differ.
 Plain percentile intervals are too narrow for few clusters: they take the variance of n clusters
 without Bessel's correction and a normal where a t with n - 1 degrees of freedom belongs. The
 percentiles are therefore taken further out, at Phi(-sqrt(n / (n - 1)) t), the "expanded
-percentile" interval of Hesterberg (2015, The American Statistician 69(4), section 5.3).
+percentile" interval of Hesterberg (2015, The American Statistician 69(4), section 5.3). Of few
+clusters they are a little too narrow all the same: of means of 5, 6 and 10 normal numbers 7.5, 6.1
+and 5.8 % leave out the truth (of 3000, 1500 and 1000 simulated).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ TALLIED = (*RATES, "wf1")  # all that `Tallies` give
 RESAMPLES = 9999
 BATCH = 2_000_000  # clusters drawn at a time over all resamples; bounds the memory
 LEVEL = 0.95
-LEAST_BEYOND = 20
+LEAST_BEYOND = 5
 MOST_UNDEFINED = 0.05  # share of resamples in which a figure may not be defined, as they draw none of its group
 
 
@@ -100,17 +102,16 @@ def p_value(estimate: float, distribution: np.ndarray, n_clusters: int) -> float
 
     `distribution` are its bootstrap values [resamples], each drawn from `n_clusters` clusters. Where fewer than
     `LEAST_BEYOND` of them lie beyond 0, their share is too rough; the tail is then that of the normal distribution with
-    their standard deviation about the estimate.
+    their standard deviation about the estimate, but not above the share of `LEAST_BEYOND`.
     """
     distribution = distribution[np.isfinite(distribution)]
     if not len(distribution):
         return float("nan")
     beyond = min((distribution <= 0).sum(), (distribution >= 0).sum())
-    spread = distribution.std()
-    if beyond >= LEAST_BEYOND:
-        z = scipy.stats.norm.ppf(min(beyond / len(distribution), 0.5))
-    else:
-        z = -abs(estimate) / spread if spread > 0 else -np.inf
+    z = scipy.stats.norm.ppf(min(max(beyond, LEAST_BEYOND) / len(distribution), 0.5))
+    if beyond < LEAST_BEYOND:
+        spread = distribution.std()
+        z = min(z, -abs(estimate) / spread) if spread > 0 else -np.inf
     return float(2 * scipy.stats.t.cdf(z * np.sqrt((n_clusters - 1) / n_clusters), n_clusters - 1))
 
 
