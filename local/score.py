@@ -68,7 +68,8 @@ def score(options: Options) -> None:
     if last is not None:
         folds, summary = folds.join(last), pd.Series({**summary, **of_last})
     of_validation = protocols.may_share_validation(options.chosen_protocol(), valid)
-    overlap = audit.describe(leaks, folds["fold"].unique(), options.used, of_validation)
+    trained = options.source.used if options.source else None
+    overlap = audit.describe(leaks, folds["fold"].unique(), options.used, of_validation, trained)
     warnings = provenance.warnings(runs) + untested_label_notes(pooled) + store.remarks(options.corpus_folder)
     epochs = scored.epochs(runs)
     warnings += diagnosis.warnings(

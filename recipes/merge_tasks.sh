@@ -48,13 +48,14 @@ set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"
+settle_protocol
 
 name=$(last_of name merge "${options[@]}")
 experiment "${name}_ctc" -- --emotion-weight 0 --selection valid_wer
 experiment "${name}_emotion" -- --alpha 0
 experiment "${name}_joint" -- --alpha 0.1
 wait_for_calls # with Slurm the two that are merged have not ended yet
-if [[ ! -d $house/${experiments[0]} ]]; then # --stop-stage 1
+if (($(last_of stop-stage 5 "${options[@]}") < 2)); then
   echo "Nothing is merged: that needs stage 2 of ${experiments[0]} and ${experiments[1]}."
   exit
 fi

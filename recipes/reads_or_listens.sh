@@ -63,10 +63,8 @@ END
   ) || exit
 }
 
+settle_protocol
 corpus=$(corpus_name "${options[@]}")
-if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then
-  run_sh "${options[@]}" --stage 0 --stop-stage 0 -- "${overrides[@]}"
-fi
 if [[ -e $house/manifests/$corpus/all.csv ]]; then refuse_unspeakable "$corpus" "${asked[voice]:-}"; fi
 
 name=$(last_of name reads "${options[@]}")

@@ -85,13 +85,20 @@ def _refuse_other_labels(options: Options, labels: list[str]) -> None:
 
 
 def _audit(options: Options, source: Path, folds: Iterable[str]) -> pd.DataFrame:
-    """What each fold's training and validation set share with the corpus; a `UserError` for a file in both."""
+    """What each fold's training and validation set share with the corpus; a `UserError` for a file in both.
+
+    Speakers, sessions and recordings are compared by the names that their own corpora give them: those of like names
+    may be the same, as in two tables of one user, or not.
+    """
     from local.splits import audit
 
     trained, tested = options.source, options
     more = {trained.corpus: manifest.read(trained.extra_file())} if trained.extra_training else {}
     joined = several.join({each.corpus: each.corpus_folder for each in (trained, tested)}, more)
     ours = joined.table["corpus"] == tested.corpus
+    for column in ("spk_id", "session", "recording"):
+        for each, rows in ((tested.corpus, ours), (trained.corpus, ~ours)):
+            joined.table.loc[rows, column] = joined.table.loc[rows, column].str.removeprefix(f"{each}_")
     splits = {}
     for fold in folds:
         sets = ours.map({True: "test", False: ""})

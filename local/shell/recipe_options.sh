@@ -204,19 +204,34 @@ experiment_folder() { # options of run.sh
   echo "results/$corpus/$protocol/$(last_of name "" "$@")"
 }
 
-# Options of run.sh: the corpus as paths name it, a table of the user's own by its file, and with the map of labels.
+# Options of run.sh: the corpus as paths name it, the user's own data as local.corpora.own_name does, and with the map of
+# labels.
 corpus_name() {
-  local corpus labels file
+  local corpus labels data
   corpus=$(last_of corpus mini "$@") labels=$(last_of labels "" "$@")
-  if [[ $corpus == csv ]]; then
-    file=$(basename -- "$(last_of data "" "$@")")
-    corpus=${file%.*}
+  if [[ $corpus == csv || $corpus == folder ]]; then
+    data=$(last_of data "" "$@")
+    if [[ -d $data ]]; then
+      data=$(cd -- "$data" && pwd) corpus=${data##*/}
+    else
+      corpus=${data##*/} corpus=${corpus%.*}
+    fi
   fi
   if [[ -n $labels ]]; then
     labels=${labels##*/}
     corpus+=@${labels%.*}
   fi
   echo "${corpus// /+}"
+}
+
+# Stage 0, where the options ask for it, and then the protocol among them: its default hangs on the table.
+settle_protocol() {
+  if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then
+    run_sh "${options[@]}" --stage 0 --stop-stage 0 -- "${overrides[@]}"
+  fi
+  if [[ -z $(last_of protocol "" "${options[@]}") ]]; then
+    options+=(--protocol "$("$house/local/shell/default_protocol.sh" "${options[@]}")")
+  fi
 }
 
 # Of a corpus that stage 0 has examined, a line each: a protocol that it serves, and that protocol's own validation.

@@ -164,29 +164,38 @@ def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False, valid: s
         raise UserError("\n".join([heading, *lines[:MOST_LINES], *more]), remedy)
 
 
-def describe(found: pd.DataFrame, folds: Iterable[str], table: pd.DataFrame, validation: bool = False) -> list[str]:
+def describe(
+    found: pd.DataFrame,
+    folds: Iterable[str],
+    table: pd.DataFrame,
+    validation: bool = False,
+    trained: pd.DataFrame | None = None,
+) -> list[str]:
     """Say, for RESULTS.md, what the test sets of these folds share with the training sets: a line per kind.
 
     Of a kind for which the corpus, `table`, has no value nothing is claimed; of one that is known for some utterances
     only, a share is the least that it can be. With `validation`, there is a line too for what they share with the
-    validation sets: the owners of a corpus may have divided it in any way.
+    validation sets: the owners of a corpus may have divided it in any way. `trained` is the table of the corpus that
+    trains, where that is another: then names are compared, but of transcripts.
     """
+    tables = [table] if trained is None else [table, trained]
     folds, shared, unshared, partly, unknown = list(folds), [], [], [], []
     for kind, column in DESCRIBED.items():
-        known, of = manifest.filled(table[column]).split("/")
+        known, of = manifest.filled(pd.concat([each[column] for each in tables])).split("/")
         some = "" if known == of else f" (the {kind} is known for {known} of {of} utterances)"
         in_folds = found[(found["kind"] == kind) & found["fold"].isin(folds)]
         rows = in_folds[in_folds["parts"] == "train-test"]
-        if known == "0":
+        said = kind if trained is None or kind == "transcript" else f"{kind}'s name"
+        if any((each[column] == "").all() for each in tables):
             unknown.append(kind)
         elif len(rows):
-            shared.append(_say_shared(rows, folds, kind, "training", some))
+            shared.append(_say_shared(rows, folds, said, "training", some))
         elif some:
-            partly.append(f"no tested utterance is known to share its {kind} with the training set{some}")
+            partly.append(f"no tested utterance is known to share its {said} with the training set{some}")
         else:
-            unshared.append(kind)
+            unshared.append(said)
         if validation and len(rows := in_folds[in_folds["parts"] == "valid-test"]):
-            shared.append(_say_shared(rows, folds, kind, "validation", some))
+            shared.append(_say_shared(rows, folds, said, "validation", some))
     lines = shared + partly
     if unshared and (validation or not shared):
         lines.append(f"no tested utterance shares its {_either(unshared)} with the training set")

@@ -194,10 +194,10 @@ def test_p_is_five_in_a_hundred_where_the_interval_touches_zero():
 
 def test_p_is_below_five_in_a_hundred_where_the_interval_leaves_out_zero():
     """Of five clusters no resample is beyond 0 if all have one sign, however unlike they are."""
-    for values in ([0.02, 0.02, 0.02, 0.02, 0.4], [-0.02, 0.02, 0.02, 0.02, 0.4]):
-        low, high, drawn = stats.bootstrap(5, lambda chosen, values=np.array(values): values[chosen].mean(-1)[None])
-        p = stats.p_value(np.mean(values), drawn[0], 5)
-        assert (p < 0.05) == (not low[0] <= 0 <= high[0]) == (min(values) > 0)
+    for values in (np.array([0.02, 0.02, 0.02, 0.02, 0.4]), np.array([-0.02, 0.02, 0.02, 0.02, 0.4])):
+        low, high, drawn = stats.bootstrap(5, lambda chosen, values=values: values[chosen].mean(-1)[None])
+        p = stats.p_value(values.mean(), drawn[0], 5)
+        assert (p < 0.05) == (not low[0] <= 0 <= high[0]) == (values.min() > 0)
 
 
 def test_a_small_p_is_students():

@@ -197,6 +197,12 @@ def test_leaks_worked_by_hand():
         "no tested utterance shares its recording or transcript with the training set",
         "whether the training set shares a speaker or session with the test set is unknown",
     ]
+    tested = table.assign(wrd="WELL")
+    assert audit.describe(found, ["A"], tested, trained=nobody) == [
+        "in every fold, 50 % of the tested utterances share their recording's name with the training set",
+        "in every fold, 50 % of the tested utterances share their transcript with the training set",
+        "whether the training set shares a speaker or session with the test set is unknown",
+    ]
     assert audit.speaker_overlap(found, {"A": 2}, table["spk_id"]) == 0
     assert math.isnan(audit.speaker_overlap(found, {"A": 2}, nobody["spk_id"]))
 

@@ -67,7 +67,7 @@ def understood(house: Path, monkeypatch) -> list[Options]:
     """What the real run.sh and its stages make of each call."""
     shutil.copy(REPOSITORY / "run.sh", house)
     monkeypatch.chdir(house)
-    script = 'caller=$PWD; . local/shell/parse_options.sh; parse_options "$@"; printf "%s\\n" "${options[@]}"'
+    script = 'caller=${PWD%/*}; . local/shell/parse_options.sh; parse_options "$@"; printf "%s\\n" "${options[@]}"'
     commands = [["bash", "-euc", script, "bash", *words] for words in asked(house)]
     return [
         parse(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines())
@@ -646,6 +646,7 @@ def test_reads_or_listens_refuses_before_it_trains(house):
     folder = house / "manifests/own"
     folder.mkdir(parents=True)
     manifest.write(folder / "all.csv", utterances("anger", "sadness"))
+    (house.parent / "own.csv").touch()
     words = ["--corpus", "csv", "--data", "own.csv"]
     for more, what in (
         (["--sentences", "-3"], "error: --sentences -3 is not a number of sentences"),
@@ -676,7 +677,7 @@ def test_merge_tasks_merges_the_two_runs_of_one_task_and_compares_with_joint_tra
     table = pd.read_csv(house / "results/nemo/speaker/merge_tasks.csv")
     assert [*zip(table["a"], table["b"], strict=True)] == [*itertools.combinations(names[1:], 2)]
     assert "| merge_joint | merge_merged | WER |" in done.stdout
-    calls = understood(house, monkeypatch)
+    _, *calls = understood(house, monkeypatch)  # the first is stage 0
     assert [call.name for call in calls] == names
     ours = {"encoder": encoder, "lr": 0.1}
     runs = {f"{task}_run": str(house / f"results/nemo/speaker/merge_{task}") for task in ("ctc", "emotion")}
@@ -690,5 +691,52 @@ def test_merge_tasks_merges_the_two_runs_of_one_task_and_compares_with_joint_tra
 
 def test_merge_tasks_merges_nothing_before_the_two_are_trained(house):
     done = recipe(house, "merge_tasks", "--name", "mine", "--stop-stage", "1")
-    assert done.returncode == 0 and len(asked(house)) == 3
+    assert done.returncode == 0 and len(asked(house)) == 4
     assert "Nothing is merged: that needs stage 2 of results/mini/speaker/mine_ctc" in done.stdout
+
+
+def test_merge_tasks_finds_its_runs_whatever_the_protocol_of_the_table(house, monkeypatch):
+    own = house.parent / "my.talks"
+    own.mkdir()
+    folder = house / "manifests/my.talks"
+    folder.mkdir(parents=True)
+    manifest.write(folder / "all.csv", utterances("ang", "sad"))  # without speakers
+    runs = {}
+    for task in ("ctc", "emotion"):
+        (run := house / f"results/my.talks/random-OPTIMISTIC/merge_{task}").mkdir(parents=True)
+        runs[f"{task}_run"] = str(run)
+    done = recipe(house, "merge_tasks", "--corpus", "folder", "--data", "my.talks", "--stop-stage", "3")
+    assert done.returncode == 0, done.stderr
+    _, ctc, emotion, _, merged = understood(house, monkeypatch)
+    assert [str(house / run.experiment_folder) for run in (ctc, emotion)] == [*runs.values()]
+    assert merged.overrides == {"alpha": 0.1} | runs
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--corpus csv --data own.csv",
+        "--corpus csv --data a.b/own.data.csv --protocol random",
+        "--corpus csv --data a.b --labels 4class --valid oracle",
+        "--corpus folder --data a.b/ --protocol session --hold-text true",
+        "--corpus folder --data . --valid none",
+        "--corpus iemocap --test-corpus nemo --labels 4class",
+    ],
+)
+def test_a_recipe_knows_the_folder_of_its_experiments(house, monkeypatch, words):
+    monkeypatch.chdir(house.parent)
+    Path("a.b").mkdir()
+    for name in ("own.csv", "a.b/own.data.csv"):
+        Path(name).touch()
+    (house / "manifests/nemo@4class").mkdir(parents=True)
+    (house / "manifests/nemo@4class/all.csv").touch()
+    given = [*words.split(), "--name", "x", "--stop-stage", "5"]
+    known = subprocess.run(
+        ["bash", "-euc", '. house/local/shell/recipe_options.sh; experiment_folder "$@"', "bash", *given],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    subprocess.run(["house/run.sh", *given], check=True)  # the recorder
+    (call,) = understood(house, monkeypatch)
+    assert known.stdout.strip() == str(call.tested().experiment_folder)
