@@ -34,7 +34,7 @@ from local.pages import confidence
 from local.pages.results import notes, untested_label_notes, write_results
 from local.pages.tables import marks
 from local.scoring import coefficients, diagnosis, last_epoch, layer_shares, provenance, scored
-from local.scoring.summary import run_facts, summarise, write_scores
+from local.scoring.summary import run_facts, summarise, uneven_seeds, write_scores
 from local.splits import audit, protocols
 
 
@@ -70,7 +70,8 @@ def score(options: Options) -> None:
     of_validation = protocols.may_share_validation(options.chosen_protocol(), valid)
     trained = options.source.used if options.source else None
     overlap = audit.describe(leaks, folds["fold"].unique(), options.used, of_validation, trained)
-    warnings = provenance.warnings(runs) + untested_label_notes(pooled) + store.remarks(options.corpus_folder)
+    warnings = uneven_seeds(folds) + provenance.warnings(runs) + untested_label_notes(pooled)
+    warnings += store.remarks(options.corpus_folder)
     epochs = scored.epochs(runs)
     warnings += diagnosis.warnings(
         pooled, epochs, values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]

@@ -5,7 +5,8 @@
 #
 # ENCODER is a Hugging Face folder or hub name, CORPUS one of run.sh's (csv as often as you like), DATA its folder or
 # table. Each is trained by itself with protocol speaker, on all folds, and each of its models tests the whole of every
-# other; no utterance of a test corpus is in training or validation, speakers of like names are counted. Labels become those of --labels, 4class by default.
+# other; no utterance of a test corpus is in training or validation, and speakers of like names are counted. Labels
+# become those of --labels, 4class by default.
 #
 # The system is that of --hparams FILE; by default table3/superb_probe.yaml: the encoder is frozen, and computes once
 # for each corpus. The experiments are cross_<YAML>, or your --name.

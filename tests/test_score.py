@@ -232,6 +232,16 @@ def test_seeds_have_a_mean_and_a_deviation_of_their_own(words):
     assert f"| **mean ± sd over seeds** |  | {100 * statistics.mean(of_seed):.2f} ± " in page
 
 
+def test_seeds_that_have_not_the_same_folds_are_named_and_have_no_mean(words):
+    for seed, fold in ((1, "1A"), (1, "2B"), (2, "2B")):
+        predict(words, fold, seed, wrong=seed, lost=0)
+    _, row, page = scored(words)
+    assert (row["n"], row["folds"], row["seeds"], row["wa_seeds_mean"]) == ("36", "2/4", "2", "")
+    assert float(row["wa"]) == pytest.approx((3 * 12 - 4) / 36)
+    assert "Warning:** the seeds have not the same folds: seed 1 1A 2B, seed 2 2B; a fold counts" in page
+    assert "over 2/4 folds only" in page and "over seeds**" not in page
+
+
 def test_classes_and_parts_have_tables(words):
     for fold in WRONG:
         predict(words, fold)

@@ -154,7 +154,7 @@ def score_table(
         totals.append(["", f"pooled, only its classes: {fair['classes']}", fair["n"], *of_fair, ""])
         totals.append(["", totals[1][1], "", *(interval(fair, score) if score in RATES else "" for score in shown), ""])
     for suffix, what in (("", "folds"), ("_seeds", "seeds")):
-        if what == "folds" or summary["seeds"] > 1:
+        if what == "folds" or (summary["seeds"] > 1 and any(pd.notna(summary[f"{s}_seeds_mean"]) for s in shown)):
             means = (" ± ".join(show(s, summary[f"{s}{suffix}_{of}"]) for of in ("mean", "sd")) for s in shown)
             totals.append(["", f"mean ± sd over {what}", "", *means, ""])
     heads = [("seed", True), *columns(["fold"], ["n", *(HEADS[score] for score in shown), "epoch"])]

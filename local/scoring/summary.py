@@ -89,15 +89,17 @@ def summarise(folds: pd.DataFrame, pooled: pd.DataFrame, known: list[str], of_co
 
     Pooled scores are over all predictions together (WA as the paper's: correct / n over all
     folds). `<score>_mean` and `_sd` are over folds, each the mean of its seeds;
-    `<score>_seeds_mean` and `_sd` over seeds, each pooled over its folds. `_low` and `_high` are
-    95 % intervals of the pooled scores, see `local.scoring.stats.intervals`, over so many `clusters`,
-    each a `cluster`.
+    `<score>_seeds_mean` and `_sd` over seeds, each pooled over its folds, nan unless all have the same
+    folds (see `uneven_seeds`). `_low` and `_high` are 95 % intervals of the pooled scores, see
+    `local.scoring.stats.intervals`, over so many `clusters`, each a `cluster`.
     """
     row = {name: folds[name].iloc[0] for name in ("name", "corpus", "protocol", "valid")}
     row |= metrics.scores(pooled)
     names = list(SCORES)
     of_fold = folds[names].astype(float).groupby(folds["fold"]).mean()
     of_seed = pd.DataFrame([metrics.scores(some) for _, some in pooled.groupby("seed")])[names].astype(float)
+    if uneven_seeds(folds):
+        of_seed[:] = math.nan
     for suffix, figures in (("", of_fold), ("_seeds", of_seed)):
         for name in names:
             row |= {f"{name}{suffix}_mean": figures[name].mean(), f"{name}{suffix}_sd": figures[name].std(ddof=1)}
@@ -105,6 +107,17 @@ def summarise(folds: pd.DataFrame, pooled: pd.DataFrame, known: list[str], of_co
         row |= {f"{name}_low": low, f"{name}_high": high}
     cluster, kind = stats.clusters(pooled)
     row |= {"cluster": kind, "clusters": cluster.nunique()}
-    # A fold is present when every seed has it.
-    whole = int((folds.groupby("fold")["seed"].nunique() == folds["seed"].nunique()).sum())
-    return pd.Series(row | {"seeds": folds["seed"].nunique(), "folds": f"{whole}/{len(known)}"} | of_corpus)
+    present = f"{folds['fold'].nunique()}/{len(known)}"
+    return pd.Series(row | {"seeds": folds["seed"].nunique(), "folds": present} | of_corpus)
+
+
+def uneven_seeds(folds: pd.DataFrame) -> list[str]:
+    """Warn of seeds that have not the same folds; `folds` is folds.csv."""
+    of_seed = folds.groupby("seed")["fold"].agg(lambda some: " ".join(sorted(some)))
+    if of_seed.nunique() == 1:
+        return []
+    listed = ", ".join(f"seed {seed} {names}" for seed, names in of_seed.items())
+    return [
+        f"the seeds have not the same folds: {listed}; a fold counts in pooled figures as often as it was trained, and "
+        "there is no mean over seeds"
+    ]
