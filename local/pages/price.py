@@ -130,8 +130,9 @@ def render_price(
     unserved = [name for name in naming.WORDS if name not in protocols.served(utterances)]
     notes = [
         f"Corpus {first.corpus}; system of {', '.join(first.folds['config'].unique())}; seeds: {_seeds(rows)}.",
-        f"Points: less the {REFERENCE}, protocol `{first.protocol}` with validation `{first.valid}`. "
-        f"Intervals: {interval_source(first.summary)}; those of points by the paired bootstrap.",
+        f"Points: less the {REFERENCE}, protocol `{first.protocol}` with validation `{first.valid}`; "
+        "their intervals are of the paired bootstrap.",
+        *_interval_sources(rows),
         *(f"`{each.protocol}`: {_describe(each)}." for each in _each_once(experiments, "protocol")),
         *(f"Validation `{each.valid}`: {naming.describe_valid(each.valid)}." for each in _each_once(experiments)),
         "A validation set other than the corpus's own list is taken from the training set, so `none` and `oracle` "
@@ -147,6 +148,16 @@ def render_price(
     lines = price_table(rows, unserved).markdown()
     shown = ["", f"![Points against the {REFERENCE}, of each protocol and validation]({image})"] if image else []
     return "\n".join([f"    {command}", "", *lines, *shown, "", *(f"- {prose(note)}" for note in notes)]) + "\n"
+
+
+def _interval_sources(rows: pd.DataFrame) -> list[str]:
+    """What the intervals resample, a sentence; where it is not the same in all rows, one for each."""
+    protocols_of: dict[str, list[str]] = {}
+    for row in rows.to_dict("records"):
+        protocols_of.setdefault(interval_source(row), []).append(f"`{row['protocol']}`")
+    if len(protocols_of) == 1:
+        return [f"Intervals: {source}." for source in protocols_of]
+    return [f"Intervals of {', '.join(dict.fromkeys(names))}: {source}." for source, names in protocols_of.items()]
 
 
 def _seeds(rows: pd.DataFrame) -> str:

@@ -174,9 +174,10 @@ def render_transfer(
             for row in rows.to_dict("records")
         ),
     ]
-    sections = [[f"    {command}"], *(transfer_table(rows, score).markdown() for score in SCORES)]
+    matrices, shares = [transfer_table(rows, score) for score in SCORES], shares_table(made)
+    sections = [[f"    {command}"], *([each.caption, "", *each.markdown()] for each in matrices)]
     sections += [[f"![UA and WA of each corpus, by what was trained on]({image})"]] if image else []
-    sections += [shares_table(made).markdown(), [f"- {prose(note)}" for note in notes]]
+    sections += [[shares.caption, "", *shares.markdown()], [f"- {prose(note)}" for note in notes]]
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 

@@ -119,6 +119,8 @@ def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
     assert rows["wa"].tolist() == pytest.approx([34 / 48, 36 / 48])
     cells = transfer_table(rows, "wa").rows
     assert cells[0][0] == "own" and cells[0][1].startswith("75.00 (") and cells[0][2].startswith("**70.83 (")
+    captions = ("UA, trained on (rows), tested on (columns).", "WA, trained on (rows)", "Class shares of the corpora")
+    assert all(f"\n\n{caption}" in text for caption in captions)
     assert "| own | 48 | 33.33 | 33.33 | 33.33 |" in text and "own on other: experiment n, folds 4/4" in text
     assert "seeds 1, n 48; resampling 12 utterances" in text and "seeds 1, n 48; resampling 12 recordings" in text
     assert "tested on other" in Path("results/matrix.svg").read_text()

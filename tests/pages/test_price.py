@@ -29,7 +29,8 @@ def made(protocol: str, valid: str, wrong: int, lacking: int = 0, **values: obje
     predictions = TABLE.assign(emo_hyp=TABLE["emo"].where(right, other), p_ang=0.5, p_sad=0.5, seed=1, fold="1")
     predictions = predictions[lacking:]
     row = {"name": "x", "corpus": "own", "protocol": protocol, "valid": valid, "folds": "6/6", "seeds": 1}
-    row |= metrics.scores(predictions) | {"cluster": "speaker", "clusters": 6, "speakers_known": "48/48"}
+    cluster, kind = stats.clusters(predictions)
+    row |= metrics.scores(predictions) | {"cluster": kind, "clusters": cluster.nunique(), "speakers_known": "48/48"}
     for score, (low, high) in stats.intervals(predictions).items():
         row |= {f"{score}_low": low, f"{score}_high": high}
     summary = pd.Series(row | {"speaker_overlap": 0.0})
@@ -77,6 +78,8 @@ def test_official_lists_are_held_against_the_same_utterances_of_the_reference(tu
     assert rows.loc[1, ["ua_diff_low", "ua_diff_high"]].tolist() == [expected["ua"].low, expected["ua"].high]
     text = price.render_price(rows, [speaker, lists], TABLE, "python -m x", "")
     assert "Points between `official` and another protocol are those on the utterances that both tested." in text
+    assert "- Intervals of `speaker`: resampling 6 speakers.\n" in text
+    assert "- Intervals of `official`: resampling 24 utterances, because speakers and recordings are too few" in text
     assert "Points without an interval" not in text and "`official`: trained on the corpus's own training list" in text
 
 
@@ -89,6 +92,7 @@ def test_lists_of_other_utterances_have_no_points():
 
 def test_the_page_names_what_is_optimistic_and_what_is_not_served(experiments):
     text = price.render_price(price.price(experiments), experiments, TABLE, "python -m x", "own.svg")
+    assert "- Intervals: resampling 6 speakers.\n" in text
     table = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     assert [row[:2] for row in table[2:]] == [
         ["speaker", "partner"],
