@@ -122,6 +122,18 @@ def heard(run: Path, speech: list[tuple[dict[str, str], np.ndarray]], device: st
     ]
 
 
+def refuse_other_tests(experiments: list[Experiment]) -> None:
+    """Raise a UserError unless all were tested on the same: a model would hear texts of its training set."""
+    from local.core.files import digest
+    from local.experiment.job import Job
+
+    tests = [{run.name: digest(Job.of_run(run).manifests / "test.csv") for run in each.runs} for each in experiments]
+    for experiment, test in zip(experiments, tests, strict=True):
+        if test != tests[0]:
+            what = f"{experiment.folder} has other folds or test sets than {experiments[0].folder}"
+            raise UserError(what, "give experiments of the same corpus, protocol and folds")
+
+
 def listen(experiments: list[Experiment], given: argparse.Namespace) -> tuple[pd.DataFrame, list[str]]:
     """Let the models of all experiments hear the texts of their folds; the rows of all, and notes on the texts."""
     import pandas as pd
@@ -136,6 +148,7 @@ def listen(experiments: list[Experiment], given: argparse.Namespace) -> tuple[pd
     voice = given.voice or voice_of(experiments[0].corpus)
     classes = labels(experiments[0].predictions)
     refuse_unspeakable(experiments[0].corpus, classes, voice)
+    refuse_other_tests(experiments)
     runs = [(each, run) for each in experiments for run in each.runs]
     speech: dict[str, list] = {}  # of each fold
     rows: list[dict[str, object]] = []

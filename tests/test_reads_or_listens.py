@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from written_experiments import write_experiment
 
 from local import reads_or_listens as command
 from local.core.errors import UserError
+from local.experiment.job import Job
 
 
 def test_texts_are_drawn_by_their_ids_each_once_for_an_emotion():
@@ -46,6 +49,22 @@ def test_emotions_that_were_not_trained_are_refused(tmp_path, command):
     folder = write_experiment(tmp_path, "iemocap/speaker/texts", emotion_weight=0)
     code, _, errors = command("reads_or_listens", folder)
     assert code == 2 and errors.startswith(f"error: {folder}: emotions were not trained (emotion_weight 0)")
+
+
+def test_experiments_with_other_test_sets_are_refused_before_they_are_heard(tmp_path, monkeypatch):
+    monkeypatch.setattr(Job, "of_run", lambda run: SimpleNamespace(manifests=tmp_path / run.parent.name / run.name))
+
+    def experiment(name: str, tests: dict[str, str]) -> SimpleNamespace:
+        for fold, content in tests.items():
+            (tmp_path / name / fold).mkdir(parents=True)
+            (tmp_path / name / fold / "test.csv").write_text(content)
+        return SimpleNamespace(folder=Path(name), runs=[Path(name, fold) for fold in tests])
+
+    speaker, again = (experiment(name, {"A": "a", "B": "b"}) for name in ("speaker", "again"))
+    command.refuse_other_tests([speaker, again])
+    for name, tests in (("held", {"A": "other", "B": "b"}), ("fewer", {"A": "a"})):
+        with pytest.raises(UserError, match=f"{name} has other folds or test sets than speaker"):
+            command.refuse_other_tests([speaker, again, experiment(name, tests)])
 
 
 @pytest.mark.slow
