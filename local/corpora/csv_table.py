@@ -163,7 +163,8 @@ def examined(
         refuse_parts(path.name, records, utterances, found)
     rare = labels.rare_faults(path.name, records, utterances, meant)
     words = labels.readable([*(row for _, row in records), *broken], "emo")
-    lost = labels.lost((spelled.get(emo, emo) for emo in words), (each["emo"] for each in utterances.values()))
+    left = [each["emo"] for each in utterances.values()]
+    lost = labels.lost((spelled.get(emo, emo) for emo in words), left)
     asked = any("did you mean" in fault.reason for fault in rare)
     hint = f" (a label that is right as it is: put it on a line of {name}{LISTED} beside the data)" if asked else ""
     if any(fault.reason == NO_EMOTION for fault in found):
@@ -172,7 +173,7 @@ def examined(
         hint += f" (where no emotion is known: {MISSING_EMOTION})"
     rejected = len({(fault.file, fault.line) for fault in faults if fault.line}) + rejected_rows(found + rare)
     faults = faults + [listed.placed(fault) for fault in found + rare]
-    raise_faults(name, faults, partial, labels.remedy(lost, hint))
+    raise_faults(name, faults, partial, labels.remedy(lost, left, hint))
     faults = labels.lost_faults(path.name, lost) + faults
     from local.core.typed_csv import frame  # pandas takes half a second to load
 

@@ -88,8 +88,9 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     utterances = gather(root / "samples.csv", records, utterance, found)  # in the folder that `wav` counts from
     faults += [replace(fault, file=SAMPLES) for fault in found]
     given = (EMOTIONS.get(row["emotion_expressed"], "") for _, row in records)
-    lost = labels.lost(given, (each["emo"] for each in utterances.values()))
-    raise_faults("emozionalmente", faults, partial, labels.remedy(lost))
+    left = [each["emo"] for each in utterances.values()]
+    lost = labels.lost(given, left)
+    raise_faults("emozionalmente", faults, partial, labels.remedy(lost, left))
     if not utterances:
         raise UserError(f"{root / SAMPLES} lists no utterance that can be used", REMEDY)
     from local.core.typed_csv import frame  # pandas takes half a second to load

@@ -163,7 +163,7 @@ def read_release(root: Path, facts: Facts, partial: bool, part: Part | None = No
     table = whole.loc[whole["emo"] != "", [*COLUMNS, *rated]].reset_index(drop=True)
     extra = whole[whole["emo"] == ""].reset_index(drop=True)
     lost = labels.lost(used["emo"], table["emo"])
-    raise_faults(f"{facts.name} in {root}", faults, partial, labels.remedy(lost))
+    raise_faults(f"{facts.name} in {root}", faults, partial, labels.remedy(lost, table["emo"]))
     if table.empty:
         why = "; ".join(map(str, faults[:3])) or "no turn is labelled ang, hap, exc, neu or sad"
         raise UserError(f"no utterance of {root} can be used: {why}", "unpack the release again")

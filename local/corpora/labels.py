@@ -170,12 +170,18 @@ def lost_faults(file: str, labels: Mapping[str, int]) -> list[Fault]:
     return [Fault(file, None, "", words.format(label, rows(count))) for label, count in labels.items()]
 
 
-def remedy(labels: Collection[str], hint: str = "") -> str:
+def remedy(labels: Collection[str], left: Iterable[str], hint: str = "") -> str:
     """What to do about faults without which these labels are `lost`; `hint` is on how to fix them.
 
-    >>> remedy(["sad"])
+    `left` are the labels of the utterances without faults; with fewer than two emotions nothing can go on.
+
+    >>> remedy(["sad"], ["ang", "hap"])
     "fix them, or go on without them and without the emotion 'sad': --partial true"
+    >>> remedy(["sad"], ["ang", "ang"])
+    'fix them'
     """
+    if len({*left} - {""}) < 2:
+        return f"fix them{hint}"
     more = len(labels) - SHOWN
     names = ", ".join(list(map(repr, labels))[:SHOWN]) + (f" and {more} more" if more > 0 else "")
     without = f" and without the emotion{'s' if len(labels) > 1 else ''} {names}" if labels else ""

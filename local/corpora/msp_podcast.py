@@ -133,8 +133,9 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     release = _Release(audios, root / "Transcripts", _votes(path.parent, faults))
     utterances = gather(root / path.name, chosen, release.utterance, faults)
     letters = [row["EmoClass"] for _, row in chosen] + labels.readable(broken, "EmoClass")
-    lost = labels.lost((LETTERS.get(each, "") for each in letters), (each["emo"] for each in utterances.values()))
-    raise_faults("msp-podcast", faults, partial, labels.remedy(lost))
+    emotions = [each["emo"] for each in utterances.values()]
+    lost = labels.lost((LETTERS.get(each, "") for each in letters), emotions)
+    raise_faults("msp-podcast", faults, partial, labels.remedy(lost, emotions))
     if not utterances:
         raise UserError(f"{path} lists no utterance that can be used", REMEDY)
     unlisted = sorted({each.name for each in os.scandir(root / audios)} - {row["FileName"] for _, row in records})

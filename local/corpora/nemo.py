@@ -60,8 +60,9 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     records = rows(path, REQUIRED, faults, separators="\t", rejected=broken, quoting=csv.QUOTE_NONE)
     utterances = gather(path, records, _utterance, faults)
     words = [row["emotion"] for _, row in records] + labels.readable(broken, "emotion")
-    lost = labels.lost((EMOTIONS.get(word, "") for word in words), (each["emo"] for each in utterances.values()))
-    raise_faults("nemo", faults, partial, labels.remedy(lost))
+    left = [each["emo"] for each in utterances.values()]
+    lost = labels.lost((EMOTIONS.get(word, "") for word in words), left)
+    raise_faults("nemo", faults, partial, labels.remedy(lost, left))
     if not utterances:
         raise UserError(f"{path} lists no utterance that can be used", "--data /path/to/nEMO, with its samples")
     from local.core.typed_csv import frame  # pandas takes half a second to load

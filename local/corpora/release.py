@@ -76,8 +76,9 @@ class Release:
             raise UserError(what + (f", but {len(others)} others; {others[0]}" if others else ""), self.remedy)
         faults += self._differences(rows.found)
         good = [row for row in rows.found.values() if "duration" in row]
-        lost = labels.lost((row["emo"] for row in rows.found.values()), (row["emo"] for row in good))
-        raise_faults(f"{self.name} in {root}", faults, partial, labels.remedy(lost))
+        left = [row["emo"] for row in good]
+        lost = labels.lost((row["emo"] for row in rows.found.values()), left)
+        raise_faults(f"{self.name} in {root}", faults, partial, labels.remedy(lost, left))
         if not good:
             raise UserError(f"no utterance in {root} can be used: {faults[0]}", self.remedy)
         from local.core.typed_csv import frame  # pandas takes half a second to load

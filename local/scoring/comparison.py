@@ -49,9 +49,7 @@ def compare(experiments: list[Experiment]) -> pd.DataFrame:
     pairs = list(combinations(experiments, 2))
     for a, b in pairs:
         if reason := mismatch_reason(a, b):
-            raise UserError(
-                f"these cannot be compared: {reason}", "give experiments on the same folds and manifests, scored again"
-            )
+            raise UserError(f"these cannot be compared: {reason}", "give experiments on the same folds and manifests")
     return compare_pairs(pairs)
 
 
