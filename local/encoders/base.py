@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from local.core.errors import UserError
 from local.encoders.kernels import use_kernels
 from local.encoders.kernels.attention import NAME, padding_mask
+from local.encoders.kernels.graphs import forget
 from local.encoders.masking import Masked, length_mask
 
 if TYPE_CHECKING:
@@ -322,6 +323,8 @@ class Encoder(Masked):
         upper = {id(parameter) for module in self._upper(count) for parameter in module.parameters()}
         for parameter in self._learning:
             parameter.requires_grad_(not count or id(parameter) in upper)
+        if count != self.resting:
+            forget(self.model)
         self.resting = count
 
 

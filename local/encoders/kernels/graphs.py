@@ -209,6 +209,15 @@ def use_graphs(modules: Iterable[nn.Module]) -> None:
         module.forward = MethodType(_forward, module)
 
 
+def forget(module: nn.Module) -> None:
+    """Forget those of all modules within one, which will learn with others: of their inputs some then have a gradient.
+
+    Graphs for inputs without are of no use then, and hold memory that those with one need.
+    """
+    for each in module.modules():
+        _GRAPHS.pop(each, None)
+
+
 def _forward(module: nn.Module, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
     graph = _graph(module, hidden, (*args, *kwargs.values()), (*kwargs,)) if _may_have_one(module, hidden) else None
     if graph is None:
@@ -228,7 +237,10 @@ def _graph(module: nn.Module, hidden: Tensor, others: tuple[Any, ...], names: tu
     if any(value.requires_grad if isinstance(value, Tensor) else value not in (None, True, False) for value in others):
         return None
     graphs = _GRAPHS.get(module)
-    if graphs is None or not graphs.are_current():
+    if graphs is not None and not graphs.are_current():
+        graphs = None
+        del _GRAPHS[module]  # first, as it holds memory that the next may need
+    if graphs is None:
         if not any(weight.requires_grad for weight in module.parameters()) or not _has_room(hidden.device):
             return None
         graphs = _GRAPHS[module] = _Graphs(module)

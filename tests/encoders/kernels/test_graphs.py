@@ -229,6 +229,33 @@ def test_with_little_memory_free_none_are_made_and_those_there_are_used(monkeypa
     assert len(made) == 4 and not any(layer in graphs._GRAPHS for layer in new)
 
 
+def test_those_of_no_more_use_are_not_held(monkeypatch):
+    """A GPU's memory is free again for others when weights have moved, or lower layers begin to learn."""
+    record_on_cpu(monkeypatch)
+    model = encoder("cpu", "wav2vec2-layer", steady=True)
+    wavs, lengths = torch.randn(2, 6400), torch.tensor([6400, 3200])
+
+    def recorded() -> set[nn.Module]:
+        model(wavs, lengths)[0].sum().backward()
+        return {layer for layer in model.layers() if layer in graphs._GRAPHS}
+
+    model.rest(len(model.layers()) - 1)
+    model.train()
+    assert recorded() == {model.layers()[-1]}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4, 10))
+    assert recorded() == {model.layers()[-1]}
+    model.rest(0)
+    model.train()
+    assert recorded() == set()
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (9, 10))
+    assert recorded() == {*model.layers()}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4, 10))
+    highest = model.layers()[-1]
+    weight = next(highest.parameters())
+    weight.data = weight.data.clone()
+    assert recorded() == {*model.layers()} - {highest}
+
+
 def test_the_gradient_of_a_leaf_is_its_own(monkeypatch):
     record_on_cpu(monkeypatch)
     layer, x = nn.Linear(4, 4), torch.ones(3, 4, requires_grad=True)
