@@ -37,7 +37,7 @@ from local.experiment.job import Job, has_checkpoint
 from local.jobs.job_lines import clock, result, scores_line
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobLog, JobProcess, add_options, step_command
-from local.scoring import metrics, predictions
+from local.scoring import metrics, predictions, scored
 
 STAGES = {"train": 2, "decode": 3, "stress": 7}
 # The file of the run folder that a job writes when it has held all the memory that it needs: in
@@ -64,6 +64,22 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
         command = step_command(step, words, *one, processes=options.processes)
         waiting.append(JobProcess(name, command, job.folder / f"{step}.log", job.folder / PROOFS[step], label))
     return waiting
+
+
+def unlike_runs(options: Options) -> str:
+    """Say which runs that are not trained again have other values, so that stage 4 will refuse them together."""
+    again, folds, unlike = {job.folder for job in Job.all(options)}, options.all_folds(), []
+    for run in scored.decoded_runs(options.experiment_folder):
+        if run not in again and run.name in folds:
+            training = Job(options, run.name, scored.seed_of(run)).training()
+            if changes := training.changes(markers.read(run / "train.json")["inputs"]):
+                unlike.append(f"{run.parent.name}/{run.name}: {', '.join(changes)}")
+    if not unlike:
+        return ""
+    return (
+        f"stage 4 will refuse these runs beside others with other values ({'; '.join(unlike)}): train those again, "
+        "too, or take another --name"
+    )
 
 
 def take_trainings(options: Options, words: list[str]) -> None:
@@ -120,6 +136,8 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     if options.source:
         borrowed.borrow(options)
     waiting = pending_jobs(step, options, words)
+    if step == "train" and options.force and (unlike := unlike_runs(options)):
+        print(f"  {unlike}")
     if waiting and step == "stress":
         print(stress_cost(options, [run.name for run in waiting]))
     failed = run_jobs(step, options, words, waiting) if waiting else []

@@ -27,7 +27,7 @@ from local.experiment.options import Options
 from local.jobs.gpus import GpuSlots
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobProcess
-from local.launch import failure_report, pending_jobs
+from local.launch import failure_report, pending_jobs, unlike_runs
 
 # ---------------------------------------------------------------- one job
 
@@ -443,6 +443,16 @@ def test_started_again_only_what_is_left_is_done(words):
     with pytest.raises(UserError, match=r"seed1/2A was made with other inputs: lr \(0\.003 -> 0\.5\)"):
         changed = [*decoding, "--lr", "0.5"]
         pending_jobs("train", parse(changed), changed)
+
+
+def test_what_is_trained_again_with_other_values_than_the_rest_is_named(words):
+    for fold in ("1A", "2A"):
+        predict(words[: words.index("--folds")] + words[words.index("--") :], fold)
+    one = ["--force", "true", *words[: words.index("1A 2A")], "1A", *words[words.index("--") :]]
+    assert unlike_runs(parse(one)) == ""
+    said = unlike_runs(parse([*one, "--lr", "0.5"]))
+    assert "(seed1/2A: lr (0.003 -> 0.5), head_lr (0.003 -> 0.5)): train those again" in said
+    assert unlike_runs(parse(["--force", "true", *words, "--lr", "0.5"])) == ""
 
 
 def test_a_failed_job_stops_no_other_and_the_code_is_1(words, command, monkeypatch):
