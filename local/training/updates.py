@@ -24,6 +24,7 @@ from local.data.batches import MicroBatch, UpdateSampler
 from local.data.dataset import Batch
 from local.data.device import use_precision
 from local.systems import Losses, Outputs, System
+from local.systems.layers.batch_norm import running_statistics
 from local.training import distributed, optimisation
 from local.training.checkpoints import RunCheckpointer
 from local.training.epoch_log import Tally, learning_rates
@@ -57,6 +58,7 @@ class UpdateBrain(sb.Brain):
         self.tally, self.update = self.new_tally(), 0
         self.used_rates: dict[str, float] = {}
         self.held: list[tuple[Batch, MicroBatch]] = []
+        self.statistics_before: list[tuple[Tensor, Tensor]] = []  # of batch norm: what the update changes, as it was
 
     def init_optimizers(self) -> None:
         """The optimizer and the learning rates that the YAML names."""
@@ -138,6 +140,7 @@ class UpdateBrain(sb.Brain):
         update = self.train_sampler.plan[self.step - 1].update
         if update != self.update:
             self.update, self.update_loss, self.held = update, 0.0, []
+            self.statistics_before = [(each, each.clone()) for each in running_statistics(self.system)]
             self._seed()
 
     def _seed(self) -> None:
@@ -156,12 +159,15 @@ class UpdateBrain(sb.Brain):
         return self.system.losses(predictions, batch.targets)
 
     def optimizers_step(self) -> None:
-        """Clip the gradient of all groups and step, unless loss or gradient is not finite."""
+        """Clip the gradient of all groups and step; nothing changes if loss or gradient is not finite."""
         learning = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(learning, self.max_grad_norm if self.max_grad_norm > 0 else torch.inf)
         loss = distributed.sum_over_processes(self.update_loss.float()) / distributed.world_size()
-        optimisation.step(self.optimizer, self.scaler, torch.isfinite(loss) & torch.isfinite(norm))
+        is_finite = torch.isfinite(loss) & torch.isfinite(norm)
+        optimisation.step(self.optimizer, self.scaler, is_finite)
+        for statistic, before in self.statistics_before:
+            statistic.copy_(torch.where(is_finite, statistic, before))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         torch.clear_autocast_cache()  # the weights have changed

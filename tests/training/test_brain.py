@@ -31,6 +31,7 @@ from tiny_training import (
 from local.core.errors import UserError
 from local.data.batches import Limits, UpdateSampler
 from local.data.dataset import Utterances
+from local.systems.layers.batch_norm import VectorNorm
 from local.training.checkpoints import RunCheckpointer, best
 from local.training.epoch_log import EPOCH_COLUMNS, EpochLog
 from local.training.skipped import PATIENCE
@@ -487,6 +488,20 @@ def test_a_gradient_that_is_not_finite_is_skipped_too(corpus, tmp_path, caplog):
     assert_same(dict(brain.system.state_dict()), before)
     assert pd.read_csv(tmp_path / "epochs.csv")["skipped_updates"].tolist() == [3]
     assert "the gradient's norm is" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_skipped_update_leaves_no_trace_in_batch_norm(corpus, tmp_path, what):
+    names = [f"u{index:02d}" for index in range(16)] if what == "loss" else []
+    brain = build(corpus, tmp_path, table=corpus.spoilt(*names), epochs=1)
+    head, norm = brain.system.emotion_head, VectorNorm(brain.system.pooling.size)
+    brain.system.emotion_head = torch.nn.Sequential(norm, head)
+    if what == "gradient":
+        head.bias.register_hook(lambda gradient: gradient * torch.inf)
+    fit(brain, None)
+    assert pd.read_csv(tmp_path / "epochs.csv")["skipped_updates"].tolist() == [3]
+    assert norm.num_batches_tracked > 0  # it was at work
+    assert not norm.running_mean.any() and (norm.running_var == 1).all()
 
 
 def test_ten_skipped_in_a_row_end_the_run(corpus, tmp_path):
