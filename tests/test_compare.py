@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,16 @@ def test_another_reference_is_refused(words):
     text = "\n".join(lines).replace("WELL THEN", "WELL NOW") + "\n"
     path.write_text(text)
     assert "have another reference transcript for " in refusal(a, b)
+
+
+def test_predictions_that_are_newer_than_the_scores_are_refused(words):
+    a, b = run(words, "a", 2), run(words, "b", 0)
+    shutil.rmtree(b / "seed1" / "2A")
+    predict([*words, "--name", "b"], "2A", wrong=9)  # stages 2 and 3 again, and not 4
+    with pytest.raises(UserError, match="seed1/2A has other predictions than results/own/speaker/b was scored with"):
+        table(a, b)
+    score(parse([*words, "--name", "b"]))
+    table(a, b)
 
 
 def test_seeds_with_other_folds_are_refused(words):

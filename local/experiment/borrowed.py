@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")
 OF_RUN = ("hyperparams.yaml", "env.json", "begun.json", "epochs.csv")
-OF_RUN += ("temperature.json",)  # where stage 3 has run for the corpus of the training, too
+TEMPERATURE = "temperature.json"  # where stage 3 has run for the corpus of the training, too
 TRAINED = "train.json"  # written last
 CHECKPOINTS = "save"
 NO_PROMISE = "random"  # of protocols, the one that promises no more than what holds for all
@@ -44,7 +44,9 @@ def borrow(options: Options) -> None:
     with locked(options.corpus_folder / ".lock", f"makes {options.folds_folder(options.chosen_valid())}"):
         _make_manifests(options)
     for job in Job.all(options):
-        _make_run(job, options.source.run_folder(job.seed, job.fold))
+        trained = options.source.run_folder(job.seed, job.fold)
+        _make_run(job, trained)
+        _take_temperature(job.folder / TEMPERATURE, trained / TEMPERATURE)
 
 
 def _make_manifests(options: Options) -> None:
@@ -126,6 +128,17 @@ def _make_run(job: Job, trained: Path) -> None:
         if not link.is_symlink():
             link.symlink_to(os.path.relpath(trained / CHECKPOINTS, job.folder))
         _copy(trained, job.folder, (TRAINED,))
+
+
+def _take_temperature(path: Path, trained: Path) -> None:
+    """Let a run have the temperature of the trained one, which that may have got, or lost, since the last time.
+
+    What was decoded with another is decoded again.
+    """
+    if not trained.exists():
+        path.unlink(missing_ok=True)
+    elif not path.exists() or path.read_bytes() != trained.read_bytes():
+        _copy(trained.parent, path.parent, (TEMPERATURE,))
 
 
 def _is_made(folder: Path, trained: Path) -> bool:

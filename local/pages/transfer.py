@@ -39,7 +39,8 @@ ABOUT = (
 )
 EQUAL_SHARES = (
     "Logit adjustment: posteriors are for equal shares of the classes, in place of those of each model's "
-    "training set (Saerens et al. 2002; Menon et al. 2021). Nothing of the test set is used for it."
+    "training set, as its class weights counted them (Saerens et al. 2002; Menon et al. 2021). Nothing of the test set "
+    "is used for it."
 )
 
 
@@ -73,9 +74,15 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
 
 def _adjusted(experiment: Experiment, trained: str) -> dict[str, float]:
     """The `FIGURES` of an experiment's predictions for equal shares of the classes."""
+    if gamma := experiment.values.get("focal_gamma"):
+        what = f"{experiment.folder} was trained with focal_gamma {gamma}: its posteriors follow no shares of classes"
+        raise UserError(what, "leave out --equal-shares")
+    how = experiment.values.get("class_weights")
     of_runs = experiment.predictions.groupby(["seed", "fold"])
     predictions = pd.concat(
-        prior_shift.with_equal_shares(of_runs.get_group((seed_of(run), run.name)), _training_counts(run, trained))
+        prior_shift.with_equal_shares(
+            of_runs.get_group((seed_of(run), run.name)), prior_shift.as_weighted(_training_counts(run, trained), how)
+        )
         for run in experiment.runs
     )
     scores, ends = metrics.scores(predictions), stats.intervals(predictions)

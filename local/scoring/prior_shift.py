@@ -16,6 +16,16 @@ import pandas as pd
 from local.scoring.predictions import POSTERIOR, labels
 
 
+def as_weighted(counts: Mapping[str, int], how: str | Mapping[str, float] | None) -> dict[str, float]:
+    """The numbers of each class in a training set as the loss had them: times its weight, `class_weights` of the YAML.
+
+    >>> as_weighted({"ang": 90, "sad": 10}, "balanced"), as_weighted({"ang": 90, "sad": 10}, {"sad": 2})
+    ({'ang': 1.0, 'sad': 1.0}, {'ang': 90.0, 'sad': 20.0})
+    """
+    weights = {label: 1 / n for label, n in counts.items()} if how == "balanced" else how or {}
+    return {label: float(n * weights.get(label, 1)) for label, n in counts.items()}
+
+
 def with_equal_shares(predictions: pd.DataFrame, trained: Mapping[str, float]) -> pd.DataFrame:
     """Predictions with posteriors, and the emotions that follow from them, for classes of equal shares.
 

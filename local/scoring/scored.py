@@ -30,6 +30,7 @@ NOT_TRAINED_HERE = "not trained here"  # its validation in these tables
 # Columns of epochs.csv that only the runs of a system that writes text have.
 OF_TEXT = ("train_ctc", "valid_ctc", "valid_wer", "valid_cer", "ctc_left_out")
 ABOUT = ("title", "certainty", "weights", "parameters", "trained_parameters")  # of the system, in env.json
+SCORE_AGAIN = "run stage 4 for it again"
 OF_UTTERANCE = ["duration", "wav", "spk_id", "gender", "session", "recording", "style"]
 
 
@@ -99,9 +100,20 @@ class Experiment:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """The predictions of all runs; see `pooled_predictions`."""
+        """The predictions of all runs; see `pooled_predictions`.
+
+        A `UserError` where those of a run are not what folds.csv was made of: a run was decoded again since.
+        """
         utterances = manifest.read(MANIFESTS / self.corpus / "all.csv")
-        return pooled_predictions(self.runs, utterances, may_lack=not self.trained_here)
+        found = pooled_predictions(self.runs, utterances, may_lack=not self.trained_here)
+        if self.trained_here:
+            of_runs = found.groupby(["seed", "fold"])
+            for row, run in zip(self.folds.itertuples(), self.runs, strict=True):
+                scores = metrics.scores(of_runs.get_group((row.seed, row.fold)))
+                pairs = [(getattr(row, name, np.nan), scores[name]) for name in ("n", "wa", "wer")]
+                if not np.allclose(*np.array(pairs, float).T, rtol=0, atol=1e-9, equal_nan=True):
+                    raise UserError(f"{run} has other predictions than {self.folder} was scored with", SCORE_AGAIN)
+        return found
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -171,7 +183,7 @@ def load(folder: Path) -> Experiment:
             )
     folds, summary = (_read(path, "run stage 4 for it") for path in tables)
     if "speakers_known" not in summary:
-        raise UserError(f"{folder} was scored by an older version", "run stage 4 for it again")
+        raise UserError(f"{folder} was scored by an older version", SCORE_AGAIN)
     row = summary.iloc[0]
     return Experiment(folder, folds, row, *(row[key] for key in ("name", "corpus", "protocol", "valid")))
 

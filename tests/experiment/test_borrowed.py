@@ -27,6 +27,7 @@ from local.report import report_folder
 from local.rerun import read_finished
 from local.score import score
 from local.scoring import prior_shift, scored
+from local.scoring.calibration import Temperature
 
 FOLDS = ("1A", "1B", "2A", "2B")
 TESTED = Path("results/other/from_own@speaker/n")
@@ -94,6 +95,19 @@ def test_what_is_borrowed(words):
     leaks = pd.read_csv("manifests/other/from_own@speaker/leaks.csv")
     shared = leaks[(leaks["kind"] == "speaker") & (leaks["parts"] == "train-test")]  # 1A and 1B of two corpora
     assert shared["fold"].tolist() == ["2A", "2B"] and not leaks["examples"].str.contains("own_|other_").any()
+
+
+def test_the_temperature_is_that_of_the_trained_run_now(words):
+    options, source = parse(words).tested(), Path("results/own/speaker/n/seed1/1A")
+    borrow(options)
+    assert Temperature.read(TESTED / "seed1/1A") is None
+    for value in (3.0, 2.0):  # stage 3 of the training's own corpus comes later, and comes again
+        Temperature(value, 10, 1.0, 0.9, "partner", 7).write(source)
+        borrow(options)
+        assert Temperature.read(TESTED / "seed1/1A").value == value
+    (source / "temperature.json").unlink()  # trained again
+    borrow(options)
+    assert Temperature.read(TESTED / "seed1/1A") is None
 
 
 def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
@@ -237,6 +251,16 @@ def test_equal_shares_are_of_the_training_set_of_each_model(words, monkeypatch):
     transfer([experiment], equal_shares=True)
     sets = [manifest.read(Path("manifests/own/speaker") / fold / "train.csv") for fold in FOLDS]
     assert known == [table["emo"].value_counts().to_dict() for table in sets]
+    known.clear()
+    for each in (dict(class_weights="balanced"), dict(class_weights={"sad": 0.5})):
+        vars(experiment)["values"] = experiment.values | each
+        transfer([experiment], equal_shares=True)
+    counts = sets[0]["emo"].value_counts().to_dict()
+    assert known[0] == dict.fromkeys(counts, 1.0) and known[4] == counts | {"sad": 0.5 * counts["sad"]}
+    vars(experiment)["values"] = experiment.values | {"focal_gamma": 2.0}
+    with pytest.raises(UserError, match="was trained with focal_gamma 2"):
+        transfer([experiment], equal_shares=True)
+    vars(experiment)["values"] = experiment.values | {"focal_gamma": 0.0}
     Path("manifests/own/speaker/1A/train.csv").unlink()
     with pytest.raises(UserError, match="1A: the class shares of its training set are not known"):
         transfer([experiment], equal_shares=True)
