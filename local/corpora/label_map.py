@@ -146,10 +146,10 @@ class LabelMap:
         return f"map {self.name} ({digest(self.path)[:8]}): {'; '.join(parts)}; {left}"
 
     def _refuse(self, unknown: Mapping[Key, int]) -> None:
-        known = sorted({label for _, label in self.used} | {alias for _, alias in aliases()})
-        lines = []
+        words, lines = {alias for _, alias in aliases()}, []
         for (corpus, label), n in unknown.items():
-            near = difflib.get_close_matches(fold(label), known, 1)
+            known = {mapped for _, mapped in self.used} | (set() if fold(label) in words else words)
+            near = difflib.get_close_matches(fold(label), sorted(known), 1)
             mean = f": did you mean {near[0]!r}?" if near else ""
             lines.append(f"corpus {corpus}: label {label!r} ({rows(n)}) is not in it{mean}")
         raise UserError(
