@@ -88,6 +88,15 @@ def test_our_own_predictions_get_the_figures_of_stage_4(words, command, own_tabl
         assert out.endswith(f"{RESULTS / name / 'report.html'}\n")
 
 
+def test_calibration_is_of_those_with_posteriors_as_the_page_says(words, command):
+    rows = all_rows()
+    posteriors = [{"ID": row["ID"]} | {f"p_{label}": row[f"p_{label}"] for label in WORDS} for row in rows]
+    code, _, err = command("referee", *words, "--name", "p", write("p.csv", posteriors[5:]))
+    assert (code, err) == (1, "") and summary("p")["missing"] == 5
+    said = "ECE and Brier are of the 43 utterances with posteriors alone"
+    assert said in (RESULTS / "p" / "RESULTS.md").read_text()
+
+
 def test_missing_utterances_count_as_errors_everywhere_and_unknown_ones_are_refused(words, command):
     rows = [{"ID": row["ID"], "label": row["emo_hyp"]} for row in all_rows()]
     right = sum(row["emo"] == row["emo_hyp"] for row in all_rows()[5:])

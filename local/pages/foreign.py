@@ -19,6 +19,7 @@ from local.pages.tables import UNKNOWN_TRAINING, marks
 from local.scoring.comparison import compare_pairs, mismatch_reason
 from local.scoring.foreign import Foreign, of_foreign, write_runs
 from local.scoring.foreign_labels import ModelLabels
+from local.scoring.predictions import with_posteriors
 from local.scoring.scored import NOT_TRAINED_HERE, Experiment, load, pooled_predictions
 from local.scoring.summary import summarise
 from local.splits import naming, protocols
@@ -96,6 +97,9 @@ def _coverage(summary: pd.Series, found: Foreign) -> list[str]:
         reasons = ", ".join(f"{prose(reason)} ({count})" for reason, count in missing["reason"].value_counts().items())
         words = f"**{words}; the other {lacking} count as errors**: {prose(names)}: {reasons}; see missing.csv"
     lines = [f"{words}."]
+    predictions = pd.concat(found.tables.values())
+    if 0 < (known := len(with_posteriors(predictions))) < len(predictions):
+        lines.append(f"Calibration, ECE and Brier are of the {known} utterances with posteriors alone.")
     if count := len(matched.left_out):
         rows = f"{count} rows of the predictions were" if count > 1 else "A row of the predictions was"
         lines.append(f"**{rows} left out** (`--partial true`): see rejected.csv.")

@@ -93,7 +93,7 @@ def read(paths: Sequence[Path], folds: Collection[str], given: Mapping[str, str]
         for line, row in rows(path, required, broken, SEPARATORS):
             shares, wrong = _posteriors(row, posteriors)
             files.wrong.extend(Fault(path.name, line, row[taken["key"]], each) for each in wrong)
-            label = row[taken["label"]] if taken["label"] else max(shares, key=shares.get, default="")
+            label = (taken["label"] and row[taken["label"]]) or max(shares, key=shares.get, default="")
             reason = "" if label else next((row[name] for name in row if _plain(name) == ERROR and row[name]), NO_LABEL)
             of_fold = row[taken["fold"]] if taken["fold"] else fold if all(named) else ""
             text = as_ours(row[taken["text"]]) if taken["text"] else ""

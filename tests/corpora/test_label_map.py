@@ -86,7 +86,7 @@ def test_every_unknown_label_is_named_with_a_suggestion(tmp_path):
 
 
 def test_a_word_that_is_right_is_not_suggested_for_itself_but_a_mistyped_line_is(tmp_path):
-    labels = LabelMap.read(written(tmp_path, "label,used\nanger,neg\nsadnes,neg\n"))
+    labels = LabelMap.read(written(tmp_path, "label,used\nanger,neg\nsadnes,neg\nhappiness,pos\n"))
     with pytest.raises(UserError) as error:
         labels.apply(corpus("anger", "sadness", "neutral"))
     assert "label 'sadness' (1 row) is not in it: did you mean 'sadnes'?" in error.value.what

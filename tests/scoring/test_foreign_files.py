@@ -56,6 +56,8 @@ def test_rows_are_read_with_any_separator(tmp_path, separator):
 def test_without_a_label_the_likeliest_posterior_is_taken(tmp_path):
     rows = read([written(tmp_path, "ID,p_x,p_y\n1,0.2,0.8\n2,,\n")], []).rows
     assert [(row.label, row.reason) for row in rows] == [("y", ""), ("", NO_LABEL)]
+    rows = read([written(tmp_path, "ID,emo_hyp,p_x,p_y\n1,,0.2,0.8\n2,x,0.2,0.8\n3,,,\n")], []).rows
+    assert [(row.label, row.reason) for row in rows] == [("y", ""), ("x", ""), ("", NO_LABEL)]
 
 
 @pytest.mark.parametrize(
