@@ -26,7 +26,7 @@ from local.core.files import digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import manifest
-from local.splits import audit, checks, extra, naming, protocols
+from local.splits import audit, checks, extra, held_out, naming, protocols
 from local.text import tokenizer
 
 CHANGED = "--force true to make the folds again, and all that follows from them"
@@ -71,6 +71,9 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
     overlap = audit.speaker_overlap(leaks, tested, used["spk_id"])
     print(f"  {naming.describe(options.protocol_name, manifest.filled(used['spk_id']), overlap)}")
     print(f"  validation {options.valid_name}: {naming.describe_valid(valid)}")
+    if not options.valid and valid == "none" and (used["recording"] != "").any():
+        some = held_out.unknown_recordings(used.set_index("ID")["recording"])
+        print(f"  no recordings are held out, as {some}; --valid utterances holds out single ones")
     if (table["wrd"] == "").all():
         print("  no utterance has a transcript: the CTC task is off, and there is no WER")
     for line in protocols.left_out(table, protocol, valid):

@@ -136,6 +136,18 @@ def test_a_changed_corpus_is_refused_unless_forced(stage, own_corpus, own_table)
     assert (manifest.read(Path("manifests/own/speaker/1A/train.csv"))["wrd"] == "SO IT BE ZIGZAG").any()
 
 
+def test_where_some_recordings_are_unknown_it_says_why_nothing_validates(stage, own_table):
+    with open(own_table, newline="", encoding="utf-8") as file:
+        heads, *rows = list(csv.reader(file))
+    rows[0][heads.index("recording")] = ""
+    with open(own_table, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([heads, *rows])
+    stage(0)
+    printed = stage(1, "--protocol", "session")[1]
+    assert "no recordings are held out, as 1 of 48 have none: " in printed
+    assert "are held out, as" not in stage(1, "--protocol", "session", "--valid", "none")[1]
+
+
 def test_forced_folds_leave_none_of_another_corpus_behind(stage, own_corpus, own_table):
     own_table.write_text(own_table.read_text().replace(",2B,", ",2C,"))
     stage(0, "--force", "true")

@@ -27,7 +27,7 @@ def draw(table: pd.DataFrame, sets: pd.Series, valid: str, same_audio: pd.Series
     """
     trained = table[sets == "train"]
     if valid == "recordings":
-        drawn = recordings(trained["recording"], seed=f"recordings of {where}")
+        drawn = recordings(trained.set_index("ID")["recording"], seed=f"recordings of {where}")
         return sets.mask(table["recording"].isin(drawn) & (sets == "train"), "valid")
     if valid == "speakers":
         return sets.mask(sets.index.isin(speakers(trained, seed=f"speakers of {where}")), "valid")
@@ -49,14 +49,23 @@ def partner(table: pd.DataFrame, tested: pd.Series) -> str:
     mates = sorted(set(table["spk_id"][table["session"] == session]) - {""})
     if len(mates) < 2:
         where = f" in session {session}" if session else ""
-        raise UserError(f"speaker {speaker} has no partner{where}", "take --valid recordings, or --valid none")
+        raise UserError(f"speaker {speaker} has no partner{where}", "take --valid recordings, utterances or none")
     return mates[(mates.index(speaker) + 1) % len(mates)]
+
+
+def unknown_recordings(recordings: pd.Series) -> str:
+    """Say which of the utterances, the index, have no recording."""
+    without = recordings.index[recordings == ""]
+    return f"{len(without)} of {len(recordings)} have none: {', '.join(without[:3])}{' ...' * (len(without) > 3)}"
 
 
 def recordings(recordings: pd.Series, seed: str) -> set[str]:
     """Draw whole recordings until they hold `HELD_OUT` of the utterances, to the nearest recording."""
     if (recordings == "").any():
-        raise UserError("validation 'recordings' needs a recording for every utterance", "take --valid none")
+        raise UserError(
+            f"validation 'recordings' needs a recording for every utterance; {unknown_recordings(recordings)}",
+            "fill the column `recording`, or take --valid utterances or none",
+        )
     sizes = recordings.value_counts()
     order = sorted(sizes.index)
     random.Random(seed).shuffle(order)

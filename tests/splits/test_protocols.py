@@ -117,6 +117,13 @@ def test_with_three_in_a_session_they_validate_in_turn():
     assert found == {"A": {"B"}, "B": {"C"}, "C": {"A"}, "D": {"E"}, "E": {"D"}}
 
 
+def test_an_utterance_without_a_recording_is_named_where_recordings_validate():
+    table = toy(spk_id="AABB", session="1122", recording="rs-t")
+    with pytest.raises(UserError, match=rf"; 1 of 2 have none: {table['ID'][2]}$") as error:
+        fold_sets(table, "session", "1", "recordings")
+    assert "--valid utterances or none" in error.value.remedy
+
+
 def test_a_speaker_alone_in_a_session_has_no_partner():
     with pytest.raises(UserError, match="speaker B has no partner in session 2"):
         fold_sets(toy(spk_id="AB", session="12"), "speaker", "B", "partner")
