@@ -49,7 +49,16 @@ def draw_each(
     from local.inference.timeline import draw
 
     taken: set[str] = set()
-    for file, group in itertools.groupby(results, key=lambda result: result[0].file):
+    latest = ("", 0.0, 0)  # file and start of a window, and the number of its pass: a file may be given twice in a row
+
+    def pass_of(result: tuple[Item, Analysis | None]) -> tuple[str, int]:
+        nonlocal latest
+        file, start, number = latest
+        now, begins = result[0].file, result[0].start or 0.0
+        latest = (now, begins, number + (now != file or begins <= start))
+        return now, latest[2]
+
+    for (file, _), group in itertools.groupby(results, key=pass_of):
         windows = []
         for item, analysis in group:
             yield item, analysis

@@ -219,6 +219,11 @@ def test_seeds_with_other_folds_are_refused(words):
     predict([*words, "--name", "a"], "1A", 3, wrong=1, lost=1)
     score(parse([*words, "--name", "a"]))
     assert "seed 3 of" in refusal(a, run(words, "b"))
+    c = run(words, "c", seeds=(1,), folds=("1A", "2A"))
+    for fold in ("1B", "2B"):
+        predict([*words, "--name", "c"], fold, 2)
+    score(parse([*words, "--name", "c"]))
+    assert f"the seeds of {c} tested other folds than one another" in refusal(c, run(words, "d"))
 
 
 # ---------------------------------------------------------------- the command

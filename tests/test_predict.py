@@ -285,6 +285,13 @@ def test_each_file_has_its_picture(predict):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in Path("pictures").iterdir())
 
 
+def test_a_file_that_is_given_twice_in_a_row_has_two_pictures(predict):
+    write("x.wav", noise(6))
+    assert predict("--segments", "--plot", "pictures", "x.wav", "x.wav")[0] == 0
+    one, other = sorted(Path("pictures").iterdir())
+    assert (one.name, other.name) == ("x-2.png", "x.png") and one.read_bytes() == other.read_bytes()
+
+
 # ---------------------------------------------------------------- mistakes in the command, and the ends of a run
 
 

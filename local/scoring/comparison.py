@@ -31,6 +31,8 @@ def mismatch_reason(a: Experiment, b: Experiment) -> str:
         if per_seed.nunique() > 1:
             least = per_seed.idxmin()
             return f"seed {least} of {run.folder} tested {per_seed[least]} utterances, another {per_seed.max()}"
+        if per_seed.max() < predicted.index.nunique():
+            return f"the seeds of {run.folder} tested other folds than one another"
     tested = [table[~table.index.duplicated()] for table in tables]
     for here, there, one, other in ((a, b, *tested), (b, a, *tested[::-1])):
         missing = one.index.difference(other.index)
