@@ -39,6 +39,9 @@
 #   3       0.1     74.63 (72.0 to 77.2)    67.78   77.22   78.89   48.15 (46.5 to 49.9)
 #   3       0       77.59 (75.1 to 80.0)    75.28   81.11   76.39   (its CTC head is not trained)
 #
+# All nine folds of 3 frozen, alpha 0.1, fp32, two threads of an AMD EPYC with AVX2 alone, 2026-11-28, commit a712fb2: WA
+# 74.67 (67.7 to 82.1 over the 9 actors), WER 48.97 (39.7 to 59.0); of EB0, KD0 and TP0 as above.
+#
 # In fp32 on an AMD EPYC with AVX2 alone (2026-11-26, commits 8f72503 to c6ca6b5): 76.39 of 2, 74.63 and 77.87 of 3, but
 # 65.56 (62.6 to 68.4) of 0, with 64.44 on EB0: where all is trained, what validates, one actor, goes from 87 to 64 %
 # within an epoch, and the chosen epoch is a matter of luck. In bfloat16 seed 2 has 65.56 on EB0, seed 1 51.94.

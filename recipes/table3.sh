@@ -93,6 +93,14 @@
 # the whole encoder, and loses to the probes that leave it as it is: with half of its layers frozen it has 76.39
 # (laptop.sh).
 #
+# All nine folds, --folds all --rows "majority logmel_logistic superb_probe", two threads of an AMD EPYC with AVX2 alone,
+# 2026-11-28, commit a712fb2; intervals draw the 9 actors. Ours is that of laptop.sh, three of four layers frozen:
+#   majority            24.32 (21.8 to 25.0)    -50.36 (-58.33 to -43.20) from ours, p < 0.001
+#   logmel_logistic     43.21 (32.6 to 53.9)    -31.47 (-42.82 to -21.50), p < 0.001
+#   superb_probe        72.24 (62.8 to 81.1)     -2.44 (-5.99 to +0.99), p 0.16
+#   ours                74.67 (67.7 to 82.1)
+# The three folds above came out the same.
+#
 # With three actors the intervals draw utterances, and do not tell how other actors would differ: of one row the folds
 # are up to 38.1 points from one another.
 set -euo pipefail
