@@ -56,7 +56,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from local.core import tasks
@@ -159,6 +159,8 @@ def examined(
     found: list[Fault] = []
     required = [column for column in REQUIRED if column != "emo" or not unlabelled]
     utterances = gather(listed.where, records, functools.partial(_utterance, required), found)
+    if unlabelled and partial:  # the table is the same as without them, and so is what it lacks
+        found = _with_no_emotion(found, records, utterances, path.name)
     if listed.is_nemo:
         refuse_parts(path.name, records, utterances, found)
     rare = labels.rare_faults(path.name, records, utterances, meant)
@@ -195,6 +197,23 @@ def examined(
     said = [*listed.notes, *notes, *read_as]
     extra = extra if unlabelled else None
     return Corpus(name, listed.where.parent, table, source, faults, rejected, warnings, renamed, said, extra=extra)
+
+
+def _with_no_emotion(
+    found: Iterable[Fault], records: Iterable[tuple[int, Row]], utterances: Mapping[int, dict], file: str
+) -> list[Fault]:
+    """The faults of rows and, where they would be otherwise, those of rows without an emotion."""
+    by_line: dict[int, list[Fault]] = {}
+    for fault in found:
+        by_line.setdefault(fault.line, []).append(fault)
+    whole = []
+    for line, row in records:
+        own = by_line.get(line, [])
+        if not row["emo"]:
+            name = own[0].ID if own else utterances[line]["ID"]
+            own.insert(bool(own) and own[0].reason == "wav is empty", Fault(file, line, name, NO_EMOTION))
+        whole += own
+    return whole
 
 
 def _nfc(text: str) -> str:

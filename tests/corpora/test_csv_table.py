@@ -523,6 +523,12 @@ def test_rows_without_an_emotion_are_faults_or_extra(folder):
     assert corpus.table["ID"].tolist() == ["a", "b", "c", "d"] and corpus.faults == []
     assert corpus.extra[["ID", "emo", "wrd"]].values.tolist() == [["e", "", "FIVE"]]
     assert read(path, partial=True).extra is None
+    # A partial table is the same with and without them, and so are its faults.
+    soundfile.write(folder / "f.wav", np.zeros(1600), 16_000)
+    partly = table(folder, path.read_text() + "f.wav,,six\n,,seven\nabsent.wav,,\nabsent.wav,hap,\n", "partly.csv")
+    plain, more = (read(partly, partial=True, unlabelled=unlabelled) for unlabelled in (False, True))
+    assert (plain.faults, plain.rejected) == (more.faults, more.rejected) and plain.table.equals(more.table)
+    assert len(plain.faults) == 8 and more.extra["ID"].tolist() == ["e", "f"]
     with pytest.raises(UserError, match=r"own\.csv:7: wav is empty"):
         read(table(folder, path.read_text() + ",,six\n"), unlabelled=True)
 
