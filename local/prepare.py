@@ -152,6 +152,11 @@ def read(options: Options) -> corpora.Corpus:
     """Examine the corpus, or join several that stage 0 has made."""
     if len(names := corpora.parts(options.corpus)) == 1:
         audio = (MANIFESTS / names[0] / "audio").absolute()  # of a table that has it as bytes; one, whatever the labels
+        if options.data is None and options.module_name in corpora.OWN:
+            what = f"corpus {options.corpus} is of your own data, and stage 0 looks at it again"
+            raise UserError(
+                what, "give --corpus csv --data TABLE as the first time, or --stage 1 to take what is there"
+            )
         unlabelled = bool(options.extra_training)
         return corpora.read(options.module_name, options.data, options.partial, options.columns, audio, unlabelled)
     return several.join({name: MANIFESTS / name for name in names})

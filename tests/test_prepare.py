@@ -101,6 +101,12 @@ def test_extra_training_has_a_table_of_its_own(workplace, tmp_path, monkeypatch,
     assert parse(words).audio()[0] == Path("manifests/iemocap")
 
 
+def test_own_data_that_is_there_already_is_named_where_its_table_is_not_given(own_corpus):
+    with pytest.raises(UserError, match="corpus own is of your own data, and stage 0 looks at it again") as error:
+        prepare(parse(["--corpus", "own"]))
+    assert "--stage 1" in error.value.remedy
+
+
 def test_a_corpus_without_further_turns_is_refused_by_name(workplace, own_table):
     words = ["--corpus", "csv", "--data", str(own_table), "--hparams", "hparams/mini.yaml"]
     with pytest.raises(UserError, match="--extra-training all-turns: corpus own has no utterances but those with one"):
