@@ -108,10 +108,11 @@ class Experiment:
         found = pooled_predictions(self.runs, utterances, may_lack=not self.trained_here)
         if self.trained_here:
             of_runs = found.groupby(["seed", "fold"])
-            for row, run in zip(self.folds.itertuples(), self.runs, strict=True):
-                scores = metrics.scores(of_runs.get_group((row.seed, row.fold)))
-                pairs = [(getattr(row, name, np.nan), scores[name]) for name in ("n", "wa", "wer")]
-                if not np.allclose(*np.array(pairs, float).T, rtol=0, atol=1e-9, equal_nan=True):
+            names = [name for name in ("n", "wa", "wer") if name in self.folds]
+            for row, run in zip(self.folds.to_dict("records"), self.runs, strict=True):
+                scores = metrics.scores(of_runs.get_group((row["seed"], row["fold"])))
+                pairs = np.array([(row[name], scores[name]) for name in names], float)
+                if not np.allclose(*pairs.T, rtol=0, atol=1e-9, equal_nan=True):
                     raise UserError(f"{run} has other predictions than {self.folder} was scored with", SCORE_AGAIN)
         return found
 

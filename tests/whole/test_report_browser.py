@@ -228,7 +228,7 @@ def test_a_good_page(tab, page, tmp_path, width, scheme):
     assert seen["width"] == width
     assert faults(seen) == []
     assert len(seen["texts"]) > 300 and (seen["strays"] or width > PHONE)
-    assert seen["columns"] == [width > PHONE] * 2  # of the header, and of the sections
+    assert seen["columns"] == [width > PHONE] * 3  # of the header, of the sections, and of calibration
     assert seen["rows"] == ("table-row" if width > PHONE else "flex")  # as cards
     assert len(seen["pictures"]) == 7 and [len(table) for table in seen["tables"]] == [12, 8, 6, 6, 4, 10, 6]
     # Three mistakes can be played, of 0.1 s and 0.025 s more for each utterance; the fourth is reported missing.

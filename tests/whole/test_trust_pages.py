@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 
 import hand_made_runs
 import httpx
@@ -16,6 +17,7 @@ import tiny_folders
 from markdown_it import MarkdownIt
 from paths import REPOSITORY
 
+from local.corpora import manifest
 from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.inference.demo_page import page as demo_page
@@ -24,7 +26,7 @@ from local.pages import plots
 from local.prepare import prepare
 from local.report import report
 from local.score import score
-from local.scoring import predictions
+from local.scoring import metrics, predictions, scored
 
 # ---------------------------------------------------------------- pages and tables
 
@@ -72,6 +74,10 @@ def reported(tmp_path, monkeypatch) -> Callable[[str], Elements]:
             table["wrd_hyp"] = table["wrd_hyp"] + " " + name
             table[["emo", "emo_hyp"]] = table[["emo", "emo_hyp"]].replace("ang", name)
             table.to_csv(path, index=False)
+        experiment = scored.load(own)  # whose scores are to be those of these predictions
+        pooled = scored.pooled_predictions(experiment.runs, manifest.read(Path("manifests/talk/all.csv")))
+        wers = [metrics.scores(some)["wer"] for _, some in pooled.groupby(["seed", "fold"])]
+        experiment.folds.assign(wer=wers).to_csv(own / "folds.csv", index=False)
         path = own / "RESULTS.json"
         notes = json.loads(path.read_text(encoding="utf-8"))
         notes |= {"title": name, "command": name, "facts": [*notes["facts"], name], "key": [*notes["key"], name]}
