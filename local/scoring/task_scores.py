@@ -31,7 +31,7 @@ from local.scoring.predictions import HYPOTHESIS, REFERENCE, task_names
 
 FIGURES = {CLASSES: ("accuracy", "UA"), NUMBER: ("CCC", "RMSE"), tasks.SHARES: ("KL", "cross-entropy")}
 COLUMNS = ("head", "figure", "n", "left_out", "value", "low", "high", "mean", "sd", "raters")
-LEAST = 1e-9  # a share of the model's that is written as 0 counts as this
+LEAST = 5e-7  # a share of the model's that is not written, as it is below half of the last digit, counts as this
 LEAST_RATED = 10  # utterances that a rater shares with others, to count in their agreement
 Figures = Callable[[np.ndarray], np.ndarray]  # of sums [..., k] the figures [f, ...]
 

@@ -10,6 +10,7 @@ import pytest
 import scipy
 from sklearn.metrics import balanced_accuracy_score
 
+from local.core import tasks
 from local.pages.tables import task_table
 from local.scoring import predictions, task_scores
 
@@ -81,6 +82,11 @@ def rated(*of_utterances: dict[str, float]) -> pd.DataFrame:
     """Utterances with what each rater gave, as the column `ratings` has it."""
     cells = [" ".join(f"{rater}.valence {value:g}" for rater, value in each.items()) for each in of_utterances]
     return pd.DataFrame({"ID": [f"u{i}" for i in range(len(cells))], "ratings": cells})
+
+
+def test_a_share_that_is_too_small_to_be_written_costs_about_what_the_least_that_is_does():
+    kl = [task_scores._costs("ang 1", tasks.shares(["ang", "neu"], [share, 1 - share]))[0] for share in (4e-7, 6e-7)]
+    assert kl == pytest.approx([-math.log(5e-7), -math.log(1e-6)])
 
 
 def test_two_raters_agree_as_by_hand(monkeypatch):
