@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -32,10 +32,15 @@ if TYPE_CHECKING:
 NAMED = ("ID", "spk_id", "session", "recording")  # columns that get the name of the corpus
 
 
-def join(folders: Mapping[str, Path], more: Mapping[str, pd.DataFrame] = MappingProxyType({})) -> Corpus:
+def join(
+    folders: Mapping[str, Path],
+    more: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+    named: Collection[str] = NAMED,
+) -> Corpus:
     """Make one corpus of several, by name the folders where stage 0 has made them.
 
-    `more` has by name further utterances, those of `--extra-training`, which are then in the table, too.
+    `more` has by name further utterances, those of `--extra-training`, which are then in the table, too; `named` are
+    the columns that get the name of the corpus.
     A `UserError` where one of them is not made, or two utterances would have one ID.
     """
     import pandas as pd  # takes half a second to load
@@ -48,7 +53,7 @@ def join(folders: Mapping[str, Path], more: Mapping[str, pd.DataFrame] = Mapping
         tables[name] = manifest.concat([tables[name], more[name]]) if name in more else tables[name]
     root = Path(os.path.commonpath([each["root"] for each in facts.values()]))
     table = pd.concat(
-        [_named(name, tables[name], Path(each["root"]).relative_to(root)) for name, each in facts.items()],
+        [_named(name, tables[name], Path(each["root"]).relative_to(root), named) for name, each in facts.items()],
         ignore_index=True,
     ).fillna("")
     if (twice := table["ID"].duplicated()).any():
@@ -100,8 +105,8 @@ def about(corpora: Mapping[str, About]) -> About:
     )
 
 
-def _named(name: str, table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def _named(name: str, table: pd.DataFrame, folder: Path, columns: Collection[str]) -> pd.DataFrame:
     """A corpus's table with its name in the columns that need it; `folder` is its root below the common one."""
-    named = {column: table[column].where(table[column] == "", f"{name}_" + table[column]) for column in NAMED}
+    named = {column: table[column].where(table[column] == "", f"{name}_" + table[column]) for column in columns}
     below = DATA_ROOT if folder == Path() else f"{DATA_ROOT}/{folder}"
     return table.assign(**named, corpus=name, wav=below + table["wav"].str.removeprefix(DATA_ROOT))

@@ -96,11 +96,8 @@ def _audit(options: Options, source: Path, folds: Iterable[str]) -> pd.DataFrame
 
     trained, tested = options.source, options
     more = {trained.corpus: manifest.read(trained.extra_file())} if trained.extra_training else {}
-    joined = several.join({each.corpus: each.corpus_folder for each in (trained, tested)}, more)
+    joined = several.join({each.corpus: each.corpus_folder for each in (trained, tested)}, more, named=["ID"])
     ours = joined.table["corpus"] == tested.corpus
-    for column in ("spk_id", "session", "recording"):
-        for each, rows in ((tested.corpus, ours), (trained.corpus, ~ours)):
-            joined.table.loc[rows, column] = joined.table.loc[rows, column].str.removeprefix(f"{each}_")
     splits = {}
     for fold in folds:
         sets = ours.map({True: "test", False: ""})
