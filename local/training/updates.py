@@ -58,14 +58,16 @@ class UpdateBrain(sb.Brain):
         self.tally, self.update = self.new_tally(), 0
         self.used_rates: dict[str, float] = {}
         self.held: list[tuple[Batch, MicroBatch]] = []
-        self.statistics_before: list[tuple[Tensor, Tensor]] = []  # of batch norm: what the update changes, as it was
+        self.statistics: list[Tensor] = []  # of batch norm, which a forward pass changes
+        self.statistics_before: list[Tensor] = []  # as they were when the update began
 
     def init_optimizers(self) -> None:
-        """The optimizer and the learning rates that the YAML names."""
+        """The optimizer and the learning rates that the YAML names, and what an update that is skipped must restore."""
         hparams = self.hparams
         epochs = max(1, hparams.epochs)  # rates follow from it, though there be no epoch
         self.optimizer = optimisation.build_optimizer(hparams.optimizer, self.system, hparams.lr, hparams.head_lr)
         self.optimizers_dict = {"optimizer": self.optimizer}
+        self.statistics = running_statistics(self.system)
         updates = epochs * self.train_sampler.updates_per_epoch
         length = optimisation.Length(epochs, updates, round(hparams.warmup * updates), hparams.lr)
         self.scheduler = optimisation.Schedule(hparams.scheduler, self.optimizer, length)
@@ -140,7 +142,7 @@ class UpdateBrain(sb.Brain):
         update = self.train_sampler.plan[self.step - 1].update
         if update != self.update:
             self.update, self.update_loss, self.held = update, 0.0, []
-            self.statistics_before = [(each, each.clone()) for each in running_statistics(self.system)]
+            self.statistics_before = [each.clone() for each in self.statistics]
             self._seed()
 
     def _seed(self) -> None:
@@ -166,7 +168,7 @@ class UpdateBrain(sb.Brain):
         loss = distributed.sum_over_processes(self.update_loss.float()) / distributed.world_size()
         is_finite = torch.isfinite(loss) & torch.isfinite(norm)
         optimisation.step(self.optimizer, self.scaler, is_finite)
-        for statistic, before in self.statistics_before:
+        for statistic, before in zip(self.statistics, self.statistics_before, strict=True):
             statistic.copy_(torch.where(is_finite, statistic, before))
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
