@@ -81,11 +81,9 @@ class FilterbankEncoder(SpectralEncoder):
     def start(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same, with SpecAugment and dropout in training."""
         features, n_frames = self._features(wavs, lengths)
-        masked = self._spec_augment_mask(n_frames, features.shape[1])
-        masked = None if masked is None else masked.to(features.device)
         true = length_mask(n_frames, features.shape[1], features.device)
         hidden, _ = self.model.feature_projection(features)
-        hidden = self.model._mask_hidden_states(hidden, mask_time_indices=masked, attention_mask=true)
+        hidden = self._masked_embeddings(hidden, n_frames)
         return self.model.encoder.dropout(hidden.masked_fill(~true[..., None], 0.0)), n_frames
 
     def each(self, layers: Sequence[nn.Module], hidden: Tensor, n_frames: Tensor) -> Iterator[Tensor]:

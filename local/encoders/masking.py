@@ -41,6 +41,19 @@ class Masked(RowSource):
         mean = hidden.masked_fill(~true, 0.0).sum(1, keepdim=True) / true.sum(1, keepdim=True)
         return torch.where(masked, mean, hidden)
 
+    def _masked_embeddings(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
+        """SpecAugment in training of what the lowest layer is given, as in pretraining: [B, T, d], [B] -> [B, T, d].
+
+        A masked frame becomes the checkpoint's embedding of one, a masked feature 0; without a wait for the GPU.
+        """
+        frames, features = self._spec_augment_mask(n_frames, hidden.shape[1]), self._feature_mask(len(hidden))
+        if frames is not None:
+            frames = frames.unsqueeze(2).to(hidden.device, non_blocking=True)
+            hidden = torch.where(frames, self.model.masked_spec_embed.to(hidden.dtype), hidden)
+        if features is not None:
+            hidden = hidden.masked_fill(features.unsqueeze(1).to(hidden.device, non_blocking=True), 0.0)
+        return hidden
+
     def _feature_mask(self, size: int) -> Tensor | None:
         """Draw the features that SpecAugment masks, where its family masks any: [B, d] bool, on the CPU."""
         config = self.model.config
@@ -49,9 +62,8 @@ class Masked(RowSource):
         from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices  # takes seconds
 
         values = (config.mask_feature_prob, config.mask_feature_length)
-        return torch.from_numpy(
-            _compute_mask_indices((size, self.dim), *values, min_masks=config.mask_feature_min_masks)
-        )
+        fewest = getattr(config, "mask_feature_min_masks", 0)  # which WavLM's may lack
+        return torch.from_numpy(_compute_mask_indices((size, self.dim), *values, min_masks=fewest))
 
     def _augments(self) -> bool:
         return self.training and getattr(self.model.config, "apply_spec_augment", True)

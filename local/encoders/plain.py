@@ -95,10 +95,6 @@ class Model(nn.Module):
         self.feature_projection = Projection(config)
         self.encoder = Transformer(config)
 
-    def _mask_hidden_states(self, hidden: Tensor, mask_time_indices: None = None) -> Tensor:
-        """Nothing is masked outside of training."""
-        return hidden
-
 
 class ConvLayer(nn.Module):
     """A layer of the CNN; `sizes`: channels in and out, kernel, stride. A group norm is left to `WaveformEncoder`."""

@@ -62,13 +62,6 @@ class WaveformEncoder(PackingEncoder):
                     hidden = layer(hidden)
         return hidden.transpose(1, 2), n_frames
 
-    def _masked(self, hidden: Tensor, n_frames: Tensor) -> Tensor:
-        masked = self._spec_augment_mask(n_frames, hidden.shape[1])
-        if masked is not None:
-            # Indices, not a mask: indexing by a mask would wait for the GPU.
-            masked = tuple(indices.to(hidden.device, non_blocking=True) for indices in masked.nonzero(as_tuple=True))
-        return self.model._mask_hidden_states(hidden, mask_time_indices=masked)
-
     def _projected(self, features: Tensor) -> Tensor:
         hidden = self.model.feature_projection(features)
         return hidden[0] if isinstance(hidden, tuple) else hidden
@@ -108,7 +101,7 @@ class WaveformEncoder(PackingEncoder):
 
     def _projected_and_masked(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         features, n_frames = (wavs.float(), lengths) if wavs.ndim == 3 else self.features(wavs, lengths)
-        return self._masked(self._projected(features), n_frames), n_frames
+        return self._masked_embeddings(self._projected(features), n_frames), n_frames
 
     def _placed(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Add the positional convolution; `mask` is [B, T], true where a frame is an utterance's."""

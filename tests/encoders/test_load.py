@@ -247,9 +247,10 @@ def test_spec_augment_is_drawn_from_numpy_and_in_training_only(tmp_path, family)
 
 
 @pytest.mark.parametrize("family", ["wav2vec2-group", "wav2vec2-layer", "wavlm-group", "data2vec-audio"])
-def test_spec_augment_masks_the_frames_that_transformers_masks(tmp_path, family):
-    folder = tiny_models.save(tmp_path, family, **STEADY_BUT_MASKED)
+def test_spec_augment_masks_the_frames_and_features_that_transformers_masks(tmp_path, family):
+    folder = tiny_models.save(tmp_path, family, **STEADY_BUT_MASKED, mask_feature_prob=0.2, mask_feature_length=4)
     encoder, model = load_encoder(folder).train(), AutoModel.from_pretrained(folder).train()
+    model.config.mask_feature_min_masks = 0  # without which transformers' WavLM fails
     (wav,) = waves(16000)
     inputs = AutoFeatureExtractor.from_pretrained(folder)(wav.numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
     np.random.seed(3)

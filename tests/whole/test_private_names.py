@@ -26,7 +26,6 @@ LISTED = {
     "_is_mkldnn_bf16_supported": "torch:ops.mkldnn._is_mkldnn_bf16_supported",
     "_is_amx_tile_supported": "torch.cpu:_is_amx_tile_supported",
     "_linear_pointwise": "torch:ops.mkldnn._linear_pointwise",
-    "_mask_hidden_states": "transformers:Wav2Vec2Model._mask_hidden_states",
     "_python_dispatch": "torch.utils._python_dispatch:TorchDispatchMode",
     "_pytree": "torch.utils._pytree:tree_leaves",
     "_save_checkpoint_metafile": "speechbrain.utils.checkpoints:Checkpointer._save_checkpoint_metafile",
