@@ -29,7 +29,7 @@ class Masked(RowSource):
         true frames: what the checkpoint has for a masked frame is not of this layer.
         """
         frames = self._spec_augment_mask(n_frames, hidden.shape[1], self.rows_per_frame)
-        features = self._feature_mask(len(hidden))
+        features = self._feature_mask(hidden.shape[0])
         if features is not None:
             features = features.repeat(1, hidden.shape[2] // self.dim)
         if frames is None and features is None:
@@ -46,7 +46,7 @@ class Masked(RowSource):
 
         A masked frame becomes the checkpoint's embedding of one, a masked feature 0; without a wait for the GPU.
         """
-        frames, features = self._spec_augment_mask(n_frames, hidden.shape[1]), self._feature_mask(len(hidden))
+        frames, features = self._spec_augment_mask(n_frames, hidden.shape[1]), self._feature_mask(hidden.shape[0])
         if frames is not None:
             frames = frames.unsqueeze(2).to(hidden.device, non_blocking=True)
             hidden = torch.where(frames, self.model.masked_spec_embed.to(hidden.dtype), hidden)
