@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from filelock import FileLock
 from iemocap_tree import full_release
 from paths import REPOSITORY
 
@@ -47,8 +49,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def iemocap_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """A release of full size, in the corpus's true counts."""
-    return iemocap.read(full_release(tmp_path_factory.mktemp("iemocap")))
+    """A release of full size, in the corpus's true counts: made and read once for all processes of the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    read = folder / "iemocap.pickle"
+    with FileLock(f"{read}.lock"):
+        if not read.exists():
+            (folder / "iemocap").mkdir()
+            read.write_bytes(pickle.dumps(iemocap.read(full_release(folder / "iemocap"))))
+    return pickle.loads(read.read_bytes())
 
 
 @pytest.fixture(scope="session")
