@@ -48,8 +48,9 @@ class Masked(RowSource):
         """
         frames, features = self._spec_augment_mask(n_frames, hidden.shape[1]), self._feature_mask(hidden.shape[0])
         if frames is not None:
-            frames = frames.unsqueeze(2).to(hidden.device, non_blocking=True)
-            hidden = torch.where(frames, self.model.masked_spec_embed.to(hidden.dtype), hidden)
+            # Indices, not a mask: indexing by a mask would wait for the GPU.
+            frames = tuple(indices.to(hidden.device, non_blocking=True) for indices in frames.nonzero(as_tuple=True))
+            hidden = hidden.index_put(frames, self.model.masked_spec_embed.to(hidden.dtype))
         if features is not None:
             hidden = hidden.masked_fill(features.unsqueeze(1).to(hidden.device, non_blocking=True), 0.0)
         return hidden

@@ -165,6 +165,23 @@ def test_spec_augment_of_stored_frames(tmp_path, family, monkeypatch):
     assert torch.equal(encoder.eval()(hidden, torch.tensor([60, 40]))[0], hidden)
 
 
+def test_masked_frames_have_transformers_gradients_to_the_last_bit(tmp_path, monkeypatch):
+    """Sums in another order are as right, but a training with them ends elsewhere than it did before."""
+    encoder = load_encoder(tiny_models.save(tmp_path, "wav2vec2-group", **STEADY | MASKS)).train()
+    hidden, slope = (torch.randn(5, 60, 32, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    n_frames = torch.tensor([60, 40, 60, 35, 60])
+    mask = encoder._spec_augment_mask(n_frames, 60)
+    monkeypatch.setattr(encoder, "_spec_augment_mask", lambda *_: mask)
+
+    def gradients(masked) -> tuple[torch.Tensor, ...]:
+        of = hidden.clone().requires_grad_()
+        return torch.autograd.grad(masked(of * 1), (of, encoder.model.masked_spec_embed), slope)
+
+    found = gradients(lambda hidden: encoder._masked_embeddings(hidden, n_frames))
+    expected = gradients(lambda hidden: encoder.model._mask_hidden_states(hidden, mask_time_indices=mask))
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
 @torch.no_grad()
 def test_masks_go_to_the_device_as_frames_and_features_and_mask_as_one_of_all_numbers(tmp_path):
     """The same to the last bit as by a mask of [B, T, d], which would be as many bytes to copy as there are numbers."""

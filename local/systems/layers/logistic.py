@@ -6,16 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MOST_STEPS = 10_000
 TOLERANCE = 1e-9  # of each derivative
+DECREASE = 1e-4  # of the loss, as a share of what its slope promises: Armijo's rule
+ROUNDING = 1e-14  # what a loss of 1 cannot tell
 
 
 def logistic_regression(features: Tensor, classes: Tensor, n_classes: int, C: float = 1.0) -> tuple[Tensor, Tensor]:
     """The weight [n_classes, d] and bias [n_classes] that minimise |weight|^2 / 2 + C * sum of the cross-entropies.
 
     As scikit-learn's `LogisticRegression` of the same `C`: the bias is not penalised, so that there is one minimum but
-    for what is added to all biases, whose sum is 0 here. By L-BFGS from zeros in double precision on the CPU: the same
-    features give the same numbers. Penalties are alike for features of like size: standardise them before.
+    for what is added to all biases, whose sum is 0 here. By Newton's method from zeros in double precision on the CPU:
+    the same features give the same numbers. Penalties are alike for features of like size: standardise them before.
 
     Parameters
     ----------
@@ -28,27 +29,44 @@ def logistic_regression(features: Tensor, classes: Tensor, n_classes: int, C: fl
     C
         The larger, the smaller the penalty.
     """
-    features, classes = features.detach().double().cpu(), classes.cpu()
-    values = torch.zeros(n_classes, features.shape[1] + 1, dtype=torch.double, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [values],
-        max_iter=MOST_STEPS,
-        max_eval=2 * MOST_STEPS,
-        tolerance_grad=TOLERANCE,
-        tolerance_change=0.0,
-        history_size=50,
-        line_search_fn="strong_wolfe",
-    )
+    rows = F.pad(features.detach().double().cpu(), (0, 1), value=1.0)
+    targets = F.one_hot(classes.cpu(), n_classes).double()
+    penalty = torch.full((rows.shape[1],), 1 / (C * len(rows)), dtype=torch.double)
+    penalty[-1] = 0.0
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        weight, bias = values[:, :-1], values[:, -1]
-        mean = F.cross_entropy(features @ weight.T + bias, classes)
-        total = mean + weight.square().sum() / (2 * C * len(features))
-        total.backward()
-        return total
+    def loss(values: Tensor) -> Tensor:
+        logits = rows @ values.T
+        errors = logits.logsumexp(1).mean() - (logits * targets).sum(1).mean()
+        return errors + (penalty * values.square()).sum() / 2
 
-    with torch.enable_grad():
-        optimizer.step(loss)
-    values = values.detach().float()
+    values = torch.zeros(n_classes, rows.shape[1], dtype=torch.double)
+    with torch.no_grad():
+        while True:
+            posteriors = (rows @ values.T).softmax(1)
+            gradient = (posteriors - targets).T @ rows / len(rows) + penalty * values
+            if gradient.abs().max() <= TOLERANCE:
+                break
+            step = torch.linalg.solve(_hessian(rows, posteriors, penalty), gradient.flatten()).view_as(values)
+            slope, size, now = (gradient * step).sum(), 1.0, loss(values)
+            while slope > ROUNDING and loss(values - size * step) > now - DECREASE * size * slope:
+                size /= 2
+            values -= size * step
+    values = values.float()
     return values[:, :-1].contiguous(), values[:, -1].contiguous()
+
+
+def _hessian(rows: Tensor, posteriors: Tensor, penalty: Tensor) -> Tensor:
+    """The second derivatives of the mean loss, [C k, C k], of rows [n, k] and posteriors [n, C].
+
+    What is the same of all biases has none: 1 is put there, and a step leaves their sum as it is.
+    """
+    classes, width = posteriors.shape[1], rows.shape[1]
+    blocks = torch.zeros(classes, width, classes, width, dtype=torch.double)
+    for one in range(classes):
+        for other in range(one + 1):
+            shares = posteriors[:, one] * (float(one == other) - posteriors[:, other])
+            blocks[one, :, other] = rows.T @ (rows * shares[:, None]) / len(rows)
+            blocks[other, :, one] = blocks[one, :, other]
+        blocks[one, :, one] += penalty.diag()
+    blocks[:, -1, :, -1] += 1.0
+    return blocks.view(classes * width, -1)
