@@ -29,6 +29,7 @@ from local.data.batches import UpdateSampler
 from local.data.class_weights import class_weights
 from local.data.dataset import Utterances
 from local.data.device import full_name, kind, limits, refuse_missing_device, resolve_precision, use_precision
+from local.data.feature_store import refuse_augmented
 from local.experiment.job import Job
 from local.training import environment, heads, memory, optimisation, room, unfreezing
 from local.training.brain import EmotionBrain
@@ -52,7 +53,11 @@ def check(job: Job) -> list[str]:
         optimisation.refuse_without_training(system, values["epochs"], str(job.options.hparams))
         class_weights(values["class_weights"], job.labels, [])
         refuse_precision(job, values)
-        durations = manifest.read(job.manifests / "train.csv")["duration"].to_numpy()
+        if values["augment"] is not None:
+            refuse_augmented(system)
+        training = manifest.read(path := job.manifests / "train.csv")
+        Utterances(training, {}, job.labels, job.tokenizer, job.classes).refuse_unlabelled(path, system)
+        durations = training["duration"].to_numpy()
         origin = job.origin()
         said = heads.take(system, origin, job.labels, job.tokenizer.pieces, str(job.options.hparams)) if origin else []
         lines = [*said, *filter(None, [job.heard()]), *check_memory(job, values, durations)]

@@ -80,6 +80,8 @@ def write_folds(options: Options, marker: Marker, tokens: dict[str, Any]) -> Non
         print(f"  left out: {line}")
     if more := extra.count(splits, table) if options.extra_training else {}:
         print(f"  extra training {options.extra_training}: {extra.describe(more)}, of {len(whole) - len(table):,}")
+        if strangers := extra.strangers(whole, table):
+            print(f"  {strangers:,} train in no fold: their speaker is not known, or has no utterance with an emotion")
     for line in audit.describe(leaks, splits, used, protocols.may_share_validation(protocol, valid)):
         print(f"  {line}")
     audit.write_leaks(folder / "leaks.csv", leaks)

@@ -28,8 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.core import logs
-from local.core.errors import Parser, UserError, as_command
-from local.core.files import FULL
+from local.core.errors import FULL, Parser, UserError, as_command
 from local.inference.unsure import threshold
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ processes train it together when torchrun starts them (see `local.training.distr
 
 from __future__ import annotations
 
-from local.core.errors import UserError, as_command
+from local.core.errors import as_command
 from local.core.free_memory import room
 from local.experiment.command_line import parse
 
@@ -33,7 +33,7 @@ from local.data.batches import UpdateSampler, sorted_batches
 from local.data.class_weights import class_weights
 from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, full_name, kind, limits, refuse_missing_device
-from local.data.feature_store import kind_of_store, model_inputs
+from local.data.feature_store import model_inputs, refuse_augmented
 from local.data.store import AudioStore
 from local.data.task_targets import count_line
 from local.experiment import shared, speakers
@@ -114,11 +114,8 @@ def check_memory(values: dict[str, Any], sampler: UpdateSampler, validation: Utt
 def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances | None]:
     """The training set and the validation set, if there is one; all of them short enough for the system."""
     system, augmented = values["system"], values["augment"] is not None
-    if augmented and system.encoder is not None and kind_of_store(system) is not None:
-        raise UserError(
-            "augment: what does not learn is computed once for all epochs, so waveforms cannot differ",
-            "remove augment, or set freeze and freeze_cnn to False and freeze_layers to 0",
-        )
+    if augmented:
+        refuse_augmented(system)
     store = AudioStore.of(*job.options.audio())
     if not augmented:  # else the rows of a front end differ from epoch to epoch
         store = model_inputs(store, system, full_name(values["device"]), of_features(job.folder))
@@ -128,11 +125,7 @@ def utterances(job: Job, values: dict[str, Any]) -> tuple[Utterances, Utterances
     validation = Utterances.of(valid, *read) if valid.exists() else None
     for each in filter(None, (training, validation)):
         each.refuse_longer_than(system.max_samples)
-    if training.unlabelled and not system.takes_unlabelled:
-        raise UserError(
-            f"{train}: {training.unlabelled} utterances have no emotion: {type(system).__name__} cannot take them",
-            "train without them, or take a YAML of the multi-task system",
-        )
+    training.refuse_unlabelled(train, system)
     return training, validation
 
 
@@ -141,7 +134,11 @@ def label_lines(system: System, training: Utterances, validation: Utterances | N
     if not (system.tasks or training.unlabelled):
         return []
     sets = {"training": training, "validation": validation}
-    counts = [f"{name} set {count_line(each.emotions, each.tasks)}" for name, each in sets.items() if each is not None]
+    counts = [
+        f"{name} set {count_line(each.emotions, each.tasks, each.texts if system.writes_text else ())}"
+        for name, each in sets.items()
+        if each is not None
+    ]
     return [f"utterances without a label, left out of that head's loss: {'; '.join(counts)}"]
 
 

@@ -15,6 +15,7 @@ from local.config import cluster, hparams
 from local.core import free_memory
 from local.core.errors import UserError
 from local.core.free_memory import Room
+from local.corpora import manifest
 from local.encoders import load_encoder
 from local.encoders.waveform import WaveformEncoder
 from local.experiment import encoder_version
@@ -62,6 +63,24 @@ def test_it_builds_what_a_job_would_train_and_writes_nothing(words):
     assert said == f"set-up: {count:,} parameters" and count > 100_000
     assert re.fullmatch(r"memory: [\d.]+ GB predicted \(.* by \w+\); this .* has [\d.]+ GB.*", memory)
     assert sorted(Path().rglob("*")) == before
+
+
+def test_a_training_set_that_the_system_cannot_take_is_refused(words):
+    made = job(words)
+    path = made.manifests / "train.csv"
+    table = manifest.read(path)
+    table.loc[:1, "emo"] = ""
+    manifest.write(path, table)
+    check(made)  # the multi-task system takes them
+    statistics = ["hparams/statistics.yaml" if word == str(YAML) else word for word in words]
+    error = refused(job(statistics))
+    assert error.what == f"{path}: 2 utterances have no emotion: StatisticsSystem cannot take them"
+
+
+def test_augmentation_that_no_waveform_would_reach_is_refused(words):
+    replace("freeze_cnn: False", "freeze_cnn: False\naugment: !new:speechbrain.augment.time_domain.DropChunk")
+    check(job(words))
+    assert refused(job(words, "--freeze_cnn=True")).what.startswith("augment: what does not learn is computed once")
 
 
 @pytest.mark.parametrize(

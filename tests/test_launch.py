@@ -54,7 +54,9 @@ def test_a_job_that_is_killed_has_an_ending_too(tmp_path):
     )
     run.start(0, dict(os.environ))
     assert run.end() == -9
-    assert ENDED.fullmatch(run.log.read_text().splitlines()[-1])[1] == "-9"
+    *_, said, ended = run.log.read_text().splitlines()
+    assert ENDED.fullmatch(ended)[1] == "-9" and said.startswith("error: killed by signal 9")
+    assert "try: fewer --jobs" in failure_report(run, "train")
 
 
 # ---------------------------------------------------------------- the machine

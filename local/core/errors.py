@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 from local.core import signals
 
+FULL, FORBIDDEN = (errno.ENOSPC, errno.EDQUOT), (errno.EROFS, errno.EACCES, errno.EPERM)  # of OSErrors
+MAKE_ROOM = "make room and run again: what was done is kept"
 INSTALLED = "ser-mtl-"  # how the names of the commands in pyproject.toml begin
 
 
@@ -42,8 +44,8 @@ class Parser(argparse.ArgumentParser):
 def as_command(main: Callable[..., None]) -> Callable[..., None]:
     """Let `main` end without a traceback.
 
-    A UserError becomes two lines on stderr and exit code 2, a full disk too; Ctrl-C is 130, SIGTERM 143,
-    and a closed pipe (`... | head`) 141, as in a shell.
+    A UserError becomes two lines on stderr and exit code 2, a full disk and a closed folder too; Ctrl-C is 130, SIGTERM
+    143, and a closed pipe (`... | head`) 141, as in a shell.
     """
 
     @functools.wraps(main)
@@ -59,10 +61,12 @@ def as_command(main: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the final flush would fail
             sys.exit(141)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in FULL + FORBIDDEN:
                 raise
-            what = f"{error.filename or 'a log'} cannot be written, the disk is full"
-            _exit(UserError(what, "make room and run again: what was done is kept"))
+            name = error.filename or "a log"
+            if error.errno in FORBIDDEN:
+                _exit(UserError(f"{name}: {error.strerror}", "let your account read it, and write where results go"))
+            _exit(UserError(f"{name} cannot be written, the disk is full", MAKE_ROOM))
 
     return wrapped
 

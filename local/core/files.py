@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import hashlib
 import io
@@ -13,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from local.core.errors import UserError
+from local.core.errors import FULL, MAKE_ROOM, UserError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 POINTER = b"version https://git-lfs.github.com/spec/"  # the start of what Git LFS leaves in place of a large file
 POINTER_WORDS = "is a Git LFS pointer, not the file itself"
 POINTER_REMEDY = "`git lfs pull` in the folder of its repository"
@@ -65,7 +63,7 @@ def disk_full(path: Path, wanted: int, written: int = 0) -> UserError:
     needed = f"{wanted:,}" if wanted > written else f"at least {written:,}"
     return UserError(
         f"{path} cannot be written, the disk is full: it needs {needed} bytes, {free} are free",
-        "make room and run again: what was done is kept",
+        MAKE_ROOM,
     )
 
 

@@ -20,8 +20,8 @@ import psutil
 from filelock import LeaseCompromise, SoftFileLease, Timeout
 from filelock._identity import host_name, owner_is_stale  # this host's name in a lease, with the container
 
-from local.core.errors import UserError
-from local.core.files import FULL, disk_full
+from local.core.errors import FULL, UserError
+from local.core.files import disk_full
 
 logger = logging.getLogger(__name__)
 

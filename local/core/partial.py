@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from local.core.errors import UserError
-from local.core.files import FULL, atomic, disk_full, flush_file
+from local.core.errors import FULL, UserError
+from local.core.files import atomic, disk_full, flush_file
 
 SECONDS = 10.0  # between two seals: as much work may be lost
 

@@ -20,7 +20,7 @@ from local.corpora import manifest
 from local.data import task_targets
 from local.data.store import Store
 from local.encoders.base import pad_batch
-from local.systems import Outputs, Targets
+from local.systems import Outputs, System, Targets
 from local.text.ctc import greedy_tokens
 from local.text.tokenizer import Tokenizer
 
@@ -129,6 +129,14 @@ class Utterances(Dataset):
     def unlabelled(self) -> int:
         """How many have no emotion."""
         return sum(index < 0 for index in self.emotions)
+
+    def refuse_unlabelled(self, path: Path, system: System) -> None:
+        """`UserError` where some, of the manifest at `path`, have no emotion and a system cannot take them."""
+        if self.unlabelled and not system.takes_unlabelled:
+            raise UserError(
+                f"{path}: {self.unlabelled} utterances have no emotion: {type(system).__name__} cannot take them",
+                "train without them, or take a YAML of the multi-task system",
+            )
 
     def refuse_longer_than(self, max_samples: int | None) -> None:
         """`UserError`, before the first step, for an utterance that an encoder cannot read whole."""

@@ -257,6 +257,15 @@ def kind_of_store(system: System) -> type[FeatureStore] | None:
     return CnnStore if isinstance(encoder, WaveformEncoder) and encoder.freeze_cnn else None
 
 
+def refuse_augmented(system: System) -> None:
+    """`UserError` for a system whose encoder is given what was stored of it, so that no waveform reaches it."""
+    if system.encoder is not None and kind_of_store(system) is not None:
+        raise UserError(
+            "augment: what does not learn is computed once for all epochs, so waveforms cannot differ",
+            "remove augment, or set freeze and freeze_cnn to False and freeze_layers to 0",
+        )
+
+
 @contextlib.contextmanager
 def _at_a_time(device: torch.device) -> Iterator[int]:
     """How many utterances are computed at a time: on a CPU, each by one thread, as many as cores and memory allow."""

@@ -59,8 +59,9 @@ def cells(
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def count_line(emotions: Sequence[int], labels: Mapping[str, Tensor]) -> str:
-    """Say how many utterances lack which labels: `emotion 3, valence 0 of 48`."""
+def count_line(emotions: Sequence[int], labels: Mapping[str, Tensor], texts: Sequence[str] = ()) -> str:
+    """Say how many utterances lack which labels: `emotion 3, valence 0 of 48`; of `texts`, which are transcripts."""
     missing = {"emotion": sum(emotion < 0 for emotion in emotions)}
+    missing |= {"transcript": sum(not text for text in texts)} if texts else {}
     missing |= {name: int((~has_label(name, each)).sum()) for name, each in labels.items()}
     return ", ".join(f"{name} {n}" for name, n in missing.items()) + f" of {len(emotions)}"

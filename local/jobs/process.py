@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from local.jobs.torchrun import torchrun_command
 STARTED = "# Started at "
 ENDED = re.compile(r"# Ended \(code (-?[0-9]+)\)")
 ERROR = "error: "  # as `local.core.errors` prints it
+KILLED = "killed by signal 9, as Linux does to a process where it is out of memory; the same command goes on from here"
 
 
 def step_command(step: str, words: Sequence[str], *more: str, processes: int = 1) -> list[str]:
@@ -159,6 +161,8 @@ class JobProcess:
     def end(self) -> int:
         """Wait for its end, and write it to the log; return the exit code."""
         code = self.process.wait()
+        if code == -signal.SIGKILL:
+            JobLog(self.log).add_error(KILLED)
         JobLog(self.log).end(code, time.monotonic() - self.began)
         return code
 

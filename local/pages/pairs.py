@@ -22,5 +22,5 @@ def render_pairs(pairs: pd.DataFrame) -> str:
         f"Second p: McNemar's test for WA (one seed only){OF_TEXT if pairs['wer_a'].notna().any() else ''}.",
     ]
     if len(pairs) > 1:
-        notes.append(f"All p after Holm's correction for {len(pairs)} pairs.")
+        notes.append("All p after Holm's correction over the pairs that have the score.")
     return "\n".join([*comparison_table(pairs).markdown(), "", " ".join(notes)]) + "\n"

@@ -86,7 +86,6 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
             "thresholds": sure and sure.thresholds,
         },
         confidence=sure and {"said": sure.said, "key": confidence.KEY},
-        pairs=len(pairs),
         elsewhere=elsewhere,
         matrix=matrix(metrics.confusion(own.predictions)),
         pictures=pictures(own, alphas) | confidence_pictures(sure),

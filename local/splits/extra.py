@@ -79,6 +79,12 @@ def count(splits: Mapping[str, pd.Series], table: pd.DataFrame) -> dict[str, int
     return {fold: int(((sets == "train") & ~sets.index.isin(table.index)).sum()) for fold, sets in splits.items()}
 
 
+def strangers(whole: pd.DataFrame, table: pd.DataFrame) -> int:
+    """How many of `whole` train in no fold, as `table` has nothing of their speaker; 0 where it names none."""
+    speakers = {*table["spk_id"]} - {""}
+    return int((~whole["spk_id"].isin(speakers)).sum()) if speakers else 0
+
+
 def describe(numbers: Mapping[str, int]) -> str:
     """Say how many utterances without an emotion train: `2,900 to 3,100 utterances without one of the emotions`.
 

@@ -22,8 +22,8 @@ import yaml
 from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, PARAMFILE_EXT, Checkpoint, Checkpointer
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
-from local.core.errors import UserError
-from local.core.files import FULL, atomic, disk_full, flush_file
+from local.core.errors import FULL, UserError
+from local.core.files import atomic, disk_full, flush_file
 
 logger = logging.getLogger(__name__)
 

@@ -194,7 +194,7 @@ def test_digest_is_of_contents_with_their_boundaries(tmp_path):
     assert len({digest("ab"), digest("a", "b"), digest("b", "a"), digest("ab", ""), digest()}) == 5
 
 
-def test_a_full_disk_is_two_lines_and_no_other_error_is_hidden(capsys):
+def test_a_full_disk_and_a_closed_folder_are_two_lines_and_no_other_error_is_hidden(capsys):
     def failing(number: int) -> None:
         raise OSError(number, os.strerror(number), "train_log.txt")
 
@@ -204,6 +204,13 @@ def test_a_full_disk_is_two_lines_and_no_other_error_is_hidden(capsys):
     assert capsys.readouterr().err.splitlines() == [
         "error: train_log.txt cannot be written, the disk is full",
         "  try: make room and run again: what was done is kept",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        as_command(failing)(errno.EROFS)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: train_log.txt: Read-only file system",
+        "  try: let your account read it, and write where results go",
     ]
     with pytest.raises(OSError, match="Input/output error"):
         as_command(failing)(errno.EIO)

@@ -25,6 +25,7 @@ def test_labels():
     assert found["valence"][:2].tolist() == [2.5, 4.0] and found["valence"][2].isnan()
     assert found["votes"].tolist() == [[0.25, 0.75], [0.0, 0.0], [0.0, 0.0]]
     assert task_targets.count_line([0, -100, 2], found) == "emotion 1, gender 1, speaker 1, valence 1, votes 2 of 3"
+    assert task_targets.count_line([0, -100, 2], {}, ["A", "", ""]) == "emotion 1, transcript 2 of 3"
 
 
 def test_a_table_without_a_column_has_no_labels():

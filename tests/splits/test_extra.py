@@ -98,7 +98,8 @@ def test_who_is_unknown_does_not_train_where_speakers_are_known():
     table = pd.DataFrame(
         [columns | {"ID": f"u{i}", "spk_id": "ABC"[i % 3], "emo": "ab"[i // 3 % 2]} for i in range(12)]
     )
-    others = pd.DataFrame([columns | {"ID": "x", "spk_id": "B"}, columns | {"ID": "y"}])
+    others = pd.DataFrame([columns | {"ID": name, "spk_id": who} for name, who in (("x", "B"), ("y", ""), ("z", "D"))])
     whole = extra.join(table, others)
     splits = extra.split_all(whole, protocols.split_all(table, "speaker", "none"), keys_of(whole), "speaker", "none")
     assert extra.count(splits, table) == {"A": 1, "B": 0, "C": 1}
+    assert extra.strangers(whole, table) == 2 and extra.strangers(whole, table.assign(spk_id="")) == 0
