@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.config import hparams
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.corpora import manifest
@@ -21,13 +20,12 @@ from local.pages.markdown import percent, prose, signed
 from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, stats
-from local.scoring.scored import MANIFESTS, Experiment, refuse_untrained
+from local.scoring.scored import MANIFESTS, Experiment, differing_values, refuse_untrained
 from local.splits import naming, protocols
 
 SCORES = ("wa", "ua")
 MARKS = {"wa": (SERIES[0], "o"), "ua": (SERIES[1], "s")}
 LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
-NOT_COMPARED = (*hparams.SET_BY_PIPELINE, *hparams.RUNTIME)
 REFERENCE = "reference"
 
 
@@ -55,13 +53,11 @@ def price(experiments: list[Experiment]) -> pd.DataFrame:
 def _refuse_unlike(first: Experiment, other: Experiment) -> None:
     if other.corpus != first.corpus:
         raise UserError(f"{other.folder} is of corpus {other.corpus}, {first.folder} of {first.corpus}", "give one")
-    for key in sorted({*first.values, *other.values} - {*NOT_COMPARED}):
-        values = [each.values.get(key) for each in (first, other)]
-        if values[0] != values[1]:
-            raise UserError(
-                f"{first.folder} has {key} {values[0]}, {other.folder} {values[1]}",
-                "give experiments that differ in protocol and validation only",
-            )
+    for key, (value, of_other) in differing_values([first, other]).items():
+        raise UserError(
+            f"{first.folder} has {key} {value}, {other.folder} {of_other}",
+            "give experiments that differ in protocol and validation only",
+        )
 
 
 def _row(first: Experiment, other: Experiment) -> dict:

@@ -25,7 +25,7 @@ from local.pages.svg import SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, prior_shift, stats
 from local.scoring.predictions import labels
-from local.scoring.scored import MANIFESTS, Experiment, load, refuse_untrained, seed_of
+from local.scoring.scored import MANIFESTS, Experiment, differing_values, load, refuse_untrained, seed_of
 from local.splits import naming
 
 SCORES = ("ua", "wa")
@@ -47,6 +47,8 @@ EQUAL_SHARES = (
 def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> pd.DataFrame:
     """A row for each experiment: `trained`, `tested`, `protocol`, `name`, `folds`, `seeds`, `n`, scores, intervals.
 
+    `mark` is empty but for OPTIMISTIC ones.
+
     With `equal_shares` the scores are those of posteriors for equal shares of the classes (`local.scoring.prior_shift`)
     in place of the shares of each model's training set. A `UserError` where two are of one cell, or the models'
     classes differ.
@@ -61,6 +63,7 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
         if (cell := (trained, each.corpus)) in rows:
             raise UserError(f"{each.folder}: trained on {trained}, tested on {each.corpus}, as another is", "give one")
         row = {"trained": trained, "tested": each.corpus, "protocol": protocol, "name": each.name}
+        row["mark"] = " OPTIMISTIC" if naming.is_optimistic(protocol) else ""
         summary, of_models = each.summary, each.folds["ua"]
         row |= {name: summary[name] for name in ("folds", "seeds", "n", "cluster", "clusters")}
         row |= {"lowest_ua": of_models.min(), "highest_ua": of_models.max()}
@@ -143,7 +146,7 @@ def transfer_table(rows: pd.DataFrame, score: str = "ua", bold: str = "**{}**") 
     cells = []
     for trained, of_row in rows.groupby("trained", sort=True):
         by_corpus = {row["tested"]: row for row in of_row.to_dict("records")}
-        own = [f"{percent(row[score])} ({interval(row, score)})" for row in by_corpus.values()]
+        own = [f"{percent(row[score])} ({interval(row, score)}){row['mark']}" for row in by_corpus.values()]
         of = dict(zip(by_corpus, own, strict=True))
         of |= {trained: bold.format(of[trained])} if trained in of else {}
         cells.append([trained, *(of.get(name, NONE) for name in tested)])
@@ -168,12 +171,14 @@ def render_transfer(
     names = sorted({*rows["trained"], *rows["tested"]})
     made = [name for name in names if (MANIFESTS / name / "all.csv").exists()]
     protocols_ = ", ".join(f"`{name}`" for name in rows["protocol"].unique())
+    differing = differing_values([each for each in experiments if each.trained_here])
     notes = [
         ABOUT.format(protocols_),
         "In per cent, with 95 % intervals.",
         "UA is the mean recall of the classes, WA the share that is right. Intervals do not cover how models differ"
         f"{' (UA of single models is without the adjustment)' if equal_shares else ''}.",
         *([EQUAL_SHARES] if equal_shares else []),
+        *([f"Not all of the same values: their {', '.join(differing)} differ."] if differing else []),
         *(
             f"{row['trained']} on {row['tested']}: experiment {row['name']}, folds {row['folds']}, seeds "
             f"{row['seeds']}, n {row['n']}; {interval_source(row)}; UA of single models {percent(row['lowest_ua'])} to "
@@ -195,12 +200,14 @@ def _ends(score: str) -> tuple[str, str, str]:
 def transfer_picture(rows: pd.DataFrame) -> str:
     """The SVG of a page: UA and WA with intervals, for each corpus that is tested a row for each trained on."""
     alt = " ".join(
-        f"Trained on {row['trained']}, tested on {row['tested']}: UA {percent(row['ua'])}, WA {percent(row['wa'])}."
+        f"Trained on {row['trained']}, tested on {row['tested']}:{row['mark']} UA {percent(row['ua'])}, "
+        f"WA {percent(row['wa'])}."
         for row in rows.to_dict("records")
     )
     lines: list[tuple[str, dict | None]] = []  # a heading for each corpus that is tested, and the rows below it
     for tested, of_corpus in rows.groupby("tested", sort=True):
-        lines += [(f"tested on {tested}", None), *((row["trained"], row) for row in of_corpus.to_dict("records"))]
+        of_rows = of_corpus.to_dict("records")
+        lines += [(f"tested on {tested}", None), *((row["trained"] + row["mark"], row) for row in of_rows)]
     with picture("transfer", alt, height=MARGIN + LINE * len(lines)) as drawn:
         dot_rows(drawn.axes, lines, MARKS, lambda row, score: tuple(100 * row[key] for key in _ends(score)))
         drawn.axes.set(xlim=(0, 100), xlabel="per cent, with 95 % intervals")

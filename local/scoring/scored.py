@@ -5,7 +5,7 @@ The folder is `results/<corpus>/<protocol>/<name>`; its runs are `seed<S>/<fold>
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -178,6 +178,14 @@ class Experiment:
             return {}
         refuse_mixed(self.runs)
         return hparams.trained_values((self.runs[0] / "hyperparams.yaml").read_text(encoding="utf-8"))
+
+
+def differing_values(experiments: Sequence[Experiment]) -> dict[str, list[Any]]:
+    """The values of their YAMLs that are not the same in all, by key; without what the pipeline or a machine sets."""
+    values = [each.values for each in experiments]
+    keys = sorted({key for each in values for key in each} - {*hparams.SET_BY_PIPELINE, *hparams.RUNTIME})
+    found = {key: [each.get(key) for each in values] for key in keys}
+    return {key: of_each for key, of_each in found.items() if any(value != of_each[0] for value in of_each)}
 
 
 def load(folder: Path) -> Experiment:

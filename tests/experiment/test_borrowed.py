@@ -138,8 +138,15 @@ def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
     assert "| own | 48 | 33.33 | 33.33 | 33.33 |" in text and "own on other: experiment n, folds 4/4" in text
     assert "seeds 1, n 48; resampling 12 utterances" in text and "seeds 1, n 48; resampling 12 recordings" in text
     assert "tested on other" in Path("results/matrix.svg").read_text()
+    assert "the same values" not in text and "OPTIMISTIC" not in text + Path("results/matrix.svg").read_text()
     with pytest.raises(UserError, match="as another is"):
         transfer([tested, tested])
+    # What is not honest is marked, and what is not of the same values said.
+    seen = replace(tested, protocol="from_own@speaker-valid_oracle-OPTIMISTIC")
+    vars(seen)["values"] = own.values | {"alpha": 0.5, "lr": 1.0}
+    rows, text = write_transfer([own, seen], Path("results/marked.md"), "the command")
+    assert text.count(") OPTIMISTIC |") == 2 and "of the same values: their alpha, lr differ" in text.replace("`", "")
+    assert "own OPTIMISTIC" in Path("results/marked.svg").read_text()
     # Both reports have the matrix.
     Path("results/n@.md").touch()
     for each, other in ((own, "../../../other/from_own%40speaker/n"), (tested, "../../../own/speaker/n")):
