@@ -65,7 +65,7 @@ from local.corpora import NAMES, About, Corpus, labels, lists, own_name
 from local.corpora.columns import option, other_names, proposal
 from local.corpora.faults import Fault, raise_faults, rejected_rows
 from local.corpora.jsonl import refuse_parts
-from local.corpora.manifest import COLUMNS, FURTHER
+from local.corpora.manifest import COLUMNS, FURTHER, NUMBERS
 from local.corpora.names import is_name
 from local.corpora.own import Form, Listed, is_tree
 from local.corpora.own import read as read_listed
@@ -75,7 +75,7 @@ from local.text.normalise import normalise
 REQUIRED = ("wav", "emo")
 NO_EMOTION = "emo is empty"  # a fault, unless `--extra-training` is to have such rows
 MISSING_EMOTION = "remove the row, or leave the cell empty for --extra-training all-turns"
-NUMBERS, VOTES = ("valence", "arousal", "dominance"), "votes"
+VOTES = "votes"
 OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style", lists.COLUMN, *NUMBERS, VOTES)
 GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
 STYLES = ("", "impro", "script")

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("ID", "duration", "wav", "spk_id", "gender", "session", "recording", "style", "emo", "wrd")
-RATED = ("votes", "valence", "arousal", "dominance", "ratings")  # what raters say
+NUMBERS = ("valence", "arousal", "dominance")
+RATED = ("votes", *NUMBERS, "ratings")  # what raters say
 UNREAD = (RATED[-1:], RATED)  # of these, what earlier versions did not read of corpora that have it: the last first
 FURTHER = ("label", "corpus", "split", *RATED)
 DATA_ROOT = "$data_root"

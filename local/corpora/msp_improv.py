@@ -58,7 +58,7 @@ ABOUT = About(
     language="en",
     licence="msp-improv-academic-license",
     facts="Twelve actors in six pairs; improvised scenes that embed a given sentence, the sentences read, and the talk "
-    "between the recordings. The label is the choice of most raters.",
+    "between the recordings. The label is the choice of most raters. Arousal is 1 for very active to 5 for very calm.",
     terms="MSP-IMPROV is lent to institutions for research only, under a licence of the University of Texas at Dallas "
     "that forbids passing it on: ask its owners before you pass a model on.",
     labels={"ang": "anger", "hap": "happiness", "neu": "neutral", "sad": "sadness"},

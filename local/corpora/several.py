@@ -24,7 +24,7 @@ from local.core import markers
 from local.core.errors import UserError
 from local.corpora import JOINED, MAPPED, NAMES, About, Corpus, manifest
 from local.corpora.faults import Fault
-from local.corpora.manifest import DATA_ROOT
+from local.corpora.manifest import DATA_ROOT, NUMBERS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,9 +69,22 @@ def join(
         "; ".join(f"{name}: {each['source']}" for name, each in facts.items()),
         [Fault("", None, "", line) for line in told("faults")],
         sum(each.get("rejected", 0) for each in facts.values()),
-        told("warnings"),
+        told("warnings") + _of_unlike_scales(tables),
         notes=told("notes"),
     )
+
+
+def _of_unlike_scales(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """A warning for each kind of rating that several corpora have: nobody brings them to one scale."""
+    having = {
+        kind: [name for name, table in tables.items() if kind in table and (table[kind] != "").any()]
+        for kind in NUMBERS
+    }
+    return [
+        f"{kind}: {' and '.join(names)} have each its own scale, and a head of it learns them as one"
+        for kind, names in having.items()
+        if len(names) > 1
+    ]
 
 
 def not_there(name: str, folder: Path) -> tuple[str, str]:

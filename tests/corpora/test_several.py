@@ -62,6 +62,14 @@ def test_what_was_said_of_each_is_kept(tmp_path):
     assert (joined.warnings, joined.notes) == (["b: loud"], ["a: one"])
 
 
+def test_ratings_of_several_scales_are_warned_of(tmp_path):
+    rows = [{"ID": name, "emo": "ang", "wrd": "", "arousal": "3"} for name in "xy"]
+    folders = {"a": made(tmp_path, "a", "/a", [row | {"valence": "2"} for row in rows])}
+    folders |= {"b": made(tmp_path, "b", "/b", rows), "c": made(tmp_path, "c", "/c", rows[:1])}
+    expected = "arousal: a and b and c have each its own scale, and a head of it learns them as one"
+    assert several.join(folders).warnings == [expected]
+
+
 def test_one_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="corpus c is not there yet") as error:
         several.join(folders := two(tmp_path) | {"c": tmp_path / "c"})
