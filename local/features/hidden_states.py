@@ -2,7 +2,7 @@
 
 The states are the input of each block and the output of the encoder, as s3prl takes them: 13 for 12 blocks. The last is
 after the final layer norm of those encoders that have one (of transformers' `hidden_states` it is before it). They are
-had of every family of `local.encoders`.
+had of every family of transformers that `local.encoders` has.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from local.core.errors import UserError
 from local.encoders import length_mask
+from local.systems.layers.sequences import join, separate
 
 NAMES = ("mean", "sum")
 # SpeechBrain's, by their class: the arguments of the constructor, as attributes of the object.
@@ -65,6 +66,8 @@ class Pooling(nn.Module):
         # SpeechBrain's take lengths relative to T. A quarter below n / T selects n frames, whether n is rounded or the
         # indices below it are taken: n / T itself may be rounded up to n + 1 frames.
         relative = (n_frames - 0.25) / frames.shape[1]
+        if self.kind == ATTENTIVE and self.training:
+            return self._attend_to_true_frames(frames, n_frames)
         if self.kind == ATTENTIVE:
             return self.how(frames.transpose(1, 2), relative).squeeze(2)
         # The deviation of one frame is not a number: twice the same frame has 0.
@@ -72,6 +75,24 @@ class Pooling(nn.Module):
         single = (n_frames == 1).to(frames.device, non_blocking=True)[:, None, None]
         frames = frames.where(~single, frames[:, :1])
         return self.how(frames, (n_frames.clamp(min=2) - 0.25) / frames.shape[1]).squeeze(1)
+
+    def _attend_to_true_frames(self, frames: Tensor, n_frames: Tensor) -> Tensor:
+        """What SpeechBrain's pools in training, but that its batch norm is given no padding to count."""
+        how, frames = self.how, frames[:, : n_frames.max()]
+        true = length_mask(n_frames, frames.shape[1], frames.device)[:, :, None]
+
+        def statistics(weights: Tensor) -> tuple[Tensor, Tensor]:
+            mean = (weights * frames).sum(1, keepdim=True)
+            variance = (weights * (frames - mean).square()).sum(1, keepdim=True)
+            return mean, variance.clamp(min=how.eps).sqrt()
+
+        rows = frames
+        if how.global_context:
+            each = statistics(true / true.sum(1, keepdim=True))
+            rows = torch.cat([frames, *(one.expand_as(frames) for one in each)], 2)
+        joined, starts = join(rows, n_frames)
+        scores = separate(how.conv(how.tanh(how.tdnn(joined.T[None])))[0].T, starts, n_frames)
+        return torch.cat(statistics(scores.masked_fill(~true, -torch.inf).softmax(1)), 2).squeeze(1)
 
     def _measured_size(self, dim: int) -> int:
         """The size of a vector, for frames of a size."""

@@ -79,6 +79,34 @@ def test_attentive_statistics_are_speechbrains_of_the_utterance_alone():
         torch.testing.assert_close(vector, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["attentive", "attentive-local"])
+def test_attentive_statistics_in_training_are_speechbrains_without_padding(name):
+    frames, _ = batch()
+    (ours, theirs), slope = (objects()[name].train() for _ in range(2)), torch.randn(len(frames), 2 * DIM)
+    vectors = Pooling(ours, DIM).train()(frames, torch.full((len(frames),), frames.shape[1]))
+    expected = theirs(frames.transpose(1, 2))[:, :, 0]
+    torch.testing.assert_close(vectors, expected, rtol=1e-5, atol=1e-5)
+    for made in (vectors, expected):
+        (made * slope).sum().backward()
+    for mine, yours in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, yours.grad, rtol=1e-4, atol=1e-4)
+    for mine, yours in zip(ours.buffers(), theirs.buffers(), strict=True):
+        torch.testing.assert_close(mine, yours)
+
+
+def test_the_batch_norm_of_attentive_statistics_counts_no_padding():
+    frames, lengths = batch()
+    wider = torch.cat([frames, torch.full((len(LENGTHS), 200, DIM), 1e6)], 1)
+    (one, other) = (objects()["attentive"].train() for _ in range(2))
+    assert torch.equal(Pooling(one, DIM).train()(frames, lengths), Pooling(other, DIM).train()(wider, lengths))
+    assert all(map(torch.equal, one.buffers(), other.buffers()))
+    true = torch.cat([row[:length] for row, length in zip(frames, LENGTHS, strict=True)])
+    local = objects()["attentive-local"].train()
+    Pooling(local, DIM).train()(frames, lengths)
+    inside = local.tdnn.conv(true.T[None]).relu()
+    torch.testing.assert_close(local.tdnn.norm.norm.running_mean, 0.1 * inside.mean((0, 2)))
+
+
 @pytest.mark.parametrize("name", [name for name in objects() if name != "mean"])
 def test_the_gradient_is_finite_and_of_true_frames_alone(name):
     frames, lengths = batch()
