@@ -18,8 +18,8 @@ def class_weights(
     Parameters
     ----------
     how
-        None; `balanced`: n / (C n_c), as scikit-learn has it, with which each class counts the same and an utterance 1
-        in the mean; or the weight of each label, 1 where there is none.
+        None; `balanced`: n / (K n_c) with the K classes that have utterances, as scikit-learn has it, with which each of
+        them counts the same and an utterance 1 in the mean; or the weight of each label, 1 where there is none.
     labels
         The C labels, in the order of the classes.
     emotions
@@ -35,7 +35,7 @@ def class_weights(
     emotions = [emotion for emotion in emotions if emotion >= 0]
     if how == "balanced":
         counts = torch.bincount(torch.tensor(emotions, dtype=torch.long), minlength=len(labels))
-        return (len(emotions) / (len(labels) * counts.clamp(min=1))).float()
+        return (len(emotions) / ((counts > 0).sum() * counts).clamp(min=1)).float()
     if not isinstance(how, Mapping):
         raise UserError(f"class_weights is '{how}'", 'set it to null, balanced, or "{label: weight, ...}"')
     if unknown := [label for label in how if label not in labels]:
