@@ -18,7 +18,7 @@ def class_weights(
     Parameters
     ----------
     how
-        None; `balanced`: n / (K n_c) with the K classes that have utterances, as scikit-learn has it, with which each of
+        None; `balanced`: n / (K n_c) of the K classes that have utterances, as scikit-learn has it, with which each of
         them counts the same and an utterance 1 in the mean; or the weight of each label, 1 where there is none.
     labels
         The C labels, in the order of the classes.
