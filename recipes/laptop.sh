@@ -40,7 +40,8 @@
 #   3       0       77.59 (75.1 to 80.0)    75.28   81.11   76.39   (its CTC head is not trained)
 #
 # All nine folds of 3 frozen, alpha 0.1, fp32, two threads of an AMD EPYC with AVX2 alone, 2026-11-28, commit a712fb2: WA
-# 74.67 (67.7 to 82.1 over the 9 actors), WER 48.97 (39.7 to 59.0); of EB0, KD0 and TP0 as above.
+# 74.67 (67.7 to 82.1 over the 9 actors), WER 48.97 (39.7 to 59.0); of EB0, KD0 and TP0 as above. With alpha 0: WA
+# 74.06 (63.4 to 82.3), -0.62 points from alpha 0.1 (-6.03 to +3.77, p 0.83; McNemar's p 0.30).
 #
 # In fp32 on an AMD EPYC with AVX2 alone (2026-11-26, commits 8f72503 to c6ca6b5): 76.39 of 2, 74.63 and 77.87 of 3, but
 # 65.56 (62.6 to 68.4) of 0, with 64.44 on EB0: where all is trained, what validates, one actor, goes from 87 to 64 %
@@ -56,8 +57,8 @@
 #
 # Training the whole encoder gives the best transcripts and the worst emotions: what it learns of the seven actors of
 # training does not hold for others. How many layers are frozen matters little, and three of four cost the least. The
-# CTC task does not help emotion here, where every sentence of the test is in the training set; where it is not, it does
-# (recipes/nemo_alpha.sh).
+# CTC task changes nothing for emotion here that nine actors could show, where every sentence of the test is in the
+# training set; three of them where it is not gain by it (recipes/nemo_alpha.sh).
 set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"

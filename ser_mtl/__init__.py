@@ -73,15 +73,18 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
-def load(model: str | Path, device: str | None = None, precision: str = "fp32") -> EmotionRecognizer:
+def load(
+    model: str | Path, device: str | None = None, precision: str = "fp32", unsure: float | None = None
+) -> EmotionRecognizer:
     """Load a model folder that `python -m local.export` wrote, or a model of the Hugging Face hub by its name.
 
-    `device` is one of torch's (by default a GPU if there is one), `precision` fp32, tf32, bf16 or fp16. A folder that
-    is missing or broken raises a `UserError` (`ser_mtl.local.core.errors`); no code of the folder is run.
+    `device` is one of torch's (by default a GPU if there is one), `precision` fp32, tf32, bf16 or fp16. With
+    `unsure`, a threshold, an analysis has `confidence` and whether it is `unsure`. A folder that is missing or broken
+    raises a `UserError` (`ser_mtl.local.core.errors`); no code of the folder is run.
     """
     from ser_mtl.local.inference import EmotionRecognizer
 
-    return EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": precision})
+    return EmotionRecognizer.from_hparams(model, run_opts={"device": device, "precision": precision}, unsure=unsure)
 
 
 def predict(

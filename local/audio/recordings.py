@@ -84,7 +84,7 @@ def refuse_longer(what: Path | str, duration: float, longest: float) -> None:
     """Raise `Unreadable` if a recording, named `what`, is longer than `longest` seconds."""
     if duration > longest:
         raise Unreadable(
-            f"{what}: lasts {duration:.1f} s, longer than the {longest:.0f} s that fit at once",
+            f"{what}: lasts {duration:.1f} s, longer than the {longest:.0f} s that fit at once (--segments cuts it)",
             "cut it into windows: --segments, or EmotionRecognizer.follow",
         )
 

@@ -27,6 +27,8 @@ def read(run: Path) -> dict[str, Any]:
         reason: object = "it names no commit"
     except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = error
+    if isinstance(reason, FileNotFoundError) and run.is_dir() and not (run / "train.json").exists():
+        raise UserError(f"{run}: its training has not begun", "run stage 2 for it: the same command goes on with it")
     raise UserError(f"{path} cannot be read: {reason}", "restore it, or run stage 2 for it again with --force true")
 
 

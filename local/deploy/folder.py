@@ -34,7 +34,7 @@ CONTENTS = {
     "ctc": "`transformers.AutoModelForCTC`",
     "model.onnx": "onnxruntime: `wavs` and `lengths` in, `emotion`, `tokens` and `n_frames` out",
     "model.onnx.data": "weights of `model.onnx`, too large for one file",
-    "model.int8.onnx": "`model.onnx` with weights of 8 bits",
+    "model.int8.onnx": "`model.onnx` with products of 8 bits, scaled over the batch, which a posterior then depends on",
     "model.int8.onnx.data": "weights of `model.int8.onnx`",
 }
 WITHOUT_TEXT = {"model.onnx": "onnxruntime: `wavs` and `lengths` in, `emotion` out"}
@@ -49,6 +49,7 @@ def export(
     """
     runs = sorted(path.parent for path in run.glob("*/train.json")) if of_folds else [run]
     if of_folds:  # of equal models one
+        refuse_few(run, runs)
         own = [each for each in runs if not trained_as(each)]
         runs = own or runs[:1]
     if not runs:
@@ -107,6 +108,18 @@ def _cost_of_int8(folder: Path, runs: list[Path]) -> str:
         f"{cost['speed_int8']:.1f} instead of {cost['speed']:.1f} s of audio per second, one utterance at a time "
         f"({cpu_name()}, {torch.get_num_threads()} threads)."
     )
+
+
+def refuse_few(seed: Path, runs: list[Path]) -> None:
+    """Raise a UserError for a seed with an unfinished fold, or with one alone: what is there is no mean of all."""
+    unfinished = sorted(path.parent.name for path in seed.glob("*/begun.json") if path.parent not in runs)
+    if unfinished:
+        raise UserError(
+            f"{seed}: the training of {', '.join(unfinished)} has not ended",
+            "the command that began it goes on with it; or export one fold, without --ensemble",
+        )
+    if len(runs) == 1:
+        raise UserError(f"{seed}: {runs[0].name} is its only fold", f"python -m local.export {runs[0]} OUT")
 
 
 def refuse_optimistic(run: Path) -> None:

@@ -12,10 +12,16 @@ from local.core.errors import UserError
 def test_env_json_that_cannot_be_read_is_named(tmp_path, text):
     run = tmp_path / "seed1" / "1A"
     run.mkdir(parents=True)
+    (run / "train.json").touch()
     if text:
         (run / "env.json").write_text(text)
     with pytest.raises(UserError, match=r"1A/env\.json cannot be read"):
         starts.read(run)
+
+
+def test_a_run_without_it_has_not_begun(tmp_path):
+    with pytest.raises(UserError, match="its training has not begun"):
+        starts.read(tmp_path)
 
 
 @pytest.mark.parametrize(

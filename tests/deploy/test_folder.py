@@ -164,6 +164,17 @@ def test_what_is_no_trained_run(runs, tmp_path):
         load_trained(run)
 
 
+def test_an_ensemble_is_of_all_folds_that_were_begun_and_of_more_than_one(runs, tmp_path):
+    first, second = runs("1A", "1B")
+    (second / "train.json").rename(second / "begun.json")
+    with pytest.raises(UserError, match="the training of 1B has not ended"):
+        folder.export(first.parent, tmp_path / "out", of_folds=True)
+    shutil.rmtree(second)
+    with pytest.raises(UserError, match="1A is its only fold"):
+        folder.export(first.parent, tmp_path / "out", of_folds=True)
+    assert not (tmp_path / "out").exists()
+
+
 # ---------------------------------------------------------------- the command
 
 
