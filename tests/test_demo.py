@@ -28,7 +28,6 @@ from local.inference import model_folder
 from local.inference.analyzer import Window
 from local.inference.demo_page.about import CAUTION
 from local.inference.demo_page.analysis import Runs, analyze
-from local.inference.demo_page.page import build
 from local.inference.demo_page.results import View, verdict
 from local.inference.recognizer import EmotionRecognizer
 
@@ -399,6 +398,8 @@ def test_an_analysis_can_be_stopped(tab, recognizer, files, tmp_path, monkeypatc
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
     slow = Slow(recognizer)
+    from local.inference.demo_page.page import build  # gradio takes seconds to load
+
     page = build(slow, NAMES, [])
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     try:

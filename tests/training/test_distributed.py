@@ -25,13 +25,15 @@ from local.jobs.torchrun import torchrun_command
 SAME_AS_ONE = {  # without random numbers, which each process draws for itself
     "all parameters": {},
     "the token head has no gradient": {"alpha": 0.0},
-    "dropped layers have no gradient": {"layerdrop": 1.0},
     "the encoder has none at first": {"freeze_encoder_epochs": 1},
     "its lowest layers never have one": {"freeze_layers": 1},
+    "a loss depends on the whole update": {"rated": True},
+}
+MORE = {
+    "dropped layers have no gradient": {"layerdrop": 1.0},
     "its layers have one, one after another": {"unfreeze": {"every": 1, "layers": 1}},
     "the emotion head reads all layers": {"emotion_layers": "weighted"},
     "its encoder is merged": {"merged": True},
-    "a loss depends on the whole update": {"rated": True},
 }
 RANDOM = {"layerdrop": 0.5, "hidden_dropout": 0.1, "running": True}
 
@@ -81,11 +83,10 @@ def assert_close(found, expected, scale: float) -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("name", SAME_AS_ONE)
-def test_two_processes_learn_what_one_learns(corpus, trained, tmp_path, name):
-    folder = trained / name
+def assert_same_as_one(folder: Path, corpus: Corpus, tmp_path: Path, settings: dict) -> None:
+    """Compare what two processes have written to a folder with what one process makes of the same settings."""
     first, second = ranks(folder)
-    one = several.train(corpus, tmp_path, **SAME_AS_ONE[name])
+    one = several.train(corpus, tmp_path, **settings)
     # The same updates, each utterance in one of the two processes; the one that has nothing to do takes another's.
     for mine, yours, all_names in zip(first["names"], second["names"], one.names, strict=True):
         assert set(mine) | set(yours) == all_names
@@ -105,6 +106,19 @@ def test_two_processes_learn_what_one_learns(corpus, trained, tmp_path, name):
     # Validated once, each utterance by one of them.
     pd.testing.assert_frame_equal(epochs(folder), epochs(tmp_path), rtol=1e-4, atol=1e-5)
     assert (folder / "train_log.txt").read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize("name", SAME_AS_ONE)
+def test_two_processes_learn_what_one_learns(corpus, trained, tmp_path, name):
+    assert_same_as_one(trained / name, corpus, tmp_path, SAME_AS_ONE[name])
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_in_further_ways(corpus, place, tmp_path):
+    done = two(place, tmp_path, MORE)
+    assert done.returncode == 0, done.stderr
+    for number, (name, settings) in enumerate(MORE.items()):
+        assert_same_as_one(tmp_path / name, corpus, tmp_path / str(number), settings)
 
 
 def test_with_layers_dropped_at_random_the_processes_stay_the_same(trained):

@@ -20,7 +20,6 @@ from paths import REPOSITORY
 from local.corpora import manifest
 from local.experiment.command_line import parse
 from local.folds import make_folds
-from local.inference.demo_page import page as demo_page
 from local.inference.recognizer import EmotionRecognizer
 from local.pages import plots
 from local.prepare import prepare
@@ -127,12 +126,14 @@ def test_cells_that_a_spreadsheet_would_take_for_formulas_stay_as_they_are(tmp_p
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory) -> Iterator[httpx.Client]:
     """What talks to the page of a server."""
+    from local.inference.demo_page.page import build  # gradio takes seconds to load
+
     top = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(top / "served"))
         patch.setenv("no_proxy", "*")
         recognizer = EmotionRecognizer.from_hparams(tiny_folders.write(top), run_opts={"device": "cpu"})
-        page = demo_page.build(recognizer, {label: label for label in recognizer.labels}, [])
+        page = build(recognizer, {label: label for label in recognizer.labels}, [])
         _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
         with httpx.Client(base_url=url, timeout=60) as client:
             yield client
