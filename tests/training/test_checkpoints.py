@@ -84,8 +84,16 @@ def interrupted(corpus, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (name, damage)
+        if damage == "truncated" or name in ("system.ckpt", "CKPT.yaml")
+        else pytest.param(name, damage, marks=pytest.mark.slow)
+        for name in FILES
+        for damage in DAMAGES
+    ],
+)
 def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     corpus, tmp_path, caplog, uninterrupted, interrupted, name, damage
 ):

@@ -142,17 +142,17 @@ def ask(brain, method: str, call: int, number: int) -> None:
     setattr(brain, method, calling)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+# 16 utterances by 6, in micro-batches of up to 4: three updates of two or one.
+MOMENTS = [*(("fit_batch", call) for call in (1, 2, 7, 15)), *(("evaluate_batch", call) for call in (1, 6))]
+OTHER_SIGNALS = [(*moment, number) for number in (signal.SIGINT, signal.SIGHUP) for moment in MOMENTS]
+
+
 @pytest.mark.parametrize(
-    ("method", "call"),
-    # 16 utterances by 6, in micro-batches of up to 4: three updates of two or one.
+    ("method", "call", "number"),
     [
-        ("fit_batch", 1),
-        ("fit_batch", 2),
-        ("fit_batch", 7),
-        ("fit_batch", 15),
-        ("evaluate_batch", 1),
-        ("evaluate_batch", 6),
+        *((*moment, signal.SIGTERM) for moment in MOMENTS),
+        *OTHER_SIGNALS[2::7],  # each at a moment of its own
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in OTHER_SIGNALS if each not in OTHER_SIGNALS[2::7]),
     ],
 )
 def test_asked_to_end_it_saves_after_the_update_and_resumes_there(
