@@ -34,7 +34,7 @@ def main() -> None:
     """Compare the experiments of the command line."""
     parser = Parser(prog="python -m local.compare", description=__doc__.splitlines()[0])
     parser.add_argument("experiments", nargs="+", type=Path, metavar="EXPERIMENT")
-    parser.add_argument("--csv", type=Path, metavar="FILE")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all figures of the table there, too")
     parser.add_argument("--protocols", action="store_true", help="what protocols and validations are worth")
     parser.add_argument("--corpora", action="store_true", help="trained on one corpus, tested on another: a matrix")
     parser.add_argument("--equal-shares", action="store_true", help="with --corpora: posteriors for equal class shares")

@@ -28,12 +28,12 @@ ALL_ROWS = "table3_all"
 def main() -> None:
     """Print a table, and write it."""
     parser = Parser(prog="python -m local.paper", description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=[*TABLES, ALL_ROWS])
+    parser.add_argument("table", choices=[*TABLES, ALL_ROWS], help=f"of the paper; {ALL_ROWS}: with our other rows")
     parser.add_argument("folders", nargs="+", type=Path, metavar="EXPERIMENT")
-    parser.add_argument("--out", type=Path, metavar="FILE")
-    parser.add_argument("--page", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the table in Markdown")
+    parser.add_argument("--page", type=Path, metavar="FILE", help=f"{ALL_ROWS} as a page, with its picture")
     parser.add_argument("--valid", default="", metavar="VALID", help="rows of another validation are named")
-    parser.add_argument("--remark", action="append", default=[], metavar="SENTENCE")
+    parser.add_argument("--remark", action="append", default=[], metavar="SENTENCE", help="a note below the table")
     given = parser.parse_args()
     if given.table != ALL_ROWS and (given.page or given.valid or given.remark):
         raise UserError(f"{given.table} takes no --page, --valid or --remark", f"take {ALL_ROWS}, or leave them out")
