@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
+MOST_STEPS = 100
 TOLERANCE = 1e-9  # of each derivative
 DECREASE = 1e-4  # of the loss, as a share of what its slope promises: Armijo's rule
-ROUNDING = 1e-14  # what a loss of 1 cannot tell
+ROUNDING = 1e-11  # a share of the loss, of whose ten-thousandth part it can tell nothing
 
 
 def logistic_regression(features: Tensor, classes: Tensor, n_classes: int, C: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -41,16 +46,19 @@ def logistic_regression(features: Tensor, classes: Tensor, n_classes: int, C: fl
 
     values = torch.zeros(n_classes, rows.shape[1], dtype=torch.double)
     with torch.no_grad():
-        while True:
+        for _ in range(MOST_STEPS):
             posteriors = (rows @ values.T).softmax(1)
             gradient = (posteriors - targets).T @ rows / len(rows) + penalty * values
             if gradient.abs().max() <= TOLERANCE:
                 break
             step = torch.linalg.solve(_hessian(rows, posteriors, penalty), gradient.flatten()).view_as(values)
             slope, size, now = (gradient * step).sum(), 1.0, loss(values)
-            while slope > ROUNDING and loss(values - size * step) > now - DECREASE * size * slope:
+            while slope > ROUNDING * now and loss(values - size * step) > now - DECREASE * size * slope:
                 size /= 2
             values -= size * step
+        else:
+            most = gradient.abs().max()
+            logger.warning("logistic regression ended with a derivative of %.1g: are its features standardised?", most)
     values = values.float()
     return values[:, :-1].contiguous(), values[:, -1].contiguous()
 
@@ -58,7 +66,8 @@ def logistic_regression(features: Tensor, classes: Tensor, n_classes: int, C: fl
 def _hessian(rows: Tensor, posteriors: Tensor, penalty: Tensor) -> Tensor:
     """The second derivatives of the mean loss, [C k, C k], of rows [n, k] and posteriors [n, C].
 
-    What is the same of all biases has none: 1 is put there, and a step leaves their sum as it is.
+    What is the same of all classes has none but the penalty's: something of like size is put there, which leaves a step
+    as it is, since no gradient points that way.
     """
     classes, width = posteriors.shape[1], rows.shape[1]
     blocks = torch.zeros(classes, width, classes, width, dtype=torch.double)
@@ -68,5 +77,5 @@ def _hessian(rows: Tensor, posteriors: Tensor, penalty: Tensor) -> Tensor:
             blocks[one, :, other] = rows.T @ (rows * shares[:, None]) / len(rows)
             blocks[other, :, one] = blocks[one, :, other]
         blocks[one, :, one] += penalty.diag()
-    blocks[:, -1, :, -1] += 1.0
+    blocks += rows.square().mean(0).diag()[:, None]
     return blocks.view(classes * width, -1)

@@ -45,3 +45,11 @@ def test_without_gradients_and_with_a_class_that_none_has() -> None:
         again = logistic_regression(rows, labels, 4)
     assert torch.equal(weight, again[0]) and torch.equal(bias, again[1])
     assert (rows @ weight.T + bias).softmax(1)[:, 3].max() < 1e-4
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e8])
+def test_it_ends_whatever_the_features_are_and_says_where_rounding_keeps_it_from_its_end(scale, caplog) -> None:
+    rows, labels = classed_rows(60, 5, 3)
+    weight, bias = logistic_regression(rows * scale, labels, 3)
+    assert weight.isfinite().all() and bias.isfinite().all()
+    assert ("are its features standardised?" in caplog.text) == (scale == 1e8)
