@@ -55,7 +55,8 @@ def check(job: Job) -> list[str]:
         refuse_precision(job, values)
         if values["augment"] is not None:
             refuse_augmented(system)
-        training = manifest.read(path := job.manifests / "train.csv")
+        path = job.manifests / "train.csv"
+        training = manifest.read(path)
         Utterances(training, {}, job.labels, job.tokenizer, job.classes).refuse_unlabelled(path, system)
         durations = training["duration"].to_numpy()
         origin = job.origin()

@@ -58,7 +58,7 @@
 # Training the whole encoder gives the best transcripts and the worst emotions: what it learns of the seven actors of
 # training does not hold for others. How many layers are frozen matters little, and three of four cost the least. The
 # CTC task changes nothing for emotion here that nine actors could show, where every sentence of the test is in the
-# training set; three of them where it is not gain by it (recipes/nemo_alpha.sh).
+# training set; where it is not, two of three actors gain by it (recipes/nemo_alpha.sh).
 set -euo pipefail
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"

@@ -100,7 +100,7 @@
 #   superb_probe        72.24 (62.8 to 81.1)     -2.44 (-5.99 to +0.99), p 0.16
 #   ours                74.67 (67.7 to 82.1)
 # The three folds above came out the same. logmel_logistic by Newton's method (commit 0dba4a4) has the same answers on
-# all nine in 0.6 to 0.9 s a fold, where it took 14 to 79.
+# all nine in 0.6 to 0.9 s a fold, where it took 14 to 79 beside other work.
 #
 # With three actors the intervals draw utterances, and do not tell how other actors would differ: of one row the folds
 # are up to 38.1 points from one another.

@@ -53,7 +53,8 @@ def price(experiments: list[Experiment]) -> pd.DataFrame:
 def _refuse_unlike(first: Experiment, other: Experiment) -> None:
     if other.corpus != first.corpus:
         raise UserError(f"{other.folder} is of corpus {other.corpus}, {first.folder} of {first.corpus}", "give one")
-    for key, (value, of_other) in differing_values([first, other]).items():
+    if differing := differing_values([first, other]):
+        key, (value, of_other) = next(iter(differing.items()))
         raise UserError(
             f"{first.folder} has {key} {value}, {other.folder} {of_other}",
             "give experiments that differ in protocol and validation only",

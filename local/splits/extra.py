@@ -80,9 +80,10 @@ def count(splits: Mapping[str, pd.Series], table: pd.DataFrame) -> dict[str, int
 
 
 def strangers(whole: pd.DataFrame, table: pd.DataFrame) -> int:
-    """How many of `whole` train in no fold, as `table` has nothing of their speaker; 0 where it names none."""
+    """How many that `table` lacks train in no fold, as it has nothing of their speaker; 0 where it names none."""
     speakers = {*table["spk_id"]} - {""}
-    return int((~whole["spk_id"].isin(speakers)).sum()) if speakers else 0
+    others = whole["spk_id"][~whole.index.isin(table.index)]
+    return int((~others.isin(speakers)).sum()) if speakers else 0
 
 
 def describe(numbers: Mapping[str, int]) -> str:

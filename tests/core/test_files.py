@@ -198,19 +198,13 @@ def test_a_full_disk_and_a_closed_folder_are_two_lines_and_no_other_error_is_hid
     def failing(number: int) -> None:
         raise OSError(number, os.strerror(number), "train_log.txt")
 
-    with pytest.raises(SystemExit) as ended:
-        as_command(failing)(errno.ENOSPC)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "error: train_log.txt cannot be written, the disk is full",
-        "  try: make room and run again: what was done is kept",
-    ]
-    with pytest.raises(SystemExit) as ended:
-        as_command(failing)(errno.EROFS)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "error: train_log.txt: Read-only file system",
-        "  try: let your account read it, and write where results go",
-    ]
+    for number, what, remedy in (
+        (errno.ENOSPC, " cannot be written, the disk is full", "make room and run again: what was done is kept"),
+        (errno.EROFS, ": Read-only file system", "let your account read it, and write where results go"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            as_command(failing)(number)
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == f"error: train_log.txt{what}\n  try: {remedy}\n"
     with pytest.raises(OSError, match="Input/output error"):
         as_command(failing)(errno.EIO)

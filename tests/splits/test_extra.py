@@ -103,3 +103,5 @@ def test_who_is_unknown_does_not_train_where_speakers_are_known():
     splits = extra.split_all(whole, protocols.split_all(table, "speaker", "none"), keys_of(whole), "speaker", "none")
     assert extra.count(splits, table) == {"A": 1, "B": 0, "C": 1}
     assert extra.strangers(whole, table) == 2 and extra.strangers(whole, table.assign(spk_id="")) == 0
+    partly = table.assign(spk_id=["", *table["spk_id"][1:]])  # whose unnamed utterance is none of the others
+    assert extra.strangers(extra.join(partly, others), partly) == 2

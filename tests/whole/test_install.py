@@ -67,6 +67,7 @@ def test_it_computes_what_local_computes(tmp_path):
     expected = EmotionRecognizer.from_hparams(model, run_opts={"device": "cpu"}).analyze(tmp_path / "talks" / "a.wav")
     ours = sys.modules["local.inference.recognizer"]
     recognizer = ser_mtl.load(model, device="cpu")
+    assert ser_mtl.load(model, device="cpu", unsure=0.9).confidence.threshold == 0.9
     assert type(recognizer) is ser_mtl.EmotionRecognizer is not EmotionRecognizer
     assert recognizer.analyze(tmp_path / "talks" / "a.wav").posteriors == expected.posteriors
     (good, analysis), (bad, nothing) = ser_mtl.predict(recognizer, tmp_path / "talks")

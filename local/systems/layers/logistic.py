@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 MOST_STEPS = 100
 TOLERANCE = 1e-9  # of each derivative
 DECREASE = 1e-4  # of the loss, as a share of what its slope promises: Armijo's rule
-ROUNDING = 1e-11  # a share of the loss, of whose ten-thousandth part it can tell nothing
+ROUNDING = 1e-11  # share of the loss: where a slope promises less, rounding hides whether a step helps
 
 
 def logistic_regression(features: Tensor, classes: Tensor, n_classes: int, C: float = 1.0) -> tuple[Tensor, Tensor]:

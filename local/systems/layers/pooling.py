@@ -63,11 +63,11 @@ class Pooling(nn.Module):
     def _pool_by_object(self, frames: Tensor, n_frames: Tensor) -> Tensor:
         if self.kind not in ARGUMENTS:
             return self.how(frames, n_frames)
+        if self.kind == ATTENTIVE and self.training:
+            return self._attend_to_true_frames(frames, n_frames)
         # SpeechBrain's take lengths relative to T. A quarter below n / T selects n frames, whether n is rounded or the
         # indices below it are taken: n / T itself may be rounded up to n + 1 frames.
         relative = (n_frames - 0.25) / frames.shape[1]
-        if self.kind == ATTENTIVE and self.training:
-            return self._attend_to_true_frames(frames, n_frames)
         if self.kind == ATTENTIVE:
             return self.how(frames.transpose(1, 2), relative).squeeze(2)
         # The deviation of one frame is not a number: twice the same frame has 0.
