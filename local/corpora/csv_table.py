@@ -51,56 +51,34 @@ folded in the same way for all languages: in Turkish and Azeri, dotted and dotle
 from __future__ import annotations
 
 import functools
-import math
 import os
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from local.core import tasks
 from local.core.errors import UserError
 from local.corpora import NAMES, About, Corpus, labels, lists, own_name
 from local.corpora.columns import option, other_names, proposal
 from local.corpora.faults import Fault, raise_faults, rejected_rows
 from local.corpora.jsonl import refuse_parts
-from local.corpora.manifest import COLUMNS, FURTHER, NUMBERS
-from local.corpora.names import is_name
+from local.corpora.manifest import COLUMNS, FURTHER
 from local.corpora.own import Form, Listed, is_tree
 from local.corpora.own import read as read_listed
+from local.corpora.own_columns import (
+    FOLDERS,
+    NAMED,
+    NO_EMOTION,
+    OPTIONAL,
+    REQUIRED,
+    SEPARATORS,
+    can_be_folder,
+    nfc,
+    utterance,
+)
 from local.corpora.rows import Row, gather
-from local.text.normalise import normalise
 
-REQUIRED = ("wav", "emo")
-NO_EMOTION = "emo is empty"  # a fault, unless `--extra-training` is to have such rows
 MISSING_EMOTION = "remove the row, or leave the cell empty for --extra-training all-turns"
-VOTES = "votes"
-OPTIONAL = ("ID", "wrd", "spk_id", "session", "recording", "gender", "style", lists.COLUMN, *NUMBERS, VOTES)
-GENDERS = {"": "", "f": "F", "female": "F", "m": "M", "male": "M"}
-STYLES = ("", "impro", "script")
-FOLDERS = ("spk_id", "session", "recording")  # columns after which folders are named
-SEPARATORS = ",;\t|"
 LISTED = ".labels"  # in place of the table's suffix: the file with labels that are meant as they are
-# What the columns are called elsewhere, by what they are called here.
-CALLED = {
-    "wav": "path file filename file_name filepath file_path wav_file wav_path "
-    "audio audio_file audio_path audio_filepath audio_filename",
-    "emo": "emotion emotions label class category",
-    "ID": "utterance_id utt_id utt",
-    "wrd": "text transcript transcription sentence words raw_text",
-    "spk_id": "speaker speaker_id spk actor actor_id client_id subject",
-    "session": "session_id ses",
-    "recording": "recording_id dialogue dialog dialogue_id dialog_id",
-    "gender": "sex",
-    "style": "",
-    "split": "partition subset split_set data_split",
-    **{"valence": "emoval", "arousal": "activation emoact", "dominance": "emodom", "votes": ""},
-}
-NAMED = {name: here for here, names in CALLED.items() for name in (here.lower(), *names.split())}
-LONGEST = 63  # in UTF-8 a letter may take four bytes, and a folder's name has 255 at most
-TAKEN = ("folds.json", "leaks.csv")  # files beside the folders of folds
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 ABOUT = About(
     source="a table of the user's own",
     language=None,
@@ -151,14 +129,14 @@ def examined(
     """
     name, records = own_name(path), listed.records
     meant = _read_listed(path.parent / (name + LISTED))
-    spelled, notes = labels.one_spelling([_nfc(row["emo"]) for _, row in records], meant)
+    spelled, notes = labels.one_spelling([nfc(row["emo"]) for _, row in records], meant)
     of_lists, read_as = lists.read(row.get(lists.COLUMN, "") for _, row in records)
     for _, row in records:
-        row["emo"] = spelled.get(_nfc(row["emo"]), "")
+        row["emo"] = spelled.get(nfc(row["emo"]), "")
         row |= {lists.COLUMN: of_lists.get(word, word)} if (word := row.get(lists.COLUMN)) else {}
     found: list[Fault] = []
     required = [column for column in REQUIRED if column != "emo" or not unlabelled]
-    utterances = gather(listed.where, records, functools.partial(_utterance, required), found)
+    utterances = gather(listed.where, records, functools.partial(utterance, required), found)
     if unlabelled and partial:  # the table is the same as without them, and so is what it lacks
         found = _with_no_emotion(found, records, utterances, path.name)
     if listed.is_nemo:
@@ -216,10 +194,6 @@ def _with_no_emotion(
     return whole
 
 
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
 def _read_listed(path: Path) -> set[str]:
     """The labels that a file beside the table lists, a line each; none without such a file."""
     try:
@@ -228,7 +202,7 @@ def _read_listed(path: Path) -> set[str]:
         return set()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}", "save it as text in UTF-8, a label on each line") from None
-    return {_nfc(line.strip()) for line in lines} - {""}
+    return {nfc(line.strip()) for line in lines} - {""}
 
 
 def _warnings(used: list[Row], given: Mapping[str, str]) -> list[str]:
@@ -267,59 +241,8 @@ def _locate(data: Path | None) -> Path:
 
 def refuse_name(path: Path) -> None:
     """Raise a UserError for a file or folder after which no corpus can be named."""
-    if (name := own_name(path)).lower() in NAMES or not _can_be_folder(name):
+    if (name := own_name(path)).lower() in NAMES or not can_be_folder(name):
         raise UserError(
             f"{path}: {name!r} cannot be the name of a corpus of your own",
             f"rename it: letters, digits, _ . and -, and none of {', '.join(NAMES)}",
         )
-
-
-def _can_be_folder(name: str) -> bool:
-    return is_name(name, "_.-") and name[0] not in ".-" and len(name) <= LONGEST
-
-
-def _utterance(required: Sequence[str], root: Path, row: Row) -> tuple[Row, list[str]]:
-    """The columns of `local.corpora.manifest` of a row, and what is wrong with it."""
-    row = dict.fromkeys(OPTIONAL, "") | row
-    row |= {column: _nfc(row[column]) for column in ("ID", *FOLDERS)}
-    wav = row["wav"]
-    if "\\" in wav and not os.path.lexists(root / wav):
-        wav = wav.replace("\\", "/")
-    wav = os.path.relpath(root / wav, root) if wav else ""
-    name = _nfc(os.path.splitext(wav)[0])
-    name = "-".join(part for part in name.split("/") if part != "..")
-    wrong = [f"{column} is empty" for column in required if not row[column]]
-    wrong += [
-        f"{column} {row[column]!r} has a control character" for column in ("ID", "wav") if CONTROL.search(row[column])
-    ]
-    if row["emo"] and not is_name(row["emo"], labels.SIGNS):
-        wrong.append(f"emo {row['emo']!r} has characters other than letters, digits, _ and -")
-    for column in FOLDERS:
-        if row[column] and (not _can_be_folder(row[column]) or row[column].lower() in TAKEN):
-            wrong.append(f"{column} {row[column]!r} cannot name a folder: give up to 63 letters, digits, _ . and -")
-    if row["gender"].lower() not in GENDERS:
-        wrong.append(f"gender {row['gender']!r} is none of f, female, m, male")
-    if row["style"] not in STYLES:
-        wrong.append(f"style {row['style']!r} is neither impro nor script")
-    if (word := row[lists.COLUMN]) and not lists.is_list(word):
-        wrong.append(f"{lists.COLUMN} {word!r} is none of {lists.KNOWN}{lists.suggestion(word)}")
-    wrong += [f"{column} {row[column]!r} is no number" for column in NUMBERS if not _is_number(row[column])]
-    try:
-        tasks.votes(row[VOTES])
-    except ValueError as error:
-        wrong.append(f"{VOTES}: {error}")
-    columns = row | {
-        "ID": row["ID"] or name,
-        "wav": wav,
-        "gender": GENDERS.get(row["gender"].lower(), ""),
-        "wrd": normalise(row["wrd"]),
-    }
-    return columns, wrong
-
-
-def _is_number(cell: str) -> bool:
-    """Whether a cell is empty or a finite number."""
-    try:
-        return not cell or math.isfinite(float(cell))
-    except ValueError:
-        return False

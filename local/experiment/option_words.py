@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from local import corpora
 from local.core import conditions
 from local.core.errors import UserError
 from local.corpora import columns
@@ -87,8 +86,9 @@ def column_names(option: str, word: str) -> dict[str, str]:
     """The columns of a table of the user's own, by ours."""
     if not word:
         return {}
-    table = corpora.module("csv")
-    return columns.parse(word, (*table.REQUIRED, *table.OPTIONAL))
+    from local.corpora.own_columns import OPTIONAL, REQUIRED  # which loads the reader of audio
+
+    return columns.parse(word, (*REQUIRED, *OPTIONAL))
 
 
 def option(read: Callable[[str, str], Any], default: str = "") -> dict[str, Any]:

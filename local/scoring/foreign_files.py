@@ -22,8 +22,8 @@ from pathlib import Path
 
 from local.core.errors import UserError
 from local.corpora.columns import refuse_absent
-from local.corpora.csv_table import CALLED, SEPARATORS
 from local.corpora.faults import Fault
+from local.corpora.own_columns import CALLED, SEPARATORS
 from local.corpora.rows import header_of, rows
 from local.scoring.predictions import POSTERIOR
 from local.text.normalise import normalise

@@ -8,7 +8,7 @@ import pytest
 
 from local.core.errors import UserError
 from local.corpora.columns import option, parse, proposal, refuse_absent, rename, taken
-from local.corpora.csv_table import NAMED, OPTIONAL, REQUIRED
+from local.corpora.own_columns import NAMED, OPTIONAL, REQUIRED
 
 KNOWN = (*REQUIRED, *OPTIONAL)
 
