@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 
 PARENT = "SER_MTL_PARENT"  # environment variable: the number of the process with which this one is to end
@@ -60,6 +61,18 @@ def defer() -> Iterator[DeferredSignal]:
 
     with _handled(note, ENDINGS):
         yield deferred
+
+
+@contextlib.contextmanager
+def hold() -> Iterator[None]:
+    """Keep signals back until the end, for what must not be cut, or loses exceptions, as C's callbacks do."""
+    if threading.current_thread() is not threading.main_thread():  # to which alone signals come
+        yield
+        return
+    with defer() as held:
+        yield
+    if held.number:
+        signal.raise_signal(held.number)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from local.core import signals
 from local.core.errors import UserError
 
 # From espeak-ng's speak_lib.h.
@@ -76,7 +77,7 @@ def speak(text: str, voice: str, rate: int, pitch: int, pitch_range: int) -> tup
             chunks.append(ctypes.string_at(samples, 2 * count))
         return 0  # go on
 
-    with _library() as library:
+    with signals.hold(), _library() as library:
         sampling_rate = _initialise(library)
         try:
             library.espeak_SetSynthCallback(collect)

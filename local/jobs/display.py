@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterable
@@ -98,7 +97,7 @@ class Display:
             say(f"  {line}")
 
     def _draw(self, texts: list[str]) -> None:
-        with signals.defer() as asked:  # a line drawn by half would stay
+        with signals.hold():  # a line drawn by half would stay
             while len(self.bars) > len(texts):
                 self.bars.pop().close()
             for place in range(len(self.bars), len(texts)):
@@ -108,8 +107,6 @@ class Display:
                 bar.set_description_str(text)
             # What Ctrl-C shows comes where the cursor is: to the beginning of a line, which is drawn again or cleared.
             print("\r" if texts else "\r\x1b[J", end="", file=sys.stderr, flush=True)
-        if asked.number:
-            signal.raise_signal(asked.number)
 
 
 class EpochLines:

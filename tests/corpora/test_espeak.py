@@ -1,5 +1,8 @@
 """Speech from libespeak-ng: the same samples each time, and voices that differ."""
 
+import signal
+import sys
+
 import espeakng_loader
 import numpy as np
 import pytest
@@ -42,3 +45,21 @@ def test_voices_in_a_deep_folder_are_found_from_nearby_or_missed_by_name(monkeyp
         espeak.speak(**HELLO)
     monkeypatch.chdir(deep)
     assert np.array_equal(espeak.speak(**HELLO)[0], expected)
+
+
+def test_a_signal_that_comes_while_it_speaks_is_not_lost(monkeypatch):
+    heard, collected = [], []
+    string_at = espeak.ctypes.string_at
+
+    def interrupted(*words):
+        collected.append(signal.raise_signal(signal.SIGTERM))
+        return string_at(*words)
+
+    monkeypatch.setattr(espeak.ctypes, "string_at", interrupted)
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(heard.append(number)))
+    try:
+        with pytest.raises(SystemExit):  # and not within the callback, where Python would print and forget it
+            espeak.speak(**HELLO)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM] and len(collected) > 1
