@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -49,6 +49,9 @@ from local.encoders import Encoder
 from local.encoders.row_source import RowSource
 from local.encoders.waveform import WaveformEncoder
 from local.systems import System
+
+if TYPE_CHECKING:
+    from typing import Self  # from Python 3.11 on
 
 logger = logging.getLogger(__name__)
 

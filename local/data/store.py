@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ from local.corpora import manifest, unsound
 from local.corpora.faults import raise_faults
 
 if TYPE_CHECKING:
+    from typing import Self  # from Python 3.11 on
+
     from torch import Tensor
 
 logger = logging.getLogger(__name__)

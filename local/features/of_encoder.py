@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from local.encoders import Encoder, description
 from local.features import FrontEnd
+
+if TYPE_CHECKING:
+    from typing import Self  # from Python 3.11 on
 
 
 class EncoderFrontEnd(FrontEnd):

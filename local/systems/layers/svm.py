@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from local.core.errors import UserError
+
+if TYPE_CHECKING:
+    from typing import Self  # from Python 3.11 on
 
 KERNELS = ("linear", "rbf")
 MOST = 8192  # support vectors that there is room for
