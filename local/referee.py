@@ -122,8 +122,7 @@ def referee(given: argparse.Namespace, options: Options) -> int:
     command = starts.command_line(starts.command())
     whole.write()  # first: by it the folder is known to hold no experiment
     text = write_foreign(options, found, [*tests], command, setup, odd)
-    if others:
-        text += write_against(folder, others)
+    text += write_against(folder, others)
     print(f"== referee {folder}\n\n{text}\n{write_report(folder)}")
     return len(found.missing)
 

@@ -158,6 +158,14 @@ def test_a_class_that_the_model_lacks_has_a_line_of_the_others(words, command):
     assert (pair["n"], pair["wa_a"], pair["wa_b"]) == (32, sum(of_ours) / 32, right / 32)
     assert pair["wa_diff"] == pytest.approx((right - sum(of_ours)) / 32)
     assert "Of the utterances of its classes alone, ang hap:\n\n| A | B |" in page
+    # Compared with nothing, and then with other predictions of the same name, no table of these stays.
+    assert command("referee", *words, "two.csv")[0] == 0 and not [*(RESULTS / "two").glob("against*")]
+    assert "## Against" not in (RESULTS / "two" / "RESULTS.md").read_text()
+    again = ("--force", "true", "--against", RESULTS / "ours")
+    assert command("referee", *words, "two.csv", "--against", RESULTS / "ours")[0] == 0
+    assert command("referee", *words, write("two.csv", all_rows()), *again)[0] == 0
+    assert [path.name for path in (RESULTS / "two").glob("against*")] == ["against.csv"]
+    assert pd.read_csv(RESULTS / "two" / "against.csv")["wa_b"].tolist() == [34 / 48]
     # Without posteriors nobody knows.
     bare = write("bare.csv", [{"ID": row["ID"], "pred": row["pred"]} for row in rows])
     assert command("referee", *words, bare)[0] == 0

@@ -25,6 +25,7 @@ from local.scoring.summary import summarise
 from local.splits import naming, protocols
 
 NAMED = 5  # utterances in a fact
+AGAINST = ("against.csv", "against_fair.csv")  # of all utterances; of those of the model's classes
 
 
 def write_foreign(
@@ -134,26 +135,31 @@ def _named(labels: list[str]) -> str:
 
 
 def write_against(folder: Path, others: list[Experiment]) -> str:
-    """Compare with experiments of ours: append to RESULTS.md and write against.csv; returns what was appended.
+    """Compare with other experiments: append to RESULTS.md and write against.csv; returns what was appended.
 
     Where the model lacks classes, they are compared once more on the utterances of the others: against_fair.csv.
+    Without others, and without such classes, the tables of earlier predictions go.
     """
+    for name in AGAINST:
+        (folder / name).unlink(missing_ok=True)
+    if not others:
+        return ""
     own = load(folder)
     for other in others:
         if reason := mismatch_reason(other, own):
             raise UserError(f"these cannot be compared: {reason}", "give --folds, or score that experiment again")
-    tables = {"against.csv": compare_pairs([(other, own) for other in others])}
-    section = f"\n## Against experiments trained here\n\n{render_pairs(tables['against.csv'])}"
+    tables = [compare_pairs([(other, own) for other in others])]
+    section = f"\n## Against other experiments\n\n{render_pairs(tables[0])}"
     if fair := own.summary.get("fair_classes"):
         some = own.of_classes(fair.split())
         pairs = compare_pairs([(other.of_classes(fair.split()), some) for other in others])
-        tables["against_fair.csv"] = pairs
+        tables.append(pairs)
         section += f"\nOf the utterances of its classes alone, {fair}:\n\n{render_pairs(pairs)}"
     path = folder / "RESULTS.md"
     text = path.read_text(encoding="utf-8")
     with atomic(path) as file:
         file.write(text + section)
-    for name, table in tables.items():
+    for name, table in zip(AGAINST, tables, strict=False):
         with atomic(folder / name) as file:
             table.to_csv(file, index=False, lineterminator="\n")
     return section
