@@ -10,7 +10,7 @@ fails does not stop the others; the exit code is 1 when any has failed.
 
 from __future__ import annotations
 
-from local.core.errors import as_command
+from local.core.errors import UserError, as_command
 from local.experiment.command_line import parse_step
 from local.experiment.options import Options
 
@@ -25,6 +25,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.config import pretrained
+from local.config.hparams import ROUNDING
 from local.core import conditions, markers, tasks
 from local.core.files import digest
 from local.core.lock import locked
@@ -39,6 +40,7 @@ from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobLog, JobProcess, add_options, step_command
 from local.scoring import metrics, predictions, scored
 
+MOST_RUNS = 3  # with other values, to name
 STAGES = {"train": 2, "decode": 3, "stress": 7}
 # The file of the run folder that a job writes when it has held all the memory that it needs: in
 # training after an epoch, in the others at the end.
@@ -66,19 +68,34 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
     return waiting
 
 
-def unlike_runs(options: Options) -> str:
-    """Say which runs that are not trained again have other values, so that stage 4 will refuse them together."""
-    again, folds, unlike = {job.folder for job in Job.all(options)}, options.all_folds(), []
-    for run in scored.decoded_runs(options.experiment_folder):
-        if run not in again and run.name in folds:
+def other_values(options: Options) -> list[str]:
+    """Which runs that are not among the jobs were trained with other values, so that stage 4 will not pool them."""
+    jobs, folds, found = {job.folder for job in Job.all(options)}, options.all_folds(), []
+    for run in scored.trained_runs(options.experiment_folder):
+        if run not in jobs and run.name in folds:
             training = Job(options, run.name, scored.seed_of(run)).training()
-            if changes := training.changes(markers.read(run / "train.json")["inputs"]):
-                unlike.append(f"{run.parent.name}/{run.name}: {', '.join(changes)}")
-    if not unlike:
-        return ""
-    return (
-        f"stage 4 will refuse these runs beside others with other values ({'; '.join(unlike)}): train those again, "
-        "too, or take another --name"
+            old, new = markers.read(run / "train.json")["inputs"], training.inputs
+            moved = [key for key, version in pretrained.VERSIONS.items() if old.get(version, "") == new.get(version)]
+            if changes := training.changes(old, but=(*ROUNDING, *moved)):
+                found.append(f"{run.parent.name}/{run.name}: {', '.join(changes)}")
+    return found
+
+
+def refuse_other_values(options: Options) -> None:
+    """Refuse to train beside runs with other values, where stage 4 would; with `--force` say so.
+
+    With that, runs may be trained again one by one.
+    """
+    if not (found := other_values(options)):
+        return
+    shown = "; ".join(found[:MOST_RUNS]) + f"; and {len(found) - MOST_RUNS} more" * (len(found) > MOST_RUNS)
+    folder = options.experiment_folder
+    if options.force:
+        print(f"  stage 4 will refuse these runs beside others with other values ({shown}): train those again, too")
+        return
+    raise UserError(
+        f"{folder} has runs with other values, and no table pools them ({shown})",
+        "--name NAME for another experiment; or train all again with --force true; or move those runs out of it",
     )
 
 
@@ -136,8 +153,8 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
     if options.source:
         borrowed.borrow(options)
     waiting = pending_jobs(step, options, words)
-    if step == "train" and options.force and (unlike := unlike_runs(options)):
-        print(f"  {unlike}")
+    if step == "train" and waiting:
+        refuse_other_values(options)
     if waiting and step == "stress":
         print(stress_cost(options, [run.name for run in waiting]))
     failed = run_jobs(step, options, words, waiting) if waiting else []

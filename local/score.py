@@ -70,8 +70,8 @@ def score(options: Options) -> None:
     of_validation = protocols.may_share_validation(options.chosen_protocol(), valid)
     trained = options.source.used if options.source else None
     overlap = audit.describe(leaks, folds["fold"].unique(), options.used, of_validation, trained)
-    warnings = uneven_seeds(folds) + provenance.warnings(runs) + untested_label_notes(pooled)
-    warnings += store.remarks(options.corpus_folder)
+    warnings = absent_seeds(options, folds) + uneven_seeds(folds) + provenance.warnings(runs)
+    warnings += untested_label_notes(pooled) + store.remarks(options.corpus_folder)
     epochs = scored.epochs(runs)
     warnings += diagnosis.warnings(
         pooled, epochs, values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
@@ -85,6 +85,12 @@ def score(options: Options) -> None:
     write_coefficients(folder / "coefficients.csv", merged)
     text = write_results(folder, said, folds, summary, pooled, epochs, of_confidence, marks(summary, values))
     print(f"== stage 4: score {folder}\n\n{text}")
+
+
+def absent_seeds(options: Options, folds: pd.DataFrame) -> list[str]:
+    """Warn of seeds that are asked for and of which nothing is decoded; `folds` is folds.csv."""
+    absent = " ".join(str(seed) for seed in options.seeds if seed not in {*folds["seed"]})
+    return [f"of this call's seeds nothing is decoded, and nothing is in these tables, of {absent}"] if absent else []
 
 
 def write_coefficients(path: Path, merged: pd.DataFrame) -> None:

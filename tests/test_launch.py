@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import re
 import shlex
+import shutil
 import sys
 import threading
 import time
@@ -27,7 +29,7 @@ from local.experiment.options import Options
 from local.jobs.gpus import GpuSlots
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobProcess
-from local.launch import failure_report, pending_jobs, unlike_runs
+from local.launch import failure_report, other_values, pending_jobs, refuse_other_values
 
 # ---------------------------------------------------------------- one job
 
@@ -447,14 +449,26 @@ def test_started_again_only_what_is_left_is_done(words):
         pending_jobs("train", parse(changed), changed)
 
 
-def test_what_is_trained_again_with_other_values_than_the_rest_is_named(words):
+def test_what_is_trained_beside_runs_with_other_values_is_refused_before_it_is_trained(words, capsys):
     for fold in ("1A", "2A"):
         predict(words[: words.index("--folds")] + words[words.index("--") :], fold)
-    one = ["--force", "true", *words[: words.index("1A 2A")], "1A", *words[words.index("--") :]]
-    assert unlike_runs(parse(one)) == ""
-    said = unlike_runs(parse([*one, "--lr", "0.5"]))
-    assert "(seed1/2A: lr (0.003 -> 0.5), head_lr (0.003 -> 0.5)): train those again" in said
-    assert unlike_runs(parse(["--force", "true", *words, "--lr", "0.5"])) == ""
+    one = [*words[: words.index("1A 2A")], "1A", *words[words.index("--") :]]
+    differ = r"seed1/2A: lr \(0\.003 -> 0\.5\), head_lr \(0\.003 -> 0\.5\)"
+    assert other_values(parse(one)) == []
+    # Another seed or fold is refused where stage 4 would refuse it, and not for what changes rounding alone.
+    for fold in ("1A", "2A"):
+        Path(f"results/own/speaker/n/seed1/{fold}/decode.json").unlink()  # trained, and not decoded yet
+    shutil.rmtree("results/own/speaker/n/seed1/1A")
+    for each in (one, ["--seeds", "2", *one]):
+        refuse_other_values(parse([*each, "--micro-batch-seconds", "7"]))
+        with pytest.raises(UserError, match=f"results/own/speaker/n has runs with other values.*{differ}"):
+            refuse_other_values(parse([*each, "--lr", "0.5"]))
+    assert capsys.readouterr().out == ""
+    # With --force they may be trained again one by one, and it is said.
+    refuse_other_values(parse(["--force", "true", *one, "--lr", "0.5"]))
+    assert re.search(rf"stage 4 will refuse.*{differ}", capsys.readouterr().out)
+    refuse_other_values(parse(["--force", "true", *words, "--lr", "0.5"]))
+    assert capsys.readouterr().out == ""
 
 
 def test_a_failed_job_stops_no_other_and_the_code_is_1(words, command, monkeypatch):

@@ -239,7 +239,9 @@ def test_seeds_that_have_not_the_same_folds_are_named_and_have_no_mean(words):
     assert (row["n"], row["folds"], row["seeds"], row["wa_seeds_mean"]) == ("36", "2/4", "2", "")
     assert float(row["wa"]) == pytest.approx((3 * 12 - 4) / 36)
     assert "Warning:** the seeds have not the same folds: seed 1 1A 2B, seed 2 2B; a fold counts" in page
-    assert "over 2/4 folds only" in page and "over seeds**" not in page
+    assert "over 2/4 folds only" in page and "over seeds**" not in page and "nothing is decoded" not in page
+    page = scored([*words, "--seeds", "1 9 7"])[2]
+    assert "Warning:** of this call's seeds nothing is decoded, and nothing is in these tables, of 9 7." in page
 
 
 def test_classes_and_parts_have_tables(words):

@@ -59,12 +59,13 @@ class Marker:
             self.refuse_changes(old["inputs"], f"{step}: {self.path.parent} was made", remedy)
         return self._is_current(old)
 
-    def changes(self, old: dict[str, Any]) -> list[str]:
-        """Name the earlier inputs that differ from these: `alpha (0.1 -> 0.01)`."""
+    def changes(self, old: dict[str, Any], but: Collection[str] = ()) -> list[str]:
+        """Name the earlier inputs, `but` some, that differ from these: `alpha (0.1 -> 0.01)`."""
         return [
             f"{name} ({old.get(name)} -> {self.inputs.get(name)})"
             for name in {**old, **self.inputs}
-            if old.get(name) != self.inputs.get(name)
+            if name not in but
+            and old.get(name) != self.inputs.get(name)
             and not (name in self.if_known and None in (old.get(name), self.inputs.get(name)))
         ]
 

@@ -35,9 +35,18 @@ OF_UTTERANCE = ["duration", "wav", "spk_id", "gender", "session", "recording", "
 
 
 def decoded_runs(folder: Path) -> list[Path]:
-    """The run folders that have been decoded, by seed and fold."""
+    """The run folders of an experiment that have been decoded, by seed and fold."""
+    return _runs_with(folder, "decode.json")
+
+
+def trained_runs(folder: Path) -> list[Path]:
+    """Those that have been trained."""
+    return _runs_with(folder, "train.json")
+
+
+def _runs_with(folder: Path, name: str) -> list[Path]:
     seeds = {int(path.name[4:]): path for path in folder.glob("seed*") if path.name[4:].isdecimal()}
-    return [marker.parent for seed in sorted(seeds) for marker in sorted(seeds[seed].glob("*/decode.json"))]
+    return [marker.parent for seed in sorted(seeds) for marker in sorted(seeds[seed].glob(f"*/{name}"))]
 
 
 def seed_of(run: Path) -> int:
