@@ -31,7 +31,6 @@ import torch
 from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 from tqdm import tqdm
 
-from local.config import hparams
 from local.config.trust import refuse_foreign
 from local.core import logs, markers, progress_json
 from local.core.lock import locked_or_refused
@@ -106,7 +105,7 @@ def decode_last(job: Job) -> None:
 
 def loaded(job: Job, load: Callable[[Job, System], int]) -> tuple[int, System, Callable[[str], pd.DataFrame]]:
     """Build a job's system with the weights that `load` takes: their epoch, the system, and what predicts a set."""
-    values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
+    values = job.built()
     running = job.options.values  # device and batch sizes are those of this call, not of training
     device = full_name(running["device"])
     system = values["system"].to(device).eval()

@@ -121,8 +121,6 @@ def check_setup(options: Options, words: list[str], waiting: list[JobProcess], a
 
     In a process of its own, so that this one needs no torch.
     """
-    for key in pretrained.KEYS:
-        refuse_missing(options.values.get(key), key)
     seed, fold = waiting[0].name.removeprefix("seed").split("/")
     run_command("check", *add_options(words, "--folds", fold, "--seeds", seed, "--jobs", str(at_a_time)))
 
@@ -166,6 +164,8 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
 def run_jobs(step: str, options: Options, words: list[str], waiting: list[JobProcess]) -> list[JobProcess]:
     """Run the jobs that are not done; return those that failed."""
     slots = None if options.backend == "slurm" else gpu_slots(options, len(waiting))
+    for key in pretrained.KEYS if step == "train" else ():
+        refuse_missing(options.values.get(key), key)
     # What has left a checkpoint was set up before, with the same values; but perhaps on a machine with more memory, of
     # which a job looks only at what itself needs.
     resumes = not options.force and any(has_checkpoint(run.folder) for run in waiting)

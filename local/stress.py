@@ -27,7 +27,6 @@ from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 
 from local.audio import distortions
 from local.audio.header import SAMPLE_RATE
-from local.config import hparams
 from local.config.trust import refuse_foreign
 from local.core import conditions, logs, progress_json
 from local.core.conditions import CLEAN, Case
@@ -54,7 +53,7 @@ class StressTest:
 
     def __init__(self, job: Job) -> None:
         refuse_foreign(job.folder, own=job.yaml)
-        values = hparams.build((job.folder / "hyperparams.yaml").read_text(encoding="utf-8"))
+        values = job.built()
         self.job, self.running = job, job.options.values  # as in stage 3, device and batch sizes are those of this call
         self.device = full_name(self.running["device"])
         self.system = values["system"].to(self.device).eval()

@@ -14,6 +14,7 @@ from typing import IO
 
 from local.core.errors import FULL, MAKE_ROOM, UserError
 
+DIGITS = 16  # of a digest
 POINTER = b"version https://git-lfs.github.com/spec/"  # the start of what Git LFS leaves in place of a large file
 POINTER_WORDS = "is a Git LFS pointer, not the file itself"
 POINTER_REMEDY = "`git lfs pull` in the folder of its repository"
@@ -89,7 +90,7 @@ def _remove_orphans(folder: Path) -> None:
 
 
 def digest(*parts: Path | bytes | str) -> str:
-    """Hash the contents of files (`Path`) and of texts (`str`, `bytes`) in order, to 16 hex digits.
+    """Hash the contents of files (`Path`) and of texts (`str`, `bytes`) in order, to `DIGITS` hex digits.
 
     >>> digest("a", "b") == digest("ab")
     False
@@ -101,7 +102,7 @@ def digest(*parts: Path | bytes | str) -> str:
             content.seek(0)
             while chunk := content.read(1 << 20):  # a file need not fit in memory
                 total.update(chunk)
-    return total.hexdigest()[:16]
+    return total.hexdigest()[:DIGITS]
 
 
 def _bytes(text: bytes | str) -> bytes:

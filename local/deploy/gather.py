@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from speechbrain.utils.checkpoints import average_checkpoints
 
-from local.config import hparams, pretrained
+from local.config import pretrained
 from local.core import starts
 from local.core.errors import UserError
 from local.corpora import manifest
@@ -42,7 +42,7 @@ def load_trained(run: Path, average: int = 1) -> Model:
     job.refuse_speakers()
     if not job.training().path.exists():
         raise UserError(f"{run}: its training has not ended", "run stage 2 for it")
-    values = hparams.build((run / "hyperparams.yaml").read_text(encoding="utf-8"))
+    values = job.built()
     system = values["system"].eval().requires_grad_(False)
     if average > 1 and system.solves:
         raise UserError(

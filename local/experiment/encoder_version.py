@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from local.config import pretrained
 from local.core import hub
 from local.core.errors import UserError
-from local.core.files import atomic, digest
+from local.core.files import DIGITS, atomic, digest
 from local.experiment.options import MANIFESTS
 
 CACHE = MANIFESTS / "encoders.json"  # weights have gigabytes, and every job asks
@@ -46,6 +47,21 @@ def versions(values: Mapping[str, Any]) -> dict[str, str]:
     """The versions of all weights that a YAML names, by the names of `pretrained.VERSIONS`; of those that are known."""
     found = {name: encoder_version(values.get(key), key) for key, name in pretrained.VERSIONS.items()}
     return {name: version for name, version in found.items() if version}
+
+
+def refuse_gone(run: Path, values: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Raise a UserError for a folder or file of weights that a run folder was trained with, and that is not there.
+
+    `values` are those of its YAML, `inputs` of its training. What it was trained from is loaded before its own weights
+    are, and a folder that has gone would be looked for on the hub.
+    """
+    for key, version in pretrained.VERSIONS.items():
+        source, known = values.get(key), inputs.get(version)
+        if isinstance(source, str) and len(known or "") == DIGITS and not os.path.exists(source):
+            raise UserError(
+                f"{run} was trained with {key} {source}, and that is not there any more",
+                f"put it back, or a link to where it is now: ln -s PATH {shlex.quote(source)}",
+            )
 
 
 def refuse_missing(source: Any, key: str = "encoder") -> None:

@@ -20,7 +20,7 @@ from local.core.markers import Marker
 from local.corpora import manifest
 from local.experiment import continued, speakers, task_classes, task_runs
 from local.experiment.command_line import parse
-from local.experiment.encoder_version import encoder_version, versions
+from local.experiment.encoder_version import encoder_version, refuse_gone, versions
 from local.experiment.options import Options
 from local.text.tokenizer import Tokenizer
 
@@ -93,6 +93,12 @@ class Job:
         """Every fold with every seed that the options ask for; `UserError` where the protocol has no such fold."""
         folds = options.chosen_folds()
         return [cls(options, fold, seed) for seed in options.seeds for fold in folds]
+
+    def built(self) -> dict[str, Any]:
+        """Build what the run folder's YAML describes; a UserError where weights that it began with have gone."""
+        text = (self.folder / "hyperparams.yaml").read_text(encoding="utf-8")
+        refuse_gone(self.folder, hparams.plain_values(text), self._inputs("train.json"))
+        return hparams.build(text)
 
     def begin(self) -> None:
         """Begin the run folder, or continue in one that was begun with the same inputs; see `starts_over`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,26 @@ def test_an_encoder_whose_weights_have_changed_is_refused(words, tmp_path):
         (first.folder / name).write_text(json.dumps(marker))
     assert job(words).is_done("train")
     job(words).begin()
+
+
+def test_an_encoder_that_has_gone_since_the_training_is_named_and_not_looked_for_on_the_hub(words, tmp_path):
+    (tmp_path / "an encoder").mkdir()
+    (tmp_path / "an encoder" / "model.safetensors").write_bytes(b"one")
+    words = [*words, "--name", "pretrained", "--", "--encoder", str(tmp_path / "an encoder")]
+    first = job(words)
+    first.begin()
+    first.training().write()
+    (tmp_path / "an encoder").rename(tmp_path / "moved")
+    gone = r"/1A was trained with encoder .*an encoder, and that is not there"
+    for use in (first, job([*words[:-1], str(tmp_path / "moved")])):
+        with pytest.raises(UserError, match=gone) as error:
+            use.built()
+    # What it advises is to be copied.
+    subprocess.run(
+        error.value.remedy.rpartition(": ")[2].replace("PATH", str(tmp_path / "moved")), shell=True, check=True
+    )
+    with pytest.raises(UserError, match="cannot be loaded"):  # for it is none; but it is looked at
+        first.built()
 
 
 def test_by_force_it_is_overwritten(begun, words):
