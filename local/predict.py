@@ -21,6 +21,7 @@ import argparse
 import errno
 import gc
 import itertools
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -101,6 +102,16 @@ def predict(options: argparse.Namespace) -> int:
     return errors
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder of the pictures; a UserError where none can be, before anything is analyzed."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--plot {path}: there can be no such folder ({error.strerror})", "give a folder") from None
+    if not os.access(path, os.W_OK):
+        raise UserError(f"--plot {path}: the folder may not be written", "give another")
+
+
 @as_command
 def main() -> None:
     """Analyze the files of a command line."""
@@ -135,6 +146,8 @@ def main() -> None:
     threshold(options.unsure)
     if options.plot and not options.segments:
         raise UserError("--plot draws windows", "give --segments with it")
+    if options.plot:
+        make_folder(options.plot)
     if not options.batch_seconds > 0:
         raise UserError(f"--batch-seconds {options.batch_seconds:g} is not above 0", "give a number of seconds")
     # File names need not be UTF-8.

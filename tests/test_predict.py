@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 import tiny_folders
+import torch
 from paths import REPOSITORY
 from tiny_folders import LABELS, noise
 
@@ -210,6 +211,32 @@ def test_every_file_has_its_line(predict):
     assert all(name.replace("\n", "\\n") in line for name, line in zip(shown, lines[1:-1], strict=True))
 
 
+@pytest.mark.parametrize("words", [[], ["--segments"]])
+def test_where_the_model_has_no_answer_the_line_says_so(predict, recognizer, monkeypatch, words):
+    names = holding(3)
+    write("1.wav", noise(SECONDS[1], 1) * 1e12)  # as of integers under a header of floating point
+    code, out, _ = predict("--format", "jsonl", *words, *names)
+    sound, wrong = objects(out)[0], next(line for line in objects(out) if line["file"] == "1.wav")
+    assert code == 1 and "times full scale" in wrong["error"] and sound["emotion"] in LABELS
+
+    outputs = Analyzer._outputs
+
+    def overflowing(self, wavs, lengths):
+        found = outputs(self, wavs, lengths)
+        emotion = found.emotion.clone()
+        emotion[wavs.abs().amax(1) > 30, 1] = torch.inf
+        return found._replace(emotion=emotion)
+
+    write("1.wav", noise(SECONDS[1], 1) * 100)
+    monkeypatch.setattr(Analyzer, "_outputs", overflowing)
+    code, out, _ = predict("--format", "jsonl", *words, *names)
+    answers = {line["file"]: line for line in objects(out)}
+    assert answers["1.wav"]["error"] == "the model's output is not finite in fp32" and len(answers) == 3
+    assert code == 1 and {answers[name]["emotion"] for name in ("0.wav", "2.wav")} <= {*LABELS}
+    with pytest.raises(UserError, match="not finite in fp32"):
+        recognizer.analyze("1.wav")
+
+
 def test_a_folder_is_its_audio_by_name(predict):
     for name in ("b/2.wav", "b/10.FLAC", "b/a/z.ogg", "b/notes.txt", "b/.hidden/x.aiff"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -304,6 +331,8 @@ def test_a_file_that_is_given_twice_in_a_row_has_two_pictures(predict):
         (["x.wav", "--batch-seconds", "nan"], "--batch-seconds"),
         (["x.wav", "--batch-seconds", "many"], "many"),
         (["x.wav", "--plot", "pictures"], "--plot"),
+        (["x.wav", "--segments", "--plot", os.devnull], f"--plot {os.devnull}: there can be no such folder"),
+        (["x.wav", "--segments", "--plot", "/proc/pictures"], "--plot /proc/pictures"),
         (["x.wav", "--precision", "fp8"], "fp8"),
         (["x.wav", "--device", "toaster"], "toaster"),
         (["x.wav", "--segment"], "--segment"),

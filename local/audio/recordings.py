@@ -68,7 +68,8 @@ class Blocks:
 def load(path: Path | str, longest: float = math.inf) -> Recording:
     """Read a file; samples that are NaN or infinite are set to 0.
 
-    `OSError` when it is missing, not audio, without samples or damaged; its `str` says which, without the path.
+    `OSError` when it is missing, not audio, without samples, damaged, or what it holds are no samples; its `str` says
+    which, without the path.
     `Unreadable` when it lasts more than `longest` seconds.
     """
     return _recording(*_decode(path, longest))
@@ -103,7 +104,7 @@ def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
     Raises
     ------
     UserError
-        It is no array or tensor, its shape, type or rate is another, or there are no samples.
+        It is no array or tensor, its shape, type or rate is another, there are no samples, or these are none.
     """
     if not isinstance(array, np.ndarray | Tensor):
         what = f"a recording is a file's path, or an array or tensor and its rate, and not {type(array).__name__}"
@@ -129,8 +130,12 @@ def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
     if array.size == 0:
         raise UserError("array holds no samples", "give one sample or more")
     zero, one = SCALES[kind]
-    samples = ((np.atleast_2d(array) - np.float64(zero)) / one).astype(np.float32)
-    return _recording(torch.from_numpy(samples if len(samples) > samples.shape[1] else samples.T), ratio)
+    with np.errstate(over="ignore"):  # what does not fit single precision is infinite there
+        samples = ((np.atleast_2d(array) - np.float64(zero)) / one).astype(np.float32)
+    try:
+        return _recording(torch.from_numpy(samples if len(samples) > samples.shape[1] else samples.T), ratio)
+    except OSError as error:
+        raise UserError(f"array: {error}", "give samples with full scale at 1") from None
 
 
 def blocks(path: Path | str, seconds: float = 30.0) -> Blocks:
@@ -156,6 +161,7 @@ def blocks(path: Path | str, seconds: float = 30.0) -> Blocks:
             twice = found.channels > 1 or file.subtype in UNBOUNDED
         for samples in _parts(path, found.frames, header.BLOCK) if twice else ():
             survey.add(samples)
+        survey.refuse_unbelievable()
     periods = max(round(seconds * found.rate / ratio.numerator), REACH + 1)
     return Blocks(_blocks(path, found.frames, ratio, periods * ratio.numerator, survey.channel), survey.flags)
 
@@ -226,8 +232,9 @@ def _resample(wav: Tensor, ratio: Fraction) -> Tensor:
 
 
 def _recording(samples: Tensor, ratio: Fraction) -> Recording:
-    """[n, channels] at any rate -> the recording."""
+    """[n, channels] at any rate -> the recording; an `OSError` where they are no samples."""
     survey = Survey(samples.shape[1])
     survey.add(samples)
+    survey.refuse_unbelievable()
     wav = _resample(mono(samples, survey.channel), ratio)
     return Recording(wav, in_order({*own_flags(wav, samples), *survey.flags}))

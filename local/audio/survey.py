@@ -16,6 +16,8 @@ SHORT = 0.1
 # Channels cancel each other if their sum has less than this share of the energy that unrelated channels would give it:
 # two of equal level, if they correlate by less than -0.75.
 CANCELLED = 0.25
+# What is further out is no sample: even integers that were not scaled end there. Sums of its squares fit 32-bit floats.
+FARTHEST = 2.0**31
 FLAGS = {
     "silent": f"no sample is further than {SILENT:g} of full scale (-60 dB) from the mean",
     "clipped": f"in a channel, {CLIPPED:.1%} of the samples or more lie within 2 % of full scale or above it "
@@ -38,18 +40,26 @@ class Survey:
     def __init__(self, channels: int) -> None:
         self.count = 0
         self.sums = torch.zeros(2, channels + 1, dtype=torch.float64)  # of values and squares; the mean comes last
-        self.is_over, self.is_finite = False, True
+        self.highest, self.is_finite = 0.0, True
 
     def add(self, samples: Tensor) -> None:
         """Add the next [n, channels] samples; n is a multiple of the block, or they are the last."""
         for part in samples.split(BLOCK):
             finite = _finite(part)
-            self.is_over |= bool((finite.abs() > 1).any())
+            self.highest = max(self.highest, float(finite.abs().max()))
             self.is_finite &= bool(part.isfinite().all())
             self.count += len(part)
             if part.shape[1] > 1:
                 values = torch.cat([finite, finite.mean(1, keepdim=True)], 1).double()
                 self.sums += torch.stack([values.sum(0), values.square().sum(0)])
+
+    def refuse_unbelievable(self) -> None:
+        """Raise an OSError where samples are further out than any format has them."""
+        if self.highest > FARTHEST:
+            raise OSError(
+                f"its samples reach {self.highest:.0e} times full scale: these are no samples, or its header says "
+                "floating point of integers"
+            )
 
     @property
     def channel(self) -> int | None:
@@ -65,7 +75,7 @@ class Survey:
     @property
     def flags(self) -> tuple[str, ...]:
         """Those of `OF_FILE` that apply."""
-        applies = dict(zip(OF_FILE, (self.is_over, self.channel is not None, not self.is_finite), strict=True))
+        applies = dict(zip(OF_FILE, (self.highest > 1, self.channel is not None, not self.is_finite), strict=True))
         return tuple(flag for flag in OF_FILE if applies[flag])
 
 

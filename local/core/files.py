@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -30,8 +31,7 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0, lasting: bool = T
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_orphans(path.parent)
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
+    temporary = temporary_of(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     file, written = None, 0
     try:
@@ -77,14 +77,20 @@ def flush_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def temporary_of(path: Path) -> Path:
+    """The path at which a process makes a file or a folder; what killed ones left beside it goes."""
+    _remove_orphans(path.parent)
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
+
+
 def _remove_orphans(folder: Path) -> None:
-    """Remove the temporary files in a folder whose processes, on this host, were killed."""
+    """Remove what is temporary in a folder whose processes, on this host, were killed."""
     for temporary in folder.glob(f".*.{glob.escape(platform.node())}.*.tmp"):
         pid = temporary.name.split(".")[-2]
         try:
             os.kill(int(pid), 0)
         except ProcessLookupError:
-            temporary.unlink(missing_ok=True)
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
         except (ValueError, PermissionError):  # not ours
             continue
 

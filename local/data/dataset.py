@@ -65,9 +65,15 @@ class Batch:
         """Rows for `local.scoring.predictions.frame` from a system's outputs for this batch.
 
         `tasks` are the further tasks of the system, with their classes. An utterance without an emotion has an empty
-        one.
+        one. A `UserError` if posteriors are not finite: the highest of them would still be a class.
         """
-        posteriors = outputs.emotion.double().softmax(-1).tolist()
+        posteriors = outputs.emotion.double().softmax(-1)
+        if not (finite := posteriors.isfinite().all(1)).all():
+            name = self.ids[int((~finite).nonzero()[0])]
+            raise UserError(
+                f"utterance {name}: the model's output is not finite", "--eval-precision fp32, or a lower --lr"
+            )
+        posteriors = posteriors.tolist()
         emotions = [labels[index] if index >= 0 else "" for index in self.targets.emotion.tolist()]
         facts = zip(self.ids, emotions, posteriors, self.texts, strict=True)
         rows = [(name, emotion, *posterior, text) for name, emotion, posterior, text in facts]

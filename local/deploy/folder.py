@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from local.core.errors import UserError
+from local.core.files import temporary_of
 from local.data.dataset import Utterances
 from local.data.device import use_precision
 from local.data.store import AudioStore
@@ -58,7 +58,7 @@ def export(
         refuse_optimistic(runs[0])
     use_precision("fp32")  # the forms of the model are compared
     model = load_ensemble(runs, average) if len(runs) > 1 else load_trained(runs[0], average)
-    partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    partial = temporary_of(out)
     try:
         _write(partial, model, runs, int8)
         old = partial.with_suffix(".old")

@@ -16,12 +16,15 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read on import, after which onnxruntime reports what it runs
 
 import numpy as np
 import onnxruntime

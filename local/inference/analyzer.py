@@ -55,6 +55,10 @@ class Analysis:
         return replace(self, words=words)
 
 
+class NotFinite(UserError):
+    """A recording has overflowed the model: it has no answer for it."""
+
+
 class Window(NamedTuple):
     """A part of a long recording, `start` and `end` in seconds, with its analysis."""
 
@@ -119,16 +123,24 @@ class Analyzer:
 
         `audio` is the path of an audio file; or samples, numpy or torch, [N], [channels, N] or [N, channels], at
         `sample_rate` Hz. A `UserError` if it cannot be read, has no samples, or is longer than `longest` seconds: for
-        those see `follow`.
+        those see `follow`. `NotFinite` if the model has no answer.
         """
         return self.analyze_batch([self._read(audio, sample_rate)])[0]
 
     def analyze_batch(self, batch: Sequence[Recording], words: bool = True) -> list[Analysis]:
-        """Analyze recordings of at most `longest` seconds in a batch, each as if alone; `words`: with their times."""
+        """Analyze recordings of at most `longest` seconds in a batch, each as if alone; `words`: with their times.
+
+        `NotFinite` if the model's output for one of them is.
+        """
         lengths = torch.tensor([len(recording.wav) for recording in batch])
         wavs = pad_batch([recording.wav for recording in batch], torch.device(self.device).type)
         outputs = self._outputs(wavs, lengths)
-        posteriors = outputs.emotion.double().softmax(-1).tolist()
+        posteriors = outputs.emotion.double().softmax(-1)
+        if not posteriors.isfinite().all():
+            raise NotFinite(
+                f"the model's output is not finite in {self.asked_precision}", "use fp32, or other recordings"
+            )
+        posteriors = posteriors.tolist()
         silent = [[] for _ in batch]
         transcripts = greedy_tokens(outputs.tokens, outputs.n_frames) if self.writes_text else silent
         heads, analyses = self._heads(outputs, len(batch)), []

@@ -19,7 +19,7 @@ from local.audio.segments import segments
 from local.core.threads import in_order
 from local.data.batches import Limits, cut
 from local.data.device import batch_limits
-from local.inference.analyzer import Analysis, Analyzer
+from local.inference.analyzer import Analysis, Analyzer, NotFinite
 
 # Of folders, the files with these suffixes are taken: what libsndfile reads, under its other names, too;
 READ = {name.lower() for name in soundfile.available_formats()}
@@ -192,8 +192,18 @@ def _analyze_gathered(
 ) -> list[tuple[Item, Analysis | None]]:
     durations = {index: item.recording.duration for index, item in enumerate(gathered) if item.recording}
     order = sorted(durations, key=durations.get)
-    analyses: dict[int, Analysis] = {}
+    results = {index: (item, None) for index, item in enumerate(gathered)}
     for part in cut(np.array([durations[index] for index in order]), limits):
-        batch = [gathered[index].recording for index in order[part]]
-        analyses |= zip(order[part], recognizer.analyze_batch(batch, words), strict=True)
-    return [(item, analyses.get(index)) for index, item in enumerate(gathered)]
+        items = [gathered[index] for index in order[part]]
+        results |= zip(order[part], _analyze_batch(items, recognizer, words), strict=True)
+    return [results[index] for index in range(len(gathered))]
+
+
+def _analyze_batch(items: list[Item], recognizer: Analyzer, words: bool) -> list[tuple[Item, Analysis | None]]:
+    try:
+        analyses = recognizer.analyze_batch([item.recording for item in items], words)
+        return list(zip(items, analyses, strict=True))
+    except NotFinite as error:
+        if len(items) == 1:
+            return [(items[0]._replace(error=error.what), None)]
+        return [result for item in items for result in _analyze_batch([item], recognizer, words)]

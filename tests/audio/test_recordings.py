@@ -15,7 +15,7 @@ import torchaudio
 from speechbrain.dataio import audio_io
 
 from local.audio import recordings
-from local.audio.recordings import blocks, load, of_array, read, window
+from local.audio.recordings import Unreadable, blocks, load, of_array, read, window
 from local.audio.survey import FLAGS
 from local.core.errors import UserError
 
@@ -331,6 +331,23 @@ def test_a_sample_that_is_not_finite_becomes_0_in_its_channel_only(tmp_path):
     assert recording.flags == ("not finite",)
     assert np.array_equal(recording.wav.numpy(), expected)
     assert torch.equal(torch.cat(list(blocks(tmp_path / "a.wav", 0.1))), recording.wav)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_no_format_holds_are_no_samples(tmp_path, channels):
+    """As of integers under a header of floating point, whose model's output would overflow."""
+    samples = np.stack([sine(0.5)] * channels, 1).astype(np.float32)
+    samples[100, -1] = -(2.0**31)  # 32-bit integers that were not scaled
+    path = written(tmp_path / "a.wav", samples, subtype="FLOAT")
+    assert read(path).flags == blocks(path).flags == ("over full scale",)
+    samples[100, -1] *= 1.001
+    path = written(tmp_path / "b.wav", samples, subtype="FLOAT")
+    for way in (read, blocks):
+        with pytest.raises(Unreadable, match=r"b\.wav: its samples reach 2e\+09 times full scale"):
+            way(path)
+    with pytest.raises(UserError, match=r"array: its samples reach 2e\+09 times full scale"):
+        of_array(samples, 16_000)
+    assert "not finite" in of_array(np.full(100, 1e300), 16_000).flags  # in single precision
 
 
 def test_flags_come_in_the_order_of_their_list():

@@ -78,6 +78,8 @@ def test_what_a_killed_process_has_left_is_removed_and_what_a_living_one_writes_
         left = {each.name: each for each in tmp_path.iterdir()}
         assert path.read_text() == "old" and len(left) == 4
         (tmp_path / f".never written again.txt.{platform.node()}.{dead.pid}.tmp").touch()
+        (folder := tmp_path / f".an export.{platform.node()}.{dead.pid}.tmp").mkdir()
+        (folder / "model.safetensors").touch()
         [of_dead] = [each for name, each in left.items() if f".{dead.pid}." in name]
         of_another_host = of_dead.with_name(of_dead.name.replace(platform.node(), "elsewhere"))
         of_another_host.touch()

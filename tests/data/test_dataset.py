@@ -110,6 +110,18 @@ def test_labels_of_further_heads_and_an_emotion_that_is_missing(corpus):
     assert [row[1] for row in rows][1] == "" and [row[-2:] for row in rows][:2] == [(4.5, 2.0), (3.0, 3.0)]
 
 
+def test_what_is_not_finite_is_no_answer(corpus):
+    _, made = corpus
+    batch = made.collate([made[index] for index in (0, 1, 2)])
+    emotion = torch.zeros(3, 3)
+    emotion[0] = torch.tensor([0.0, -torch.inf, -torch.inf])  # which is sure, and finite
+    assert batch.prediction_rows(Outputs(emotion), LABELS, made.tokenizer)[0][2:5] == (1.0, 0.0, 0.0)
+    for wrong in (torch.nan, torch.inf):
+        emotion[1, 2] = wrong
+        with pytest.raises(UserError, match=f"utterance {made.ids[1]}: the model's output is not finite"):
+            batch.prediction_rows(Outputs(emotion), LABELS, made.tokenizer)
+
+
 def test_utterances_longer_than_the_encoder_reads(corpus):
     _, utterances = corpus
     utterances.refuse_longer_than(None)
