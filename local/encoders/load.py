@@ -71,7 +71,7 @@ SPEC_AUGMENT = (  # the keys of transformers' configurations
 )
 # Tensors that a checkpoint may lack: what SpecAugment puts in the place of a frame, which not all were trained with,
 # and Whisper's decoder, which is not used here.
-MAY_LACK = re.compile(r"masked_spec_embed|decoder\..*")
+MAY_LACK = re.compile(rf"{exported.OF_SPEC_AUGMENT}|decoder\..*")
 NAMED = 3  # tensors in a message
 
 
@@ -207,7 +207,9 @@ def _read_model(source: str, config: PreTrainedConfig) -> PreTrainedModel:
     options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
     model, found = _read(AutoModel, source, config=config, **options)
     missing = [name for name in found["missing_keys"] if not MAY_LACK.fullmatch(name)]
-    unused = [name for name in found["unexpected_keys"] if name != "masked_spec_embed"]  # of SpecAugment that is off
+    if exported.OF_SPEC_AUGMENT in found["missing_keys"]:  # transformers 5.20, of Python 3.10, leaves what memory had
+        torch.nn.init.uniform_(getattr(model, exported.OF_SPEC_AUGMENT))
+    unused = [name for name in found["unexpected_keys"] if name != exported.OF_SPEC_AUGMENT]  # it is off
     if missing:
         instead = f"; they have {_some(unused)}, which the encoder has not" if unused else ""
         raise UserError(
