@@ -28,7 +28,12 @@ def normed_convolution(conv: nn.Conv1d, norm: nn.GroupNorm, wavs: Tensor, n_fram
         count = true.sum(1, keepdim=True)  # not of `n_frames`, for which a GPU would wait
         rows, weight = rows.double(), weight.double()
         rows = (rows - (rows * true).sum(1, keepdim=True) / count) * true
-        variance = (weight @ (rows.mT @ rows / count) * weight).sum(2)  # [B, c]
+        columns = rows.mT
+        if torch.compiler.is_exporting():
+            # Once more, without effect: before 1.25 onnxruntime makes one node of a transposition and a product, which
+            # it then cannot compute in double precision.
+            columns = columns * true.mT
+        variance = (weight @ (columns @ rows / count) * weight).sum(2)  # [B, c]
         weight = weight * (norm.weight * torch.rsqrt(variance + norm.eps))[:, :, None]  # [B, c, k]
     # A bias of the convolution is part of the mean, without effect; its gradient is 0, and not missing.
     bias = norm.bias if conv.bias is None else norm.bias + 0 * conv.bias
