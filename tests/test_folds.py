@@ -243,8 +243,8 @@ def test_rows_of_a_table_without_an_emotion_train_and_are_never_tested(stage, ow
     code, _, errors = stage(1, "--extra-training", "all-turns")
     assert (code, errors) == (0, "")
     names = {rows[number]["ID"] for number in bare}
-    for fold in Path("manifests/own/speaker-extra_all_turns").glob("*/"):
-        train, *others = (manifest.read(fold / f"{name}.csv") for name in ("train", "valid", "test"))
+    for tested in Path("manifests/own/speaker-extra_all_turns").glob("*/test.csv"):
+        train, *others = (manifest.read(tested.with_name(f"{name}.csv")) for name in ("train", "valid", "test"))
         more = train[train["emo"] == ""]
         assert len(more) and set(more["ID"]) <= names and (more["valence"] != "").all() and (more["wrd"] != "").all()
         assert not any(names & set(other["ID"]) or (other["emo"] == "").any() for other in others)

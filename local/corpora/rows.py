@@ -21,7 +21,9 @@ from local.corpora.faults import Fault, printable
 from local.corpora.manifest import DATA_ROOT
 from local.corpora.names import Disk, same_file, same_name
 
-NOT_TEXT = re.compile("[\0\udc80-\udcff]")  # a zero byte, and what surrogateescape makes of bytes outside UTF-8
+# A zero byte, which csv refuses before Python 3.11, in the form that surrogateescape gives to bytes outside UTF-8.
+ZERO = "\udc00"
+NOT_TEXT = re.compile("[\udc00-\udcff]")
 NOT_UTF8 = "is not UTF-8 text"
 ZIP = b"PK\x03\x04"  # how a zip file begins, .xlsx and .ods too
 SEP_LINE = re.compile(r"\"?sep=([,;:|\t])\"?", re.IGNORECASE)  # which Excel writes and reads before the header
@@ -144,7 +146,7 @@ class _Table:
             raise UserError(f"{path} {POINTER_WORDS}", POINTER_REMEDY)
         if content.startswith(ZIP):
             raise UserError(f"{path} is no text but a workbook of Excel, or another archive", "save it as CSV in UTF-8")
-        text = content.decode("utf-8-sig", errors)
+        text = content.decode("utf-8-sig", errors).replace("\0", ZERO)
         self.path, self.file_column = path, required[0]
         self.is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]
         self.lines = list(io.StringIO(text, newline=""))

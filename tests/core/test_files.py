@@ -97,14 +97,14 @@ def test_the_contents_are_on_the_disk_before_the_name_and_then_the_name(tmp_path
         status = os.fstat(descriptor)
         done.append("folder" if stat.S_ISDIR(status.st_mode) else f"file of {status.st_size}")
 
-    replace = os.replace
+    replace = Path.replace
 
-    def rename(old: str, new: str) -> None:
+    def rename(old: Path, new: Path) -> Path:
         done.append("rename")
-        replace(old, new)
+        return replace(old, new)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(os, "replace", rename)  # what Path.replace calls
+    monkeypatch.setattr(Path, "replace", rename)
     write(tmp_path / "file", "four")
     assert done == ["file of 4", "rename", "folder"]
 

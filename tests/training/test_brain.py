@@ -121,7 +121,7 @@ def shown(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 def expected_of(log: Path) -> dict[str, list[tuple[int, float]]]:
     """The figures of epochs.csv, in single precision and under the names that TensorBoard shows."""
-    table = pd.read_csv(log).set_index("epoch").astype(np.float32)
+    table = pd.read_csv(log, dtype=str).astype(float).astype({"epoch": int}).set_index("epoch").astype(np.float32)
     columns = {name: column.dropna() for name, column in table.items() if column.notna().any()}
     tags = {name: f"{name[6:]}/{name[:5]}" if name[:6] in ("train_", "valid_") else name for name in columns}
     return {tags[name]: list(column.items()) for name, column in columns.items()}
