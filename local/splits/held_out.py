@@ -72,7 +72,9 @@ def recordings(recordings: pd.Series, seed: str) -> set[str]:
     wanted, held, drawn = HELD_OUT * len(recordings), 0, set()
     for name in order:
         if abs(held + sizes[name] - wanted) > abs(wanted - held):
-            break
+            if drawn:
+                break
+            continue  # by itself too large; another may be small enough
         drawn.add(name)
         held += sizes[name]
     if not drawn or len(drawn) == len(order):

@@ -79,18 +79,30 @@ def test_held_text_is_not_trained_on_even_where_no_one_tests_it(iemocap_table, w
         assert set(whole["wrd"][lost & (whole["session"] != fold)]) <= held
 
 
-def test_a_copy_of_a_tested_file_does_not_train(iemocap_table, whole):
+@pytest.mark.parametrize(("other", "pair"), [("01F", "train-test"), ("01M", "train-valid")])
+def test_a_copy_of_a_tested_or_a_validating_file_does_not_train(iemocap_table, whole, other, pair):
     keys = keys_of(whole)
     copy = whole.index[~whole.index.isin(iemocap_table.index) & (whole["spk_id"] == "05M")][0]
-    tested = whole.index[whole.index.isin(iemocap_table.index) & (whole["spk_id"] == "01F")][0]
-    keys["audio"] = pd.Categorical(pd.Series("", whole.index).where(~whole.index.isin([copy, tested]), "same"))
+    held = whole.index[whole.index.isin(iemocap_table.index) & (whole["spk_id"] == other)][0]
+    keys["audio"] = pd.Categorical(pd.Series("", whole.index).where(~whole.index.isin([copy, held]), "same"))
     of_table = protocols.split_all(iemocap_table, "speaker", "partner")
     splits = extra.split_all(whole, of_table, keys, "speaker", "partner")
-    assert splits["01F"][copy] == LEFT_OUT and splits["02F"][copy] == "train"
+    assert splits["01F"][copy] == LEFT_OUT and splits["03F"][copy] == "train"
     audit.refuse("speaker", audit.find_leaks({"01F": splits["01F"]}, keys))  # nothing to refuse
     splits["01F"][copy] = "train"
-    with pytest.raises(Exception, match="share their audio across train-test: same"):
+    with pytest.raises(Exception, match=f"share their audio across {pair}: same"):
         audit.refuse("speaker", audit.find_leaks({"01F": splits["01F"]}, keys))
+
+
+def test_a_recording_without_an_utterance_of_the_table_is_tested_where_its_fold_is(iemocap_table, whole):
+    """IEMOCAP's folds of protocol recording are of several recordings each, by their names."""
+    bare = iemocap_table[iemocap_table["recording"] != (name := iemocap_table["recording"].iloc[0])]
+    how = "recording", "none", False, iemocap.recording_fold
+    of_table = protocols.split_all(bare, *how)
+    rest = whole.drop(iemocap_table.index.difference(bare.index))
+    for fold, sets in extra.split_all(rest, of_table, keys_of(rest), *how).items():
+        trains = (sets[rest["recording"] == name] == "train").any()
+        assert trains == (fold != iemocap.recording_fold(name))
 
 
 def test_who_is_unknown_does_not_train_where_speakers_are_known():

@@ -69,6 +69,37 @@ def test_nobody_who_alone_has_an_emotion_is_held_out():
     assert refusal.value.remedy == "take --valid utterances, or --valid none"
 
 
+def test_what_one_leaves_the_next_may_not_take():
+    """Two speakers alone have an emotion: whoever is drawn first, the other must train."""
+    frame = corpora(a=[1] * 12 + [88])  # a tenth are most of the twelve
+    frame.loc[frame["spk_id"].isin(["a3", "a7"]), "emo"] = "x"
+    large = corpora(a=[9, 9], b=[9, 9])  # each more than twice a tenth, so that one of each corpus is taken
+    large.loc[large["spk_id"].isin(["a0", "b0"]), "emo"] = "x"
+    large.loc[large["spk_id"].isin(["a1", "b1"]), "emo"] = "y"
+    both = 0
+    for seed in range(60):
+        held = speakers_of(frame, held_out.speakers(frame, f"{seed}"))
+        assert not {"a3", "a7"} <= {*held}
+        both += bool({"a3", "a7"} & {*held})
+        assert {*large.drop(held_out.speakers(large, f"{seed}"))["emo"]} == {"x", "y"}
+    assert both > 30
+
+
+def recordings(**sizes: int) -> pd.Series:
+    return pd.Series([name for name, size in sizes.items() for _ in range(size)])
+
+
+def test_a_recording_that_is_too_large_is_passed_over_and_of_two_ways_equally_near_the_larger_is_taken():
+    some = recordings(large=60, **{name: 6 for name in "abcdefghij"})  # a tenth is 12
+    for seed in range(60):
+        drawn = held_out.recordings(some, f"{seed}")
+        assert 1 <= len(drawn) <= 2 and "large" not in drawn
+    equal = recordings(**{name: 6 for name in "abcde"})  # a tenth is 3: one of them and none are as near
+    assert len(held_out.recordings(equal, "s")) == 1
+    with pytest.raises(UserError, match="of 3 recordings"):
+        held_out.recordings(recordings(a=10, b=10, c=10), "s")  # 10 is further from 3 than 0 is
+
+
 def test_where_speakers_cannot_be_held_out():
     with pytest.raises(UserError, match="no speaker of corpus b can be held out"):
         held_out.speakers(corpora(a=[6, 6], b=[6]), "s")
