@@ -21,7 +21,7 @@ import pandas as pd
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.scoring import stats
-from local.scoring.metrics import BINS, calibration_scores, places
+from local.scoring.metrics import BINS, arrays, calibration_scores, places
 from local.scoring.predictions import POSTERIOR, labels
 
 NAME = "temperature.json"
@@ -99,14 +99,6 @@ def fit(posteriors: np.ndarray, truth: np.ndarray) -> float:
 def nll(posteriors: np.ndarray, truth: np.ndarray) -> float:
     """The mean negative log-likelihood of [N] true classes, nats."""
     return float(-np.log(np.maximum(posteriors[np.arange(len(truth)), truth], FLOOR)).mean())
-
-
-def arrays(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """[N, C] posteriors of predictions, each row with the sum 1, and [N] the indices of the true classes."""
-    names = labels(predictions)
-    posteriors = predictions[[POSTERIOR + name for name in names]].to_numpy(float)
-    truth = pd.Categorical(predictions["emo"], categories=names).codes.astype(int)
-    return posteriors / posteriors.sum(1, keepdims=True), truth
 
 
 def of_validation(predictions: pd.DataFrame, valid: str, epoch: int) -> Temperature:

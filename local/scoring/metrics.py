@@ -67,7 +67,7 @@ def edits(reference: pd.Series, hypothesis: pd.Series) -> pd.DataFrame:
         (Levenshtein.distance(ref.split(), hyp.split()), len(ref.split()), Levenshtein.distance(ref, hyp), len(ref))
         if ref
         else (0, 0, 0, 0)
-        for ref, hyp in zip(reference.str.strip().tolist(), hypothesis.str.strip().tolist(), strict=True)
+        for ref, hyp in zip(reference.tolist(), hypothesis.tolist(), strict=True)
     ]
     return pd.DataFrame(rows, columns=EDITS, index=reference.index)
 
@@ -108,14 +108,19 @@ def calibration_scores(predictions: pd.DataFrame) -> dict[str, float | None]:
         return {"ece": None, "brier": None}
     bins = reliability(predictions)
     gaps = (bins["accuracy"] - bins["confidence"]).abs()
-    names = labels(predictions)
-    posteriors = predictions[[POSTERIOR + name for name in names]].to_numpy()
-    posteriors = posteriors / posteriors.sum(1, keepdims=True)  # predictions.csv has 8 digits
-    truth = np.eye(len(names))[pd.Categorical(predictions["emo"], categories=names).codes]
+    posteriors, truth = arrays(predictions)
     return {
         "ece": float(np.average(gaps, weights=bins["n"])),
-        "brier": float(((posteriors - truth) ** 2).sum(1).mean()),
+        "brier": float(((posteriors - np.eye(posteriors.shape[1])[truth]) ** 2).sum(1).mean()),
     }
+
+
+def arrays(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """[N, C] posteriors, rows with the sum 1 (predictions.csv has 8 digits), and [N] indices of the true classes."""
+    names = labels(predictions)
+    posteriors = predictions[[POSTERIOR + name for name in names]].to_numpy(float)
+    truth = pd.Categorical(predictions["emo"], categories=names).codes.astype(int)
+    return posteriors / posteriors.sum(1, keepdims=True), truth
 
 
 def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:

@@ -126,6 +126,17 @@ def test_the_interval_of_a_small_error_holds_it(monkeypatch):
     assert high == pytest.approx(kept[0][1][0] - bias) and low == pytest.approx(max(0, kept[0][0][0] - bias))
 
 
+def test_an_interval_begins_at_0_at_the_least_and_a_likelihood_has_an_end():
+    chance = np.random.default_rng(0)
+    right = np.tile([0, 0, 0, 1], 300)  # three of four are right at a confidence of 0.75, whoever speaks
+    posteriors = np.array([[0.75, 0.25, 0, 0]] * len(right))
+    speakers = chance.permutation(np.repeat([f"s{i:02}" for i in range(40)], 30))
+    found = table(posteriors, right, seed=1, fold="a", spk_id=speakers, recording="")
+    low, high = calibration.ece_intervals([found])[0]
+    assert metrics.calibration_scores(found)["ece"] == pytest.approx(0) and low == 0 < high
+    assert calibration.nll(posteriors, np.full(len(right), 2)) == pytest.approx(-np.log(5e-9))
+
+
 def test_how_many_are_answered_and_how_many_of_them_are_right():
     posteriors = np.array([[0.9, 0.05, 0.03, 0.02], [0.6, 0.2, 0.1, 0.1], [0.5, 0.3, 0.1, 0.1]])
     found = calibration.answered(table(posteriors, np.array([0, 1, 0])), [0.5, 0.6, 0.7, 0.95])

@@ -88,6 +88,24 @@ def test_seeds_do_not_count_an_utterance_twice():
         assert single["gap"] == pytest.approx(double["gap"]) and single["p"] == pytest.approx(double["p"])
 
 
+def test_an_utterance_of_two_seeds_does_not_move_what_is_long():
+    """Of the first seed all are tested, of the second one fold, of long utterances."""
+    one = table(0.9, 0.5)
+    more = one[one["duration"] > 2].assign(seed=2)
+    clean = rows(gaps({CLEAN: pd.concat([one, more], ignore_index=True)}), "duration").loc["clean", "gap"]
+    both = pd.concat([one[one["duration"] == 3], more[more["duration"] == 3]])
+    assert clean == pytest.approx(wa(both) - wa(one[one["duration"] == 1]))
+
+
+@pytest.mark.parametrize(("unknown", "known"), [(2, False), (1, True)])
+def test_few_clusters_of_two_groups_have_no_interval(unknown, known):
+    """Of six speakers: two women and two men are fewer than the five that an interval wants."""
+    made = table(0.8, 0.6, speakers=6)
+    made.loc[made["spk_id"].isin(["s05", "s04"][:unknown]), "gender"] = ""
+    found = rows(gaps({CLEAN: made}), "gender").loc["clean"]
+    assert found[["gap_low", "gap_high", "p"]].notna().tolist() == [known] * 3
+
+
 def test_what_is_not_known_has_no_rows_and_few_speakers_no_interval():
     unknown = table(0.8, 0.6).assign(gender="", spk_id="", recording="")
     assert set(gaps({CLEAN: unknown})["by"]) == {"duration"}

@@ -24,6 +24,7 @@ from local.scoring.metrics import (
     confusion,
     emotion_scores,
     error_rates,
+    places,
     reliability,
     scores,
 )
@@ -196,6 +197,19 @@ def test_calibration_worked_by_hand():
     assert scored["ece"] == pytest.approx((2 * 0.01 + 0.1 + 1) / 4)
     squares = [0.25 + 0.09 + 0.04, 0.64 + 0.2704 + 0.0784, 0.0025 + 0.0025 + 0.01, 1 + 1 + 0]
     assert scored["brier"] == pytest.approx(sum(squares) / 4)
+
+
+def test_an_edge_belongs_to_the_bin_below_it():
+    edges = np.linspace(0, 1, 16)
+    assert places(edges).tolist() == [0, *range(15)]
+    assert places(edges[1:-1] + 1e-12).tolist() == [*range(1, 15)]
+    assert places(np.array([0.2, 0.6]), bins=5).tolist() == [0, 2]
+
+
+def test_posteriors_that_were_rounded_count_as_if_their_sum_were_1():
+    exact = sure([("ang", 0.5, 0.3, 0.2), ("neu", 0.2, 0.2, 0.6)])
+    rounded = exact.assign(**{f"p_{label}": 0.99 * exact[f"p_{label}"] for label in LABELS[:3]})
+    assert calibration_scores(rounded)["brier"] == pytest.approx(calibration_scores(exact)["brier"])
 
 
 def test_edits_that_are_in_the_table_are_not_counted_again():

@@ -35,5 +35,8 @@ def test_bayes_rule_of_two_gaussians():
     assert found["emo_hyp"].tolist() == ["ang" if value > 0 else "sad" for value in x]
 
 
-def test_a_class_without_training_data():
-    assert with_equal_shares(frame([[0.6, 0.4]]), {"ang": 3})["p_ang"].tolist() == pytest.approx([0.6])
+def test_a_class_without_training_data_counts_as_the_rarest_that_has_some():
+    table = frame([[0.6, 0.4]]).assign(p_ang=0.5, p_sad=0.3, p_fea=0.2)
+    found = with_equal_shares(table[["ID", "emo", "emo_hyp", "p_ang", "p_fea", "p_sad"]], {"ang": 300, "sad": 100})
+    weighed = np.array([0.5 / 300, 0.2 / 100, 0.3 / 100])
+    assert found[["p_ang", "p_fea", "p_sad"]].iloc[0].tolist() == pytest.approx(weighed / weighed.sum())
