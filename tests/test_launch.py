@@ -156,6 +156,7 @@ def test_gpus_are_dealt_one_job_each_unless_more_are_asked_for(workplace, monkey
     assert found("--jobs", "1") == (["0"], 1, False)
     assert found("--jobs", "4") == (["0", "3", "GPU-5a"], 4, True)
     assert found("--jobs", "4", n_jobs=3) == (["0", "3", "GPU-5a"], 3, False)
+    assert found("--processes", "2") == (["0,3"], 1, False)  # the third alone would be too few
     assert found("--", "--device", "cpu", "--threads", "0") == ([], 1, False)
     yaml = Path("hparams/mini.yaml")
     yaml.write_text(yaml.read_text() + "device: cpu\n")

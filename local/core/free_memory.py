@@ -10,6 +10,9 @@ from typing import NamedTuple
 import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
+# In either version of control groups: the files of the limit and of what is used, and in memory.stat idle files.
+OF_FIRST = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+OF_SECOND = ("memory.max", "memory.current", "inactive_file")
 UNLIMITED = 1 << 60  # bytes: a cgroup without a limit has a number as high as this
 
 
@@ -30,35 +33,49 @@ def room(device: str) -> Room:
         return Room(size, free, f"GPU {device}")
     memory, swap = psutil.virtual_memory(), psutil.swap_memory().total
     rooms = [Room(memory.total + swap, memory.available, "this machine")]
-    if (limit := cgroup_limit(Path("/proc/self/cgroup"), CGROUPS)) is not None:
-        # A group's limit is of memory alone: what it may swap comes on top.
-        rooms.append(Room(limit + swap, min(limit, memory.available), "this control group (cgroup, container)"))
+    if (found := cgroup_memory(Path("/proc/self/cgroup"), CGROUPS)) is not None:
+        limit, free = found  # of memory alone: what a group may swap comes on top
+        rooms.append(Room(limit + swap, min(free, memory.available), "this control group (cgroup, container)"))
     if (limit := slurm_limit(os.environ)) is not None:
         rooms.append(Room(limit, min(limit, memory.available), "this Slurm job"))
     return min(rooms)
 
 
-def cgroup_limit(groups: Path, root: Path) -> float | None:
-    """The lowest memory limit of the control groups that a process is in, of either version; None without one.
+def cgroup_memory(groups: Path, root: Path) -> tuple[float, float] | None:
+    """The lowest memory limit of the control groups that a process is in, and the least that one has free.
 
-    `groups` is its file in /proc, `root` is where they are mounted; in a container that is the process's own group.
+    `groups` is its file in /proc, `root` is where they are mounted, in either version; in a container that is the
+    process's own group. None without a limit. What a group has read of files counts as free, as far as it lies idle.
     """
     try:
         lines = groups.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    limits = []
+    found = []
     for line in lines:
         _, kinds, path = line.split(":", 2)
         if kinds not in ("", "memory"):
             continue
-        base, name = (root / "memory", "memory.limit_in_bytes") if kinds else (root, "memory.max")
+        base, *names = (root / "memory", *OF_FIRST) if kinds else (root, *OF_SECOND)
         inner = base / path.strip("/")
         for folder in (inner, *inner.parents):
             if folder == base or base in folder.parents:
-                limits.append(_number(folder / name))
-    known = [limit for limit in limits if limit is not None and limit < UNLIMITED]
-    return min(known, default=None)
+                found.append(_limit_and_free(folder, *names))
+    known = [each for each in found if each is not None]
+    return (min(limit for limit, _ in known), min(free for _, free in known)) if known else None
+
+
+def _limit_and_free(group: Path, of_limit: str, of_use: str, idle: str) -> tuple[float, float] | None:
+    """Bytes that a group may use, and of them those that it does not; None where it has no limit."""
+    limit = _number(group / of_limit)
+    if limit is None or limit >= UNLIMITED:
+        return None
+    used = _number(group / of_use) or 0.0
+    try:
+        kinds = dict(line.split() for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError):
+        kinds = {}
+    return limit, max(0.0, limit - max(0.0, used - float(kinds.get(idle, 0))))
 
 
 def _number(file: Path) -> float | None:

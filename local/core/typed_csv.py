@@ -42,5 +42,5 @@ def _numbers(column: pd.Series) -> pd.Series:
     words = column.to_numpy(object)  # pandas takes seven times as long for tables of a few rows, as most are
     try:
         return pd.Series(words.astype("int64"), column.index)
-    except ValueError:
+    except (ValueError, OverflowError):  # of a whole number beyond 64 bits
         return pd.Series(np.where(words == "", "nan", words).astype("float64"), column.index)

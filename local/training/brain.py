@@ -207,7 +207,6 @@ class EmotionBrain(UpdateBrain):
     def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
         """Begin to count, in an epoch that was interrupted where it was, in the stage's precision."""
         use_precision(self.precisions[stage])
-        torch.clear_autocast_cache()  # casts made in validation have no gradient
         self.tally, self.rows = self.new_tally(), []
         if stage != sb.Stage.TRAIN:
             return

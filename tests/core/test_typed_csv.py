@@ -45,3 +45,10 @@ def test_a_cell_that_is_no_number_is_an_error(tmp_path):
     path.write_text("wa\n0.5\nhalf\n")
     with pytest.raises(ValueError, match="half"):
         read_csv(path, ["wa"])
+
+
+def test_a_whole_number_may_be_of_any_size(tmp_path):
+    path = tmp_path / "numbers.csv"
+    path.write_text(f"n,m\n{2**63 - 1},{10**20}\n-5,1\n")
+    table = read_csv(path, ["n", "m"])
+    assert table["n"].tolist() == [2**63 - 1, -5] and table["m"].tolist() == [1e20, 1.0]

@@ -121,6 +121,15 @@ def test_several_processes_share_the_updates_of_one(n, batch_size, world_size):
         assert weight == pytest.approx(expected) and weight.sum() == pytest.approx(1)
 
 
+def test_the_longest_utterance_of_an_update_is_each_process_s_in_turn():
+    durations = np.arange(1.0, 33.0)
+    samplers = [UpdateSampler(durations, 8, Limits(8, 1e9, 1), 1, rank, 4) for rank in range(4)]
+    longest = []
+    for parts in zip(*map(updates, samplers), strict=True):
+        longest.append(int(np.argmax([max(durations[list(part)]) for part in parts])))
+    assert sorted(longest) == [0, 1, 2, 3]
+
+
 def updates(sampler: UpdateSampler) -> list[dict[int, float]]:
     """The updates of a plan: what each utterance counts for, by index."""
     result: list[dict[int, float]] = [{}]

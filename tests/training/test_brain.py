@@ -63,6 +63,23 @@ def test_each_stage_computes_in_its_precision(corpus, tmp_path, tf32_switches, p
     assert all(set(flags) in ({"ieee", False}, {"tf32", True}) for _, *flags in seen)
 
 
+def test_in_bf16_no_pass_takes_weights_of_an_earlier_update(corpus, tmp_path):
+    """Autocast keeps what it has cast: weights of the update before, or those of validation, without gradients."""
+    brain = build(corpus, tmp_path, epochs=2, precision="bf16", eval_precision="bf16")
+    passes = []
+
+    def note(head: torch.nn.Linear, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        expected = torch.nn.functional.linear(inputs[0].bfloat16(), head.weight.bfloat16(), head.bias.bfloat16())
+        passes.append(brain.system.training)
+        assert output.dtype == torch.bfloat16 and torch.equal(output, expected)
+
+    gradients = []
+    brain.system.emotion_head.register_forward_hook(note)
+    brain.system.emotion_head.weight.register_hook(lambda gradient: gradients.append(bool(gradient.any())))
+    fit(brain, corpus.utterances(corpus.table[:7]))
+    assert passes.count(True) == 10 and passes.count(False) == 4 and gradients == [True] * 10
+
+
 # The log
 
 

@@ -35,7 +35,6 @@ from local.core.errors import UserError
 from local.core.tasks import CLASSES, NUMBER, TASKS
 
 MISSING = -100  # a class that is none: PyTorch's cross-entropy leaves it out
-MOMENTS = 6  # n, and the sums of p, y, p^2, y^2, p y
 LEAST_SPREAD = 1e-12  # of D: where all predictions and labels are one number
 
 

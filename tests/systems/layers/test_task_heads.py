@@ -99,6 +99,13 @@ def test_a_number_is_on_the_scale_of_the_training_set():
     assert head(torch.zeros(2, 4)).tolist() == pytest.approx([3 - math.sqrt(8 / 3)] * 2)
 
 
+def test_labels_that_are_all_equal_or_missing_scale_nothing():
+    for labels in ([3.0, 3.0, NAN], [NAN, NAN], [4.0]):
+        head = task_heads.build("valence", 4, [])
+        head.scale_to(torch.tensor(labels))
+        assert (head.mean, head.deviation) == (0, 1)
+
+
 def test_a_head_without_classes_is_refused():
     with pytest.raises(UserError, match="gender has no classes"):
         task_heads.build("gender", 4, [])
