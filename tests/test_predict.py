@@ -23,6 +23,7 @@ from tiny_folders import LABELS, noise
 
 from local import predict as predict_command
 from local.audio import header, recordings
+from local.config import limits
 from local.core import logs
 from local.core.errors import UserError
 from local.data import device
@@ -346,6 +347,7 @@ def test_a_mistake_in_the_command(predict, words, named):
 
 def test_the_command_line_knows_every_format_and_precision():
     assert tuple(lines.FORMATS) == predict_command.FORMATS and predict_command.PRECISIONS == device.PRECISIONS
+    assert device.PRECISIONS == limits.PRECISIONS  # those of a YAML
 
 
 @pytest.mark.parametrize("words", [[], ["--segments"]])

@@ -16,10 +16,15 @@ LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("micro_batch_seconds", "eval_batch_seconds"), (0.001, math.inf)),
     "warmup": (0.0, 1.0),
 }
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+WORDS = {"precision": ("auto", *PRECISIONS), "eval_precision": PRECISIONS}  # what a key may say
 
 
 def refuse_bad_values(values: dict[str, Any], where: str) -> None:
-    """Raise a UserError for a value that is no number, or beyond its limits; `where` begins the message."""
+    """Raise a UserError for a value that is not what its key may have; `where` begins the message."""
+    for key in WORDS.keys() & values.keys():
+        if values[key] not in WORDS[key]:
+            raise UserError(f"{where}: {key} is {values[key]!r}", f"take one of: {' '.join(WORDS[key])}")
     for key in LIMITS.keys() & values.keys():
         least, greatest = LIMITS[key]
         value, whole = values[key], isinstance(least, int)

@@ -45,6 +45,9 @@ def test_what_is_taken(values):
         ("lr", None, "give a number of at least 0"),
         ("warmup", 10, "give a number from 0 to 1"),
         ("num_workers", -1, "give a whole number of at least 0"),
+        ("precision", "bf61", "take one of: auto fp32 tf32 bf16 fp16"),
+        ("eval_precision", "auto", "take one of: fp32 tf32 bf16 fp16"),
+        ("eval_precision", 16, "take one of: fp32 tf32 bf16 fp16"),
     ],
 )
 def test_what_is_refused(key, value, remedy):
