@@ -268,7 +268,7 @@ def warnings(
     origin = facts.get("origin", {})
     before, tested = origin.get("before"), set().union(*map(releases, corpora))
     for each in [origin, *(before if isinstance(before, list) else [])]:  # of a model that it continued from, too
-        # Of the test set of its own fold a model has heard nothing.
+        # Of its own fold a model was not trained on the test set.
         made = each.get("corpus"), each.get("protocol"), each.get("folds")
         is_own = made == (options.corpus, options.protocol_name, [*found.tables]) and len(found.tables) == 1
         if releases(str(each.get("corpus"))) & tested and not is_own:

@@ -198,8 +198,8 @@ def _naming(path: Path | str) -> Iterator[None]:
 def _decode(path: Path | str, longest: float = math.inf) -> tuple[Tensor, Fraction]:
     """[n, channels] samples as they are in a file, and the ratio of its rate to 16 kHz."""
     found = header.examine(path)  # libsndfile reads a file cut short without an error
+    ratio = header.rate_ratio(found.rate)  # first: a wrong rate makes a wrong length
     refuse_longer(path, found.duration, longest)
-    ratio = header.rate_ratio(found.rate)
     (samples,) = _parts(path, found.frames, found.frames)
     return samples, ratio
 

@@ -4,7 +4,7 @@ A map is a CSV with a header, or a YAML:
 
 =======  ====================================================================================
 label    of the corpus, in any case; the codes of `hparams/labels/aliases.csv` have aliases, as `angry` for `ang`
-used     what it becomes; empty: its utterances are left out, counted and told
+used     what it becomes; empty: its utterances are left out, and stage 0 says how many
 corpus   optional: the row is of this corpus alone, and goes before one without
 =======  ====================================================================================
 

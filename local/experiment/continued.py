@@ -1,4 +1,4 @@
-"""A training that continues from a model folder, `--encoder MODEL`: what agrees, and whom it has heard. No torch."""
+"""Training that continues from a model folder, `--encoder MODEL`: what agrees, on whom it was trained. No torch."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import soundfile
 from local.audio import recordings
 from local.audio.recordings import Recording, Unreadable
 from local.audio.segments import segments
+from local.core.errors import UserError
 from local.core.threads import in_order
 from local.data.batches import Limits, cut
 from local.data.device import batch_limits
@@ -173,8 +174,11 @@ def analyze_items(
 ) -> Iterator[tuple[Item, Analysis | None]]:
     """Analyze items in batches of at most `seconds` (see `batch_limits`); yield them in their order.
 
-    An item with an error has no analysis. `words` asks for the times of words.
+    An item with an error has no analysis. `words` asks for the times of words. A `UserError` unless
+    `seconds` is above 0.
     """
+    if not seconds > 0:
+        raise UserError(f"batches of {seconds} seconds hold nothing", "give a number above 0")
     limits = batch_limits(recognizer.device, recognizer.model.system, seconds)
     gathered: list[Item] = []
     total = 0.0

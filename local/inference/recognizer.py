@@ -95,8 +95,11 @@ class EmotionRecognizer(Analyzer, Pretrained):
     def forward(self, wavs: Tensor, wav_lens: Tensor | None = None) -> Outputs:
         """Logits of a batch: [B, N] float samples at 16 kHz, zero beyond each utterance's end.
 
-        `wav_lens` are [B] true lengths relative to N; by default all are N long.
+        `wav_lens` are [B] true lengths relative to N; by default all are N long. A `UserError` for anything else.
         """
+        if not (isinstance(wavs, Tensor) and wavs.ndim == 2 and wavs.is_floating_point()):
+            found = f"{tuple(wavs.shape)} of {wavs.dtype}" if isinstance(wavs, Tensor) else type(wavs).__name__
+            raise UserError(f"a batch is a tensor [B, N] of floats, and not {found}", "or give `analyze` a recording")
         relative = torch.ones(len(wavs)) if wav_lens is None else wav_lens.cpu()
         return self._outputs(wavs, (relative * wavs.shape[1]).round().long())
 

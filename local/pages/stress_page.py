@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from local.pages.stress_tables import clean_gap_table, curve_table, gap_table, i
 from local.pages.tables import Table, interval, interval_source, known_scores
 from local.pages.templates import load_template
 from local.scoring import metrics, stats, stressed
-from local.scoring.gaps import gaps
+from local.scoring.gaps import LONG_LESS_SHORT, SPREAD, WOMEN_LESS_MEN, gaps
 from local.scoring.scored import Experiment
 from local.scoring.stress_scores import SCORES, inaudible_changes, stress_scores
 
@@ -28,11 +29,12 @@ ACTIVE = (
     "SNR: the power of the active frames (of 20 ms, within 40 dB of the loudest) over that of the noise. Noise and "
     "rooms are drawn by the utterance's ID, the condition and the strength."
 )
-GROUPS = (
-    "Women less men, long less short: the difference of the two scores. Spread of speakers: the standard deviation "
-    "between their accuracies, less what chance gives. Groups differ in their emotions too: `stress_gaps.csv` has the "
-    "other scores."
-)
+GROUPS = {
+    WOMEN_LESS_MEN: "Women less men: the difference of the two scores.",
+    LONG_LESS_SHORT: "Long less short: the difference of the two scores.",
+    SPREAD: "Spread of speakers: the standard deviation between their accuracies, less what chance gives.",
+}
+OTHER_SCORES = "Groups differ in their emotions too: `stress_gaps.csv` has the other scores."
 OF_TEXT = ["wrd_hyp", *metrics.EDITS]  # columns of a table of a case
 
 
@@ -110,9 +112,10 @@ def stress_page(own: Experiment) -> StressPage:
     if not own.transcripts_trained:  # as of a system that writes no text
         cases = {case: table.drop(columns=OF_TEXT, errors="ignore") for case, table in cases.items()}
     title = f"{own.name} on {own.corpus}, protocol {own.protocol}: under distortion"
-    warnings, notes = _warnings(own, runs, cases, pooled), _notes(cases)
+    of_groups = gaps(cases)
+    warnings, notes = _warnings(own, runs, cases, pooled), _notes(cases, {*of_groups["by"]})
     notes += [] if own.transcripts_trained else [f"{UNTRAINED_TEXT}, and are left out."]
-    return StressPage(title, stress_scores(cases), inaudible_changes(cases), gaps(cases), warnings, notes)
+    return StressPage(title, stress_scores(cases), inaudible_changes(cases), of_groups, warnings, notes)
 
 
 def _warnings(own: Experiment, runs: list[Path], cases: dict[Case, pd.DataFrame], pooled: pd.DataFrame) -> list[str]:
@@ -140,8 +143,8 @@ def _warnings(own: Experiment, runs: list[Path], cases: dict[Case, pd.DataFrame]
     return found
 
 
-def _notes(cases: dict[Case, pd.DataFrame]) -> list[str]:
-    """Sentences on what was done, and what the figures are."""
+def _notes(cases: dict[Case, pd.DataFrame], kinds: Collection[str]) -> list[str]:
+    """Sentences on what was done, and what the figures are; `kinds` are the kinds of gaps that are shown."""
     clean = cases[CLEAN]
     cluster, kind = stats.clusters(clean)
     tested = {case.condition for case in cases}
@@ -152,7 +155,9 @@ def _notes(cases: dict[Case, pd.DataFrame]) -> list[str]:
     ]
     source = interval_source({"cluster": kind, "clusters": cluster.nunique()})
     bootstrap = f"Intervals and p: paired bootstrap, {source}. p after Holm's correction over the cases of a column."
-    return [*map(prose, what), prose(ACTIVE), prose(bootstrap), prose(GROUPS)]
+    of_kinds = [said for kind, said in GROUPS.items() if kind in kinds]
+    of_groups = [" ".join([*of_kinds, OTHER_SCORES])] if of_kinds else []
+    return [*map(prose, (*what, ACTIVE, bootstrap, *of_groups))]
 
 
 def write_stress_page(own: Experiment, command: str) -> Path:

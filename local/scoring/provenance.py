@@ -53,7 +53,7 @@ def refuse_mixed(runs: Iterable[Path]) -> None:
 def warnings(runs: Iterable[Path]) -> list[str]:
     """Say what differs between runs of the same values: commits, devices, `ROUNDING`; unknown where not recorded.
 
-    And of which a model that was continued from has heard the speakers that are tested.
+    And which of them continue from a model that was trained on speakers of their test set.
     """
     runs = list(runs)
     differing = _differing({run: _recorded(run) for run in runs}, missing="unknown")

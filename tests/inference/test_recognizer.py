@@ -230,6 +230,9 @@ def test_it_is_one_of_speechbrains_interfaces(recognizers, folders):
     whole = recognizer.classify_batch(wavs)[0]
     torch.testing.assert_close(whole, recognizer.classify_batch(wavs, torch.ones(len(wavs)))[0])
     assert not torch.allclose(whole, recognizer.classify_batch(wavs, wav_lens)[0], atol=1e-3)
+    for wrong, said in ((wavs[0], "of torch.float32"), (wavs.short(), "torch.int16"), (wavs.numpy(), "ndarray")):
+        with pytest.raises(UserError, match=f"a batch is a tensor .* floats, and not .*{said}"):
+            recognizer.classify_batch(wrong)
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-group", "w2v-bert", "whisper", "ensemble"])
