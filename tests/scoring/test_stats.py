@@ -120,6 +120,7 @@ def test_the_level_is_a_t_interval_when_the_mean_is_normal():
 def test_memory_may_be_little(monkeypatch, at_a_time):
     """The same clusters are drawn, however many resamples are drawn together."""
     table = predicted(6, 4, 3)
+    monkeypatch.setattr(stats, "RESAMPLES", 1499)
     usual = stats.intervals(table)
     monkeypatch.setattr(stats, "BATCH", 6 * at_a_time)
     assert stats.intervals(table) == usual

@@ -275,10 +275,16 @@ CHANGED = {
 }
 
 
+@pytest.fixture(scope="module")
+def of_other_parts(corpus, tmp_path_factory) -> Recorder:
+    """A run with them that nothing interrupted."""
+    brain = build(corpus, tmp_path_factory.mktemp("other parts"), **copy.deepcopy(CHANGED))
+    return fit(brain, corpus.utterances(corpus.table[::3]))
+
+
 @pytest.mark.parametrize("where", [("TRAIN", 2), ("update", 2, 3), ("TRAIN", 3)], ids=str)
-def test_an_interrupted_run_with_other_parts_ends_as_the_uninterrupted_does(corpus, tmp_path, where):
-    valid = corpus.utterances(corpus.table[::3])
-    whole = fit(build(corpus, tmp_path / "whole", **copy.deepcopy(CHANGED)), valid)
+def test_an_interrupted_run_with_other_parts_ends_as_the_uninterrupted_does(corpus, tmp_path, of_other_parts, where):
+    valid, whole = corpus.utterances(corpus.table[::3]), of_other_parts
     first = build(corpus, tmp_path / "part", **copy.deepcopy(CHANGED))
     first.interrupt = where
     with pytest.raises(Interruption):
