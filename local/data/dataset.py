@@ -18,7 +18,7 @@ from local.audio.header import SAMPLE_RATE
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.data import task_targets
-from local.data.store import Store
+from local.data.store import Store, refuse_too_long
 from local.encoders.base import pad_batch
 from local.systems import Outputs, System, Targets
 from local.text.ctc import greedy_tokens
@@ -147,11 +147,7 @@ class Utterances(Dataset):
     def refuse_longer_than(self, max_samples: int | None) -> None:
         """`UserError`, before the first step, for an utterance that an encoder cannot read whole."""
         for name, duration in zip(self.ids, self.durations, strict=True):
-            if max_samples is not None and duration * SAMPLE_RATE > max_samples:
-                raise UserError(
-                    f"utterance {name} lasts {duration:.1f} s: the encoder reads {max_samples / SAMPLE_RATE:.0f} s",
-                    "use another --encoder, or cut the utterance",
-                )
+            refuse_too_long(name, duration * SAMPLE_RATE, max_samples)
 
     def __len__(self) -> int:
         return len(self.ids)

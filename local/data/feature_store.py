@@ -44,7 +44,7 @@ from local.core.free_memory import room
 from local.core.partial import Parts
 from local.core.threads import in_order, one_thread_each
 from local.data.device import use_precision
-from local.data.store import AudioStore, Store
+from local.data.store import AudioStore, Store, refuse_too_long
 from local.encoders import Encoder
 from local.encoders.row_source import RowSource
 from local.encoders.waveform import WaveformEncoder
@@ -132,7 +132,7 @@ class FeatureStore(Store):
         wav = audio[name][None].to(device)
         source = idle.get()
         try:
-            _refuse_too_long(name, wav.shape[1], source.max_samples)
+            refuse_too_long(name, wav.shape[1], source.max_samples)
             with torch.autocast(device.type, enabled=False):
                 return cls.compute(source, wav, torch.tensor([wav.shape[1]])).cpu()
         finally:
@@ -295,12 +295,3 @@ def _what_is_read(audio: AudioStore, source: RowSource) -> str:
 
 def _bytes(weights: Iterable[Tensor]) -> Iterator[bytes]:
     return (weight.detach().float().cpu().numpy().tobytes() for weight in weights)
-
-
-def _refuse_too_long(name: str, samples: int, max_samples: int | None) -> None:
-    if max_samples is not None and samples > max_samples:
-        raise UserError(
-            f"utterance {name} lasts {samples / SAMPLE_RATE:.1f} s: "
-            f"the encoder reads {max_samples / SAMPLE_RATE:.0f} s",
-            "use another --encoder, or cut the utterance",
-        )

@@ -176,6 +176,15 @@ def refuse_unsound(folder: Path, reasons: Mapping[str, list[str]]) -> None:
     raise_faults(folder.name, unsound.to_faults(reasons), remedy=unsound.REMEDY)
 
 
+def refuse_too_long(name: str, samples: float, most: int | None) -> None:
+    """Raise a UserError for an utterance of more samples than what reads it can read, if it has a limit."""
+    if most is not None and samples > most:
+        raise UserError(
+            f"utterance {name} lasts {samples / SAMPLE_RATE:.1f} s: the encoder reads {most / SAMPLE_RATE:.0f} s",
+            "use another --encoder, or cut the utterance",
+        )
+
+
 def delete_stores(folder: Path) -> None:
     """Remove a corpus's stores; jobs that have them open can still read them."""
     kinds, ends = ("cnn", "layers", "states", "frames", "features"), (".json", ".f16", ".f32", ".part")

@@ -44,6 +44,27 @@ def load_trained(run: Path, average: int = 1) -> Model:
         raise UserError(f"{run}: its training has not ended", "run stage 2 for it")
     values = job.built()
     system = values["system"].eval().requires_grad_(False)
+    epochs = _load_weights(run, system, average)
+    learned = system.learned()
+    if system.encoder is not None:
+        adapters.merge(system.encoder)
+        task_vectors.merge(system.encoder)
+    _leave_out_useless(system)
+    provenance = _provenance(job, values, [max(epochs)], average)
+    if merged := learned.get("coefficients"):
+        provenance["merged"] = merged
+    if origin := job.origin():
+        provenance[continued.BEFORE] = origin.trainings
+    provenance |= about(system)
+    provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
+    longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
+    tokens = job.tokenizer.pieces if system.writes_text else []
+    fitted = None if average > 1 or system.emotion_weight == 0 else temperature(run, max(epochs))
+    return Model(system, job.labels, tokens, [len(tokens)], longest, provenance, fitted)
+
+
+def _load_weights(run: Path, system: System, average: int) -> list[int]:
+    """Load the chosen checkpoint of a run, or the mean of so many of its latest; returns their epochs."""
     if average > 1 and system.solves:
         raise UserError(
             f"{run}: {type(system).__name__} has a last step in closed form, which no mean of checkpoints has",
@@ -67,18 +88,22 @@ def load_trained(run: Path, average: int = 1) -> Model:
         refuse_damaged(checkpoint.path)
     with values_only(checkpoints[0]):
         system.load_state_dict(average_checkpoints(checkpoints, "system"))
-    learned = system.learned()
-    if system.encoder is not None:
-        adapters.merge(system.encoder)
-        task_vectors.merge(system.encoder)
-    if SPEAKER in system.tasks:  # which tells the speakers of training apart, and of anyone else says nothing
+    return [checkpoint.meta["epoch"] for checkpoint in checkpoints]
+
+
+def _leave_out_useless(system: System) -> None:
+    """Remove the head that tells the speakers of training apart, of whom anyone else is none, and those not trained."""
+    if SPEAKER in system.tasks:
         system.leave_out({SPEAKER})
         logger.info("the speaker head is not exported: it knows the speakers of training alone")
     for name in [name for name in system.tasks if system.task_weights[name] == 0]:
         system.leave_out({name})
         logger.info("the %s head is not exported: its weight is 0, so it is not trained", name)
-    options = job.options
-    names = pretrained_names(values)
+
+
+def _provenance(job: Job, values: Mapping[str, Any], epochs: list[int], average: int) -> dict[str, Any]:
+    """What a model was trained on and from; `values` are those of its YAML."""
+    names, options = pretrained_names(values), job.options
     provenance = {
         "corpus": options.corpus,
         "protocol": options.protocol_name,
@@ -86,24 +111,13 @@ def load_trained(run: Path, average: int = 1) -> Model:
         "name": options.name,
         "seed": job.seed,
         "folds": [job.fold],
-        "epochs": [max(checkpoint.meta["epoch"] for checkpoint in checkpoints)],
+        "epochs": epochs,
         "averaged": average,
-        "commit": starts.commit_of(read_environment(run)),
+        "commit": starts.commit_of(read_environment(job.folder)),
         "encoder": names.get("encoder") or names.get("asr_encoder"),  # a system may have none
         "pretrained": [names[key] for key in ("resnet101_weights", "speaker_net") if key in names],
     }
-    if mapped := options.corpus_facts.get("labels"):
-        provenance["labels"] = mapped
-    if merged := learned.get("coefficients"):
-        provenance["merged"] = merged
-    if origin := job.origin():
-        provenance[continued.BEFORE] = origin.trainings
-    provenance |= about(system)
-    provenance |= quality.of_runs([job], provenance["epochs"] if average == 1 else None)
-    longest = float(manifest.read(job.manifests / "train.csv")["duration"].max())
-    tokens = job.tokenizer.pieces if system.writes_text else []
-    fitted = None if average > 1 or system.emotion_weight == 0 else temperature(run, provenance["epochs"][0])
-    return Model(system, job.labels, tokens, [len(tokens)], longest, provenance, fitted)
+    return provenance | ({"labels": mapped} if (mapped := options.corpus_facts.get("labels")) else {})
 
 
 def temperature(run: Path, epoch: int) -> float | None:

@@ -7,6 +7,7 @@ weighted by time. Time outside of windows stays empty.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def draw(windows: Sequence[Window], labels: list[str], path: Path, title: str = 
     """
     picture = _Picture(windows, labels, title)
     picture.fill()
-    with atomic(path, "wb") as file:
+    with atomic(path, "wb") as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # of a file's name, in a script that the font lacks
         picture.figure.savefig(file, format=path.suffix[1:])
 
 

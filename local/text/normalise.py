@@ -17,6 +17,7 @@ DASH = re.compile(rf"[{HYPHENS}]{{2,}}|(?<=\d)[{HYPHENS}](?=\d)")  # typed as hy
 # Inside a word: the quotation marks of Hebrew acronyms and Uzbek letters, the middle dot of Catalan, the marks that
 # Armenian sets above a vowel, what hides letters (f**k).
 WITHIN_WORDS = HYPHENS + '"*\u2018\u2019\u201b\u00b7\u2027\u05f3\u05f4\u055a\u055b\u055c\u055e'
+TATWEEL = "\u0640\u07fa"  # which stretch a word of Arabic or N'Ko, and are letters to Unicode
 VARIATION = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # how the character before it is drawn
 DOTTED_I = re.compile("I\u0307+")
 ENGLISH = "ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
@@ -86,6 +87,8 @@ def _role(character: str) -> str:
     category = unicodedata.category(character)
     if character == "'":
         return "apostrophe"
+    if character in TATWEEL:
+        return "nothing"
     if category[0] in "LN":
         return "letter"
     if category == "Me" or VARIATION.match(character):  # emoji: a key's frame, colour

@@ -62,6 +62,7 @@ def test_every_dash_of_unicode_is_a_space_but_the_hyphens():
     [
         ("\u597d\u3002\u662f\uff0c\u4e0d\uff1f", "\u597d \u662f \u4e0d"),  # Chinese
         ("\u0646\u0639\u0645\u060c\u0644\u0627\u061f", "\u0646\u0639\u0645 \u0644\u0627"),  # Arabic
+        ("\u0644\u0640\u0640\u0640\u0652\u0639", "\u0644\u0652\u0639"),  # Arabic, stretched before a mark
         ("\u0939\u093e\u0901\u0964\u0928\u0939\u0940\u0902", "\u0939\u093e\u0901 \u0928\u0939\u0940\u0902"),  # Hindi
         ('\u05e6\u05d4"\u05dc', "\u05e6\u05d4\u05dc"),  # a Hebrew acronym
         ("\u05d1\u05d9\u05ea\u05be\u05e1\u05e4\u05e8", "\u05d1\u05d9\u05ea \u05e1\u05e4\u05e8"),  # its hyphen
