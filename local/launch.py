@@ -34,11 +34,12 @@ from local.corpora import manifest
 from local.data import store
 from local.experiment import borrowed, shared
 from local.experiment.encoder_version import refuse_missing
-from local.experiment.job import Job, has_checkpoint
+from local.experiment.job import Job, begun_inputs, has_checkpoint
 from local.jobs.job_lines import clock, result, scores_line
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobLog, JobProcess, add_options, step_command
 from local.scoring import metrics, predictions, scored
+from local.scoring.provenance import OF_FOLD
 
 MOST_RUNS = 3  # with other values, to name
 STAGES = {"train": 2, "decode": 3, "stress": 7}
@@ -69,33 +70,36 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
 
 
 def other_values(options: Options) -> list[str]:
-    """Which runs that are not among the jobs were trained with other values, so that stage 4 will not pool them."""
+    """Which runs that are not among the jobs have other values, trained or with a checkpoint: stage 4 pools no two."""
     jobs, folds, found = {job.folder for job in Job.all(options)}, options.all_folds(), []
-    for run in scored.trained_runs(options.experiment_folder):
-        if run not in jobs and run.name in folds:
-            training = Job(options, run.name, scored.seed_of(run)).training()
-            old, new = markers.read(run / "train.json")["inputs"], training.inputs
-            moved = [key for key, version in pretrained.VERSIONS.items() if old.get(version, "") == new.get(version)]
-            if changes := training.changes(old, but=(*ROUNDING, *moved)):
-                found.append(f"{run.parent.name}/{run.name}: {', '.join(changes)}")
+    for run in scored.begun_runs(options.experiment_folder):
+        is_trained = (run / "train.json").exists()
+        if run in jobs or run.name not in folds or not (is_trained or has_checkpoint(run)):
+            continue
+        job = Job(options, run.name, scored.seed_of(run))
+        old = markers.read(run / "train.json")["inputs"] if is_trained else begun_inputs(run) or {}
+        new = job.training() if is_trained else job.beginning()
+        moved = [key for key, name in pretrained.VERSIONS.items() if old.get(name, "") == new.inputs.get(name)]
+        if changes := new.changes(old, but=(*ROUNDING, *OF_FOLD, *moved)):
+            found.append(f"{run.parent.name}/{run.name}: {', '.join(changes)}")
     return found
 
 
-def refuse_other_values(options: Options) -> None:
-    """Refuse to train beside runs with other values, where stage 4 would; with `--force` say so.
+def refuse_other_values(options: Options, resumes: bool) -> None:
+    """Refuse to train beside runs with other values, where stage 4 would.
 
-    With that, runs may be trained again one by one.
+    With `--force`, by which runs may be trained again one by one, and where one of the jobs resumes, it is only said.
     """
     if not (found := other_values(options)):
         return
     shown = "; ".join(found[:MOST_RUNS]) + f"; and {len(found) - MOST_RUNS} more" * (len(found) > MOST_RUNS)
     folder = options.experiment_folder
-    if options.force:
+    if options.force or resumes:
         print(f"  stage 4 will refuse these runs beside others with other values ({shown}): train those again, too")
         return
     raise UserError(
         f"{folder} has runs with other values, and no table pools them ({shown})",
-        "--name NAME for another experiment; or train all again with --force true; or move those runs out of it",
+        "--name NAME for another experiment; or train all again with --force true",
     )
 
 
@@ -152,7 +156,7 @@ def launch(step: str, options: Options, words: list[str]) -> list[JobProcess]:
         borrowed.borrow(options)
     waiting = pending_jobs(step, options, words)
     if step == "train" and waiting:
-        refuse_other_values(options)
+        refuse_other_values(options, any(has_checkpoint(run.folder) for run in waiting))
     if waiting and step == "stress":
         print(stress_cost(options, [run.name for run in waiting]))
     failed = run_jobs(step, options, words, waiting) if waiting else []

@@ -116,10 +116,12 @@ def heard(run: Path, speech: list[tuple[dict[str, str], np.ndarray]], device: st
     analyzer = Analyzer(load_trained(run), {"device": device})
     items = (Item("", recording=of_array(samples, SAMPLE_RATE)) for _, samples in speech)
     of_run = {"seed": seed_of(run), "fold": run.name}
-    return [
-        of_run | row | {POSTERIOR + label: value for label, value in analysis.posteriors.items()}
-        for (row, _), (_, analysis) in zip(speech, analyze_items(items, analyzer, BATCH_SECONDS, False), strict=True)
-    ]
+    found = []
+    for (row, _), (item, analysis) in zip(speech, analyze_items(items, analyzer, BATCH_SECONDS, False), strict=True):
+        if analysis is None:
+            raise UserError(f"{run}: {item.error}", "look at its train.log, and train it again")
+        found.append(of_run | row | {POSTERIOR + label: value for label, value in analysis.posteriors.items()})
+    return found
 
 
 def refuse_other_tests(experiments: list[Experiment]) -> None:

@@ -99,7 +99,7 @@ def referee(given: argparse.Namespace, options: Options) -> int:
 
     check(options, options.table)
     tests, classes = tested_sets(options), manifest.labels(options.used)
-    others = [scored.load(experiment_of(folder)) for folder in given.against]
+    others = [scored.load(folder) for folder in dict.fromkeys(map(experiment_of, given.against))]
     folds = choose_folds(options, [*tests], others)
     labels = LabelMap.read(given.labels, least=0) if given.labels else None
     folder = options.experiment_folder

@@ -10,7 +10,7 @@ A rerun that was interrupted is resumed; one that has ended is overwritten.
 Exit codes: 0 predictions.csv is the same, byte for byte; 1 it is not, or the job failed (the end of its
 log is shown); 2 the run cannot be repeated here, and why.
 
-On a CPU the same seed, machine and number of threads give the same bytes. On a GPU they need not:
+On a CPU the same seed, machine, packages and number of threads give the same bytes. On a GPU they need not:
 `torch.use_deterministic_algorithms` refuses CTCLoss, whose gradient has no deterministic form on CUDA,
 and cuDNN may choose among convolutions that sum in different orders.
 """

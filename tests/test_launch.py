@@ -461,15 +461,24 @@ def test_what_is_trained_beside_runs_with_other_values_is_refused_before_it_is_t
         Path(f"results/own/speaker/n/seed1/{fold}/decode.json").unlink()  # trained, and not decoded yet
     shutil.rmtree("results/own/speaker/n/seed1/1A")
     for each in (one, ["--seeds", "2", *one]):
-        refuse_other_values(parse([*each, "--micro-batch-seconds", "7"]))
+        refuse_other_values(parse([*each, "--micro-batch-seconds", "7"]), False)
         with pytest.raises(UserError, match=f"results/own/speaker/n has runs with other values.*{differ}"):
-            refuse_other_values(parse([*each, "--lr", "0.5"]))
+            refuse_other_values(parse([*each, "--lr", "0.5"]), False)
     assert capsys.readouterr().out == ""
-    # With --force they may be trained again one by one, and it is said.
-    refuse_other_values(parse(["--force", "true", *one, "--lr", "0.5"]))
-    assert re.search(rf"stage 4 will refuse.*{differ}", capsys.readouterr().out)
-    refuse_other_values(parse(["--force", "true", *words, "--lr", "0.5"]))
+    # With --force they may be trained again one by one, and what that began goes on: it is only said.
+    for force, resumes in (("true", False), ("false", True)):
+        refuse_other_values(parse(["--force", force, *one, "--lr", "0.5"]), resumes)
+        assert re.search(rf"stage 4 will refuse.*{differ}", capsys.readouterr().out)
+    refuse_other_values(parse(["--force", "true", *words, "--lr", "0.5"]), False)
     assert capsys.readouterr().out == ""
+    # One that has begun, with a checkpoint, has its values as well; without one it would be begun again.
+    other = Path("results/own/speaker/n/seed1/2A")
+    (other / "train.json").unlink()
+    refuse_other_values(parse([*one, "--lr", "0.5"]), False)
+    (other / "save" / "CKPT").mkdir(parents=True)
+    (other / "save" / "CKPT" / "CKPT.yaml").touch()
+    with pytest.raises(UserError, match=f"has runs with other values.*{differ}"):
+        refuse_other_values(parse([*one, "--lr", "0.5"]), False)
 
 
 def test_a_failed_job_stops_no_other_and_the_code_is_1(words, command, monkeypatch):

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
-# In either version of control groups: the files of the limit and of what is used, and in memory.stat idle files.
-OF_FIRST = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-OF_SECOND = ("memory.max", "memory.current", "inactive_file")
+# In either version of control groups: the files of the limit and of what is used, and before the names in memory.stat.
+OF_FIRST = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
+OF_SECOND = ("memory.max", "memory.current", "")
+OF_FILES = ("active_file", "inactive_file")  # what is kept of files, and goes where memory is short
 UNLIMITED = 1 << 60  # bytes: a cgroup without a limit has a number as high as this
 
 
@@ -45,7 +46,7 @@ def cgroup_memory(groups: Path, root: Path) -> tuple[float, float] | None:
     """The lowest memory limit of the control groups that a process is in, and the least that one has free.
 
     `groups` is its file in /proc, `root` is where they are mounted, in either version; in a container that is the
-    process's own group. None without a limit. What a group has read of files counts as free, as far as it lies idle.
+    process's own group. None without a limit. What is kept of files that were read counts as free.
     """
     try:
         lines = groups.read_text(encoding="utf-8").splitlines()
@@ -65,7 +66,7 @@ def cgroup_memory(groups: Path, root: Path) -> tuple[float, float] | None:
     return (min(limit for limit, _ in known), min(free for _, free in known)) if known else None
 
 
-def _limit_and_free(group: Path, of_limit: str, of_use: str, idle: str) -> tuple[float, float] | None:
+def _limit_and_free(group: Path, of_limit: str, of_use: str, begins: str) -> tuple[float, float] | None:
     """Bytes that a group may use, and of them those that it does not; None where it has no limit."""
     limit = _number(group / of_limit)
     if limit is None or limit >= UNLIMITED:
@@ -75,7 +76,8 @@ def _limit_and_free(group: Path, of_limit: str, of_use: str, idle: str) -> tuple
         kinds = dict(line.split() for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines())
     except (OSError, ValueError):
         kinds = {}
-    return limit, max(0.0, limit - max(0.0, used - float(kinds.get(idle, 0))))
+    of_files = sum(float(kinds.get(begins + kind, 0)) for kind in OF_FILES)
+    return limit, max(0.0, limit - max(0.0, used - of_files))
 
 
 def _number(file: Path) -> float | None:

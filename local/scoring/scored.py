@@ -39,9 +39,9 @@ def decoded_runs(folder: Path) -> list[Path]:
     return _runs_with(folder, "decode.json")
 
 
-def trained_runs(folder: Path) -> list[Path]:
-    """Those that have been trained."""
-    return _runs_with(folder, "train.json")
+def begun_runs(folder: Path) -> list[Path]:
+    """Those whose training has begun."""
+    return _runs_with(folder, "hyperparams.yaml")
 
 
 def _runs_with(folder: Path, name: str) -> list[Path]:
@@ -235,5 +235,7 @@ def _read(path: Path, remedy: str) -> pd.DataFrame:
     """Read a table of numbers and of the texts in `TEXT`; a `UserError` if it is none."""
     try:
         return read_numbers(path, TEXT)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing", f"restore it, or {remedy} again") from None
     except ValueError as error:  # of pandas, too, which ends its messages with a newline
         raise UserError(f"{path} is damaged: {' '.join(str(error).split())}", f"{remedy} again") from None

@@ -35,7 +35,7 @@ def test_the_lowest_limit_of_the_groups_counts(tmp_path):
     assert cgroup_memory(groups, root) == (2_000_000, 2_000_000)
     # What is used is not free, but for what is kept of files and can go; of the outer group others use more.
     write(root / "user" / "job" / "memory.current", 900_000)
-    write(root / "user" / "job" / "memory.stat", "anon 500000\nfile 400000\ninactive_file 300000")
+    write(root / "user" / "job" / "memory.stat", "anon 500000\nfile 400000\ninactive_file 250000\nactive_file 50000")
     assert cgroup_memory(groups, root) == (2_000_000, 1_400_000)
     write(root / "user" / "memory.current", 2_900_000)
     assert cgroup_memory(groups, root) == (2_000_000, 100_000)
