@@ -69,5 +69,5 @@ export ONEDNN_PRIMITIVE_CACHE_CAPACITY=${ONEDNN_PRIMITIVE_CACHE_CAPACITY:-8192} 
 # A thread that waits for the others of its job gives its core away sooner: beside a busy process a small model took a
 # quarter less time, one of large layers two fifths.
 [[ -n ${OMP_WAIT_POLICY:-} ]] || export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000}
-# Nothing is reported to anyone: onnxruntime would tell Microsoft which models it runs, and keep a number of the machine.
+# No telemetry: onnxruntime keeps a number of the machine and, by its own statement, reports its use to Microsoft.
 export HF_HUB_DISABLE_TELEMETRY=1 ORT_DISABLE_TELEMETRY=1

@@ -283,6 +283,14 @@ def test_tables_that_were_changed_by_hand(words, name, old, new, message, stage)
     assert message in caught.value.what and f"stage {stage}" in caught.value.remedy
 
 
+def test_a_run_that_was_moved_away_is_named(words):
+    folder = run(words, "a", folds=("1A", "2B"))
+    (folder / "seed1" / "1A").rename(folder.with_name("elsewhere"))
+    with pytest.raises(UserError, match=r"seed1/1A/epochs\.csv is missing") as caught:
+        _ = scored.load(folder).epochs
+    assert "run stage 2 again" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

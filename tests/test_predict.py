@@ -423,6 +423,12 @@ class Endless:
         return self.item
 
 
+def test_batches_of_no_seconds_are_refused(recognizer):
+    for seconds in (0, -1, float("nan")):
+        with pytest.raises(UserError, match="hold nothing"):
+            next(analyze_items([Item("b.wav", error="bad")], recognizer, seconds=seconds, words=False))
+
+
 @pytest.mark.parametrize(
     "item", [Item("a.wav", recording=recordings.of_array(GOOD, 16_000)), Item("b.wav", error="bad")]
 )

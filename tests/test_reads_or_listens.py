@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from stages import run_stages
@@ -16,6 +17,7 @@ from written_experiments import write_experiment
 from local import reads_or_listens as command
 from local.core.errors import UserError
 from local.experiment.job import Job
+from local.inference.items import Item
 
 
 def test_texts_are_drawn_by_their_ids_each_once_for_an_emotion():
@@ -68,6 +70,17 @@ def test_experiments_with_other_test_sets_are_refused_before_they_are_heard(tmp_
 
 
 @pytest.mark.slow
+def test_a_model_whose_output_is_not_finite_is_refused(monkeypatch):
+    system = SimpleNamespace(tasks={})
+    analyzer = SimpleNamespace(device="cpu", model=SimpleNamespace(system=system))
+    monkeypatch.setattr("local.deploy.gather.load_trained", lambda run: run)
+    monkeypatch.setattr("local.inference.analyzer.Analyzer", lambda *_: analyzer)
+    unfit = [(Item("", error="the model's output is not finite in fp32"), None)]
+    monkeypatch.setattr("local.inference.items.analyze_items", lambda *_: iter(unfit))
+    with pytest.raises(UserError, match="seed1/A: the model's output is not finite"):
+        command.heard(Path("seed1/A"), [({"text": "A"}, np.zeros(100, np.float32))], None)
+
+
 def test_of_two_trained_models(tmp_path, capsys):
     """A system that has never heard text still gets its figures; a row for each text, manner and model."""
     table = write_corpus(tmp_path / "data", {"A": 8, "B": 8, "C": 8})

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read on import, after which onnxruntime reports what it runs
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read on import; otherwise it is on
 
 import numpy as np
 import onnxruntime

@@ -247,6 +247,12 @@ def test_an_unreadable_file_is_named_at_once(tmp_path, make, function):
     assert error.value.what == f"{path}: {reason.value}"
 
 
+def test_of_a_wrong_rate_the_rate_is_named_and_not_the_length_that_it_makes(tmp_path):
+    path = written(tmp_path / "a.wav", np.zeros(32_000), 100)
+    with pytest.raises(UserError, match="sample rate of 100 Hz"):
+        read(path, longest=60)
+
+
 @pytest.mark.parametrize("suffix", ["flac", "ogg"])
 def test_damage_within_a_file_is_an_error(tmp_path, suffix):
     path = damaged(written(tmp_path / f"a.{suffix}", noise(48_000), 48_000))

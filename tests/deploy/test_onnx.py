@@ -200,7 +200,7 @@ def test_an_ensemble_is_one_file_too(tmp_path: Path) -> None:
 
 @each_family
 def test_no_product_in_double_precision_is_of_a_transposition(exported, family: str) -> None:
-    """Which onnxruntime makes one node of, for which it has no kernel before 1.25 (its issue 28136)."""
+    """Which onnxruntime makes one node of, for which 1.23 has no kernel (its issue 28136)."""
     graph = reference.load(exported(family)[1]).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
     transposed = {name for node in graph.node if node.op_type == "Transpose" for name in node.output}

@@ -58,6 +58,11 @@ def unit(axes) -> str:
     return re.fullmatch(r"time \((.*)\)", axes.get_xlabel())[1]
 
 
+def test_a_name_in_a_script_that_the_font_lacks_is_no_warning(tmp_path, recwarn):
+    timeline.draw(CALL, LABELS, tmp_path / "picture.png", title="\u65e5\u672c\t.wav")
+    assert not [str(warning.message) for warning in recwarn]
+
+
 def test_each_lane_shows_the_posteriors_of_its_label_and_gaps_stay_empty(figure_of):
     _, *lanes = figure_of(CALL).axes
     assert [lane.get_ylabel() for lane in lanes] == LABELS

@@ -9,10 +9,10 @@ import pytest
 from random_predictions import predicted
 
 from local.core.conditions import CLEAN, CONDITIONS, cases
-from local.pages.stress_page import StressPage
+from local.pages.stress_page import StressPage, _notes
 from local.pages.stress_plots import curve, curve_rows
 from local.scoring import stats
-from local.scoring.gaps import gaps
+from local.scoring.gaps import SPREAD, WOMEN_LESS_MEN, gaps
 from local.scoring.stress_scores import inaudible_changes, stress_scores
 
 TITLE = "n <b> on c, protocol speaker: under distortion"
@@ -58,6 +58,15 @@ def test_the_page_has_every_case_once(page):
     sections = re.findall(r'<section aria-labelledby="(\w+)">', html)
     assert sections == ["overview", "curves", "inaudible", "scores", "gaps", "moved", "notes"]
     assert all(f'id="{name}"' in html for name in sections)
+
+
+def test_the_notes_explain_the_kinds_of_gaps_that_are_shown():
+    one = predicted(6, 8, 1, 0.9).assign(gender="F", duration=1.0)
+    white, clean = next(case for case in cases(["white"]) if case != CLEAN), CLEAN
+    tables = {clean: one, white: one}
+    assert "women" not in " ".join(_notes(tables, {SPREAD})).lower() and "Spread of" in _notes(tables, {SPREAD})[-1]
+    assert "Women less men" in _notes(tables, {WOMEN_LESS_MEN})[-1]
+    assert "stress_gaps.csv" not in " ".join(_notes(tables, set()))
 
 
 def test_cards_name_the_worst(page):

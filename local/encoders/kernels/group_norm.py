@@ -30,8 +30,8 @@ def normed_convolution(conv: nn.Conv1d, norm: nn.GroupNorm, wavs: Tensor, n_fram
         rows = (rows - (rows * true).sum(1, keepdim=True) / count) * true
         columns = rows.mT
         if torch.compiler.is_exporting():
-            # Once more, without effect: before 1.25 onnxruntime makes one node of a transposition and a product, which
-            # it then cannot compute in double precision.
+            # Once more, without effect: onnxruntime 1.23, of Python 3.10, makes one node of a transposition and a
+            # product, and then cannot compute it in double precision.
             columns = columns * true.mT
         variance = (weight @ (columns @ rows / count) * weight).sum(2)  # [B, c]
         weight = weight * (norm.weight * torch.rsqrt(variance + norm.eps))[:, :, None]  # [B, c, k]
