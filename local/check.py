@@ -68,8 +68,11 @@ def check(job: Job) -> list[str]:
             checkpointer = RunCheckpointer(Path(folder) / "save")
             brain = EmotionBrain(system, values, Path(folder), sampler, job.labels, job.tokenizer, checkpointer)
             brain.init_optimizers()
-            has_valid = (job.manifests / "valid.csv").exists()
-            refuse_without_use(brain.hparams, has_valid, brain.scheduler.follows_figure, system.encoder)
+            valid = job.manifests / "valid.csv"
+            refuse_without_use(brain.hparams, valid.exists(), brain.scheduler.follows_figure, system.encoder)
+            if valid.exists():
+                validation = Utterances(manifest.read(valid), {}, job.labels, job.tokenizer, job.classes)
+                brain.selection.refuse_without_reference(validation.texts, validation.emotions)
             unfreezing.refuse_wrong(brain.hparams, system.encoder)
             never = unfreezing.unreached(brain.hparams, system.encoder)
     except UserError:

@@ -84,6 +84,8 @@ def train(job: Job, source: Job | None = None) -> None:
     )
     memory_line = check_memory(values, sampler, validation)
     brain = EmotionBrain(system, values, job.folder, sampler, job.labels, job.tokenizer, checkpointer)
+    if validation is not None:
+        brain.selection.refuse_without_reference(validation.texts, validation.emotions)
     run_on_main(environment.write, (job, brain.device, values["precision"], first, system))
     lines = environment.summary(job, brain.device, values, training, validation)
     lines += label_lines(system, training, validation)

@@ -110,6 +110,23 @@ def test_what_follows_a_validation_set_needs_one(words):
     check(job(words, "--device", "cpu"))
 
 
+@pytest.mark.parametrize(
+    ("column", "selection", "what"), [("wrd", "valid_wer", "a transcript"), ("emo", "valid_ua", "an emotion")]
+)
+def test_a_figure_that_compares_with_nothing_chooses_no_epoch(words, column, selection, what):
+    made = job(words, "--device", "cpu", "--selection", selection)
+    path = made.manifests / "valid.csv"
+    table = manifest.read(path)
+    table.loc[1:, column] = ""
+    manifest.write(path, table)
+    check(made)  # one that has it is enough
+    table[column] = ""
+    manifest.write(path, table)
+    error = refused(made)
+    assert error.what == f"selection is '{selection}', and no utterance of the validation set has {what}"
+    check(job(words, "--device", "cpu", "--selection", "valid_loss"))
+
+
 def test_fp16_on_a_cpu(words):
     assert refused(job(words, "--precision", "fp16", "--device", "cpu")).what.startswith("fp16 needs a GPU")
     # The GPUs of a cluster are on its nodes.

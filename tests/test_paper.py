@@ -6,6 +6,7 @@ import csv
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from paths import REPOSITORY
 from written_experiments import SIZES, table_of, write_experiment
@@ -236,6 +237,15 @@ def test_figure_2_sets_the_fold_beside_the_points(tmp_path):
     # Alphas without a run of ours have the paper's points alone.
     assert list(curve_of(rows, "0.001", "–")) == ["5", "10", "15", "20", "30", "40", "50", "75", "100", "highest"]
     assert not curve_of(rows, "0.1", "–")
+
+
+def test_figure_2_ends_with_the_first_seed(tmp_path):
+    folder = write_experiment(tmp_path, "iemocap/recording/x", sizes={"04M": 478}, seeds=(1, 3), n_epochs=30)
+    file = folder / "seed1" / "04M" / "epochs.csv"
+    pd.read_csv(file).head(12).to_csv(file, index=False)
+    mine = curve_of(made("figure2", folder)[0], "0.1", "`iemocap/recording/x`")
+    assert mine["12"]["our WA on the validation set"] == mine["highest"]["our WA on the validation set"] == "16.20"
+    assert mine["15"]["our WA on the validation set"] == "–"
 
 
 def test_figure_2_of_another_protocol_or_without_validation(tmp_path):

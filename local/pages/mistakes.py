@@ -27,7 +27,8 @@ def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST)
     """
     names = labels(predictions)
     wrong = predictions[(predictions["emo"] != predictions["emo_hyp"]) & (predictions["emo_hyp"] != MISSING)]
-    confidence = wrong[[POSTERIOR + name for name in names]].max(axis=1)
+    posteriors, place = wrong[[POSTERIOR + name for name in names]].to_numpy(float), pd.Index(names)
+    confidence = posteriors[range(len(wrong)), place.get_indexer(wrong["emo_hyp"])]
     wrong = wrong.assign(confidence=confidence, path=manifest.resolve(wrong["wav"], data_root.absolute()))
     wrong = wrong.sort_values(["confidence", "ID", "seed"], ascending=[False, True, True], ignore_index=True)
     place = wrong.groupby(["emo", "emo_hyp"]).cumcount()

@@ -16,7 +16,7 @@ from local.core.errors import UserError
 from local.corpora.iemocap import FACTS
 from local.pages.markdown import percent, prose, signed
 from local.pages.tables import Table, columns, interval
-from local.scoring.scored import Experiment
+from local.scoring.scored import Experiment, common_epochs
 from local.splits import naming
 
 PAPER = yaml.safe_load(Path(__file__).with_name("paper.yaml").read_text(encoding="utf-8"))
@@ -172,8 +172,9 @@ def figure2(experiments: list[Experiment]) -> Table:
 
 
 def _our_curve(experiment: Experiment) -> dict[int | str, dict[str, str]]:
-    """By epoch the figures of `OUR_CURVES`, mean over seeds, and last the highest accuracies."""
-    epochs = experiment.epochs[experiment.epochs["fold"] == FIGURE_2_FOLD].groupby("epoch")[[*OUR_CURVES]].mean()
+    """By epoch that all seeds have the figures of `OUR_CURVES`, mean over seeds, and last the highest accuracies."""
+    epochs = common_epochs(experiment.epochs[experiment.epochs["fold"] == FIGURE_2_FOLD])
+    epochs = epochs.groupby("epoch")[[*OUR_CURVES]].mean()
     epochs.loc[HIGHEST] = epochs.max().where(epochs.columns != "valid_wer")
     return {at: {OUR_CURVES[column]: percent(rate) for column, rate in row.items()} for at, row in epochs.iterrows()}
 

@@ -79,7 +79,7 @@ def alpha_curves(own: Experiment, others: list[Experiment]) -> AlphaCurves:
         label = f"alpha {line.values['alpha']:g}"
         if label in curves.accuracy:
             label += f" ({line.name})"
-        epochs = line.epochs[line.epochs["fold"].isin(curves.folds)]
+        epochs = scored.common_epochs(line.epochs[line.epochs["fold"].isin(curves.folds)])
         epochs = epochs.reindex(columns=["fold", "epoch", accuracy, "valid_wer"])
         of_folds = epochs.groupby(["fold", "epoch"]).mean()  # over seeds
         mean = of_folds.groupby("epoch").mean()

@@ -83,12 +83,13 @@ def _groups(table: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _drawing(cluster: pd.Series, above: np.ndarray, below: np.ndarray) -> Drawing:
     """How clusters are drawn for the difference of two groups."""
     of_cluster = pd.DataFrame({"above": above, "below": below}).groupby(cluster.to_numpy(), sort=True).any()
-    count = len(of_cluster)
-    if (of_cluster["above"] & of_cluster["below"]).any():
-        return Drawing([np.arange(count)], count, count if count >= LEAST_CLUSTERS else 0)
     strata = [np.flatnonzero(of_cluster[side]) for side in ("above", "below")]
-    least = min(map(len, strata))
-    return Drawing(strata, count, least if least >= LEAST_OF_GROUP and sum(map(len, strata)) >= LEAST_CLUSTERS else 0)
+    of_group, count = min(map(len, strata)), len(of_cluster)
+    mixed = (of_cluster["above"] & of_cluster["below"]).any()
+    if mixed:
+        strata = [np.arange(count)]
+    enough = of_group >= LEAST_OF_GROUP and sum(map(len, strata)) >= LEAST_CLUSTERS
+    return Drawing(strata, count, (count if mixed else of_group) if enough else 0)
 
 
 Measure = Callable[[np.ndarray], np.ndarray]  # how often each cluster is drawn, [r, clusters] -> [scores, r]
@@ -171,6 +172,7 @@ def _rows(
     if drawing.least:
         parts = [[measure(times)[: len(used)] for measure in measures] for times in _draws(drawing)]
         drawn = np.concatenate([np.array(part) for part in parts], axis=2)  # [cases, scores, resamples]
+        drawn[np.isnan(drawn).mean(2) > stats.MOST_UNDEFINED] = np.nan
     clean, rows = cases.index(CLEAN), []
     for place, score in enumerate(scores):
         for number, case in enumerate(cases):

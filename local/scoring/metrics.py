@@ -126,13 +126,17 @@ def arrays(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
     """Accuracy against confidence: `low,high,n,confidence,accuracy` of each bin (low, high] that is not empty.
 
-    It is of the rows that have posteriors.
+    Both are of the likeliest class, which is not the hypothesis of every model, over the rows that have posteriors.
     """
     predictions = with_posteriors(predictions)
-    confidence = predictions[[POSTERIOR + name for name in labels(predictions)]].max(axis=1)
-    correct = (predictions["emo"] == predictions["emo_hyp"]).astype(float)
+    posteriors, truth = arrays(predictions)
+    confidence = posteriors.max(1)
+    hypothesis = pd.Categorical(predictions["emo_hyp"], categories=labels(predictions)).codes.astype(int)
+    is_likeliest = posteriors[np.arange(len(truth)), hypothesis] == confidence  # or as likely as another
+    correct = np.where(is_likeliest, hypothesis, posteriors.argmax(1)) == truth
     edges = np.linspace(0, 1, bins + 1)
-    sums = pd.DataFrame({"n": 1, "confidence": confidence, "accuracy": correct}).groupby(places(confidence, bins)).sum()
+    sums = pd.DataFrame({"n": 1, "confidence": confidence, "accuracy": correct.astype(float)})
+    sums = sums.groupby(places(confidence, bins)).sum()
     sums[["confidence", "accuracy"]] = sums[["confidence", "accuracy"]].div(sums["n"], axis=0)
     return sums.assign(low=edges[sums.index], high=edges[sums.index + 1])[
         ["low", "high", "n", "confidence", "accuracy"]

@@ -85,6 +85,12 @@ def epochs(runs: list[Path]) -> pd.DataFrame:
     return every.assign(**dict.fromkeys((name for name in OF_TEXT if name not in every), np.nan))
 
 
+def common_epochs(epochs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of those epochs that every run of the table has: `patience` ends some earlier than others."""
+    n_runs = len(epochs[["seed", "fold"]].drop_duplicates())
+    return epochs[epochs.groupby("epoch")["epoch"].transform("size") == n_runs]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """An experiment that has been scored, or a model that was not trained here (`python -m local.referee`)."""

@@ -65,13 +65,13 @@ class Tally:
     def add(self, losses: Losses, outputs: Outputs, batch: Batch, counts: Tensor | None = None) -> None:
         """Count a batch, unless `counts`, a scalar bool on the device, says that it does not."""
         total = losses.total.detach()
-        correct = (outputs.emotion.argmax(-1) == batch.targets.emotion).float().mean()
+        right = (outputs.emotion.argmax(-1) == batch.targets.emotion).sum().double()
         none = torch.zeros_like(total)
         ctc, left_out = (none if part is None else part for part in (losses.ctc, losses.ctc_left_out))
-        means = torch.stack([total, losses.ce, ctc, correct, torch.ones_like(total)]).double()
         left_out = left_out.to(total.device, torch.float64, non_blocking=True)
         unlabelled = (batch.targets.emotion < 0).sum().double()
-        sums = [means * len(batch), left_out[None], unlabelled[None]]
+        counted = torch.stack([right, torch.full_like(right, len(batch)), left_out, unlabelled])
+        sums = [torch.stack([total, losses.ce, ctc]).double() * len(batch), counted]
         if self.n_tasks:
             of_tasks = losses.tasks.double()
             sums += [of_tasks[:, 0] * len(batch), of_tasks[:, 1]]

@@ -7,7 +7,7 @@ epoch though there is a validation set. What follows the last epoch, `System.sol
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,6 +41,21 @@ class Selection:
                 f"selection is '{name}', and emotion_weight is 0: the emotion head is not trained",
                 f"set selection to {better}, or {LAST}",
             )
+
+    def refuse_without_reference(self, texts: Iterable[str], emotions: Iterable[int]) -> None:
+        """`UserError` where no utterance of the validation set has what the figure compares with.
+
+        That is a transcript, empty without one, or the index of an emotion, below 0 without one.
+        """
+        for figures, what, there in (
+            (OF_TEXT, "a transcript", any(texts)),
+            (OF_EMOTIONS, "an emotion", any(index >= 0 for index in emotions)),
+        ):
+            if self.figure in figures and not there:
+                raise UserError(
+                    f"selection is 'valid_{self.figure}', and no utterance of the validation set has {what}",
+                    f"set selection to valid_loss or {LAST}",
+                )
 
     def meta(self, row: dict[str, Any]) -> dict[str, Any]:
         """What a checkpoint keeps of a row of epochs.csv, to be ranked: see `local.training.checkpoints.rank`."""

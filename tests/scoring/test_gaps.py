@@ -106,6 +106,17 @@ def test_few_clusters_of_two_groups_have_no_interval(unknown, known):
     assert found[["gap_low", "gap_high", "p"]].notna().tolist() == [known] * 3
 
 
+@pytest.mark.parametrize(("those", "known"), [(1, False), (2, False), (3, True)])
+def test_few_clusters_with_both_groups_have_no_interval_either(those, known):
+    """Women and men in each of so many of six clusters, men in the others: of two, 9 % of the draws have no woman."""
+    made = table(0.8, 0.6, speakers=6)
+    within = made["spk_id"].isin(["s00", "s01", "s02"][:those]) & (made.index % 2 == 0)
+    made["gender"] = np.where(within, "F", "M")
+    found = rows(gaps({CLEAN: made, WHITE: made}), "gender")
+    assert found.loc["clean", ["gap_low", "gap_high", "p"]].notna().tolist() == [known] * 3
+    assert found.loc["white", ["change_low", "change_high", "p_change"]].notna().tolist() == [known] * 3
+
+
 def test_what_is_not_known_has_no_rows_and_few_speakers_no_interval():
     unknown = table(0.8, 0.6).assign(gender="", spk_id="", recording="")
     assert set(gaps({CLEAN: unknown})["by"]) == {"duration"}

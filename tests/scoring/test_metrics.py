@@ -209,7 +209,14 @@ def test_an_edge_belongs_to_the_bin_below_it():
 def test_posteriors_that_were_rounded_count_as_if_their_sum_were_1():
     exact = sure([("ang", 0.5, 0.3, 0.2), ("neu", 0.2, 0.2, 0.6)])
     rounded = exact.assign(**{f"p_{label}": 0.99 * exact[f"p_{label}"] for label in LABELS[:3]})
-    assert calibration_scores(rounded)["brier"] == pytest.approx(calibration_scores(exact)["brier"])
+    for figure in ("brier", "ece"):
+        assert calibration_scores(rounded)[figure] == pytest.approx(calibration_scores(exact)[figure])
+
+
+def test_the_ece_is_of_the_likeliest_class_whatever_the_hypothesis():
+    table = sure([("ang", 0.9, 0.1, 0.0), ("ang", 0.4, 0.4, 0.2)]).assign(emo_hyp="hap")
+    assert reliability(table)["accuracy"].tolist() == [0, 1]  # of the second hap is as likely as ang
+    assert calibration_scores(table)["ece"] == pytest.approx((0.4 + 0.1) / 2)
 
 
 def test_edits_that_are_in_the_table_are_not_counted_again():

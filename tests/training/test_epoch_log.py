@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from system_checks import targets
 from tiny_training import LABELS, VALUES, Corpus, Interruption, Recorder, assert_same_runs, completed
 from torch import nn
 
 from local.data.batches import Limits, UpdateSampler, sorted_batches
-from local.data.dataset import loader
+from local.data.dataset import Batch, loader
 from local.scoring.scored import OF_TEXT
+from local.systems import Losses, Outputs
 from local.systems.statistics import StatisticsSystem
 from local.training import epoch_log
 from local.training.checkpoints import RunCheckpointer
@@ -52,6 +54,15 @@ def test_an_epoch_in_each_log(tmp_path, caplog):
     assert table[0] == ",".join(EPOCH_COLUMNS) and table[0].endswith(",best,seconds")
     assert table[1].startswith("3,0.00189,0.005,8.97,") and table[1].endswith(",1.0843,1.0,2,0,1,6.94")
     assert table[2].endswith(",0,7.0")
+
+
+def test_the_accuracy_is_a_count_in_full_precision():
+    batch = Batch([*"abc"], torch.zeros(3, 8), torch.full((3,), 8), targets(torch.tensor([0, 1, 1])), [""] * 3)
+    outputs = Outputs(torch.eye(2)[[0, 0, 0]])
+    tally = epoch_log.Tally()
+    tally.add(Losses(torch.tensor(0.5), torch.tensor(0.5)), outputs, batch)
+    found = epoch_log.means(tally.total(), "train")
+    assert found["train_wa"] == 1 / 3 and found["train_ce"] == 0.5
 
 
 @pytest.mark.parametrize(
