@@ -63,7 +63,7 @@ def as_command(main: Callable[..., None]) -> Callable[..., None]:
         except OSError as error:
             if error.errno not in FULL + FORBIDDEN:
                 raise
-            name = error.filename or "a log"
+            name = error.filename or "the standard output, or a log,"
             if error.errno in FORBIDDEN:
                 _exit(UserError(f"{name}: {error.strerror}", "let your account read it, and write where results go"))
             _exit(UserError(f"{name} cannot be written, the disk is full", MAKE_ROOM))

@@ -18,6 +18,7 @@ from local.core.errors import FULL, MAKE_ROOM, UserError
 DIGITS = 16  # of a digest
 POINTER = b"version https://git-lfs.github.com/spec/"  # the start of what Git LFS leaves in place of a large file
 POINTER_WORDS = "is a Git LFS pointer, not the file itself"
+STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}  # to be written where this process is in them, files too
 POINTER_REMEDY = "`git lfs pull` in the folder of its repository"
 
 
@@ -27,30 +28,36 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0, lasting: bool = T
 
     A reader sees the old file or the new one, never half of one, also after a power cut, unless it need not be
     `lasting`: then nothing waits for the disk. On an exception the old file stays. Text is UTF-8 with newlines as
-    written. A full disk is a UserError, which names the bytes `wanted`, where they are known.
+    written. A full disk is a UserError, which names the bytes `wanted`, where they are known. What is no file, such as
+    a device or a pipe, is written to as it is.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_of(path)
+    replaces = str(path) not in STREAMS and (path.is_file() or not path.exists())
+    temporary = temporary_of(path) if replaces else path
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     file, written = None, 0
     try:
         try:
-            file = open(temporary, mode, **text)  # noqa: SIM115
+            stream = STREAMS.get(str(path))
+            file = open(temporary if stream is None else stream, mode, closefd=stream is None, **text)  # noqa: SIM115
             yield file
             file.flush()
-            if lasting:
+            if lasting and replaces:
                 os.fsync(file.fileno())
         finally:
             if file:
-                written = getattr(file, "buffer", file).tell()
-                with contextlib.suppress(OSError):  # the error of the last flush again
+                with contextlib.suppress(OSError):  # a pipe has no place, and a full disk the error of the last flush
+                    written = getattr(file, "buffer", file).tell()
+                with contextlib.suppress(OSError):
                     file.close()
-        temporary.replace(path)
-        if lasting:
+        if replaces:
+            temporary.replace(path)
+        if lasting and replaces:
             flush_file(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        if replaces:
+            temporary.unlink(missing_ok=True)
         if getattr(error, "errno", None) in FULL:
             raise disk_full(path, wanted, written) from None
         raise
@@ -61,11 +68,9 @@ def disk_full(path: Path, wanted: int, written: int = 0) -> UserError:
     status = os.statvfs(next(folder for folder in path.absolute().parents if folder.exists()))
     # Some disks are full by their number of files.
     free = "0 files" if status.f_files and not status.f_favail else f"{status.f_bavail * status.f_frsize:,}"
-    needed = f"{wanted:,}" if wanted > written else f"at least {written:,}"
-    return UserError(
-        f"{path} cannot be written, the disk is full: it needs {needed} bytes, {free} are free",
-        MAKE_ROOM,
-    )
+    needs = f"it needs {wanted:,} bytes, " if wanted > written else f"it needs at least {written:,} bytes, "
+    needs = needs if wanted or written else ""
+    return UserError(f"{path} cannot be written, the disk is full: {needs}{free} are free", MAKE_ROOM)
 
 
 def flush_file(path: Path) -> None:
@@ -84,14 +89,15 @@ def temporary_of(path: Path) -> Path:
 
 
 def _remove_orphans(folder: Path) -> None:
-    """Remove what is temporary in a folder whose processes, on this host, were killed."""
+    """Remove what is temporary in a folder whose processes, on this host, were killed; not what is another user's."""
     for temporary in folder.glob(f".*.{glob.escape(platform.node())}.*.tmp"):
         pid = temporary.name.split(".")[-2]
         try:
             os.kill(int(pid), 0)
         except ProcessLookupError:
-            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
-        except (ValueError, PermissionError):  # not ours
+            with contextlib.suppress(OSError):  # another process may be removing it, too
+                shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+        except (ValueError, OverflowError, PermissionError):  # not ours
             continue
 
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import platform
+import shutil
 import signal
 import stat
 import subprocess
@@ -54,11 +55,14 @@ with atomic(sys.argv[1], "wb") as file:
 """
 
 
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 def writing(path: Path) -> subprocess.Popen:
     """A process that is half-way through a file."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", WRITE, str(path)], env=environment, text=True, **pipes)
+    process = subprocess.Popen([sys.executable, "-c", WRITE, str(path)], env=environment(), text=True, **pipes)
     assert process.stdout.readline() == "half\n"
     return process
 
@@ -90,6 +94,52 @@ def test_what_a_killed_process_has_left_is_removed_and_what_a_living_one_writes_
         assert path.stat().st_size == 1_000_000
 
 
+def test_what_cannot_be_removed_stays_and_stops_nobody(tmp_path, monkeypatch):
+    """Another user's in a folder like /tmp, or what another process removes in that moment; and no process's number."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    (tmp_path / f".a.{platform.node()}.{10**30}.tmp").touch()
+    (tmp_path / f".b.{platform.node()}.{dead.pid}.tmp").touch()
+    (tmp_path / f".c.{platform.node()}.{dead.pid}.tmp").mkdir()
+    left = {*tmp_path.iterdir()}
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    write(tmp_path / "file.txt", "new")
+    assert {*tmp_path.iterdir()} == {*left, tmp_path / "file.txt"}
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write(tmp_path / "pipe", "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo() and len([*tmp_path.iterdir()]) == 1
+
+
+TO_STDOUT = """
+from pathlib import Path
+from local.core.files import atomic
+Path.replace = None  # the machine's own must not be
+with atomic("/dev/stdout") as file:
+    file.write("a\\n")
+print("b")
+"""
+
+
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_the_standard_output_is_written_to_where_it_is(tmp_path, mode):
+    (tmp_path / "out.txt").write_text("before\n")
+    with (tmp_path / "out.txt").open(mode) as out:
+        subprocess.run([sys.executable, "-c", TO_STDOUT], stdout=out, check=True, env=environment())
+    assert (tmp_path / "out.txt").read_text() == ("before\n" if mode == "a" else "") + "a\nb\n"
+    assert Path("/dev/stdout").is_symlink()
+
+
 def test_the_contents_are_on_the_disk_before_the_name_and_then_the_name(tmp_path, monkeypatch):
     done = []
 
@@ -115,7 +165,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")  # what a tmpfs gives out, of which the lock h
 
 
 def told(path: Path, needed: str, free: str) -> str:
-    return f"{path} cannot be written, the disk is full: it needs {needed} bytes, {free} are free"
+    needs = f"it needs {needed} bytes, " if needed else ""
+    return f"{path} cannot be written, the disk is full: {needs}{free} are free"
 
 
 def fill_up(folder: Path) -> None:
@@ -147,7 +198,7 @@ def use_up_the_names(folder: Path) -> None:
             (folder / f"{number}").touch()
     with pytest.raises(UserError) as error:
         write(folder / "file", "four")
-    assert error.value.what == told(folder / "file", "at least 0", "0 files")
+    assert error.value.what == told(folder / "file", "", "0 files")
     assert not (folder / "file").exists()
 
 
