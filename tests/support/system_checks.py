@@ -95,6 +95,30 @@ def without_chance(system: System) -> System:
     return system
 
 
+@torch.no_grad()
+def at_random(system: System) -> System:
+    """Give random values to the statistics, scales and biases of a system, which in a new one are 0, 1 or small.
+
+    For a comparison with its formulas: it is then in double precision and in evaluation mode, its front end returns the
+    rows that it is given, and a dropout with the rate p multiplies by 1 + p, so that its place and its rate matter.
+    """
+    torch.manual_seed(1)
+    system.double().eval()
+    for name, buffer in system.named_buffers():
+        if name.endswith(("running_var", "deviation")):
+            buffer.uniform_(0.5, 1.5)
+        elif name.endswith("mean"):
+            buffer.normal_(std=0.3)
+    for parameter in system.parameters():
+        if parameter.ndim == 1:
+            parameter.normal_(std=0.5)
+    for module in system.modules():
+        if isinstance(module, nn.Dropout):
+            module.register_forward_hook(lambda dropout, _, values: (1 + dropout.p) * values)
+    system.front_end.forward = lambda rows, n_rows: (rows, n_rows)
+    return system
+
+
 def learns_eight(system: System, seconds: float = 1.0, lr: float = 1e-3, steps: int = 400) -> int:
     """Train on eight utterances, two of each class, until all are right and the loss is below 0.1 of its start.
 

@@ -10,6 +10,7 @@ import tiny_models
 import torch
 from system_checks import (
     assert_alone_as_in_a_batch,
+    at_random,
     inputs,
     learns_eight,
     losses_of_steps,
@@ -94,6 +95,20 @@ def test_poolings_are_those_of_the_true_frames(folder):
     torch.testing.assert_close(system.pooled(frames, n_frames)[1], system.hidden(frames[1, :3].mean(0)).relu())
     with pytest.raises(UserError, match="pooling"):
         AsrAttentionSystem(4, pooling="sum")
+
+
+@torch.no_grad()
+def test_the_logits_are_those_of_the_layers_one_by_one():
+    made, rows = at_random(AsrAttentionSystem(4, dropout=0.2)), torch.randn(1, 17, 80, dtype=torch.double)
+    normal = (rows[0, :15] - made.standardise.mean) / made.standardise.deviation
+    states, _ = made.lstm(1.2 * torch.stack([normal[3 * step : 3 * step + 3].flatten() for step in range(5)]))
+    attention, vectors = made.attention, []
+    for head in range(8):
+        rows_of = slice(32 * head, 32 * head + 32)
+        keys, values = (states @ each.weight[rows_of].T for each in (attention.key, attention.value))
+        vectors.append((keys @ attention.query[head] / 32**0.5).softmax(0) @ values)
+    expected = made.emotion_head(1.2 * torch.cat(vectors))
+    torch.testing.assert_close(made(rows, torch.tensor([17])).emotion[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_in_training_one_mask_of_each_kind_and_none_in_use(folder):

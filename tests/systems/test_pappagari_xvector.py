@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from system_checks import (
     assert_alone_as_in_a_batch,
+    at_random,
     inputs,
     learns_eight,
     losses_of_steps,
@@ -64,6 +66,32 @@ def test_an_utterance_has_the_same_logits_alone_and_in_a_batch(values):
         if isinstance(module, torch.nn.BatchNorm2d):
             module.weight.fill_(0.3)  # or frames of random weights would be thousands, and their squares not exact
     assert_alone_as_in_a_batch(made, sounds(1.0, 2.0, 0.1, 0.01))
+
+
+@torch.no_grad()
+def test_the_logits_are_those_of_the_layers_one_by_one():
+    made, rows = at_random(system()), torch.randn(1, 67, 23, dtype=torch.double)
+    (convolution, norm), net = made.net.stem, made.net
+    maps = norm(F.conv2d(rows[:, None, :64], convolution.weight, padding=3)).relu()
+    for number, block in enumerate(net.blocks):
+        stride = 2 if number in (3, 7, 13) else 1
+        (first, first_norm), (second, second_norm) = block.first, block.second
+        inner = first_norm(F.conv2d(maps, first.weight, stride=stride, padding=1)).relu()
+        inner = second_norm(F.conv2d(inner, second.weight, padding=1))
+        if stride == 2:
+            shortcut, shortcut_norm = block.shortcut
+            maps = shortcut_norm(F.conv2d(maps, shortcut.weight, stride=2))
+        maps = (inner + maps).relu()
+    assert maps.shape == (1, 128, 8, 3)
+    frames = (maps[0, :, :, 0] + maps[0, :, :, 1] + maps[0, :, :, 2]).T / 3
+    vectors = []
+    for word, scale in zip(net.pooling.words, net.pooling.scales, strict=True):
+        shares = torch.stack([-scale * (frame - word).square().sum().sqrt() for frame in frames]).softmax(0)
+        vectors.append(sum(share * (frame - word) for share, frame in zip(shares, frames, strict=True)))
+    embedding, norm = net.embedding(torch.cat(vectors)), made.norm
+    embedding = (embedding - norm.running_mean) / (norm.running_var + 1e-5).sqrt() * norm.weight + norm.bias
+    expected = made.emotion_head(embedding.relu())
+    torch.testing.assert_close(made(rows, torch.tensor([67])).emotion[0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_training_takes_four_seconds_and_use_all_up_to_fifteen():

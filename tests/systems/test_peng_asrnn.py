@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from system_checks import assert_alone_as_in_a_batch, inputs, learns_eight, losses_of_steps, sounds, trained_parameters
+import torch.nn.functional as F
+from system_checks import (
+    assert_alone_as_in_a_batch,
+    at_random,
+    inputs,
+    learns_eight,
+    losses_of_steps,
+    sounds,
+    trained_parameters,
+)
 from torch import nn
 
 from local.systems.layers.sequences import windows
@@ -106,6 +115,30 @@ def test_attention_sums_to_one_over_the_true_windows_and_is_the_formula():
 
 
 @torch.no_grad()
+def test_the_logits_are_those_of_the_layers_one_by_one():
+    made, rows = at_random(system()), torch.randn(1, 203, 192, dtype=torch.double)
+    normal = (rows[0, :200] - made.standardise.mean) / made.standardise.deviation
+    maps = normal.T.reshape(1, 1, 6, 32, 200)
+    kernels, pools = ((3, 3, 5), (3, 3, 3), (3, 3, 3)), ((1, 2, 2), (2, 2, 2), (3, 2, 1))
+    for (layer, norm, *_), kernel, pool in zip(made.convolutions, kernels, pools, strict=True):
+        assert layer.weight.shape[2:] == kernel
+        maps = norm(F.conv3d(maps, layer.weight, layer.bias, padding="same"))
+        maps = F.max_pool3d(F.leaky_relu(maps, 0.01), pool)
+    steps, found = 1.3 * maps[0].flatten(0, 2).T, []
+    for start in (0, 12, 24, 25):
+        states, _ = made.blstm(steps[start : start + 25])
+        found.append(torch.cat([states[-1, :128], states[0, 128:]]))
+    found = torch.stack(found)
+    shares = made.attention[2](torch.tanh(made.attention[0](found)))[:, 0].softmax(0)
+    salient = sum(share * window for share, window in zip(shares, found, strict=True))
+    linear, _, norm, _ = made.hidden
+    hidden = F.leaky_relu(linear(torch.cat([made.lstm(found)[0][-1], salient])), 0.01)
+    hidden = (hidden - norm.running_mean) / (norm.running_var + 1e-5).sqrt() * norm.weight + norm.bias
+    expected = made.emotion_head(1.5 * hidden)
+    torch.testing.assert_close(made(rows, torch.tensor([203])).emotion[0], expected, rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
 def test_what_is_measured_standardises_each_number_of_the_training_set():
     made = system()
     batches = [inputs(made, sounds(1.0, 0.5)), inputs(made, sounds(0.7, seed=2))]
@@ -119,7 +152,7 @@ def test_what_is_measured_standardises_each_number_of_the_training_set():
 
 def test_equal_seeds_have_equal_losses_also_of_a_single_utterance():
     for wavs in (sounds(1.0, 1.2), sounds(0.5)):
-        assert losses_of_steps(system(), wavs, 3) == losses_of_steps(system(), wavs, 3)
+        assert losses_of_steps(system(), wavs) == losses_of_steps(system(), wavs)
 
 
 def test_leaky_relu_and_max_pool_change_places():

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from system_checks import (
     assert_alone_as_in_a_batch,
+    at_random,
     inputs,
     learns_eight,
     losses_of_steps,
@@ -96,6 +97,28 @@ def test_an_utterance_has_the_same_logits_alone_in_a_batch_and_from_its_waveform
         known = len(system.key_segments.known)
         system(*inputs(system, wavs[::-1]))
         assert len(system.key_segments.known) == known  # the choice is not made again in another batch
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_the_logits_are_those_of_the_layers_one_by_one(resnet, pretrained):
+    made = at_random(KeySegmentSystem(4, resnet if pretrained else None))
+    if pretrained:
+        rows = torch.randn(1, 6, 1080, dtype=torch.double)
+        points, features = rows[0].split([80, 1000], dim=1)
+    else:
+        rows = torch.randn(1, 25 * 6 + 23, 40, dtype=torch.double)
+        segments = [rows[0, 25 * n : 25 * n + 48] for n in range(6)]
+        points = torch.stack([torch.cat([each.mean(0), each.std(0, correction=0)]) for each in segments])
+        features = torch.stack([each.T.flatten() for each in segments])
+    mean, deviation = made.standardise.mean, made.standardise.deviation
+    kept = key_segments.key_segments(((points - mean[:80]) / deviation[:80]).numpy())
+    assert 1 < len(kept) < 6
+    states, _ = made.lstms[0](((features - mean[80:]) / deviation[80:])[kept])
+    states, _ = made.lstms[1](1.5 * states)
+    expected = made.emotion_head(1.5 * torch.cat([states[-1, :256], states[0, 256:]]))
+    found = made(rows, torch.tensor([rows.shape[1]])).emotion[0]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_measured_is_of_every_segment_of_the_training_set(resnet):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from system_checks import (
     assert_alone_as_in_a_batch,
+    at_random,
     inputs,
     learns_eight,
     losses_of_steps,
@@ -15,6 +17,7 @@ from system_checks import (
 )
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from local.features.mel_pairs import pack
 from local.systems import Targets
 from local.systems.layers import recurrent
 from local.systems.wang_dual_lstm import DualSequenceSystem, align
@@ -87,6 +90,35 @@ def test_the_mfcc_branch_is_that_of_packed_sequences(system):
     states, _ = pad_packed_sequence(states, batch_first=True)
     means = torch.stack([row[:frames].mean(0) for row, frames in zip(states, n_frames, strict=True)])
     torch.testing.assert_close(system(rows, n_rows).further[1], system.mfcc_head(means), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_the_logits_are_those_of_the_layers_one_by_one(system):
+    made, double = at_random(system), {"dtype": torch.double}
+    a, b, mfcc = torch.randn(128, 230, **double), torch.randn(256, 120, **double), torch.randn(7, 39, **double)
+
+    def columns(cnn: torch.nn.Sequential, picture: torch.Tensor) -> torch.Tensor:
+        first, convolution, norm, *_ = cnn
+        maps = F.max_pool2d(first.norm(first.conv(picture[None, None])).relu(), 2)
+        return F.max_pool2d(norm(convolution(maps)).relu(), 2)[0].flatten(0, 1).T
+
+    a_steps, b_steps = columns(made.cnn_a, a), columns(made.cnn_b, b)
+    x, y = [a_steps[2 * step : 2 * step + 3].mean(0) for step in range(27)], b_steps[:27]
+    for layer in made.dual:
+        h, cell, outputs = torch.zeros(200, **double), torch.zeros(200, **double), []
+        for step in range(27):
+            of_x, of_y, of_h = layer.of_x.weight @ x[step], layer.of_y.weight @ y[step], layer.of_h(h)
+            gates = (of_x[:800] + of_y[:800] + of_h[:800]).sigmoid()
+            norm = layer.gate_norm
+            gates = (gates - norm.running_mean[step]) / (norm.running_var[step] + 1e-5).sqrt() * norm.weight + norm.bias
+            f, i, o, g = gates.split(200)
+            cell = f * cell + i * (of_x[800:] + of_h[800:1000]).tanh() + g * (of_y[800:] + of_h[1000:]).tanh()
+            h, norm = o * cell.tanh(), layer.output_norm
+            outputs.append((h - norm.running_mean) / (norm.running_var + 1e-5).sqrt() * norm.weight + norm.bias)
+        x = outputs
+    of_mels, of_mfcc = made.mel_head(sum(x) / 27), made.mfcc_head(made.lstm(mfcc)[0].mean(0))
+    found = made(pack(a, b, mfcc)[None], torch.tensor([1504 + 7])).emotion[0]
+    torch.testing.assert_close(found, (of_mels + of_mfcc) / 2, rtol=1e-5, atol=1e-6)
 
 
 @torch.no_grad()
