@@ -92,6 +92,11 @@ def test_equal_segments_are_one_cluster_and_the_earliest_of_equal_ones_is_kept()
     assert len(key_segments.key_segments(turning)) == 1  # similarities that differ by rounding alone make no falls
 
 
+def test_there_are_twelve_key_segments_at_most():
+    stairs = 10.0 * (np.arange(40) // 2)[:, None] * np.ones(80)  # 20 pairs of equal segments
+    assert len(key_segments.key_segments(stairs)) == 12
+
+
 def texture(kind: int, seconds: float) -> torch.Tensor:
     """A steady sound: noise in a band of its own."""
     noise = np.fft.rfft(np.random.default_rng(kind).standard_normal(round(seconds * RATE)))

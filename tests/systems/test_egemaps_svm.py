@@ -8,15 +8,17 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from system_checks import StandIn, assert_alone_as_in_a_batch, sounds, trained_parameters
+from system_checks import StandIn, assert_alone_as_in_a_batch, inputs, sounds, trained_parameters
 
 from local.config import hparams
 from local.encoders.base import pad_batch
 from local.inference import model_folder
 from local.inference.model_folder import Model
-from local.systems.egemaps_svm import DECADES, EgemapsSvm
+from local.systems.egemaps_svm import EgemapsSvm
+from local.systems.layers.svm import SupportVectorMachine
 
 YAML = hparams.RUNNING.parent / "table3" / "egemaps_svm.yaml"
+DECADES = [1e-4, 1e-3, 1e-2, 1e-1, 1.0]
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +54,9 @@ def by_scikit_learn(kernel: str, C: float):
 
 
 @torch.no_grad()
-def test_c_is_the_best_on_the_validation_set_and_scores_are_those_of_scikit_learn():
+def test_c_is_the_best_on_the_validation_set_and_scores_are_those_of_scikit_learn(monkeypatch):
+    tried, fit = [], SupportVectorMachine.fit
+    monkeypatch.setattr(SupportVectorMachine, "fit", lambda *given: tried.append(given[-1]) or fit(*given))
     ((rows, lengths, emotions),) = labelled(40, 40, 2)
     found = {}
     for C in DECADES:
@@ -60,9 +64,11 @@ def test_c_is_the_best_on_the_validation_set_and_scores_are_those_of_scikit_lear
         predicted = machine.predict(scaler.transform(rows[:, 0].double().numpy()))
         found[C] = balanced_accuracy_score(emotions, predicted)
     assert len(set(found.values())) > 2
-    scaler, machine = by_scikit_learn("linear", max(found, key=found.get))
+    best = max(found, key=found.get)
+    scaler, machine = by_scikit_learn("linear", best)
     expected = machine.decision_function(scaler.transform(rows[:, 0].double().numpy()))
     np.testing.assert_allclose(solved()(rows, lengths).emotion, expected, atol=1e-3)
+    assert tried == [*DECADES, best]
 
 
 @pytest.mark.parametrize(("kernel", "C"), [("linear", 0.01), ("rbf", 1.0)])
@@ -72,6 +78,16 @@ def test_c_without_a_validation_set_and_that_of_rbf(kernel, C):
     scaler, machine = by_scikit_learn(kernel, C)
     expected = machine.decision_function(scaler.transform(rows[:, 0].double().numpy()))
     np.testing.assert_allclose(solved(kernel, kernel == "rbf")(rows, lengths).emotion, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+@torch.no_grad()
+def test_eight_utterances_are_learned(kernel):
+    system, wavs, emotions = EgemapsSvm(4, kernel).eval(), sounds(*[0.5] * 8), torch.arange(8) % 4
+    rows, lengths = inputs(system, wavs)
+    system.measure([(rows, lengths)])
+    system.solve([(rows, lengths, emotions)], [(rows, lengths, emotions)])
+    assert torch.equal(system(rows, lengths).emotion.argmax(1), emotions)
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from system_checks import assert_alone_as_in_a_batch, sounds, trained_parameters
+from system_checks import assert_alone_as_in_a_batch, inputs, sounds, trained_parameters
 
 from local.config import hparams
 from local.encoders.base import pad_batch
@@ -60,6 +60,15 @@ def test_it_has_a_weight_per_statistic_and_class_and_does_not_depend_on_the_batc
     system = LogmelLogistic(4)
     assert trained_parameters(system) == 2 * 80 * 4 + 4 and system.solves
     assert_alone_as_in_a_batch(system, sounds(3.0, 1.0, 0.1, 0.01))
+
+
+@torch.no_grad()
+def test_eight_utterances_are_learned():
+    system, emotions = LogmelLogistic(4).eval(), torch.arange(8) % 4
+    batch = inputs(system, sounds(*(0.5 + 0.03 * number for number in range(8))))
+    system.measure([batch])
+    system.solve([(*batch, emotions)], None)
+    assert torch.equal(system(*batch).emotion.argmax(1), emotions)
 
 
 def test_the_same_data_give_the_same_weights():
