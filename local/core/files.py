@@ -88,6 +88,21 @@ def temporary_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
 
 
+def replace_folder(path: Path, new: Path) -> None:
+    """Rename a folder to `path`; what is there goes after it, and is back on an exception."""
+    old = new.with_suffix(".old")
+    try:
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+    for each in path.parent.glob(f".{glob.escape(path.name)}.*.old"):  # of killed processes, too
+        shutil.rmtree(each, ignore_errors=True)
+
+
 def _remove_orphans(folder: Path) -> None:
     """Remove what is temporary in a folder whose processes, on this host, were killed; not what is another user's."""
     for temporary in folder.glob(f".*.{glob.escape(platform.node())}.*.tmp"):

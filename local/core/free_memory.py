@@ -39,7 +39,7 @@ def room(device: str) -> Room:
         rooms.append(Room(limit + swap, min(free, memory.available), "this control group (cgroup, container)"))
     if (limit := slurm_limit(os.environ)) is not None:
         rooms.append(Room(limit, min(limit, memory.available), "this Slurm job"))
-    return min(rooms)
+    return min(rooms)._replace(free=min(each.free for each in rooms))
 
 
 def cgroup_memory(groups: Path, root: Path) -> tuple[float, float] | None:

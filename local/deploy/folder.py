@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from local.core.errors import UserError
-from local.core.files import temporary_of
+from local.core.files import replace_folder, temporary_of
 from local.data.dataset import Utterances
 from local.data.device import use_precision
 from local.data.store import AudioStore
@@ -61,11 +61,7 @@ def export(
     partial = temporary_of(out)
     try:
         _write(partial, model, runs, int8)
-        old = partial.with_suffix(".old")
-        if out.exists():
-            out.rename(old)
-        partial.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
+        replace_folder(out, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     logger.info("%s holds %s", out, ", ".join(sorted(path.name for path in out.iterdir())))

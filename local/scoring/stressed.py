@@ -63,14 +63,20 @@ class CaseTables:
         table.insert(0, "condition", case.condition)
         table.insert(1, "strength", case.strength)
         self.tables[case] = table
-        _write(self.folder / f"{case.label}.csv", [table])
+        _write(self._path(case), [table])
 
     def finish(self, **facts: Any) -> None:
         """Put all cases into one table, and mark it as done; `cases` of the facts are theirs."""
         cases = in_order(self.tables)
+        for case in cases:  # those of earlier calls too: killed between the next two lines, the table is worth nothing
+            if not self._path(case).exists():
+                _write(self._path(case), [self.tables[case]])
         _write(self.path, [self.tables[case] for case in cases])
         self.marker.write([self.path], cases=[case.label for case in cases], **facts)
         shutil.rmtree(self.folder)
+
+    def _path(self, case: Case) -> Path:
+        return self.folder / f"{case.label}.csv"
 
 
 def _write(path: Path, tables: list[pd.DataFrame]) -> None:

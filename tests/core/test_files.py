@@ -15,7 +15,7 @@ import pytest
 import unshared
 
 from local.core.errors import UserError, as_command
-from local.core.files import atomic, digest
+from local.core.files import atomic, digest, replace_folder, temporary_of
 from local.core.markers import make_once, shared_file
 
 
@@ -110,6 +110,28 @@ def test_what_cannot_be_removed_stays_and_stops_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "rmtree", refused)
     write(tmp_path / "file.txt", "new")
     assert {*tmp_path.iterdir()} == {*left, tmp_path / "file.txt"}
+
+
+def test_a_folder_is_replaced_or_stays(tmp_path, monkeypatch):
+    new = temporary_of(tmp_path / "model")
+    for name in ("model", ".model.another.host.1.old", ".models.another.host.1.old", new.name):
+        (tmp_path / name).mkdir()
+    (new / "weights").touch()
+    rename = Path.rename
+
+    def interrupted(old: Path, target: Path) -> Path:
+        if old == new:
+            raise KeyboardInterrupt
+        return rename(old, target)
+
+    before = {*tmp_path.rglob("*")}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "rename", interrupted)
+        replace_folder(tmp_path / "model", new)
+    assert {*tmp_path.rglob("*")} == before
+    replace_folder(tmp_path / "model", new)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert left == {"model", "model/weights", ".models.another.host.1.old"}
 
 
 def test_a_pipe_is_written_to_and_stays_one(tmp_path):

@@ -71,5 +71,7 @@ def test_the_smallest_of_all_is_what_there_is(monkeypatch):
     monkeypatch.setattr(free_memory, "slurm_limit", lambda _: 9 * GB)
     monkeypatch.setattr(free_memory, "cgroup_memory", lambda *_: (2 * GB, 1 * GB))
     assert free_memory.room("cpu") == Room(4 * GB, 1 * GB, "this control group (cgroup, container)")  # with the swap
+    monkeypatch.setattr(free_memory, "slurm_limit", lambda _: 3 * GB)
+    assert free_memory.room("cpu") == Room(3 * GB, 1 * GB, "this Slurm job")  # the group has no more
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (60 * GB, 80 * GB))
     assert free_memory.room("cuda:1") == Room(80 * GB, 60 * GB, "GPU cuda:1")

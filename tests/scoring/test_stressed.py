@@ -67,6 +67,19 @@ def test_cases_are_added_to_those_that_are_done(run):
     assert facts(run)["cases"] == ["clean", "white_0", "gain_-1"]
 
 
+def test_killed_between_the_table_and_its_marker_no_case_is_lost(run, monkeypatch):
+    first = CaseTables(marker(run))
+    first.add(CLEAN, frame(0))
+    first.finish(left_out={}, cut={})
+    more = CaseTables(marker(run))
+    more.add(WHITE, frame(1))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Marker, "write", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        more.finish(left_out={}, cut={})
+    again = CaseTables(marker(run))
+    assert CLEAN in again and WHITE in again and not (run / "stress.csv").exists()
+
+
 def test_what_was_made_of_another_training_is_forgotten(run):
     first = CaseTables(marker(run))
     first.add(CLEAN, frame(0))
