@@ -12,6 +12,7 @@ fractions; a WER may pass 1. Runs that were trained with different values are re
 from __future__ import annotations
 
 from local.core.errors import UserError, as_command
+from local.experiment.borrowed import refuse_retrained
 from local.experiment.command_line import parse
 from local.experiment.folders import REFEREE
 from local.experiment.options import Options, check
@@ -52,6 +53,7 @@ def score(options: Options) -> None:
         raise UserError(f"{folder} holds no predictions", "run stages 2 and 3 first")
     about = {"name": options.name, "corpus": options.corpus, "protocol": options.protocol_name}
     about["valid"] = options.valid_name
+    refuse_retrained(runs)
     rows = [about | run_facts(run, folds_folder, valid) for run in runs]
     provenance.refuse_mixed(runs)
     pooled = scored.pooled_predictions(runs, options.table)

@@ -23,6 +23,7 @@ from local.core.markers import Marker
 from local.corpora import manifest, several
 from local.experiment.job import Job, copy_training_log
 from local.experiment.options import Options
+from local.splits import naming
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,9 +140,29 @@ def _take_temperature(path: Path, trained: Path) -> None:
 
 
 def _is_made(folder: Path, trained: Path) -> bool:
-    copy = folder / TRAINED
-    is_same = copy.exists() and copy.read_bytes() == (trained / TRAINED).read_bytes()
-    return is_same and (folder / CHECKPOINTS).is_symlink()
+    return _is_same(folder, trained) and (folder / CHECKPOINTS).is_symlink()
+
+
+def _is_same(folder: Path, trained: Path) -> bool:
+    """Whether a run folder is of the training that another one holds now."""
+    of_both = [path.read_bytes() if path.exists() else b"" for path in (folder / TRAINED, trained / TRAINED)]
+    return of_both[0] == of_both[1] != b""
+
+
+def refuse_retrained(runs: Iterable[Path]) -> None:
+    """Raise a `UserError` for a run whose model was trained again since it was tested on another corpus.
+
+    Not for one whose training was deleted, nor for runs that were tested on the corpus of their training.
+    """
+    for run in map(Path.absolute, runs):
+        tested, protocol, *below = run.parts[-5:]
+        if found := naming.trained_on(protocol):
+            trained = run.parents[4].joinpath(*found, *below)
+            if trained.exists() and not _is_same(run, trained):
+                raise UserError(
+                    f"{trained} was trained again, or is to be, after {run} tested its model",
+                    f"run stages 2 to 4 with --test-corpus {tested}",
+                )
 
 
 def _copy(source: Path, folder: Path, names: Iterable[str]) -> list[Path]:

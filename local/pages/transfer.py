@@ -20,6 +20,7 @@ from local.core import markers
 from local.core.errors import UserError
 from local.core.files import atomic
 from local.corpora import manifest
+from local.experiment.borrowed import refuse_retrained
 from local.pages.markdown import percent, prose
 from local.pages.svg import SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
@@ -58,6 +59,7 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
     rows: dict[tuple[str, str], dict] = {}
     classes: dict[tuple[str, ...], Path] = {}
     for each in experiments:
+        refuse_retrained(each.runs)
         trained, protocol = naming.trained_on(each.protocol) or (each.corpus, each.protocol)
         classes.setdefault(tuple(labels(each.predictions)), each.folder)
         if (cell := (trained, each.corpus)) in rows:
@@ -132,6 +134,7 @@ def related(own: Experiment) -> list[Experiment]:
         with contextlib.suppress(UserError, OSError):
             each = own if (source, corpus) == (trained, own.corpus) else load(folder)
             refuse_untrained([each])
+            refuse_retrained(each.runs)
             if source in corpora and labels(each.predictions) == labels(own.predictions):
                 found.append(each)
     return found if len(found) > 1 else []

@@ -110,6 +110,28 @@ def test_the_temperature_is_that_of_the_trained_run_now(words):
     assert Temperature.read(TESTED / "seed1/1A") is None
 
 
+def test_what_was_trained_again_since_it_was_tested_is_not_scored(words):
+    options = parse(words).tested()
+    borrow(options)
+    for job in Job.all(options):
+        decoded(job, 2)
+    score(options)
+    score(options.source)
+    own, elsewhere = (scored.load(folder) for folder in (Path("results/own/speaker/n"), TESTED))
+    assert len(transfer([own, elsewhere])) == 2
+    source = Path("results/own/speaker/n/seed1/1A").absolute()
+    (source / "train.json").write_text("{}")
+    for act in (lambda: score(options), lambda: transfer([own, elsewhere])):
+        with pytest.raises(UserError) as error:
+            act()
+        tested = TESTED.absolute() / "seed1/1A"
+        assert error.value.what == f"{source} was trained again, or is to be, after {tested} tested its model"
+        assert error.value.remedy == "run stages 2 to 4 with --test-corpus other"
+    assert not related(own)  # a report without them
+    shutil.rmtree(source)  # of what is gone the figures stay
+    score(options)
+
+
 def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
     options = parse(words).tested()
     borrow(options)
