@@ -38,7 +38,7 @@ from local.experiment.job import Job, begun_inputs, has_checkpoint
 from local.jobs.job_lines import clock, result, scores_line
 from local.jobs.machine import gpu_slots, run_all
 from local.jobs.process import JobLog, JobProcess, add_options, step_command
-from local.scoring import metrics, predictions, scored
+from local.scoring import calibration, metrics, predictions, scored
 from local.scoring.provenance import OF_FOLD
 
 MOST_RUNS = 3  # with other values, to name
@@ -221,7 +221,9 @@ def export(job: Job) -> None:
     """Export a trained job to `model` in its run folder, unless that is done."""
     trained, out = job.training().path, job.folder / "model"
     markers.read(trained)
-    marker = Marker(job.folder / "model.json", {"training": digest(trained)})
+    temperature = job.folder / calibration.NAME  # of stage 3, which may come after a first export
+    inputs = {"training": digest(trained), "temperature": digest(temperature) if temperature.exists() else ""}
+    marker = Marker(job.folder / "model.json", inputs, if_known=("temperature",))
     if marker.is_done(f"export of {job.folder}", job.options.force, redo=True):
         print(f"{out} is exported already")
         return

@@ -112,7 +112,7 @@ def _without_temperature(origin: dict[str, Any]) -> str:
         return "there was no validation set to fit one on"
     if origin["valid"] == naming.valid_name(protocols.ORACLE):
         return "the test set itself validates, and none is fitted on it"
-    return "an earlier version decoded the test set"
+    return "stage 3, which fits one, had not run when this was exported, or was an earlier version's"
 
 
 def _template() -> jinja2.Template:

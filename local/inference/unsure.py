@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NO_TEMPERATURE = (
-    "the model has no temperature (see its README.md; an earlier version wrote none): its posteriors are compared with "
-    "--unsure as they are, and are probably too sure"
+    "the model has no temperature (its README.md says why): its posteriors are compared with --unsure as they are, and "
+    "are probably too sure"
 )
 UNTRAINED = "the emotion head of the model was not trained (emotion_weight 0): its emotions and posteriors mean nothing"
 

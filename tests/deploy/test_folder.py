@@ -38,8 +38,10 @@ from local.deploy.gather import load_ensemble, load_trained
 from local.experiment.command_line import parse
 from local.experiment.job import Job
 from local.folds import make_folds
+from local.inference import model_folder
 from local.inference.recognizer import EmotionRecognizer
 from local.prepare import prepare
+from local.scoring.calibration import Temperature
 from local.training import environment
 from local.training.checkpoints import RunCheckpointer
 
@@ -362,6 +364,17 @@ def test_stage_6_exports_what_is_not_exported(runs, export, capsys, monkeypatch)
     (run / "model" / "model.safetensors").write_bytes(b"spoilt")
     launch.export(job)
     assert (run / "model" / "model.safetensors").read_bytes() == weights
+    marker = json.loads((run / "model.json").read_text())
+    marker["inputs"].pop("temperature")  # as earlier versions wrote it
+    (run / "model.json").write_text(json.dumps(marker))
+    Temperature(2.0, 10, 1.0, 0.9, "partner", 2).write(run)
+    capsys.readouterr()
+    launch.export(job)
+    assert capsys.readouterr().out.strip() == f"{run / 'model'} is exported already"
+    (run / "model.json").write_text(json.dumps(marker | {"inputs": marker["inputs"] | {"temperature": ""}}))
+    launch.export(job)  # stage 3 has run since
+    assert capsys.readouterr().out.strip() == f"{run / 'model'}"
+    assert model_folder.read(run / "model").temperature == 2.0
     retrained = json.loads((run / "train.json").read_text())
     retrained["facts"]["epoch"] = 3
     (run / "train.json").write_text(json.dumps(retrained))
