@@ -34,7 +34,7 @@ from local.data import store
 from local.pages import confidence
 from local.pages.results import notes, untested_label_notes, write_results
 from local.pages.tables import marks
-from local.scoring import coefficients, diagnosis, last_epoch, layer_shares, provenance, scored
+from local.scoring import coefficients, diagnosis, last_epoch, layer_shares, predictions, provenance, scored
 from local.scoring.summary import run_facts, summarise, uneven_seeds, write_scores
 from local.splits import audit, protocols
 
@@ -73,7 +73,7 @@ def score(options: Options) -> None:
     trained = options.source.used if options.source else None
     overlap = audit.describe(leaks, folds["fold"].unique(), options.used, of_validation, trained)
     warnings = absent_seeds(options, folds) + uneven_seeds(folds) + provenance.warnings(runs)
-    warnings += untested_label_notes(pooled) + store.remarks(options.corpus_folder)
+    warnings += scale_warnings(options, pooled) + untested_label_notes(pooled) + store.remarks(options.corpus_folder)
     epochs = scored.epochs(runs)
     warnings += diagnosis.warnings(
         pooled, epochs, values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
@@ -93,6 +93,12 @@ def absent_seeds(options: Options, folds: pd.DataFrame) -> list[str]:
     """Warn of seeds that are asked for and of which nothing is decoded; `folds` is folds.csv."""
     absent = " ".join(str(seed) for seed in options.seeds if seed not in {*folds["seed"]})
     return [f"of this call's seeds nothing is decoded, and nothing is in these tables, of {absent}"] if absent else []
+
+
+def scale_warnings(options: Options, pooled: pd.DataFrame) -> list[str]:
+    """What stage 0 said of the ratings that heads learn, which several corpora give on scales of their own."""
+    of_heads = tuple(f"{name}: " for name in predictions.task_names(pooled))
+    return [line for line in options.corpus_facts.get("warnings", ()) if line.startswith(of_heads)]
 
 
 def write_coefficients(path: Path, merged: pd.DataFrame) -> None:

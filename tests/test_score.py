@@ -13,6 +13,7 @@ from collections import Counter
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -26,7 +27,7 @@ from local.folds import make_folds
 from local.pages.pairs import render_pairs
 from local.prepare import prepare
 from local.report import report
-from local.score import main, score
+from local.score import main, scale_warnings, score
 from local.scoring import comparison, predictions
 from local.scoring import scored as scored_experiment
 
@@ -507,3 +508,10 @@ def test_a_user_error_is_two_lines(words, monkeypatch, capsys):
         "error: results/own/speaker/other holds no predictions",
         "  try: run stages 2 and 3 first",
     ]
+
+
+def test_ratings_on_several_scales_are_warned_of_where_a_head_learns_them():
+    said = ["valence: a and b have each its own scale", "arousal: a and b have each its own scale", "a: loud"]
+    options, columns = SimpleNamespace(corpus_facts={"warnings": said}), ["ID", "ref_valence", "hyp_valence"]
+    assert scale_warnings(options, pd.DataFrame(columns=columns)) == said[:1]
+    assert scale_warnings(options, pd.DataFrame(columns=["ID"])) == []

@@ -81,7 +81,8 @@ def _of_unlike_scales(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         for kind in NUMBERS
     }
     return [
-        f"{kind}: {' and '.join(names)} have each its own scale, and a head of it learns them as one"
+        f"{kind}: {' and '.join(names)} have each its own scale; a head of it learns them as one, and its CCC is of "
+        "what the scales differ by, too"
         for kind, names in having.items()
         if len(names) > 1
     ]
