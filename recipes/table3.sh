@@ -17,6 +17,7 @@
 #   wang_dual_lstm-original           random folds, the test set chooses the epoch, as its paper did: OPTIMISTIC
 #   lu_asr_attention-no_specaugment, -mean, -max, -mlp   its paper's ablation
 #   liu_local_global-no_elm           the network's own posteriors; the epochs are the row's, once it is trained
+#   liu_local_global-long             segments of 2 s in place of 0.264 s
 #   pappagari_xvector-no_pretraining  from random weights, where the row has a --speaker-net
 #   pappagari_xvector-logistic        logistic regression on the frozen embeddings of a --speaker-net
 #   egemaps_svm-rbf                   RBF kernel
@@ -111,7 +112,7 @@ set -euo pipefail
 rows=(wu_capsules sajjad_key_segments lu_asr_attention liu_local_global wang_dual_lstm pappagari_xvector peng_asrnn)
 rows+=(mtl_wav2vec2 majority logmel_logistic egemaps_svm superb_probe emotion2vec_probe fine_tuning)
 lines=(wu_capsules-improvised sajjad_key_segments-random lu_asr_attention-{no_specaugment,mean,max,mlp})
-lines+=(liu_local_global-no_elm wang_dual_lstm-original)
+lines+=(liu_local_global-no_elm liu_local_global-long wang_dual_lstm-original)
 lines+=(pappagari_xvector-no_pretraining pappagari_xvector-logistic egemaps_svm-rbf)
 
 own_words() { # row or line: what a line has of its own, options of run.sh, --, overrides; see also paper.yaml
@@ -123,6 +124,7 @@ own_words() { # row or line: what a line has of its own, options of run.sh, --, 
     lu_asr_attention-no_specaugment) echo "-- --masks False" ;;
     lu_asr_attention-m*) echo "-- --pooling ${1#*-}" ;;
     liu_local_global-no_elm) echo "-- --elm False" ;;
+    liu_local_global-long) echo "-- --segment-s 2.0" ;;
     pappagari_xvector-no_pretraining) echo "-- --speaker-net null" ;;
     pappagari_xvector-logistic) echo "-- --classifier logistic --epochs 0" ;;
     egemaps_svm-rbf) echo "-- --kernel rbf" ;;

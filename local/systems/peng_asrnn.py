@@ -1,4 +1,4 @@
-"""Auditory modulations, 3-D convolutions, and a recurrent network that slides over the utterance with attention.
+"""Auditory modulations, 3-D convolutions, a recurrent network that slides with attention: after Peng, no reproduction.
 
 Z. Peng, X. Li, Z. Zhu, M. Unoki, J. Dang and M. Akagi: Speech emotion recognition using 3D convolutions and
 attention-based sliding recurrent networks with auditory front-ends. IEEE Access 8, 2020.
@@ -59,7 +59,7 @@ class PengAsrnn(System):
     """
 
     title = "Peng et al. 2020: 3-D convolutions + ASRNN"
-    certainty = "partly known"
+    certainty = "partly known (topology)"
     most_seconds = MOST / 100
 
     def __init__(self, n_labels: int, front_end: str = "gammachirp", carry_state: bool = False) -> None:
