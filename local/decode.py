@@ -38,7 +38,7 @@ from local.data.batches import sorted_batches
 from local.data.dataset import Utterances, loader
 from local.data.device import evaluation_limits, full_name, kind, use_precision
 from local.data.feature_store import model_inputs
-from local.data.store import AudioStore, Store
+from local.data.store import AudioStore, Store, contents
 from local.experiment.job import Job
 from local.jobs.job_lines import scores_line
 from local.scoring import calibration, last_epoch, metrics, predictions, task_scores
@@ -77,6 +77,7 @@ def decode_chosen(job: Job) -> None:
     scores = metrics.scores(table, emotions_trained=system.emotion_weight > 0)
     add_test_scores(job.folder, epoch, scores)
     facts = {"epoch": epoch, "threads": torch.get_num_threads(), "scores": scores}
+    facts["audio"] = contents(job.options.audio()[0])
     job.decoding().write(outputs, **facts, **system.learned())
     logger.info("decoded with epoch %d: %s", epoch, path)
     for line in (scores_line(scores), *(task_scores.line(name, table) for name in system.tasks)):

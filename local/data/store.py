@@ -11,6 +11,7 @@ read.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import sys
@@ -26,7 +27,7 @@ from tqdm import tqdm
 from local.audio.header import SAMPLE_RATE
 from local.core import markers
 from local.core.errors import UserError
-from local.core.files import digest
+from local.core.files import DIGITS, digest
 from local.core.markers import make_once, shared_file
 from local.core.threads import in_order
 from local.corpora import manifest, unsound
@@ -117,7 +118,7 @@ class Store(Mapping[str, "Tensor"]):
 class AudioStore(Store):
     """The samples of a corpus's utterances: `store[ID]`, [N] float at 16 kHz.
 
-    Its facts have `odd`, the IDs for each of `ODD`.
+    Its facts have `odd`, the IDs for each of `ODD`, and `contents`, a digest of the samples.
     """
 
     dtype = "<i2"
@@ -154,6 +155,15 @@ def is_built(folder: Path, table: pd.DataFrame, data_root: Path) -> bool:
     facts = shared_file(folder / "audio.i16", fingerprint(table, data_root)).facts()
     refuse_unsound(folder, facts["faults"] if facts else {})
     return facts is not None
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """By a corpus (its folder of manifests) a digest of all its samples; empty where its store does not say."""
+    try:
+        known = markers.read(folder / "audio.json")["facts"].get("contents")
+    except UserError:
+        return {}
+    return {folder.name: known} if known else {}
 
 
 def remarks(folder: Path) -> list[str]:
@@ -210,10 +220,10 @@ def fingerprint(table: pd.DataFrame, data_root: Path) -> str:
 
 
 def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[str, Any]:
-    """Write the samples of all utterances; return the facts: `rows`, `floats`, `odd` and `faults`."""
+    """Write the samples of all utterances; return the facts: `rows`, `floats`, `odd`, `faults` and `contents`."""
     import torch
 
-    rows, floats, odd, faults = {}, [], {flag: [] for flag in ODD}, {}
+    rows, floats, odd, faults, contents = {}, [], {flag: [] for flag in ODD}, {}, hashlib.sha256()
     files = table["wav"].str.removeprefix(f"{manifest.DATA_ROOT}/")
     paths = manifest.resolve(table["wav"], data_root)
     bar = tqdm(table["ID"], desc="audio", unit="file", leave=False, disable=not sys.stderr.isatty())
@@ -223,7 +233,9 @@ def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[s
                 faults[name] = [file_name, str(made)]
                 continue
             samples, flags = made
-            file.write(samples.tobytes())
+            file.write(content := samples.tobytes())
+            contents.update(f"{name} {len(content)} ".encode())
+            contents.update(content)
             rows[name] = samples.nbytes // 2
             if samples.dtype.kind == "f":
                 floats.append(name)
@@ -231,7 +243,8 @@ def _decode_all(table: pd.DataFrame, data_root: Path, file: IO[bytes]) -> dict[s
                 odd[flag].append(name)
     for line, names in zip(_count_odd(odd), filter(None, odd.values()), strict=True):
         logger.warning("%s; the first is %s", line, names[0])
-    return {"rows": rows, "floats": floats, "odd": odd, "faults": faults}
+    facts = {"rows": rows, "floats": floats, "odd": odd, "faults": faults}
+    return facts | {"contents": contents.hexdigest()[:DIGITS]}
 
 
 def _decode_or_fault(path: str) -> tuple[np.ndarray, tuple[str, ...]] | OSError:

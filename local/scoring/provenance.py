@@ -53,14 +53,32 @@ def refuse_mixed(runs: Iterable[Path]) -> None:
 def warnings(runs: Iterable[Path]) -> list[str]:
     """Say what differs between runs of the same values: commits, devices, `ROUNDING`; unknown where not recorded.
 
-    And which of them continue from a model that was trained on speakers of their test set.
+    And whether audio files were changed in between, and which of them continue from a model that was trained on
+    speakers of their test set.
     """
     runs = list(runs)
     differing = _differing({run: _recorded(run) for run in runs}, missing="unknown")
     said = [f"the runs differ in how they were trained: {'; '.join(differing)}"] if differing else []
+    said += _of_changed_audio(runs)
     heard = filter(None, (markers.read(run / "train.json")["facts"].get("heard") for run in runs))
     first, *others = [*dict.fromkeys(heard)] or [""]
     return said + [first + f" (and the like in {len(others)} more runs)" * bool(others)] * bool(first)
+
+
+def _of_changed_audio(runs: list[Path]) -> list[str]:
+    found: dict[str, dict[str, dict[Path, None]]] = {}
+    for run in runs:
+        decoding = [markers.read(run / "decode.json")["facts"]] if (run / "decode.json").exists() else []
+        for facts in (*starts.starts(starts.read(run)), *decoding):
+            for corpus, contents in (facts.get("audio") or {}).items():
+                found.setdefault(corpus, {}).setdefault(contents, {})[run] = None
+    return [
+        f"audio files of {corpus} were changed between these trainings and decodings: their digest is "
+        f"{', '.join(f'{contents} in {_named([*of])}' for contents, of in of_contents.items())}; --force true trains "
+        "and decodes again"
+        for corpus, of_contents in found.items()
+        if len(of_contents) > 1
+    ]
 
 
 def setup(runs: Iterable[Path], epochs: pd.DataFrame) -> list[tuple[str, str]]:

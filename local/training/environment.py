@@ -27,6 +27,7 @@ from local.core.errors import UserError
 from local.core.files import atomic
 from local.data.dataset import Utterances
 from local.data.device import kind, resolve_precision, tf32_is_allowed
+from local.data.store import contents
 from local.experiment.job import Job
 from local.systems import System
 from local.training import distributed, unfreezing
@@ -77,6 +78,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         "host": platform.node(),
         "system": platform.platform(),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+        "audio": contents(options.audio()[0]),
         "job": {
             "corpus": options.corpus,
             "protocol": options.chosen_protocol(),

@@ -23,7 +23,7 @@ from local.core.lock import locked
 from local.core.markers import make_once
 from local.corpora import manifest
 from local.data import store
-from local.data.store import AudioStore
+from local.data.store import AudioStore, contents
 from local.experiment.command_line import parse
 from local.launch import build_audio_store
 from local.prepare import prepare
@@ -225,6 +225,20 @@ def test_it_is_rebuilt_for_another_corpus(tmp_path, corpus, change):
     assert list(after) == table["ID"].tolist()
     assert all((after.rows(name) == samples[name]).all() for name in after)
     assert before["a"].equal(old)  # a job goes on with what it began with
+
+
+def test_its_contents_are_known_by_their_digest_whenever_they_were_written(tmp_path, corpus):
+    _, root, samples = corpus
+    assert contents(tmp_path) == {}
+    opened(tmp_path, corpus)
+    before = contents(tmp_path)
+    assert list(before) == [tmp_path.name]
+    os.utime(root / "a.wav", ns=(1, 1))
+    opened(tmp_path, corpus)
+    assert contents(tmp_path) == before
+    soundfile.write(root / "a.wav", -samples["a"] - 1, 16_000)  # as many samples
+    opened(tmp_path, corpus)
+    assert contents(tmp_path).keys() == before.keys() and contents(tmp_path) != before
 
 
 @pytest.mark.parametrize("damage", ["no samples", "no marker", "samples cut short", "marker cut short"])

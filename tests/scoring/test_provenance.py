@@ -122,6 +122,21 @@ def test_commits_devices_and_rounding_are_warned_of(tmp_path):
     )
 
 
+def test_audio_that_was_changed_in_between_is_warned_of(tmp_path):
+    """Of each corpus by itself, as models may be tested on another; what an earlier version made says nothing."""
+    names = ["seed1/1A", "seed1/1B", "seed1/2A"]
+    told = ENVIRONMENT | {"audio": {"own": "aaa"}}
+    runs = [*(run(tmp_path, name, told=told) for name in names), run(tmp_path, "seed1/2B")]
+    for made in runs[:2]:
+        Marker(made / "decode.json", {}).write(audio={"other": "ccc"})
+    assert provenance.warnings(runs) == []
+    Marker(runs[2] / "decode.json", {}).write(audio={"other": "ddd", "own": "aaa"})
+    assert provenance.warnings(runs) == [
+        "audio files of other were changed between these trainings and decodings: their digest is ccc in "
+        "seed 1 fold 1A and seed 1 fold 1B, ddd in seed 1 fold 2A; --force true trains and decodes again"
+    ]
+
+
 def test_what_a_model_had_heard_that_was_continued_from_is_warned_of(tmp_path):
     runs = [run(tmp_path, f"seed1/{fold}") for fold in ("1A", "1B", "2A")]
     for number, made in enumerate(runs[:2]):
