@@ -21,6 +21,7 @@ from local.corpora import lists
 from local.corpora.columns import taken
 from local.corpora.faults import Fault
 from local.corpora.jsonl import flat, unusable
+from local.corpora.release import files_below
 
 Row = dict[str, str]
 BATCH = 64  # rows, with their audio, that are in memory at a time
@@ -49,7 +50,11 @@ class Dataset(NamedTuple):
 
 def is_dataset(path: Path) -> bool:
     """Whether a folder is one that `datasets` wrote, or has parquet in it."""
-    return any((path / name).is_file() for name in WRITTEN) or any(path.rglob("*.parquet"))
+    return any((path / name).is_file() for name in WRITTEN) or any(_parquet(path))
+
+
+def _parquet(folder: Path) -> Iterator[Path]:
+    return (folder / file for file in files_below(folder) if file.endswith(".parquet"))
 
 
 def read(
@@ -121,7 +126,7 @@ def _parts(path: Path) -> list[Part]:
     if (path / WRITTEN[1]).is_file():
         return [Part(file, "") for file in _written(path)]
     parts, folders = [], set()
-    for file in sorted(path.rglob("*.parquet")):
+    for file in sorted(_parquet(path)):
         labels = [word for word in re.split(r"[-_.]", file.stem) if lists.find(word)]
         above = file.parent.name if file.parent != path and lists.find(file.parent.name) else ""
         parts.append(Part(file, labels[0] if labels else above))

@@ -136,7 +136,7 @@ def _emotions(root: Path, files: list[str], splits: list[str]) -> dict[str, int]
         str(split / name)
         for split in above
         for name in sorted(os.listdir(root / split))
-        if os.path.isdir(root / split / name) and name != NOT_OURS and not name.startswith(".")
+        if os.path.isdir(root / split / name) and name not in NOT_OURS and not name.startswith(".")
     ]
     counts = Counter("/".join(file.split("/")[: 2 if splits else 1]) for file in files)
     full = {Path(folder).name for folder in folders if counts[folder]}

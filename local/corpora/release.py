@@ -1,8 +1,9 @@
 """Releases of a file for each utterance, whose names say who speaks and how: listed, examined, compared with the facts.
 
 Files are found at any depth below the folder, whatever the case of their suffix; names that begin with a dot, as the
-AppleDouble files that a Mac leaves, and the folder `__MACOSX` are none of the release. A second file of the same ID
-with the same bytes, as where an archive was unpacked twice, is left out with a note; with other bytes it is a fault.
+AppleDouble files that a Mac leaves, and the folders `__MACOSX` and `lost+found` are none of the release. A second file
+of the same ID with the same bytes, as where an archive was unpacked twice, is left out with a note; with other bytes it
+is a fault.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from local.audio.header import examine, refuse_rate
 from local.core.errors import UserError
@@ -22,7 +24,7 @@ from local.corpora.manifest import COLUMNS, DATA_ROOT, FURTHER
 
 Row = dict[str, str]
 WORDS = {"emo": "emotion", "spk_id": "speaker"}  # for columns in messages
-NOT_OURS = "__MACOSX"
+NOT_OURS = ("__MACOSX", "lost+found")  # folders; the second, of a whole disk, none but root may read
 EXAMPLES = 3
 ALIKE = 20  # files that may have the same number of seconds by chance
 
@@ -174,14 +176,21 @@ def audio_files(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
 
 
 def files_below(root: Path) -> Iterator[str]:
-    """The paths, relative to a folder, of all files below it, in order, but for hidden ones."""
+    """The paths, relative to a folder, of all files below it, in order, but for hidden ones.
+
+    A `UserError` names a folder that cannot be read: nobody knows what is in it.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}", "check its permissions") from None
+
     seen: set[str] = set()  # a link may lead to a folder above it
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if name != NOT_OURS and not name.startswith("."))
+        folders[:] = sorted(name for name in folders if name not in NOT_OURS and not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
                 yield os.path.relpath(os.path.join(folder, name), root)

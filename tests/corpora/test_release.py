@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
@@ -10,7 +11,7 @@ import soundfile
 from releases import make_release
 
 from local.core.errors import UserError
-from local.corpora import About
+from local.corpora import About, csv_table, emotion_folders
 from local.corpora.release import Release, audio_files
 
 ABOUT = About("A corpus, for tests", "en", "none", "", "", {})
@@ -55,6 +56,35 @@ def test_what_lies_between_the_files(tmp_path):
     assert copies.endswith("b/b_sad_1.wav, ...")
     assert songs == "left out, a song: 1 audio file: songs/song_1.wav"
     assert len(list(audio_files(root, (".txt",)))) == 1
+
+
+def close(monkeypatch, folder) -> None:
+    """Make a folder one that cannot be listed, by root either."""
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path) == str(folder):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+@pytest.mark.parametrize("read", [RELEASE.read, emotion_folders.read, csv_table.read])
+@pytest.mark.parametrize("name", ["b", "b/more", ""])
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch, read, name):
+    root = make_release(tmp_path / "it", [*FILES, "b/more/b_ang_3.wav"])
+    close(monkeypatch, root / name)
+    for partial in (False, True):  # nobody knows what would be left out
+        with pytest.raises(UserError) as refusal:
+            read(root, partial)
+        assert refusal.value.what == f"{root / name} cannot be read: Permission denied"
+
+
+def test_the_lost_files_of_a_disk_are_none_of_the_release(tmp_path, monkeypatch):
+    root = make_release(tmp_path / "it", [*FILES, "lost+found/c_ang_1.wav"])
+    close(monkeypatch, root / "lost+found")
+    assert len(RELEASE.read(root).table) == len(emotion_folders.read(root).table) == len(FILES)
 
 
 def test_every_fault_is_named(tmp_path):
