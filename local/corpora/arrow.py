@@ -88,10 +88,12 @@ def read(
         for at, values in enumerate(_rows(part.file), 1):
             number = len(places) + 1
             places[number] = (where, at)
-            content, name = _audio(values.get(found["wav"]))
+            objects = [(key, value) for key, value in values.items() if isinstance(value, dict)]
+            inner = {f"{key}.{name}": each for key, value in objects for name, each in value.items()}
+            content, name = _audio((inner | values).get(found["wav"]))
             wav = _locate(name, part.file, path) if content is None else _write(store, name, content)
             written |= content is not None
-            row = _renamed(flat(values | {found["wav"]: wav}), found)
+            row = _renamed(flat(values) | flat({found["wav"]: wav}), found)
             row |= (
                 {lists.COLUMN: part.label if splits[part.label] else ""}
                 if several and lists.COLUMN not in found

@@ -111,6 +111,19 @@ def test_paths_in_place_of_bytes_and_other_formats(tmp_path):
     assert corpus.root == tmp_path.resolve() and corpus.table["ID"].tolist() == [f"sub-{i}" for i in range(4)]
 
 
+def test_audio_in_an_object(tmp_path):
+    some = [{"clip": {"file": f"{i}.wav", "bytes": sound(i)}, "emo": "pq"[i % 2]} for i in range(4)]
+    for i in range(4):
+        (tmp_path / f"{i}.wav").write_bytes(sound(i))
+    path = write_parquet(tmp_path / "own.parquet", some)
+    assert read(path, columns={"wav": "clip.file"}).table["ID"].tolist() == ["0", "1", "2", "3"]
+    found = contents(read(path, columns={"wav": "clip.bytes"}, store=tmp_path / "audio"))
+    assert list(found.values()) == [sound(i) for i in range(4)]
+    write_parquet(path, [*some, {"clip": None, "emo": "p"}])
+    with pytest.raises(UserError, match=r"1 fault\n *own.parquet:5: wav is empty"):
+        read(path, columns={"wav": "clip.file"})
+
+
 def test_faults_are_named_by_row(tmp_path):
     some = rows(10, text=lambda i: "x\0" if i == 7 else "x")
     some[4]["label"] = -1
