@@ -28,7 +28,7 @@ BATCH = 64  # rows, with their audio, that are in memory at a time
 WRITTEN = ("dataset_dict.json", "state.json")  # by save_to_disk, of several splits or of one
 MAGIC = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg", b"FORM": ".aiff", b"ID3": ".mp3", b"\xff": ".mp3"}
 UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
-LONGEST = 60  # characters of a file's name before the digest
+LONGEST = 60  # characters of a file's name before the digest, and of a suffix after it
 
 
 class Part(NamedTuple):
@@ -236,10 +236,10 @@ def _locate(name: Any, file: Path, dataset: Path) -> Any:
 
 def _write(store: Path, name: str, content: bytes) -> str:
     """Write an audio file, whole or not at all, unless it is there; return its path."""
-    known = next((suffix for magic, suffix in MAGIC.items() if content.startswith(magic)), Path(name).suffix)
+    stem, own = (UNSAFE.sub("_", each)[:LONGEST] for each in (Path(name).stem, Path(name).suffix))
+    suffix = next((suffix for magic, suffix in MAGIC.items() if content.startswith(magic)), own)
     code = digest(content)
-    stem = UNSAFE.sub("_", Path(name).stem)[:LONGEST]
-    path = store / code[:2] / f"{stem}-{code}{known}".lstrip("-.")
+    path = store / code[:2] / f"{stem}-{code}{suffix}".lstrip("-.")
     if not path.is_file() or path.stat().st_size != len(content):
         with atomic(path, "wb", wanted=len(content), lasting=False) as file:
             file.write(content)

@@ -111,6 +111,13 @@ def test_paths_in_place_of_bytes_and_other_formats(tmp_path):
     assert corpus.root == tmp_path.resolve() and corpus.table["ID"].tolist() == [f"sub-{i}" for i in range(4)]
 
 
+def test_any_name_becomes_one_of_a_file(tmp_path):
+    names = ["a." + "b" * 300, "a" * 300 + ".b/c\\d:e", ".é*", ""]
+    paths = [Path(arrow._write(tmp_path, name, b"no sound " + name.encode())) for name in names]
+    assert all(path.is_file() and len(path.name) <= 140 and path.name.isascii() for path in paths)
+    assert paths[0].name.startswith("a-") and paths[0].suffix == "." + "b" * 59
+
+
 def test_audio_in_an_object(tmp_path):
     some = [{"clip": {"file": f"{i}.wav", "bytes": sound(i)}, "emo": "pq"[i % 2]} for i in range(4)]
     for i in range(4):
