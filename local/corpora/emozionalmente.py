@@ -23,6 +23,7 @@ single recording and one more than a hundred, so that folds by speaker are of ve
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections import Counter
@@ -118,10 +119,12 @@ def _root(data: Path | None) -> Path:
 def _speakers(actors: Iterable[str]) -> dict[str, str]:
     """A name for each actor that can be that of a folder: the names of users, which they chose, may differ in case."""
     speakers: dict[str, str] = {}
+    taken: set[str] = set()
     for actor in sorted(actors):
         name = "_".join(re.findall(r"\w+", actor))
-        others = sum(same_name(other) == same_name(name) for other in speakers.values())
-        speakers[actor] = f"{name}_{others + 1}" if others else name
+        names = itertools.chain([name], (f"{name}_{n}" for n in itertools.count(2)))
+        speakers[actor] = next(each for each in names if same_name(each) not in taken)
+        taken.add(same_name(speakers[actor]))
     return speakers
 
 

@@ -125,3 +125,16 @@ def test_no_release(tmp_path):
         with pytest.raises(UserError, match=words) as error:
             read(data)
         assert "./run.sh --corpus emozionalmente --help" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("actors", "names"),
+    [
+        (["ann", "bea 2"], ["ann", "bea_2"]),
+        (["a b", "a b_2", "a-b"], ["a_b", "a_b_2", "a_b_3"]),
+        (["Ann", "Ann_2", "ann"], ["Ann", "Ann_2", "ann_3"]),
+        (["ANN", "Ann", "ann", "ann_2"], ["ANN", "Ann_2", "ann_3", "ann_2_2"]),
+    ],
+)
+def test_no_two_actors_have_one_name_in_any_case(actors, names):
+    assert list(emozionalmente._speakers(actors).values()) == names
