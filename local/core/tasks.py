@@ -87,7 +87,8 @@ def votes(cell: str) -> dict[str, float]:
         counts = dict(zip(words[::2], map(float, words[1::2]), strict=True))
     except ValueError:  # a label without a number, or a word in its place
         counts = {}
-    if len(counts) < len(words) / 2 or not all(0 < count < float("inf") for count in counts.values()):
+    wrong = len(counts) < len(words) / 2 or "_" in "".join(words[1::2])  # float takes 1_0 for 10
+    if wrong or not all(0 < count < float("inf") for count in counts.values()):
         raise ValueError(f"'{cell}' is not how many raters chose each label, as 'ang 3 neu 2'")
     return counts
 

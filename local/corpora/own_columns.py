@@ -95,8 +95,8 @@ def nfc(text: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell is empty or a finite number."""
+    """Whether a cell is empty or a finite number; Python alone takes `1_0` for one."""
     try:
-        return not cell or math.isfinite(float(cell))
+        return not cell or ("_" not in cell and math.isfinite(float(cell)))
     except ValueError:
         return False

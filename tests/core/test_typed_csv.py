@@ -40,10 +40,11 @@ def test_all_columns_may_be_numbers_but_some(tmp_path):
     assert (row["name"], row["n"], row["wa"]) == ("null", 3, math.inf) and math.isnan(row["sd"])
 
 
-def test_a_cell_that_is_no_number_is_an_error(tmp_path):
+@pytest.mark.parametrize("cell", ["half", "1_0", "1_0.5"])
+def test_a_cell_that_is_no_number_is_an_error(tmp_path, cell):
     path = tmp_path / "numbers.csv"
-    path.write_text("wa\n0.5\nhalf\n")
-    with pytest.raises(ValueError, match="half"):
+    path.write_text(f"wa\n5\n{cell}\n")
+    with pytest.raises(ValueError, match=f"'{cell}'"):
         read_csv(path, ["wa"])
 
 

@@ -233,6 +233,8 @@ def test_a_fault_names_its_line(folder, row, fault):
         ("recording", "show 1", "recording 'show 1' cannot name a folder: give up to 63 letters, digits, _ . and -"),
         ("gender", "woman", "gender 'woman' is none of f, female, m, male"),
         ("style", "acted", "style 'acted' is neither impro nor script"),
+        ("valence", "1_0", "valence '1_0' is no number"),
+        ("votes", "sad 1_0", "votes: 'sad 1_0' is not how many raters chose each label, as 'ang 3 neu 2'"),
     ],
 )
 def test_faults_of_optional_columns(folder, column, value, fault):
