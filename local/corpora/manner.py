@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from local.audio.header import SAMPLE_RATE
+from local.core.errors import UserError
 from local.corpora import espeak
 
 PEAK = 0.95  # of full scale, at most
@@ -46,7 +47,10 @@ MANNERS = {
 
 
 def say(text: str, voice: str, manner: Manner) -> np.ndarray:
-    """Speak a text in a manner: samples [frames], int16, 16 kHz; the same arguments give the same samples."""
+    """Speak a text in a manner: samples [frames], int16, 16 kHz; the same arguments give the same samples.
+
+    A `UserError` for a text of which the voice says nothing, as of one in a script that its language has not.
+    """
     from scipy.signal import resample_poly  # here, as its import takes longer than reading an existing corpus
 
     samples, rate = espeak.speak(
@@ -62,6 +66,8 @@ def say(text: str, voice: str, manner: Manner) -> np.ndarray:
     # frequencies. So loudness reaches an encoder that normalises the level of each utterance.
     speech = speech - manner.brightness * np.concatenate(([0.0], speech[:-1]))
     audible = np.flatnonzero(np.abs(speech) > 0.01 * np.abs(speech).max())
+    if not audible.size:
+        raise UserError(f"the voice {voice} says nothing of {text!r}", "--voice VOICE: one of the text's language")
     speech = speech[audible[0] : audible[-1] + 1]
     gain = 10 ** (manner.level / 20) / np.sqrt(np.mean(speech**2))
     speech *= min(gain, PEAK / np.abs(speech).max())

@@ -1,9 +1,11 @@
 """Manners of speaking: what differs between emotions can be measured in the samples."""
 
 import numpy as np
+import pytest
 from pitch import f0
 
 from local.audio.header import SAMPLE_RATE
+from local.core.errors import UserError
 from local.corpora.manner import MANNERS, MARGIN, say
 
 TEXT = "The letter is on the table by the door."
@@ -30,3 +32,10 @@ def test_rate_pitch_loudness_and_brightness_follow_the_manner():
         level = 10 * np.log10(np.mean((samples[margin:-margin] / 32768) ** 2))
         assert abs(level - MANNERS[label].level) < 0.1
     assert samples.dtype == np.int16 and np.array_equal(say(TEXT, "en-us", MANNERS["sad"]), sad)
+
+
+@pytest.mark.parametrize("text", ["\u13e3\u13b3\u13a9", "'"])
+def test_a_text_of_which_the_voice_says_nothing_is_named(text):
+    with pytest.raises(UserError) as refusal:
+        say(text, "en-us", MANNERS["sad"])
+    assert refusal.value.what == f"the voice en-us says nothing of {text!r}" and "--voice" in refusal.value.remedy
