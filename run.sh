@@ -44,6 +44,7 @@
 # Exit codes: 0 done; 1 a job failed, its log is named; 2 an error in the options, the corpus or the set-up.
 
 set -euo pipefail
+[[ ! -L $0 ]] || exec "$(readlink -f -- "$0")" "$@" # called by a link to it
 caller=$PWD
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 SER_MTL_COMMAND="./run.sh${*:+$(printf ' %q' "$@")}"

@@ -28,6 +28,7 @@
 # have UA 19.64 to 55.36. For classes of equal shares (compare --equal-shares) RAVDESS on itself has 58.07, and the
 # others change by 4 points at most. EMOVO's two channels are two microphones, whose mean weakens sounds near 1.3 kHz.
 set -euo pipefail
+[[ ! -L $0 ]] || exec "$(readlink -f -- "$0")" "$@" # called by a link to it
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 

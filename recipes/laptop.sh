@@ -60,6 +60,7 @@
 # CTC task changes nothing for emotion here that nine actors could show, where every sentence of the test is in the
 # training set; where it is not, two of three actors gain by it (recipes/nemo_alpha.sh).
 set -euo pipefail
+[[ ! -L $0 ]] || exec "$(readlink -f -- "$0")" "$@" # called by a link to it
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 

@@ -45,6 +45,7 @@
 #
 # Where joint is sure it is right in nine of ten, 9 points above its WA; emotion alone gains 4 by leaving out as many.
 set -euo pipefail
+[[ ! -L $0 ]] || exec "$(readlink -f -- "$0")" "$@" # called by a link to it
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"

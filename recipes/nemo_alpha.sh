@@ -35,6 +35,7 @@
 #   --valid partner:   alpha 0.1 WA 72.78 (epoch 3), alpha 0 WA 79.72 (epoch 4): the opposite order
 # One fold and one seed prove nothing.
 set -euo pipefail
+[[ ! -L $0 ]] || exec "$(readlink -f -- "$0")" "$@" # called by a link to it
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "NEMO ENCODER" "$@"

@@ -53,6 +53,7 @@
 # unknown speakers and 0.1 with random ones. One partner is a poor judge of epochs: to train on the partner too and take
 # the last of these 40 is better. (With 240 epochs, as the YAML has, the probe's WA is 72.24 by the partner's choice.)
 set -euo pipefail
+[[ ! -L $0 ]] || exec "$(readlink -f -- "$0")" "$@" # called by a link to it
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"

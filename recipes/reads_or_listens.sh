@@ -32,6 +32,7 @@
 # Both listen, even to a synthesiser that they have never heard, and alpha 0.1 a little less; neither reads. Here the
 # words cannot tell: 66 of the 86 different texts are said in several emotions. A corpus whose words differ is not run.
 set -euo pipefail
+[[ ! -L $0 ]] || exec "$(readlink -f -- "$0")" "$@" # called by a link to it
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"

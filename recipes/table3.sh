@@ -106,6 +106,7 @@
 # With three actors the intervals draw utterances, and do not tell how other actors would differ: of one row the folds
 # are up to 38.1 points from one another.
 set -euo pipefail
+[[ ! -L $0 ]] || exec "$(readlink -f -- "$0")" "$@" # called by a link to it
 # shellcheck source=local/shell/recipe_options.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 

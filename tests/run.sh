@@ -5,6 +5,7 @@
 #   tests/run.sh tests/text -x            the tests of a wing, to the first failure; then style
 #   SER_MTL_SPEECH=FOLDER tests/run.sh     an export's forms are compared on recordings of people, not synthetic voices
 set -euo pipefail
+[[ ! -L $0 ]] || exec "$(readlink -f -- "$0")" "$@" # called by a link to it
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . ./path.sh
 

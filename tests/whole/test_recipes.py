@@ -10,7 +10,7 @@ from pathlib import Path
 import iemocap_tree
 import pandas as pd
 import pytest
-from paths import copy_project
+from paths import REPOSITORY, copy_project
 from recipe_calls import asked, make_house, recipe, understood
 from written_experiments import table_of, write_experiment
 
@@ -18,6 +18,7 @@ from local.corpora import manifest
 
 ALPHAS = ("0", "0.001", "0.01", "0.1", "1")
 RECORDING = "results/iemocap/recording"
+RECIPES = list((REPOSITORY / "recipes").glob("*.sh"))
 
 
 @pytest.fixture
@@ -53,6 +54,15 @@ def test_mtl_wav2vec2_takes_the_users_protocol_instead(house, monkeypatch):
         ("session", True, "mine")
     ]
     assert "`iemocap/session-hold_text/mine`" in done.stdout
+
+
+@pytest.mark.parametrize("script", sorted(["run.sh", *(f"recipes/{path.name}" for path in RECIPES)]))
+def test_a_link_calls_what_it_leads_to(tmp_path, script):
+    (tmp_path / "a").symlink_to(REPOSITORY / script)
+    (tmp_path / "b").symlink_to("a")
+    calls = (REPOSITORY / script, tmp_path / "b")
+    direct, linked = (subprocess.run([call, "--help"], cwd=tmp_path, capture_output=True) for call in calls)
+    assert (linked.returncode, linked.stdout) == (0, direct.stdout)
 
 
 @pytest.mark.slow

@@ -52,3 +52,11 @@ def test_tests_that_are_named_run_before_style(house, words):
     assert beginnings(lines) == ["pytest", *STYLE]
     assert lines[0].endswith(" ".join(words)) and ("--numprocesses 0 " in lines[0]) == words[0].count("test_a.py")
     assert beginnings(calls(house, *words, fail="pytest", code=1)) == ["pytest"]
+
+
+def test_a_link_calls_what_it_leads_to(house, tmp_path_factory):
+    link = tmp_path_factory.mktemp("elsewhere") / "tests" / "run.sh"
+    link.parent.mkdir()
+    link.symlink_to(house / "tests" / "run.sh")
+    assert subprocess.run([link], env=os.environ | {"FAIL": "shellcheck"}).returncode == 1
+    assert (house / "calls").read_text().startswith("shellcheck ")
