@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from local.core import signals
 from local.core.errors import Parser, UserError, as_command
 from local.inference.unsure import threshold
 
@@ -94,13 +95,18 @@ def main() -> None:
 
     run_opts = {"device": options.device}
     recognizer = EmotionRecognizer.from_hparams(options.model, run_opts=run_opts, unsure=options.unsure)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the temporary folder is deleted
-    with tempfile.TemporaryDirectory(prefix="ser-mtl-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        page = build(recognizer, names_of(recognizer.model), speak_examples(Path(folder)))
-        url = serve(page, options.host, options.port)
-        print(f"serving at {url}; Ctrl-C ends the server", flush=True)
-        signal.pause()
+    try:
+        # What an analysis writes there meanwhile must not keep the server from its end.
+        with tempfile.TemporaryDirectory(prefix="ser-mtl-demo-", ignore_cleanup_errors=True) as folder:
+            os.environ["GRADIO_TEMP_DIR"] = folder
+            page = build(recognizer, names_of(recognizer.model), speak_examples(Path(folder)))
+            url = serve(page, options.host, options.port)
+            print(f"serving at {url}; Ctrl-C ends the server", flush=True)
+            signal.pause()
+    except KeyboardInterrupt:
+        os._exit(signals.exit_code(signal.SIGINT))
+    except SystemExit as end:  # of another signal
+        os._exit(end.code)  # at once: Python would wait for gradio's threads, and torch abort while one computes
 
 
 if __name__ == "__main__":

@@ -194,6 +194,34 @@ def test_an_impossible_address_is_refused(host, port, words):
         demo.refuse_busy(host, port)
 
 
+SERVER = """
+import sys, threading, time, types
+from local import demo
+demo.names_of = demo.speak_examples = lambda *_: None
+sys.modules["local.inference.recognizer"] = types.SimpleNamespace(EmotionRecognizer=types.SimpleNamespace(
+    from_hparams=lambda *_, **values: types.SimpleNamespace(model=None)))
+sys.modules["local.inference.demo_page.page"] = types.SimpleNamespace(build=lambda *_: None, serve=lambda *_:
+    threading.Thread(target=time.sleep, args=[60]).start())
+demo.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_the_server_at_once_whatever_its_threads_do(tmp_path, number, code):
+    command = [sys.executable, "-c", SERVER, "--model", "m", "--port", str(free_port())]
+    variables = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        try:
+            assert server.stdout.readline().startswith("serving at ")
+            server.send_signal(number)
+            assert server.wait(10) == code and server.stdout.read() == ""
+        finally:
+            server.kill()
+    assert not list(tmp_path.glob("ser-mtl-demo-*"))
+
+
 def free_port() -> int:
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
