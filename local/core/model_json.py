@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -102,9 +103,17 @@ def _fault(config: Any) -> str:
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """The path of a file of a model folder; a `UserError` if it is missing or a link out of the folder."""
+    """The path of a file of a model folder; a `UserError` if it is missing, closed or a link out of the folder."""
     path = folder / name
-    if not os.path.isfile(path):  # Path.is_file raises an error without permission to look
+    try:
+        is_file = stat.S_ISREG(os.stat(path).st_mode)
+        if is_file:
+            open(path, "rb").close()
+    except PermissionError as error:
+        raise UserError(f"{path}: {error.strerror}", "let your account read it, and the folder") from None
+    except OSError:
+        is_file = False
+    if not is_file:
         fault = f"is no model folder: {name} is missing" if os.path.exists(folder) else "is missing"
         within = folder / "model"  # of a run folder, as stage 6 writes it
         exported = within if os.path.isfile(within / name) else "a folder that python -m local.export wrote"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,24 @@ def test_what_is_refused_is_named(tmp_path, changes, said):
     with pytest.raises(UserError) as refusal:
         model_json.read(write(tmp_path, **changes))
     assert refusal.value.what == f"{tmp_path / 'config.json'}: {said}"
+
+
+@pytest.mark.parametrize("closed", ["", "config.json"])
+def test_what_may_not_be_read_is_not_said_to_be_missing_or_broken(closed):
+    with tempfile.TemporaryDirectory() as name:  # anybody can reach it, unlike pytest's
+        os.chmod(name, 0o755)
+        folder = Path(name, "model")
+        folder.mkdir()
+        write(folder)
+        (folder / closed).chmod(0)
+        me = os.geteuid()
+        if me == 0:  # who may read all
+            os.seteuid(65534)
+        try:
+            with pytest.raises(UserError) as refusal:
+                model_json.read(folder)
+        finally:
+            os.seteuid(me)
+            (folder / closed).chmod(0o700)
+        assert refusal.value.what == f"{folder}/config.json: Permission denied"
+        assert "let your account read it" in refusal.value.remedy
