@@ -45,7 +45,8 @@ def export(
 ) -> None:
     """Export a run folder, or the folds of a seed's folder as an ensemble.
 
-    A `UserError` if there are none, or their figures are optimistic without need, unless `optimistic` allows that.
+    A `UserError` if there are none, or their scored experiment lacks a run, or their figures are optimistic without
+    need, unless `optimistic` allows that.
     """
     runs = sorted(path.parent for path in run.glob("*/train.json")) if of_folds else [run]
     if of_folds:  # of equal models one
@@ -56,6 +57,7 @@ def export(
         raise UserError(f"{run} holds no trained fold", "give results/<corpus>/<protocol>/<name>/seed<S>")
     if not optimistic:
         refuse_optimistic(runs[0])
+    refuse_incomplete(runs[0].parents[1])
     use_precision("fp32")  # the forms of the model are compared
     model = load_ensemble(runs, average) if len(runs) > 1 else load_trained(runs[0], average)
     partial = temporary_of(out)
@@ -132,6 +134,13 @@ def refuse_optimistic(run: Path) -> None:
         f"{run}: its figures are OPTIMISTIC, as {what}; a model for others should have honest ones",
         f"train another; or python -m local.export {run} OUT --optimistic, and the model card says it",
     )
+
+
+def refuse_incomplete(experiment: Path) -> None:
+    """Raise a UserError for a scored experiment that lacks of a run what the model card says of all of them."""
+    if (experiment / "summary.csv").exists():
+        found = scored.load(experiment)
+        _ = found.epochs, found.values  # each raises the error
 
 
 def refuse_existing(out: Path, force: bool) -> None:

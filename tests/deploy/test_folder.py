@@ -25,6 +25,7 @@ from transformers import (
     AutoModelForAudioClassification,
     AutoModelForCTC,
 )
+from written_experiments import write_experiment
 
 from local import export as command
 from local import launch
@@ -175,6 +176,18 @@ def test_an_ensemble_is_of_all_folds_that_were_begun_and_of_more_than_one(runs, 
     with pytest.raises(UserError, match="1A is its only fold"):
         folder.export(first.parent, tmp_path / "out", of_folds=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("of_folds", [True, False])
+def test_a_run_that_the_card_needs_is_missed_before_models_are_loaded(tmp_path, monkeypatch, of_folds):
+    sizes = dict.fromkeys(["01F", "01M", "02F"], 1)
+    seed = write_experiment(tmp_path, "iemocap/speaker/n", sizes=sizes, n_epochs=1) / "seed1"
+    shutil.rmtree(seed / "02F")
+    monkeypatch.setattr(folder, "refuse_optimistic", lambda _: None)
+    for name in ("load_trained", "load_ensemble"):
+        monkeypatch.setattr(folder, name, lambda *_: pytest.fail("a model was loaded"))
+    with pytest.raises(UserError, match=r"02F/epochs\.csv is missing"):
+        folder.export(seed if of_folds else seed / "01F", tmp_path / "out", of_folds=of_folds)
 
 
 # ---------------------------------------------------------------- the command
