@@ -207,8 +207,8 @@ experiment_folder() { # options of run.sh
 # Options of run.sh: the corpus as paths name it, the user's own data as local.corpora.own_name does, and with the map of
 # labels.
 corpus_name() {
-  local corpus labels data
-  corpus=$(last_of corpus mini "$@") labels=$(last_of labels "" "$@")
+  local corpus mapped labels data
+  IFS=@ read -r corpus mapped <<<"$(last_of corpus mini "$@")"
   if [[ $corpus == csv || $corpus == folder ]]; then
     data=$(last_of data "" "$@")
     if [[ -d $data ]]; then
@@ -217,11 +217,9 @@ corpus_name() {
       corpus=${data##*/} corpus=${corpus%.*}
     fi
   fi
-  if [[ -n $labels ]]; then
-    labels=${labels##*/}
-    corpus+=@${labels%.*}
-  fi
-  echo "${corpus// /+}"
+  labels=$(last_of labels "$mapped.yaml" "$@")
+  labels=${labels##*/} labels=${labels%.*}
+  echo "${corpus// /+}${labels:+@$labels}"
 }
 
 # Stage 0, where the options ask for it, and then the protocol among them: its default hangs on the table.

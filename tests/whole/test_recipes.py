@@ -448,6 +448,8 @@ def test_merge_tasks_finds_its_runs_whatever_the_protocol_of_the_table(house, mo
         "--corpus csv --data own.csv",
         "--corpus csv --data a.b/own.data.csv --protocol random",
         "--corpus csv --data a.b --labels 4class --valid oracle",
+        "--corpus csv@4class --data own.csv",
+        "--corpus folder@4class --data a.b --labels 4class",
         "--corpus folder --data a.b/ --protocol session --hold-text true",
         "--corpus folder --data . --valid none",
         "--corpus iemocap --test-corpus nemo --labels 4class",
