@@ -66,7 +66,7 @@ def _row(first: Experiment, other: Experiment) -> dict:
     row = {"protocol": other.protocol, "valid": other.valid, "base": naming.without_oracle(other.protocol)}
     row |= {name: summary[name] for name in ("folds", "seeds", "n", "cluster", "clusters")}
     of_first, of_other = _comparable(first, other)
-    same = len(of_first) > 0 and _tested(of_first).equals(_tested(of_other))
+    same = len(of_first) > 0 and {*of_first["ID"]} == {*of_other["ID"]}
     points = [metrics.emotion_scores(each["emo"], each["emo_hyp"]) for each in (of_first, of_other) if len(each)]
     differences = stats.differences(of_first, of_other) if same and other is not first else {}
     for score in SCORES:
@@ -84,11 +84,6 @@ def _comparable(first: Experiment, other: Experiment) -> tuple[pd.DataFrame, pd.
         return both
     of_first, of_other = (each["ID"] for each in both)
     return both[0][of_first.isin(of_other)], both[1][of_other.isin(of_first)]
-
-
-def _tested(predictions: pd.DataFrame) -> pd.Series:
-    """How often each utterance was tested: once for each seed."""
-    return predictions["ID"].value_counts().sort_index()
 
 
 def price_table(rows: pd.DataFrame, unserved: Iterable[str] = ()) -> Table:
@@ -126,7 +121,7 @@ def render_price(
     first = experiments[0]
     unserved = [name for name in naming.WORDS if name not in protocols.served(utterances)]
     notes = [
-        f"Corpus {first.corpus}; system of {', '.join(first.folds['config'].unique())}; seeds: {_seeds(rows)}.",
+        f"Corpus {first.corpus}; system of {', '.join(first.folds['config'].unique())}; {_seeds(rows)}.",
         f"Points: less the {REFERENCE}, protocol `{first.protocol}` with validation `{first.valid}`; "
         "their intervals are of the paired bootstrap.",
         *_interval_sources(rows),
@@ -158,7 +153,9 @@ def _interval_sources(rows: pd.DataFrame) -> list[str]:
 
 
 def _seeds(rows: pd.DataFrame) -> str:
-    return ", ".join(map(str, rows["seeds"].unique()))
+    if rows["seeds"].nunique() == 1:
+        return f"number of seeds: {rows['seeds'].iloc[0]}"
+    return f"numbers of seeds, row by row: {', '.join(map(str, rows['seeds']))}"
 
 
 def _each_once(experiments: list[Experiment], what: str = "valid") -> list[Experiment]:

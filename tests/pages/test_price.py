@@ -83,6 +83,20 @@ def test_official_lists_are_held_against_the_same_utterances_of_the_reference(tu
     assert "Points without an interval" not in text and "`official`: trained on the corpus's own training list" in text
 
 
+def test_of_other_numbers_of_seeds_the_utterances_are_the_same():
+    speaker, session = made("speaker", "partner", 2), made("session", "none", 0)
+    more = session.predictions.assign(seed=2, emo_hyp="ang")
+    vars(session).update(predictions=pd.concat([session.predictions, more], ignore_index=True))
+    session.summary["seeds"] = 2
+    rows = price.price([speaker, session])
+    expected = stats.differences(speaker.predictions, session.predictions)
+    for score in ("wa", "ua"):
+        ends = rows.loc[1, [f"{score}_diff_low", f"{score}_diff", f"{score}_diff_high"]].tolist()
+        assert ends == pytest.approx([expected[score].low, expected[score].estimate, expected[score].high])
+    text = price.render_price(rows, [speaker, session], TABLE, "python -m x", "")
+    assert "Points without an interval" not in text and "; numbers of seeds, row by row: 1, 2.\n" in text
+
+
 def test_lists_of_other_utterances_have_no_points():
     speaker, lists = made("speaker", "partner", 2), made("official", "list", 0)
     vars(speaker).update(predictions=speaker.predictions[:8])
@@ -111,7 +125,7 @@ def test_the_page_names_what_is_optimistic_and_what_is_not_served(experiments):
     assert f"- `{OPTIMISTIC}`: each fold tests" in text and text.count("OPTIMISTIC: the epoch is the best of all") == 1
     told = price.render_price(price.price(experiments), experiments, TABLE, "python -m x", "", ["own_x failed."])
     assert told.endswith("\n- own_x failed.\n")
-    assert text.startswith("    python -m x\n") and "system of statistics.yaml; seeds: 1." in text
+    assert text.startswith("    python -m x\n") and "system of statistics.yaml; number of seeds: 1." in text
 
 
 def test_the_picture_is_a_file_of_its_own_and_says_its_figures(experiments):
