@@ -376,6 +376,13 @@ def test_the_interval_is_over_recordings_where_speakers_are_few(words):
     assert "resampling 12 recordings, because speakers are too few or not all known" in page
 
 
+def test_the_figures_of_heads_that_were_trained_before_go(words):
+    predict(words, "1A")
+    EXPERIMENT.joinpath("heads.csv").write_text("of an earlier training")
+    scored(words)
+    assert not (EXPERIMENT / "heads.csv").exists()
+
+
 def test_scoring_again_gives_the_same_bytes(words):
     for fold in WRONG:
         predict(words, fold)

@@ -21,7 +21,7 @@ from local.pages.mistakes import MOST, most_confident
 from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves, alpha_curves, comparison, siblings
 from local.pages.templates import load_template
-from local.scoring import calibration, metrics, stats, task_scores
+from local.scoring import calibration, metrics, stats, stressed, task_scores
 from local.scoring.breakdown import breakdown
 from local.scoring.predictions import HYPOTHESIS, REFERENCE, writes_text
 from local.scoring.scored import MANIFESTS, Experiment, load
@@ -96,7 +96,7 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         alphas=alphas,
         not_compared=not_compared,
         oracle=own.valid == naming.valid_name(protocols.ORACLE),
-        stressed=(own.folder / "stress.html").exists(),
+        stressed=is_stressed(own),
         mistakes=mistakes,
         most=MOST,
         marks=marks,
@@ -105,6 +105,12 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
         least_clusters=stats.LEAST_CLUSTERS,
         spoken=writes_text(own.predictions) and bool(tables.known_scores(("wer",), own.summary)),
     )
+
+
+def is_stressed(own: Experiment) -> bool:
+    """Whether the page of stage 7 is there, and none of its runs was trained since."""
+    tested = [run for run in own.runs if (run / "stress.json").exists()]
+    return (own.folder / "stress.html").exists() and tested == stressed.stressed_runs(tested) != []
 
 
 def template() -> jinja2.Template:

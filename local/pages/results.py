@@ -175,7 +175,7 @@ def write_results(
 ) -> str:
     """Write the tables of stage 4 beside the seeds: folds, summary, classes, breakdown.csv, RESULTS.md and .json.
 
-    And heads.csv (`local.scoring.task_scores.table`), where there are further heads.
+    And heads.csv (`local.scoring.task_scores.table`), where there are further heads; else that of earlier runs goes.
 
     `folds` is folds.csv with all scores, `summary` the row of summary.csv, `pooled` the predictions behind them,
     `epochs` are those of all runs, `confidence` is None for a model that was not trained here, or whose emotion head
@@ -193,7 +193,9 @@ def write_results(
     )
     of_folds = [*FOLD_COLUMNS, *(name for name in last_epoch.COLUMNS if name in folds)]
     tables = {"folds.csv": folds[of_folds], "summary.csv": summary.to_frame().T}
-    tables |= {"classes.csv": classes, "breakdown.csv": groups} | ({HEADS_FILE: heads} if len(heads) else {})
+    tables |= {"classes.csv": classes, "breakdown.csv": groups} | ({} if heads.empty else {HEADS_FILE: heads})
+    if heads.empty:
+        (folder / HEADS_FILE).unlink(missing_ok=True)
     for name, table in tables.items():
         with atomic(folder / name) as file:
             table.to_csv(file, index=False, lineterminator="\n")

@@ -25,9 +25,11 @@ from paths import REPOSITORY
 from report_place import NASTY_ID, NASTY_WORD, experiment, words
 
 from local.core.errors import UserError
+from local.core.files import digest
+from local.core.markers import Marker
 from local.experiment.command_line import parse
 from local.pages.mistakes import mark_differences, most_confident
-from local.pages.report import cards, number_pictures, pictures, render_report
+from local.pages.report import cards, is_stressed, number_pictures, pictures, render_report
 from local.pages.results import Notes
 from local.pages.siblings import AlphaCurves
 from local.report import main, report
@@ -436,6 +438,23 @@ def test_a_head_that_was_not_trained_has_no_card(table):
     ):
         vars(own)["values"] = {"alpha": 0.1} | untrained
         assert [card.name for card in cards(own)] == names
+
+
+def test_the_page_of_stage_7_is_linked_if_none_of_its_runs_was_trained_since(table):
+    own, page = scored.load(OWN), OWN / "stress.html"
+    tested, again = (run / "stress.json" for run in own.runs)
+    for path in (tested, again):
+        assert not is_stressed(own)
+        Marker(path, {"training": digest(path.with_name("train.json"))}).write()
+    page.touch()
+    assert is_stressed(own) and 'href="stress.html"' in render_report(own, Notes.read(OWN), Path())
+    Marker(again, {"training": "earlier"}).write()
+    assert not is_stressed(own)
+    again.unlink()
+    assert is_stressed(own)  # the page is of one run, and says so
+    tested.unlink()
+    assert not is_stressed(own) and 'href="stress.html"' not in render_report(own, Notes.read(OWN), Path())
+    page.unlink()
 
 
 def test_two_seeds(table):
