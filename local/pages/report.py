@@ -149,7 +149,7 @@ class Elsewhere(NamedTuple):
 
     tables: list[tables.Table]
     picture: Markup
-    links: list[tuple[str, str]]  # words and address: its own page, if there is one, and the reports of other cells
+    links: list[tuple[str, str]]  # words and address: its own page and the reports of other cells, where there are any
 
 
 def matrix_of_corpora(own: Experiment) -> Elsewhere | None:
@@ -158,12 +158,9 @@ def matrix_of_corpora(own: Experiment) -> Elsewhere | None:
         return None
     rows = transfer.transfer(others)
     about = transfer.ABOUT.format(", ".join(rows["protocol"].unique()))
-    links = []
     _, _, mapped = own.corpus.partition(MAPPED)
-    results = own.folder.parents[2]
-    page = results / f"{own.name}@{mapped}.md"  # where recipes/cross_corpus.sh writes it
-    if page.exists():
-        links.append(("the matrix as a page", page))
+    # Where recipes/cross_corpus.sh writes it.
+    links = [("the matrix as a page", own.folder.parents[2] / f"{own.name}@{mapped}.md")]
     links += [
         (f"trained on {row['trained']}, tested on {row['tested']}", each.folder / "report.html")
         for row, each in zip(rows.to_dict("records"), others, strict=True)
@@ -174,7 +171,7 @@ def matrix_of_corpora(own: Experiment) -> Elsewhere | None:
     return Elsewhere(
         [found[0].noted([about]), *found[1:]],
         Markup(transfer.transfer_picture(rows)),
-        [(words, quote(os.path.relpath(path, own.folder))) for words, path in links],
+        [(words, quote(os.path.relpath(path, own.folder))) for words, path in links if path.exists()],
     )
 
 

@@ -169,8 +169,10 @@ def test_figures_and_pages_of_all_models(words, tmp_path, capsys):
     rows, text = write_transfer([own, seen], Path("results/marked.md"), "the command")
     assert text.count(") OPTIMISTIC |") == 2 and "of the same values: their alpha, lr differ" in text.replace("`", "")
     assert "own OPTIMISTIC" in Path("results/marked.svg").read_text()
-    # Both reports have the matrix.
-    Path("results/n@.md").touch()
+    # Both reports have the matrix, and link to what there is.
+    assert matrix_of_corpora(own).links == []
+    for page in (Path("results/n@.md"), *(each.folder / "report.html" for each in (own, tested))):
+        page.touch()
     for each, other in ((own, "../../../other/from_own%40speaker/n"), (tested, "../../../own/speaker/n")):
         assert [found.folder for found in related(each)] == [own.folder, tested.folder]
         found = matrix_of_corpora(each)
