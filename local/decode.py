@@ -74,7 +74,7 @@ def decode_chosen(job: Job) -> None:
     path, table = job.folder / "predictions.csv", predict("test.csv")
     predictions.write(path, table)
     outputs = [path, *write_temperature(job, predict, epoch, system.emotion_weight > 0)]
-    scores = metrics.scores(table, emotions_trained=system.emotion_weight > 0)
+    scores = scores_of(table, system)
     add_test_scores(job.folder, epoch, scores)
     facts = {"epoch": epoch, "threads": torch.get_num_threads(), "scores": scores}
     facts["audio"] = contents(job.options.audio()[0])
@@ -99,9 +99,14 @@ def decode_last(job: Job) -> None:
     epoch, system, predict = loaded(job, load_last)
     path, table = job.folder / last_epoch.PREDICTIONS, predict("test.csv")
     predictions.write(path, table)
-    scores = metrics.scores(table, emotions_trained=system.emotion_weight > 0)
+    scores = scores_of(table, system)
     marker.write([path], epoch=epoch, threads=torch.get_num_threads(), scores=scores)
     logger.info("decoded with the last epoch, %d, for these figures alone: %s; %s", epoch, path, scores_line(scores))
+
+
+def scores_of(table: pd.DataFrame, system: System) -> dict[str, float | int | None]:
+    """The scores of a system's predictions, None of a head that was not trained, as its weight is 0."""
+    return metrics.scores(table, system.emotion_weight > 0, getattr(system, "alpha", 1) > 0)
 
 
 def loaded(job: Job, load: Callable[[Job, System], int]) -> tuple[int, System, Callable[[str], pd.DataFrame]]:

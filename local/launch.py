@@ -204,7 +204,8 @@ def print_pooled(jobs: list[Job]) -> None:
     decoded = [job.folder for job in jobs if (job.folder / "decode.json").exists()]
     if len(decoded) > 1:
         pooled = pd.concat([predictions.read(run / "predictions.csv") for run in decoded], ignore_index=True)
-        scores = metrics.scores(pooled, tasks.emotions_trained(jobs[0].options.values))
+        values = jobs[0].options.values
+        scores = metrics.scores(pooled, tasks.emotions_trained(values), tasks.transcripts_trained(values))
         of_all = "" if len(decoded) == len(jobs) else f" ({len(decoded)} of {len(jobs)} jobs)"
         print(f"  pooled {scores_line(scores)}{of_all}")
 

@@ -125,8 +125,7 @@ def stress(job: Job) -> None:
     lowest = min(scores, key=scores.get)
     cut = {case.label: n for case in made.tables if (n := tested.cut(case))}
     trained = tested.system.emotion_weight > 0
-    of_clean = metrics.scores(whole[CLEAN], trained) | ({} if tested.spells else {"wer": None, "cer": None})
-    facts = {"scores": of_clean}
+    facts = {"scores": metrics.scores(whole[CLEAN], trained, tested.spells)}
     facts |= {"lowest": [lowest.title, scores[lowest]]} if trained else {}
     made.finish(epoch=tested.epoch, threads=torch.get_num_threads(), left_out=left_out, cut=cut, **facts)
     logger.info("%s", stress_line(facts))

@@ -1,4 +1,4 @@
-"""The temperature that stage 3 fits: on the validation set alone, and on nothing where there is none."""
+"""What stage 3 says of heads that were not trained, and the temperature that it fits on the validation set alone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from local import decode
 from local.corpora import manifest
 from local.decode import write_temperature
 from local.experiment.command_line import parse
 from local.experiment.job import Job
 from local.folds import make_folds
+from local.jobs.job_lines import result
+from local.launch import print_pooled
 from local.scoring import predictions
 from local.scoring.calibration import Temperature
 
@@ -77,6 +80,21 @@ def test_of_emotions_that_were_not_trained_there_is_none(job, caplog):
     Temperature(1.5, 10, 1.0, 0.9, "partner", 4).write(job.folder)  # of an earlier version
     assert write_temperature(job, pytest.fail, 4, emotions_trained=False) == []
     assert "the emotion head is not trained" in caplog.text and Temperature.read(job.folder) is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "missing"), [({}, []), ({"alpha": 0.0}, ["WER"]), ({"alpha": 1.0, "emotion_weight": 0.0}, ["WA", "UA"])]
+)
+def test_a_head_that_was_not_trained_has_no_figure(job, monkeypatch, capsys, caplog, weights, missing):
+    caplog.set_level("INFO")
+    system = SimpleNamespace(**{"emotion_weight": 1.0} | weights, tasks=(), learned=dict)
+    monkeypatch.setattr(decode, "loaded", lambda *_: (1, system, predict_with(job, [])))
+    (job.folder / "train.json").write_text("{}")
+    decode.decode_chosen(job)
+    done = SimpleNamespace(folder=job.folder, options=SimpleNamespace(values=job.options.values | weights))
+    print_pooled([done, done])
+    for said in (result(job.folder, "decode"), caplog.text, capsys.readouterr().out):
+        assert [name for name in ("WA", "UA", "WER") if f"{name} " not in said] == missing
 
 
 def test_a_model_on_another_corpus_keeps_its_own(tmp_path):

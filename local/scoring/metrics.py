@@ -174,11 +174,14 @@ def confusion(predictions: pd.DataFrame) -> pd.DataFrame:
     return counts.loc[[*filter(is_class, names)]]
 
 
-def scores(predictions: pd.DataFrame, emotions_trained: bool = True) -> dict[str, float | int | None]:
+def scores(
+    predictions: pd.DataFrame, emotions_trained: bool = True, transcripts_trained: bool = True
+) -> dict[str, float | int | None]:
     """All scores of a table of predictions: n, wa, ua, f1, wf1, wer, cer, ece, brier.
 
-    Those of an emotion head that was not trained, so that they mean nothing, are None.
+    Those of a head that was not trained, so that they mean nothing, are None.
     """
-    of_emotions = emotion_scores(predictions["emo"], predictions["emo_hyp"])
-    found = {"n": len(predictions), **of_emotions, **error_rates(predictions), **calibration_scores(predictions)}
-    return found if emotions_trained else found | dict.fromkeys([*of_emotions, "ece", "brier"])
+    of_emotions, of_text = emotion_scores(predictions["emo"], predictions["emo_hyp"]), error_rates(predictions)
+    found = {"n": len(predictions), **of_emotions, **of_text, **calibration_scores(predictions)}
+    found |= {} if emotions_trained else dict.fromkeys([*of_emotions, "ece", "brier"])
+    return found if transcripts_trained else found | dict.fromkeys(of_text)
