@@ -118,12 +118,10 @@ def take_trainings(options: Options, words: list[str]) -> None:
         print(f"  {said}" + (f" (seed {job.seed})" if len(options.seeds) > 1 else ""))
 
 
-def check_setup(options: Options, words: list[str], waiting: list[JobProcess], at_a_time: int) -> None:
+def check_setup(words: list[str], waiting: list[JobProcess], at_a_time: int) -> None:
     """Build the set-up of a job once, whose faults would be those of all jobs; exit where that fails, as they would.
 
-    So many run at a time, whose memory adds up.
-
-    In a process of its own, so that this one needs no torch.
+    Jobs run `at_a_time`, and their memory adds up. In a process of its own, so that this one needs no torch.
     """
     seed, fold = waiting[0].name.removeprefix("seed").split("/")
     run_command("check", *add_options(words, "--folds", fold, "--seeds", seed, "--jobs", str(at_a_time)))
@@ -175,7 +173,7 @@ def run_jobs(step: str, options: Options, words: list[str], waiting: list[JobPro
     resumes = not options.force and any(has_checkpoint(run.folder) for run in waiting)
     on_cpu = slots is not None and not slots.names
     if step == "train" and (not resumes or (on_cpu and slots.count > 1)):
-        check_setup(options, words, waiting, slots.count if slots else 1)
+        check_setup(words, waiting, slots.count if slots else 1)
     build_audio_store(options, words)
     if slots is None:
         from local.jobs import slurm  # submitit takes a second to load
