@@ -23,7 +23,6 @@ HEADS = {
     "as_words": "answers as the words",
     "as_manner": "answers as the manner",
 }
-OF_WORDS, OF_MANNER = ("neutral_voice", "words", "as_words"), ("neutral_words", "manner", "as_manner")
 MARKS = {"words": (SERIES[0], "o"), "manner": (SERIES[1], "s")}
 # Each line of the picture: what it is called, and the effect of words and of manner that it shows.
 LINES = (
@@ -32,7 +31,6 @@ LINES = (
     ("crossed", "words", "manner"),
     ("answers where they differ", "as_words", "as_manner"),
 )
-ENDS = ("low", "value", "high")
 LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
 NOTES = (
     "An effect, in points of posterior probability, is how much more probable an emotion is where the label names it "
