@@ -54,11 +54,11 @@ class Measured:
         self.of_gpu = page.load(file.with_name("GPU.md")).get("cuda", {})
 
     def figure(self, place: str, table: str, name: str, column: str) -> float:
-        """The last figure of a way or stage in a column of a table; it must have been measured."""
+        """The figure of a way or stage in a column of a table, of the most utterances; it must have been measured."""
         rows = [row for row in self.entries.get(place, {}).get(table, []) if name in (row.get("way"), row.get("stage"))]
         if not rows:
             raise UserError(f"{self.file} has no figures of '{name}'", "measure first: --hours with --ways, and --rows")
-        return rows[-1][column]
+        return sorted(rows, key=lambda row: row.get("utterances", 0))[-1][column]  # of ways of the most jobs
 
     def gpu(self) -> tuple[str, float] | None:
         """The name of a GPU, and the audio-s/s of way c there, with the best number of jobs; None if not measured."""
