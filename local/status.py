@@ -18,7 +18,6 @@ if __name__ == "__main__":
 
 import functools
 import glob
-import platform
 import sys
 import time
 from collections import Counter
@@ -109,7 +108,7 @@ def state(run: Path, queues: dict[str, Callable[[], dict[str, tuple[str, slurm.E
         # What a killed job has left is no progress: its lock has no heartbeat.
         if holder and (now := progress_json.read(run)):
             epochs = joined(progress_parts(now))
-        where = f"job {job_id} on {entry.nodes}" if entry else f"process {holder[0]} on {holder[1]}"
+        where = f"job {job_id} on {entry.nodes}" if entry else lock.describe(holder)
         since = f"since {start.time}" if start and start.time else ""
         return "running", ", ".join(filter(None, (epochs, where, since)))
     if start is None:
@@ -135,7 +134,7 @@ def _epochs(run: Path) -> str:
 def _holder(path: Path) -> tuple[int, str] | None:
     """Process and host of a lock whose holder runs, or on another host has sent a heartbeat of late."""
     held = lock.holder(path)
-    if held is None or held[1] == platform.node():
+    if held is None or lock.is_of_this_host(held):
         return held
     return held if time.time() - path.stat().st_mtime < BEATS * lock.STALE else None
 

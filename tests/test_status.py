@@ -99,6 +99,20 @@ def test_a_job_that_runs_holds_the_lock_of_its_folder(workplace):
     assert shown()["seed1/1A"] == ("interrupted", "no epoch yet; the same command continues")
 
 
+def test_a_job_in_a_container_is_shown_without_the_containers_name(workplace, monkeypatch):
+    made("1A", train_log=STARTED)
+    path = EXPERIMENT / "seed1/1A/.lock"
+    with lock.locked(path, "works"):
+        here = path.read_text().replace(platform.node(), "here?0a1b2c")
+    path.write_text(here)
+    process = f"no epoch yet, process {os.getpid()} on here, since Mon Nov 23 05:01:30 2026 UTC"
+    assert shown()["seed1/1A"] == ("running", process)
+    os.utime(path, (0, 0))
+    assert shown()["seed1/1A"][0] == "interrupted"
+    monkeypatch.setattr(lock, "host_name", lambda: "here?0a1b2c")  # this container: its process is seen
+    assert shown()["seed1/1A"] == ("running", process)
+
+
 @pytest.fixture
 def words(own_corpus) -> list[str]:
     return own_corpus

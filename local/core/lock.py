@@ -68,9 +68,19 @@ def holder(path: Path) -> tuple[int, str] | None:
     return owner.pid, owner.hostname
 
 
+def is_of_this_host(held: tuple[int, str]) -> bool:
+    """Whether a holder is a process of this host, and of this container, so that its process number means one here."""
+    return held[1] == host_name()
+
+
+def describe(held: tuple[int, str]) -> str:
+    """A holder in words; after a question mark its host has the container's name, which is left out."""
+    return f"process {held[0]} on {held[1].partition('?')[0]}"
+
+
 def _runs_here(held: tuple[int, str] | None) -> bool:
     """Whether a holder runs on this host; a zombie, which a container may leave of a killed process, does not."""
-    if held is None or held[1] != host_name():
+    if held is None or not is_of_this_host(held):
         return False
     try:
         return psutil.Process(held[0]).status() != psutil.STATUS_ZOMBIE
@@ -120,5 +130,4 @@ def _end(loss: LeaseCompromise) -> None:
 
 def _describe_holder(path: Path) -> str:
     held = holder(path)
-    # After a question mark comes the container's name.
-    return f"process {held[0]} on {held[1].partition('?')[0]}" if held else "another process"
+    return describe(held) if held else "another process"
