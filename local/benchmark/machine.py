@@ -78,7 +78,7 @@ def gemm(device: str, dtype: torch.dtype) -> float:
 def now(device: str) -> float:
     """Seconds, when what was begun on a device is done."""
     if device.startswith("cuda"):
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return time.perf_counter()
 
 

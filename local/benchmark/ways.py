@@ -301,7 +301,7 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
             if not done:
                 raise UserError(f"way {way} made no update, or gave no answer", "correct the way")
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
-        row["peak"] = torch.cuda.max_memory_allocated() if device.startswith("cuda") else own
+        row["peak"] = torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else own
         row["gave_back"] = asked == "round" and _give_back_memory(device)
         print(json.dumps(row), flush=True)
 

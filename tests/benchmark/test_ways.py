@@ -7,10 +7,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import soundfile
 import tiny_models
@@ -164,3 +166,21 @@ def test_a_round_without_an_update_ends_the_way(tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match="way statistics made no update, or gave no answer"):
         ways.serve("statistics", tmp_path, "cpu", "")
     assert len(capsys.readouterr().out.splitlines()) == 1  # the round before it
+
+
+def test_of_several_gpus_the_one_that_is_named_is_waited_for_and_measured(monkeypatch, capsys):
+    asked = []
+
+    def answer(name: str, found: object, device: str | None = None) -> object:
+        asked.append((name, device))
+        return found
+
+    for name, found in (("synchronize", None), ("max_memory_allocated", 7), ("mem_get_info", (9, 9))):
+        monkeypatch.setattr(ways.torch.cuda, name, partial(answer, name, found))
+    monkeypatch.setattr(ways, "utterances_of", lambda folder: SimpleNamespace(durations=np.ones(2)))
+    monkeypatch.setattr(ways, "build", lambda *_: ways.Way(None, (0, 0), "fp32", lambda: 1))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("round\n"))
+    ways.serve("statistics", Path(), "cuda:1", "")
+    assert json.loads(capsys.readouterr().out)["peak"] == 7
+    names = ["synchronize", "synchronize", "max_memory_allocated", "mem_get_info"]
+    assert asked == [(name, "cuda:1") for name in names]
