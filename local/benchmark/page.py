@@ -68,7 +68,8 @@ INTRODUCTIONS = {
     "uses": "A trained model in use: {utterances} wav files of IEMOCAP's durations, {medians} without loading.",
     "first": "The first answer: a process from its start to its end, {medians}.",
     "systems": "Systems by the names of their YAMLs: {utterances} utterances of IEMOCAP's durations, {medians}, each "
-    "an epoch without validation; the features of a front end are computed before. Spec: how much of it is known.",
+    "an epoch without validation; the features of a front end are computed before. Spec: how much of it is known; "
+    "weights: what it was pretrained on, or what it lacks.",
     "stages": "The other stages: each once, from the start of its process to the end, on noise of IEMOCAP's durations.",
     "rows": "Each once, from the start of its process to the end; protocol `session`, ten folds, one seed.",
 }
@@ -147,7 +148,8 @@ def of_systems(rows: Rows, device: str = "cpu") -> Rows:
     figures = []
     for way, jobs in dict.fromkeys((row["way"], row["jobs"]) for row in rows if yaml_of(row["way"])):
         mine = [row for row in rows if (row["way"], row["jobs"]) == (way, jobs)]
-        line: dict[str, Any] = {"system": way, "spec": _certainty(way), "jobs": jobs, "precision": mine[0]["precision"]}
+        line: dict[str, Any] = {"system": way, "spec": _certainty(way), "weights": mine[0].get("weights") or None}
+        line |= {"jobs": jobs, "precision": mine[0]["precision"]}
         _add(line, "epoch, s per hour", [3600 * _cost(row) for row in mine])
         line["epoch of 7 h, s"] = TRAINED_HOURS * line["epoch, s per hour"]
         line["goal, s"] = GOALS.get(way, (None, None))[device == "cpu"]

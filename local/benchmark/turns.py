@@ -45,9 +45,9 @@ def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> li
     """Let the ways take turns, so many jobs of each at a time; a way settles first, and after it gave memory back.
 
     `arguments` of a process: folder, device, encoder. A row for each way and round: `way`, `jobs`, `round`, `seconds`,
-    `audio` seconds and `flops` of all jobs, `peak` bytes of one, its `precision`, the share of the CPUs' time that
-    `others` took, which are no process of this command, GEMM rates `float32` and `bfloat16` in operations/s, and the
-    share `gemm_others` while these were measured.
+    `audio` seconds and `flops` of all jobs, `peak` bytes of one, its `precision` and `weights`, the share of the CPUs'
+    time that `others` took, which are no process of this command, GEMM rates `float32` and `bfloat16` in operations/s,
+    and the share `gemm_others` while these were measured.
     """
     rows, unsettled = [], set(ways)
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def measure(ways: list[str], rounds: int, jobs: int, arguments: list[str]) -> li
                 before = look()
                 results = _ask(way, workers[way], "round")
                 row = {"way": way, "jobs": jobs, "round": number, "others": others(before, look())} | rates
-                row["precision"] = results[0]["precision"]
+                row |= {name: results[0][name] for name in ("precision", "weights")}
                 row |= {name: max(result[name] for result in results) for name in ("seconds", "peak")}
                 row |= {name: sum(result[name] for result in results) for name in ("audio", "flops")}
                 speed = f"{row['audio'] / row['seconds']:.2f} audio-s/s"

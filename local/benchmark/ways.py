@@ -3,8 +3,8 @@
     python -m local.benchmark.ways WAY FOLDER DEVICE ENCODER
 
 For each line of standard input it passes over all utterances once, in training in whole updates, and prints a line of
-JSON: seconds, seconds of audio, floating-point operations, peak bytes of memory, precision. A round in which nothing
-was done is an error.
+JSON: seconds, seconds of audio, floating-point operations, peak bytes of memory, precision, a system's pretrained
+weights. A round in which nothing was done is an error.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Way(NamedTuple):
     precision: str
     once: Callable[[], int]  # passes over all utterances; how many updates it made, or answers it gave
     taken: slice = slice(None)  # of the utterances, if that is not all
+    weights: str = ""  # of a system: what it was pretrained on, or what it lacks
 
 
 def plain(utterances: Utterances, encoder: str, device: str, released: bool) -> Way:
@@ -185,7 +186,9 @@ def of_system(utterances: Utterances, encoder: str, device: str, file: Path) -> 
     given = {key: encoder for key in ("encoder", "upstream") if encoder and key in known}
     values = hparams.build(hparams.resolve(file, sizes | dict(list(given.items())[-1:])), file) | {"device": device}
     values["precision"] = resolve_precision(values)
-    return Way(None, (0, 0), values["precision"], _training(utterances, values["system"], values))
+    system = values["system"]
+    once = _training(utterances, system, values)
+    return Way(None, (0, 0), values["precision"], once, weights=system.weights)
 
 
 def _training(utterances: Utterances, system: System, values: dict[str, Any]) -> Callable[[], int]:
@@ -291,7 +294,7 @@ def serve(way: str, folder: Path, device: str, encoder: str) -> None:
         operations = 3e9 * page.FORWARD.get(way, 0.0) * audio
     else:
         operations = sum(flops.total(built.config, n, built.passes) for n in samples)
-    row = {"audio": audio, "flops": operations, "precision": built.precision}
+    row = {"audio": audio, "flops": operations, "precision": built.precision, "weights": built.weights}
     for line in sys.stdin:
         asked = line.strip()
         for _ in range({"built": 0, "settle": SETTLE}.get(asked, 1)):

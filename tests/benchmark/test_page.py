@@ -185,7 +185,9 @@ def test_systems_are_shown_by_the_hour(monkeypatch):
     assert page.of_systems([measured("statistics", 1, 1, 1.0, flops=0.0)])[0]["GFLOP/s"] is None
     assert line["goal, s"] is None and line["spec"] is None  # it is nobody else's
     goals = [page.of_systems([measured("wang_dual_lstm", 1, 1, 1.0)], device)[0] for device in ("cpu", "cuda:1")]
-    assert [each["goal, s"] for each in goals] == [480, 8] and [*goals[0]][:2] == ["system", "spec"]
+    assert [each["goal, s"] for each in goals] == [480, 8] and [*goals[0]][:3] == ["system", "spec", "weights"]
+    (lu,) = page.of_systems([measured("lu_asr_attention", 1, 1, 1.0) | {"weights": "no ASR"}])
+    assert (goals[0]["weights"], lu["weights"]) == (None, "no ASR")
     specs = {way: page.of_systems([measured(way, 1, 1, 1.0)])[0]["spec"] for way in page.GOALS}
     for row in (REPOSITORY / "hparams" / "table3" / "README.md").read_text(encoding="utf-8").splitlines():
         if (cells := row.split(" | "))[0].endswith(".yaml`") and (way := cells[0].strip("| `")[:-5]) in specs:

@@ -150,6 +150,13 @@ def test_a_system_is_trained_by_the_name_of_its_yaml_in_every_round(name, tmp_pa
     assert sorted(taken) == sorted(3 * [*range(9)])
 
 
+def test_a_round_says_what_a_system_was_pretrained_on_or_lacks(tmp_path, monkeypatch, capsys):
+    ways.make(tmp_path, 4)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("round\n"))
+    ways.serve("lu_asr_attention", tmp_path, "cpu", "")
+    assert json.loads(capsys.readouterr().out)["weights"] == "no ASR"
+
+
 def test_a_round_without_an_update_ends_the_way(tmp_path, monkeypatch, capsys):
     """As when the epoch that ended has left its progress behind: the next then has nothing to do."""
     ways.make(tmp_path, 4)
