@@ -85,19 +85,22 @@ def test_a_pair_against_hand_counts_and_scipy(words):
 
 def test_what_is_known_of_a_system_is_behind_its_name_where_it_is_somebody_elses(words):
     a, b, c = run(words, "plain"), run(words, "capsules", 1), run(words, "segments", 2)
-    for folder, word in ((b, "partly known"), (c, "own choice")):
+    for folder, about in (
+        (b, {"certainty": "partly known"}),
+        (c, {"certainty": "own choice", "weights": "no ImageNet"}),
+    ):
         for env in folder.glob("seed*/*/env.json"):
-            env.write_text(json.dumps(json.loads(env.read_text()) | {"certainty": word}))
+            env.write_text(json.dumps(json.loads(env.read_text()) | about))
     pairs = table(a, b, c)
     assert pairs["certainty_a"].tolist()[2:] == ["partly known"] and pairs["certainty_a"][:2].isna().all()
     assert [line.split(" | ")[:2] for line in render_pairs(pairs).splitlines() if " | UA | " in line] == [
         ["| plain", "capsules (spec: partly known)"],
-        ["| plain", "segments (spec: own choice)"],
-        ["| capsules (spec: partly known)", "segments (spec: own choice)"],
+        ["| plain", "segments (spec: own choice; weights: no ImageNet)"],
+        ["| capsules (spec: partly known)", "segments (spec: own choice; weights: no ImageNet)"],
     ]
     own = comparison_table(pairs.iloc[:2], own=True).markdown()
     assert [line.split(" | ")[0] for line in own if " | UA | " in line] == [
-        "| capsules (spec: partly known)", "| segments (spec: own choice)"
+        "| capsules (spec: partly known)", "| segments (spec: own choice; weights: no ImageNet)"
     ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from local.core.files import atomic
 from local.corpora import manifest
 from local.pages.markdown import percent, prose, signed
 from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
-from local.pages.tables import Table, columns, interval, interval_source
+from local.pages.tables import Table, columns, interval, interval_source, known_of
 from local.scoring import metrics, stats
 from local.scoring.scored import MANIFESTS, Experiment, differing_values, refuse_untrained
 from local.splits import naming, protocols
@@ -119,9 +119,10 @@ def render_price(
     the caller's, as on experiments that failed.
     """
     first = experiments[0]
+    config = ", ".join(first.folds["config"].unique())
     unserved = [name for name in naming.WORDS if name not in protocols.served(utterances)]
     notes = [
-        f"Corpus {first.corpus}; system of {', '.join(first.folds['config'].unique())}; {_seeds(rows)}.",
+        f"Corpus {first.corpus}; system of {config}{known_of(first.about)}; {_seeds(rows)}.",
         f"Points: less the {REFERENCE}, protocol `{first.protocol}` with validation `{first.valid}`; "
         "their intervals are of the paired bootstrap.",
         *_interval_sources(rows),

@@ -216,7 +216,7 @@ def _number(value: float) -> str:
 def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
     """A row per pair (see `local.scoring.comparison.compare_pairs`) and score; p values after Holm.
 
-    Behind a name is the certainty of the system, where it has one. With `own`, A is the experiment whose report shows
+    Behind a name is what is known of its system, see `known_of`. With `own`, A is the experiment whose report shows
     the table.
     """
     names, values = (["there", "validation"], ["here", "there"]) if own else (["A", "B"], ["of A", "of B"])
@@ -252,9 +252,21 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
 
 
 def _named(row: dict, side: str) -> str:
-    """The name of one experiment of a pair, with what is known of its system's specification."""
-    certainty = row.get(f"certainty_{side}")
-    return row[side] + (f" (spec: {certainty})" if isinstance(certainty, str) else "")
+    """The name of one experiment of a pair, with what is known of its system."""
+    return row[side] + known_of({key: row.get(f"{key}_{side}") for key in ("certainty", "weights")})
+
+
+def known_of(about: Mapping[str, object]) -> str:
+    """How much of a system is known from its authors, and what it was pretrained on or lacks, to stand behind its name.
+
+    Empty where there is nothing to say; `about` is that of `Experiment.about`.
+
+    >>> known_of({"certainty": "own choice", "weights": "no ImageNet"}), known_of({"certainty": "", "weights": np.nan})
+    (' (spec: own choice; weights: no ImageNet)', '')
+    """
+    words = {"spec": about["certainty"], "weights": about["weights"]}
+    said = "; ".join(f"{name}: {word}" for name, word in words.items() if word and isinstance(word, str))
+    return f" ({said})" if said else ""
 
 
 def _difference(row: dict, score: str) -> list[object]:

@@ -65,7 +65,8 @@ def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
     emotion head of one was not trained (then `untrained_a` or `untrained_b` is 1), and WER where the CTC head of one
     was not (`untrained_text_a`, `untrained_text_b`): Holm's correction does not count them. Of models that were not
     trained here also `missing_a` or `missing_b`, their utterances without a prediction. `certainty_a` and `certainty_b`
-    are what is known of the specification of a system that is somebody else's, missing of any other.
+    are what is known of the specification of a system that is somebody else's, `weights_a` and `weights_b` what a
+    system was pretrained on, or what it lacks; missing where there is nothing to say.
     """
     table = pd.DataFrame([_row(a, b) for a, b in pairs])
     return table.assign(**{f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs})
@@ -78,8 +79,8 @@ def _row(a: Experiment, b: Experiment) -> dict:
     known = b if b.trained_here else a  # of one corpus and protocol; a foreign model's training speakers are not known
     row |= {name: known.summary[name] for name in ("speakers_known", "speaker_overlap")}
     row |= {f"missing_{side}": run.summary["missing"] for side, run in (("a", a), ("b", b)) if not run.trained_here}
-    known_specs = {side: run.about["certainty"] for side, run in (("a", a), ("b", b)) if run.trained_here}
-    row |= {f"certainty_{side}": word for side, word in known_specs.items() if word}
+    for side, run in (("a", a), ("b", b)):
+        row |= {f"{key}_{side}": run.about[key] for key in ("certainty", "weights") if run.about[key]}
     differences = stats.differences(a.predictions, b.predictions)
     emotions = a.emotions_trained and b.emotions_trained
     text = a.transcripts_trained and b.transcripts_trained

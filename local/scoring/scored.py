@@ -141,7 +141,7 @@ class Experiment:
     @cached_property
     def about(self) -> dict[str, Any]:
         """What env.json of its first run says of the system: `ABOUT`, empty where there is nothing, or it is older."""
-        first = starts.read(self.runs[0])
+        first = starts.read(self.runs[0]) if self.trained_here else {}
         return {name: first.get(name, "") for name in ABOUT}
 
     def of_classes(self, classes: Collection[str]) -> Experiment:

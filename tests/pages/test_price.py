@@ -36,7 +36,8 @@ def made(protocol: str, valid: str, wrong: int, lacking: int = 0, **values: obje
     summary = pd.Series(row | {"speaker_overlap": 0.0})
     folds = pd.DataFrame([{"seed": 1, "fold": "1", "config": "statistics.yaml"}])
     experiment = Experiment(Path("results/own", protocol, "x"), folds, summary, "x", "own", protocol, valid)
-    vars(experiment).update(predictions=predictions, values={"epochs": 5, "seed": 1} | values)
+    about = {"certainty": "own choice", "weights": "no ImageNet"}
+    vars(experiment).update(predictions=predictions, values={"epochs": 5, "seed": 1} | values, about=about)
     return experiment
 
 
@@ -125,7 +126,8 @@ def test_the_page_names_what_is_optimistic_and_what_is_not_served(experiments):
     assert f"- `{OPTIMISTIC}`: each fold tests" in text and text.count("OPTIMISTIC: the epoch is the best of all") == 1
     told = price.render_price(price.price(experiments), experiments, TABLE, "python -m x", "", ["own_x failed."])
     assert told.endswith("\n- own_x failed.\n")
-    assert text.startswith("    python -m x\n") and "system of statistics.yaml; number of seeds: 1." in text
+    told = "system of statistics.yaml (spec: own choice; weights: no ImageNet); number of seeds: 1."
+    assert text.startswith("    python -m x\n") and told in text
 
 
 def test_the_picture_is_a_file_of_its_own_and_says_its_figures(experiments):
