@@ -94,12 +94,15 @@
 # the whole encoder, and loses to the probes that leave it as it is: with half of its layers frozen it has 76.39
 # (laptop.sh).
 #
-# All nine folds, --folds all --rows "majority logmel_logistic superb_probe", two threads of an AMD EPYC with AVX2 alone,
+# All nine folds, --folds all --rows "majority logmel_logistic superb_probe", two threads of an AMD EPYC, AVX2 alone,
 # 2026-11-28, commit a712fb2; intervals draw the 9 actors. Ours is that of laptop.sh, three of four layers frozen:
 #   majority            24.32 (21.8 to 25.0)    -50.36 (-58.33 to -43.20) from ours, p < 0.001
 #   logmel_logistic     43.21 (32.6 to 53.9)    -31.47 (-42.82 to -21.50), p < 0.001
 #   superb_probe        72.24 (62.8 to 81.1)     -2.44 (-5.99 to +0.99), p 0.16
 #   ours                74.67 (67.7 to 82.1)
+# and of commit 740966f, --jobs 1 --rows "lu_asr_attention sajjad_key_segments", without --asr-encoder and weights:
+#   sajjad_key_segments 36.12 (31.3 to 41.6)    -38.56 (-48.41 to -30.72), p < 0.001
+#   lu_asr_attention    41.29 (33.3 to 48.1)    -33.39 (-40.11 to -26.22), p < 0.001
 # The three folds above came out the same. logmel_logistic by Newton's method (commit 0dba4a4) has the same answers on
 # all nine in 0.6 to 0.9 s a fold, where it took 14 to 79 beside other work.
 #
