@@ -52,6 +52,7 @@ def main() -> None:
     if given.equal_shares and not given.corpora:
         raise UserError("--equal-shares is of --corpora", "give both")
     # Now that the words are known to be right: these take seconds to load.
+    from local.experiment.borrowed import refuse_retrained
     from local.pages.pairs import render_pairs
     from local.pages.price import write_price
     from local.pages.transfer import write_transfer
@@ -59,6 +60,7 @@ def main() -> None:
     from local.scoring.comparison import compare
 
     experiments = [scored.load(experiment_of(folder)) for folder in given.experiments]
+    refuse_retrained(run for each in experiments for run in each.runs)
     if given.protocols or given.corpora:
         command = f"python -m local.compare {shlex.join(sys.argv[1:])}"
         if given.protocols:

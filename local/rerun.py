@@ -46,6 +46,7 @@ MANIFEST_FILES = ("train.csv", "valid.csv", "test.csv", "tokenizer.model")
 # Of env.json: not the environment, or compared one by one.
 NOT_COMPARED = (
     *("job", "packages", "slurm_job", "started", "resumed", "command"),
+    "audio",  # compared where both say it
     *("device_name", "parameters", "trained_parameters"),  # they follow from others, and an earlier version wrote none
 )
 ON_GPU = "on a GPU, CTC's gradient is not deterministic: do not expect equal figures"
@@ -211,6 +212,9 @@ def environment_rows(old: dict[str, Any], new: dict[str, Any]) -> list[list[obje
         {name: value for name, value in each.items() if name not in NOT_COMPARED} | each["packages"]
         for each in (old, new)
     ]
+    if old.get("audio") and new.get("audio"):
+        for rows, each in zip(flat, (old, new), strict=True):
+            rows |= {f"audio of {name}": contents for name, contents in each["audio"].items()}
     names = [name for name in flat[0] | flat[1] if flat[0].get(name) != flat[1].get(name)]
     return [[name, *(each.get(name, "–") for each in flat)] for name in names]
 

@@ -332,6 +332,14 @@ def test_what_makes_a_difference_is_named(run):
     assert "on a GPU, CTC's gradient is not deterministic" in said and "-dirty" in said
 
 
+def test_other_audio_is_named_where_both_runs_say_it(run):
+    assert "audio" not in compared(run, audio={"own": "aaa"})  # of an earlier version the first
+    told = json.loads((run / "env.json").read_text())
+    (run / "env.json").write_text(json.dumps(told | {"audio": {"own": "aaa"}}))
+    shutil.rmtree(run.with_name("again"))
+    assert rows(compared(run, audio={"own": "bbb"}))["audio of own"] == ["aaa", "bbb"]
+
+
 def test_a_run_that_was_resumed_elsewhere_is_said_to_be_so(run):
     told = json.loads((run / "env.json").read_text())
     later = told | {"started": "later", "commit": "other", "packages": told["packages"] | {"torch": "9"}}

@@ -18,7 +18,7 @@ from local.core.errors import FULL, MAKE_ROOM, UserError
 DIGITS = 16  # of a digest
 POINTER = b"version https://git-lfs.github.com/spec/"  # the start of what Git LFS leaves in place of a large file
 POINTER_WORDS = "is a Git LFS pointer, not the file itself"
-STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}  # to be written where this process is in them, files too
+STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 POINTER_REMEDY = "`git lfs pull` in the folder of its repository"
 
 
@@ -33,13 +33,12 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0, lasting: bool = T
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replaces = str(path) not in STREAMS and (path.is_file() or not path.exists())
+    stream, replaces = _stream(path), _is_replaceable(path)
     temporary = temporary_of(path) if replaces else path
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     file, written = None, 0
     try:
         try:
-            stream = STREAMS.get(str(path))
             file = open(temporary if stream is None else stream, mode, closefd=stream is None, **text)  # noqa: SIM115
             yield file
             file.flush()
@@ -61,6 +60,20 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0, lasting: bool = T
         if getattr(error, "errno", None) in FULL:
             raise disk_full(path, wanted, written) from None
         raise
+
+
+def _stream(path: Path) -> int | None:
+    """The number of this process's stream that a path is; it is then written where the process is in it, a file too."""
+    place = os.path.realpath(path.parent)
+    own = path.name if place == f"/proc/{os.getpid()}/fd" and path.name.isdecimal() else None
+    return STREAMS.get(f"{place}/{path.name}") if own is None else int(own)
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Whether a path is that of a file, or of nothing yet, outside the system's own folders."""
+    place = os.path.realpath(path.parent)
+    is_system = place == "/dev" or f"{place}/".startswith("/proc/")
+    return not is_system and (path.is_file() or not path.exists())
 
 
 def disk_full(path: Path, wanted: int, written: int = 0) -> UserError:
@@ -99,7 +112,7 @@ def replace_folder(path: Path, new: Path) -> None:
         if old.exists() and not path.exists():
             old.rename(path)
         raise
-    for each in path.parent.glob(f".{glob.escape(path.name)}.*.old"):  # of killed processes, too
+    for each in path.parent.glob(f"{glob.escape(f'.{path.name}.{platform.node()}')}.*.old"):  # of killed processes, too
         shutil.rmtree(each, ignore_errors=True)
 
 

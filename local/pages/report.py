@@ -14,6 +14,7 @@ from markupsafe import Markup
 from local.core import markers
 from local.core.files import atomic
 from local.corpora import MAPPED
+from local.experiment.borrowed import refuse_retrained
 from local.pages import confidence, layer_plots, number_plot, plots, tables, transfer
 from local.pages.confusion import matrix
 from local.pages.markdown import HEADS, inline, percent
@@ -108,9 +109,11 @@ def render_report(own: Experiment, notes: Notes, data_root: Path) -> str:
 
 
 def is_stressed(own: Experiment) -> bool:
-    """Whether the page of stage 7 is there, and none of its runs was trained since."""
-    tested = [run for run in own.runs if (run / "stress.json").exists()]
-    return (own.folder / "stress.html").exists() and tested == stressed.stressed_runs(tested) != []
+    """Whether the page of stage 7 is there, and no run was trained since."""
+    page, tested = own.folder / "stress.html", [run for run in own.runs if (run / "stress.json").exists()]
+    if not page.exists() or not tested or tested != stressed.stressed_runs(tested):
+        return False
+    return all((run / "train.json").stat().st_mtime <= page.stat().st_mtime for run in own.runs)
 
 
 def template() -> jinja2.Template:
@@ -243,8 +246,12 @@ def learning_pictures(own: Experiment) -> dict[str, Markup]:
 
 
 def write_report(experiment: Path) -> Path:
-    """Write report.html into the folder of an experiment that has been scored; returns its path."""
+    """Write report.html into the folder of an experiment that has been scored; returns its path.
+
+    A `UserError` as of `refuse_retrained`.
+    """
     own = load(experiment)
+    refuse_retrained(own.runs)
     data_root = Path(markers.read(MANIFESTS / own.corpus / "all.json")["facts"]["root"])
     path = own.folder / "report.html"
     with atomic(path) as file:

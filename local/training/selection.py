@@ -54,7 +54,7 @@ class Selection:
             if self.figure in figures and not there:
                 raise UserError(
                     f"selection is 'valid_{self.figure}', and no utterance of the validation set has {what}",
-                    f"set selection to valid_loss or {LAST}",
+                    f"set selection to {LAST}, or to a figure of what it has",
                 )
 
     def meta(self, row: dict[str, Any]) -> dict[str, Any]:

@@ -114,7 +114,8 @@ def test_what_cannot_be_removed_stays_and_stops_nobody(tmp_path, monkeypatch):
 
 def test_a_folder_is_replaced_or_stays(tmp_path, monkeypatch):
     new = temporary_of(tmp_path / "model")
-    for name in ("model", ".model.another.host.1.old", ".models.another.host.1.old", new.name):
+    others = [f".{name}.{platform.node()}.1.old" for name in ("models", "model.x")]
+    for name in ("model", f".model.{platform.node()}.1.old", *others, new.name):
         (tmp_path / name).mkdir()
     (new / "weights").touch()
     rename = Path.rename
@@ -131,7 +132,7 @@ def test_a_folder_is_replaced_or_stays(tmp_path, monkeypatch):
     assert {*tmp_path.rglob("*")} == before
     replace_folder(tmp_path / "model", new)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
-    assert left == {"model", "model/weights", ".models.another.host.1.old"}
+    assert left == {"model", "model/weights", *others}
 
 
 def test_a_pipe_is_written_to_and_stays_one(tmp_path):
@@ -144,20 +145,22 @@ def test_a_pipe_is_written_to_and_stays_one(tmp_path):
 
 
 TO_STDOUT = """
+import sys
 from pathlib import Path
 from local.core.files import atomic
 Path.replace = None  # the machine's own must not be
-with atomic("/dev/stdout") as file:
+with atomic(sys.argv[1]) as file:
     file.write("a\\n")
 print("b")
 """
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/../dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 @pytest.mark.parametrize("mode", ["w", "a"])
-def test_the_standard_output_is_written_to_where_it_is(tmp_path, mode):
+def test_the_standard_output_is_written_to_where_it_is(tmp_path, mode, name):
     (tmp_path / "out.txt").write_text("before\n")
     with (tmp_path / "out.txt").open(mode) as out:
-        subprocess.run([sys.executable, "-c", TO_STDOUT], stdout=out, check=True, env=environment())
+        subprocess.run([sys.executable, "-c", TO_STDOUT, name], stdout=out, check=True, env=environment())
     assert (tmp_path / "out.txt").read_text() == ("before\n" if mode == "a" else "") + "a\nb\n"
     assert Path("/dev/stdout").is_symlink()
 

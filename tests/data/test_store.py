@@ -229,16 +229,16 @@ def test_it_is_rebuilt_for_another_corpus(tmp_path, corpus, change):
 
 def test_its_contents_are_known_by_their_digest_whenever_they_were_written(tmp_path, corpus):
     _, root, samples = corpus
-    assert contents(tmp_path) == {}
+    assert contents(tmp_path, "own") == {}
     opened(tmp_path, corpus)
-    before = contents(tmp_path)
-    assert list(before) == [tmp_path.name]
+    before = contents(tmp_path, "own")
+    assert list(before) == ["own"]
     os.utime(root / "a.wav", ns=(1, 1))
     opened(tmp_path, corpus)
-    assert contents(tmp_path) == before
+    assert contents(tmp_path, "own") == before
     soundfile.write(root / "a.wav", -samples["a"] - 1, 16_000)  # as many samples
     opened(tmp_path, corpus)
-    assert contents(tmp_path).keys() == before.keys() and contents(tmp_path) != before
+    assert contents(tmp_path, "own").keys() == before.keys() and contents(tmp_path, "own") != before
 
 
 @pytest.mark.parametrize("damage", ["no samples", "no marker", "samples cut short", "marker cut short"])

@@ -121,9 +121,10 @@ def test_what_was_trained_again_since_it_was_tested_is_not_scored(words):
     assert len(transfer([own, elsewhere])) == 2
     source = Path("results/own/speaker/n/seed1/1A").absolute()
     (source / "train.json").write_text("{}")
-    for act in (lambda: score(options), lambda: transfer([own, elsewhere])):
+    acts = (score, options), (transfer, [own, elsewhere]), (report_folder, TESTED)
+    for act, given in acts:
         with pytest.raises(UserError) as error:
-            act()
+            act(given)
         tested = TESTED.absolute() / "seed1/1A"
         assert error.value.what == f"{source} was trained again, or is to be, after {tested} tested its model"
         assert error.value.remedy == "run stages 2 to 4 with --test-corpus other"
