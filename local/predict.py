@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 
 from local.core import logs
 from local.core.errors import FULL, Parser, UserError, as_command
+from local.core.precisions import PRECISIONS
 from local.inference.unsure import threshold
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "csv", "jsonl")  # of `local.inference.lines`
 FAULT = 70  # the exit code of a fault of the program, as of sysexits.h
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # of `local.data.device`
 
 
 def draw_each(

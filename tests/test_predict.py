@@ -23,10 +23,8 @@ from tiny_folders import LABELS, noise
 
 from local import predict as predict_command
 from local.audio import header, recordings
-from local.config import limits
 from local.core import logs
 from local.core.errors import UserError
-from local.data import device
 from local.inference import lines
 from local.inference.analyzer import Analyzer
 from local.inference.items import AHEAD, Item, analyze_items, files, whole_items
@@ -345,9 +343,8 @@ def test_a_mistake_in_the_command(predict, words, named):
     assert len(err.splitlines()) == 2
 
 
-def test_the_command_line_knows_every_format_and_precision():
-    assert tuple(lines.FORMATS) == predict_command.FORMATS and predict_command.PRECISIONS == device.PRECISIONS
-    assert device.PRECISIONS == limits.PRECISIONS  # those of a YAML
+def test_the_command_line_knows_every_format():
+    assert tuple(lines.FORMATS) == predict_command.FORMATS
 
 
 @pytest.mark.parametrize("words", [[], ["--segments"]])

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from local.core.errors import UserError
+from local.core.precisions import PRECISIONS
 
 # The least value of a key, and the greatest. A whole number has whole limits.
 LIMITS: dict[str, tuple[float, float]] = {
@@ -16,7 +17,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("micro_batch_seconds", "eval_batch_seconds"), (0.001, math.inf)),
     "warmup": (0.0, 1.0),
 }
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 WORDS = {"precision": ("auto", *PRECISIONS), "eval_precision": PRECISIONS}  # what a key may say
 
 

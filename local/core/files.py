@@ -18,7 +18,7 @@ from local.core.errors import FULL, MAKE_ROOM, UserError
 DIGITS = 16  # of a digest
 POINTER = b"version https://git-lfs.github.com/spec/"  # the start of what Git LFS leaves in place of a large file
 POINTER_WORDS = "is a Git LFS pointer, not the file itself"
-STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+STREAMS = {"stdout": 1, "stderr": 2}  # of /dev
 POINTER_REMEDY = "`git lfs pull` in the folder of its repository"
 
 
@@ -33,13 +33,14 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0, lasting: bool = T
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    stream, replaces = _stream(path), _is_replaceable(path)
-    temporary = temporary_of(path) if replaces else path
+    as_it_is = _written_as_it_is(path)
+    replaces = as_it_is is None
+    temporary = temporary_of(path) if replaces else as_it_is
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     file, written = None, 0
     try:
         try:
-            file = open(temporary if stream is None else stream, mode, closefd=stream is None, **text)  # noqa: SIM115
+            file = open(temporary, mode, closefd=not isinstance(temporary, int), **text)  # noqa: SIM115
             yield file
             file.flush()
             if lasting and replaces:
@@ -62,18 +63,14 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0, lasting: bool = T
         raise
 
 
-def _stream(path: Path) -> int | None:
-    """The number of this process's stream that a path is; it is then written where the process is in it, a file too."""
+def _written_as_it_is(path: Path) -> Path | int | None:
+    """What is written to and not replaced: a stream of this process by its number, a device, a pipe; None of a file."""
     place = os.path.realpath(path.parent)
-    own = path.name if place == f"/proc/{os.getpid()}/fd" and path.name.isdecimal() else None
-    return STREAMS.get(f"{place}/{path.name}") if own is None else int(own)
-
-
-def _is_replaceable(path: Path) -> bool:
-    """Whether a path is that of a file, or of nothing yet, outside the system's own folders."""
-    place = os.path.realpath(path.parent)
-    is_system = place == "/dev" or f"{place}/".startswith("/proc/")
-    return not is_system and (path.is_file() or not path.exists())
+    if place == f"/proc/{os.getpid()}/fd" and path.name.isdecimal():
+        return int(path.name)
+    if place == "/dev" or place.startswith("/proc/"):
+        return STREAMS.get(path.name, path)
+    return path if path.exists() and not path.is_file() else None
 
 
 def disk_full(path: Path, wanted: int, written: int = 0) -> UserError:

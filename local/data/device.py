@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from local.core.errors import UserError
+from local.core.precisions import PRECISIONS
 from local.data.batches import Limits
 from local.systems.layers.batch_norm import running_statistics
 
 # Others, such as mps, lack some of what this project takes from PyTorch, and were never tried.
 BACKENDS = {"cpu": torch.cpu, "cuda": torch.cuda}
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 # What a pass of a few utterances costs besides their seconds, in seconds of audio for a model of base
 # size: little on a CPU; on a GPU hundreds of kernels must be launched.

@@ -59,7 +59,6 @@ def transfer(experiments: Iterable[Experiment], equal_shares: bool = False) -> p
     rows: dict[tuple[str, str], dict] = {}
     classes: dict[tuple[str, ...], Path] = {}
     for each in experiments:
-        refuse_retrained(each.runs)
         trained, protocol = naming.trained_on(each.protocol) or (each.corpus, each.protocol)
         classes.setdefault(tuple(labels(each.predictions)), each.folder)
         if (cell := (trained, each.corpus)) in rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import pytest
 import soundfile
 from hand_made_runs import LABELS, predict
 
+from local import compare
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.experiment.borrowed import borrow
 from local.experiment.command_line import parse
 from local.experiment.job import Job
+from local.experiment.options import Options
 from local.folds import make_folds
 from local.pages.report import matrix_of_corpora
 from local.pages.transfer import related, shares_table, transfer, transfer_table, write_transfer
@@ -110,24 +113,34 @@ def test_the_temperature_is_that_of_the_trained_run_now(words):
     assert Temperature.read(TESTED / "seed1/1A") is None
 
 
-def test_what_was_trained_again_since_it_was_tested_is_not_scored(words):
+def scored_elsewhere(words: list[str]) -> Options:
+    """The options of a test of all models on the other corpus, which has ended with stage 4."""
     options = parse(words).tested()
     borrow(options)
     for job in Job.all(options):
         decoded(job, 2)
     score(options)
+    return options
+
+
+def test_what_was_trained_again_since_it_was_tested_is_neither_scored_nor_shown(words, monkeypatch, capsys):
+    options = scored_elsewhere(words)
     score(options.source)
-    own, elsewhere = (scored.load(folder) for folder in (Path("results/own/speaker/n"), TESTED))
-    assert len(transfer([own, elsewhere])) == 2
+    own = scored.load(Path("results/own/speaker/n"))
+    assert len(related(own)) == 2
     source = Path("results/own/speaker/n/seed1/1A").absolute()
     (source / "train.json").write_text("{}")
-    acts = (score, options), (transfer, [own, elsewhere]), (report_folder, TESTED)
-    for act, given in acts:
+    what = f"{source} was trained again, or is to be, after {TESTED.absolute() / 'seed1/1A'} tested its model"
+    for act, given in ((score, options), (report_folder, TESTED)):
         with pytest.raises(UserError) as error:
             act(given)
-        tested = TESTED.absolute() / "seed1/1A"
-        assert error.value.what == f"{source} was trained again, or is to be, after {tested} tested its model"
-        assert error.value.remedy == "run stages 2 to 4 with --test-corpus other"
+        assert error.value.what == what and error.value.remedy == "run stages 2 to 4 with --test-corpus other"
+    for mode in ([], ["--corpora"]):
+        monkeypatch.setattr(sys, "argv", ["compare", "results/own/speaker/n", str(TESTED), *mode])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            compare.main()
+        assert ended.value.code == 2 and what in capsys.readouterr().err
     assert not related(own)  # a report without them
     shutil.rmtree(source)  # of what is gone the figures stay
     score(options)
@@ -304,10 +317,6 @@ def test_shares(words):
 
 @pytest.mark.slow
 def test_the_report_of_models_that_are_tested_elsewhere(words):
-    options = parse(words).tested()
-    borrow(options)
-    for job in Job.all(options):
-        decoded(job, 2)
-    score(options)
+    scored_elsewhere(words)
     report_folder(TESTED)
     assert "trained on own with protocol speaker" in (TESTED / "report.html").read_text()
