@@ -494,9 +494,10 @@ def test_an_impossible_rate_is_refused(rate):
 @pytest.mark.parametrize("rate", [*RATES, 22_254])
 @pytest.mark.parametrize("seconds", [0.001, 0.3, 1.0, 30.0])
 def test_blocks_together_are_the_whole(tmp_path, rate, seconds):
-    path = written(tmp_path / "a.wav", noise(rate, 3.3, 2), rate, "FLOAT")
+    length = 0.6 if seconds < 0.01 else 3.3
+    path = written(tmp_path / "a.wav", noise(rate, length, 2), rate, "FLOAT")
     parts, whole = list(blocks(path, seconds)), read(path).wav
-    assert len(parts) > 3.2 / max(seconds, 0.5)
+    assert len(parts) > (length - 0.1) / max(seconds, 0.5)
     together = torch.cat(parts)
     assert len(together) == len(whole)
     assert (together - whole).abs().max() < 1e-5

@@ -28,10 +28,9 @@ from local.systems.statistics import StatisticsSystem
 
 LABELS = ["ang", "hap", "neu", "sad"]
 TOKENS = ["<pad>", "<unk>", "\u2581", *"ABCDEF"]
-EXPORTED = "wav2vec2-group"  # an export takes half a minute: the others' are slow tests
-each_family = pytest.mark.parametrize(
+each_family = pytest.mark.parametrize(  # an export takes half a minute: all but one are slow tests
     "family",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name != EXPORTED)) for name in (*tiny_models.WAVEFORM, "whisper")],
+    ["wide", *(pytest.param(name, marks=pytest.mark.slow) for name in (*tiny_models.WAVEFORM, "whisper"))],
 )
 SECOND = 16_000
 # None of them is what is traced; the first two are shorter than one window of the CNN.
@@ -45,7 +44,7 @@ BATCHES = {
     "eight": (801, 47_000, 1600, 25_123, 12_345, 999, 30_000, 5000),
 }
 LONG = {"long beside short": (20 * SECOND, 800)}
-# All but matrices, as real models are.
+# All but matrices, as real models are: the family "wide".
 WIDE = {
     "model_type": "wav2vec2",
     "hidden_size": 128,
@@ -79,9 +78,11 @@ def models_pack() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[MultiTaskSystem, Path]]:
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, wide_export: Wide
+) -> Callable[[str], tuple[MultiTaskSystem, Path]]:
     """A system of a family and its ONNX file, each made once. Some normalise waveforms and some do not."""
-    made = {}
+    made = {"wide": wide_export[:2]}
 
     def of(family: str) -> tuple[MultiTaskSystem, Path]:
         if family not in made:
@@ -206,12 +207,12 @@ def test_no_product_in_double_precision_is_of_a_transposition(exported, family: 
     transposed = {name for node in graph.node if node.op_type == "Transpose" for name in node.output}
     products = [node for node in graph.node if node.op_type == "MatMul"]
     doubles = [node for node in products if kinds[node.output[0]] == reference.TensorProto.DOUBLE]
-    assert len(products) > 10 and len(doubles) == (2 if family.endswith("group") else 0)
+    assert len(products) > 10 and len(doubles) == (2 if family == "wide" or family.endswith("group") else 0)
     assert not [node.name for node in doubles if {*node.input} & transposed]
 
 
 def test_the_file_runs_where_this_project_is_not(exported, tmp_path: Path) -> None:
-    multi_task, path = exported("wav2vec2-group")
+    multi_task, path = exported("wide")
     wavs, lengths = padded(waves(SECOND, 5000))
     np.savez(tmp_path / "batch.npz", wavs=wavs, lengths=lengths)
     program = """
@@ -285,7 +286,6 @@ def test_weights_beyond_what_a_file_holds_lie_beside_it(wide_export: Wide, tmp_p
     assert not (tmp_path / "model.onnx.data").exists()
 
 
-@pytest.mark.slow
 def test_weights_of_eight_bits_are_a_third_of_the_size_and_say_almost_the_same(wide: Path, tmp_path: Path) -> None:
     small = tmp_path / "model.int8.onnx"
     onnx.quantize(wide, small)

@@ -24,12 +24,12 @@ from local.jobs.torchrun import torchrun_command
 
 SAME_AS_ONE = {  # without random numbers, which each process draws for itself
     "all parameters": {},
-    "the token head has no gradient": {"alpha": 0.0},
-    "the encoder has none at first": {"freeze_encoder_epochs": 1},
-    "its lowest layers never have one": {"freeze_layers": 1},
+    "the encoder has no gradient at first": {"freeze_encoder_epochs": 1},
     "a loss depends on the whole update": {"rated": True},
 }
 MORE = {
+    "the token head has no gradient": {"alpha": 0.0},
+    "the lowest layers never have one": {"freeze_layers": 1},
     "dropped layers have no gradient": {"layerdrop": 1.0},
     "its layers have one, one after another": {"unfreeze": {"every": 1, "layers": 1}},
     "the emotion head reads all layers": {"emotion_layers": "weighted"},
