@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 
 from local.core.errors import Parser, UserError, as_command
-from local.core.files import atomic
+from local.core.files import write_text
 from local.experiment.folders import experiment_of
 
 
@@ -71,8 +71,7 @@ def main() -> None:
         table = compare(experiments)
         text = render_pairs(table)
     if given.csv:
-        with atomic(given.csv) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+        write_text(given.csv, table.to_csv(index=False, lineterminator="\n"))
     print(text, end="")
 
 

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from local.core.errors import Parser, UserError, as_command
-from local.core.files import atomic
+from local.core.files import write_text
 from local.experiment.folders import experiment_of
 
 TABLES = ("table3", "table4", "figure2")  # of `local.pages.paper`
@@ -49,18 +49,12 @@ def main() -> None:
         rows = all_rows(experiments, given.remark, given.valid)
         text = rows.markdown(command)
         if given.page:
-            write(given.page, rows.page(command))
+            write_text(given.page, rows.page(command))
     else:
         text = render_table(given.table, experiments, command)
     if given.out:
-        write(given.out, text)
+        write_text(given.out, text)
     print(text, end="")
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    with atomic(path) as file:
-        file.write(text)
 
 
 if __name__ == "__main__":

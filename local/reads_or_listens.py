@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from local.core import logs
 from local.core.errors import Parser, UserError, as_command
-from local.core.files import atomic
+from local.core.files import write_text
 from local.experiment.folders import experiment_of
 
 if TYPE_CHECKING:
@@ -225,8 +225,7 @@ def main() -> None:
     command = f"python -m local.reads_or_listens {shlex.join(sys.argv[1:])}"
     text = write(effects.compare(sums), notes, command, given.out)
     if given.csv:
-        with atomic(given.csv) as file:
-            table.to_csv(file, index=False, float_format="%.8f", lineterminator="\n")
+        write_text(given.csv, table.to_csv(index=False, float_format="%.8f", lineterminator="\n"))
     print(text, end="")
 
 

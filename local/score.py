@@ -27,7 +27,7 @@ import pandas as pd
 
 from local.config import hparams
 from local.core import markers, starts
-from local.core.files import atomic
+from local.core.files import write_text
 from local.core.tasks import emotions_trained
 from local.corpora import manifest
 from local.data import store
@@ -105,8 +105,7 @@ def write_coefficients(path: Path, merged: pd.DataFrame) -> None:
     """Write the coefficients of merged encoders, or remove those of earlier runs."""
     if merged.empty:
         return path.unlink(missing_ok=True)
-    with atomic(path) as file:
-        merged.to_csv(file, index=False, lineterminator="\n")
+    write_text(path, merged.to_csv(index=False, lineterminator="\n"))
 
 
 def of_corpus(options: Options, folds: pd.DataFrame, leaks: pd.DataFrame) -> dict[str, Any]:

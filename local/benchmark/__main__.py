@@ -45,7 +45,7 @@ from typing import Any
 from local.benchmark import page
 from local.benchmark.page import USES, WAYS
 from local.core.errors import Parser, UserError, as_command
-from local.core.files import atomic
+from local.core.files import write_text
 
 WAYS_HELP = f"of '{' '.join(WAYS)}', of '{' '.join(USES)}', or names of YAMLs in hparams/table3: 'wu_capsules'"
 PAGE = Path(__file__).parents[2] / "results" / "BENCHMARK.md"
@@ -153,8 +153,7 @@ def main() -> None:
         entry = {"command": command, "machine": machine, "date": f"{date.today():%Y-%m-%d}"} | figures
         text = page.render(entry)
         if given.json:
-            with atomic(given.json) as file:
-                json.dump({"machine": machine} | rows, file, indent=1)
+            write_text(given.json, json.dumps({"machine": machine} | rows, indent=1))
     if given.readme:
         page.put(given.readme, given.place, entry, text)
     print(text, end="")

@@ -18,7 +18,7 @@ from textwrap import fill
 from typing import Any
 
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.pages.markdown import table
 
 Rows = list[dict[str, Any]]
@@ -293,8 +293,5 @@ def put(file: Path, place: str, entry: dict[str, Any], text: str) -> None:
     """Save an entry beside a page, and its text between its markers there, in place of what was measured before."""
     before, after = split(file, place)
     entries = load(file) | {place: entry}
-    with atomic(file.with_suffix(".json")) as stream:
-        json.dump(entries, stream, indent=1, ensure_ascii=False)
-        stream.write("\n")
-    with atomic(file) as stream:
-        stream.write(f"{before}\n{text}{after}")
+    write_text(file.with_suffix(".json"), json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    write_text(file, f"{before}\n{text}{after}")

@@ -63,6 +63,12 @@ def atomic(path: Path | str, mode: str = "w", wanted: int = 0, lasting: bool = T
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text, as with `atomic`."""
+    with atomic(path) as file:
+        file.write(text)
+
+
 def _written_as_it_is(path: Path) -> Path | int | None:
     """What is written to and not replaced: a stream of this process by its number, a device, a pipe; None of a file."""
     place = os.path.realpath(path.parent)

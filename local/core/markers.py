@@ -15,7 +15,7 @@ from typing import Any
 
 from local.core import partial
 from local.core.errors import UserError
-from local.core.files import atomic, digest
+from local.core.files import atomic, digest, write_text
 from local.core.lock import locked
 
 OF_RUNS = "--name NAME for another experiment, or --force true to overwrite this one"
@@ -86,9 +86,8 @@ class Marker:
         """Write the marker: the step is done."""
         folder = self.path.parent
         made = {str(path.relative_to(folder)): self.fingerprint(path) for path in outputs}
-        with atomic(self.path) as file:
-            json.dump({"inputs": self.inputs, "outputs": made, "facts": facts}, file, indent=1, ensure_ascii=False)
-            file.write("\n")
+        whole = {"inputs": self.inputs, "outputs": made, "facts": facts}
+        write_text(self.path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
     def _is_current(self, old: dict[str, Any]) -> bool:
         paths = {self.path.parent / name: made for name, made in old["outputs"].items()}

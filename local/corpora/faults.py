@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 
 SHOWN = 20  # of a kind: enough to see the pattern, few enough to see the other kinds
 REMEDY = "fix them, or go on without them: --partial true"
@@ -72,5 +72,4 @@ def write(path: Path, faults: Sequence[Fault]) -> None:
 
     table = frame(map(astuple, faults), ["file", "line", "ID", "reason"])
     table[["file", "ID"]] = table[["file", "ID"]].map(printable)
-    with atomic(path) as file:
-        table.astype({"line": "Int64"}).to_csv(file, index=False, lineterminator="\n")
+    write_text(path, table.astype({"line": "Int64"}).to_csv(index=False, lineterminator="\n"))

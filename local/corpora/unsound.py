@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.corpora import Corpus, labels, manifest
 from local.corpora.faults import Fault, raise_faults
 
@@ -36,9 +36,7 @@ def save(folder: Path, table: pd.DataFrame, data_root: Path, reasons: Mapping[st
     for name, (wav, reason) in reasons.items():
         known[name] = {"file": wav, "reason": reason, "seen": _size_and_time(data_root / wav)}
     if known:
-        with atomic(folder / NAME) as file:
-            json.dump(known, file, indent=1, ensure_ascii=False)
-            file.write("\n")
+        write_text(folder / NAME, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
     else:
         (folder / NAME).unlink(missing_ok=True)
 

@@ -15,7 +15,7 @@ from typing import Any
 from local.config import pretrained
 from local.core import hub
 from local.core.errors import UserError
-from local.core.files import DIGITS, atomic, digest
+from local.core.files import DIGITS, digest, write_text
 from local.experiment.options import MANIFESTS
 
 CACHE = MANIFESTS / "encoders.json"  # weights have gigabytes, and every job asks
@@ -101,8 +101,7 @@ def _digest(source: Path) -> str:
     key, known = str(source.resolve()), _read_cache()
     if known.get(key, {}).get("files") != stamps:
         known[key] = {"files": stamps, "digest": digest(*(part for path in files for part in (path.name, path)))}
-        with atomic(CACHE) as file:
-            json.dump(known, file, indent=1)
+        write_text(CACHE, json.dumps(known, indent=1))
     return known[key]["digest"]
 
 

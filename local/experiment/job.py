@@ -15,7 +15,7 @@ from local.config import hparams, pretrained
 from local.config.trust import refuse_foreign
 from local.core import conditions, markers, starts
 from local.core.errors import UserError
-from local.core.files import atomic, digest
+from local.core.files import digest, write_text
 from local.core.markers import Marker
 from local.corpora import manifest
 from local.experiment import continued, speakers, task_classes, task_runs
@@ -108,8 +108,7 @@ class Job:
         if self.starts_over():
             self.clear()
         self.beginning().write()
-        with atomic(self.folder / "hyperparams.yaml") as file:  # last: with it, the folder is a run folder
-            file.write(self.yaml)
+        write_text(self.folder / "hyperparams.yaml", self.yaml)  # last: with it, the folder is a run folder
 
     def clear(self) -> None:
         """Delete what a training has left."""
@@ -243,11 +242,10 @@ class Job:
 
 
 def copy_training_log(source: Path, folder: Path) -> None:
-    """Copy train_log.txt of a run into another folder, without the scores of the test set."""
+    """Copy train_log.txt of a run into a folder, perhaps its own, without the scores of the test set."""
     if (source / "train_log.txt").exists():
         lines = (source / "train_log.txt").read_text(encoding="utf-8").splitlines(keepends=True)
-        with atomic(folder / "train_log.txt") as file:
-            file.writelines(line for line in lines if not line.startswith(LOADED))
+        write_text(folder / "train_log.txt", "".join(line for line in lines if not line.startswith(LOADED)))
 
 
 def has_checkpoint(run: Path) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local.core import markers, starts
-from local.core.files import atomic
+from local.core.files import write_text
 from local.experiment.job import TRAINED_ON, Job, copy_training_log
 from local.splits import naming
 
@@ -76,8 +76,7 @@ def take(job: Job, source: Job) -> str:
         if (source.folder / name).exists():
             shutil.copy2(source.folder / name, job.folder / name)
     first["job"] = first.get("job", {}) | {"fold": job.fold, starts.TRAINED_AS: fold}
-    with atomic(job.folder / starts.NAME) as file:
-        json.dump(first, file, indent=1)
+    write_text(job.folder / starts.NAME, json.dumps(first, indent=1))
     facts = {name: fact for name, fact in trained["facts"].items() if name != "heard"}
     facts |= {"heard": heard} if heard else {}
     job.training().write([job.folder / name for name in trained["outputs"]], **facts)

@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from local.audio.header import SAMPLE_RATE
 from local.core import model_json
-from local.core.files import atomic
+from local.core.files import atomic, write_text
 from local.core.model_json import CONFIG, FORMAT, OF_MODEL, OPTIONAL, WEIGHTS
 from local.encoders import plain
 from local.encoders.base import Encoder
@@ -84,9 +84,7 @@ def write(folder: Path, model: Model) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.system.state_dict().items()}
     with atomic(folder / WEIGHTS, "wb") as file:
         file.write(save(weights, metadata={"format": "pt"}))
-    with atomic(folder / CONFIG) as file:
-        json.dump(config, file, indent=1, ensure_ascii=False)
-        file.write("\n")
+    write_text(folder / CONFIG, json.dumps(config, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(folder: Path | str) -> Model:

@@ -25,7 +25,7 @@ from submitit.core.utils import DelayedSubmission, FailedJobError
 from local.config import cluster
 from local.core import signals
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.core.lock import locked
 from local.core.threads import thread_limits
 from local.experiment.folders import corpus_elsewhere
@@ -190,8 +190,7 @@ def _submit_missing(waiting: list[JobProcess], step: str, options: Options) -> N
         missing = [run for run in waiting if run not in queued]
         if missing:
             ids |= _submit(missing, step, options)
-            with atomic(record) as file:
-                json.dump(ids, file, indent=1)
+            write_text(record, json.dumps(ids, indent=1))
     for runs, what in ((queued, "are with Slurm already"), (missing, "submitted to Slurm")):
         if runs:
             print(f"  {len(runs)} jobs {what}, as {_arrays(ids[run.name] for run in runs)}")

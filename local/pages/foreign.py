@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.corpora import manifest
 from local.experiment.options import Options
 from local.pages.markdown import prose
@@ -55,8 +55,7 @@ def _write_or_remove(path: Path, table: pd.DataFrame) -> None:
     if table.empty:
         path.unlink(missing_ok=True)
         return
-    with atomic(path) as file:
-        table.to_csv(file, index=False, lineterminator="\n")
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def foreign_notes(
@@ -156,10 +155,7 @@ def write_against(folder: Path, others: list[Experiment]) -> str:
         tables.append(pairs)
         section += f"\nOf the utterances of its classes alone, {fair}:\n\n{render_pairs(pairs)}"
     path = folder / "RESULTS.md"
-    text = path.read_text(encoding="utf-8")
-    with atomic(path) as file:
-        file.write(text + section)
+    write_text(path, path.read_text(encoding="utf-8") + section)
     for name, table in zip(AGAINST, tables, strict=False):
-        with atomic(folder / name) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+        write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
     return section

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.corpora import manifest
 from local.pages.markdown import percent, prose, signed
 from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
@@ -210,6 +210,5 @@ def write_price(
     text = render_price(rows, experiments, utterances, command, image.name if image else "", remarks)
     if out:
         for path, content in ((image, price_picture(rows)), (out, text)):
-            with atomic(path) as file:
-                file.write(content)
+            write_text(path, content)
     return rows, text

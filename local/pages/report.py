@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from local.core import markers
-from local.core.files import atomic
+from local.core.files import write_text
 from local.corpora import MAPPED
 from local.experiment.borrowed import refuse_retrained
 from local.pages import confidence, layer_plots, number_plot, plots, tables, transfer
@@ -254,6 +254,5 @@ def write_report(experiment: Path) -> Path:
     refuse_retrained(own.runs)
     data_root = Path(markers.read(MANIFESTS / own.corpus / "all.json")["facts"]["root"])
     path = own.folder / "report.html"
-    with atomic(path) as file:
-        file.write(render_report(own, Notes.read(own.folder), data_root))
+    write_text(path, render_report(own, Notes.read(own.folder), data_root))
     return path

@@ -11,7 +11,7 @@ import pandas as pd
 
 from local.core import markers
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.core.tasks import UNTRAINED, UNTRAINED_TEXT, emotions_trained, transcripts_trained
 from local.experiment.options import Options
 from local.pages.confidence import Confidence
@@ -75,9 +75,7 @@ class Notes:
 
     def write(self, folder: Path) -> None:
         """Write RESULTS.json."""
-        with atomic(folder / "RESULTS.json") as file:
-            json.dump(asdict(self), file, indent=1, ensure_ascii=False)
-            file.write("\n")
+        write_text(folder / "RESULTS.json", json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Notes:
@@ -197,11 +195,9 @@ def write_results(
     if heads.empty:
         (folder / HEADS_FILE).unlink(missing_ok=True)
     for name, table in tables.items():
-        with atomic(folder / name) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+        write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
     said.write(folder)
-    with atomic(folder / "RESULTS.md") as file:
-        file.write(text)
+    write_text(folder / "RESULTS.md", text)
     return text
 
 

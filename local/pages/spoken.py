@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from local.core.files import atomic
+from local.core.files import write_text
 from local.pages.markdown import p_value, percent, prose, signed
 from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns
@@ -104,6 +104,5 @@ def write(rows: pd.DataFrame, notes: list[str], command: str, out: Path | None) 
     text = render(rows, notes, command, image.name if image else "")
     if out:
         for path, content in ((image, effects_picture(rows)), (out, text)):
-            with atomic(path) as file:
-                file.write(content)
+            write_text(path, content)
     return text

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from local.core.conditions import CLEAN, CONDITIONS, Case
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.core.tasks import UNTRAINED, UNTRAINED_TEXT
 from local.pages import plots
 from local.pages.markdown import HEADS, inline, percent, prose
@@ -164,10 +164,8 @@ def write_stress_page(own: Experiment, command: str) -> Path:
     """Write the page, its Markdown and its figures into the folder of an experiment; returns the path of the page."""
     page, report = stress_page(own), own.folder / "report.html"
     for name, table in (("stress_scores.csv", page.scores), ("stress_gaps.csv", page.gaps)):
-        with atomic(own.folder / name) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+        write_text(own.folder / name, table.to_csv(index=False, lineterminator="\n"))
     texts = {"STRESS.md": page.markdown(command), "stress.html": page.html(command, "report.html" * report.exists())}
     for name, text in texts.items():
-        with atomic(own.folder / name) as file:
-            file.write(text)
+        write_text(own.folder / name, text)
     return own.folder / "stress.html"

@@ -18,7 +18,7 @@ import pandas as pd
 
 from local.core import markers
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.corpora import manifest
 from local.experiment.borrowed import refuse_retrained
 from local.pages.markdown import percent, prose
@@ -224,6 +224,5 @@ def write_transfer(
     text = render_transfer(rows, experiments, command, image.name if image else "", equal_shares)
     if out:
         for path, content in ((image, standalone(transfer_picture(rows))), (out, text)):
-            with atomic(path) as file:
-                file.write(content)
+            write_text(path, content)
     return rows, text

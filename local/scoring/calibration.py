@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.scoring import stats
 from local.scoring.metrics import BINS, arrays, calibration_scores, places
 from local.scoring.predictions import POSTERIOR, labels
@@ -42,9 +42,7 @@ class Temperature:
 
     def write(self, run: Path) -> Path:
         """Write `temperature.json` of a run folder; returns its path."""
-        with atomic(run / NAME) as file:
-            json.dump(asdict(self), file, indent=1)
-            file.write("\n")
+        write_text(run / NAME, json.dumps(asdict(self), indent=1) + "\n")
         return run / NAME
 
     @classmethod

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.core.tasks import NUMBER, TASKS
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def frame(rows: list[tuple], labels: list[str], text: bool = True, tasks: Iterab
 
 def write(path: Path, predictions: pd.DataFrame) -> None:
     """Write predictions.csv, whole or not at all."""
-    with atomic(path) as file:
-        predictions.to_csv(file, index=False, float_format="%.8f", lineterminator="\n")
+    write_text(path, predictions.to_csv(index=False, float_format="%.8f", lineterminator="\n"))
 
 
 def read(path: Path, may_lack: bool = False) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from local.core import markers, starts
 from local.core.errors import UserError
-from local.core.files import atomic, digest
+from local.core.files import digest, write_text
 from local.corpora import manifest
 from local.scoring import metrics, stats, task_scores
 from local.scoring.metrics import SCORES
@@ -68,8 +68,7 @@ def write_scores(run: Path, predicted: pd.DataFrame) -> dict[str, float | int | 
     }
     if names := task_names(predicted):
         details["heads"] = {name: _of_head(predicted, name) for name in names}
-    with atomic(run / "scores.json") as file:
-        json.dump(scores | details, file, indent=1)
+    write_text(run / "scores.json", json.dumps(scores | details, indent=1))
     return scores
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.core.typed_csv import read_csv
 from local.corpora import manifest
 from local.splits.checks import ORACLE, SETS, members
@@ -134,8 +134,7 @@ def leaks(fold: str, shared_keys: pd.DataFrame, sets: pd.Series, valid: str = ""
 
 def write_leaks(path: Path, found: pd.DataFrame) -> None:
     """Write leaks.csv, whole or not at all."""
-    with atomic(path) as file:
-        found.to_csv(file, index=False, lineterminator="\n")
+    write_text(path, found.to_csv(index=False, lineterminator="\n"))
 
 
 def read_leaks(path: Path) -> pd.DataFrame:

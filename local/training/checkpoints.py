@@ -23,7 +23,7 @@ from speechbrain.utils.checkpoints import CKPT_PREFIX, METAFNAME, PARAMFILE_EXT,
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 from local.core.errors import FULL, UserError
-from local.core.files import atomic, disk_full, flush_file
+from local.core.files import disk_full, flush_file, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -197,8 +197,7 @@ def _seal(checkpoint: Checkpoint) -> None:
         flush_file(path)
         files[path.name] = _checksum(path)
     meta = checkpoint.meta | {"files": files}
-    with atomic(checkpoint.path / METAFNAME) as file:
-        file.write(yaml.safe_dump(meta | {"checksum": _checksum_of_meta(meta)}))
+    write_text(checkpoint.path / METAFNAME, yaml.safe_dump(meta | {"checksum": _checksum_of_meta(meta)}))
     flush_file(checkpoint.path.parent)
 
 

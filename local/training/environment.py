@@ -24,7 +24,7 @@ from torch import nn
 
 from local.core import starts
 from local.core.errors import UserError
-from local.core.files import atomic
+from local.core.files import write_text
 from local.data.dataset import Utterances
 from local.data.device import kind, resolve_precision, tf32_is_allowed
 from local.data.store import contents
@@ -170,8 +170,7 @@ def write(job: Job, device: str, precision: str, first: dict[str, Any] | None, s
     if first:
         # An earlier version wrote no job.
         start = first | {"job": first["job"] or start["job"], "resumed": [*first.get("resumed", []), start]}
-    with atomic(job.folder / starts.NAME) as file:
-        json.dump(start, file, indent=1)
+    write_text(job.folder / starts.NAME, json.dumps(start, indent=1))
 
 
 def _accelerator(device: str) -> str:

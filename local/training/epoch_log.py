@@ -15,10 +15,10 @@ from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.train_logger import FileTrainLogger
 from torch import Tensor, nn
 
-from local.core.files import atomic
+from local.core.files import write_text
 from local.core.tasks import NUMBER, TASKS
 from local.data.dataset import Batch
-from local.experiment.job import LOADED
+from local.experiment.job import LOADED, copy_training_log
 from local.scoring import task_scores
 from local.scoring.scored import OF_TEXT
 from local.systems import Losses, Outputs
@@ -206,10 +206,9 @@ class EpochLog:
         self.rows.append(row)
         row["best"] = self.selection.is_new_best(self.rows)
         if if_main_process():
-            with atomic(self.path) as file:
-                # As objects: a column of whole numbers with a gap would be one of floats.
-                table = pd.DataFrame(self.rows, columns=self.columns, dtype=object)
-                table.to_csv(file, index=False, lineterminator="\n")
+            # As objects: a column of whole numbers with a gap would be one of floats.
+            table = pd.DataFrame(self.rows, columns=self.columns, dtype=object)
+            write_text(self.path, table.to_csv(index=False, lineterminator="\n"))
         self._show(row)
         logger.info(epoch_line(row, self.epochs))
 
@@ -248,12 +247,9 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
 
 def add_test_scores(folder: Path, epoch: int, scores: dict[str, float | None]) -> None:
     """End train_log.txt of a run folder with the scores of the test set, in place of those of an earlier decoding."""
-    path = folder / "train_log.txt"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    with atomic(path) as file:
-        file.writelines(line for line in lines if not line.startswith(LOADED))
-    shares = {name: scores.get(name) for name in SHARES}
-    FileTrainLogger(save_file=str(path)).log_stats({LOADED: epoch}, test_stats=_named(_known(shares)), verbose=False)
+    copy_training_log(folder, folder)
+    shares, log = {name: scores.get(name) for name in SHARES}, FileTrainLogger(save_file=str(folder / "train_log.txt"))
+    log.log_stats({LOADED: epoch}, test_stats=_named(_known(shares)), verbose=False)
 
 
 def _known(row: dict[str, Any]) -> dict[str, Any]:

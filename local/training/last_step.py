@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from local.core import starts
-from local.core.files import atomic
+from local.core.files import atomic, write_text
 from local.experiment import shared
 from local.experiment.job import Job, copy_training_log
 from local.training.checkpoints import RunCheckpointer, has_ended
@@ -53,8 +53,7 @@ def take_epochs(job: Job, source: Job) -> None:
     _copy_epochs(source.folder / "epochs.csv", job.folder / "epochs.csv")
     first, name = starts.read(source.folder), job.options.name
     first["job"] = first.get("job", {}) | {"name": name, starts.TRAINED_IN: source.options.name}
-    with atomic(job.folder / starts.NAME) as file:
-        json.dump(first, file, indent=1)
+    write_text(job.folder / starts.NAME, json.dumps(first, indent=1))
     job.begin()  # last: with it, the folder is a run folder
     logger.info("its epochs are those of %s: only the last step differs", source.folder)
 
