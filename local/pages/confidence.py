@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core import markers
-from local.pages.markdown import percent, signed
+from local.pages.markdown import percent, signed, span
 from local.pages.tables import Table, columns
 from local.scoring import calibration
 from local.scoring.calibration import Temperature
@@ -83,10 +83,9 @@ def _figures(tables: dict[str, pd.DataFrame]) -> Table:
     rows = []
     for name, row in calibration.figures(tables).iterrows():
         shown = signed if name == "difference" else percent
-        span = "–" if pd.isna(row["low"]) else f"{shown(row['low'])} to {shown(row['high'])}"
         numbers = f"{row['nll']:.3f}", f"{row['brier']:.3f}", percent(row["aurc"])
         others = ("", "", "") if name == "difference" else numbers
-        rows.append([name, shown(row["ece"]), span, *others])
+        rows.append([name, shown(row["ece"]), span(row["low"], row["high"], shown), *others])
     caption = "Posteriors as probabilities, on the test sets; ECE and AURC in per cent, 0 is best."
     return Table(caption, columns(["posteriors"], HEADS), rows)
 

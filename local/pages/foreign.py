@@ -44,7 +44,7 @@ def write_foreign(
     of_corpus["rejected"] = options.corpus_facts.get("rejected", 0)
     summary = summarise(folds, pooled, known, of_corpus | of_foreign(pooled, found.mapped))
     said = foreign_notes(options, found, summary, command, setup, warnings + untested_label_notes(pooled))
-    text = write_results(folder, said, folds, summary, pooled, pd.DataFrame(), marked=marks(summary))
+    text = write_results(folder, said, folds, summary, pooled, pd.DataFrame(), None, marks(summary))
     _write_or_remove(folder / "missing.csv", found.missing)
     rejected = [(fault.file, fault.line, fault.reason) for fault in found.matched.left_out]
     _write_or_remove(folder / "rejected.csv", pd.DataFrame(rejected, columns=["file", "line", "reason"]))

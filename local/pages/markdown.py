@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -68,6 +68,17 @@ def show(score: str, value: float | None) -> str:
 def signed(value: float) -> str:
     """Show a difference of fractions in per cent, with its sign."""
     return "–" if _missing(value) else f"{100 * value:+.2f}"
+
+
+def span(low: float, high: float, shown: Callable[[float], str]) -> str:
+    """Show an interval, its ends as `shown` does; a dash where there is none."""
+    return "–" if _missing(low) else f"{shown(low)} to {shown(high)}"
+
+
+def difference(row: Mapping[str, Any], score: str) -> str:
+    """Show the difference of a score, `<score>_diff` of a row, in points, with its interval where there is one."""
+    low, high = row[f"{score}_diff_low"], row[f"{score}_diff_high"]
+    return signed(row[f"{score}_diff"]) + ("" if _missing(low) else f" ({span(low, high, signed)})")
 
 
 def p_value(value: float) -> str:

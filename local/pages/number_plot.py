@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from local.pages.plots import legend
 from local.pages.svg import DASHES, INK, MARKERS, MUTED, SERIES, picture
 
 MOST_POINTS = 600  # that are drawn, so that the page stays small
@@ -36,7 +37,7 @@ def predicted_against_true(name: str, head: str, true: np.ndarray, predicted: np
         axes.plot(groups["true"], groups["predicted"], **means)
         axes.text(0.02, 0.98, f"{head}: {ccc}", transform=axes.transAxes, va="top", color=INK)
         axes.set(xlim=ends, ylim=ends, xlabel=f"true {head}", ylabel=f"predicted {head}", aspect="equal")
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)
+        legend(axes, columns=3)
     return drawn.svg
 
 

@@ -209,21 +209,16 @@ def lines(name: str, curves: dict[str, pd.Series], what: str) -> str:
             style = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
             marks = {"marker": MARKERS[place % len(MARKERS)], "markevery": max(1, len(curve) // 8)}
             axes.plot(curve.index, 100 * curve, label=label, **style, **marks)
-        _by_epoch(axes, pd.DataFrame(curves), f"{what} (%)")
+        top = 100 * min(max(1.0, *(float(curve.max()) for curve in curves.values())), HIGHEST_WER) + 2
+        axes.set(xlabel="epoch", ylabel=f"{what} (%)", ylim=(0, top))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        legend(axes, columns=3)
     return drawn.svg
 
 
 def legend(axes: Axes, handles: list[Artist] | None = None, columns: int = 4) -> None:
     """Put the legend above the axes, where it hides nothing."""
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderaxespad=0.2)
-
-
-def _by_epoch(axes: Axes, rates: pd.DataFrame, what: str) -> None:
-    """Label the axes of curves by epoch; they end at 100 per cent, or higher for a WER above it."""
-    top = 100 * min(max(1.0, float(rates.max().max())), HIGHEST_WER) + 2
-    axes.set(xlabel="epoch", ylabel=what, ylim=(0, top))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    legend(axes, columns=3)
 
 
 def _short(label: str) -> str:

@@ -16,8 +16,8 @@ import pandas as pd
 from local.core.errors import UserError
 from local.core.files import write_text
 from local.corpora import manifest
-from local.pages.markdown import percent, prose, signed
-from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
+from local.pages.markdown import difference, percent, prose
+from local.pages.svg import INK, LINE, MARGIN, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source, known_of
 from local.scoring import metrics, stats
 from local.scoring.scored import MANIFESTS, Experiment, differing_values, refuse_untrained
@@ -25,7 +25,6 @@ from local.splits import naming, protocols
 
 SCORES = ("wa", "ua")
 MARKS = {"wa": (SERIES[0], "o"), "ua": (SERIES[1], "s")}
-LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
 REFERENCE = "reference"
 
 
@@ -86,23 +85,17 @@ def _comparable(first: Experiment, other: Experiment) -> tuple[pd.DataFrame, pd.
     return both[0][of_first.isin(of_other)], both[1][of_other.isin(of_first)]
 
 
-def price_table(rows: pd.DataFrame, unserved: Iterable[str] = ()) -> Table:
+def price_table(rows: pd.DataFrame, unserved: Iterable[str]) -> Table:
     """The table of `price`; the protocols in `unserved`, which the corpus does not serve, have a row that says so."""
     cells = [
         [row["protocol"], row["valid"], row["folds"], row["n"]]
         + [f"{percent(row[score])} ({interval(row, score)})" for score in SCORES]
-        + [REFERENCE if at == 0 else _difference(row, score) for score in SCORES]
+        + [REFERENCE if at == 0 else difference(row, score) for score in SCORES]
         for at, row in enumerate(rows.to_dict("records"))
     ]
     cells += [[name, "not served", *["–"] * 6] for name in unserved]
     heads = ["n", *(f"{score.upper()} (95 %)" for score in SCORES), *(f"{score.upper()}, points" for score in SCORES)]
     return Table("What a protocol is worth.", columns(["protocol", "validation", "folds"], heads), cells)
-
-
-def _difference(row: dict, score: str) -> str:
-    low, high = row[f"{score}_diff_low"], row[f"{score}_diff_high"]
-    span = "" if math.isnan(low) else f" ({signed(low)} to {signed(high)})"
-    return signed(row[f"{score}_diff"]) + span
 
 
 def render_price(
@@ -176,18 +169,12 @@ def _reason(utterances: pd.DataFrame, protocol: str) -> str:
     return ""
 
 
-def _points(row: dict, score: str) -> tuple[float, float, float]:
-    """Low end, value and high end of the points of a row."""
-    low, value, high = (100 * row[f"{score}_diff{end}"] for end in ("_low", "", "_high"))
-    return low, value, high
-
-
 def price_picture(rows: pd.DataFrame) -> str:
     """The SVG of a file: points against the reference, a row for each validation of a protocol."""
     first = rows.iloc[0]
     against = f"{first['protocol']}, {first['valid']} (WA {percent(first['wa'])}, UA {percent(first['ua'])})"
     alt = f"Points of WA and UA against {against}. " + " ".join(
-        f"{row['base']}, {row['valid']}: WA {_difference(row, 'wa')}, UA {_difference(row, 'ua')}."
+        f"{row['base']}, {row['valid']}: WA {difference(row, 'wa')}, UA {difference(row, 'ua')}."
         for row in rows.iloc[1:].to_dict("records")
     )
     labels: list[tuple[str, dict | None]] = []  # of each line: that of a protocol, or of a row below it
@@ -196,19 +183,20 @@ def price_picture(rows: pd.DataFrame) -> str:
     with picture("price", alt, height=MARGIN + LINE * len(labels)) as drawn:
         axes = drawn.axes
         axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
-        dot_rows(axes, labels, MARKS, _points)
+        ends = ("_low", "", "_high")
+        dot_rows(axes, labels, MARKS, lambda row, score: [100 * row[f"{score}_diff{end}"] for end in ends])
         axes.set(xlabel=f"points against {against}")
     return standalone(drawn.svg)
 
 
 def write_price(
-    experiments: list[Experiment], out: Path | None, command: str, remarks: Iterable[str] = ()
+    experiments: list[Experiment], out: Path | None, command: str, remarks: Iterable[str]
 ) -> tuple[pd.DataFrame, str]:
     """The table of `price` and its Markdown; with `out` the latter is written, and the picture beside it."""
     image, rows = out.with_suffix(".svg") if out else None, price(experiments)
     utterances = manifest.read(MANIFESTS / experiments[0].corpus / "all.csv")
     text = render_price(rows, experiments, utterances, command, image.name if image else "", remarks)
     if out:
-        for path, content in ((image, price_picture(rows)), (out, text)):
-            write_text(path, content)
+        write_text(image, price_picture(rows))
+        write_text(out, text)
     return rows, text

@@ -168,8 +168,8 @@ def write_results(
     summary: pd.Series,
     pooled: pd.DataFrame,
     epochs: pd.DataFrame,
-    confidence: Confidence | None = None,
-    marked: Sequence[str] = (),
+    confidence: Confidence | None,
+    marked: Sequence[str],
 ) -> str:
     """Write the tables of stage 4 beside the seeds: folds, summary, classes, breakdown.csv, RESULTS.md and .json.
 
@@ -234,7 +234,7 @@ def render_results(
     classes: Table,
     breakdown: Table,
     confidence: Confidence | None,
-    heads: Table | None = None,
+    heads: Table,
 ) -> str:
     """RESULTS.md."""
     box = [[name, code(value) if is_command else value] for name, value, is_command in said.box]
@@ -243,7 +243,7 @@ def render_results(
         [f"- {fact}" for fact in said.facts],
         scores.markdown(),
         said.key,
-        ["## Further heads", "", *heads.markdown()] if heads is not None and heads.rows else [],
+        ["## Further heads", "", *heads.markdown()] if heads.rows else [],
         ["## Classes", "", *classes.markdown()],
         ["## Breakdown", "", *breakdown.markdown()] if breakdown.rows or breakdown.notes else [],
         ["## Confidence", "", *confidence.markdown()] if confidence else [],

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from local.core.files import write_text
-from local.pages.markdown import p_value, percent, prose, signed
-from local.pages.svg import INK, SERIES, dot_rows, picture, standalone
+from local.pages.markdown import p_value, percent, prose, signed, span
+from local.pages.svg import INK, LINE, MARGIN, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns
 from local.scoring.words_and_manner import EFFECTS
 
@@ -31,7 +29,6 @@ LINES = (
     ("crossed", "words", "manner"),
     ("answers where they differ", "as_words", "as_manner"),
 )
-LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
 NOTES = (
     "An effect, in points of posterior probability, is how much more probable an emotion is where the label names it "
     "than where it names another, mean over emotions: 0 for a model that does not heed the label, 100 for one that is "
@@ -47,19 +44,15 @@ def effects_table(rows: pd.DataFrame) -> Table:
     first, several = rows["name"].iloc[0], rows["name"].nunique() > 1
     cells = []
     for row in rows.to_dict("records"):
-        own = [row["name"], HEADS[row["effect"]], percent(row["value"]), _span(row["low"], row["high"], percent)]
+        own = [row["name"], HEADS[row["effect"]], percent(row["value"]), span(row["low"], row["high"], percent)]
         difference = ["–", "–", "–"]
         if row["name"] != first:
-            span = _span(row["diff_low"], row["diff_high"], signed)
-            difference = [signed(row["diff"]), span, p_value(row["p_holm"])]
+            of_difference = span(row["diff_low"], row["diff_high"], signed)
+            difference = [signed(row["diff"]), of_difference, p_value(row["p_holm"])]
         cells.append(own + difference * several)
     heads = ["points", "95 % interval"] + [f"less {first}", "95 % interval", "p"] * several
     caption = "What posteriors follow: the words, or the manner of saying them."
     return Table(caption, columns(["experiment", "effect of"], heads), cells)
-
-
-def _span(low: float, high: float, shown: Callable[[float], str]) -> str:
-    return "–" if math.isnan(low) else f"{shown(low)} to {shown(high)}"
 
 
 def render(rows: pd.DataFrame, notes: list[str], command: str, image: str) -> str:
@@ -88,12 +81,8 @@ def effects_picture(rows: pd.DataFrame) -> str:
         lines += [(label, {"words": found[name, a], "manner": found[name, b]}) for label, a, b in LINES]
     with picture("reads-or-listens", alt, height=MARGIN + LINE * len(lines)) as drawn:
         drawn.axes.axvline(0, color=INK, linewidth=0.9, zorder=1)
-        dot_rows(
-            drawn.axes,
-            lines,
-            MARKS,
-            lambda row, which: tuple(100 * row[which][key] for key in ("low", "value", "high")),
-        )
+        ends = ("low", "value", "high")
+        dot_rows(drawn.axes, lines, MARKS, lambda row, which: [100 * row[which][key] for key in ends])
         drawn.axes.set(xlabel="points, or per cent of answers; 95 % intervals")
     return standalone(drawn.svg)
 
@@ -103,6 +92,6 @@ def write(rows: pd.DataFrame, notes: list[str], command: str, out: Path | None) 
     image = out.with_suffix(".svg") if out else None
     text = render(rows, notes, command, image.name if image else "")
     if out:
-        for path, content in ((image, effects_picture(rows)), (out, text)):
-            write_text(path, content)
+        write_text(image, effects_picture(rows))
+        write_text(out, text)
     return text

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from local.core.conditions import CLEAN, CONDITIONS
-from local.pages.plots import HIGHEST_WER
+from local.pages.plots import HIGHEST_WER, legend
 from local.pages.svg import DASHES, MARKERS, MUTED, SERIES, picture
 
 LINES = {"wa": (SERIES[0], MARKERS[0], DASHES[0]), "ua": (SERIES[1], MARKERS[1], DASHES[0])}
@@ -51,7 +51,7 @@ def curve(name: str, rows: pd.DataFrame) -> str:
         axes.axvline(clean, color=MUTED, linewidth=0.8, zorder=1)
         axes.set_xticks(at, rows["tick"])
         axes.set(ylim=(0, top), ylabel="per cent", xlabel=known.unit)
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)
+        legend(axes, columns=3)
     return drawn.svg
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from local.core.conditions import CLEAN, CONDITIONS, INAUDIBLE, Case
-from local.pages.markdown import HEADS, p_value, percent, signed
+from local.pages.markdown import HEADS, difference, p_value, percent, signed, span
 from local.pages.tables import Table, columns, interval, known_scores
 from local.scoring.gaps import LONG_LESS_SHORT, SPREAD, WOMEN_LESS_MEN
 from local.scoring.stress_scores import SCORES
@@ -42,18 +42,12 @@ def curve_table(scores: pd.DataFrame) -> Table:
         cells = [condition_of(case), strength_of(case)]
         for score in shown:
             cells += [percent(row[score]), interval(row, score)]
-        cells += [_change(row, "wa"), p_value(row["p_wa_holm"])]
+        cells += [difference(row, "wa"), p_value(row["p_wa_holm"])]
         rows.append([*cells, *([percent(row["changed"]), interval(row, "changed")] if case != CLEAN else ["–", "–"])])
     heads = [head for score in shown for head in (HEADS[score], f"95 % of {HEADS[score]}")]
     heads += ["WA less clean", "p", "changed", "95 % of changed"]
     caption = "Scores in every case, in per cent; changed: emotions that are others than those of clean audio."
     return Table(caption, columns(["condition", "strength"], heads), rows)
-
-
-def _change(row: dict, score: str) -> str:
-    low, high = row[f"{score}_diff_low"], row[f"{score}_diff_high"]
-    span = "" if pd.isna(low) else f" ({signed(low)} to {signed(high)})"
-    return signed(row[f"{score}_diff"]) + span
 
 
 def inaudible_table(changed: pd.DataFrame) -> Table:
@@ -92,5 +86,4 @@ def gap_table(gaps: pd.DataFrame) -> Table:
 
 
 def _span(row: dict, what: str) -> str:
-    low, high = row[f"{what}_low"], row[f"{what}_high"]
-    return "–" if pd.isna(low) else f"{signed(low)} to {signed(high)}"
+    return span(row[f"{what}_low"], row[f"{what}_high"], signed)

@@ -28,6 +28,7 @@ MARKERS = "os^Dv*"
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)))
 STYLE_SHEET = Path(__file__).with_name("page.css")
 WIDTH = 5.0  # inches, 360 units of SVG: 9-unit type is legible on a phone
+LINE, MARGIN = 0.27, 1.15  # inches, of `dot_rows`: the height of a line, and that of legend and axis together
 
 STYLE = {
     "svg.fonttype": "none",
@@ -113,7 +114,7 @@ def dot_rows(
     axes: Axes,
     lines: Sequence[tuple[str, dict | None]],
     marks: Mapping[str, tuple[str, str]],
-    figures: Callable[[dict, str], tuple[float, float, float]],
+    figures: Callable[[dict, str], Sequence[float]],
 ) -> None:
     """Draw a line below the other for each label: of a row a dot and its interval for each score, of None a heading.
 

@@ -18,7 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from local.pages import plots
-from local.pages.markdown import inline, p_value, percent, prose, signed
+from local.pages.markdown import difference, inline, p_value, percent, prose
 from local.pages.paper import PAPER, differences
 from local.pages.tables import Table, columns, interval, interval_source
 from local.pages.templates import load_template
@@ -197,9 +197,7 @@ def _ours(line: Line, is_ours: bool, pairs: dict[Path, dict[str, Any]]) -> dict[
     row[LAST] = percent(summary.get("last_ua"))
     pair = pairs.get(line.experiment.folder)
     for score in COMPARED if pair else ():
-        low, high = pair[f"{score}_diff_low"], pair[f"{score}_diff_high"]
-        span = "" if pd.isna(low) else f" ({signed(low)} to {signed(high)})"
-        row[f"{SCORES[score]} less ours"] = signed(pair[f"{score}_diff"]) + span
+        row[f"{SCORES[score]} less ours"] = difference(pair, score)
         row[f"p of {SCORES[score]}"] = p_value(pair[f"p_{score}_holm"])
     row |= {f"{SCORES[score]} less ours": "ours" for score in COMPARED if is_ours}
     row |= {head: facts[name] for head, name in (("training time", "time"), ("epochs", "epochs")) if name in facts}

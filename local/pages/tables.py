@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from local.core.tasks import UNTRAINED, UNTRAINED_TEXT, emotions_trained
 from local.pages import markdown
-from local.pages.markdown import HEADS, p_value, percent, prose, show, signed
+from local.pages.markdown import HEADS, p_value, percent, prose, show, signed, span
 from local.scoring import comparison
 from local.scoring.breakdown import shown_groups
 from local.scoring.metrics import SCORES
@@ -195,9 +195,8 @@ def task_table(heads: pd.DataFrame) -> Table:
     numbers, rated = "CCC" in {*heads["figure"]}, bool(heads["raters"].notna().any())
     for row in heads.itertuples():
         form = percent if row.figure in ("accuracy", "UA") else _number
-        span = "–" if pd.isna(row.low) else f"{form(row.low)} to {form(row.high)}"
         of_folds = "–" if pd.isna(row.mean) else f"{form(row.mean)} ± {form(row.sd)}"
-        cells = [row.head, row.figure, row.n, form(row.value), span, of_folds]
+        cells = [row.head, row.figure, row.n, form(row.value), span(row.low, row.high, form), of_folds]
         rows.append(cells + [_number(row.raters)] * numbers)
         if row.left_out:
             missing = "no speaker of the training set" if row.head == "speaker" else "no label"
@@ -271,8 +270,7 @@ def known_of(about: Mapping[str, object]) -> str:
 
 def _difference(row: dict, score: str) -> list[object]:
     """The figures of one score of a pair."""
-    low, high = row[f"{score}_diff_low"], row[f"{score}_diff_high"]
-    span = "–" if pd.isna(low) else f"{signed(low)} to {signed(high)}"
+    ends = span(row[f"{score}_diff_low"], row[f"{score}_diff_high"], signed)
     cells = [row["n"], percent(row[f"{score}_a"]), percent(row[f"{score}_b"]), signed(row[f"{score}_diff"])]
     second = p_value(row[f"{SECOND_TEST[score]}_holm"]) if score in SECOND_TEST else "–"
-    return [*cells, span, p_value(row[f"p_{score}_holm"]), second]
+    return [*cells, ends, p_value(row[f"p_{score}_holm"]), second]

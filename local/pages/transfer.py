@@ -22,7 +22,7 @@ from local.core.files import write_text
 from local.corpora import manifest
 from local.experiment.borrowed import refuse_retrained
 from local.pages.markdown import percent, prose
-from local.pages.svg import SERIES, dot_rows, picture, standalone
+from local.pages.svg import LINE, MARGIN, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, prior_shift, stats
 from local.scoring.predictions import labels
@@ -32,7 +32,6 @@ from local.splits import naming
 SCORES = ("ua", "wa")
 FIGURES = [f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")]
 MARKS = {"ua": (SERIES[0], "o"), "wa": (SERIES[1], "s")}
-LINE, MARGIN = 0.27, 1.15  # inches: of a row, and of legend and axis together
 NONE = "–"
 ABOUT = (
     "Trained and tested on one corpus (bold): protocol {}. On another: every model of that experiment, of each fold "
@@ -139,7 +138,7 @@ def related(own: Experiment) -> list[Experiment]:
     return found if len(found) > 1 else []
 
 
-def transfer_table(rows: pd.DataFrame, score: str = "ua", bold: str = "**{}**") -> Table:
+def transfer_table(rows: pd.DataFrame, score: str, bold: str = "**{}**") -> Table:
     """The matrix of a score: a row for each corpus that was trained on, a column for each that was tested.
 
     What was trained and tested on one corpus has the form of `bold`.
@@ -167,7 +166,7 @@ def shares_table(names: Iterable[str]) -> Table:
 
 
 def render_transfer(
-    rows: pd.DataFrame, experiments: list[Experiment], command: str, image: str, equal_shares: bool = False
+    rows: pd.DataFrame, experiments: list[Experiment], command: str, image: str, equal_shares: bool
 ) -> str:
     """The page in Markdown: `rows` are those of `transfer`, `image` is the file of the picture, if there is one."""
     names = sorted({*rows["trained"], *rows["tested"]})
@@ -195,10 +194,6 @@ def render_transfer(
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
-def _ends(score: str) -> tuple[str, str, str]:
-    return f"{score}_low", score, f"{score}_high"
-
-
 def transfer_picture(rows: pd.DataFrame) -> str:
     """The SVG of a page: UA and WA with intervals, for each corpus that is tested a row for each trained on."""
     alt = " ".join(
@@ -211,7 +206,7 @@ def transfer_picture(rows: pd.DataFrame) -> str:
         of_rows = of_corpus.to_dict("records")
         lines += [(f"tested on {tested}", None), *((row["trained"] + row["mark"], row) for row in of_rows)]
     with picture("transfer", alt, height=MARGIN + LINE * len(lines)) as drawn:
-        dot_rows(drawn.axes, lines, MARKS, lambda row, score: tuple(100 * row[key] for key in _ends(score)))
+        dot_rows(drawn.axes, lines, MARKS, lambda row, score: [100 * row[score + end] for end in ("_low", "", "_high")])
         drawn.axes.set(xlim=(0, 100), xlabel="per cent, with 95 % intervals")
     return drawn.svg
 
@@ -223,6 +218,6 @@ def write_transfer(
     image, rows = out.with_suffix(".svg") if out else None, transfer(experiments, equal_shares)
     text = render_transfer(rows, experiments, command, image.name if image else "", equal_shares)
     if out:
-        for path, content in ((image, standalone(transfer_picture(rows))), (out, text)):
-            write_text(path, content)
+        write_text(image, standalone(transfer_picture(rows)))
+        write_text(out, text)
     return rows, text
