@@ -40,7 +40,7 @@ def gpu_slots(options: Options, n_jobs: int) -> GpuSlots:
     return GpuSlots(devices[:count], count)
 
 
-def cpu_slots(values: dict[str, Any], n_jobs: int, processes: int = 1) -> int:
+def cpu_slots(values: dict[str, Any], n_jobs: int, processes: int) -> int:
     """How many of the jobs, of so many processes, the CPU has room for, by the YAML's `threads`: one if that is 0.
 
     Their memory is what the YAML asks of Slurm for a process. Side by side, jobs of one thread do more than one job

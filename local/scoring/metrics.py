@@ -123,7 +123,7 @@ def arrays(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return posteriors / posteriors.sum(1, keepdims=True), truth
 
 
-def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
+def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     """Accuracy against confidence: `low,high,n,confidence,accuracy` of each bin (low, high] that is not empty.
 
     Both are of the likeliest class, which is not the hypothesis of every model, over the rows that have posteriors.
@@ -134,9 +134,9 @@ def reliability(predictions: pd.DataFrame, bins: int = BINS) -> pd.DataFrame:
     hypothesis = pd.Categorical(predictions["emo_hyp"], categories=labels(predictions)).codes.astype(int)
     is_likeliest = posteriors[np.arange(len(truth)), hypothesis] == confidence  # or as likely as another
     correct = np.where(is_likeliest, hypothesis, posteriors.argmax(1)) == truth
-    edges = np.linspace(0, 1, bins + 1)
+    edges = np.linspace(0, 1, BINS + 1)
     sums = pd.DataFrame({"n": 1, "confidence": confidence, "accuracy": correct.astype(float)})
-    sums = sums.groupby(places(confidence, bins)).sum()
+    sums = sums.groupby(places(confidence)).sum()
     sums[["confidence", "accuracy"]] = sums[["confidence", "accuracy"]].div(sums["n"], axis=0)
     return sums.assign(low=edges[sums.index], high=edges[sums.index + 1])[
         ["low", "high", "n", "confidence", "accuracy"]

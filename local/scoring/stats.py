@@ -91,9 +91,9 @@ def times_drawn(drawn: np.ndarray, count: int) -> np.ndarray:
     return np.bincount((drawn + offsets).ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)
 
 
-def level_for(n_clusters: int, level: float = LEVEL) -> float:
+def level_for(n_clusters: int) -> float:
     """The level at which to take percentiles of a bootstrap over so few clusters; see the module."""
-    t = scipy.stats.t.ppf((1 + level) / 2, n_clusters - 1)
+    t = scipy.stats.t.ppf((1 + LEVEL) / 2, n_clusters - 1)
     return float(1 - 2 * scipy.stats.norm.cdf(-np.sqrt(n_clusters / (n_clusters - 1)) * t))
 
 

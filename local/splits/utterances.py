@@ -27,7 +27,7 @@ def fold_names(table: pd.DataFrame) -> list[str]:
     return list(NAMES[: table["emo"].value_counts().max()])
 
 
-def deal(table: pd.DataFrame, same: pd.Series | None = None) -> pd.Series:
+def deal(table: pd.DataFrame, same: pd.Series | None) -> pd.Series:
     """Name the fold that tests each utterance: of each emotion, folds test equally many, to one.
 
     `same` has a key for utterances whose files have the same bytes, and an empty one for all others; see

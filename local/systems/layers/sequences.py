@@ -79,7 +79,7 @@ def join(rows: Tensor, n_rows: Tensor, gap: int = 0) -> tuple[Tensor, Tensor]:
     return joined, starts
 
 
-def joined_mask(starts: Tensor, n_rows: Tensor, size: int, device: torch.device | str = "cpu") -> Tensor:
+def joined_mask(starts: Tensor, n_rows: Tensor, size: int, device: torch.device | str) -> Tensor:
     """Mark the true rows of what was joined: [B] first rows, [B] true rows -> [size] bool on a device."""
     places = torch.arange(size)
     utterances = torch.searchsorted(starts, places, right=True) - 1
