@@ -71,18 +71,18 @@ class Agreement(NamedTuple):
     order: list[int] | None
     said: str
 
+    @classmethod
+    def none(cls, why: str) -> Agreement:
+        """That they do not agree, and why."""
+        return cls(None, f"starts from random weights: {why}")
+
 
 def emotions(origin: Origin, labels: Sequence[str]) -> Agreement:
     """Compare the emotions: they agree where they are the same, in any order."""
     if origin.settings.get("emotion_weight") == 0:
-        return Agreement(
-            None, f"starts from random weights: emotion_weight was 0 when {origin.name} was trained: it learnt nothing"
-        )
+        return Agreement.none(f"emotion_weight was 0 when {origin.name} was trained: it learnt nothing")
     if {*origin.labels} != {*labels}:
-        return Agreement(
-            None,
-            f"starts from random weights: {origin.name} has {' '.join(origin.labels)}, here are {' '.join(labels)}",
-        )
+        return Agreement.none(f"{origin.name} has {' '.join(origin.labels)}, here are {' '.join(labels)}")
     order = [origin.labels.index(label) for label in labels]
     return Agreement(order, f"taken{', its labels in another order' * (order != sorted(order))}")
 
@@ -90,16 +90,12 @@ def emotions(origin: Origin, labels: Sequence[str]) -> Agreement:
 def tokens(origin: Origin, here: Sequence[str]) -> Agreement:
     """Compare the tokens: they agree where the model has all of those here, in any order; its others are left out."""
     if origin.settings.get("alpha") == 0:
-        return Agreement(
-            None, f"starts from random weights: alpha was 0 when {origin.name} was trained, so its own learnt nothing"
-        )
+        return Agreement.none(f"alpha was 0 when {origin.name} was trained, so its own learnt nothing")
     if len(here) < 2:  # the blank alone
-        return Agreement(None, "starts from random weights: the training set has no transcripts")
+        return Agreement.none("the training set has no transcripts")
     if unknown := [token for token in here if token not in origin.tokens]:
         more = f" and {len(unknown) - MOST} more" if len(unknown) > MOST else ""
-        return Agreement(
-            None, f"starts from random weights: {origin.name} lacks the tokens {' '.join(unknown[:MOST])}{more}"
-        )
+        return Agreement.none(f"{origin.name} lacks the tokens {' '.join(unknown[:MOST])}{more}")
     order = [origin.tokens.index(token) for token in here]
     left = len(origin.tokens) - len(here)
     said = ["its tokens in another order"] * (order != sorted(order))
@@ -112,9 +108,9 @@ def head(origin: Origin, name: str, classes: Sequence[str]) -> Agreement:
     weights, known = (origin.settings.get(key) for key in ("heads", "head_classes"))
     weights, known = (each if isinstance(each, dict) else {} for each in (weights, known))
     if not weights.get(name):
-        return Agreement(None, f"starts from random weights: {origin.name} has none that was trained")
+        return Agreement.none(f"{origin.name} has none that was trained")
     if known.get(name, []) != list(classes):
-        return Agreement(None, f"starts from random weights: {origin.name} has other classes")
+        return Agreement.none(f"{origin.name} has other classes")
     return Agreement([], "taken")
 
 

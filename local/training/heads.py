@@ -60,7 +60,7 @@ def _further(
     if agreed := _same_settings(system, origin, "pooling", "emotion_layers"):
         return agreed.said
     if lacks:
-        return f"starts from random weights: so does {lacks}, of which it reads"
+        return Agreement.none(f"so does {lacks}, of which it reads").said
     agreed = continued.head(origin, name, list(system.tasks[name]))
     return _taken(own, found, {each for each in own if each.startswith(f"{FURTHER}{name}.")}, name, agreed)
 
@@ -68,7 +68,7 @@ def _further(
 def _emotions(system: System, origin: Origin, labels: list[str]) -> Agreement:
     """Compare the emotions, and what else decides what the emotion head is given."""
     if not isinstance(getattr(system, EMOTION, None), nn.Linear):
-        return Agreement(None, f"starts from random weights: of {type(system).__name__} the encoder alone is taken")
+        return Agreement.none(f"of {type(system).__name__} the encoder alone is taken")
     return _same_settings(system, origin, "pooling", "emotion_layers") or continued.emotions(origin, labels)
 
 
@@ -77,9 +77,7 @@ def _same_settings(system: System, origin: Origin, *keys: str) -> Agreement | No
     for key in keys:
         there, here = (settings.get(key, DEFAULTS.get(key)) for settings in (origin.settings, system.settings()))
         if there != here:
-            return Agreement(
-                None, f"starts from random weights: the {key} of {origin.name} is {there}, here it is {here}"
-            )
+            return Agreement.none(f"the {key} of {origin.name} is {there}, here it is {here}")
     return None
 
 
@@ -93,7 +91,7 @@ def _taken(own: dict[str, Tensor], found: dict[str, Tensor], names: set[str], he
         for name in names & {*found}
     }
     if differing := sorted(name for name in names if name not in rows or rows[name].shape != own[name].shape):
-        return f"starts from random weights: {differing[0]} is of another shape"
+        return Agreement.none(f"{differing[0]} is of another shape").said
     for name, tensor in rows.items():
         own[name].copy_(tensor)
     return agreed.said
