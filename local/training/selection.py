@@ -96,20 +96,16 @@ class Selection:
         return patience > 0 and best is not None and rows[-1]["epoch"] - best["epoch"] >= patience
 
 
-def refuse_to_follow_nothing(values: SimpleNamespace, follows_figure: bool) -> None:
-    """Raise a `UserError` for a patience, or a scheduler that needs a figure, where the last epoch is chosen."""
-    if values.selection == LAST and (values.patience or follows_figure):
-        name = "patience" if values.patience else "scheduler"
-        raise UserError(f"{name}: it follows a figure, and selection is {LAST}", "set selection to that figure")
-
-
 def refuse_without_use(values: SimpleNamespace, has_valid: bool, follows_figure: bool, encoder: Any) -> None:
-    """Raise a `UserError` where values ask for what a training has not: a validation set, or an encoder.
+    """Raise a `UserError` where values ask for what a training has not: a figure to follow, or an encoder.
 
     `follows_figure` is whether its scheduler needs a figure of the validation set.
     """
-    if not has_valid and (values.patience or follows_figure):
-        name = "patience" if values.patience else "scheduler"
-        raise UserError(f"{name}: it follows a figure of the validation set, and there is none", "take another --valid")
+    if values.patience or follows_figure:
+        name = f"{'patience' if values.patience else 'scheduler'}: it follows a figure"
+        if values.selection == LAST:
+            raise UserError(f"{name}, and selection is {LAST}", "set selection to that figure")
+        if not has_valid:
+            raise UserError(f"{name} of the validation set, and there is none", "take another --valid")
     if values.freeze_encoder_epochs and encoder is None:
         raise UserError("freeze_encoder_epochs: the system has no encoder", "set it to 0")

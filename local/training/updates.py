@@ -28,7 +28,6 @@ from local.systems.layers.batch_norm import running_statistics
 from local.training import distributed, optimisation
 from local.training.checkpoints import RunCheckpointer
 from local.training.epoch_log import Tally, learning_rates
-from local.training.selection import refuse_to_follow_nothing
 from local.training.skipped import SkippedUpdates
 
 
@@ -71,7 +70,6 @@ class UpdateBrain(sb.Brain):
         updates = epochs * self.train_sampler.updates_per_epoch
         length = optimisation.Length(epochs, updates, round(hparams.warmup * updates), hparams.lr)
         self.scheduler = optimisation.Schedule(hparams.scheduler, self.optimizer, length)
-        refuse_to_follow_nothing(hparams, self.scheduler.follows_figure)
         self.checkpointer.add_recoverables({"optimizer": self.optimizer, "scheduler": self.scheduler})
 
     def new_tally(self, sums: Sequence[float] = ()) -> Tally:

@@ -9,7 +9,7 @@ import pytest
 
 from local.core.errors import UserError
 from local.training.checkpoints import rank
-from local.training.selection import Selection, refuse_to_follow_nothing
+from local.training.selection import Selection, refuse_without_use
 
 ROWS = [
     {"epoch": 1, "valid_ua": 0.5, "valid_wa": 0.6, "valid_f1": 0.4, "valid_wer": 0.9, "valid_loss": 3.0},
@@ -67,11 +67,11 @@ def test_the_last_epoch_though_there_is_a_validation_set():
     assert selection.meta(ROWS[1]) == {"epoch": 2, "ua": 0.7, "wer": 0.9, "score": None}
     assert not selection.is_over(ROWS, 1) and selection.cost(ROWS[0]) is None
     assert selection.is_new_best(ROWS) is None and selection.is_new_best([*ROWS, {"epoch": 5, "solved": 1}]) == 1
-    values = SimpleNamespace(selection="last", patience=0)
-    refuse_to_follow_nothing(values, follows_figure=False)
+    values = {"selection": "last", "freeze_encoder_epochs": 0}
+    refuse_without_use(SimpleNamespace(**values, patience=0), True, False, None)
     for patience, follows, name in ((2, False, "patience"), (0, True, "scheduler")):
         with pytest.raises(UserError, match=f"{name}: it follows a figure, and selection is last"):
-            refuse_to_follow_nothing(SimpleNamespace(selection="last", patience=patience), follows)
+            refuse_without_use(SimpleNamespace(**values, patience=patience), True, follows, None)
 
 
 @pytest.mark.parametrize("name", ["valid_ua", "loss", "last"])
