@@ -1,4 +1,4 @@
-"""What the stages of run.sh do, one module per step, in the order in which the data flows."""
+"""The code of the recipe: a file is a command, a folder is a wing; see README.md here."""
 
 import sys
 from importlib.util import find_spec

@@ -31,8 +31,8 @@ from local.core.files import digest
 from local.corpora import manifest
 from local.experiment.borrowed import CHECKPOINTS
 from local.experiment.command_line import parse
-from local.experiment.folders import RUN_FORM, run_of
-from local.experiment.job import Job, begun_inputs, options_of_run, read_environment, refuse_not_a_run
+from local.experiment.folders import RUN_FORM, refuse_not_a_run, run_of
+from local.experiment.job import Job, begun_inputs, options_of_run, read_environment
 from local.experiment.options import MANIFESTS
 from local.jobs.gpus import gpus
 from local.jobs.process import JobProcess, step_command

@@ -21,14 +21,13 @@ from local.core.files import atomic, digest
 from local.core.lock import locked
 from local.core.markers import Marker
 from local.corpora import manifest, several
-from local.experiment.job import Job, copy_training_log
+from local.experiment.job import TRAINED_ON, Job, copy_training_log
 from local.experiment.options import Options
 from local.splits import naming
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_FOLD = ("train.csv", "valid.csv", "tokenizer.model")
 OF_RUN = ("hyperparams.yaml", "env.json", "begun.json", "epochs.csv")
 TEMPERATURE = "temperature.json"  # where stage 3 has run for the corpus of the training, too
 TRAINED = "train.json"  # written last
@@ -69,7 +68,7 @@ def _make_manifests(options: Options) -> None:
     outputs, lines, sizes = [folder / "leaks.csv"], manifest.lines(table), {}
     for fold, counts in trained["sizes"].items():
         (folder / fold).mkdir(exist_ok=True)
-        outputs += _copy(source / fold, folder / fold, OF_FOLD)
+        outputs += _copy(source / fold, folder / fold, TRAINED_ON)
         manifest.write_lines(folder / fold / "test.csv", manifest.columns_of(table), lines)
         outputs.append(folder / fold / "test.csv")
         sizes[fold] = counts | {"test": len(table)}

@@ -27,16 +27,21 @@ def run_of(folder: Path, otherwise: str = "") -> Path:
     A `UserError` if it is neither, or has several runs; `otherwise` is what else may be given then.
     """
     folder = _whole(folder)
-    if _is_run(folder):
-        return folder
-    runs = _runs_below(folder)
+    runs = [] if _is_run(folder) else _runs_below(folder)
     if len(runs) == 1 and _is_experiment_or_seed(folder):
         return runs[0]
     if runs:
         _refuse(f"{folder} holds {len(runs)} runs, and one is wanted", f"give one of them{otherwise}", runs)
-    what = f"is not a run folder: it has no {OF_RUN}" if folder.is_dir() else "is missing"
-    inside = [parent for parent in folder.parents if _is_run(parent)]
-    raise UserError(f"{folder} {what}", f"give {_quoted(inside[0]) if inside else RUN_FORM}")
+    refuse_not_a_run(folder)
+    return folder
+
+
+def refuse_not_a_run(folder: Path) -> None:
+    """Raise a UserError for a folder in which no training was begun, or that is missing."""
+    if not _is_run(folder):
+        what = f"is not a run folder: it has no {OF_RUN}" if folder.is_dir() else "is missing"
+        inside = [parent for parent in folder.parents if _is_run(parent)]
+        raise UserError(f"{folder} {what}", f"give {_quoted(inside[0]) if inside else RUN_FORM}")
 
 
 def experiment_of(folder: Path) -> Path:

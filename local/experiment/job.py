@@ -21,6 +21,7 @@ from local.corpora import manifest
 from local.experiment import continued, speakers, task_classes, task_runs
 from local.experiment.command_line import parse
 from local.experiment.encoder_version import encoder_version, refuse_gone, versions
+from local.experiment.folders import refuse_not_a_run
 from local.experiment.options import Options
 from local.text.tokenizer import Tokenizer
 
@@ -275,13 +276,6 @@ def options_of_run(run: Path, job: dict[str, Any]) -> list[str]:
     words |= {"hold-text": str(job["hold_text"]).lower(), "folds": job["fold"], "seeds": job["seed"]}
     words |= {"extra-training": job["extra_training"]} if job.get("extra_training") else {}
     return [f"--{name}={value}" for name, value in {**words, "hparams": run / "hyperparams.yaml"}.items()]
-
-
-def refuse_not_a_run(run: Path) -> None:
-    """Raise a UserError for a folder in which no training was begun, or that is missing."""
-    if not (run / "hyperparams.yaml").is_file():
-        what = "is not a run folder: it has no hyperparams.yaml" if run.is_dir() else "is missing"
-        raise UserError(f"{run} {what}", "give results/<corpus>/<protocol>/<name>/seed<S>/<fold>")
 
 
 def read_environment(run: Path) -> dict[str, Any]:

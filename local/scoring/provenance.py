@@ -331,8 +331,5 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise _unreadable(path, error.strerror) from None
-
-
-def _unreadable(path: Path, reason: object) -> UserError:
-    return UserError(f"{path} cannot be read: {reason}", "restore it, or run stage 2 for this run with --force true")
+        remedy = "restore it, or run stage 2 for this run with --force true"
+        raise UserError(f"{path} cannot be read: {error.strerror}", remedy) from None
