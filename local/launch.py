@@ -72,7 +72,7 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
 def other_values(options: Options) -> list[str]:
     """Which runs that are not among the jobs have other values, trained or with a checkpoint: stage 4 pools no two."""
     jobs, folds, found = {job.folder for job in Job.all(options)}, options.all_folds(), []
-    for run in scored.begun_runs(options.experiment_folder):
+    for run in scored.runs_with(options.experiment_folder, "hyperparams.yaml"):
         is_trained = (run / "train.json").exists()
         if run in jobs or run.name not in folds or not (is_trained or has_checkpoint(run)):
             continue

@@ -44,7 +44,7 @@ def score(options: Options) -> None:
     check(options, options.table)
     valid, folder = options.chosen_valid(), options.experiment_folder
     folds_folder = options.folds_folder(valid)
-    runs = scored.decoded_runs(folder)
+    runs = scored.runs_with(folder, "decode.json")
     if (folder / REFEREE).exists() and not runs:
         raise UserError(
             f"{folder} was not trained here", "score it with python -m local.referee, or take another --name"

@@ -72,7 +72,7 @@ def job_name(experiment: Path, step: str, tested: str = "") -> str:
 
 
 def submit_parameters(values: dict[str, Any], processes: int, jobs: int | None, name: str, step: str) -> dict[str, Any]:
-    """The parameters of submitit's AutoExecutor for the jobs of `train`, or of `decode`, which has one process.
+    """The parameters of submitit's AutoExecutor for the jobs of `train`, or of another step, which have one process.
 
     Jobs may be requeued. srun needs the number of CPUs as well: since Slurm 22.05 it ignores sbatch's.
     """

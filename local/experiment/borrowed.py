@@ -1,6 +1,6 @@
 """Models tested on another corpus: `./run.sh --stage 3 ... --test-corpus C`.
 
-Stages 3 to 5 find what they need where they always do, below names that say where the models are from:
+Stages 3 to 5 and 7 find what they need where they always do, below names that say where the models are from:
 
 `manifests/<test corpus>/from_<corpus>@<protocol>/<fold>`
     the fold's `train.csv`, `valid.csv` and tokenizer as they were trained with, and the whole test corpus as `test.csv`

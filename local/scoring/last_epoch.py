@@ -74,7 +74,8 @@ def _of_run(run: Path, chosen: pd.DataFrame) -> tuple[int | None, pd.DataFrame |
     if not (run / MARKER).exists():
         return None, None
     marker, decoding = markers.read(run / MARKER), markers.read(run / "decode.json")
-    changed = [name for name, made in marker["outputs"].items() if not _is_file(run / name, made)]
+    outputs = marker["outputs"].items()
+    changed = [name for name, made in outputs if not (run / name).exists() or digest(run / name) != made]
     if marker["inputs"] != decoding["inputs"] or changed:
         what = f"{changed[0]} is not what was written" if changed else "it was trained, or its test set made, again"
         raise UserError(f"{run}: the last epoch has other predictions: {what}", "run stage 3 with --last-epoch true")
@@ -82,10 +83,6 @@ def _of_run(run: Path, chosen: pd.DataFrame) -> tuple[int | None, pd.DataFrame |
     if epoch is None or epoch == decoding["facts"]["epoch"]:
         return epoch, None if epoch is None else chosen
     return epoch, predictions.read(run / PREDICTIONS)
-
-
-def _is_file(path: Path, made: str) -> bool:
-    return path.exists() and digest(path) == made
 
 
 def _scores(table: pd.DataFrame | None) -> list[float | None]:

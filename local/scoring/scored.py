@@ -34,17 +34,8 @@ SCORE_AGAIN = "run stage 4 for it again"
 OF_UTTERANCE = ["duration", "wav", "spk_id", "gender", "session", "recording", "style"]
 
 
-def decoded_runs(folder: Path) -> list[Path]:
-    """The run folders of an experiment that have been decoded, by seed and fold."""
-    return _runs_with(folder, "decode.json")
-
-
-def begun_runs(folder: Path) -> list[Path]:
-    """Those whose training has begun."""
-    return _runs_with(folder, "hyperparams.yaml")
-
-
-def _runs_with(folder: Path, name: str) -> list[Path]:
+def runs_with(folder: Path, name: str) -> list[Path]:
+    """The run folders of an experiment that have a file of this name, by seed and fold."""
     seeds = {int(path.name[4:]): path for path in folder.glob("seed*") if path.name[4:].isdecimal()}
     return [marker.parent for seed in sorted(seeds) for marker in sorted(seeds[seed].glob(f"*/{name}"))]
 
