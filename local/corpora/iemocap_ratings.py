@@ -28,7 +28,7 @@ WORDS = {
 OTHER = "oth"  # a vote for an emotion in the rater's own words
 DIMENSIONS = {"val": "valence", "act": "arousal", "dom": "dominance"}  # in the order of a turn's own means
 LEAST, MOST = 1, 5  # on the form
-LINE = re.compile(r"(?P<form>[CA])-E(?P<rater>\d+)\s*:(?P<given>[^(]*)")  # a comment stands in parentheses
+LINE = re.compile(r"(?P<form>[CA])-E(?P<rater>\d+)\s*:(?P<given>[^(]*)")  # a comment is in parentheses
 VALUE = re.compile(r"\b(val|act|dom)\s*(-?\d+(?:\.\d+)?)")
 
 

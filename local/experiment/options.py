@@ -132,7 +132,7 @@ class Options:
 
     @cached_property
     def used(self) -> pd.DataFrame:
-        """The utterances of the table that have a part in the protocol; see `protocols.used`."""
+        """The utterances of the table that the protocol uses; see `protocols.used`."""
         return self.table if self.source else protocols.used(self.table, self.chosen_protocol())
 
     @cached_property

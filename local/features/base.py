@@ -16,7 +16,7 @@ from local.encoders.row_source import RowSource
 class FrontEnd(RowSource):
     """A fixed rule from the waveform of one utterance to rows of numbers, [N] -> [T, c].
 
-    It learns nothing and draws no random numbers, and no other utterance has a part in its rows: all folds, seeds and
+    It learns nothing and draws no random numbers, and its rows depend on no other utterance: all folds, seeds and
     systems share them. Statistics of a training set are no part of it; see `local.systems.layers.standardise`.
 
     A subclass implements `rows`, or `batch` where one operation serves the whole batch, and names in `settings` all

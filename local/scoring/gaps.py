@@ -190,7 +190,7 @@ def _rows(
 
 
 def _with_ends(name: str, estimate: float, drawn: np.ndarray, least: int) -> dict[str, float]:
-    """An estimate with its interval; a draw that lacks a group has no part in it."""
+    """An estimate with its interval, which leaves out draws that lack a group."""
     low, high = np.nan, np.nan
     if least and np.isfinite(estimate) and np.isfinite(drawn).any():
         level = stats.level_for(least)

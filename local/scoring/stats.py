@@ -122,7 +122,7 @@ def bootstrap(
 
     `figures` maps indices of clusters [resamples, clusters] to K figures [K, resamples]. Returns low and high ends [K]
     and the distribution [K, resamples]; nan where a figure is not defined, or not in `MOST_UNDEFINED` of the resamples,
-    or clusters are too few. Resamples in which it is not defined have no part in its interval.
+    or clusters are too few. Its interval leaves out the resamples in which it is not defined.
     """
     everything = np.arange(n_clusters)
     defined = np.isfinite(figures(everything[None])[:, 0])

@@ -56,7 +56,7 @@ def default_valid(protocol: str, table: pd.DataFrame) -> str:
 
 
 def used(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """The utterances that have a part in a protocol: all, but those that are in no list where it is `official`."""
+    """The utterances that a protocol uses: all, but those that are in no list where it is `official`."""
     return table[official.column(table) != ""] if protocol == OFFICIAL else table
 
 
