@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
-from local.core.files import digest, write_text
+from local.core.files import atomic, digest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,8 @@ def concat(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def write(path: Path, table: pd.DataFrame) -> None:
     """Write a table of utterances, sorted by ID, whole or not at all."""
-    write_text(path, table.loc[:, columns_of(table)].sort_values("ID").to_csv(index=False, lineterminator="\n"))
+    with atomic(path) as file:
+        table.loc[:, columns_of(table)].sort_values("ID").to_csv(file, index=False, lineterminator="\n")
 
 
 def lines(table: pd.DataFrame) -> np.ndarray:
@@ -87,7 +88,8 @@ def lines(table: pd.DataFrame) -> np.ndarray:
 
 def write_lines(path: Path, columns: Iterable[str], some: Iterable[str]) -> None:
     """Write a table of utterances from its `columns_of` and some of its `lines`, whole or not at all."""
-    write_text(path, "".join(f"{line}\n" for line in (",".join(columns), *some)))
+    with atomic(path) as file:
+        file.writelines(f"{line}\n" for line in (",".join(columns), *some))
 
 
 def read(path: Path) -> pd.DataFrame:
