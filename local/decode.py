@@ -77,7 +77,7 @@ def decode_chosen(job: Job) -> None:
     scores = scores_of(table, system)
     add_test_scores(job.folder, epoch, scores)
     facts = {"epoch": epoch, "threads": torch.get_num_threads(), "scores": scores}
-    facts["audio"] = contents(job.options.audio()[0], job.options.corpus)
+    facts["audio"] = contents(job.options.audio()[0], job.options.audio_name)
     job.decoding().write(outputs, **facts, **system.learned())
     logger.info("decoded with epoch %d: %s", epoch, path)
     for line in (scores_line(scores), *(task_scores.line(name, table) for name in system.tasks)):

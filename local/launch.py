@@ -42,6 +42,7 @@ from local.scoring import calibration, metrics, predictions, scored
 from local.scoring.provenance import OF_FOLD
 
 MOST_RUNS = 3  # with other values, to name
+POOLED = {"train.csv", "valid.csv"}  # inputs in which folds differ, and which stage 4 compares for each run
 STAGES = {"train": 2, "decode": 3, "stress": 7}
 # The file of the run folder that a job writes when it has held all the memory that it needs: in
 # training after an epoch, in the others at the end.
@@ -70,7 +71,10 @@ def pending_jobs(step: str, options: Options, words: list[str]) -> list[JobProce
 
 
 def other_values(options: Options) -> list[str]:
-    """Which runs that are not among the jobs have other values, trained or with a checkpoint: stage 4 pools no two."""
+    """Which runs that are not among the jobs have other values or sets, trained or with a checkpoint.
+
+    Stage 4 pools no two such.
+    """
     jobs, folds, found = {job.folder for job in Job.all(options)}, options.all_folds(), []
     for run in scored.runs_with(options.experiment_folder, "hyperparams.yaml"):
         is_trained = (run / "train.json").exists()
@@ -80,13 +84,13 @@ def other_values(options: Options) -> list[str]:
         old = markers.read(run / "train.json")["inputs"] if is_trained else begun_inputs(run) or {}
         new = job.training() if is_trained else job.beginning()
         moved = [key for key, name in pretrained.VERSIONS.items() if old.get(name, "") == new.inputs.get(name)]
-        if changes := new.changes(old, but=(*ROUNDING, *OF_FOLD, *moved)):
+        if changes := new.changes(old, but={*ROUNDING, *OF_FOLD, *moved} - POOLED):
             found.append(f"{run.parent.name}/{run.name}: {', '.join(changes)}")
     return found
 
 
 def refuse_other_values(options: Options, resumes: bool) -> None:
-    """Refuse to train beside runs with other values, where stage 4 would.
+    """Refuse to train beside runs with other values or sets, where stage 4 would.
 
     With `--force`, by which runs may be trained again one by one, and where one of the jobs resumes, it is only said.
     """
@@ -95,10 +99,10 @@ def refuse_other_values(options: Options, resumes: bool) -> None:
     shown = "; ".join(found[:MOST_RUNS]) + f"; and {len(found) - MOST_RUNS} more" * (len(found) > MOST_RUNS)
     folder = options.experiment_folder
     if options.force or resumes:
-        print(f"  stage 4 will refuse these runs beside others with other values ({shown}): train those again, too")
+        print(f"  stage 4 will refuse these runs beside others of other values or sets: {shown}; train them again, too")
         return
     raise UserError(
-        f"{folder} has runs with other values, and no table pools them ({shown})",
+        f"{folder} has runs with other values or sets, and no table pools them ({shown})",
         "--name NAME for another experiment; or train all again with --force true",
     )
 

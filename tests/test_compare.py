@@ -215,6 +215,9 @@ def test_predictions_that_are_newer_than_the_scores_are_refused(words):
         table(a, b)
     score(parse([*words, "--name", "b"]))
     table(a, b)
+    (b / "seed1" / "2A" / "scores.json").unlink()  # trained again, and by chance as many are right
+    with pytest.raises(UserError, match="seed1/2A has other predictions than results/own/speaker/b was scored with"):
+        table(a, b)
 
 
 def test_seeds_with_other_folds_are_refused(words):

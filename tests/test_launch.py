@@ -471,6 +471,13 @@ def test_what_is_trained_beside_runs_with_other_values_is_refused_before_it_is_t
         assert re.search(rf"stage 4 will refuse.*{differ}", capsys.readouterr().out)
     refuse_other_values(parse(["--force", "true", *words, "--lr", "0.5"]), False)
     assert capsys.readouterr().out == ""
+    # Nor is it trained beside runs on other sets, as without the extra training that this call has.
+    train = Path("manifests/own/speaker/2A/train.csv")
+    lines = train.read_text().splitlines(keepends=True)
+    train.write_text("".join(lines[:-1]))
+    with pytest.raises(UserError, match=r"has runs with other values or sets.*\(seed1/2A: train.csv \("):
+        refuse_other_values(parse(["--seeds", "2", *one]), False)
+    train.write_text("".join(lines))
     # One that has begun, with a checkpoint, has its values as well; without one it would be begun again.
     other = Path("results/own/speaker/n/seed1/2A")
     (other / "train.json").unlink()

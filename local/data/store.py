@@ -157,13 +157,13 @@ def is_built(folder: Path, table: pd.DataFrame, data_root: Path) -> bool:
     return facts is not None
 
 
-def contents(folder: Path, corpus: str) -> dict[str, str]:
-    """By the name of a corpus a digest of the samples in `folder`; empty where the store there does not say."""
+def contents(folder: Path, name: str) -> dict[str, str]:
+    """By its name, of a corpus, a digest of the samples in `folder`; empty where the store there does not say."""
     try:
         known = markers.read(folder / "audio.json")["facts"].get("contents")
     except UserError:
         return {}
-    return {corpus: known} if known else {}
+    return {name: known} if known else {}
 
 
 def remarks(folder: Path) -> list[str]:

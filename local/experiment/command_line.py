@@ -101,20 +101,21 @@ def _corpus_name(words: str, data: Path | None, labels: Path | None) -> str:
         raise UserError(f"--corpus '{words}' names a corpus twice", "name each once")
     if len(several) > 1 and data is not None:
         raise UserError("--data is for one corpus, and --corpus names several", PREPARE.format(several[0]))
-    name = corpora.JOINED.join(_one_corpus(each, data, len(several) > 1) for each in several)
     if labels and mapped not in ("", labels.stem):
         raise UserError(f"--corpus {words} has the labels of {mapped}, --labels those of {labels.stem}", "give one")
-    return name + (f"{corpora.MAPPED}{labels.stem if labels else mapped}" if labels or mapped else "")
+    of_map = f"{corpora.MAPPED}{labels.stem if labels else mapped}" if labels or mapped else ""
+    return corpora.JOINED.join(_one_corpus(each, of_map, data, len(several) > 1) for each in several) + of_map
 
 
-def _one_corpus(corpus: str, data: Path | None, several: bool) -> str:
-    """One corpus, perhaps of several, as paths name it: a table of the user's own has the name of its file."""
+def _one_corpus(corpus: str, of_map: str, data: Path | None, several: bool) -> str:
+    """One corpus, perhaps of several, as paths name it before `of_map`: a user's own table by the name of its file."""
     if data is not None and not os.path.exists(data) and corpus != "mini":
         raise UserError(f"--data {data}: there is no such file or folder", "give the path of the corpus")
     if corpus in corpora.OWN and data is None:
         what, example = ("the table's path", "table.csv") if corpus == "csv" else ("its folder", "ROOT")
         raise UserError(f"corpus {corpus} needs {what}", f"give it with --data {example}")
-    if corpus not in corpora.NAMES and not (MANIFESTS / corpus / "all.csv").exists():
+    made = [MANIFESTS / corpus / "all.csv", *([] if several else [MANIFESTS / f"{corpus}{of_map}" / "all.csv"])]
+    if corpus not in corpora.NAMES and not any(map(Path.exists, made)):
         if several and any(MANIFESTS.glob(f"{glob.escape(corpus)}{corpora.MAPPED}*/all.csv")):
             raise UserError(*corpora.module("several").not_there(corpus, MANIFESTS / corpus))
         raise UserError(f"unknown corpus '{corpus}'", f"take one of: {' '.join(corpora.NAMES)}")

@@ -154,6 +154,12 @@ class Options:
         return self.corpus_folder, self.table, self.data_root
 
     @property
+    def audio_name(self) -> str:
+        """What is digested of it: not the corpus alone where the audio of `--extra-training` is with it."""
+        with_extra = self.extra_training and not self.source
+        return f"{self.corpus} with {self.extra_training}" if with_extra else self.corpus
+
+    @property
     def extra_folder(self) -> Path:
         """Where stage 0 writes the utterances of `--extra-training`, and where audio is that has them, too."""
         return self.corpus_folder / self.extra_training.replace("-", "_")

@@ -108,7 +108,7 @@ class Experiment:
     def predictions(self) -> pd.DataFrame:
         """The predictions of all runs; see `pooled_predictions`.
 
-        A `UserError` where those of a run are not what folds.csv was made of: a run was decoded again since.
+        A `UserError` where those of a run are not what folds.csv was made of: a run was trained or decoded again since.
         """
         utterances = manifest.read(MANIFESTS / self.corpus / "all.csv")
         found = pooled_predictions(self.runs, utterances, may_lack=not self.trained_here)
@@ -125,6 +125,7 @@ class Experiment:
         figures = figures[[name for name in figures if name in self.folds]]
         known = self.folds.set_index(["seed", "fold"])[[*figures]].astype(float)
         same = np.isclose(known, figures.loc[known.index], rtol=0, atol=1e-9, equal_nan=True).all(1)
+        same &= [(run / "scores.json").exists() for run in self.runs]  # of stage 4; a new training deletes it
         if not same.all():
             run = self.runs[int(np.argmin(same))]
             raise UserError(f"{run} has other predictions than {self.folder} was scored with", SCORE_AGAIN)

@@ -47,7 +47,8 @@ def run_facts(run: Path, folds_folder: Path, valid: str) -> dict[str, Any]:
         known = training["inputs"].get(name)
         if not manifest.is_same(path, known) and (known is not None or path.exists()):
             raise UserError(
-                f"{run} was trained with another {kind} set than {path}", "take another --name, or --force true"
+                f"{run} was trained with another {kind} set than {path}",
+                f"give the options of {run / 'train.log'}, or another --name, or train it again with --force true",
             )
     return {
         "seed": seed_of(run),

@@ -78,7 +78,7 @@ def describe(job: Job, device: str, precision: str) -> dict[str, Any]:
         "host": platform.node(),
         "system": platform.platform(),
         "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
-        "audio": contents(options.audio()[0], options.corpus),
+        "audio": contents(options.audio()[0], options.audio_name),
         "job": {
             "corpus": options.corpus,
             "protocol": options.chosen_protocol(),

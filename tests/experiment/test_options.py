@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -390,6 +391,16 @@ def test_labels_and_several_corpora_are_in_the_name(own_corpus, tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("ang: a\nsad: b\n")
     assert parse([*own, "--labels", str(file)]).corpus == "own@mine"
+    Path("manifests/own").rename("manifests/own@mine")  # there with a map alone, as stage 0 with --labels leaves it
+    assert parse(["--corpus", "own@mine"]).corpus == parse([*own, "--labels", str(file)]).corpus == "own@mine"
+    with pytest.raises(UserError, match="unknown corpus 'own'"):
+        parse([*own, "--labels", "4class"])
+
+
+def test_audio_with_extra_training_is_not_called_as_that_without(own_corpus):
+    options = parse(["--corpus", "own", "--extra-training", "all-turns"])
+    assert (options.audio_name, replace(options, extra_training="").audio_name) == ("own with all-turns", "own")
+    assert replace(options, corpus="other", source=options).audio_name == "other"  # which tests models of the first
 
 
 @pytest.mark.parametrize(
