@@ -17,7 +17,10 @@ from local.core.errors import UserError
 from local.experiment.command_line import parse
 from local.folds import make_folds
 from local.pages.pairs import render_pairs
+from local.pages.price import write_price
+from local.pages.table3 import all_rows
 from local.pages.tables import comparison_table
+from local.pages.transfer import render_transfer, transfer
 from local.score import score
 from local.scoring import scored, stats
 from local.scoring.comparison import TESTS, compare
@@ -218,6 +221,19 @@ def test_predictions_that_are_newer_than_the_scores_are_refused(words):
     (b / "seed1" / "2A" / "scores.json").unlink()  # trained again, and by chance as many are right
     with pytest.raises(UserError, match="seed1/2A has other predictions than results/own/speaker/b was scored with"):
         table(a, b)
+
+
+def test_audio_that_was_changed_between_two_experiments_is_said_below_every_table(words):
+    a, b = run(words, "a"), run(words, "b")
+    for folder, digest in ((a, "aaa"), (b, "bbb")):
+        assert "audio" not in render_pairs(table(a, b))
+        for path in folder.glob("seed1/*/env.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"audio": {"own": digest}}))
+    said = f"The audio files of own were not the same for all of these experiments: their digest is aaa for {a}, bbb "
+    assert said in render_pairs(table(a, b))
+    both = [scored.load(folder) for folder in (a, b)]
+    assert said in write_price(both, None, "")[1] and said in render_transfer(transfer(both[:1]), both, "", "")
+    assert said in all_rows(both).markdown("")
 
 
 def test_seeds_with_other_folds_are_refused(words):

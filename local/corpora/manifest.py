@@ -106,7 +106,8 @@ def read(path: Path) -> pd.DataFrame:
         if not table["duration"].between(0, float("inf"), inclusive="neither").all():
             raise ValueError("a duration is not above 0")
     except FileNotFoundError:
-        raise UserError(f"there is no manifest {path}", "run the stages before this one: ./run.sh --stage 0") from None
+        remedy = "run stages 0 and 1 with its --corpus and --data; results that were copied need their manifests, too"
+        raise UserError(f"there is no manifest {path}", remedy) from None
     except ValueError as error:  # of pandas, too, which ends its messages with a newline
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not a table of utterances: {reason}", "run --stage 0 --force true") from None

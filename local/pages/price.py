@@ -20,6 +20,7 @@ from local.pages.markdown import difference, percent, prose
 from local.pages.svg import INK, LINE, MARGIN, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source, known_of
 from local.scoring import metrics, stats
+from local.scoring.comparison import other_audio
 from local.scoring.scored import MANIFESTS, Experiment, differing_values, refuse_untrained
 from local.splits import naming, protocols
 
@@ -130,6 +131,7 @@ def render_price(
         notes.append("Points between `official` and another protocol are those on the utterances that both tested.")
     if rows.iloc[1:]["wa_diff_low"].isna().any():
         notes.append("Points without an interval: not of the same utterances as the reference.")
+    notes += other_audio(experiments)
     notes += remarks
     lines = price_table(rows, unserved).markdown()
     shown = ["", f"![Points against the {REFERENCE}, of each protocol and validation]({image})"] if image else []

@@ -246,6 +246,7 @@ def _warnings(run: list[Line], of_table: list[Line]) -> list[str]:
             parts = [f"{value} for {_listed(some)}" for value, some in few]
             parts.append(f"{most} for {others[0] if len(others) == 1 else f'the other {len(others)}'}")
             found.append(f"The rows differ in their {what}: {prose('; '.join(parts))}.")
+    found += map(prose, comparison.other_audio(line.experiment for line in of_table))
     partial = dict.fromkeys(folds for folds in (line.experiment.summary["folds"] for line in run) if _is_part(folds))
     return found + ([f"Figures are over {_listed([*partial])} folds only."] if partial else [])
 

@@ -247,7 +247,8 @@ def comparison_table(pairs: pd.DataFrame, own: bool = False) -> Table:
     heads = columns([*names, "score"], ["utterances", *values, "difference", "95 % interval", "p", "second p"])
     caption = "This experiment (here) and others (there), in per cent; difference: there less here."
     caption = caption if own else "Pairs of experiments, in per cent; difference: B less A."
-    return Table(caption, heads, rows, notes=[*foreign.values(), *untrained.values()])
+    audio = dict.fromkeys(said for row in records if isinstance(said := row.get("other_audio"), str))
+    return Table(caption, heads, rows, notes=[*foreign.values(), *untrained.values(), *audio])
 
 
 def _named(row: dict, side: str) -> str:

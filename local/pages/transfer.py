@@ -25,6 +25,7 @@ from local.pages.markdown import percent, prose
 from local.pages.svg import LINE, MARGIN, SERIES, dot_rows, picture, standalone
 from local.pages.tables import Table, columns, interval, interval_source
 from local.scoring import metrics, prior_shift, stats
+from local.scoring.comparison import other_audio
 from local.scoring.predictions import labels
 from local.scoring.scored import MANIFESTS, Experiment, differing_values, load, refuse_untrained, seed_of
 from local.splits import naming
@@ -179,6 +180,7 @@ def render_transfer(
         "UA is the mean recall of the classes, WA the share that is right. Intervals do not cover how models differ"
         f"{' (UA of single models is without the adjustment)' if equal_shares else ''}.",
         *([EQUAL_SHARES] if equal_shares else []),
+        *other_audio(experiments),
         *([f"Not all of the same values: their {', '.join(differing)} differ."] if differing else []),
         *(
             f"{row['trained']} on {row['tested']}: experiment {row['name']}, folds {row['folds']}, seeds "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +14,7 @@ from local.scoring.predictions import writes_text
 from local.scoring.scored import Experiment
 
 SCORES = ("wa", "ua", "wer")
+MOST = 3  # experiments to name
 TESTS = ("p_wa", "p_ua", "p_wer", "p_mcnemar", "p_matched_pairs")
 
 
@@ -46,6 +48,26 @@ def mismatch_reason(a: Experiment, b: Experiment) -> str:
     return ""
 
 
+def other_audio(experiments: Iterable[Experiment]) -> list[str]:
+    """Say of which corpora not all experiments have trained on or tested the same audio, as far as they recorded it."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for each in experiments:
+        for corpus, contents in each.audio.items():
+            for digest in contents:
+                found.setdefault(corpus, {}).setdefault(digest, []).append(str(each.folder))
+    return [
+        f"The audio files of {corpus} were not the same for all of these experiments: their digest is "
+        f"{', '.join(f'{digest} for {_some(folders)}' for digest, folders in contents.items())}."
+        for corpus, contents in found.items()
+        if len(contents) > 1
+    ]
+
+
+def _some(folders: list[str]) -> str:
+    more = [f"{len(folders) - MOST} more"] if len(folders) > MOST else []
+    return " and ".join([*folders[:MOST], *more])
+
+
 def compare(experiments: list[Experiment]) -> pd.DataFrame:
     """Compare all pairs, see `compare_pairs`; a `UserError` if two cannot be compared."""
     pairs = list(combinations(experiments, 2))
@@ -66,7 +88,8 @@ def compare_pairs(pairs: list[tuple[Experiment, Experiment]]) -> pd.DataFrame:
     was not (`untrained_text_a`, `untrained_text_b`): Holm's correction does not count them. Of models that were not
     trained here also `missing_a` or `missing_b`, their utterances without a prediction. `certainty_a` and `certainty_b`
     are what is known of the specification of a system that is somebody else's, `weights_a` and `weights_b` what a
-    system was pretrained on, or what it lacks; missing where there is nothing to say.
+    system was pretrained on, or what it lacks, `other_audio` what `other_audio` says of both; missing where there is
+    nothing to say.
     """
     table = pd.DataFrame([_row(a, b) for a, b in pairs])
     return table.assign(**{f"{test}_holm": stats.holm(table[test]) for test in TESTS if pairs})
@@ -81,6 +104,7 @@ def _row(a: Experiment, b: Experiment) -> dict:
     row |= {f"missing_{side}": run.summary["missing"] for side, run in (("a", a), ("b", b)) if not run.trained_here}
     for side, run in (("a", a), ("b", b)):
         row |= {f"{key}_{side}": run.about[key] for key in ("certainty", "weights") if run.about[key]}
+    row |= {"other_audio": " ".join(said)} if (said := other_audio([a, b])) else {}
     differences = stats.differences(a.predictions, b.predictions)
     emotions = a.emotions_trained and b.emotions_trained
     text = a.transcripts_trained and b.transcripts_trained

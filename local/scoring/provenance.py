@@ -65,18 +65,23 @@ def warnings(runs: Iterable[Path]) -> list[str]:
     return said + [first + f" (and the like in {len(others)} more runs)" * bool(others)] * bool(first)
 
 
-def _of_changed_audio(runs: list[Path]) -> list[str]:
+def audio_of(runs: Iterable[Path]) -> dict[str, dict[str, dict[Path, None]]]:
+    """The runs by the digest of the audio that they were trained or decoded with, and that by corpus."""
     found: dict[str, dict[str, dict[Path, None]]] = {}
     for run in runs:
         decoding = [markers.read(run / "decode.json")["facts"]] if (run / "decode.json").exists() else []
         for facts in (*starts.starts(starts.read(run)), *decoding):
             for corpus, contents in (facts.get("audio") or {}).items():
                 found.setdefault(corpus, {}).setdefault(contents, {})[run] = None
+    return found
+
+
+def _of_changed_audio(runs: list[Path]) -> list[str]:
     return [
         f"audio files of {corpus} were changed between these trainings and decodings: their digest is "
         f"{', '.join(f'{contents} in {_named([*of])}' for contents, of in of_contents.items())}; --force true trains "
         "and decodes again"
-        for corpus, of_contents in found.items()
+        for corpus, of_contents in audio_of(runs).items()
         if len(of_contents) > 1
     ]
 

@@ -20,7 +20,7 @@ from local.core.errors import UserError
 from local.core.typed_csv import read_numbers
 from local.corpora import manifest
 from local.scoring import coefficients, layer_shares, metrics, predictions
-from local.scoring.provenance import refuse_mixed
+from local.scoring.provenance import audio_of, refuse_mixed
 
 MANIFESTS = Path("manifests")
 # The columns of text in folds.csv, summary.csv and epochs.csv.
@@ -135,6 +135,11 @@ class Experiment:
         """What env.json of its first run says of the system: `ABOUT`, empty where there is nothing, or it is older."""
         first = starts.read(self.runs[0]) if self.trained_here else {}
         return {name: first.get(name, "") for name in ABOUT}
+
+    @cached_property
+    def audio(self) -> dict[str, dict[str, dict[Path, None]]]:
+        """Its runs by the audio that they were trained or decoded with; see `provenance.audio_of`."""
+        return audio_of(self.runs) if self.trained_here else {}
 
     def of_classes(self, classes: Collection[str]) -> Experiment:
         """The same of the utterances of some classes alone: their predictions, and in `summary` their scores."""

@@ -98,8 +98,9 @@ def test_a_file_that_is_not_a_table_of_utterances(tmp_path, change, message):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(UserError, match=r"there is no manifest .*all\.csv"):
+    with pytest.raises(UserError, match=r"there is no manifest .*all\.csv") as error:
         manifest.read(tmp_path / "all.csv")
+    assert "results that were copied need their manifests, too" in error.value.remedy
 
 
 def test_lines_are_those_of_a_manifest(tmp_path, iemocap_table):

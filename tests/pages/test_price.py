@@ -37,7 +37,7 @@ def made(protocol: str, valid: str, wrong: int, lacking: int = 0, **values: obje
     folds = pd.DataFrame([{"seed": 1, "fold": "1", "config": "statistics.yaml"}])
     experiment = Experiment(Path("results/own", protocol, "x"), folds, summary, "x", "own", protocol, valid)
     about = {"certainty": "own choice", "weights": "no ImageNet"}
-    vars(experiment).update(predictions=predictions, values={"epochs": 5, "seed": 1} | values, about=about)
+    vars(experiment).update(predictions=predictions, values={"epochs": 5, "seed": 1} | values, about=about, audio={})
     return experiment
 
 
