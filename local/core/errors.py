@@ -25,6 +25,10 @@ class UserError(Exception):
         self.what = what
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple:
+        """Both words: without, a pool of processes waits forever for an error that it cannot read."""
+        return type(self), (self.what, self.remedy)
+
 
 class Parser(argparse.ArgumentParser):
     """Reads a command line without abbreviations; an error is a UserError that shows the usage.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -32,6 +33,10 @@ logger = logging.getLogger(__name__)
 Audio = str | Path | np.ndarray | Tensor
 LONGEST = 60.0  # seconds that are analyzed at once, or the longest of training: attention grows with their square
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # A worker that is forked once a model is loaded has none of OpenMP's threads, and would wait for them forever.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,16 @@ class Analyzer:
             source = _download(str(source), savedir)
         return cls(model_folder.read(source), run_opts, unsure)
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Refuse to be pickled: another process could not read it, and a pool of them waits forever then."""
+        raise UserError("a recognizer cannot be pickled", "load the model in each process, or before they are forked")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Analyzer:
+        """Copy it, which `copy` does by pickling."""
+        made = memo[id(self)] = type(self).__new__(type(self))
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
+
     def _outputs(self, wavs: Tensor, lengths: Tensor) -> Outputs:
         """Logits of waveforms [B, N] with their lengths [B] in samples, in single precision."""
         use_precision(self.asked_precision)  # another recognizer may have another
@@ -135,12 +150,7 @@ class Analyzer:
         lengths = torch.tensor([len(recording.wav) for recording in batch])
         wavs = pad_batch([recording.wav for recording in batch], torch.device(self.device).type)
         outputs = self._outputs(wavs, lengths)
-        posteriors = outputs.emotion.double().softmax(-1)
-        if not posteriors.isfinite().all():
-            raise NotFinite(
-                f"the model's output is not finite in {self.asked_precision}", "use fp32, or other recordings"
-            )
-        posteriors = posteriors.tolist()
+        posteriors = self._posteriors(outputs).tolist()
         silent = [[] for _ in batch]
         transcripts = greedy_tokens(outputs.tokens, outputs.n_frames) if self.writes_text else silent
         heads, analyses = self._heads(outputs, len(batch)), []
@@ -152,6 +162,15 @@ class Analyzer:
             facts = (recording.duration, recording.flags, heads[index], *self._sure(probabilities))
             analyses.append(Analysis(emotion, probabilities, transcript, spoken, *facts))
         return analyses
+
+    def _posteriors(self, outputs: Outputs) -> Tensor:
+        """[B, C] in double precision; `NotFinite` where they are not."""
+        posteriors = outputs.emotion.double().softmax(-1)
+        if not posteriors.isfinite().all():
+            raise NotFinite(
+                f"the model's output is not finite in {self.asked_precision}", "use fp32, or other recordings"
+            )
+        return posteriors
 
     def _sure(self, posteriors: dict[str, float]) -> tuple[float | None, bool | None]:
         """The confidence, and whether it is below the threshold, if there is one."""

@@ -97,18 +97,22 @@ class EmotionRecognizer(Analyzer, Pretrained):
 
         `wav_lens` are [B] true lengths relative to N; by default all are N long. A `UserError` for anything else.
         """
-        if not (isinstance(wavs, Tensor) and wavs.ndim == 2 and wavs.is_floating_point()):
+        if not (isinstance(wavs, Tensor) and wavs.ndim == 2 and wavs.is_floating_point() and wavs.numel()):
             found = f"{tuple(wavs.shape)} of {wavs.dtype}" if isinstance(wavs, Tensor) else type(wavs).__name__
             raise UserError(f"a batch is a tensor [B, N] of floats, and not {found}", "or give `analyze` a recording")
-        relative = torch.ones(len(wavs)) if wav_lens is None else wav_lens.cpu()
+        relative = torch.as_tensor([1.0] * len(wavs) if wav_lens is None else wav_lens, device="cpu")
+        if relative.shape != wavs.shape[:1] or not ((relative > 0) & (relative <= 1)).all():
+            what = f"wav_lens are the {len(wavs)} lengths relative to N, above 0 and at most 1, and not {wav_lens}"
+            raise UserError(what, f"divide those in samples by {wavs.shape[1]}")
         return self._outputs(wavs, (relative * wavs.shape[1]).round().long())
 
     def classify_batch(self, wavs: Tensor, wav_lens: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, list[str]]:
         """Classify a batch; parameters as in `forward`.
 
         Returns [B, C] probabilities; [B] the highest of them; [B] the index of its class; B names of the class.
+        `NotFinite` if the model has no answer for one.
         """
-        posteriors = self(wavs, wav_lens).emotion.softmax(-1)
+        posteriors = self._posteriors(self(wavs, wav_lens)).float()
         score, index = posteriors.max(-1)
         return posteriors, score, index, [self.labels[each] for each in index.tolist()]
 

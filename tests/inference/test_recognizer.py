@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
 import shutil
+import signal
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -19,9 +23,10 @@ from speechbrain.inference.interfaces import Pretrained
 from tiny_folders import LABELS, TOKENS, noise
 
 from local.audio import recordings
+from local.audio.recordings import Unreadable
 from local.core.errors import UserError
 from local.inference import model_folder
-from local.inference.analyzer import Analysis
+from local.inference.analyzer import Analysis, NotFinite
 from local.inference.recognizer import EmotionRecognizer
 
 KINDS = {
@@ -215,6 +220,35 @@ def test_silence_has_no_windows(recognizer):
     assert list(recognizer.follow(np.zeros(80_000), 16_000)) == []
 
 
+# ---------------------------------------------------------------- in a service
+
+
+def test_a_forked_worker_answers(recognizer):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)  # with one, OpenMP starts none
+        expected = recognizer.analyze(noise(2.4, rate=44_100), 44_100)
+        worker = os.fork()
+        if not worker:
+            signal.alarm(20)
+            os._exit(not close(recognizer.analyze(noise(2.4, rate=44_100), 44_100), expected))
+        assert os.waitpid(worker, 0)[1] == 0
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_an_error_passes_from_process_to_process_and_a_recognizer_is_refused(recognizer):
+    with pytest.raises(Unreadable) as raised:
+        recognizer.analyze("absent.wav")
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (type(again), again.what, again.remedy) == (Unreadable, raised.value.what, raised.value.remedy)
+    with pytest.raises(UserError, match="cannot be pickled"):
+        pickle.dumps(recognizer.analyze)  # as a pool of processes does
+    copied = copy.deepcopy(recognizer)
+    assert copied.model.system is not recognizer.model.system
+    assert copied.analyze(noise(1), 16_000) == recognizer.analyze(noise(1), 16_000)
+
+
 # ---------------------------------------------------------------- SpeechBrain's contract
 
 
@@ -233,6 +267,13 @@ def test_it_is_one_of_speechbrains_interfaces(recognizers, folders):
     for wrong, said in ((wavs[0], "of torch.float32"), (wavs.short(), "torch.int16"), (wavs.numpy(), "ndarray")):
         with pytest.raises(UserError, match=f"a batch is a tensor .* floats, and not .*{said}"):
             recognizer.classify_batch(wrong)
+    for wrong in ([24_000, 8_000], [1.0], [1.0, 0.0], [1.0, 1.5], [1.0, torch.nan]):
+        with pytest.raises(UserError, match="wav_lens are the 2 lengths relative to N"):
+            recognizer(wavs[:2], torch.tensor(wrong))
+    with pytest.raises(UserError, match="a batch is a tensor"):
+        recognizer(wavs[:0])
+    with pytest.raises(NotFinite):
+        recognizer.classify_batch(wavs * torch.nan)
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-group", "w2v-bert", "whisper", "ensemble"])
