@@ -150,6 +150,8 @@ def main() -> None:
         make_folder(options.plot)
     if not options.batch_seconds > 0:
         raise UserError(f"--batch-seconds {options.batch_seconds:g} is not above 0", "give a number of seconds")
+    if sys.stdout is None:
+        raise UserError("the standard output is closed, and results go there", "leave out >&-")
     # File names need not be UTF-8.
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:

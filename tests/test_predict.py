@@ -343,6 +343,14 @@ def test_a_mistake_in_the_command(predict, words, named):
     assert len(err.splitlines()) == 2
 
 
+def test_a_closed_output_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["predict", "--model", "absent", "x.wav"])
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it then
+    with pytest.raises(SystemExit):
+        predict_command.main()
+    assert capsys.readouterr().err.startswith("error: the standard output is closed")
+
+
 def test_the_command_line_knows_every_format():
     assert tuple(lines.FORMATS) == predict_command.FORMATS
 

@@ -49,11 +49,12 @@ def as_command(main: Callable[..., None]) -> Callable[..., None]:
     """Let `main` end without a traceback.
 
     A UserError becomes two lines on stderr and exit code 2, a full disk and a closed folder too; Ctrl-C is 130, SIGTERM
-    143, and a closed pipe (`... | head`) 141, as in a shell.
+    143, and a closed pipe (`... | head`) 141, as in a shell. Where stderr is closed (`2>&-`), messages are lost.
     """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs) -> None:
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         try:
             with signals.raise_as_exceptions():
                 main(*args, **kwargs)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import submitit
-from submitit.core.utils import DelayedSubmission, FailedJobError
+from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
 
 from local.config import cluster
 from local.core import signals
@@ -128,17 +128,20 @@ def _begun(log: Path) -> Path:
 def queue_entries(experiment: Path, step: str) -> dict[str, Entry] | None:
     """The entries of an experiment's jobs by their ids, until some minutes after their end.
 
-    None when squeue does not answer.
+    None when squeue does not answer, or what it says is no such table.
     """
     name = cluster.job_name(experiment, step, corpus_elsewhere(experiment))
     command = ["squeue", "--me", "--array", "--states=all", "--noheader", f"--name={name}", "--format=%i|%T|%r|%N"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60)
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
     if answer.returncode:
         return None
-    rows = [line.split("|") for line in answer.stdout.splitlines()]
+    lines = answer.stdout.splitlines()
+    rows = [fields for line in lines if len(fields := line.split("|")) == 4]  # a site may have it say more
+    if not rows and any(lines):
+        return None
     return {job_id: Entry(state, reason, nodes) for job_id, state, reason, nodes in rows}
 
 
@@ -214,9 +217,10 @@ def _submit(runs: list[JobProcess], step: str, options: Options) -> dict[str, st
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # submitit shows what it raises as well
             jobs = executor.submit_array(tasks)
-    except FailedJobError as error:
+    except (FailedJobError, FailedSubmissionError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"Slurm refuses the jobs: {reason}", "correct the block slurm of the YAML") from None
+        remedy = "correct the block slurm of the YAML; or if Slurm did not answer, run the same command again"
+        raise UserError(f"Slurm refuses the jobs: {reason}", remedy) from None
     return {run.name: job.job_id for run, job in zip(runs, jobs, strict=True)}
 
 

@@ -286,3 +286,9 @@ def test_a_full_disk_and_a_closed_folder_are_two_lines_and_no_other_error_is_hid
         assert capsys.readouterr().err == f"error: train_log.txt{what}\n  try: {remedy}\n"
     with pytest.raises(OSError, match="Input/output error"):
         as_command(failing)(errno.EIO)
+
+
+def test_a_command_runs_where_stderr_is_closed(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)  # as Python has it then
+    as_command(lambda: print(sys.stderr.isatty()))()
+    assert capsys.readouterr().out == "False\n"

@@ -33,7 +33,7 @@ from local.jobs import slurm
 from local.jobs.process import JobProcess, file_version
 from local.launch import failure_report
 
-pytestmark = pytest.mark.skipif(
+needs_slurm = pytest.mark.skipif(
     bool(slurm_cluster.MISSING), reason=f"Slurm is not installed: no {' '.join(slurm_cluster.MISSING)}"
 )
 
@@ -57,6 +57,8 @@ sys.exit(code)
 
 @pytest.fixture(scope="module")
 def cluster() -> dict[str, str]:
+    if slurm_cluster.MISSING:
+        pytest.skip(needs_slurm.kwargs["reason"])
     with slurm_cluster.running(4) as environment:
         yield environment
 
@@ -234,9 +236,7 @@ def test_what_slurm_refuses_is_reported_and_nothing_is_recorded(jobs):
 def test_a_slurm_that_does_not_answer(jobs, tmp_path, monkeypatch, capsys):
     jobs.tell("A", 0)
     slurm.run_all(jobs.runs[:1], "train", jobs.options())
-    (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "squeue").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    pretend(tmp_path, monkeypatch, "squeue", "exit 1")
     with pytest.raises(UserError, match="squeue does not answer"):
         slurm.run_all(jobs.runs, "train", jobs.options())
     capsys.readouterr()
@@ -255,6 +255,37 @@ def test_a_job_that_has_to_start_over_does_so_once(tmp_path):
     yaml.unlink()
     yaml.write_text("of this one")
     assert forced._command() == [*words[:5], "--force", "false", *words[5:]] and plain._command() == words
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("", {}),
+        ("Welcome!\n\n7|PENDING|\xe9|\n", {"7": slurm.Entry("PENDING", "\ufffd", "")}),
+        ("Welcome!\n", None),  # nor is it taken for an empty queue: what runs would be sent again
+    ],
+)
+def test_of_what_squeue_says_its_table_is_read(tmp_path, monkeypatch, said, found):
+    (tmp_path / "said").write_text(said, encoding="latin-1")
+    pretend(tmp_path, monkeypatch, "squeue", f"cat {tmp_path}/said")
+    assert slurm.queue_entries(Path("results/mini/speaker/n"), "train") == found
+
+
+def test_an_sbatch_that_gives_no_number_is_reported(workplace, tmp_path, monkeypatch):
+    pretend(tmp_path, monkeypatch, "sbatch", "echo Welcome!")
+    pretend(tmp_path, monkeypatch, "squeue", "true")
+    pretend(tmp_path, monkeypatch, "srun", "true")
+    made = Jobs(workplace)
+    with pytest.raises(UserError, match=r"Slurm refuses the jobs: .*Welcome!"):
+        slurm.run_all(made.runs[:1], "train", made.options())
+    assert slurm.submitted_ids(made.experiment, "train") == {}
+
+
+def pretend(folder: Path, monkeypatch: pytest.MonkeyPatch, program: str, line: str) -> None:
+    """Have a program do what a line of the shell does."""
+    (folder / program).write_text(f"#!/bin/sh\n{line}\n")
+    (folder / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 # ---------------------------------------------------------------- real training
@@ -333,6 +364,7 @@ def test_two_folds_under_distortion_give_what_they_give_without_slurm(cluster, t
     assert (runs[0].parents[1] / "stress.html").exists()
 
 
+@needs_slurm
 @pytest.mark.slow
 def test_one_job_on_two_nodes(training):
     """This machine under two of its addresses, each with a GPU that it says it has; the processes meet over gloo."""
