@@ -58,7 +58,7 @@ export TORCH_FORCE_WEIGHTS_ONLY_LOAD=1 # of every pickle, whatever a library ask
 unset TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD # with both set, nothing is loaded
 export PYTHONUNBUFFERED=1          # logs in the order in which things happen
 export PYTHONPYCACHEPREFIX=$venv/bytecode # without it every process compiles torch for ten seconds
-unset PYTHONDONTWRITEBYTECODE
+unset PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE # without docstrings (2), transformers cannot load a model
 export PYTHONHASHSEED=0            # nothing may depend on the order of a set
 export TOKENIZERS_PARALLELISM=false
 # Freed memory is kept for the next tensor: to get new pages from the system took a tenth of the time.

@@ -81,6 +81,10 @@ def load(
     `device` is one of torch's (by default a GPU if there is one), `precision` fp32, tf32, bf16 or fp16. With
     `unsure`, a threshold, an analysis has `confidence` and whether it is `unsure`. A folder that is missing or broken
     raises a `UserError` (`ser_mtl.local.core.errors`); no code of the folder is run.
+
+    Weights are pages of their file while the model is in use. To replace a model beneath a running program, rename
+    another folder to its name: one whose file is overwritten in place changes, or ends the process. Threads may share
+    a recognizer; processes load one each, or are forked after it is loaded, and then compute with one thread.
     """
     from ser_mtl.local.inference import EmotionRecognizer
 

@@ -107,3 +107,9 @@ def test_every_pickle_is_read_for_its_weights_alone(house, tmp_path, trap):
     code = "import sys, torch; torch.load(sys.argv[1], weights_only=False)"
     ended = in_environment(house, tmp_path, "python", "-c", code, tmp_path / "a.pt")
     assert ended.returncode == 1 and "UnpicklingError" in ended.stderr
+
+
+def test_docstrings_are_kept_without_which_transformers_builds_no_encoder(house, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONOPTIMIZE", "2")
+    code = "import local.core.errors; print(local.core.errors.__doc__ is not None)"
+    assert in_environment(house, tmp_path, "python", "-c", code).stdout == "True\n"
