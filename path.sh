@@ -49,6 +49,12 @@ if ! cmp -s "$SER_MTL/requirements.txt" "$SER_MTL/.venv/requirements.txt"; then
   fi
 fi
 
+if [[ ! -x $SER_MTL/.venv/bin/python ]]; then
+  echo "error: $SER_MTL/.venv/bin/python cannot be run: the Python that it leads to is gone, or another account's" >&2
+  echo "  try: rm -r '$SER_MTL/.venv', and run again: it is set up then" >&2
+  return 2
+fi
+
 # By its true path: of copies of the project that share one by a link, none compiles torch again.
 venv=$(cd -P -- "$SER_MTL/.venv" && pwd) || return
 export PATH=$venv/bin:$PATH

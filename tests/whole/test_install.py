@@ -105,6 +105,17 @@ def test_a_shell_without_the_packages_is_told_to_source_path_sh(command):
     assert done.stderr == f"error: {sys.executable} lacks the packages of this recipe\n  try: . ./path.sh\n"
 
 
+def test_an_environment_whose_python_is_gone_is_named(tmp_path):
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(tmp_path / "gone")
+    for place in (tmp_path, tmp_path / ".venv"):
+        shutil.copy(REPOSITORY / "requirements.txt", place)
+    shutil.copy(REPOSITORY / "path.sh", tmp_path)
+    done = subprocess.run(["bash", "-c", ". ./path.sh"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)
+    assert f"error: {tmp_path}/.venv/bin/python cannot be run" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("called", "shown"),
     [("/env/bin/ser-mtl-predict", "ser-mtl-predict"), ("/house/local/predict.py", "python -m local.predict")],
