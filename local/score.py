@@ -34,7 +34,7 @@ from local.data import store
 from local.pages import confidence
 from local.pages.results import notes, untested_label_notes, write_results
 from local.pages.tables import marks
-from local.scoring import coefficients, diagnosis, last_epoch, layer_shares, predictions, provenance, scored
+from local.scoring import coefficients, diagnosis, last_epoch, layer_shares, predictions, provenance, scored, set_up
 from local.scoring.summary import run_facts, summarise, uneven_seeds, write_scores
 from local.splits import audit, protocols
 
@@ -78,7 +78,7 @@ def score(options: Options) -> None:
     warnings += diagnosis.warnings(
         pooled, epochs, values, lambda fold: manifest.read(folds_folder / fold / "train.csv")["wrd"]
     )
-    command, setup = starts.command_line(starts.command()), provenance.setup(runs, epochs)
+    command, setup = starts.command_line(starts.command()), set_up.of_runs(runs, epochs)
     merged = coefficients.of_runs(runs)
     learned = layer_shares.in_words(layer_shares.of_runs(runs)) + coefficients.in_words(merged)
     learned += last_epoch.in_words(last, of_last)

@@ -30,7 +30,7 @@ from local.pages.tables import (
 from local.scoring import last_epoch, metrics, task_scores
 from local.scoring.breakdown import breakdown
 from local.scoring.predictions import is_class, labels
-from local.scoring.provenance import COMMAND
+from local.scoring.set_up import COMMAND
 from local.scoring.summary import FOLD_COLUMNS
 from local.splits import extra, naming, protocols
 
@@ -54,7 +54,7 @@ class Notes:
     command: str  # that scored; plain text
     facts: list[str]  # what a reader must know, a line of Markdown each; warnings are bold at their beginning
     key: list[str]  # what the figures mean: lines of Markdown
-    setup: list[tuple[str, str]] = field(default_factory=list)  # of `local.scoring.provenance.setup`; plain text
+    setup: list[tuple[str, str]] = field(default_factory=list)  # of `local.scoring.set_up`; plain text
 
     @property
     def box(self) -> list[tuple[str, str, bool]]:
@@ -102,7 +102,7 @@ def notes(
 ) -> Notes:
     """Say what the results are of.
 
-    `command` is the one that scored; for `setup` see `local.scoring.provenance.setup`. `values` are those of the
+    `command` is the one that scored; for `setup` see `local.scoring.set_up`. `values` are those of the
     experiment's YAML, `summary` is the row of summary.csv. For `overlap` see `local.splits.audit.describe`, for
     `warnings` `untested_label_notes`, `local.scoring.provenance.warnings` and `local.scoring.diagnosis.warnings`.
     `learned` are sentences on what the runs have learned.

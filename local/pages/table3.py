@@ -22,7 +22,7 @@ from local.pages.markdown import difference, inline, p_value, percent, prose
 from local.pages.paper import PAPER, differences
 from local.pages.tables import Table, columns, interval, interval_source
 from local.pages.templates import load_template
-from local.scoring import comparison, provenance
+from local.scoring import comparison, set_up
 from local.scoring.scored import Experiment
 from local.splits import naming
 
@@ -68,7 +68,7 @@ class Line:
     key: str = ""  # of a further line its name after that of its row
     further: str = ""  # and what is different in it
     experiment: Experiment | None = None  # None: not run yet
-    facts: dict[str, str] = field(default_factory=dict)  # `Experiment.about`, and of `local.scoring.provenance.setup`
+    facts: dict[str, str] = field(default_factory=dict)  # `Experiment.about`, and of `local.scoring.set_up`
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _line(row: str, line: str, one: Experiment, name: str, of_table: set[str]) -
 
     `of_table` are the protocols of the rows.
     """
-    facts = {key: str(value) for key, value in one.about.items()} | dict(provenance.setup(one.runs, one.epochs))
+    facts = {key: str(value) for key, value in one.about.items()} | dict(set_up.of_runs(one.runs, one.epochs))
     label, named = facts["title"] or _known(row), f" ({name})" if name else ""
     if not line:
         return Line(row, label + named, experiment=one, facts=facts)

@@ -12,7 +12,7 @@ from local.config import pretrained
 from local.core.errors import UserError
 from local.experiment.command_line import _locate_weights, parse
 from local.experiment.encoder_version import refuse_missing, versions
-from local.scoring.provenance import _weights
+from local.scoring.set_up import _weights
 
 # Of a system that takes weights, as much as is read before it is built.
 READ = [*pretrained.KEYS, "copied"]

@@ -18,7 +18,7 @@ from local.experiment import shared
 from local.experiment.command_line import parse
 from local.experiment.job import Job
 from local.folds import make_folds
-from local.scoring import provenance
+from local.scoring import set_up
 
 LISTS = {"1A": "train", "1B": "train", "2A": "test1", "2B": "test2"}
 RUNS = Path("results/own/official/n/seed1")
@@ -115,9 +115,9 @@ def test_the_pages_say_it_and_count_its_hours_once(words):
     epochs = pd.concat(
         pd.DataFrame({"seed": 1, "fold": fold, "epoch": [1, 2], "seconds": 1800.0}) for fold in ("test1", "test2")
     )
-    setup = dict(provenance.setup([source.folder, job.folder], epochs))
+    setup = dict(set_up.of_runs([source.folder, job.folder], epochs))
     assert setup["trained once"] == "fold test1, also for test2" and setup["time"] == "1.00 h on a CPU"
-    assert "trained once" not in dict(provenance.setup([source.folder], epochs))
+    assert "trained once" not in dict(set_up.of_runs([source.folder], epochs))
 
 
 def test_stage_2_trains_one_and_gives_it_to_the_other(words, monkeypatch, capsys):

@@ -14,7 +14,7 @@ from table3_rows import EXPERIMENTS, run, workplace, write_corpus
 
 from local.core import markers
 from local.experiment.job import Job
-from local.scoring import predictions, provenance
+from local.scoring import predictions, set_up
 from local.scoring.scored import epochs
 from local.training import last_step
 from local.training.checkpoints import RunCheckpointer
@@ -58,7 +58,7 @@ def test_a_run_without_the_last_step_is_the_one_that_trains_by_itself(words, mon
 
     told = json.loads((taken / "env.json").read_text())
     assert told["job"]["name"] == f"{ROW}-no_elm" and told["job"]["trained_in"] == ROW and len(told["resumed"]) == 1
-    setup = dict(provenance.setup([taken], epochs([taken])))
+    setup = dict(set_up.of_runs([taken], epochs([taken])))
     assert setup["trained once"] == f"in experiment {ROW}, with its last step" and "time" not in setup
     names = {path.parent.name for path in (taken / "save").glob("*/CKPT.yaml")}
     assert names == {path.parent.name for path in (row / "save").glob("*/CKPT.yaml")} - {
