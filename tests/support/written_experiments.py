@@ -49,6 +49,7 @@ def write_experiment(
             run.mkdir(parents=True)
             (run / "hyperparams.yaml").write_text(yaml)
             (run / "env.json").write_text('{"commit": "0123456789ab"}')
+            (run / "scores.json").write_text("{}")
             Marker(run / "train.json", inputs).write(config=config)
             rows = [{"epoch": epoch, "train_wa": epoch / 200 + seed / 1000} for epoch in range(1, n_epochs + 1)]
             for row in rows:
