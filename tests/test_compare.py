@@ -232,7 +232,8 @@ def test_audio_that_was_changed_between_two_experiments_is_said_below_every_tabl
     said = f"The audio files of own were not the same for all of these experiments: their digest is aaa for {a}, bbb "
     assert said in render_pairs(table(a, b))
     both = [scored.load(folder) for folder in (a, b)]
-    assert said in write_price(both, None, "", [])[1] and said in render_transfer(transfer(both[:1]), both, "", "")
+    assert said in write_price(both, None, "", [])[1]
+    assert said in render_transfer(transfer(both[:1]), both, "", "", False)
     assert said in all_rows(both).markdown("")
 
 
