@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import logging
 import math
 from pathlib import Path
@@ -168,7 +167,9 @@ def test_without_tensorboard_nothing_is_written_for_it(corpus, tmp_path):
 # The same run again, and in pieces
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["validated", "unvalidated"])
+@pytest.fixture(
+    scope="module", params=[True, pytest.param(False, marks=pytest.mark.slow)], ids=["validated", "unvalidated"]
+)
 def uninterrupted(request, corpus, tmp_path_factory) -> Recorder:
     valid = corpus.utterances(corpus.table[::3]) if request.param else None
     return fit(build(corpus, tmp_path_factory.mktemp("whole")), valid)
@@ -186,7 +187,11 @@ CUTS = [("TRAIN", 2), ("update", 2, 3), ("TRAIN", 3), ("update", 1, 3)]
 
 @pytest.mark.parametrize(
     ("uninterrupted", "where"),
-    [*itertools.product([True, False], CUTS), (True, ("VALID", 2))],
+    [
+        *((True, cut) for cut in (*CUTS, ("VALID", 2))),
+        (False, CUTS[1]),
+        *(pytest.param(False, cut, marks=pytest.mark.slow) for cut in CUTS if cut != CUTS[1]),
+    ],
     ids=str,
     indirect=["uninterrupted"],
 )

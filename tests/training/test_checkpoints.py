@@ -149,7 +149,7 @@ def pairs() -> dict:
 @pytest.mark.parametrize(
     ("uas", "last", "best", "resumed"),
     [
-        ((0.9, 0.5, 0.6, 0.7), 1, 1, None),  # all need it
+        pytest.param((0.9, 0.5, 0.6, 0.7), 1, 1, None, marks=pytest.mark.slow),  # all need it
         pytest.param((0.5, 0.9, 0.6, 0.7), 1, 2, None, marks=pytest.mark.slow),
         pytest.param((0.5, 0.6, 0.9, 0.7), 1, 3, 2, marks=pytest.mark.slow),  # it is the latest itself
         ((0.5, 0.9, 0.6, 0.7), 3, 2, 1),
