@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -12,13 +14,19 @@ ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # sums differ in their last 
 
 
 def copy_project(folder: Path, *more: str) -> Path:
-    """Copy the project, with `more` of its folders than `local` and `hparams`, into a folder; share its environment."""
+    """Copy the project, with `more` of its folders than `local` and `hparams`, into a folder; share its environment.
+
+    And what has been compiled of it, which otherwise every copy would compile again.
+    """
     folder.mkdir(exist_ok=True)
     for name in ("run.sh", "path.sh", "requirements.txt"):
         shutil.copy(REPOSITORY / name, folder)
     for name in ("local", "hparams", *more):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / ".venv").symlink_to(REPOSITORY / ".venv")
+    ours, theirs = (Path(cache_from_source(place / "local" / "train.py")).parent for place in (REPOSITORY, folder))
+    if sys.pycache_prefix and ours.exists() and not theirs.exists():
+        shutil.copytree(ours, theirs, copy_function=os.link)
     return folder
 
 
