@@ -94,7 +94,7 @@ class Analyzer:
         self.model = model
         self.labels = model.labels
         self.writes_text = model.system.writes_text
-        self.tasks = model.system.tasks
+        self.tasks = dict(model.system.tasks)
         limit = model.system.max_samples
         self.longest = min(max(LONGEST, model.max_seconds), limit / SAMPLE_RATE if limit else np.inf)
         # Of `follow`, in seconds: no more than the longest utterance of training, but at least a second.
@@ -117,8 +117,14 @@ class Analyzer:
         """Refuse to be pickled: another process could not read it, and a pool of them waits forever then."""
         raise UserError("a recognizer cannot be pickled", "load the model in each process, or before they are forked")
 
+    def __copy__(self) -> Analyzer:
+        """Copy it, which `copy` does by pickling; model and weights are shared."""
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Analyzer:
-        """Copy it, which `copy` does by pickling."""
+        """Copy it with its model."""
         made = memo[id(self)] = type(self).__new__(type(self))
         made.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return made

@@ -244,8 +244,15 @@ def test_an_error_passes_from_process_to_process_and_a_recognizer_is_refused(rec
     assert (type(again), again.what, again.remedy) == (Unreadable, raised.value.what, raised.value.remedy)
     with pytest.raises(UserError, match="cannot be pickled"):
         pickle.dumps(recognizer.analyze)  # as a pool of processes does
-    copied = copy.deepcopy(recognizer)
-    assert copied.model.system is not recognizer.model.system
+
+
+@pytest.mark.parametrize("copied_by", [copy.copy, copy.deepcopy])
+def test_a_copy_gives_the_same(copied_by, folders):
+    model = model_folder.read(folders["whisper"])
+    del model.system.tasks  # as of systems without further heads
+    recognizer = EmotionRecognizer(model)
+    copied = copied_by(recognizer)
+    assert (copied.model.system is recognizer.model.system) == (copied_by is copy.copy)
     assert copied.analyze(noise(1), 16_000) == recognizer.analyze(noise(1), 16_000)
 
 
