@@ -72,7 +72,8 @@ class Options:
         if name == self.corpus:
             raise UserError(f"--test-corpus {self.test_corpus} is the corpus that is trained on", "name another")
         if not (MANIFESTS / name / "all.csv").exists():
-            data = f'"{" ".join(several)}"' if len(several) > 1 else f"{names} --data PATH"
+            word = names if names in corpora.NAMES else "csv"
+            data = f'"{" ".join(several)}"' if len(several) > 1 else f"{word} --data PATH"
             remedy = f"./run.sh --corpus {data}{f' --labels {mapped}' if at else ''} --stop-stage 0"
             raise UserError(f"--test-corpus {self.test_corpus}: there is no {MANIFESTS / name / 'all.csv'}", remedy)
         return replace(self, corpus=name, test_corpus="", source=self)

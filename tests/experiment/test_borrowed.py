@@ -268,7 +268,7 @@ def test_a_file_of_the_extra_training_is_refused(words, tmp_path, own_table):
 def test_what_is_not_there(words):
     with pytest.raises(UserError, match=r"there is no manifests/third/all\.csv") as error:
         parse([*words[:-1], "third"]).tested()
-    assert error.value.remedy == "./run.sh --corpus third --data PATH --stop-stage 0"
+    assert error.value.remedy == "./run.sh --corpus csv --data PATH --stop-stage 0"  # third is no name of run.sh
     with pytest.raises(UserError, match="is the corpus that is trained on"):
         parse([*words[:-1], "own"]).tested()
     Path("results/own/speaker/n/seed1/1B/train.json").unlink()
