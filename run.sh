@@ -57,6 +57,10 @@ if [[ $status == true ]]; then
   exec python -m local.status "${options[@]}"
 fi
 
+# Where a stream is closed, the first file that a stage opens would have its number, and what is printed.
+{ : 3>&1; } 2>/dev/null || exec >/dev/null
+{ : 3>&2; } || exec 2>/dev/null
+
 # In the background, and waited for: a signal to this script reaches the stage, whose jobs save and end.
 stage() { # module of local, and its words before the options
   python -m "local.$1" "${@:2}" "${options[@]}" &

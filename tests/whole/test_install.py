@@ -116,6 +116,20 @@ def test_an_environment_whose_python_is_gone_is_named(tmp_path):
     assert f"error: {tmp_path}/.venv/bin/python cannot be run" in done.stderr
 
 
+def test_a_stage_has_streams_where_those_of_run_sh_are_closed(tmp_path):
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\n: 3>&1 && : 3>&2 && echo >"$2"\n')
+    python.chmod(0o755)
+    shutil.copytree(REPOSITORY / "local" / "shell", tmp_path / "local" / "shell")
+    for name in ("run.sh", "path.sh", "requirements.txt"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    shutil.copy(REPOSITORY / "requirements.txt", tmp_path / ".venv")
+    shutil.copytree(REPOSITORY / "hparams", tmp_path / "hparams")
+    subprocess.run(["bash", "-c", "./run.sh --stop-stage 0 >&- 2>&-"], cwd=tmp_path, check=False)
+    assert (tmp_path / "local.prepare").exists()
+
+
 @pytest.mark.parametrize(
     ("called", "shown"),
     [("/env/bin/ser-mtl-predict", "ser-mtl-predict"), ("/house/local/predict.py", "python -m local.predict")],
