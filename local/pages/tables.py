@@ -157,7 +157,7 @@ def score_table(
         if what == "folds" or (summary["seeds"] > 1 and any(pd.notna(summary[f"{s}_seeds_mean"]) for s in shown)):
             means = (" ± ".join(show(s, summary[f"{s}{suffix}_{of}"]) for of in ("mean", "sd")) for s in shown)
             totals.append(["", f"mean ± sd over {what}", "", *means, ""])
-    heads = [("seed", True), *columns(["fold"], ["n", *(HEADS[score] for score in shown), "epoch"])]
+    heads = [("seed", True), *columns(["fold"], ["n", *(HEADS.get(score, score) for score in shown), "epoch"])]
     if weights is not None:
         heads.append(("weights", False))
         rows = [[*row, remark] for row, remark in zip(rows, weights, strict=True)]

@@ -8,7 +8,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from local.pages.markdown import code
-from local.pages.tables import Table, columns, name_solved
+from local.pages.tables import Table, columns, name_solved, score_table
 
 HOSTILE = "<b>a</b> | **c** `d` [e](https://f) _g_ h_i"
 
@@ -56,3 +56,11 @@ def test_a_model_in_closed_form_has_no_epoch():
     epochs = pd.DataFrame({"seed": [1, 1, 2], "fold": ["01F", "01M", "01F"], "epoch": [1, 3, 3], "solved": [1, 0, 1]})
     assert name_solved(folds, epochs)["epoch"].tolist() == ["solved", 3, "solved"]
     assert name_solved(folds, epochs.drop(columns="solved")) is folds
+
+
+def test_a_score_without_a_heading_has_its_name():
+    folds = pd.DataFrame({"seed": [1], "fold": ["01F"], "n": [4], "wa": [0.5], "kappa": [0.25], "epoch": [3]})
+    row = folds.iloc[0].drop(["seed", "fold", "epoch"]).to_dict() | {"folds": "1/1", "seeds": 1}
+    means = {f"{score}_{of}": 0.5 for score in ("wa", "kappa") for of in ("mean", "sd")}
+    lines = score_table(folds, pd.Series(row | means), ("wa", "kappa")).markdown()
+    assert lines[0] == "| seed | fold | n | WA | kappa | epoch |"
