@@ -5,11 +5,11 @@ Only `NAMES` has to name a new corpus besides. Its file offers
 `read(data, partial)` -> `Corpus`
     Examine the release at `data` (a folder or a file; None: the corpus's own default folder) and
     return its utterances. A `UserError` names whatever is missing or broken, file by file, unless
-    `partial`.
+    `partial`. Of the user's own data (`csv`) also with the names of its columns, and a folder for audio that
+    is in a table.
 `recording_fold(recording)` -> str, optional
     The fold of protocol `recording` in which a recording is tested. Without it, each recording is
     a fold where there are at most ten of them, and otherwise they are dealt to ten folds.
-    Of the user's own data (`csv`) also with the names of its columns, and a folder for audio that is in a table.
 `ABOUT` -> `About`
     What a model card says of it: language, licence, terms.
 `DEFAULT_FOLDS`, optional

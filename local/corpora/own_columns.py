@@ -40,6 +40,7 @@ CALLED = {
 }
 NAMED = {name: here for here, names in CALLED.items() for name in (here.lower(), *names.split())}
 LONGEST = 63  # in UTF-8 a letter may take four bytes, and a folder's name has 255 at most
+NAMES = f"give up to {LONGEST} letters, digits, _ . and -, of which . and - do not come first"
 TAKEN = ("folds.json", "leaks.csv")  # files beside the folders of folds
 SEPARATORS = ",;\t|"
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -63,7 +64,7 @@ def utterance(required: Sequence[str], root: Path, row: Row) -> tuple[Row, list[
         wrong.append(f"emo {row['emo']!r} has characters other than letters, digits, _ and -")
     for column in FOLDERS:
         if row[column] and (not can_be_folder(row[column]) or row[column].lower() in TAKEN):
-            wrong.append(f"{column} {row[column]!r} cannot name a folder: give up to 63 letters, digits, _ . and -")
+            wrong.append(f"{column} {row[column]!r} cannot name a folder: {NAMES}")
     if row["gender"].lower() not in GENDERS:
         wrong.append(f"gender {row['gender']!r} is none of f, female, m, male")
     if row["style"] not in STYLES:

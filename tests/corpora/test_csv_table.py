@@ -224,13 +224,16 @@ def test_a_fault_names_its_line(folder, row, fault):
     assert partial.table["ID"].tolist() == ["a", "b", "c", "d"]
 
 
+FOLDER_NAMES = "give up to 63 letters, digits, _ . and -, of which . and - do not come first"
+
+
 @pytest.mark.parametrize(
     ("column", "value", "fault"),
     [
         ("ID", "a\tb", "ID 'a\\tb' has a control character"),
-        ("spk_id", "../ann", "spk_id '../ann' cannot name a folder: give up to 63 letters, digits, _ . and -"),
-        ("session", "-1", "session '-1' cannot name a folder: give up to 63 letters, digits, _ . and -"),
-        ("recording", "show 1", "recording 'show 1' cannot name a folder: give up to 63 letters, digits, _ . and -"),
+        ("spk_id", "../ann", f"spk_id '../ann' cannot name a folder: {FOLDER_NAMES}"),
+        ("session", "-1", f"session '-1' cannot name a folder: {FOLDER_NAMES}"),
+        ("recording", "show 1", f"recording 'show 1' cannot name a folder: {FOLDER_NAMES}"),
         ("gender", "woman", "gender 'woman' is none of f, female, m, male"),
         ("style", "acted", "style 'acted' is neither impro nor script"),
         ("valence", "1_0", "valence '1_0' is no number"),
