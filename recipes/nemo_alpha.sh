@@ -9,7 +9,7 @@
 # Changes against mtl_wav2vec2.yaml: the encoder; alpha 0.1, 0, 0.01, 1; encoder lr 2e-4, heads 10 times that;
 # 8 epochs of 16 utterances per update; bf16. The experiments are whisper_alpha<A>; your --name replaces whisper.
 #
-# The comparison of every pair is printed, and written to results/nemo/whisper_alpha.csv
+# The comparison of every pair is printed, and written to results/nemo/whisper_alpha.csv (N_alpha.csv with --name N)
 #
 # What came of it: --folds "EB0 KD0 TP0" (3/9 folds, 360 utterances, 1,811 train), one seed, encoder Whisper tiny.en,
 # one thread of an AMD EPYC, 2026-11-22, some 95 s an epoch, commit 8218506a3d4b, by run.sh with the values below.
@@ -46,4 +46,4 @@ for alpha in 0.1 0 0.01 1; do
     --encoder "${folders[1]}" --alpha "$alpha" --lr 2e-4 --head-lr 2e-3 --epochs 8 --batch-size 16 --micro-batch-size 8 \
     --precision bf16
 done
-conclude compare "${experiments[@]}" --csv results/nemo/whisper_alpha.csv
+conclude compare "${experiments[@]}" --csv "${experiments[0]%/*/*}/$(last_of name whisper "${options[@]}")_alpha.csv"

@@ -169,10 +169,10 @@ def write_tested(house: Path, alphas: dict[str, float], valid: str) -> None:
 
 def test_nemo_alpha_compares_what_it_has_made(house):
     alphas = ("0.1", "0", "0.01", "1")
-    write_tested(house, {f"nemo/speaker-hold_text/whisper_alpha{alpha}": float(alpha) for alpha in alphas}, "none")
-    done = recipe(house, "nemo_alpha", "corpus", "encoder")
+    write_tested(house, {f"nemo/speaker-hold_text/my_alpha{alpha}": float(alpha) for alpha in alphas}, "none")
+    done = recipe(house, "nemo_alpha", "corpus", "encoder", "--name", "my")
     assert done.returncode == 0, done.stderr
-    assert len(pd.read_csv(house / "results/nemo/whisper_alpha.csv")) == 6
+    assert len(pd.read_csv(house / "results/nemo/my_alpha.csv")) == 6
     assert len(asked(house)) == 4
 
 
