@@ -97,14 +97,15 @@ def _cost_of_int8(folder: Path, runs: list[Path]) -> str:
     for index, wav in (utterances[index] for index in chosen):
         batches.append((wav[None].numpy(), np.array([len(wav)]), [job.labels[utterances.emotions[index]]]))
     files = (folder / name for name in ("model.onnx", "model.int8.onnx"))
-    cost = onnx.cost(*files, batches, threads=torch.get_num_threads())
+    threads = torch.get_num_threads()
+    cost = onnx.cost(*files, batches, threads=threads)
     # The other members of an ensemble were trained on these utterances: their UA would mislead.
     ua = f"UA is {100 * cost['ua_int8']:.2f} % instead of {100 * cost['ua']:.2f} %; " if len(runs) == 1 else ""
     return (
         f"With 8 bits, on {cost['n']} utterances of fold {job.fold}'s test set: {cost['agreement']:.1%} get the same "
         f"emotion; {ua}a posterior changes by up to {cost['largest_difference']:.3f}; the speed is "
         f"{cost['speed_int8']:.1f} instead of {cost['speed']:.1f} s of audio per second, one utterance at a time "
-        f"({cpu_name()}, {torch.get_num_threads()} threads)."
+        f"({cpu_name()}, {threads} thread{'s' * (threads > 1)})."
     )
 
 

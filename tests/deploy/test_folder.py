@@ -357,6 +357,7 @@ def test_an_ensembles_card_has_no_ua_of_utterances_that_its_members_learned(runs
     folder.export(run.parent, tmp_path / "out", of_folds=True, int8=True)
     note = (tmp_path / "out" / "README.md").read_text().split("With 8 bits, ")[1].splitlines()[0]
     assert "get the same emotion; a posterior changes" in note and "UA" not in note
+    assert f"{torch.get_num_threads()} thread" in note and ", 1 threads" not in note
 
 
 def test_stage_6_exports_what_is_not_exported(runs, export, capsys, monkeypatch):
