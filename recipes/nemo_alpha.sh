@@ -11,10 +11,10 @@
 #
 # The comparison of every pair is printed, and written to results/nemo/whisper_alpha.csv (N_alpha.csv with --name N)
 #
-# What came of it: --folds "EB0 KD0 TP0" (3/9 folds, 360 utterances, 1,811 train), one seed, encoder Whisper tiny.en,
-# one thread of an AMD EPYC, 2026-11-22, some 95 s an epoch, commit 8218506a3d4b, by run.sh with the values below.
-# Per cent; WA is pooled, with its 95 %
-# interval, and given for each fold, because the folds differ far more than the alphas:
+# What came of it: four emotions (of the whole release with --labels 4class), --folds "EB0 KD0 TP0" (3/9 folds, 360
+# utterances, 1,811 train), one seed, encoder Whisper tiny.en, one thread of an AMD EPYC, 2026-11-22, some 95 s an
+# epoch, commit 8218506a3d4b, by run.sh with the values below. Per cent; WA is pooled, with its 95 % interval, and given
+# for each fold, because the folds differ far more than the alphas:
 #
 #   alpha   WA                       EB0    KD0    TP0     WER      CER
 #   0       67.22 (62.22 to 72.22)   60.00  49.17  92.50   101.08   97.07   (its CTC head is not trained)

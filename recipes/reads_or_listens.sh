@@ -5,8 +5,8 @@
 #
 # The multi-task system is trained with alpha 0 and 0.1. Then transcripts of each fold's test set, each with the emotion
 # of its utterance, are spoken by one neutral voice of espeak-ng, and in the manner of every emotion, so that words and
-# manner are crossed: neutral words in every manner, and words of one emotion in the manner of another. How far the
-# posteriors follow the words, and how far the manner, is told with intervals, and alpha 0.1 held against alpha 0.
+# manner are crossed: neutral words in every manner, and words of one emotion in the manner of another. The table has,
+# with intervals, how far the posteriors follow the words, how far the manner, and how alpha 0.1 differs from alpha 0.
 #
 # Where every speaker says the same sentences in all emotions (nEMO, RAVDESS) the words tell nothing, and a model can
 # only listen; the table says how many texts are said in several emotions.
