@@ -55,14 +55,15 @@ _RESOLVED: dict[tuple[str, str], str] = {}
 def parse_overrides(words: Sequence[str], file: Path, options: Collection[str] = ()) -> dict[str, Any]:
     """Turn `--key value` and `--key=value` words into typed overrides of a YAML.
 
-    `UserError` for a stray word, a missing value, an unknown key (the known ones are named, and what may be meant, also
-    of the `options` of run.sh), a value of another type than the default's, or a YAML with an object for a plain value.
+    `UserError` for a stray word, a missing value, the key of an object, an unknown key (the known ones are named, and
+    what may be meant, also of the `options` of run.sh), a value of another type than the default's, or a YAML with an
+    object for a plain value.
     """
     defaults = read_values(file)
     for key, default in plain_values(RUNNING.read_text(encoding="utf-8")).items():
         if key not in defaults and key != "augment":
             raise UserError(f"{file}: {key} is an object", f"give a plain value, as its default is: {default}")
-    known = [key for key in defaults if key not in SET_BY_PIPELINE]
+    known = [key for key in defaults if key not in (*SET_BY_PIPELINE, "augment")]
     overrides: dict[str, Any] = {}
     rest = list(words)
     while rest:
@@ -72,7 +73,10 @@ def parse_overrides(words: Sequence[str], file: Path, options: Collection[str] =
         key, equals, value = word[2:].partition("=")
         key = key.replace("-", "_")
         if key not in known:
-            texts = (path.read_text(encoding="utf-8") for path in (file, RUNNING))
+            texts = [path.read_text(encoding="utf-8") for path in (file, RUNNING)]
+            if key not in SET_BY_PIPELINE and any(key in keys.entries(text) for text in texts):
+                what = f"override --{key}: {key} of {file} is an object, and an override is a plain value"
+                raise UserError(what, "write it into a copy of the YAML, for --hparams: see hparams/SCIENCE.md")
             meant = keys.meant(key, known, keys.below_mappings(texts), options)
             remedy = f"{meant}{'; or ' * bool(meant)}take one of: {' '.join(known)}"
             raise UserError(f"{file} has no key '{key}' that could be overridden", remedy)

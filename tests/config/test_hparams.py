@@ -117,12 +117,12 @@ def test_what_is_refused(file, words, said):
     assert said in refusal(file, *words).what
 
 
-@pytest.mark.parametrize("key", ["alhpa", "layers", "encoder.layers", "counts", "seed", "n_labels", "n-tokens", "LR"])
+@pytest.mark.parametrize("key", ["alhpa", "layers", "encoder.layers", "seed", "n_labels", "n-tokens", "LR"])
 def test_an_unknown_key_is_refused_with_the_known_ones_named(file, key):
     error = refusal(file, f"--{key}", "1")
     assert str(file) in error.what and f"'{key.replace('-', '_')}'" in error.what
     named = error.remedy.rsplit(": ", 1)[1].split()
-    assert set(named) == KNOWN | read_values(RUNNING).keys() - {"seed", "n_labels", "n_tokens"}
+    assert set(named) == KNOWN | read_values(RUNNING).keys() - {"seed", "n_labels", "n_tokens", "augment"}
 
 
 def test_scalars_resolve_references_and_build_nothing(file):
@@ -252,7 +252,9 @@ def test_every_yaml_of_the_repository_takes_every_override(path):
     values = read_values(path)
     assert {"seed", "n_labels", "n_tokens", "token_type", "vocab_size", "epochs", "device"} <= set(values)
     plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
-    words = [f"--{key}={value}" for key, value in plain.items() if key not in ("seed", "n_labels", "n_tokens")]
+    words = [
+        f"--{key}={value}" for key, value in plain.items() if key not in ("seed", "n_labels", "n_tokens", "augment")
+    ]
     assert read_values(path, parse_overrides(words, path)) == values
 
 

@@ -193,6 +193,13 @@ def test_an_unknown_override_leads_to_what_may_be_meant_too(file, override, hint
     assert caught.value.remedy.startswith(hint + "encoder alpha")
 
 
+@pytest.mark.parametrize("word", ["--optimizer", "--scheduler", "--augment", "--system"])
+def test_an_object_is_written_into_a_copy(word):
+    with pytest.raises(UserError, match="is an object") as caught:
+        parse_overrides([word, "x"], REPOSITORY / "hparams" / "mini.yaml")
+    assert "copy of" in caught.value.remedy
+
+
 @pytest.mark.parametrize("word", ["--freeze_layer", "--frozen-layers", "--num_frozen_layers"])
 def test_frozen_layers_by_another_name(word):
     with pytest.raises(UserError, match="could be overridden") as caught:
