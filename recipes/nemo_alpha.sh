@@ -29,7 +29,7 @@
 # and do not tell how other actors would differ. On sentences that are not in the training set, 9 words of 10 are
 # wrong at any alpha, but only 3 characters of 10: the task helps emotion long before it transcribes.
 #
-# Before text was held out (recipes/nemo_transfer.sh then): fold TP0 alone (1/9 folds, 360 utterances), one seed,
+# Before text was held out (the recipe was nemo_transfer.sh then): fold TP0 alone (1/9 folds, 360 utterances), one seed,
 # Whisper tiny.en, 6 epochs, 2026-11-22; its WER is on sentences of the training set.
 #   --valid none:      alpha 0.1 WA 96.11 WER 37.23, alpha 0 WA 87.78 (WER 111.15, its CTC head is not trained)
 #   --valid partner:   alpha 0.1 WA 72.78 (epoch 3), alpha 0 WA 79.72 (epoch 4): the opposite order

@@ -221,6 +221,17 @@ def test_names_that_do_not_exist_are_found():
     ]
 
 
+def test_files_that_the_code_names_exist():
+    named = re.compile(r"(?<![\w/.$<-])(?:local|tests|hparams|recipes)/[\w/]+\.(?:py|sh|yaml)\b")
+    files = [path for path in of_the_project() if path.suffix != ".md" and "tests" not in path.parts]
+    found = {
+        name: path.name
+        for path in [*files, REPOSITORY / ".ci" / "run"]
+        for name in named.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len(found) > 20 and not {name: by for name, by in found.items() if not (REPOSITORY / name).exists()}
+
+
 def first_cells(text: str, head: str) -> list[str]:
     """The first cells of all rows of the tables whose head begins with that word, without their backquotes."""
     cells, inside = [], False
