@@ -58,11 +58,11 @@ parse_options() {
       shift
     else
       # A value may not look like an option: a forgotten one would swallow the next option.
-      [[ $# -ge 2 && $2 != --* ]] || usage_error "option --$name has no value" "--$name VALUE"
+      [[ $# -ge 2 && $2 != --* ]] || no_value "$name"
       value=$2
       shift 2
     fi
-    [[ -n $value ]] || usage_error "option --$name has no value" "--$name VALUE"
+    [[ -n $value ]] || no_value "$name"
     take_option "$name" "$value"
   done
   [[ -z $data || -n $corpus || $status == true ]] || usage_error "--data is given without its --corpus" \
@@ -74,6 +74,11 @@ parse_options() {
   [[ $status == true || -z $stress ]] || ((stop_stage >= 7)) ||
     usage_error "--stress '$stress' is of stage 7, which is not asked for" "./run.sh ... --stage 7 --stress '$stress'"
   ((stop_stage >= stage)) || usage_error "--stop-stage $stop_stage comes before --stage $stage" "give --stop-stage $stage or more"
+}
+
+no_value() { # name
+  if [[ ! $1 =~ ^[a-z-]+$ ]] || ! grep -q "^#   --$1 " run.sh; then unknown_option "$1" VALUE; fi
+  usage_error "option --$1 has no value" "--$1 VALUE"
 }
 
 unknown_option() { # name, value

@@ -145,6 +145,8 @@ def test_relative_paths_count_from_the_caller(checkout, tmp_path):
         (["--=1"], "unknown option '--'"),
         (["--fold", "01F"], "unknown option '--fold'"),
         (["--name"], "--name has no value"),
+        (["--equal-shares"], "unknown option '--equal-shares'"),
+        (["--epochs"], "--epochs is no option of run.sh but a key of the YAML"),
         (["--name="], "--name has no value"),
         (["--name", ""], "--name has no value"),
         (["--force", "--stage", "1"], "--force has no value"),
