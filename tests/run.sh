@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests: style of shell and Python, then pytest with doctests. Arguments go to pytest, and then style comes last.
 #
-#   tests/run.sh                          all but the slow ones: 8 to 11 minutes on 2 cores
+#   tests/run.sh                          all but the slow ones: 8 to 12 minutes on 2 cores
 #   tests/run.sh tests/text -x            the tests of a wing, to the first failure; then style
 #   SER_MTL_SPEECH=FOLDER tests/run.sh     an export's forms are compared on recordings of people, not synthetic voices
 set -euo pipefail
