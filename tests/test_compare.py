@@ -225,6 +225,15 @@ def test_predictions_that_are_newer_than_the_scores_are_refused(words):
 
 def test_audio_that_was_changed_between_two_experiments_is_said_below_every_table(words):
     a, b = run(words, "a"), run(words, "b")
+    run_of_a = next(a.glob("seed1/*/env.json"))  # what changes within one experiment is said of it alone
+    run_of_a.write_text(json.dumps(json.loads(run_of_a.read_text()) | {"audio": {"own": "ccc"}}))
+    decoding = run_of_a.with_name("decode.json")
+    before = decoding.read_text()
+    decoding.write_text(
+        json.dumps({**json.loads(before), "facts": {**json.loads(before)["facts"], "audio": {"own": "ddd"}}})
+    )
+    assert "audio" not in render_pairs(table(a, b))
+    decoding.write_text(before)
     for folder, digest in ((a, "aaa"), (b, "bbb")):
         assert "audio" not in render_pairs(table(a, b))
         for path in folder.glob("seed1/*/env.json"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ def other_audio(experiments: Iterable[Experiment]) -> list[str]:
         f"The audio files of {corpus} were not the same for all of these experiments: their digest is "
         f"{', '.join(f'{digest} for {_some(folders)}' for digest, folders in contents.items())}."
         for corpus, contents in found.items()
-        if len(contents) > 1
+        if any({*folders} != {*chain(*contents.values())} for folders in contents.values())
     ]
 
 
