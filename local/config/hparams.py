@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -321,10 +322,13 @@ def _objects(text: str) -> dict[str, Any]:
     return {key: value for key, value in described.items() if key not in plain}
 
 
-@functools.lru_cache(maxsize=256)
 def _objects_of_running(text: str) -> dict[str, Any]:
     """The objects that running.yaml would give a resolved YAML, had it none of `NEWER`."""
-    yaml, own = ruamel.yaml.YAML(), io.StringIO()
-    yaml.dump({key: value for key, value in plain_values(text).items() if key not in NEWER}, own)
-    completed = resolve_references(_complete(own.getvalue(), RUNNING.read_text(encoding="utf-8"))).getvalue()
-    return _objects(completed)
+    values, running = plain_values(text), RUNNING.read_text(encoding="utf-8")
+    referred = {key: values[key] for key in keys.REFERENCE.findall(running) if key in values}
+    return _resolved_objects(running, json.dumps(referred, default=str))
+
+
+@functools.lru_cache(maxsize=256)  # few runs differ in what running.yaml refers to
+def _resolved_objects(text: str, overrides: str) -> dict[str, Any]:
+    return _objects(resolve_references(text, overrides).getvalue())
