@@ -45,6 +45,8 @@ from local.training.checkpoints import RunCheckpointer, best
 SAMPLES = {"a": 9000, "b": 300, "c": 5123, "d": 7999, "e": 720}  # b is shorter than a frame
 LABELS = ["ang", "neu"]
 FRONT_ENDS = {"log-mel energies": LogMel, "cepstra": partial(KaldiMfcc, noise=True), "modulations": Auditory}
+KINDS = ("lowest layers", "CNN", "means of states")  # of an encoder's stores
+OTHERS = [pytest.param(each, marks=pytest.mark.slow) for each in [*tiny_models.WAVEFORM][1:]]
 DROP_CHUNK = "speechbrain.augment.time_domain.DropChunk"
 
 
@@ -478,7 +480,7 @@ class Meeting:
         return threading.get_ident()
 
 
-@pytest.mark.parametrize("kind", [*tiny_models.FAMILIES, "lowest layers", "CNN", "means of states", *FRONT_ENDS])
+@pytest.mark.parametrize("kind", [*("wav2vec2-group", "w2v-bert", "whisper"), *OTHERS, *KINDS, *FRONT_ENDS])
 def test_the_bytes_do_not_depend_on_how_many_utterances_are_computed_at_a_time(tmp_path, many, monkeypatch, kind):
     family = kind if kind in tiny_models.FAMILIES else "wavlm-layer"
     freezing = {"lowest layers": {"freeze_layers": 1}, "CNN": {"freeze_cnn": True}}.get(kind, {"freeze": True})
