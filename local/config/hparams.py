@@ -191,6 +191,9 @@ def _describe(loader: _Descriptions, suffix: str, node: ruamel.yaml.nodes.Node) 
 
 _Descriptions.add_multi_constructor("!", _describe)
 
+for _reader in (_Values, _Descriptions):  # HyperPyYAML makes `(1, 2)` a tag for every reader, once it has built one
+    _reader.add_constructor("!tuple", lambda _, node: str(node.value))
+
 
 def plain_values(text: str) -> dict[str, Any] | None:
     """Top-level values without the objects that would be built; None where the YAML is not a mapping."""
@@ -279,8 +282,10 @@ class _Loader(ruamel.yaml.Loader):
         super().add_multi_constructor(prefix, refusing(prefix, constructor))
 
 
-def _tuple(loader: _Loader, node: ruamel.yaml.nodes.ScalarNode) -> tuple:
+def _tuple(loader: _Loader, node: ruamel.yaml.nodes.Node) -> tuple:
     """The values of `(1, a)`."""
+    if not isinstance(node.value, str):
+        raise UserError("a !tuple of the YAML is no tuple of plain values", "write it as (1, 2)")
     try:
         return tuple(ruamel.yaml.YAML(typ="safe", pure=True).load(f"[{node.value[1:-1]}]"))
     except ruamel.yaml.error.YAMLError:

@@ -1,5 +1,7 @@
 """Hyperparameters: overrides typed by their defaults, and what differs between two YAMLs."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -271,3 +273,19 @@ def test_a_key_that_is_there_twice_is_named(tmp_path):
             resolve(twice, {})
         key = "valence" if "heads" in line else "alpha"
         assert refused.value.what == f"{twice}, line {text.count(chr(10)) + 2}: the key {key} is there twice"
+
+
+def test_a_tuple_is_read_the_same_before_and_after_something_was_built(file):
+    """In a process of its own: HyperPyYAML changes how every reader takes `(1, 2)`, for good."""
+    file.write_text(YAML + "steps: (1, 2)\noptimizer: !name:torch.optim.AdamW\n    betas: (0.8, 0.9)\n")
+    lines = [
+        "import sys; from pathlib import Path; from local.config import hparams",
+        "text, changed = (hparams.resolve(Path(sys.argv[1]), {'seed': seed}) for seed in (1, 2))",
+        "print({**hparams.trained_values(text), 'seed': 0})",
+        "hparams.build('a: (1, 2)')",
+        "print({**hparams.trained_values(changed), 'seed': 0})",
+        "print({**hparams.trained_values(hparams.resolve(Path(sys.argv[1]), {'seed': 3})), 'seed': 0})",
+    ]
+    call = [sys.executable, "-c", "\n".join(lines), str(file)]
+    before, *after = subprocess.run(call, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert after == [before, before] and "'steps': '(1, 2)'" in before and "'betas': '(0.8, 0.9)'" in before

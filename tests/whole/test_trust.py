@@ -167,6 +167,8 @@ def test_a_tuple_holds_plain_values(trap):
     springs(trap, lambda: load_hyperpyyaml(yaml))
     with pytest.raises(UserError, match="no tuple of plain values"):
         hparams.build(yaml)
+    with pytest.raises(UserError, match="no tuple of plain values"):
+        hparams.build("a: !tuple [1, 2]")
     assert hparams.build("a: (1, b, [2])") == {"a": (1, "b", [2])}
 
 
