@@ -8,11 +8,13 @@ and writes nothing. An error in it has exit code 2.
 
 from __future__ import annotations
 
+from local.core import garbage
 from local.core.errors import UserError, as_command
 from local.experiment.command_line import parse
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+    garbage.ignore()
 
 import logging
 import tempfile
@@ -155,6 +157,7 @@ def main() -> None:
     logging.disable(logging.WARNING)  # each job's log has them
     for line in check(Job.all(parse())[0]):
         print(f"  {line}")
+    garbage.collect()
 
 
 if __name__ == "__main__":

@@ -13,11 +13,13 @@ for its scores and nothing else.
 
 from __future__ import annotations
 
+from local.core import garbage
 from local.core.errors import as_command
 from local.experiment.command_line import parse
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+    garbage.ignore()
 
 import functools
 import logging
@@ -116,6 +118,7 @@ def loaded(job: Job, load: Callable[[Job, System], int]) -> tuple[int, System, C
     device = full_name(running["device"])
     system = values["system"].to(device).eval()
     epoch = load(job, system)
+    garbage.collect()
     # After the checkpoint is loaded: the features of a frozen CNN depend on its weights.
     store = model_inputs(AudioStore.of(*job.options.audio()), system, device, of_features(job.folder))
     precision = AMPConfig.from_name(use_precision(values["eval_precision"]))  # after the features of a CNN are computed

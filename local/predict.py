@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import gc
 import itertools
 import os
 import sys
@@ -28,7 +27,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local.core import logs
+from local.core import garbage, logs
 from local.core.errors import FULL, Parser, UserError, as_command
 from local.core.precisions import PRECISIONS
 from local.inference.unsure import threshold
@@ -74,8 +73,7 @@ def draw_each(
 
 def predict(options: argparse.Namespace) -> int:
     """Write a line for each file or window; return how many have an error."""
-    # Now that the command line is known to be right: these take seconds to load, the fewer without looks for garbage.
-    gc.disable()
+    garbage.ignore()  # now that the command line is known to be right, and these take seconds to load
     from tqdm import tqdm
 
     from local.inference import lines
@@ -83,8 +81,7 @@ def predict(options: argparse.Namespace) -> int:
     from local.inference.items import analyze_items, files, whole_items, window_items
 
     recognizer = Analyzer.load(options.model, None, options.unsure, device=options.device, precision=options.precision)
-    gc.freeze()  # nor is it looked for among them at the end
-    gc.enable()
+    garbage.collect()
     items = files(options.audio)
     items = window_items(items, recognizer.window) if options.segments else whole_items(items, recognizer.longest)
     results = analyze_items(items, recognizer, options.batch_seconds, words=options.format == "jsonl")

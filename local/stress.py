@@ -10,11 +10,13 @@ are kept. What cannot be done here is left out, and the log says so.
 
 from __future__ import annotations
 
+from local.core import garbage
 from local.core.errors import as_command
 from local.experiment.command_line import parse
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+    garbage.ignore()
 
 import logging
 import time
@@ -59,6 +61,7 @@ class StressTest:
         self.system = values["system"].to(self.device).eval()
         self.spells = transcripts_trained(values)
         self.epoch = load_chosen(job, self.system)
+        garbage.collect()
         self.audio = AudioStore.of(*job.options.audio())
         self.table = manifest.read(job.manifests / "test.csv")
         self.test = Utterances.of(job.manifests / "test.csv", self.audio, job.labels, job.tokenizer)

@@ -9,12 +9,14 @@ processes train it together when torchrun starts them (see `local.training.distr
 
 from __future__ import annotations
 
+from local.core import garbage
 from local.core.errors import as_command
 from local.core.free_memory import room
 from local.experiment.command_line import parse
 
 if __name__ == "__main__":
     as_command(parse)()  # --help and wrong options end here, before what takes seconds to load
+    garbage.ignore()
 
 import contextlib
 import logging
@@ -94,6 +96,7 @@ def train(job: Job, source: Job | None = None) -> None:
     train_set = loader(training, sampler, values["num_workers"], kind(values))
     valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
     validated = None if validation is None else measured_loader(validation, values)
+    garbage.collect()
     brain.fit(brain.epoch_counter, train_set, valid_set, measured, validated, progressbar=sys.stderr.isatty())
     run_on_main(write_marker, (job, checkpointer))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gc
 import importlib
 import os
 import pickle
@@ -22,7 +21,7 @@ from filelock import FileLock
 from iemocap_tree import full_release
 from paths import REPOSITORY
 
-from local.core import logs
+from local.core import garbage, logs
 from local.corpora import Corpus, iemocap
 from local.experiment.command_line import parse
 from local.folds import make_folds
@@ -37,6 +36,7 @@ def pytest_configure() -> None:
     """Begin with signals that end a process: what runs in the background may have been given them ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    garbage.ignore()  # until all modules are imported
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,8 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Keep what all those modules have made out of garbage collections: a twentieth of the time."""
-    gc.collect()
-    gc.freeze()
+    garbage.collect()
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from tones import tones
 
 EXPERIMENT = Path("results/tones/speaker/n")
 # Layer drop, dropout, SpecAugment; a checkpoint several times within an epoch.
-VALUES = {"epochs": 4, "batch_size": 3, "micro_batch_size": 2, "ckpt_interval_minutes": 0.0005, "device": "cpu"}
+VALUES = {"epochs": 3, "batch_size": 3, "micro_batch_size": 2, "ckpt_interval_minutes": 0.0005, "device": "cpu"}
 # Files that must come out the same, byte for byte; the manifests too, and epochs.csv but for the seconds.
 SAME = ("predictions.csv", "scores.json", "folds.csv", "summary.csv", "train_log.txt", "tokenizer.model")
 MANIFESTS = ("train.csv", "valid.csv", "test.csv", "leaks.csv")
