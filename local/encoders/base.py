@@ -56,6 +56,7 @@ class Encoder(Masked):
     taken: tuple[int, ...] = ()
     norms_last_state = False  # whether transformers has the output of its last block after the final layer norm
     adapted = False  # whether it has adapters, see `local.encoders.adapters`
+    source = ""  # the folder that its weights are from, or the name on the hub; empty where they are random
     preprocessor: dict[str, Any]  # the settings of its feature extractor that are used here
     seconds_per_frame = 0.02  # from one frame to the next
     _learning: list[nn.Parameter] | None = None  # what learns of it at all, once `rest` has been called

@@ -102,6 +102,7 @@ def load_encoder(
             "has no upstream, --encoder",
         )
     encoder = _load(source, freeze, freeze_cnn, spec_augment)
+    encoder.source = "" if isinstance(source, dict) else str(source)
     encoder.freeze_lowest(freeze_layers)
     if lora:
         adapters.adapt(encoder, lora)

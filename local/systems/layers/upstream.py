@@ -18,4 +18,4 @@ def frozen(encoder: Encoder) -> Encoder:
 
 def pretraining(encoder: Encoder) -> str:
     """What tables say of its weights: the name of its folder or of the hub, `no pretraining` where they are random."""
-    return Path(encoder.model.name_or_path).name or "no pretraining"
+    return Path(encoder.source).name or "no pretraining"
