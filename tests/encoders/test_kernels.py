@@ -332,3 +332,9 @@ def test_dropout_and_attention_are_taken(family):
     kinds = {type(module) for module in model.modules()}
     assert nn.Dropout not in kinds and model.config._attn_implementation == "ser_mtl"
     assert family == "whisper" or Dropout in kinds
+
+
+def test_a_model_in_evaluation_mode_stays_so():
+    model = AutoModel.from_config(tiny_models.config("wav2vec2-group")).eval()  # as transformers loads one
+    use_kernels(model)
+    assert not any(module.training for module in model.modules())

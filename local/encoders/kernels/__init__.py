@@ -25,7 +25,7 @@ def use_kernels(model: PreTrainedModel) -> None:
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
-                setattr(module, name, Dropout(child.p))
+                setattr(module, name, Dropout(child.p).train(child.training))
         if isinstance(module, nn.Conv1d) and _has_faster_kernel(module):
             module._conv_forward = MethodType(convolve, module)
         if type(module) is nn.Linear:
