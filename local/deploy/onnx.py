@@ -259,10 +259,11 @@ def _put(path: Path, save: Callable[[Path], object]) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Suppress the exporters' warnings on their own internals, and the graph that they print where they fail."""
+    disabled = logging.root.manager.disable
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
+        logging.disable(max(disabled, logging.WARNING))
         try:
             yield
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(disabled)
