@@ -151,7 +151,7 @@ def examined(
         hint += " (utterances without an emotion may train what needs none: --extra-training all-turns)"
     if any(fault.reason.endswith(labels.AS_MISSING) for fault in rare):
         hint += f" (where no emotion is known: {MISSING_EMOTION})"
-    rejected = len({(fault.file, fault.line) for fault in faults if fault.line}) + rejected_rows(found + rare)
+    rejected = rejected_rows(faults) + rejected_rows(found + rare)
     faults = faults + [listed.placed(fault) for fault in found + rare]
     raise_faults(name, faults, partial, labels.remedy(lost, left, hint))
     faults = labels.lost_faults(path.name, lost) + faults

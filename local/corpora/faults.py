@@ -62,8 +62,8 @@ def listing(of: str, faults: Sequence[Fault]) -> str:
 
 
 def rejected_rows(faults: Sequence[Fault]) -> int:
-    """How many rows of a table have faults."""
-    return len({fault.line for fault in faults if fault.line})
+    """How many rows have faults, of all files that these are of."""
+    return len({(fault.file, fault.line) for fault in faults if fault.line})
 
 
 def write(path: Path, faults: Sequence[Fault]) -> None:

@@ -152,8 +152,9 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
         notes += [f"{without} of {len(table)} utterances have no {what}"] if without else []
     name, warnings = _name_of(Counter(SPLITS.get(row["Split_Set"].lower(), "?") for _, row in records))
     source = f"{ABOUT.source}, {name}"
+    rejected = rejected_rows([fault for fault in faults if fault.file == path.name])  # labels.txt costs votes alone
     faults = labels.lost_faults(path.name, lost) + faults
-    return Corpus("msp-podcast", root, table, source, faults, rejected_rows(faults), warnings, notes=notes)
+    return Corpus("msp-podcast", root, table, source, faults, rejected, warnings, notes=notes)
 
 
 def _locate(data: Path | None) -> tuple[Path, Path]:

@@ -82,6 +82,12 @@ def test_an_early_release(release):
     (labels / "labels.txt").write_text(f"{turn}\nW1; Neutral; Neutral; A:1.0; V:4.0; D:2.0;\n")
     corpus = read(release)
     assert corpus.table["votes"].tolist()[:2] == ["neu 1", ""] and corpus.source.endswith("release 0.1")
+    (labels / "labels.txt").write_text(f"Ratings of early 2020\n\n{turn}\nW1; Neutral; Neutral; A:1.0; V:4.0; D:2.0;\n")
+    partial = read(release, partial=True)
+    assert [str(fault) for fault in partial.faults] == [
+        "labels.txt:1: is no turn with its consensus: 'Ratings of early 2020'"
+    ]
+    assert (len(partial.table), partial.rejected) == (7, 0)  # it costs no utterance
 
 
 def test_a_release_that_is_not_known_is_said_to_be_none(release):
