@@ -136,7 +136,11 @@ def _holder(path: Path) -> tuple[int, str] | None:
     held = lock.holder(path)
     if held is None or lock.is_of_this_host(held):
         return held
-    return held if time.time() - path.stat().st_mtime < BEATS * lock.STALE else None
+    try:
+        beat = path.stat().st_mtime
+    except FileNotFoundError:  # let go of since it was read
+        return None
+    return held if time.time() - beat < BEATS * lock.STALE else None
 
 
 @as_command

@@ -109,6 +109,11 @@ def test_a_job_in_a_container_is_shown_without_the_containers_name(workplace, mo
     assert shown()["seed1/1A"] == ("running", process)
     os.utime(path, (0, 0))
     assert shown()["seed1/1A"][0] == "interrupted"
+    with monkeypatch.context() as patch:  # let go of while it is looked at
+        patch.setattr(lock, "holder", lambda path: (os.getpid(), "here?0a1b2c"))
+        path.rename(path.with_name("away"))
+        assert shown()["seed1/1A"][0] == "interrupted"
+        path.with_name("away").rename(path)
     monkeypatch.setattr(lock, "host_name", lambda: "here?0a1b2c")  # this container: its process is seen
     assert shown()["seed1/1A"] == ("running", process)
 
