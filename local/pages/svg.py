@@ -88,7 +88,8 @@ def picture(name: str, alt: str, height: float) -> Iterator[Picture]:
 
 def standalone(svg: str) -> str:
     """The plot as the contents of a file of its own: with the page's colours and background, light or dark."""
-    palette = re.search(r"^:root \{.*?^\}\n@media.*?^\}$", STYLE_SHEET.read_text(), re.DOTALL | re.MULTILINE)[0]
+    css = STYLE_SHEET.read_text(encoding="utf-8")
+    palette = re.search(r"^:root \{.*?^\}\n@media.*?^\}$", css, re.DOTALL | re.MULTILINE)[0]
     ground = "svg { background: var(--ground); color: var(--ink); font-family: system-ui, sans-serif; }"
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{100 * WIDTH:.0f}"'
     return svg.replace("<svg", head, 1).replace(">", f">\n<style>\n{palette}\n{ground}\n</style>", 1) + "\n"

@@ -105,6 +105,13 @@ def test_nobody_imports_a_command():
         assert {wing(other) for other in commands} <= {own}, f"{module} imports {commands}"
 
 
+def test_files_of_text_are_utf_8_whatever_the_locale():
+    for module, path in FILES.items():
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith((".read_text", ".write_text")):
+                assert "utf-8" in ast.unparse(call), f"{module}: {ast.unparse(call)}"
+
+
 def test_the_faster_kernels_have_one_door():
     users = {module for module, path in FILES.items() if any(name.startswith(KERNELS) for name in imported(path))}
     assert {user for user in users if not user.startswith("local.encoders.")} <= {"local.benchmark.ways"}
