@@ -64,7 +64,6 @@ measure() { # as experiment; one that fails is named at the end and below the ta
     code=$?
     if ((code > 128)); then exit "$code"; fi # interrupted
     failed+=("${experiments[-1]}")
-    unset 'experiments[-1]'
   }
 }
 
@@ -92,17 +91,21 @@ for protocol in $protocols; do
     esac
   done
 done
-remarks=()
-for folder in "${failed[@]}"; do
-  echo "error: $folder failed; its messages are above" >&2
-  remarks+=("$folder failed, and is not in the table.")
+wait_for_calls || true # what fails with Slurm is found here
+remarks=() measured=()
+for folder in "${experiments[@]}"; do
+  if [[ " ${failed[*]} " == *" $folder "* ]]; then
+    echo "error: $folder failed; its messages are above" >&2
+    remarks+=("$folder failed, and is not in the table.")
+  else
+    measured+=("$folder")
+  fi
 done
-if ((${#experiments[@]} + ${#failed[@]} == 0)); then
+if ((${#experiments[@]} == 0)); then
   refuse "corpus $corpus does not serve protocol $protocols" "--protocol ${known%% *}, or fill a column of the corpus"
-elif ((${#experiments[@]} < 2)) || [[ ${experiments[0]} == results/*/*-OPTIMISTIC*/* ]]; then
-  wait_for_calls
+elif ((${#measured[@]} < 2)) || [[ ${measured[0]} == results/*/*-OPTIMISTIC*/* ]]; then
   echo "No table: it needs two experiments, the first of which is not OPTIMISTIC."
 else
-  conclude compare "${experiments[@]}" --protocols --out "results/$corpus/$name.md" "${remarks[@]/#/--remark=}"
+  conclude compare "${measured[@]}" --protocols --out "results/$corpus/$name.md" "${remarks[@]/#/--remark=}"
 fi
 ((${#failed[@]} == 0))

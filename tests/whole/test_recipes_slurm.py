@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from paths import OPTIONS, copy_project
 
+from local.corpora.manifest import COLUMNS
+
 # run.sh, which says what it was asked and, from stage 2 on, waits until all five alphas have come that far.
 RECORDER = """\
 #!/usr/bin/env bash
@@ -73,3 +75,17 @@ def test_table_3_has_all_rows_in_the_queue_and_names_those_that_failed(tmp_path)
     assert first.endswith("--stop-stage 1")
     assert sorted(row.partition("--name ")[2].split()[0] for row in rows) == ["majority", "peng_asrnn"]
     assert all("--stage 2 --" in row for row in rows)
+
+
+def test_price_of_a_protocol_names_what_failed_in_the_queue_and_goes_on_without_it(tmp_path):
+    copy_project(tmp_path, "recipes")
+    (tmp_path / "run.sh").write_text(f'#!/usr/bin/env bash\n[[ $* != *"_valid_none --stage 2"* ]]\n{OPTIONS}')
+    table = tmp_path / "manifests" / "mini" / "all.csv"
+    table.parent.mkdir(parents=True)
+    rows = "".join(f"{name},1.0,$data_root/a.wav,{name},F,,,,{emo},\n" for name, emo in (("a", "ang"), ("b", "sad")))
+    table.write_text(",".join(COLUMNS) + "\n" + rows)
+    words = ["--backend=slurm", "--stop-stage", "3", "--protocol", "speaker"]
+    done = subprocess.run(["recipes/price_of_a_protocol.sh", *words], cwd=tmp_path, capture_output=True, text=True)
+    what = "results/mini/speaker/price_statistics_valid_none failed; its messages are above"
+    assert (done.returncode, done.stderr) == (1, f"error: {what}\n")
+    assert done.stdout.startswith("No table of compare")
