@@ -66,6 +66,10 @@ for at in "${!corpora[@]}"; do
   experiment "$name" "${words[@]}" --corpus "${corpora[at]}" --data "${data[at]}" -- "--$key" "$encoder"
 done
 wait_for_calls # a model is tested elsewhere when it is trained
+if (($(last_of stop-stage 5 "${options[@]}") < 3)); then
+  echo "Nothing is tested on another corpus: that needs stage 3."
+  exit
+fi
 options+=(--stage 3)
 for at in "${!corpora[@]}"; do
   for other in "${!corpora[@]}"; do

@@ -273,6 +273,9 @@ def test_cross_corpus_trains_each_and_tests_it_on_every_other(house):
         *(("emodb", "nemo"), ("emodb", "own")),
     ]
     assert all("--stage 3 --name" in call for call in tested)
+    done = recipe(house, "cross_corpus", "encoder", "nemo=corpus", "emodb=corpus", "--stop-stage=2")
+    assert (done.returncode, done.stdout) == (0, "Nothing is tested on another corpus: that needs stage 3.\n")
+    assert len(asked(house)) == len(calls) + 4  # run.sh would refuse a first stage behind the last
     for few in ([], ["encoder"], ["encoder", "nemo=corpus"], ["encoder", "nemo", "corpus"]):
         done = recipe(house, "cross_corpus", *few)
         assert done.returncode == 2 and done.stderr.startswith("error: it needs an encoder, and two corpora")
