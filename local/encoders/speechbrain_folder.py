@@ -174,10 +174,8 @@ def _read_entries(file: Path, where: str) -> dict[str, dict[str, Any]]:
     except (ruamel.yaml.error.YAMLError, ValueError, OSError, RecursionError) as error:
         raise UserError(f"{where} cannot be read: {' '.join(str(error).split())}", "restore the file") from None
     names = {str(key.value): value for key, value in root.value} if isinstance(root, MappingNode) else {}
-    found: dict[str, list[Node]] = {tag: [] for tag in USED}
-    _collect(root, found, set())
     entries = {}
-    for tag, nodes in found.items():
+    for tag, nodes in _tagged(root).items():
         what = tag.rpartition(".")[2]
         if len(nodes) != 1 or not isinstance(nodes[0], MappingNode):
             raise UserError(
@@ -189,9 +187,10 @@ def _read_entries(file: Path, where: str) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def _collect(root: Node, found: dict[str, list[Node]], seen: set[int]) -> None:
-    """Add to each known tag the nodes that have it, each once."""
-    left = [root]
+def _tagged(root: Node) -> dict[str, list[Node]]:
+    """The nodes that have each of the used tags, each once."""
+    found: dict[str, list[Node]] = {tag: [] for tag in USED}
+    left, seen = [root], set()
     while left:
         node = left.pop()
         if node is None or id(node) in seen:
@@ -203,6 +202,7 @@ def _collect(root: Node, found: dict[str, list[Node]], seen: set[int]) -> None:
             left += [each for pair in node.value for each in pair]
         elif isinstance(node, SequenceNode):
             left += node.value
+    return found
 
 
 def _checked(tag: str, values: dict[str, Node], names: dict[str, Node], where: str) -> dict[str, Any]:

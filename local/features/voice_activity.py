@@ -12,6 +12,7 @@ from torch import Tensor
 
 THRESHOLD, MEAN_SCALE = 5.5, 0.5  # of log energies at the scale of 16-bit samples
 CONTEXT, PROPORTION = 2, 0.12  # frames on each side, and the share of these that must be loud
+AROUND = 300  # rows of a sliding mean
 
 
 def is_speech(energies: Tensor) -> Tensor:
@@ -26,14 +27,14 @@ def is_speech(energies: Tensor) -> Tensor:
     return (near >= PROPORTION * there)[0, 0]
 
 
-def subtract_sliding_mean(rows: Tensor, size: int = 300) -> Tensor:
-    """Subtract from each row the mean of the `size` rows around it: [T, c] -> [T, c].
+def subtract_sliding_mean(rows: Tensor) -> Tensor:
+    """Subtract from each row the mean of the `AROUND` rows around it: [T, c] -> [T, c].
 
     Near an end the window is moved inwards; it is cut only where there are fewer rows than that.
     """
     places = torch.arange(len(rows), device=rows.device)
-    starts = (places - size // 2).clamp(min=0, max=max(0, len(rows) - size))
-    ends = (starts + size).clamp(max=len(rows))
+    starts = (places - AROUND // 2).clamp(min=0, max=max(0, len(rows) - AROUND))
+    ends = (starts + AROUND).clamp(max=len(rows))
     sums = F.pad(rows.double().cumsum(0), (0, 0, 1, 0))
     means = (sums[ends] - sums[starts]) / (ends - starts)[:, None]
     return rows - means.to(rows.dtype)

@@ -15,8 +15,8 @@ MOST, OF_EACH = 50, 10  # mistakes over all, and at least of each pair of classe
 Words = list[tuple[str, bool]]  # each word, and whether it differs from the other transcript
 
 
-def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST) -> list[dict[str, Any]]:
-    """List the `most` wrong hypotheses with the highest posteriors, by posterior, then ID and seed.
+def most_confident(predictions: pd.DataFrame, data_root: Path) -> list[dict[str, Any]]:
+    """List the `MOST` wrong hypotheses with the highest posteriors, by posterior, then ID and seed.
 
     After them come others, so that of each pair of reference and hypothesis there are the `OF_EACH` highest. Hypotheses
     without posteriors come last; an utterance without a hypothesis is left out.
@@ -32,7 +32,7 @@ def most_confident(predictions: pd.DataFrame, data_root: Path, most: int = MOST)
     wrong = wrong.assign(confidence=confidence, path=manifest.resolve(wrong["wav"], data_root.absolute()))
     wrong = wrong.sort_values(["confidence", "ID", "seed"], ascending=[False, True, True], ignore_index=True)
     place = wrong.groupby(["emo", "emo_hyp"]).cumcount()
-    mistakes = wrong[(wrong.index < most) | (place < OF_EACH)].to_dict("records")
+    mistakes = wrong[(wrong.index < MOST) | (place < OF_EACH)].to_dict("records")
     for row in mistakes:
         row["posteriors"] = {} if pd.isna(row["confidence"]) else {name: row[POSTERIOR + name] for name in names}
         if writes_text(predictions):

@@ -143,9 +143,9 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     ].reset_index(drop=True)
 
 
-def places(confidence: np.ndarray | pd.Series, bins: int = BINS) -> np.ndarray:
-    """[n] the number of the bin (low, high] of equal width in which each confidence lies."""
-    return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1, 0, bins - 1)
+def places(confidence: np.ndarray | pd.Series) -> np.ndarray:
+    """[n] the number of the bin (low, high], of `BINS` of equal width, in which each confidence lies."""
+    return np.clip(np.searchsorted(np.linspace(0, 1, BINS + 1), confidence, side="left") - 1, 0, BINS - 1)
 
 
 def classes(predictions: pd.DataFrame) -> pd.DataFrame:

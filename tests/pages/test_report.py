@@ -228,11 +228,12 @@ def test_the_most_confident_come_first():
     assert mistakes[0]["posteriors"] == pytest.approx({"a": 0.1, "b": 0.9})
 
 
-def test_every_confusion_has_its_own_mistakes():
+def test_every_confusion_has_its_own_mistakes(monkeypatch):
     """Eleven of `a` taken for `b` are surer than the only one of `b` taken for `a`."""
     table = predictions({f"a{number}": 0.9 - number / 100 for number in range(10, 21)} | {"b": 0.3})
     table.loc[table["ID"] == "b", ["emo", "emo_hyp"]] = ["b", "a"]
-    listed = [each["ID"] for each in most_confident(table, Path("/"), most=2)]
+    monkeypatch.setattr("local.pages.mistakes.MOST", 2)
+    listed = [each["ID"] for each in most_confident(table, Path("/"))]
     assert listed == [*(f"a{number}" for number in range(10, 20)), "b"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -97,11 +96,6 @@ class Tab:
         """Give a file to an input of the page."""
         found = self.send("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")["result"]
         self.send("DOM.setFileInputFiles", files=[str(path)], objectId=found["objectId"])
-
-    def screenshot(self, path: Path) -> None:
-        """Save the whole page as a PNG."""
-        data = self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-        path.write_bytes(base64.b64decode(data))
 
     def requested(self) -> list[str]:
         """The addresses that the page has requested."""

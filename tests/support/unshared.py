@@ -41,11 +41,6 @@ def in_a_container(function: Callable[[Path], None], folder: Path) -> None:
     run(CONTAINER, function, folder)
 
 
-def resize(folder: Path, options: str) -> None:
-    """Make another size of the disk that a function was called with."""
-    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
-
-
 def fill(folder: Path, free: int) -> None:
     """Leave a disk so many bytes free; what takes the others is the file `ballast`."""
     status = os.statvfs(folder)

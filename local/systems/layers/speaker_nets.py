@@ -162,7 +162,8 @@ def read(source: str) -> tuple[str, dict[str, Tensor]]:
             )
         path = found[0]
     try:
-        tensors: Any = load_file(path) if path.suffix == ".safetensors" else _load_plain(path)
+        is_safe = path.suffix == ".safetensors"
+        tensors: Any = load_file(path) if is_safe else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"speaker_net: {path} cannot be read: {reason}", "give a file of tensors") from None
@@ -209,8 +210,3 @@ def refuse_other_inputs(source: str, **values: Any) -> None:
                 f"speaker_net: {source} was trained with {key} {inputs[key]}, and here it is {value}",
                 f"-- --{key} {inputs[key]}",
             )
-
-
-def _load_plain(path: Path) -> Any:
-    """What a file of torch.save holds, if it is plain values and tensors."""
-    return torch.load(path, map_location="cpu", weights_only=True)
