@@ -128,4 +128,5 @@ def cases(words: Sequence[str] = ()) -> list[Case]:
 
 def in_order(some: Iterable[Case]) -> list[Case]:
     """These cases in the order of `cases`."""
-    return [case for case in cases() if case in set(some)]
+    wanted = set(some)
+    return [case for case in cases() if case in wanted]
