@@ -62,14 +62,22 @@ NAMES = ("mini", *IEMOCAP, *ACTED, "meld", "msp-improv", "msp-podcast", *OWN)
 FILES = {"csv": "csv_table", "folder": "emotion_folders"}  # csv.py would be taken for Python's own module
 
 
+def parts(name: str) -> list[str]:
+    """The corpora of which one is made, by its name in paths.
+
+    >>> parts("nemo+emodb@4class"), parts("nemo")
+    (['nemo', 'emodb'], ['nemo'])
+    """
+    return name.partition(MAPPED)[0].split(JOINED)
+
+
 def releases(corpus: str) -> set[str]:
     """The releases in the name of a corpus: without the map of labels, and whatever part of a release it is.
 
     >>> sorted(releases("nemo+cremad-voted@4class"))
     ['cremad', 'nemo']
     """
-    names = corpus.partition(MAPPED)[0].split(JOINED)
-    return {first if {first := name.partition("-")[0], name} <= {*NAMES} else name for name in names}
+    return {first if {first := name.partition("-")[0], name} <= {*NAMES} else name for name in parts(corpus)}
 
 
 def people(corpus: str, speakers: Iterable[str]) -> dict[tuple[str, str], str]:
@@ -78,7 +86,7 @@ def people(corpus: str, speakers: Iterable[str]) -> dict[tuple[str, str], str]:
     >>> people("nemo+emodb@4class", ["emodb_03"]), people("emodb", ["03"])
     ({('emodb', '03'): 'emodb_03'}, {('emodb', '03'): '03'})
     """
-    names = corpus.partition(MAPPED)[0].split(JOINED)
+    names = parts(corpus)
     begin = {f"{name}_": name for name in names} if len(names) > 1 else {"": names[0]}
     return {
         (*releases(name), speaker.removeprefix(start)): speaker
@@ -115,15 +123,6 @@ class About:
     facts: str  # who speaks, and how it was labelled: Markdown
     terms: str  # what may be done with a model trained on it
     labels: Mapping[str, str]  # a word for each label
-
-
-def parts(name: str) -> list[str]:
-    """The corpora of which one is made, by its name in paths.
-
-    >>> parts("nemo+emodb@4class"), parts("nemo")
-    (['nemo', 'emodb'], ['nemo'])
-    """
-    return name.partition(MAPPED)[0].split(JOINED)
 
 
 def module_name(name: str) -> str:

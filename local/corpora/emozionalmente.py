@@ -26,7 +26,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
 from local.corpora.faults import Fault, raise_faults
 from local.corpora.manifest import COLUMNS, FURTHER
+from local.corpora.msp_ratings import votes as count
 from local.corpora.names import same_name
 from local.corpora.release import audio_files
 from local.corpora.rows import Row, gather, rows
@@ -146,15 +147,14 @@ def _genders(root: Path) -> tuple[dict[str, str], list[Fault]]:
 def _votes(root: Path) -> tuple[dict[str, str], list[Fault]]:
     """How many listeners chose each label, by file, the most frequent first, and what is wrong with the table."""
     records, faults = _rows(root, EVALUATIONS, ("file_name", "emotion_recognized"))
-    votes: dict[str, Counter[str]] = {}
+    chosen: dict[str, list[str]] = defaultdict(list)
     for line, row in records:
         if label := EMOTIONS.get(row["emotion_recognized"]):
-            votes.setdefault(row["file_name"], Counter())[label] += 1
+            chosen[row["file_name"]].append(label)
         else:
             wrong = f"emotion_recognized {row['emotion_recognized']!r} is none of {', '.join(EMOTIONS)}"
             faults.append(Fault(EVALUATIONS, line, "", wrong))
-    ordered = {name: sorted(counts.items(), key=lambda vote: (-vote[1], vote[0])) for name, counts in votes.items()}
-    return {name: " ".join(f"{label} {n}" for label, n in counts) for name, counts in ordered.items()}, faults
+    return {name: count(each) for name, each in chosen.items()}, faults
 
 
 def _splits(root: Path) -> tuple[dict[str, str], list[Fault]]:

@@ -43,8 +43,6 @@ def join(
     the columns that get the name of the corpus.
     A `UserError` where one of them is not made, or two utterances would have one ID.
     """
-    import pandas as pd  # takes half a second to load
-
     facts, tables = {}, {}
     for name, folder in folders.items():
         if not (folder / "all.csv").is_file():
@@ -52,10 +50,9 @@ def join(
         facts[name], tables[name] = markers.read(folder / "all.json")["facts"], manifest.read(folder / "all.csv")
         tables[name] = manifest.concat([tables[name], more[name]]) if name in more else tables[name]
     root = Path(os.path.commonpath([each["root"] for each in facts.values()]))
-    table = pd.concat(
-        [_named(name, tables[name], Path(each["root"]).relative_to(root), named) for name, each in facts.items()],
-        ignore_index=True,
-    ).fillna("")
+    table = manifest.concat(
+        _named(name, tables[name], Path(each["root"]).relative_to(root), named) for name, each in facts.items()
+    )
     if (twice := table["ID"].duplicated()).any():
         raise UserError(f"two utterances would be called {table['ID'][twice].iloc[0]}", "rename one of the corpora")
 

@@ -16,16 +16,16 @@ from local.core.errors import UserError
 CONFIG, CARD = "config.json", "README.md"
 PARTS = ("emotion", "ctc")  # folders within an exported model, whose card is above them
 BEGINNINGS = (".", "/", "~")  # of a path, and never of a name of the hub
+REMEDY = "give a folder with config.json and weights, as of transformers or local.export, or a name of the hub"
 SHOWN = 3  # lines of a card in a warning
 LONGEST = 200  # characters of such a line
 
 
 def read_config(source: str) -> dict[str, Any]:
     """The config.json of a model; a `UserError` if there is none, or it cannot be read."""
-    remedy = "give a folder with config.json and weights, as of transformers or local.export, or a name of the hub"
     is_folder = os.path.exists(source)
     if not is_folder and source.startswith(BEGINNINGS):
-        raise UserError(f"--model {source}: there is no such folder", remedy)
+        raise UserError(f"--model {source}: there is no such folder", REMEDY)
     try:
         path = Path(source, CONFIG) if is_folder else _from_hub(source, CONFIG)
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -35,7 +35,7 @@ def read_config(source: str) -> dict[str, Any]:
     except Exception as error:  # no such file, name or network, no permission, no JSON: each an error of its own
         reason = str(error).strip().partition("\n")[0]
     where = "" if is_folder else "neither a folder nor a model of the hub that can be had: "
-    raise UserError(f"--model {source}: {where}{reason}", remedy)
+    raise UserError(f"--model {source}: {where}{reason}", REMEDY)
 
 
 def is_export(config: dict[str, Any]) -> bool:

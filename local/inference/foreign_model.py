@@ -26,7 +26,7 @@ from local.core import partial
 from local.core.errors import UserError
 from local.data.device import full_name, refuse_missing_device, use_precision
 from local.inference.analyzer import Analyzer
-from local.inference.foreign_card import is_export, read_config
+from local.inference.foreign_card import REMEDY, is_export, read_config
 from local.inference.items import Item, analyze_items, whole_items
 from local.scoring.predictions import POSTERIOR
 
@@ -34,7 +34,6 @@ BATCH_SECONDS = 120  # of our own models, whose results do not depend on the bat
 FRAMES_A_SECOND = 100  # of the spectrograms that extractors cut to a length in frames
 NAMED = 3  # tensors in a message
 HEADER = ""  # among the parts of a file of predictions; the others are named by ID
-REMEDY = "give a folder with config.json and weights, as of transformers or local.export, or a name of the hub"
 
 
 class Output(NamedTuple):

@@ -85,7 +85,7 @@ class _Picture:
     def fill(self) -> None:
         """Draw the posteriors in the lanes, and the most probable label above them."""
         shares = means(self.windows, self.labels, self.edges)
-        best = np.where(np.isnan(shares[:, 0]), -1, shares.argmax(1))
+        best = likeliest(shares)
         for index, (axes, label) in enumerate(zip(self.below, self.labels, strict=True)):
             shape = {"edges": self.edges / self.unit, "fill": True, "color": self.colours[label]}
             axes.stairs(shares[:, index], **shape)
@@ -133,3 +133,8 @@ def means(windows: Sequence[Window], labels: list[str], edges: np.ndarray) -> np
     *integrals, covered = (np.diff(np.interp(edges, knots, column)) for column in sums.T)
     covered = np.where(covered > 1e-6, covered, np.nan)
     return np.stack(integrals, 1) / covered[:, None]
+
+
+def likeliest(shares: np.ndarray) -> np.ndarray:
+    """[n] index of the largest of [n, labels] shares; -1 where there are none."""
+    return np.where(np.isnan(shares[:, 0]), -1, shares.argmax(1))

@@ -12,7 +12,7 @@ from local.pages.markdown import percent, signed, span
 from local.pages.tables import Table, columns
 from local.scoring import calibration
 from local.scoring.calibration import Temperature
-from local.scoring.predictions import labels
+from local.scoring.predictions import POSTERIOR, labels
 from local.scoring.scored import seed_of
 from local.splits import naming, protocols
 
@@ -49,7 +49,7 @@ def of_runs(runs: list[Path], pooled: pd.DataFrame, valid: str) -> Confidence | 
     None where predictions lack posteriors. A `UserError` where a run's temperature is damaged.
     """
     names = labels(pooled)
-    if pooled[[f"p_{name}" for name in names]].isna().any(axis=None):
+    if pooled[[POSTERIOR + name for name in names]].isna().any(axis=None):
         return None
     found = {run: _current(run) for run in runs}
     known = {run: temperature for run, temperature in found.items() if temperature}
@@ -70,11 +70,11 @@ def _said(known: dict[Path, Temperature], of: int, valid: str) -> str:
     if not known:
         return f"Temperature: {WITHOUT.get(valid, OLDER)}."
     values = sorted(each.value for each in known.values())
-    span = f"{values[0]:.2f} to {values[-1]:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+    ends = f"{values[0]:.2f} to {values[-1]:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
     some = f"{len(known)} of {of} runs have one, and the others count with 1" if len(known) < of else "each run has one"
     utterances = sum(each.n for each in known.values()) / len(known)
     return (
-        f"Temperature: {span}; {some}, fitted on its validation set (by likelihood, Guo et al. 2017; {utterances:,.0f} "
+        f"Temperature: {ends}; {some}, fitted on its validation set (by likelihood, Guo et al. 2017; {utterances:,.0f} "
         "utterances on average). The test set plays no role in it, and `predictions.csv` is without it."
     )
 

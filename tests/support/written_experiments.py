@@ -7,17 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 from paths import REPOSITORY
+from small_tables import TEST_SIZES
 
 from local.config import hparams
 from local.core.markers import Marker
 
-SIZES = dict(
-    zip(
-        ["01F", "01M", "02F", "02M", "03F", "03M", "04F", "04M", "05F", "05M"],
-        (507, 578, 505, 518, 536, 615, 553, 478, 644, 597),
-        strict=True,
-    )
-)
+SIZES = TEST_SIZES["recording"]
 
 
 def write_experiment(

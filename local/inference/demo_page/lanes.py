@@ -51,7 +51,7 @@ def of_recording(path: Path | str, windows: Sequence[Window], names: Mapping[str
     colours = timeline.colours(labels)
     edges, low, high = envelope(path)
     duration = float(edges[-1])
-    best = _best(timeline.means(windows, labels, edges))
+    best = timeline.likeliest(timeline.means(windows, labels, edges))
     reach = max(np.abs([low, high]).max(), 1e-4) * 1.05
     shapes = [
         (colours.get(label, NOTHING), outline(edges, 0.5 + low / reach / 2, 0.5 + high / reach / 2, best == index))
@@ -70,11 +70,6 @@ def of_recording(path: Path | str, windows: Sequence[Window], names: Mapping[str
     return Lanes(
         duration, rows, [(tick * unit / duration, f"{tick:g}") for tick in ticks if tick * unit <= duration], name
     )
-
-
-def _best(shares: np.ndarray) -> np.ndarray:
-    """[n] index of the largest of [n, labels] shares; -1 where there are none."""
-    return np.where(np.isnan(shares[:, 0]), -1, shares.argmax(1))
 
 
 def _summary(windows: Sequence[Window], names: Mapping[str, str], duration: float) -> str:
