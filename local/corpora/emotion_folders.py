@@ -26,7 +26,7 @@ from local.core.errors import UserError
 from local.corpora import Corpus, lists
 from local.corpora.aliases import code_of
 from local.corpora.csv_table import ABOUT, examined, refuse_name
-from local.corpora.faults import Fault
+from local.corpora.faults import Fault, examples
 from local.corpora.own import Listed
 from local.corpora.release import NOT_OURS, files_below
 
@@ -52,7 +52,6 @@ READ = (
 )
 UNREAD = ("m4a", "m4b", "mp4", "aac", "wma", "amr", "webm", "mka", "3gp", "ac3")  # of which each file is a fault
 SUFFIXES = frozenset(f".{name}" for name in READ + UNREAD)
-SHOWN = 3  # names in a message
 REMEDY = "--data ROOT with ROOT/<emotion>/*.wav; ./run.sh --corpus folder --help"
 
 
@@ -113,10 +112,7 @@ def _files(root: Path) -> tuple[list[str], Counter[str]]:
         else:
             others[suffix] += 1
     if top := [file for file in found if "/" not in file]:
-        more = ", ..." if len(top) > SHOWN else ""
-        what = (
-            f"{root} is no tree of emotions: {len(top)} audio files are in it itself ({', '.join(top[:SHOWN])}{more})"
-        )
+        what = f"{root} is no tree of emotions: {len(top)} audio files are in it itself ({examples(top)})"
         raise UserError(what, f"{REMEDY}; or list them in a table: --corpus csv --data table.csv")
     if not found:
         raise UserError(f"{root} has no audio file that is read", f"{REMEDY}; a dataset is --corpus csv")

@@ -30,8 +30,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from local.corpora import About, Corpus
-from local.corpora.faults import Fault
-from local.corpora.release import EXAMPLES, Release, Row, audio_files
+from local.corpora.faults import Fault, examples
+from local.corpora.release import Release, Row, audio_files
 from local.text.normalise import normalise
 
 EMOTIONS = {
@@ -168,4 +168,4 @@ def _fits(name: str) -> bool:
 
 def _some(names: list[str]) -> str:
     """How many there are, and the first of them."""
-    return f"{len(names)} ({', '.join(names[:EXAMPLES])}{', ...' if len(names) > EXAMPLES else ''})"
+    return f"{len(names)} ({examples(names)})"

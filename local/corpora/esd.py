@@ -30,7 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from local.corpora import About, Corpus
-from local.corpora.faults import Fault
+from local.corpora.faults import Fault, examples
 from local.corpora.release import Release, Row, audio_files
 from local.text.normalise import normalise
 
@@ -78,8 +78,8 @@ def read_speakers(name: str, about: About, speakers: Sequence[str], data: Path |
     silent = sorted(corpus.table.loc[corpus.table["wrd"] == "", "ID"])
     if not silent:
         return corpus
-    what = f"{len(silent)} utterances have no transcript in the text file of their speaker: {', '.join(silent[:3])}"
-    return replace(corpus, warnings=[*corpus.warnings, what + (", ..." if len(silent) > 3 else "")])
+    what = f"{len(silent)} utterances have no transcript in the text file of their speaker: {examples(silent)}"
+    return replace(corpus, warnings=[*corpus.warnings, what])
 
 
 def _describe(path: str) -> Row:

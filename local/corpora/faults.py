@@ -11,6 +11,7 @@ from local.core.errors import UserError
 from local.core.files import write_text
 
 SHOWN = 20  # of a kind: enough to see the pattern, few enough to see the other kinds
+EXAMPLES = 3  # names in a sentence
 REMEDY = "fix them, or go on without them: --partial true"
 
 
@@ -40,6 +41,15 @@ class Fault:
 def printable(name: str) -> str:
     """Escape what cannot be printed in a file's name: newlines, bytes outside UTF-8."""
     return name if name.isprintable() else repr(name)[1:-1]
+
+
+def examples(names: Sequence[str]) -> str:
+    """The first of some names, for a sentence.
+
+    >>> examples(["a", "b", "c"]), examples(["a", "b", "c", "d"])
+    ('a, b, c', 'a, b, c, ...')
+    """
+    return ", ".join(names[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
 
 
 def raise_faults(corpus: str, faults: Sequence[Fault], partial: bool = False, remedy: str = REMEDY) -> None:

@@ -39,8 +39,8 @@ from pathlib import Path
 
 from local.core.errors import UserError
 from local.corpora import About, Corpus
-from local.corpora.faults import Fault
-from local.corpora.release import EXAMPLES, Release, Row, audio_files
+from local.corpora.faults import Fault, examples
+from local.corpora.release import Release, Row, audio_files
 from local.corpora.rows import rows
 from local.text.normalise import normalise
 
@@ -192,7 +192,6 @@ def _lengths(corpus: Corpus) -> list[str]:
         (f"shorter than {SHORT} s", table[table["duration"] < SHORT].iloc[::-1]),
     ):
         if len(some):
-            first = [f"{row.ID} {row.duration:.2f} s" for row in some.head(EXAMPLES).itertuples()]
-            more = ", ..." if len(some) > EXAMPLES else ""
-            warnings.append(f"{len(some)} clips {words}, probably cut wrongly: {', '.join(first)}{more}")
+            clips = [f"{row.ID} {row.duration:.2f} s" for row in some.itertuples()]
+            warnings.append(f"{len(some)} clips {words}, probably cut wrongly: {examples(clips)}")
     return warnings

@@ -43,7 +43,7 @@ from pathlib import Path
 
 from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
-from local.corpora.faults import Fault, raise_faults, rejected_rows
+from local.corpora.faults import Fault, examples, raise_faults, rejected_rows
 from local.corpora.manifest import COLUMNS, FURTHER
 from local.corpora.msp_ratings import LEFT_OUT, LETTERS, blocks, detailed, number, read_text
 from local.corpora.rows import Row, gather, rows
@@ -65,7 +65,6 @@ RELEASES: dict[str, Mapping[str, int]] = {
 GENDERS = {"female": "F", "male": "M", "unknown": "", "": ""}
 UNKNOWN = ("", "unknown")  # speakers, in lower case
 NAME = re.compile(r"MSP-PODCAST_(\d{4})_\w+\.wav")
-SHOWN = 3
 REMEDY = "--data /path/to/the/release; ./run.sh --corpus msp-podcast --help says what it must look like"
 DEFAULT_PROTOCOL = "official"
 ABOUT = About(
@@ -194,8 +193,7 @@ def _votes(folder: Path, faults: list[Fault]) -> Mapping[str, str]:
 
 def _left(reason: str, names: list[str]) -> str:
     """The note on turns that are left out."""
-    more = ", ..." if len(names) > SHOWN else ""
-    return f"left out, {reason}: {len(names)} turn{'s' if len(names) > 1 else ''}: {', '.join(names[:SHOWN])}{more}"
+    return f"left out, {reason}: {len(names)} turn{'s' if len(names) > 1 else ''}: {examples(names)}"
 
 
 def _name_of(counts: Counter[str]) -> tuple[str, list[str]]:

@@ -19,13 +19,12 @@ from typing import NoReturn
 from local.audio.header import examine, refuse_rate
 from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
-from local.corpora.faults import Fault, printable, raise_faults
+from local.corpora.faults import Fault, examples, printable, raise_faults
 from local.corpora.manifest import COLUMNS, DATA_ROOT, FURTHER
 
 Row = dict[str, str]
 WORDS = {"emo": "emotion", "spk_id": "speaker"}  # for columns in messages
 NOT_OURS = ("__MACOSX", "lost+found")  # folders; the second, of a whole disk, none but root may read
-EXAMPLES = 3
 ALIKE = 20  # files that may have the same number of seconds by chance
 
 
@@ -164,8 +163,7 @@ class _Rows:
         """What was left out without being a fault."""
         return [
             f"left out, {reason}: {len(files)} audio file{'s' if len(files) > 1 else ''}: "
-            + ", ".join(map(printable, files[:EXAMPLES]))
-            + (", ..." if len(files) > EXAMPLES else "")
+            + examples([*map(printable, files)])
             for reason, files in self.left_out.items()
         ]
 

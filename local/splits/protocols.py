@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from local.core.errors import UserError
 from local.corpora import lists, manifest
+from local.corpora.faults import examples
 from local.splits import checks, held_out, official, utterances
 from local.splits.checks import LEFT_OUT, ORACLE
 from local.splits.naming import CORPUS, DEFAULT, OFFICIAL, RANDOM, VALID_WORDS, WORDS
@@ -25,7 +26,6 @@ TEXT_SHARES = 3  # a fold holds out one sentence of so many
 COLUMN = {"speaker": "spk_id", "session": "session", "recording": "recording"}  # that a protocol divides by
 COLUMN |= {OFFICIAL: lists.COLUMN, CORPUS: "corpus"}
 MOST_RECORDING_FOLDS = 10
-NAMED = 3  # of the utterances that lack what a protocol divides by
 
 
 def default_protocol(table: pd.DataFrame) -> str:
@@ -163,7 +163,7 @@ def _fault(table: pd.DataFrame, protocol: str) -> str:
     if lacking := int((column == "").sum()):
         if protocol == CORPUS and lacking == len(column):
             return "it is one corpus"
-        which = ", ".join(table["ID"][column == ""][:NAMED]) + ", ..." * (lacking > NAMED)
+        which = examples(table["ID"][column == ""].tolist())
         what = f"{lacking} of its {len(column)} utterances {'has' if lacking == 1 else 'have'} no {column.name}"
         return what + f": {which}" * (lacking < len(column))
     return "" if column.nunique() > 1 else "there is only one"
