@@ -33,6 +33,8 @@ UNREAD |= {"dss", "ds2", "ulaw", "alaw"}
 SUFFIXES = {f".{name}" for name in READ | UNREAD}
 MACS = "__MACOSX"  # a folder of what macOS notes about files, which are called `._NAME` on other disks
 AHEAD = 16  # files that are read ahead
+# How audio begins: of names on standard input, none does.
+AUDIO = re.compile(rb"RIFF.{4}WAVE|FORM.{4}AIF|fLaC\0\0|OggS\0[\0-\7]|ID3[\2-\4]\0", re.DOTALL)
 GATHERED = 4  # batches that are collected before they are formed, so that each holds similar lengths
 
 
@@ -50,6 +52,8 @@ def files(words: Iterable[str]) -> Iterator[Item]:
     """Items of file names, folders (their audio files, by name) and `-` (file names from stdin, see `listed`)."""
     for word in words:
         if word == "-":
+            if sys.stdin is None:
+                raise UserError("the standard input is closed, and - reads file names from it", "leave out <&-")
             yield from files(listed(sys.stdin.buffer))
         elif os.path.isdir(word):
             yield from _files_of_folder(word)
@@ -62,9 +66,11 @@ def files(words: Iterable[str]) -> Iterator[Item]:
 def listed(file: BinaryIO) -> Iterator[str]:
     """The names in a list: one a line, or separated by zero bytes (`find -print0`); in UTF-8 or UTF-16.
 
-    A list in UTF-8 is read as it comes; bytes outside UTF-8 are kept, as in names on the disk.
+    A list in UTF-8 is read as it comes; bytes outside UTF-8 are kept, as in names on the disk. A `UserError` for audio.
     """
     first = file.readline()
+    if AUDIO.match(first):
+        raise UserError("- reads file names from the standard input, and this is audio", "give the name of its file")
     encoding = _utf16(first)
     if encoding:
         text = (first + file.read()).decode(encoding, errors="replace")

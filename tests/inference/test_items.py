@@ -6,10 +6,13 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local.core.errors import UserError
 from local.inference.items import files, listed, whole_items
 
 NAMES = ["talks/a.wav", "talks/naïve 語.wav", "talks/b c.wav"]
@@ -102,6 +105,18 @@ def test_a_list_in_utf_8_is_read_as_it_comes():
         for name in ("0.wav", "1.wav"):
             writer.write(f"{name}\n".encode())
             assert next(names) == name
+
+
+def test_audio_is_no_list(monkeypatch):
+    for form in ("WAV", "FLAC", "OGG", "AIFF"):
+        soundfile.write(audio := io.BytesIO(), np.zeros(1600), 16_000, format=form)
+        with pytest.raises(UserError, match="reads file names from the standard input, and this is audio"):
+            list(listed(io.BytesIO(audio.getvalue())))
+    for content in (b"RIFF.wav\0x", b"OggS\0x", b"fLaC\0x", b"ID3\nx"):
+        assert len(list(listed(io.BytesIO(content)))) == 2
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UserError, match="the standard input is closed"):
+        list(files(["-"]))
 
 
 @settings(max_examples=100, deadline=None)
