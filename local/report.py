@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from local.core.errors import Parser, as_command
+from local.core.errors import Parser, UserError, as_command
 from local.experiment.folders import EXPERIMENT_FORM, experiment_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def report(options: Options) -> None:
     report_folder(options.experiment_folder)
     trained = options.source and options.source.experiment_folder
     if trained and (trained / "report.html").exists():  # it has the matrix of corpora, too
-        report_folder(trained)
+        try:
+            report_folder(trained)
+        except UserError as error:  # it was trained again, or decoded, and not all that follows has run since
+            print(f"{trained}/report.html is as it was: {error}; stages 3 to 5 without --test-corpus make it again")
 
 
 def report_folder(experiment: Path) -> None:

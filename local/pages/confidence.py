@@ -27,6 +27,7 @@ WITHOUT = {
     naming.valid_name(protocols.ORACLE): "there is none, as the test set itself validates (`--valid oracle`)",
 }
 OLDER = "there is none, as an earlier version decoded these runs: `--stage 3 --force true` fits it"
+ELSEWHERE = "there is none yet: stage 3 without `--test-corpus` fits it, and then run stages 3 to 5 with it again"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ def of_runs(runs: list[Path], pooled: pd.DataFrame, valid: str) -> Confidence | 
     if known:
         values = {(seed_of(run), run.name): temperature.value for run, temperature in known.items()}
         tables[SCALED] = calibration.calibrated(pooled, values)
-    return Confidence(_said(known, len(runs), valid), _figures(tables), _thresholds(tables, len(names)), tables)
+    elsewhere = any(naming.trained_on(run.absolute().parts[-4]) for run in runs)
+    said = _said(known, len(runs), WITHOUT.get(valid, ELSEWHERE if elsewhere else OLDER))
+    return Confidence(said, _figures(tables), _thresholds(tables, len(names)), tables)
 
 
 def _current(run: Path) -> Temperature | None:
@@ -66,9 +69,9 @@ def _current(run: Path) -> Temperature | None:
     return found if found and found.epoch == markers.read(run / "decode.json")["facts"]["epoch"] else None
 
 
-def _said(known: dict[Path, Temperature], of: int, valid: str) -> str:
+def _said(known: dict[Path, Temperature], of: int, without: str) -> str:
     if not known:
-        return f"Temperature: {WITHOUT.get(valid, OLDER)}."
+        return f"Temperature: {without}."
     values = sorted(each.value for each in known.values())
     ends = f"{values[0]:.2f} to {values[-1]:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
     some = f"{len(known)} of {of} runs have one, and the others count with 1" if len(known) < of else "each run has one"

@@ -23,10 +23,10 @@ from local.experiment.command_line import parse
 from local.experiment.job import Job
 from local.experiment.options import Options
 from local.folds import make_folds
-from local.pages.report import matrix_of_corpora
+from local.pages.report import matrix_of_corpora, write_report
 from local.pages.transfer import related, shares_table, transfer, transfer_table, write_transfer
 from local.prepare import prepare
-from local.report import report_folder
+from local.report import report, report_folder
 from local.rerun import read_finished
 from local.score import score
 from local.scoring import prior_shift, scored
@@ -144,6 +144,17 @@ def test_what_was_trained_again_since_it_was_tested_is_neither_scored_nor_shown(
     assert not related(own)  # a report without them
     shutil.rmtree(source)  # of what is gone the figures stay
     score(options)
+
+
+def test_a_report_of_the_training_that_cannot_be_made_again_stops_no_report(words, monkeypatch, capsys):
+    options = scored_elsewhere(words)
+    trained = options.source.experiment_folder
+    (trained / "report.html").write_text("earlier")
+    monkeypatch.setattr("local.pages.report.write_report", lambda at: at if at == TESTED else write_report(at))
+    report(options)
+    printed = capsys.readouterr().out
+    assert f"== stage 5: report {TESTED}" in printed and (trained / "report.html").read_text() == "earlier"
+    assert f"{trained}/report.html is as it was: {trained} is not the folder of a scored experiment" in printed
 
 
 def test_figures_and_pages_of_all_models(words, tmp_path, capsys):

@@ -50,6 +50,13 @@ def test_without_a_temperature_it_says_why(pooled, runs, valid, words):
     assert [row[0] for row in found.figures.rows] == ["as trained"] and found.figures.rows[0][1] == "40.00"
 
 
+def test_a_test_on_another_corpus_has_the_temperature_of_the_training(pooled, runs, tmp_path):
+    there = tmp_path / "other" / "from_own@speaker" / "n" / "seed1"
+    runs[0].parent.rename(there.parent.mkdir(parents=True) or there)
+    found = confidence.of_runs([there / run.name for run in runs], pooled, "partner")
+    assert "there is none yet: stage 3 without `--test-corpus` fits it" in found.said
+
+
 def test_with_temperatures(pooled, runs):
     for run, value in zip(runs, (1.0, 50 / 17), strict=True):
         Temperature(min(value, 20), 30, 1.0, 0.5, "partner", 3).write(run)
