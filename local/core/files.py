@@ -19,6 +19,7 @@ DIGITS = 16  # of a digest
 POINTER = b"version https://git-lfs.github.com/spec/"  # the start of what Git LFS leaves in place of a large file
 POINTER_WORDS = "is a Git LFS pointer, not the file itself"
 STREAMS = {"stdout": 1, "stderr": 2}  # of /dev
+OF_THE_HOST = 0xEFFFFFFC  # the namespace of process numbers that is no container's, in Linux
 POINTER_REMEDY = "`git lfs pull` in the folder of its repository"
 
 
@@ -98,10 +99,18 @@ def flush_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def where() -> str:
+    """Where a process number is that process: this host, or this container, which may have the host's name."""
+    with contextlib.suppress(OSError):
+        if (namespace := os.stat("/proc/self/ns/pid").st_ino) != OF_THE_HOST:
+            return f"{platform.node()}-{namespace:x}"
+    return platform.node()
+
+
 def temporary_of(path: Path) -> Path:
     """The path at which a process makes a file or a folder; what killed ones left beside it goes."""
     _remove_orphans(path.parent)
-    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name}.{where()}.{os.getpid()}.tmp")
 
 
 def replace_folder(path: Path, new: Path) -> None:
@@ -115,13 +124,13 @@ def replace_folder(path: Path, new: Path) -> None:
         if old.exists() and not path.exists():
             old.rename(path)
         raise
-    for each in path.parent.glob(f"{glob.escape(f'.{path.name}.{platform.node()}')}.*.old"):  # of killed processes, too
+    for each in path.parent.glob(f"{glob.escape(f'.{path.name}.{where()}')}.*.old"):  # of killed processes, too
         shutil.rmtree(each, ignore_errors=True)
 
 
 def _remove_orphans(folder: Path) -> None:
-    """Remove what is temporary in a folder whose processes, on this host, were killed; not what is another user's."""
-    for temporary in folder.glob(f".*.{glob.escape(platform.node())}.*.tmp"):
+    """Remove what is temporary in a folder whose processes, here, were killed; not what is another user's."""
+    for temporary in folder.glob(f".*.{glob.escape(where())}.*.tmp"):
         pid = temporary.name.split(".")[-2]
         try:
             os.kill(int(pid), 0)

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import platform
 import shutil
 import signal
 import stat
@@ -15,7 +14,7 @@ import pytest
 import unshared
 
 from local.core.errors import UserError, as_command
-from local.core.files import atomic, digest, replace_folder, temporary_of
+from local.core.files import atomic, digest, replace_folder, temporary_of, where
 from local.core.markers import make_once, shared_file
 
 
@@ -75,17 +74,17 @@ def write(path: Path, content: str) -> None:
 def test_what_a_killed_process_has_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
     path = tmp_path / "file [1].txt"  # a name with a pattern in it
     path.write_text("old")
-    (tmp_path / f".another.txt.{platform.node()}.1.tmp").touch()  # of a process that runs
+    (tmp_path / f".another.txt.{where()}.1.tmp").touch()  # of a process that runs
     with writing(path) as dead, writing(path) as alive:
         dead.kill()
         assert dead.wait() == -signal.SIGKILL
         left = {each.name: each for each in tmp_path.iterdir()}
         assert path.read_text() == "old" and len(left) == 4
-        (tmp_path / f".never written again.txt.{platform.node()}.{dead.pid}.tmp").touch()
-        (folder := tmp_path / f".an export.{platform.node()}.{dead.pid}.tmp").mkdir()
+        (tmp_path / f".never written again.txt.{where()}.{dead.pid}.tmp").touch()
+        (folder := tmp_path / f".an export.{where()}.{dead.pid}.tmp").mkdir()
         (folder / "model.safetensors").touch()
         [of_dead] = [each for name, each in left.items() if f".{dead.pid}." in name]
-        of_another_host = of_dead.with_name(of_dead.name.replace(platform.node(), "elsewhere"))
+        of_another_host = of_dead.with_name(of_dead.name.replace(where(), "elsewhere"))
         of_another_host.touch()
         write(path, "new")
         assert {each.name for each in tmp_path.iterdir()} == {*left, of_another_host.name} - {of_dead.name}
@@ -98,9 +97,9 @@ def test_what_cannot_be_removed_stays_and_stops_nobody(tmp_path, monkeypatch):
     """Another user's in a folder like /tmp, or what another process removes in that moment; and no process's number."""
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    (tmp_path / f".a.{platform.node()}.{10**30}.tmp").touch()
-    (tmp_path / f".b.{platform.node()}.{dead.pid}.tmp").touch()
-    (tmp_path / f".c.{platform.node()}.{dead.pid}.tmp").mkdir()
+    (tmp_path / f".a.{where()}.{10**30}.tmp").touch()
+    (tmp_path / f".b.{where()}.{dead.pid}.tmp").touch()
+    (tmp_path / f".c.{where()}.{dead.pid}.tmp").mkdir()
     left = {*tmp_path.iterdir()}
 
     def refused(*_: object, **__: object) -> None:
@@ -114,8 +113,8 @@ def test_what_cannot_be_removed_stays_and_stops_nobody(tmp_path, monkeypatch):
 
 def test_a_folder_is_replaced_or_stays(tmp_path, monkeypatch):
     new = temporary_of(tmp_path / "model")
-    others = [f".{name}.{platform.node()}.1.old" for name in ("models", "model.x")]
-    for name in ("model", f".model.{platform.node()}.1.old", *others, new.name):
+    others = [f".{name}.{where()}.1.old" for name in ("models", "model.x")]
+    for name in ("model", f".model.{where()}.1.old", *others, new.name):
         (tmp_path / name).mkdir()
     (new / "weights").touch()
     rename = Path.rename
@@ -292,3 +291,17 @@ def test_a_command_runs_where_stderr_is_closed(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stderr", None)  # as Python has it then
     as_command(lambda: print(sys.stderr.isatty()))()
     assert capsys.readouterr().out == "False\n"
+
+
+def write_there(folder: Path) -> None:
+    write(folder / "there.txt", "new")
+
+
+def test_a_container_with_this_hosts_name_leaves_alone_what_is_written_here(tmp_path):
+    """Its processes have other numbers: that of a living one here may be nobody there."""
+    path = tmp_path / "here.txt"
+    with writing(path) as alive:
+        unshared.in_a_container(write_there, tmp_path)
+        alive.stdin.close()
+        assert alive.wait() == 0
+    assert path.stat().st_size == 1_000_000
