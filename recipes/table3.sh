@@ -103,8 +103,10 @@
 # and of commit 740966f, --jobs 1 --rows "lu_asr_attention sajjad_key_segments", without --asr-encoder and weights:
 #   sajjad_key_segments 36.12 (31.3 to 41.6)    -38.56 (-48.41 to -30.72), p < 0.001
 #   lu_asr_attention    41.29 (33.3 to 48.1)    -33.39 (-40.11 to -26.22), p < 0.001
-# The three folds above came out the same. logmel_logistic by Newton's method (commit 0dba4a4) has the same answers on
-# all nine in 0.6 to 0.9 s a fold, where it took 14 to 79 beside other work.
+# and of commit 2d1a308, --jobs 1 --rows emotion2vec_probe, one thread of the same kind, 2026-11-29:
+#   emotion2vec_probe   68.53 (60.9 to 76.1); not held against ours; 72.56 by the last epoch
+# The three folds above came out the same, but for emotion2vec's (70.65). logmel_logistic by Newton's method (commit
+# 0dba4a4) has the same answers on all nine in 0.6 to 0.9 s a fold, where it took 14 to 79 beside other work.
 #
 # With three actors the intervals draw utterances, and do not tell how other actors would differ: of one row the folds
 # are up to 38.1 points from one another.
