@@ -106,7 +106,7 @@ def _audit(options: Options, source: Path, folds: Iterable[str]) -> pd.DataFrame
                 sets[joined.table["ID"].isin(f"{trained.corpus}_" + manifest.read(path)["ID"])] = name
         splits[fold] = sets
     leaks = audit.find_leaks(splits, audit.keys(joined.table, joined.root))
-    audit.refuse(NO_PROMISE, leaks)
+    audit.refuse(NO_PROMISE, leaks, tested=tested.corpus)
     return leaks
 
 

@@ -145,8 +145,11 @@ def read_leaks(path: Path) -> pd.DataFrame:
         raise UserError(f"the leak audit {path} is missing", "remove its folder and run stage 1 again") from None
 
 
-def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False, valid: str = "") -> None:
-    """Refuse folds whose sets share what they must not, by a `UserError` that names the forbidden rows of the leaks."""
+def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False, valid: str = "", tested: str = "") -> None:
+    """Refuse folds whose sets share what they must not, by a `UserError` that names the forbidden rows of the leaks.
+
+    `tested` is the corpus of the test sets, where it is not that of the folds.
+    """
     if valid == ORACLE:  # the validation set is the test set: what training shares with one it shares with the other
         found = found[found["parts"] == "train-test"]
     promises = (*PROMISES[protocol], "transcript") if text_held else PROMISES[protocol]
@@ -158,8 +161,10 @@ def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False, valid: s
             for row in forbidden.itertuples(index=False)
         ]
         more = [f"  ... and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
-        heading = f"protocol {protocol}: sets of a fold share what they must not:"
-        remedy = "correct the corpus or its columns, or take another --protocol"
+        where, remedy = f"protocol {protocol}", "correct the corpus or its columns, or take another --protocol"
+        if tested:
+            where, remedy = f"--test-corpus {tested}", "leave these utterances out of it, or test on another corpus"
+        heading = f"{where}: sets of a fold share what they must not:"
         raise UserError("\n".join([heading, *lines[:MOST_LINES], *more]), remedy)
 
 
