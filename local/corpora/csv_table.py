@@ -75,7 +75,7 @@ from local.corpora.own_columns import (
     nfc,
     utterance,
 )
-from local.corpora.rows import Row, gather
+from local.corpora.rows import NOT_UTF8, Row, as_utf8, gather
 
 MISSING_EMOTION = "remove the row, or leave the cell empty for --extra-training all-turns"
 LISTED = ".labels"  # in place of the table's suffix: the file with labels that are meant as they are
@@ -113,6 +113,21 @@ def read(
     return examined(path, listed, faults, broken, partial, form.given, unlabelled)
 
 
+def _hint(name: str, faults: list[Fault], parts: bool) -> str:
+    """How to mend what faults of a table have in common; `parts` says that rows name one file."""
+    reasons = [fault.reason for fault in faults]
+    hints = {
+        f"a label that is right as it is: put it on a line of {name}{LISTED} beside the data": any(
+            "did you mean" in reason for reason in reasons
+        ),
+        "utterances without an emotion may train what needs none: --extra-training all-turns": NO_EMOTION in reasons,
+        f"where no emotion is known: {MISSING_EMOTION}": any(reason.endswith(labels.AS_MISSING) for reason in reasons),
+        "an utterance is a whole file: cut those of a longer recording out, each into a file of its own": parts,
+        f"text: {as_utf8('WINDOWS-1252')}": any(reason.endswith(NOT_UTF8) for reason in reasons),
+    }
+    return "".join(f" ({hint})" for hint, applies in hints.items() if applies)
+
+
 def examined(
     path: Path,
     listed: Listed,
@@ -145,12 +160,8 @@ def examined(
     words = labels.readable([*(row for _, row in records), *broken], "emo")
     left = [each["emo"] for each in utterances.values()]
     lost = labels.lost((spelled.get(emo, emo) for emo in words), left)
-    asked = any("did you mean" in fault.reason for fault in rare)
-    hint = f" (a label that is right as it is: put it on a line of {name}{LISTED} beside the data)" if asked else ""
-    if any(fault.reason == NO_EMOTION for fault in found):
-        hint += " (utterances without an emotion may train what needs none: --extra-training all-turns)"
-    if any(fault.reason.endswith(labels.AS_MISSING) for fault in rare):
-        hint += f" (where no emotion is known: {MISSING_EMOTION})"
+    files = [row["wav"] for _, row in records if row["wav"]]
+    hint = _hint(name, [*faults, *found, *rare], parts=len({*files}) < len(files))
     rejected = rejected_rows(faults) + rejected_rows(found + rare)
     faults = faults + [listed.placed(fault) for fault in found + rare]
     raise_faults(name, faults, partial, labels.remedy(lost, left, hint))

@@ -71,7 +71,7 @@ def utterance(required: Sequence[str], root: Path, row: Row) -> tuple[Row, list[
         wrong.append(f"style {row['style']!r} is neither impro nor script")
     if (word := row[lists.COLUMN]) and not lists.is_list(word):
         wrong.append(f"{lists.COLUMN} {word!r} is none of {lists.KNOWN}{lists.suggestion(word)}")
-    wrong += [f"{column} {row[column]!r} is no number" for column in NUMBERS if not _is_number(row[column])]
+    wrong += [_no_number(column, row[column]) for column in NUMBERS if not _is_number(row[column])]
     try:
         tasks.votes(row[VOTES])
     except ValueError as error:
@@ -93,6 +93,11 @@ def can_be_folder(name: str) -> bool:
 def nfc(text: str) -> str:
     """Text in composed Unicode form, in which two spellings that look alike are equal."""
     return unicodedata.normalize("NFC", text)
+
+
+def _no_number(column: str, cell: str) -> str:
+    comma = ": write it with a point" if _is_number(cell.replace(",", ".")) else ""
+    return f"{column} {cell!r} is no number{comma}"
 
 
 def _is_number(cell: str) -> bool:

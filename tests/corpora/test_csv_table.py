@@ -237,6 +237,7 @@ FOLDER_NAMES = "give up to 63 letters, digits, _ . and -, of which . and - do no
         ("gender", "woman", "gender 'woman' is none of f, female, m, male"),
         ("style", "acted", "style 'acted' is neither impro nor script"),
         ("valence", "1_0", "valence '1_0' is no number"),
+        ("valence", '"1,5"', "valence '1,5' is no number: write it with a point"),
         ("votes", "sad 1_0", "votes: 'sad 1_0' is not how many raters chose each label, as 'ang 3 neu 2'"),
     ],
 )
@@ -250,6 +251,18 @@ def test_duplicates(folder):
     assert faults(path)[:2] == ["own.csv:4: ID 'x' is in line 2 already", "own.csv:5: wav 'b.wav' is in line 3 already"]
     soundfile.write(folder / "a.flac", np.zeros(160), 16_000)
     assert faults(table(folder, FOUR + "a.flac,sad\n")) == ["own.csv:6: ID 'a' is in line 2 already"]
+
+
+def test_the_remedy_is_of_the_faults(folder):
+    def remedy(content: str | bytes) -> str:
+        with pytest.raises(UserError) as refusal:
+            read(table(folder, content))
+        return refusal.value.remedy
+
+    parts = "start,end,wav,emo\n0,1,a.wav,hap\n1,2,a.wav,hap\n0,1,b.wav,sad\n1,2,b.wav,sad\n"
+    assert "cut those of a longer recording out, each into a file of its own" in remedy(parts)
+    assert "iconv -f WINDOWS-1252 -t UTF-8" in remedy(b"wav,emo,wrd\na.wav,hap,caf\xe9\nb.wav,hap,\n")
+    assert not {"cut", "iconv"} & {*remedy("wav,emo\na.wav,hap\nb.wav,h&p\n").split()}
 
 
 def test_all_faults_in_one_go_by_physical_line(folder):
