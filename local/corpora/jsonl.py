@@ -44,7 +44,9 @@ def records(
     """
     objects = _objects(path, faults)
     keys = list(dict.fromkeys(key for _, values in objects for key in values))
-    useful = [key for key in keys if any(not isinstance(values.get(key, Nested()), Nested) for _, values in objects)]
+    plain = {key for _, values in objects for key, value in values.items() if not isinstance(value, Nested)}
+    outer = {key[:at] for key in keys for at, sign in enumerate(key) if sign == "."}
+    useful = [key for key in keys if key in plain or (key in required and key not in outer)]
     found = taken(str(path), useful, required, names, given)
     ours = {theirs: here for here, theirs in found.items()}
     good = []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from local.core import tasks
 from local.corpora import labels, lists
+from local.corpora.jsonl import Nested, unusable
 from local.corpora.manifest import NUMBERS
 from local.corpora.names import is_name
 from local.corpora.rows import Row
@@ -49,6 +50,9 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def utterance(required: Sequence[str], root: Path, row: Row) -> tuple[Row, list[str]]:
     """The columns of `local.corpora.manifest` of a row, and what is wrong with it."""
     row = dict.fromkeys(OPTIONAL, "") | row
+    nested = {column: column for column in OPTIONAL if isinstance(row[column], Nested)}
+    wrong = unusable(row, nested, ())
+    row |= dict.fromkeys(nested, "")
     row |= {column: nfc(row[column]) for column in ("ID", *FOLDERS)}
     wav = row["wav"]
     if "\\" in wav and not os.path.lexists(root / wav):
@@ -56,7 +60,7 @@ def utterance(required: Sequence[str], root: Path, row: Row) -> tuple[Row, list[
     wav = os.path.relpath(root / wav, root) if wav else ""
     name = nfc(os.path.splitext(wav)[0])
     name = "-".join(part for part in name.split("/") if part != "..")
-    wrong = [f"{column} is empty" for column in required if not row[column]]
+    wrong += [f"{column} is empty" for column in required if not row[column]]
     wrong += [
         f"{column} {row[column]!r} has a control character" for column in ("ID", "wav") if CONTROL.search(row[column])
     ]

@@ -72,6 +72,9 @@ def test_nested_objects_are_columns(folder):
     corpus = read(path)
     assert corpus.notes == ['columns are taken as --columns "wav=audio.path emo=label" says']
     assert read(path, columns={"spk_id": "meta.who"}).table["spk_id"].tolist() == ["ann"] * 4
+    of_wav = [{"wav": {"path": each["wav"]}, "emo": each["emo"]} for each in four()]
+    assert read(listed(folder, *of_wav)).notes == ['columns are taken as --columns "wav=wav.path" says']
+    path = listed(folder, *objects)
     with pytest.raises(UserError, match="there is no column 'meta'") as refusal:
         read(path, columns={"spk_id": "meta"})
     assert refusal.value.remedy == '--columns "spk_id=meta.who"'
@@ -101,6 +104,18 @@ def test_a_fault_names_its_line(folder, line, fault):
     assert faults(path)[0] == f"own.jsonl:5: {fault}"
     partial = read(path, partial=True)
     assert partial.table["ID"].tolist() == list("abcd") and partial.rejected == 1
+
+
+def test_a_column_that_is_nested_in_every_line_is_a_fault_and_no_text(folder):
+    """`wrd` would be the words "a list"."""
+    for wrd, fault in ((["so"], "a list"), ({"en": "so"}, "an object, which --columns can take apart: wrd.en")):
+        path = listed(folder, *({**each, "wrd": wrd} for each in four()))
+        assert faults(path)[0] == f"own.jsonl:1: 'wrd' is {fault}"
+    assert read(path, columns={"wrd": "wrd.en"}).table["wrd"].tolist() == ["SO"] * 4
+    assert (
+        faults(listed(folder, *({**each, "emo": [each["emo"]]} for each in four())))[0]
+        == "own.jsonl:1: 'emo' is a list"
+    )
 
 
 def test_lists_that_cannot_be_used(folder):
