@@ -225,6 +225,8 @@ def resolve(file: Path, overrides: dict[str, Any]) -> str:
             _RESOLVED[known] = _resolve(text, str(file), overrides)
         return _RESOLVED[known]
     except FileNotFoundError as error:
+        if file.exists():
+            raise UserError(f"{file} includes {error.filename}, which is not there", "restore it") from None
         raise UserError(f"there is no YAML {error.filename}", "give one of the folder hparams with --hparams") from None
     except ruamel.yaml.constructor.DuplicateKeyError as error:
         line = error.problem_mark.line + 1

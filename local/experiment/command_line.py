@@ -44,7 +44,8 @@ def parse(words: list[str] | None = None) -> Options:
     refuse_unread(hparams, typed, ALL_OPTIONS)
     name = values["name"] or hparams.stem
     if not SAFE_NAME.fullmatch(name):
-        raise UserError(f"--name '{name}' cannot be a folder's name", "use letters, digits and . _ + -")
+        what = f"--name '{name}' cannot be a folder's name"
+        raise UserError(what, "use letters, digits and . _ + -, a letter or a digit first")
     options = Options(**values | {"corpus": corpus, "hparams": hparams, "name": name, "overrides": typed}, form=form)
     if homes := pretrained.of_home(options.values):  # of the YAML
         options = replace(options, overrides=typed | homes)

@@ -169,6 +169,9 @@ def test_an_absent_yaml_and_a_folder(tmp_path):
         read_values(tmp_path / "absent.yaml")
     with pytest.raises(UserError, match="cannot be read"):
         read_values(tmp_path)
+    (tmp_path / "own.yaml").write_text("part: !include:absent.yaml\n")
+    with pytest.raises(UserError, match=r"own.yaml includes .*absent.yaml, which is not there"):
+        read_values(tmp_path / "own.yaml")
 
 
 def test_an_encoder_is_overridden_by_a_folder_or_a_name_only(file):
