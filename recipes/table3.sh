@@ -104,7 +104,7 @@
 #   sajjad_key_segments 36.12 (31.3 to 41.6)    -38.56 (-48.41 to -30.72), p < 0.001
 #   lu_asr_attention    41.29 (33.3 to 48.1)    -33.39 (-40.11 to -26.22), p < 0.001
 # and of commit 2d1a308, --jobs 1 --rows emotion2vec_probe, one thread of the same kind, 2026-11-29:
-#   emotion2vec_probe   68.53 (60.9 to 76.1); not held against ours; 72.56 by the last epoch
+#   emotion2vec_probe   68.53 (60.9 to 76.1)     -3.71 (-6.97 to -1.09) from superb_probe, p 0.015; last epoch 72.56
 # The three folds above came out the same, but for emotion2vec's (70.65). logmel_logistic by Newton's method (commit
 # 0dba4a4) has the same answers on all nine in 0.6 to 0.9 s a fold, where it took 14 to 79 beside other work.
 #
