@@ -65,6 +65,7 @@ def train(job: Job, source: Job | None = None) -> None:
         run_on_main(job.begin)
     seed_everything(job.seed, verbose=False)  # the weights of the heads
     values = hparams.build(job.yaml, job.options.hparams)
+    garbage.collect()
     values["device"] = distributed.process_device(values["device"])
     refuse_missing_device(values["device"])
     values["device"] = full_name(values["device"])
@@ -96,7 +97,6 @@ def train(job: Job, source: Job | None = None) -> None:
     train_set = loader(training, sampler, values["num_workers"], kind(values))
     valid_set, measured = valid_loader(validation, values), measured_loader(training, values)
     validated = None if validation is None else measured_loader(validation, values)
-    garbage.collect()
     brain.fit(brain.epoch_counter, train_set, valid_set, measured, validated, progressbar=sys.stderr.isatty())
     run_on_main(write_marker, (job, checkpointer))
 

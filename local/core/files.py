@@ -7,11 +7,12 @@ import glob
 import hashlib
 import io
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from filelock._identity import host_name  # this host's name in a lease, with the container
 
 from local.core.errors import FULL, MAKE_ROOM, UserError
 
@@ -19,7 +20,6 @@ DIGITS = 16  # of a digest
 POINTER = b"version https://git-lfs.github.com/spec/"  # the start of what Git LFS leaves in place of a large file
 POINTER_WORDS = "is a Git LFS pointer, not the file itself"
 STREAMS = {"stdout": 1, "stderr": 2}  # of /dev
-OF_THE_HOST = 0xEFFFFFFC  # the namespace of process numbers that is no container's, in Linux
 POINTER_REMEDY = "`git lfs pull` in the folder of its repository"
 
 
@@ -101,10 +101,7 @@ def flush_file(path: Path) -> None:
 
 def where() -> str:
     """Where a process number is that process: this host, or this container, which may have the host's name."""
-    with contextlib.suppress(OSError):
-        if (namespace := os.stat("/proc/self/ns/pid").st_ino) != OF_THE_HOST:
-            return f"{platform.node()}-{namespace:x}"
-    return platform.node()
+    return host_name().replace("?", "-")  # which some disks do not take in a name
 
 
 def temporary_of(path: Path) -> Path:
