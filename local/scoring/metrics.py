@@ -134,13 +134,13 @@ def reliability(predictions: pd.DataFrame) -> pd.DataFrame:
     hypothesis = pd.Categorical(predictions["emo_hyp"], categories=labels(predictions)).codes.astype(int)
     is_likeliest = posteriors[np.arange(len(truth)), hypothesis] == confidence  # or as likely as another
     correct = np.where(is_likeliest, hypothesis, posteriors.argmax(1)) == truth
-    edges = np.linspace(0, 1, BINS + 1)
-    sums = pd.DataFrame({"n": 1, "confidence": confidence, "accuracy": correct.astype(float)})
-    sums = sums.groupby(places(confidence)).sum()
-    sums[["confidence", "accuracy"]] = sums[["confidence", "accuracy"]].div(sums["n"], axis=0)
-    return sums.assign(low=edges[sums.index], high=edges[sums.index + 1])[
-        ["low", "high", "n", "confidence", "accuracy"]
-    ].reset_index(drop=True)
+    bins, edges = places(confidence), np.linspace(0, 1, BINS + 1)
+    n = np.bincount(bins, minlength=BINS)
+    some = n > 0
+    table = {"low": edges[:-1][some], "high": edges[1:][some], "n": n[some]}
+    for name, values in (("confidence", confidence), ("accuracy", correct)):
+        table[name] = np.bincount(bins, values, BINS)[some] / n[some]
+    return pd.DataFrame(table)
 
 
 def places(confidence: np.ndarray | pd.Series) -> np.ndarray:
