@@ -8,7 +8,7 @@ parts        the two sets: `train-test`, `valid-test` or `train-valid`
 kind         utterance (ID), audio (bytes of the file), speaker, recording, session, transcript
 count        utterances of the second set whose key is also in the first
 share        count / utterances of the second set
-examples     up to three of the shared keys
+examples     up to three of the shared keys; of audio the IDs of an utterance of each set, `a = b`
 ===========  =====================================================================================
 
 With validation `oracle` the validation set is the test set, so that `valid-test` shares all, as is meant; what training
@@ -126,10 +126,19 @@ def leaks(fold: str, shared_keys: pd.DataFrame, sets: pd.Series, valid: str = ""
             in_first[codes[inside[first]]] = True
             shared = codes[inside[second] & known & in_first[codes]]
             if len(shared):
-                examples = " | ".join(sorted(categories[np.unique(shared)])[:EXAMPLES])
+                named = sorted(categories[np.unique(shared)])[:EXAMPLES]
+                if kind == "audio":  # a digest does not tell which files these are
+                    named = [_same_audio(shared_keys, key, inside[first], inside[second]) for key in named]
+                examples = " | ".join(named)
                 share = len(shared) / inside[second].sum()
                 rows.append((fold, f"{first}-{second}", kind, len(shared), share, examples))
     return pd.DataFrame(rows, columns=LEAK_COLUMNS)
+
+
+def _same_audio(shared_keys: pd.DataFrame, audio: str, *sets: np.ndarray) -> str:
+    """The first utterance in each of these sets that has this audio."""
+    has_it = (shared_keys["audio"] == audio).to_numpy()
+    return " = ".join(min(map(str, shared_keys.loc[has_it & inside, "utterance"])) for inside in sets)
 
 
 def write_leaks(path: Path, found: pd.DataFrame) -> None:

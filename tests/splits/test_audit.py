@@ -159,7 +159,8 @@ def test_with_oracle_training_is_held_against_the_test_set_as_ever(kind, held):
     with pytest.raises(UserError) as refusal:
         audit.refuse("speaker", found, held, "oracle")
     (line,) = refusal.value.what.splitlines()[1:]
-    assert line == f"  fold A: 1 utterances share their {kind} across train-test: {table[column][0]}"
+    named = "u2 = u0" if kind == "audio" else table[column][0]
+    assert line == f"  fold A: 1 utterances share their {kind} across train-test: {named}"
 
 
 def test_leaks_worked_by_hand():
@@ -169,13 +170,13 @@ def test_leaks_worked_by_hand():
     sets = pd.Series(["test", "test", "train", "train", "valid"])
     found = audit.leaks("A", audio_less(table), sets)
     assert list(found.itertuples(index=False, name=None)) == [
-        ("A", "train-test", "audio", 1, 0.5, "v"),
+        ("A", "train-test", "audio", 1, 0.5, "u2 = u0"),
         ("A", "train-test", "recording", 1, 0.5, "r"),
         ("A", "train-test", "session", 2, 1.0, "1"),
         ("A", "train-valid", "session", 1, 1.0, "2"),
         ("A", "train-test", "transcript", 1, 0.5, "YES"),
     ]
-    with pytest.raises(UserError, match="1 utterances share their audio across train-test: v"):
+    with pytest.raises(UserError, match="1 utterances share their audio across train-test: u2 = u0"):
         audit.refuse("speaker", found)
     assert audit.describe(found, ["A", "B"], table) == [
         "in 1 of 2 folds, 50 % of the tested utterances share their recording with the training set",

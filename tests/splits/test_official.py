@@ -160,8 +160,8 @@ def test_what_is_left_out_is_told():
 def test_what_lists_share_is_allowed_and_told_but_for_utterances_and_audio():
     frame = table("aaaavvtttt", speakers="AABBCCACDD").assign(wav=list("qrstuvwxyz"))
     splits = protocols.split_all(frame, "official", "list")
-    keys = frame[["spk_id", "wav", "recording", "session", "wrd"]].astype("category")
-    keys.columns = ["speaker", "audio", "recording", "session", "transcript"]
+    keys = frame[["ID", "spk_id", "wav", "recording", "session", "wrd"]].astype("category")
+    keys.columns = ["utterance", "speaker", "audio", "recording", "session", "transcript"]
     found = audit.find_leaks(splits, keys)
     audit.refuse("official", found)
     assert audit.describe(found, ["test"], frame, validation=True) == [
@@ -177,7 +177,7 @@ def test_what_lists_share_is_allowed_and_told_but_for_utterances_and_audio():
     )
     copied = frame.assign(wav=["q", *"rstuvwxyq"])
     keys["audio"] = copied["wav"].astype("category")
-    with pytest.raises(UserError, match="1 utterances share their audio across train-test: q"):
+    with pytest.raises(UserError, match=f"share their audio across train-test: {copied['ID'][0]} = {copied['ID'][9]}"):
         audit.refuse("official", audit.find_leaks(splits, keys))
 
 
