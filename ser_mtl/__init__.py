@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from os import PathLike
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ def load(
 
 def predict(
     recognizer: EmotionRecognizer,
-    audio: Iterable[str | Path] | str | Path,
+    audio: Iterable[str | PathLike] | str | PathLike,
     segments: bool = False,
     batch_seconds: float = 120,
 ) -> Iterator[tuple[Item, Analysis | None]]:
@@ -101,10 +102,10 @@ def predict(
 
     An item has `file` and, with `segments`, `start` and `end` of a window in seconds. One that cannot be read has the
     reason as its `error`, and no analysis. Without `segments`, recordings longer than `recognizer.longest` seconds are
-    such errors. A batch holds at most `batch_seconds`, with padding.
+    such errors. A batch holds at most `batch_seconds`, with padding. A `UserError` for what is no path, as samples.
     """
-    from ser_mtl.local.inference.items import analyze_items, files, whole_items, window_items
+    from ser_mtl.local.inference.items import analyze_items, files, path_of, whole_items, window_items
 
-    items = files(str(each) for each in ([audio] if isinstance(audio, str | Path) else audio))
+    items = files(map(path_of, [audio] if isinstance(audio, str | PathLike) else audio))
     items = window_items(items, recognizer.window) if segments else whole_items(items, recognizer.longest)
     yield from analyze_items(items, recognizer, batch_seconds, words=True)

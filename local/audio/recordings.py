@@ -108,7 +108,7 @@ def of_array(array: np.ndarray | Tensor, sample_rate: float) -> Recording:
     """
     if not isinstance(array, np.ndarray | Tensor):
         what = f"a recording is a file's path, or an array or tensor and its rate, and not {type(array).__name__}"
-        raise UserError(what, "give np.asarray(SAMPLES) and its rate in Hz")
+        raise UserError(what, "give np.asarray(SAMPLES) and its rate in Hz; soundfile.read gives both of an open file")
     try:
         ratio = header.rate_ratio(float(sample_rate))
     except (TypeError, ValueError, OSError):

@@ -30,7 +30,7 @@ from local.text.ctc import Word, greedy_tokens, to_text
 
 logger = logging.getLogger(__name__)
 
-Audio = str | Path | np.ndarray | Tensor
+Audio = str | os.PathLike | np.ndarray | Tensor
 LONGEST = 60.0  # seconds that are analyzed at once, or the longest of training: attention grows with their square
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -80,7 +80,8 @@ class Analyzer:
         self.confidence = Confidence.of(model, unsure)
         if not model.emotions_trained:
             logger.warning(UNTRAINED)
-        self.device = full_name(options.get("device"))
+        device = options.get("device")
+        self.device = full_name(None if device is None else str(device))
         self.asked_precision = options.get("precision", "fp32")
         self.dtype = DTYPES[use_precision(self.asked_precision)]
         try:
@@ -153,6 +154,8 @@ class Analyzer:
 
         `NotFinite` if the model's output for one of them is.
         """
+        if not batch:
+            return []
         lengths = torch.tensor([len(recording.wav) for recording in batch])
         wavs = pad_batch([recording.wav for recording in batch], torch.device(self.device).type)
         outputs = self._outputs(wavs, lengths)
@@ -200,8 +203,8 @@ class Analyzer:
         Windows are cut at pauses (see `local.audio.segments`), none longer than the longest utterance of training;
         silence between them is left out. The times of words are those in the recording.
         """
-        if isinstance(audio, str | Path):
-            blocks = recordings.blocks(audio)
+        if isinstance(audio, str | os.PathLike):
+            blocks = recordings.blocks(os.fspath(audio))
         else:
             recording = recordings.of_array(audio, sample_rate)
             blocks = Blocks(iter([recording.wav]), recording.flags)
@@ -217,8 +220,8 @@ class Analyzer:
         return ctc.words(log_probs, tokens, self.model.tokens, seconds, duration)
 
     def _read(self, audio: Audio, sample_rate: int | None = None) -> Recording:
-        if isinstance(audio, str | Path):
-            return recordings.read(audio, longest=self.longest)
+        if isinstance(audio, str | os.PathLike):
+            return recordings.read(os.fspath(audio), longest=self.longest)
         recording = recordings.of_array(audio, sample_rate)
         recordings.refuse_longer("the recording", recording.duration, self.longest)
         return recording

@@ -48,6 +48,14 @@ class Item(NamedTuple):
     error: str = ""
 
 
+def path_of(file: str | os.PathLike) -> str:
+    """The path of a file or folder; a `UserError` for anything else, such as samples, whose rate nobody says."""
+    if isinstance(file, str | os.PathLike):
+        return os.fsdecode(file)
+    what = f"a file or folder is given by its path, and not as {type(file).__name__}"
+    raise UserError(what, "give samples and their rate to the recognizer's `analyze`")
+
+
 def files(words: Iterable[str]) -> Iterator[Item]:
     """Items of file names, folders (their audio files, by name) and `-` (file names from stdin, see `listed`)."""
     for word in words:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.core.errors import UserError
-from local.inference.items import files, listed, whole_items
+from local.inference.items import files, listed, path_of, whole_items
 
 NAMES = ["talks/a.wav", "talks/naïve 語.wav", "talks/b c.wav"]
 LINES = "".join(f"{name}\n" for name in NAMES)
@@ -34,6 +34,13 @@ def found(top: str) -> list[str]:
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_samples_are_no_path():
+    assert path_of(Path("talks/a.wav")) == path_of("talks/a.wav") == "talks/a.wav"
+    with pytest.raises(UserError, match="by its path, and not as ndarray") as error:
+        list(whole_items(files(map(path_of, ["talks/a.wav", np.zeros(9)])), 60))
+    assert "`analyze`" in error.value.remedy
 
 
 # ---------------------------------------------------------------- folders

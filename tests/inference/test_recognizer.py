@@ -161,6 +161,20 @@ def test_an_analysis_has_the_flags_of_the_recording(recognizer):
     assert recognizer.analyze(noise(1), 16_000).flags == ()
 
 
+def test_no_recordings_have_no_analyses(recognizer):
+    assert recognizer.analyze_batch([]) == []
+
+
+def test_a_file_of_a_folder_that_is_listed_and_a_device_of_torch_are_taken(folders, tmp_path):
+    recognizer = EmotionRecognizer.from_hparams(folders["wav2vec2-group"], run_opts={"device": torch.device("cpu")})
+    assert recognizer.device == "cpu"
+    soundfile.write(tmp_path / "a.wav", noise(1), 16_000, "FLOAT")
+    (listed,) = os.scandir(tmp_path)
+    (window,) = recognizer.follow(listed)
+    assert recognizer.analyze(listed).posteriors == recognizer.analyze(tmp_path / "a.wav").posteriors
+    assert window.analysis.emotion == recognizer.analyze(listed).emotion
+
+
 def test_samples_need_a_rate(recognizer):
     with pytest.raises(UserError, match="rate"):
         recognizer.analyze(noise(1))
