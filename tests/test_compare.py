@@ -320,7 +320,7 @@ def test_a_run_that_was_moved_away_is_named(words):
     (folder / "seed1" / "1A").rename(folder.with_name("elsewhere"))
     with pytest.raises(UserError, match=r"seed1/1A/epochs\.csv is missing") as caught:
         _ = scored.load(folder).epochs
-    assert "run stage 2 again" in caught.value.remedy
+    assert "run stage 2 with --force true again" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,10 @@ def epochs(runs: list[Path]) -> pd.DataFrame:
 
     Of a system that writes no text the figures of `OF_TEXT` are nan.
     """
-    tables = [_read(run / "epochs.csv", "run stage 2").assign(seed=seed_of(run), fold=run.name) for run in runs]
+    tables = [
+        _read(run / "epochs.csv", "run stage 2 with --force true").assign(seed=seed_of(run), fold=run.name)
+        for run in runs
+    ]
     every = pd.concat(tables, ignore_index=True)
     return every.assign(**dict.fromkeys((name for name in OF_TEXT if name not in every), np.nan))
 

@@ -132,7 +132,7 @@ class EmotionBrain(UpdateBrain):
         checkpoint = self.checkpointer.recover_latest(map(self.selection.meta, rows))
         done = self.epoch_counter.current
         self.is_solved = checkpoint is not None and checkpoint.meta.get("solved", False)
-        self.log.begin([row for row in rows if row["epoch"] <= done])
+        self.log.begin(self.log.until(done, rows))
         self._end_early()
         if checkpoint is not None:
             within = "" if has_ended(checkpoint) else f" and update {checkpoint.meta['updates']} of the next"

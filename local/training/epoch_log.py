@@ -15,6 +15,7 @@ from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.train_logger import FileTrainLogger
 from torch import Tensor, nn
 
+from local.core.errors import UserError
 from local.core.files import write_text
 from local.core.tasks import NUMBER, TASKS
 from local.data.dataset import Batch
@@ -185,6 +186,14 @@ class EpochLog:
         for number, row in enumerate(rows, start=1):  # an earlier version did not write which is the best
             row["best"] = self.selection.is_new_best(rows[:number])
         return rows
+
+    def until(self, done: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows of the first `done` epochs; a `UserError` where one has none, as where epochs.csv was removed."""
+        kept = [row for row in rows if row["epoch"] <= done]
+        if lost := sorted({*range(1, done + 1)} - {row["epoch"] for row in kept}):
+            what = f"{self.path} lacks epoch {lost[0]}, and the latest checkpoint is of epoch {done}"
+            raise UserError(what, "restore it, or train this run again from its first epoch: --force true")
+        return kept
 
     def begin(self, rows: list[dict[str, Any]]) -> None:
         """Begin with these rows. Logs that can only be appended to are written again: no epoch may be in them twice."""

@@ -268,6 +268,16 @@ def test_a_finished_run_is_left_as_it_is(corpus, tmp_path):
     assert (tmp_path / "epochs.csv").read_text() == before
 
 
+def test_a_run_whose_epochs_csv_is_gone_is_refused(corpus, tmp_path):
+    fit(build(corpus, tmp_path), None)
+    text = (tmp_path / "epochs.csv").read_text()
+    for left, lost in (("", 1), (text[: text.index("\n3,") + 1], 3)):
+        (tmp_path / "epochs.csv").write_text(left)
+        with pytest.raises(UserError, match=rf"epochs.csv lacks epoch {lost}, and .* epoch 3") as error:
+            fit(build(corpus, tmp_path), None)
+        assert "--force true" in error.value.remedy and (tmp_path / "epochs.csv").read_text() == left
+
+
 CHANGED = {
     "scheduler": speechbrain.NewBobScheduler(2e-3, improvement_threshold=0.5),
     "optimizer": torch.optim.RAdam,
