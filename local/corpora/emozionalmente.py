@@ -37,7 +37,7 @@ from local.corpora.faults import Fault, raise_faults
 from local.corpora.manifest import COLUMNS, FURTHER
 from local.corpora.msp_ratings import votes as count
 from local.corpora.names import same_name
-from local.corpora.release import audio_files
+from local.corpora.release import audio_files, unlisted
 from local.corpora.rows import Row, gather, rows
 from local.text.normalise import normalise
 
@@ -100,7 +100,8 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     table = frame(utterances.values(), [*COLUMNS, *FURTHER])
     silent = (table["votes"] == "").sum()
     warnings = [f"{silent} utterances have no votes in {EVALUATIONS}"] if silent else []
-    notes = [] if splits else ["no official lists (metadata/split, of version 1.1)"]
+    notes = unlisted(root, "audio", {f"audio/{row['file_name']}" for _, row in records}, SAMPLES)
+    notes += [] if splits else ["no official lists (metadata/split, of version 1.1)"]
     faults = labels.lost_faults(SAMPLES, lost) + faults
     return Corpus("emozionalmente", root, table, SOURCE, faults, max(listed, TOTAL) - len(table), warnings, notes=notes)
 

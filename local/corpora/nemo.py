@@ -22,6 +22,7 @@ from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
 from local.corpora.faults import Fault, raise_faults, rejected_rows
 from local.corpora.manifest import COLUMNS
+from local.corpora.release import unlisted
 from local.corpora.rows import Row, gather, rows
 from local.text.normalise import normalise
 
@@ -68,7 +69,10 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     from local.core.typed_csv import frame  # pandas takes half a second to load
 
     table = frame(utterances.values(), COLUMNS)
-    return Corpus("nemo", root, table, SOURCE, labels.lost_faults(path.name, lost) + faults, rejected_rows(faults))
+    files = {f"samples/{row['file_id']}" for row in [*(row for _, row in records), *broken] if row.get("file_id")}
+    notes = unlisted(root, "samples", files, path.name)
+    faults, rejected = labels.lost_faults(path.name, lost) + faults, rejected_rows(faults)
+    return Corpus("nemo", root, table, SOURCE, faults, rejected, notes=notes)
 
 
 def _utterance(root: Path, row: Row) -> tuple[Row, list[str]]:

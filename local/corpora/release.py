@@ -25,6 +25,7 @@ from local.corpora.manifest import COLUMNS, DATA_ROOT, FURTHER
 Row = dict[str, str]
 WORDS = {"emo": "emotion", "spk_id": "speaker"}  # for columns in messages
 NOT_OURS = ("__MACOSX", "lost+found")  # folders; the second, of a whole disk, none but root may read
+AUDIO = (".wav", ".flac", ".ogg", ".mp3")  # suffixes that a release may have been converted to
 ALIKE = 20  # files that may have the same number of seconds by chance
 
 
@@ -171,6 +172,16 @@ class _Rows:
 def audio_files(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
     """The files of a folder with one of the suffixes; see `files_below`."""
     return (file for file in files_below(root) if file.lower().endswith(suffixes))
+
+
+def unlisted(root: Path, folder: str, known: Collection[str], table: str) -> list[str]:
+    """The note on audio of a folder that no readable row of a table has; `known` are the files of its rows."""
+    there = (
+        {f"{folder}/{file}" for file in audio_files(root / folder, AUDIO)} if os.path.isdir(root / folder) else set()
+    )
+    files = sorted(there - {*known})
+    n = f"{len(files)} audio file{'s' if len(files) > 1 else ''}"
+    return [f"left out, of no readable row of {table}: {n}: {examples([*map(printable, files)])}"] if files else []
 
 
 def files_below(root: Path) -> Iterator[str]:
