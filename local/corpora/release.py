@@ -175,13 +175,13 @@ def audio_files(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
 
 
 def unlisted(root: Path, folder: str, known: Collection[str], table: str) -> list[str]:
-    """The note on audio of a folder that no readable row of a table has; `known` are the files of its rows."""
+    """The note on audio of a folder that is in no readable row of a table; `known` are the files of its rows."""
     there = (
         {f"{folder}/{file}" for file in audio_files(root / folder, AUDIO)} if os.path.isdir(root / folder) else set()
     )
     files = sorted(there - {*known})
     n = f"{len(files)} audio file{'s' if len(files) > 1 else ''}"
-    return [f"left out, of no readable row of {table}: {n}: {examples([*map(printable, files)])}"] if files else []
+    return [f"left out, in no readable row of {table}: {n}: {examples([*map(printable, files)])}"] if files else []
 
 
 def files_below(root: Path) -> Iterator[str]:

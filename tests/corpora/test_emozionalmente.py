@@ -68,7 +68,7 @@ def test_a_whole_release(release, above):
     assert table["votes"].tolist()[3] == "hap 3 sad 2" and table["votes"].tolist()[5] == "sad 4 hap 1"
     assert first["wav"] == f"$data_root/audio/{FILES[0]}"
     (release / "audio" / "9.wav").write_bytes(b"")
-    assert read(release).notes == ["left out, of no readable row of metadata/samples.csv: 1 audio file: audio/9.wav"]
+    assert read(release).notes == ["left out, in no readable row of metadata/samples.csv: 1 audio file: audio/9.wav"]
 
 
 def test_names_that_users_chose(release):

@@ -91,7 +91,7 @@ def test_original_layout(tmp_path):
     assert corpus.table["wav"][0] == "$data_root/samples/EB0_anger_1.wav" and corpus.notes == []
     for other in ("._EB0_fear_1.wav", "EB0_fear_2.wav", "README.md"):
         (tmp_path / "samples" / other).write_bytes(b"")
-    assert read(tmp_path).notes == ["left out, of no readable row of data.tsv: 1 audio file: samples/EB0_fear_2.wav"]
+    assert read(tmp_path).notes == ["left out, in no readable row of data.tsv: 1 audio file: samples/EB0_fear_2.wav"]
 
 
 def test_every_fault_in_one_go(tmp_path):
