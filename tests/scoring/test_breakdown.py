@@ -55,6 +55,8 @@ def test_what_does_not_vary_has_no_row(table):
 def test_quarters_that_round_to_the_same_figures_stay_separate(table):
     groups_scored = breakdown(table.assign(duration=[1 + i / 10_000 for i in range(40)]))
     assert groups_scored[groups_scored["by"] == "duration"]["n"].tolist() == [10] * 4
+    of_two = breakdown(table.assign(duration=[1.0] * 30 + [2.0] * 10))  # 1 s is the first three quartiles
+    assert of_two[of_two["by"] == "duration"]["n"].tolist() == [30, 10]
 
 
 def test_a_page_shows_no_more_groups_than_can_be_read(table):

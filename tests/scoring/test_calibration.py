@@ -98,6 +98,7 @@ def test_the_interval_is_of_the_same_figure_and_paired(monkeypatch):
     raw = table(softmax(logits, 1), truth, seed=1, fold="a", spk_id=speakers, recording="")
     scaled = calibration.calibrated(raw, {(1, "a"): 3.0})
     asked = []
+    monkeypatch.setattr(stats, "RESAMPLES", 999)
     bootstrap = stats.bootstrap
     monkeypatch.setattr(stats, "bootstrap", lambda n, rates: asked.append((n, rates)) or bootstrap(n, rates))
     ends = calibration.ece_intervals([raw, scaled])
@@ -111,6 +112,8 @@ def test_the_interval_is_of_the_same_figure_and_paired(monkeypatch):
     again = [metrics.calibration_scores(each)["ece"] for each in by_hand]
     np.testing.assert_allclose(rates(np.array([drawn]))[:2, 0], again)
     assert (ends[:, 0] < ends[:, 1]).all() and eces[1] < eces[0] and ends[2, 1] < 0
+    named = calibration.figures({"raw": raw, "scaled": scaled})[["low", "high"]]
+    assert [*named.index] == ["raw", "scaled", "difference"] and (named == ends).all(axis=None)
 
 
 def test_the_interval_of_a_small_error_holds_it(monkeypatch):

@@ -29,6 +29,9 @@ def log(**last: float) -> pd.DataFrame:
 
 def test_a_sound_run_has_no_sign():
     assert warnings(table(), log(), {"alpha": 0.1}) == []
+    assert warnings(table(), log(train_wa=1.0), {"alpha": 0.1}) == []  # it has learned what is true elsewhere, too
+    assert warnings(table(), log().assign(ctc_left_out=3), {"alpha": 0.1}) == []  # of texts that are not known
+    assert warnings(table().assign(emo="ang", emo_hyp="ang"), log(), {"alpha": 0.1}) == []  # one emotion to tell
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,8 @@ def test_a_few_wrong_of_a_few_are_not_chance():
     few = table(0.7)[:12]
     few = few.assign(emo_hyp=[few["emo"].iloc[i] if i < 6 else LABELS[i % 4] for i in range(12)])
     assert not any("chance" in sign for sign in warnings(few, log(), {"alpha": 0.1}))
+    four_of_eight = table()[:8].assign(emo=LABELS * 2, emo_hyp=LABELS + LABELS[1:] + LABELS[:1])
+    assert not any("chance" in sign for sign in warnings(four_of_eight, log(), {"alpha": 0.1}))
 
 
 def test_the_runs_with_a_sign_are_named():

@@ -78,6 +78,24 @@ def test_the_spread_of_speakers_is_a_variance_component():
     assert found.loc["clean", "gap"] == pytest.approx(0.2, abs=0.08)
     equal = rows(gaps({CLEAN: table(0.6, 0.6)}), "speaker").loc["clean"]
     assert equal["gap"] < 0.06 and equal["p"] > 0.05
+    constant = rows(gaps({CLEAN: table(1, 0)}), "speaker").loc["clean"]  # nothing varies within speakers
+    assert constant["gap"] == pytest.approx(np.std([0, 1] * 5, ddof=1)) and np.isnan(constant["p"])
+
+
+def test_speakers_spread_over_the_means_of_seeds():
+    one, other = table(0.9, 0.5), table(0.9, 0.5, seed=2)
+    both = pd.concat([one, other.assign(seed=2)], ignore_index=True)
+    found = rows(gaps({CLEAN: both}), "speaker")
+    right = [(each["emo"] == each["emo_hyp"]).to_numpy().reshape(10, 40) for each in (one, other)]
+    mean = np.mean(right, axis=0)  # [speakers, utterances]: 0, 1/2 or 1
+    within = mean.var(1, ddof=1).mean()
+    assert found.loc["clean", "gap"] == pytest.approx(np.sqrt(mean.mean(1).var(ddof=1) - within / 40))
+
+
+def test_the_order_of_rows_means_nothing(monkeypatch):
+    monkeypatch.setattr(stats, "RESAMPLES", 99)
+    made = table(0.8, 0.6, each=4)
+    pd.testing.assert_frame_equal(gaps({CLEAN: made[::-1]}), gaps({CLEAN: made}))
 
 
 def test_seeds_do_not_count_an_utterance_twice():

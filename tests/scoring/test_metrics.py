@@ -197,6 +197,10 @@ def test_calibration_worked_by_hand():
     assert scored["ece"] == pytest.approx((2 * 0.01 + 0.1 + 1) / 4)
     squares = [0.25 + 0.09 + 0.04, 0.64 + 0.2704 + 0.0784, 0.0025 + 0.0025 + 0.01, 1 + 1 + 0]
     assert scored["brier"] == pytest.approx(sum(squares) / 4)
+    without_ang = sure([("hap", 0.1, 0.6, 0.3), ("neu", 0.1, 0.5, 0.4)])  # as a fold may be
+    scored = calibration_scores(without_ang)
+    assert scored["ece"] == pytest.approx((0.4 + 0.5) / 2) and reliability(without_ang)["accuracy"].tolist() == [0, 1]
+    assert scored["brier"] == pytest.approx((0.01 + 0.16 + 0.09 + 0.01 + 0.25 + 0.36) / 2)
 
 
 def test_an_edge_belongs_to_the_bin_below_it():
@@ -277,3 +281,6 @@ def test_scores_take_the_columns_of_predictions():
     assert list(scored) == ["n", "wa", "ua", "f1", "wf1", "wer", "cer", "ece", "brier"]
     assert (scored["n"], scored["wa"], scored["ece"], scored["brier"]) == (8, 6 / 8, 2 / 8, 2 * 2 / 8)
     assert scores(table[::-1]) == pytest.approx(scored, abs=1e-15)
+    of_emotions = dict.fromkeys(["wa", "ua", "f1", "wf1", "ece", "brier"])
+    assert scores(table, emotions_trained=False) == scored | of_emotions
+    assert scores(table, transcripts_trained=False) == scored | {"wer": None, "cer": None}

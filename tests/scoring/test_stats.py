@@ -24,7 +24,7 @@ def rates(table: pd.DataFrame) -> list[float]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_rates_of_sums_are_the_scores(seed):
-    table = predicted(6, 7, seed)
+    table = predicted(6, 7, seed).iloc[4:]  # of the first speaker three
     tallies = stats.Tallies.of(table, table["spk_id"])
     assert tallies.rates(tallies.sums.sum(0)).tolist() == pytest.approx(rates(table), abs=1e-14)
 
@@ -191,6 +191,14 @@ def test_p_is_five_in_a_hundred_where_the_interval_touches_zero():
         below = round(tail * (size + 1)) - 1
         distribution = np.concatenate([np.full(below, -1.0), np.full(size - below, 1.0)])
         assert stats.p_value(1.0, distribution, n) == pytest.approx(0.05, abs=0.002)
+
+
+@pytest.mark.parametrize("beyond", [4, 5, 6])
+def test_fewer_than_five_resamples_beyond_zero_count_as_five(beyond):
+    distribution = np.repeat([-1.0, 1.0], [beyond, 1000 - beyond])
+    z = scipy_stats.norm.ppf(max(beyond, 5) / 1000)
+    p = 2 * scipy_stats.t.cdf(z * np.sqrt(9 / 10), 9)
+    assert stats.p_value(0.01, distribution, 10) == pytest.approx(p) == stats.p_value(-0.01, -distribution, 10)
 
 
 def test_p_is_below_five_in_a_hundred_where_the_interval_leaves_out_zero():

@@ -66,3 +66,6 @@ def test_changes_that_nobody_hears():
     assert found.index[1] == "white noise, 60 dB SNR"
     assert (found["changed_low"] <= found["changed"]).all() and (found["changed_high"] >= found["changed"]).all()
     assert inaudible_changes({CLEAN: clean}).empty
+    for many, lines in ((1, 1), (2, 3)):  # of one alone there is no "any"
+        few = {case: every[case] for case in INAUDIBLE[:many]}
+        assert len(inaudible_changes({CLEAN: clean} | few)) == lines

@@ -89,6 +89,10 @@ def test_a_share_that_is_too_small_to_be_written_costs_about_what_the_least_that
     assert kl == pytest.approx([-math.log(5e-7), -math.log(1e-6)])
 
 
+def test_votes_may_be_counts():
+    assert task_scores._costs("ang 3 neu 1", "ang 1 neu 1") == task_scores._costs("ang 0.75 neu 0.25", "ang 1 neu 1")
+
+
 def test_two_raters_agree_as_by_hand(monkeypatch):
     monkeypatch.setattr(task_scores, "LEAST_RATED", 3)
     table = rated({"E1": 1, "E2": 2}, {"E1": 2, "E2": 2}, {"E1": 3, "E2": 5}, {"E1": 5}, {})

@@ -117,6 +117,14 @@ def test_a_label_that_no_manner_is_known_for_and_texts_of_several_seeds():
     assert len(again.clusters) == 3 * TEXTS
 
 
+def test_emotions_may_have_unequal_numbers_of_texts():
+    for answer, expected in ((lambda text, manner: sure(text), [1, 1, 0, 0, 1, 0]),
+                             (lambda text, manner: sure(manner), [0, 0, 1, 1, 0, 1])):  # fmt: skip
+        table = crossed(answer)
+        sums = of_spoken(table[~table["words"].isin(["ang 0", "ang 1", "ang 2", "sad 5"])], LABELS)
+        assert sums.figures(sums.sums.sum(0)).tolist() == pytest.approx(expected)
+
+
 def test_other_texts_are_refused():
     table = crossed(lambda text, manner: sure(text))
     other = table[~table["words"].isin(["ang 0"])]
