@@ -98,13 +98,13 @@ def _pink(wav: Tensor, snr: float, generator: torch.Generator, talkers: Sequence
 
 
 def _babble(wav: Tensor, snr: float, generator: torch.Generator, talkers: Sequence[Tensor]) -> Tensor:
-    """Utterances that begin anywhere and are repeated, each at the same active power."""
+    """Utterances that begin anywhere and are repeated, each at the same active power; a silent one adds nothing."""
     noise = torch.zeros(len(wav))
     for talker in talkers:
         start = int(torch.randint(len(talker), (), generator=generator))
         repeated = talker.roll(-start).repeat(-(-len(wav) // len(talker)))
-        noise += repeated[: len(wav)] / float(active_power(talker).sqrt())
-    return _mixed(wav, noise, snr)
+        noise += repeated[: len(wav)] / (float(active_power(talker).sqrt()) or 1.0)
+    return _mixed(wav, noise, snr) if noise.any() else wav
 
 
 # Rooms and channels

@@ -100,6 +100,13 @@ def test_babble_is_made_of_the_talkers():
     assert match.max() / np.linalg.norm(noise) / np.linalg.norm(talker) == pytest.approx(1, abs=1e-4)
 
 
+def test_a_silent_talker_adds_nothing_to_babble():
+    wav, silent = speech(0.5), torch.zeros(700)
+    heard = distort(wav, Case("babble", 5), 3, [silent, tone(500)])
+    assert heard.isfinite().all() and not heard.equal(wav)
+    assert distort(wav, Case("babble", 5), 3, [silent, silent]).equal(wav)
+
+
 @pytest.mark.parametrize("rt60", [0.2, 0.8])
 def test_a_room_decays_by_60_db_within_its_time(rt60):
     response = impulse_response(rt60, torch.Generator().manual_seed(2)).double().numpy()
