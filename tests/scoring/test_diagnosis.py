@@ -75,6 +75,8 @@ def test_of_what_is_solved_no_epochs_are_blamed():
     for predictions in (table(0.25), table().assign(emo_hyp="neu")):
         (sign,) = warnings(predictions, solved, {})
         assert "labels that do not match the audio" in sign and not re.search("learning rate|epochs", sign)
+    beside = log().assign(solved=np.nan)  # a run without a last step, in one table with a run that has it
+    assert "too few epochs" in warnings(table(0.25), beside, {})[0]
 
 
 def test_alpha_0_may_have_any_wer():

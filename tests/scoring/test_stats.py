@@ -45,6 +45,11 @@ def test_edits_are_those_that_the_rates_count():
     result = metrics.error_rates(table)
     assert counts["word_edits"] / counts["words"] == result["wer"]
     assert counts["char_edits"] / counts["chars"] == result["cer"]
+    assert (
+        metrics.edits(table["wrd"][::-1], table["wrd_hyp"][::-1])
+        .sort_index()
+        .equals(metrics.edits(table["wrd"], table["wrd_hyp"]))
+    )
     assert metrics.edits(pd.Series(["", "A"]), pd.Series(["B C", ""])).to_numpy().tolist() == [[0] * 4, [1] * 4]
 
 

@@ -58,6 +58,10 @@ def test_figures(predicted):
     assert gender["accuracy"]["value"] == pytest.approx((known["ref_gender"] == known["hyp_gender"]).mean())
     assert gender["UA"]["value"] == pytest.approx(balanced_accuracy_score(known["ref_gender"], known["hyp_gender"]))
     assert gender["UA"]["n"] == 100 and gender["UA"]["left_out"] == 20
+    said = (
+        f"gender: accuracy {gender['accuracy']['value']:.3f} UA {gender['UA']['value']:.3f} (100 of 120 have a label)"
+    )
+    assert task_scores.line("gender", predicted) == said
     p, y = known["hyp_valence"].to_numpy(), known["ref_valence"].to_numpy()
     r, ratio = scipy.stats.pearsonr(p, y)[0], p.std() / y.std()
     shift = (p.mean() - y.mean()) ** 2 / (p.std() * y.std())
