@@ -184,6 +184,9 @@ def test_leaks_worked_by_hand():
         "in 1 of 2 folds, at least 50 % of the tested utterances share their transcript with the training set "
         "(the transcript is known for 3 of 5 utterances)",
     ]
+    assert audit.describe(found, ["A", "B"], table, validation=True)[3:] == [
+        "no tested utterance shares its speaker with the training set"
+    ]
     more = found.assign(fold="B", share=found["share"].replace(0.5, 0.75))
     shared = audit.describe(pd.concat([found, more]), ["A", "B"], table)
     assert shared[0].startswith("in every fold, 50 to 75 % of the tested utterances share their recording")

@@ -117,3 +117,22 @@ def test_who_is_unknown_does_not_train_where_speakers_are_known():
     assert extra.strangers(whole, table) == 2 and extra.strangers(whole, table.assign(spk_id="")) == 0
     partly = table.assign(spk_id=["", *table["spk_id"][1:]])  # whose unnamed utterance is none of the others
     assert extra.strangers(extra.join(partly, others), partly) == 2
+
+
+def test_of_a_corpus_s_own_lists_that_of_training_alone_gives_more():
+    columns = dict.fromkeys(manifest.COLUMNS, "")
+    rows = [
+        ("train", "a"),
+        ("train", "b"),
+        ("train", "a"),
+        ("test", "a"),
+        ("test", "b"),
+        ("test2", "a"),
+        ("test2", "b"),
+    ]
+    table = pd.DataFrame([columns | {"ID": f"u{i}", "split": name, "emo": emo} for i, (name, emo) in enumerate(rows)])
+    others = pd.DataFrame([columns | {"ID": f"x{name}", "split": name} for name in ("train", "valid", "test", "")])
+    whole = extra.join(table, others)
+    splits = extra.split_all(whole, protocols.split_all(table, "official", "none"), keys_of(whole), "official", "none")
+    for sets in splits.values():
+        assert [*whole["ID"][(sets == "train") & ~whole.index.isin(table.index)]] == ["xtrain"]

@@ -122,5 +122,6 @@ def test_the_name_says_that_it_is_optimistic():
 
 
 def test_an_emotion_with_one_utterance_makes_no_folds():
-    with pytest.raises(UserError, match="no emotion has two utterances"):
-        protocols.test_folds(table(a=1, b=1), "random")
+    for ask in (protocols.test_folds, protocols.fold_names):
+        with pytest.raises(UserError, match="no emotion has two utterances"):
+            ask(table(a=1, b=1), "random")
