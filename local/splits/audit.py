@@ -30,6 +30,7 @@ from local.core.errors import UserError
 from local.core.files import write_text
 from local.core.typed_csv import read_csv
 from local.corpora import manifest
+from local.splits import naming
 from local.splits.checks import ORACLE, SETS, members
 
 PAIRS = (("train", "test"), ("valid", "test"), ("train", "valid"))
@@ -219,7 +220,7 @@ def describe(
 
 def _say_shared(rows: pd.DataFrame, folds: list[str], kind: str, other: str, some: str) -> str:
     """The line on a kind that test sets share with the sets of a name; `rows` are those of its leaks."""
-    least, most = (f"{100 * share:.0f}" for share in (rows["share"].min(), rows["share"].max()))
+    least, most = (naming.per_cent(share) for share in (rows["share"].min(), rows["share"].max()))
     span = f"at least {least} %" if some else f"{least} %" if least == most else f"{least} to {most} %"
     where = "every fold" if len(rows) == len(folds) else f"{len(rows)} of {len(folds)} folds"
     return f"in {where}, {span} of the tested utterances share their {kind} with the {other} set{some}"

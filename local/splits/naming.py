@@ -145,5 +145,14 @@ def _describe_speakers(protocol: str, speakers: str, overlap: float) -> str:
     if protocol == "session":  # the audit refuses any that are shared
         return ", whose speakers are not in the training or validation set"
     if 0 < overlap < 1:
-        return f"; the speakers of {100 * overlap:.0f} % of the tested utterances are also in the training set"
+        return f"; the speakers of {per_cent(overlap)} % of the tested utterances are also in the training set"
     return f", whose speakers are {'also' if overlap else 'not'} in the training set"
+
+
+def per_cent(share: float) -> str:
+    """A share in per cent, in whole numbers from 1 on; one above 0 is never shown as 0.
+
+    >>> per_cent(0.124), per_cent(0.0034)
+    ('12', '0.3')
+    """
+    return f"{100 * share:.0f}" if share >= 0.01 else f"{100 * share:.1g}"

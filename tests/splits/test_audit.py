@@ -191,6 +191,8 @@ def test_leaks_worked_by_hand():
     shared = audit.describe(pd.concat([found, more]), ["A", "B"], table)
     assert shared[0].startswith("in every fold, 50 to 75 % of the tested utterances share their recording")
     assert shared[2].startswith("in every fold, at least 50 % of the tested utterances share their transcript")
+    few = audit.describe(pd.concat([found.assign(share=0.0034), more]), ["A", "B"], table)
+    assert few[0].startswith("in every fold, 0.3 to 75 % of the tested utterances share their recording")
     assert audit.describe(found, ["B"], table) == [
         "no tested utterance is known to share its transcript with the training set "
         "(the transcript is known for 3 of 5 utterances)",

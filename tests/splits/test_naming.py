@@ -18,6 +18,7 @@ from local.splits import naming
         (("recording-hold_text", "4/4", 1.0), "whose speakers are also in the training set; only a third of the"),
         (("recording", "4/4", 0.0), "whole recordings, whose speakers are not in the training set"),
         (("recording", "4/4", 0.25), "recordings; the speakers of 25 % of the tested utterances are also in the"),
+        (("recording", "4/4", 0.002), "recordings; the speakers of 0.2 % of the tested utterances are also in the"),
     ],
 )
 def test_what_is_said_of_speakers_is_what_is_known(given, words):
