@@ -46,6 +46,9 @@ def test_what_the_system_could_not_read_stays_as_it_is():
     made = augmented(SpeedPerturb(16_000, [80]), *LENGTHS, max_samples=16_000)
     assert made.lengths.tolist() == [16_000, 5002, 9988]
     assert torch.equal(made.wavs[0, :16_000], batch(*LENGTHS).wavs[0, :16_000])
+    assert augmented(SpeedPerturb(16_000, [80]), *LENGTHS, max_samples=20_000).lengths[0] == 20_000  # just as long
+    nothing = augmented(lambda wavs: wavs[:, :0], *LENGTHS)
+    assert nothing.lengths.tolist() == batch(*LENGTHS).lengths.tolist() and nothing.wavs.any()
 
 
 @pytest.mark.parametrize("module", [DropFreq(), DropChunk(), SpeedPerturb(16_000, [80, 90, 110])])

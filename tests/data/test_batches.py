@@ -161,6 +161,14 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert first != second != third != first
 
 
+def test_it_goes_on_behind_the_updates_that_are_done():
+    sampler = UpdateSampler(np.arange(1.0, 24.0), 8, Limits(3, 60, 1), seed=1)
+    for done in range(4):
+        sampler.done = done
+        assert list(sampler) == [part.indices for part in sampler.plan if part.update > done]
+        assert sampler.first == len(sampler.plan) - len(list(sampler))
+
+
 def padded_share(durations: np.ndarray, batches: list[list[int]]) -> float:
     """The share of padding among all seconds that pass, over batches of utterances."""
     padded = sum(len(batch) * durations[batch].max() for batch in batches)
