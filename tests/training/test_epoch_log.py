@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from system_checks import targets
@@ -63,6 +65,30 @@ def test_the_accuracy_is_a_count_in_full_precision():
     tally.add(Losses(torch.tensor(0.5), torch.tensor(0.5)), outputs, batch)
     found = epoch_log.means(tally.total(), "train")
     assert found["train_wa"] == 1 / 3 and found["train_ce"] == 0.5
+
+
+def test_the_loss_of_a_head_that_is_a_number_is_that_of_the_whole_set():
+    table = pd.DataFrame({"ref_valence": [1.0, 2.0, 3.0, math.nan], "hyp_valence": [1.0, 1.0, 2.5, 9.0]})
+    table = table.assign(ref_gender="F", hyp_gender="M")
+    # Means 2 and 1.5, variances 2/3 and 1/2, covariance 1/2: CCC 2/2 / (2/3 + 1/2 + 1/4) = 12/17, of three of four.
+    valence = 3 / 4 * 5 / 17
+    of_batches = {"valid_loss": 2.0, "valid_valence": 0.9, "valid_gender": 0.7}
+    found = epoch_log.of_whole_set(of_batches, table, {"gender": 3.0, "valence": 0.5})
+    assert found == pytest.approx(
+        {"valid_loss": 2 + 0.5 * (valence - 0.9), "valid_valence": valence} | {"valid_gender": 0.7}
+    )
+    assert epoch_log.of_whole_set({"valid_loss": 2.0}, table, {"valence": 0.5}) == {"valid_loss": 2.0}
+
+
+def test_what_lacks_a_label_is_counted_and_has_no_part_in_a_mean():
+    # 4 utterances, one left out of CTC, one without an emotion; of two tasks all lack the second's label.
+    total = [8.0, 6.0, 2.0, 2.0, 4.0, 1.0, 1.0, 2.0, 0.0, 3.0, 4.0]
+    found = epoch_log.means(total, "train", ["gender", "valence"])
+    assert found == {
+        **{"train_loss": 2.0, "train_ce": 1.5, "train_ctc": 0.5, "train_wa": 2 / 3, "train_gender": 0.5},
+        **{"ctc_left_out": 1, "emotion_left_out": 1, "gender_left_out": 3, "valence_left_out": 4},
+    }
+    assert epoch_log.means([0.0] * 11, "valid", ["gender", "valence"]) == {}
 
 
 @pytest.mark.parametrize(
