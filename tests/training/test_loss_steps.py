@@ -51,6 +51,8 @@ def test_a_step_comes_when_the_mean_is_a_tenth_of_that_at_the_last():
 def test_a_loss_that_is_not_finite_does_not_count():
     losses = [2.0] * 5 + [0.19, math.nan, 0.19, math.inf, 0.19] + [math.nan] * 5 + [0.2] * 5
     assert follow(schedule(), losses) == [1.0] * 10 + [0.5] * 10
+    half = [2.0] * 5 + [1.0] + [math.nan] * 4 + [1.0] * 10  # one that counts is not a fifth of five
+    assert follow(schedule(), half) == [1.0] * 20
 
 
 @pytest.mark.parametrize("at", [3, 12, 100])
@@ -70,3 +72,6 @@ def test_a_schedule_that_is_resumed_goes_on_as_it_was(tmp_path, at):
 def test_as_many_factors_as_epochs():
     with pytest.raises(UserError, match="3 factors, 1 epochs"):
         schedule(epochs=(8,))
+    with pytest.raises(UserError, match="3 factors, 3 epochs and 0 updates"):
+        schedule(updates=0)
+    assert follow(schedule(updates=1), [2.0, 0.19, 0.19]) == [1.0, 1.0, 0.5]  # a mean of one
