@@ -83,6 +83,11 @@ def test_a_last_frame_that_is_shorter_counts_by_its_samples():
     assert float(active_power(torch.full((7,), 2.0))) == pytest.approx(4)
 
 
+def test_frames_within_40_db_of_the_loudest_are_active():
+    levels = torch.tensor([0.0, -39.0, -41.0]).repeat_interleave(320)  # dB
+    assert float(active_power(10 ** (levels / 20))) == pytest.approx((1 + 10**-3.9) / 2, rel=1e-5)
+
+
 def test_white_noise_is_flat_and_pink_falls_by_3_db_per_octave():
     wav = tone(440, 8.0)
     noises = [distort(wav, Case(name, 0), 7) - wav for name in ("white", "pink")]
