@@ -107,10 +107,8 @@ def test_labels_of_further_heads_and_an_emotion_that_is_missing(corpus):
     assert made.collate([made[2], made[3]]).targets.weights.tolist() == [0, made.class_weights[made.emotions[3]]]
     outputs = Outputs(torch.zeros(3, 3), further=(torch.tensor([2.0, 3.0, 4.0]),))
     rows = batch.prediction_rows(outputs, LABELS, made.tokenizer, made.tasks and {"valence": []})
-    assert [row[1] for row in rows] == [table["emo"][3], "", table["emo"][1]] and [row[-2:] for row in rows][:2] == [
-        (4.5, 2.0),
-        (3.0, 3.0),
-    ]
+    assert [row[1] for row in rows] == [table["emo"][3], "", table["emo"][1]]
+    assert [row[-2:] for row in rows][:2] == [(4.5, 2.0), (3.0, 3.0)]
 
 
 def test_what_is_not_finite_is_no_answer(corpus):
