@@ -7,6 +7,7 @@ writes the store that `local.data.store` describes. An error at its end names ev
 
 from __future__ import annotations
 
+from local.core.counted import counted
 from local.core.errors import as_command
 from local.experiment.command_line import parse
 
@@ -28,7 +29,8 @@ def main() -> None:
     store = AudioStore.of(*parse().audio())
     refuse_unsound(store.path.parent, store.facts["faults"])
     size = store.path.stat().st_size / 1e9
-    print(f"  audio store: {len(store)} utterances, {size:.2f} GB (built in {time.monotonic() - began:.0f} s)")
+    built = f"built in {time.monotonic() - began:.0f} s"
+    print(f"  audio store: {counted(len(store), 'utterance')}, {size:.2f} GB ({built})")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ partial also `rejected.csv`: a row for each fault, with file, line, utterance an
 
 from __future__ import annotations
 
+from local.core.counted import counted
 from local.core.errors import UserError, as_command
 from local.experiment.command_line import parse
 from local.experiment.options import MANIFESTS, Options, check
@@ -56,7 +57,7 @@ def prepare(options: Options) -> None:
     say(corpus, unrated)
     counts = ", ".join(f"{label} {count}" for label, count in table["emo"].value_counts().sort_index().items())
     hours = table["duration"].sum() / 3600
-    print(f"  {len(table)} utterances ({counts}), {hours:.2f} h, {speakers(table)}")
+    print(f"  {counted(len(table), 'utterance')} ({counts}), {hours:.2f} h, {speakers(table)}")
     if list_sizes := official.sizes(table):
         print(f"  official lists: {list_sizes}")
     if default not in ("", naming.DEFAULT):
@@ -66,7 +67,7 @@ def prepare(options: Options) -> None:
     if default == naming.RANDOM:
         print(f"  {naming.OPTIMISTIC_WORDS}")
     if corpus.faults:
-        print(f"  {corpus.rejected} utterances rejected, see {rejected}")
+        print(f"  {counted(corpus.rejected, 'utterance')} rejected, see {rejected}")
     with locked(folder / ".lock", f"makes {path}"):
         remedy = CHANGED + (OWN_TABLE if options.module_name in corpora.OWN else "")
         if marker.is_done("stage 0", options.force, remedy=remedy):
@@ -142,7 +143,7 @@ def write_extra(options: Options, corpus: corpora.Corpus, table: pd.DataFrame) -
     sound = sound[[*manifest.columns_of(table), *more]].sort_values("ID", ignore_index=True)
     marker = Marker(folder / "extra.json", {"data": str(corpus.root), "utterances": digest(sound.to_csv(index=False))})
     hours = sound["duration"].sum() / 3600
-    print(f"  extra training {word}: {len(sound)} utterances without one of the emotions, {hours:.2f} h")
+    print(f"  extra training {word}: {counted(len(sound), 'utterance')} without one of the emotions, {hours:.2f} h")
     if not marker.is_done("stage 0", options.force, remedy=CHANGED):
         manifest.write(folder / "extra.csv", sound)
         marker.write([folder / "extra.csv"])
@@ -187,7 +188,7 @@ def speakers(table: pd.DataFrame) -> str:
     known = table["spk_id"][table["spk_id"] != ""]
     if known.empty:
         return "speakers unknown"
-    count = f"{known.nunique()} speaker{'s' if known.nunique() > 1 else ''}"
+    count = f"{counted(known.nunique(), 'speaker')}"
     return count if len(known) == len(table) else f"{count}, known for {len(known)} of {len(table)} utterances"
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from local.config import pretrained
 from local.config.trust import refuse_foreign
 from local.core import markers
+from local.core.counted import counted
 from local.core.errors import Parser, UserError, as_command
 from local.core.files import digest
 from local.corpora import manifest
@@ -193,7 +194,7 @@ def describe_predictions(old: pd.DataFrame, new: pd.DataFrame) -> str:
     largest = f" ({pairs['ID'][distance.idxmax()]})" if distance.max() > 0 else ""
     counts.append(f"a posterior by up to {distance.max():.8f}{largest}")
     if unmatched := len(set(old["ID"]) ^ set(new["ID"])):
-        counts.append(f"{unmatched} utterances in one of them only")
+        counts.append(f"{counted(unmatched, 'utterance')} in one of them only")
     return ", ".join(counts)
 
 

@@ -74,7 +74,7 @@ def test_a_training_set_that_the_system_cannot_take_is_refused(words):
     check(made)  # the multi-task system takes them
     statistics = ["hparams/statistics.yaml" if word == str(YAML) else word for word in words]
     error = refused(job(statistics))
-    assert error.what == f"{path}: 2 utterances have no emotion: StatisticsSystem cannot take them"
+    assert error.what == f"{path}: StatisticsSystem cannot take 2 utterances without an emotion"
 
 
 def test_augmentation_that_no_waveform_would_reach_is_refused(words):

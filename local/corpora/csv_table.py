@@ -56,6 +56,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.corpora import NAMES, About, Corpus, labels, lists, own_name
 from local.corpora.columns import option, other_names, proposal
@@ -223,7 +224,7 @@ def _warnings(used: list[Row], given: Mapping[str, str]) -> list[str]:
         found = Counter(row[column] for row in used if labels.is_missing(row.get(column, "")))
         remedy = "if it is one, " + (MISSING_EMOTION if column == "emo" else "leave the cell empty")
         warnings += [
-            f"{column} {value!r} ({n} utterance{'s' if n > 1 else ''}) {labels.AS_MISSING}; {remedy}"
+            f"{column} {value!r} ({counted(n, 'utterance')}) {labels.AS_MISSING}; {remedy}"
             for value, n in sorted(found.items())
         ]
     others = other_names(used[0], NAMED)

@@ -22,6 +22,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.corpora import Corpus, lists
 from local.corpora.aliases import code_of
@@ -80,7 +81,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
     if others:
         kinds = ", ".join(f"{kind or 'without suffix'} {n}" for kind, n in sorted(others.items()))
         n = sum(others.values())
-        listed.notes.append(f"left out, no audio that is read: {n} file{'s' if n > 1 else ''} ({kinds})")
+        listed.notes.append(f"left out, no audio that is read: {counted(n, 'file')} ({kinds})")
     corpus = examined(path, listed, faults, [], partial, {})
     return replace(corpus, warnings=[*corpus.warnings, *_emotions_in_names(sorted(corpus.table["emo"].unique()))])
 

@@ -31,6 +31,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
 from local.corpora.faults import Fault, raise_faults
@@ -99,7 +100,7 @@ def read(data: Path | None, partial: bool = False) -> Corpus:
 
     table = frame(utterances.values(), [*COLUMNS, *FURTHER])
     silent = (table["votes"] == "").sum()
-    warnings = [f"{silent} utterances have no votes in {EVALUATIONS}"] if silent else []
+    warnings = [f"{counted(silent, 'utterance')} without votes in {EVALUATIONS}"] if silent else []
     notes = unlisted(root, "audio", {f"audio/{row['file_name']}" for _, row in records}, SAMPLES)
     notes += [] if splits else ["no official lists (metadata/split, of version 1.1)"]
     faults = labels.lost_faults(SAMPLES, lost) + faults

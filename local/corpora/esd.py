@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from local.core.counted import counted
 from local.corpora import About, Corpus
 from local.corpora.faults import Fault, examples
 from local.corpora.release import Release, Row, audio_files
@@ -78,7 +79,8 @@ def read_speakers(name: str, about: About, speakers: Sequence[str], data: Path |
     silent = sorted(corpus.table.loc[corpus.table["wrd"] == "", "ID"])
     if not silent:
         return corpus
-    what = f"{len(silent)} utterances have no transcript in the text file of their speaker: {examples(silent)}"
+    n = counted(len(silent), "utterance")
+    what = f"{n} without a transcript in the text file of their speaker: {examples(silent)}"
     return replace(corpus, warnings=[*corpus.warnings, what])
 
 

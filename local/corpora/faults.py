@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.core.files import write_text
 
@@ -63,7 +64,7 @@ def listing(of: str, faults: Sequence[Fault]) -> str:
     kinds: dict[str, list[Fault]] = {}
     for fault in faults:
         kinds.setdefault(fault.kind, []).append(fault)
-    lines = [f"{of}: {len(faults)} fault{'s' if len(faults) > 1 else ''}"]
+    lines = [f"{of}: {counted(len(faults), 'fault')}"]
     for same_kind in kinds.values():
         lines += [f"  {fault}" for fault in same_kind[:SHOWN]]
         if len(same_kind) > SHOWN:

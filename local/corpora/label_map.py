@@ -21,15 +21,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.core.files import digest
 from local.corpora import MAPPED, NAMES, Corpus, releases
 from local.corpora.aliases import ALIASES, READY, aliases, code_of
 from local.corpora.faults import Fault
-from local.corpora.labels import SIGNS, fold, rows
+from local.corpora.labels import SIGNS, fold
 from local.corpora.manifest import column, concat
 from local.corpora.names import is_name
-from local.corpora.rows import rows as read_rows
+from local.corpora.rows import rows
 
 SUFFIXES = (".csv", ".yaml", ".yml")
 SHOWN = 20
@@ -132,7 +133,7 @@ class LabelMap:
             near = next(iter(same or close), "")
             mean = f": did you mean {of_here.get(near, near)!r}?" if near else ""
             count = sum(of == corpus for of, _ in self.used)
-            told.append(f"{self.path}: {rows(count)} of corpus {corpus!r}, which is not here, not used{mean}")
+            told.append(f"{self.path}: {counted(count, 'row')} of corpus {corpus!r}, which is not here, not used{mean}")
         return told
 
     def _words(self, pairs: Mapping[Key, int], becomes: Mapping[Key, str | None]) -> str:
@@ -151,7 +152,7 @@ class LabelMap:
             known = {mapped for _, mapped in self.used} | (set() if fold(label) in words else words)
             near = difflib.get_close_matches(fold(label), sorted(known), 1)
             mean = f": did you mean {near[0]!r}?" if near else ""
-            lines.append(f"corpus {corpus}: label {label!r} ({rows(n)}) is not in it{mean}")
+            lines.append(f"corpus {corpus}: label {label!r} ({counted(n, 'row')}) is not in it{mean}")
         raise UserError(
             "\n  ".join([f"{self.path} lacks labels:", *lines[:SHOWN]]),
             "add a line for each: `label,used`, or `label,` to leave it out",
@@ -178,7 +179,7 @@ def _counts(labels: Mapping[str, int]) -> str:
 def _read_csv(path: Path) -> Iterable[tuple[str, Key, str]]:
     """Each line of a CSV: where it is, the label with its corpus, and what it becomes."""
     faults: list[Fault] = []
-    found = read_rows(path, ("label", "used"), faults, ",;\t")
+    found = rows(path, ("label", "used"), faults, ",;\t")
     faults += [Fault(path.name, line, "", "label is empty") for line, row in found if not row["label"]]
     if faults:
         raise UserError("\n  ".join([f"{path} is no map of labels:", *map(str, faults[:SHOWN])]), "correct its lines")

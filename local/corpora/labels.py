@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 
+from local.core.counted import counted
 from local.corpora.faults import Fault
 from local.corpora.names import is_name, same_name
 
@@ -64,7 +65,7 @@ def one_spelling(labels: Iterable[str], meant: Collection[str] = ()) -> tuple[di
         chosen |= {label: label if label in kept else best for label in spellings}
         if any(chosen[label] != label for label in spellings):
             tie = not kept and any(forms[form] == forms[best] for form in order if form != best)
-            lines.append(_say([f"{label!r} ({rows(counts[label])})" for label in spellings], best, tie))
+            lines.append(_say([f"{label!r} ({counted(counts[label], 'row')})" for label in spellings], best, tie))
     return chosen, lines
 
 
@@ -74,15 +75,6 @@ def _say(found: list[str], best: str, tie: bool) -> str:
         return f"emo {found[0]} is written {best!r}"
     why = ", of equal counts the one with fewer capitals, or the earlier one in the alphabet" if tie else ""
     return f"emo {', '.join(found[:-1])} and {found[-1]} are one label: {best!r} is taken{why}"
-
-
-def rows(count: int) -> str:
-    """A number of rows in words.
-
-    >>> rows(1), rows(2)
-    ('1 row', '2 rows')
-    """
-    return f"{count} row{'s' if count != 1 else ''}"
 
 
 def intended(label: str, counts: Counter[str]) -> str:
@@ -128,7 +120,8 @@ def rare_faults(
     for line, row in records:
         label = row["emo"]
         if best := other.get(label):
-            reason = f"emo {label!r} ({rows(counts[label])}): did you mean {best!r} ({rows(counts[best])})?"
+            of_both = (f"{name!r} ({counted(counts[name], 'row')})" for name in (label, best))
+            reason = "emo {}: did you mean {}?".format(*of_both)
         elif label and line in utterances and sizes[label] == 1:
             alone = f"no other utterance that can be used has the emotion {label!r}"
             reason = f"emo {label!r} {AS_MISSING}" if is_missing(label) else alone
@@ -167,7 +160,7 @@ def lost(before: Iterable[str], after: Iterable[str]) -> dict[str, int]:
 def lost_faults(file: str, labels: Mapping[str, int]) -> list[Fault]:
     """A fault for each label that is `lost` from a file, so that `--partial true` names each that it leaves out."""
     words = "the emotion {!r} is left out as a whole: none of its {} can be used"
-    return [Fault(file, None, "", words.format(label, rows(count))) for label, count in labels.items()]
+    return [Fault(file, None, "", words.format(label, counted(count, "row"))) for label, count in labels.items()]
 
 
 def remedy(labels: Collection[str], left: Iterable[str], hint: str = "") -> str:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from local.core.counted import counted
 from local.core.errors import UserError
 
 COLUMN = "split"
@@ -76,12 +77,12 @@ def read(words: Iterable[str]) -> tuple[dict[str, str], list[str]]:
             (evaluated if kind in EVALUATION else tested).append(word)
     if evaluated and tested:
         raise UserError(
-            f"column {COLUMN} has {evaluated[0]!r} ({counts[evaluated[0]]} rows) beside {tested[0]!r}: it may be a "
-            "validation list, or another test list",
+            f"column {COLUMN} has {evaluated[0]!r} ({counted(counts[evaluated[0]], 'row')}) beside {tested[0]!r}: "
+            "it may be a validation list, or another test list",
             f"write {VALID} for {evaluated[0]!r}, or {TEST}1 and {TEST}2 for the two",
         )
     return meant, [
-        f"{COLUMN} {word!r} ({counts[word]} row{'s' if counts[word] > 1 else ''}) is read as {name}"
+        f"{COLUMN} {word!r} ({counted(counts[word], 'row')}) is read as {name}"
         for word, name in meant.items()
         if word != name
     ]

@@ -37,6 +37,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.corpora import About, Corpus
 from local.corpora.faults import Fault, examples
@@ -160,7 +161,7 @@ def _read_table(root: Path, file: str, name: str, table: dict[str, Row]) -> list
             table[columns["ID"]] = columns
     counts = Counter(row["Emotion"].casefold() for _, row in records)
     return faults + [
-        Fault(file, None, "", f"emotion {word}: {counts[word]} rows, {expected} expected")
+        Fault(file, None, "", f"emotion {word}: {counted(counts[word], 'row')}, {expected} expected")
         for word, expected in zip(EMOTIONS, COUNTS[name], strict=True)
         if counts[word] != expected
     ]

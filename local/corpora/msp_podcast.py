@@ -41,6 +41,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
 from local.corpora.faults import Fault, examples, raise_faults, rejected_rows
@@ -193,7 +194,7 @@ def _votes(folder: Path, faults: list[Fault]) -> Mapping[str, str]:
 
 def _left(reason: str, names: list[str]) -> str:
     """The note on turns that are left out."""
-    return f"left out, {reason}: {len(names)} turn{'s' if len(names) > 1 else ''}: {examples(names)}"
+    return f"left out, {reason}: {counted(len(names), 'turn')}: {examples(names)}"
 
 
 def _name_of(counts: Counter[str]) -> tuple[str, list[str]]:

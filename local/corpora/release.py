@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from local.audio.header import examine, refuse_rate
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.corpora import About, Corpus, labels
 from local.corpora.faults import Fault, examples, printable, raise_faults
@@ -115,7 +116,7 @@ class Release:
             counts = Counter(row.get(column, "") for row in found.values())
             for value in sorted({*counts, *expected}) if expected else ():
                 if counts[value] != expected.get(value, 0):
-                    what = f"{WORDS.get(column, column)} {value}: {counts[value]} utterances"
+                    what = f"{WORDS.get(column, column)} {value}: {counted(counts[value], 'utterance')}"
                     faults.append(Fault("", None, "", f"{what}, {expected.get(value, 0)} expected"))
         return absent or faults  # what is named need not be counted
 
@@ -162,11 +163,12 @@ class _Rows:
 
     def notes(self) -> list[str]:
         """What was left out without being a fault."""
-        return [
-            f"left out, {reason}: {len(files)} audio file{'s' if len(files) > 1 else ''}: "
-            + examples([*map(printable, files)])
-            for reason, files in self.left_out.items()
-        ]
+        return [left_out(reason, files) for reason, files in self.left_out.items()]
+
+
+def left_out(reason: str, files: Collection[str]) -> str:
+    """The note on audio files that are left out."""
+    return f"left out, {reason}: {counted(len(files), 'audio file')}: {examples([*map(printable, files)])}"
 
 
 def audio_files(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
@@ -176,12 +178,9 @@ def audio_files(root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:
 
 def unlisted(root: Path, folder: str, known: Collection[str], table: str) -> list[str]:
     """The note on audio of a folder that is in no readable row of a table; `known` are the files of its rows."""
-    there = (
-        {f"{folder}/{file}" for file in audio_files(root / folder, AUDIO)} if os.path.isdir(root / folder) else set()
-    )
-    files = sorted(there - {*known})
-    n = f"{len(files)} audio file{'s' if len(files) > 1 else ''}"
-    return [f"left out, in no readable row of {table}: {n}: {examples([*map(printable, files)])}"] if files else []
+    there = audio_files(root / folder, AUDIO) if os.path.isdir(root / folder) else ()
+    files = sorted({f"{folder}/{file}" for file in there} - {*known})
+    return [left_out(f"in no readable row of {table}", files)] if files else []
 
 
 def files_below(root: Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from local.audio.header import SAMPLE_RATE
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.corpora import manifest
 from local.data import task_targets
@@ -139,10 +140,9 @@ class Utterances(Dataset):
     def refuse_unlabelled(self, path: Path, system: System) -> None:
         """`UserError` where some, of the manifest at `path`, have no emotion and a system cannot take them."""
         if self.unlabelled and not system.takes_unlabelled:
-            raise UserError(
-                f"{path}: {self.unlabelled} utterances have no emotion: {type(system).__name__} cannot take them",
-                "train without them, or take a YAML of the multi-task system",
-            )
+            n = counted(self.unlabelled, "utterance")
+            what = f"{path}: {type(system).__name__} cannot take {n} without an emotion"
+            raise UserError(what, "train without them, or take a YAML of the multi-task system")
 
     def refuse_longer_than(self, max_samples: int | None) -> None:
         """`UserError`, before the first step, for an utterance that an encoder cannot read whole."""

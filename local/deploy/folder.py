@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.core.files import replace_folder, temporary_of
 from local.data.dataset import Utterances
@@ -102,10 +103,10 @@ def _cost_of_int8(folder: Path, runs: list[Path]) -> str:
     # The other members of an ensemble were trained on these utterances: their UA would mislead.
     ua = f"UA is {100 * cost['ua_int8']:.2f} % instead of {100 * cost['ua']:.2f} %; " if len(runs) == 1 else ""
     return (
-        f"With 8 bits, on {cost['n']} utterances of fold {job.fold}'s test set: {cost['agreement']:.1%} get the same "
-        f"emotion; {ua}a posterior changes by up to {cost['largest_difference']:.3f}; the speed is "
+        f"With 8 bits, on {counted(cost['n'], 'utterance')} of fold {job.fold}'s test set: {cost['agreement']:.1%} get "
+        f"the same emotion; {ua}a posterior changes by up to {cost['largest_difference']:.3f}; the speed is "
         f"{cost['speed_int8']:.1f} instead of {cost['speed']:.1f} s of audio per second, one utterance at a time "
-        f"({cpu_name()}, {threads} thread{'s' * (threads > 1)})."
+        f"({cpu_name()}, {counted(threads, 'thread')})."
     )
 
 

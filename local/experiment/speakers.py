@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from local.core import markers, starts
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.corpora import manifest, people, releases
 from local.splits.checks import ORACLE
@@ -28,8 +29,8 @@ def labels(fold: Path, classes: str) -> list[str]:
     if (fold / "valid.csv").exists():
         unheard = set(manifest.read(fold / "valid.csv")[SPEAKERS]) - set(trained)
     if (trained == "").any():
-        unnamed = int((trained == "").sum())
-        raise UserError(f"{fold / 'train.csv'}: {unnamed} utterances have no {SPEAKERS}", "name who speaks in each")
+        unnamed = counted(int((trained == "").sum()), "utterance")
+        raise UserError(f"{fold / 'train.csv'}: {unnamed} without {SPEAKERS}", "name who speaks in each")
     if trained.nunique() < 2:
         raise UserError(f"{fold / 'train.csv'} has one speaker only", "take another --protocol, or a larger corpus")
     if unheard:

@@ -14,6 +14,7 @@ from tqdm.utils import disp_len, disp_trim
 
 from local.config import hparams
 from local.core import markers
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.core.progress_json import Progress
 
@@ -140,6 +141,6 @@ def result(run: Path, step: str) -> str:
         return ""
     ua = "" if chosen.get("valid_ua") is None else f", valid UA {100 * chosen['valid_ua']:.2f}"
     if chosen.get("solved"):
-        after = f" after {len(rows) - 1} epoch{'s' * (len(rows) > 2)}" if len(rows) > 1 else ""
+        after = f" after {counted(len(rows) - 1, 'epoch')}" if len(rows) > 1 else ""
         return f"solved{after}{ua}"
     return f"epoch {facts['epoch']} of {len(rows)}{ua}"

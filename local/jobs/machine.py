@@ -9,6 +9,7 @@ from typing import Any
 
 from local.config import cluster
 from local.core import signals
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.core.free_memory import room
 from local.core.threads import cores, thread_limits
@@ -69,8 +70,7 @@ def run_all(waiting: list[JobProcess], slots: GpuSlots, processes: int = 1, most
     jobs, threads = len(waiting), int(limits["OMP_NUM_THREADS"])
     of_yaml = f" (threads: {most_threads})" if most_threads else ""
     print(
-        f"  {jobs} job{'s' * (jobs > 1)}, {slots.count} at a time{allowed}, "
-        f"{threads} thread{'s' * (threads > 1)} each{of_yaml}",
+        f"  {counted(jobs, 'job')}, {slots.count} at a time{allowed}, {counted(threads, 'thread')} each{of_yaml}",
         flush=True,
     )
     if slots.unknown:

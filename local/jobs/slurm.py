@@ -24,6 +24,7 @@ from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmiss
 
 from local.config import cluster
 from local.core import signals
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.core.files import write_text
 from local.core.lock import locked
@@ -196,7 +197,7 @@ def _submit_missing(waiting: list[JobProcess], step: str, options: Options) -> N
             write_text(record, json.dumps(ids, indent=1))
     for runs, what in ((queued, "are with Slurm already"), (missing, "submitted to Slurm")):
         if runs:
-            print(f"  {len(runs)} jobs {what}, as {_arrays(ids[run.name] for run in runs)}")
+            print(f"  {counted(len(runs), 'job')} {what}, as {_arrays(ids[run.name] for run in runs)}")
 
 
 def _arrays(ids: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from local.core import markers
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.core.files import write_text
 from local.core.tasks import UNTRAINED, UNTRAINED_TEXT, emotions_trained, transcripts_trained
@@ -271,4 +272,6 @@ def partial_note(faults: list[str], rejected: int) -> list[str]:
     if not faults:
         return []
     some = "; ".join(map(prose, faults[:MOST_FAULTS])) + (" ..." if len(faults) > MOST_FAULTS else "")
-    return [f"**The corpus was partial:** {rejected} utterances rejected, see its `rejected.csv`. Faults: {some}"]
+    return [
+        f"**The corpus was partial:** {counted(rejected, 'utterance')} rejected, see its `rejected.csv`. Faults: {some}"
+    ]

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from local.core.counted import counted
 from local.pages import plots
 from local.pages.markdown import difference, inline, p_value, percent, prose
 from local.pages.paper import PAPER, differences
@@ -278,7 +279,7 @@ def _notes(lines: list[Line], ours: Line | None, printed: bool, n_pairs: int) ->
     notes += [f"Intervals: bootstrap of the pooled figures, {source}." for source in sources]
     notes += [ON_LAST] if _has_last(run) else []
     if n_pairs:
-        of = f"{n_pairs} row{'s' * (n_pairs > 1)}"
+        of = counted(n_pairs, "row")
         notes.append(f"Less ours: the row less our row, by a paired bootstrap; p after Holm's correction for {of}.")
     notes += map(prose, PAPER["notes"]["re_implementations"])
     if any("time" in line.facts for line in run):

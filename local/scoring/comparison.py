@@ -8,6 +8,7 @@ from itertools import chain, combinations
 import numpy as np
 import pandas as pd
 
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.scoring import metrics, stats
 from local.scoring.predictions import writes_text
@@ -32,7 +33,8 @@ def mismatch_reason(a: Experiment, b: Experiment) -> str:
         per_seed = predicted.groupby("seed").size()
         if per_seed.nunique() > 1:
             least = per_seed.idxmin()
-            return f"seed {least} of {run.folder} tested {per_seed[least]} utterances, another {per_seed.max()}"
+            n = counted(per_seed[least], "utterance")
+            return f"seed {least} of {run.folder} tested {n}, another {per_seed.max()}"
         if per_seed.max() < predicted.index.nunique():
             return f"the seeds of {run.folder} tested other folds than one another"
     tested = [table[~table.index.duplicated()] for table in tables]
@@ -40,7 +42,8 @@ def mismatch_reason(a: Experiment, b: Experiment) -> str:
         missing = one.index.difference(other.index)
         if len(missing):
             fold, name = missing[0]
-            return f"{here.folder} tested {len(missing)} utterances that {there.folder} did not: {name} of fold {fold}"
+            n = counted(len(missing), "utterance")
+            return f"{here.folder} tested {n} that {there.folder} did not: {name} of fold {fold}"
     for column, what in (("emo", "emotion"), ("wrd", "transcript")):
         differing = tested[0].index[tested[0][column].to_numpy() != tested[1][column].to_numpy()]
         if len(differing):

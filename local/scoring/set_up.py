@@ -13,6 +13,7 @@ import pandas as pd
 
 from local.config import pretrained
 from local.core import markers, starts
+from local.core.counted import counted
 from local.scoring.provenance import device_name, text_of
 
 MOST_VALUES = 4  # of whole numbers that differ, to list; more are shown as a range
@@ -158,7 +159,7 @@ def _device(start: Mapping[str, Any]) -> str:
         processes = start.get("processes", 1)
         return f"{processes} x {name}" if processes > 1 and name else name
     threads = start.get("threads")
-    return f"{name}, {threads} thread{'s' * (threads > 1)}" if threads else name
+    return f"{name}, {counted(threads, 'thread')}" if threads else name
 
 
 def _on_gpu(start: Mapping[str, Any]) -> bool:

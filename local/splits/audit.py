@@ -142,6 +142,10 @@ def _same_audio(shared_keys: pd.DataFrame, audio: str, *sets: np.ndarray) -> str
     return " = ".join(min(map(str, shared_keys.loc[has_it & inside, "utterance"])) for inside in sets)
 
 
+def _share(count: int) -> str:
+    return "1 utterance shares its" if count == 1 else f"{count} utterances share their"
+
+
 def write_leaks(path: Path, found: pd.DataFrame) -> None:
     """Write leaks.csv, whole or not at all."""
     write_text(path, found.to_csv(index=False, lineterminator="\n"))
@@ -167,7 +171,7 @@ def refuse(protocol: str, found: pd.DataFrame, text_held: bool = False, valid: s
     forbidden = found[promised | found["kind"].isin(NEVER)]
     if len(forbidden):
         lines = [
-            f"  fold {row.fold}: {row.count} utterances share their {row.kind} across {row.parts}: {row.examples}"
+            f"  fold {row.fold}: {_share(row.count)} {row.kind} across {row.parts}: {row.examples}"
             for row in forbidden.itertuples(index=False)
         ]
         more = [f"  ... and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from local.core import starts
+from local.core.counted import counted
 from local.core.errors import UserError
 from local.core.files import write_text
 from local.data.dataset import Utterances
@@ -124,17 +125,17 @@ def summary(
     updates, threads = -(-len(training) // values["batch_size"]), torch.get_num_threads()
     epochs = values["epochs"]
     return [
-        f"device {device}: {_accelerator(device) or cpu_name()}, {threads} thread{'s' * (threads > 1)}{processes}; "
+        f"device {device}: {_accelerator(device) or cpu_name()}, {counted(threads, 'thread')}{processes}; "
         f"precision {values['precision']}, in validation {values['eval_precision']}",
         f"system {type(values['system']).__name__}, encoder {encoder}; {count:,} parameters, {learning}{weights}",
         f"training set {_size(training)}; "
         f"validation set {f'{_size(validation)} ({job.options.valid_name})' if validation else 'none'}; "
-        f"{updates} update{'s' * (updates != 1)} per epoch, {epochs} epoch{'s' * (epochs != 1)}{solved}",
+        f"{counted(updates, 'update')} per epoch, {counted(epochs, 'epoch')}{solved}",
     ]
 
 
 def _size(utterances: Utterances) -> str:
-    return f"{len(utterances)} utterances, {sum(utterances.durations) / 3600:.2f} h"
+    return f"{counted(len(utterances), 'utterance')}, {sum(utterances.durations) / 3600:.2f} h"
 
 
 def first_start(job: Job, checkpointer: RunCheckpointer) -> dict[str, Any] | None:

@@ -95,7 +95,8 @@ def test_transcripts_in_every_encoding(tmp_path):
     for speaker in ("0003", "0001"):
         assert words[f"{speaker}_000001"] == words[f"{speaker}_000351"] == "打远一看 它们的确很是美丽"
     assert corpus.warnings == [
-        "46 utterances have no transcript in the text file of their speaker: 0001_000021, 0001_000371, 0001_000701, ..."
+        "46 utterances without a transcript in the text file of their speaker: "
+        "0001_000021, 0001_000371, 0001_000701, ..."
     ]
     assert corpus.rejected == 35_000 - 80
 

@@ -188,4 +188,4 @@ def test_an_emotion_of_iemocap_without_audio_is_named(tmp_path):
     for wav in sad:
         Path(wav.replace("$data_root", str(root))).unlink()
     first = iemocap.read_release(root, SMALL_FACTS, partial=True).faults[0]
-    assert str(first) == f"the emotion 'sad' is left out as a whole: none of its {labels.rows(len(sad))} can be used"
+    assert str(first) == f"the emotion 'sad' is left out as a whole: none of its {len(sad)} rows can be used"

@@ -146,8 +146,8 @@ def test_every_fault_is_named(release):
             "train/train_sent_emo.csv:3: Dialogue_ID 'zero' is not a number",
             "train/train_sent_emo.csv:5: Emotion 'delight' is none of anger, disgust, fear, joy, neutral, sadness, "
             "surprise",
-            "train/train_sent_emo.csv: emotion joy: 1 rows, 2 expected",
-            "train/train_sent_emo.csv: emotion surprise: 1 rows, 2 expected",
+            "train/train_sent_emo.csv: emotion joy: 1 row, 2 expected",
+            "train/train_sent_emo.csv: emotion surprise: 1 row, 2 expected",
             "train/train_sent_emo.csv:7: dialogue 1, utterance 0 is in an earlier row already",
             "copy/test_sent_emo.csv: differs from 'test_sent_emo.csv', which is read",
             f"dev_dia0_utt0: {how}",

@@ -94,7 +94,7 @@ def test_ratings_that_are_cut_are_counted(release):
     (release / "Evalution.txt").write_text(ratings({name: TURNS[name] for name in list(TURNS)[1:]}))
     with pytest.raises(UserError) as error:
         read(release)
-    assert "emotion ang: 1 utterances, 2 expected" in error.value.what
+    assert "emotion ang: 1 utterance, 2 expected" in error.value.what
     (release / "Evalution.txt").unlink()
     with pytest.raises(UserError, match=r"it has no file Evalution.txt"):
         read(release)

@@ -44,7 +44,7 @@ def test_the_classes_are_the_speakers_of_the_training_set(tmp_path):
     ("classes", "sets", "why"),
     [
         ("gender", {"train": "AB"}, "classes is 'gender'"),
-        ("spk_id", {"train": "AB B"}, "1 utterances have no spk_id"),
+        ("spk_id", {"train": "AB B"}, "1 utterance without spk_id"),
         ("spk_id", {"train": "AAA"}, "one speaker only"),
         ("spk_id", {"train": "AB", "valid": "AD"}, "speaker 'D' of the validation set"),
     ],

@@ -209,7 +209,7 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_command_comes_back_to_them(jobs, ca
         jobs.until(lambda: jobs.starts() == "ABD")
     assert failed.result() == [] and jobs.starts() == "ABCD"
     said = capsys.readouterr().out
-    assert f"  2 jobs are with Slurm already, as {array}\n" in said and "  1 jobs submitted to Slurm, as " in said
+    assert f"  2 jobs are with Slurm already, as {array}\n" in said and "  1 job submitted to Slurm, as " in said
 
 
 def test_a_cancelled_job_has_failed_whether_it_had_started_or_not(jobs, monkeypatch, capsys):

@@ -144,7 +144,7 @@ def test_a_speaker_of_two_corpora_is_a_leak():
     frame = corpora(a=[9] * 4, b=[6] * 4).replace("b2", "a1")
     splits = protocols.split_all(frame, "corpus", "none")
     keys = frame[["spk_id"]].rename(columns={"spk_id": "speaker"}).astype("category")
-    with pytest.raises(UserError, match="share their speaker across train-test: a1"):
+    with pytest.raises(UserError, match="speaker across train-test: a1"):
         audit.refuse("corpus", audit.find_leaks(splits, keys))
 
 

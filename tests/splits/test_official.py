@@ -177,7 +177,7 @@ def test_what_lists_share_is_allowed_and_told_but_for_utterances_and_audio():
     )
     copied = frame.assign(wav=["q", *"rstuvwxyq"])
     keys["audio"] = copied["wav"].astype("category")
-    with pytest.raises(UserError, match=f"share their audio across train-test: {copied['ID'][0]} = {copied['ID'][9]}"):
+    with pytest.raises(UserError, match=f"audio across train-test: {copied['ID'][0]} = {copied['ID'][9]}"):
         audit.refuse("official", audit.find_leaks(splits, keys))
 
 

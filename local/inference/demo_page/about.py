@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from local.core.counted import counted
 from local.inference.demo_page.results import TEMPLATES
 from local.inference.model_folder import Model
 from local.inference.unsure import UNTRAINED
@@ -53,7 +54,7 @@ def quality(origin: Mapping[str, Any], n_labels: int) -> str:
     sentences = []
     if score := _score(own):
         members = ", each by the member that was not trained on it" if _count(origin.get("folds")) > 1 else ""
-        sentences.append(f"UA {score} on {own['n']} utterances of the test set{members}.")
+        sentences.append(f"UA {score} on {counted(own['n'], 'utterance')} of the test set{members}.")
     if (score := _score(whole)) and (not sentences or whole["n"] > own["n"]):
         sentences.append(f"Trained in the same way, over {_text(whole.get('folds'))} folds: UA {score}.")
     if not sentences:
@@ -82,9 +83,9 @@ def speakers(origin: Mapping[str, Any]) -> str:
         case []:
             return "unknown speakers"
         case list(names):
-            return f"{len(names)} speaker{'s' if len(names) > 1 else ''}: {_text(names)}"
+            return f"{counted(len(names), 'speaker')}: {_text(names)}"
         case int(count):
-            return f"{count} speakers"
+            return counted(count, "speaker")
     return "speakers not noted: exported by an earlier version"
 
 
