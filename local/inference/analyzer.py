@@ -204,7 +204,7 @@ class Analyzer:
         silence between them is left out. The times of words are those in the recording.
         """
         if isinstance(audio, str | os.PathLike):
-            blocks = recordings.blocks(os.fspath(audio))
+            blocks = recordings.blocks(_path(audio, sample_rate))
         else:
             recording = recordings.of_array(audio, sample_rate)
             blocks = Blocks(iter([recording.wav]), recording.flags)
@@ -221,10 +221,17 @@ class Analyzer:
 
     def _read(self, audio: Audio, sample_rate: int | None = None) -> Recording:
         if isinstance(audio, str | os.PathLike):
-            return recordings.read(os.fspath(audio), longest=self.longest)
+            return recordings.read(_path(audio, sample_rate), longest=self.longest)
         recording = recordings.of_array(audio, sample_rate)
         recordings.refuse_longer("the recording", recording.duration, self.longest)
         return recording
+
+
+def _path(file: str | os.PathLike, sample_rate: int | None) -> str:
+    """The path of a file, which has a rate of its own: a `UserError` where another is given."""
+    if sample_rate is not None:
+        raise UserError(f"{file} is a file, whose header has its rate", "give a rate with samples alone")
+    return os.fspath(file)
 
 
 def unusable(run_opts: dict[str, Any] | None, error: Exception) -> UserError:

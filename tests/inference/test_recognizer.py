@@ -175,9 +175,12 @@ def test_a_file_of_a_folder_that_is_listed_and_a_device_of_torch_are_taken(folde
     assert window.analysis.emotion == recognizer.analyze(listed).emotion
 
 
-def test_samples_need_a_rate(recognizer):
+def test_samples_need_a_rate_and_a_file_has_one(recognizer):
     with pytest.raises(UserError, match="rate"):
         recognizer.analyze(noise(1))
+    for ask in (recognizer.analyze, lambda *words: next(recognizer.follow(*words))):
+        with pytest.raises(UserError, match=r"a\.wav is a file, whose header has its rate"):
+            ask("a.wav", 8000)
 
 
 # ---------------------------------------------------------------- long recordings
