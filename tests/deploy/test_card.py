@@ -129,6 +129,13 @@ def test_the_hub_can_read_the_card(encoder):
     assert data.language is None and data.eval_results is None
 
 
+@pytest.mark.parametrize("files", [["model.onnx"], ["emotion"], ["ctc"], [*CONTENTS]])
+def test_what_the_examples_take_is_explained_before_they_take_it(encoder, files):
+    card = render(made(encoder), None, {name: CONTENTS[name] for name in files}, [])
+    before = card.partition("wav[None]" if files == ["model.onnx"] else "(wav)")[0]
+    assert before != card and "`wav` is a numpy array [samples], float32, 16 kHz" in before
+
+
 @pytest.mark.parametrize(
     ("corpus", "language", "licence", "words"),
     [
