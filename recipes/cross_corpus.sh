@@ -55,8 +55,15 @@ labels=$(last_of labels 4class "${options[@]}")
 words=(--hparams "$yaml" --labels "$labels" --protocol speaker --folds all)
 
 for at in "${!corpora[@]}"; do
+  name_of=$(corpus_name --corpus "${corpora[at]}" --data "${data[at]}")
+  if [[ " ${names[*]} " == *" $name_of "* ]]; then
+    refuse "two of the corpora are called $name_of, the second of ${data[at]}" \
+      "name each corpus once; of two tables or folders of one name, give one another name"
+  fi
+  names+=("$name_of")
+done
+for at in "${!corpora[@]}"; do
   of=(--corpus "${corpora[at]}" --data "${data[at]}")
-  names+=("$(corpus_name "${of[@]}")")
   if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then
     run_sh "${words[@]}" "${of[@]}" "${options[@]}" --stage 0 --stop-stage 0 -- "--$key" "$encoder" \
       "${overrides[@]}"

@@ -50,6 +50,7 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/../local/shell/recipe_options.sh"
 take_words "" "$@"
 settle_protocol
+refuse_untranscribed "$(corpus_name "${options[@]}")"
 
 name=$(last_of name merge "${options[@]}")
 experiment "${name}_ctc" -- --emotion-weight 0 --selection valid_wer

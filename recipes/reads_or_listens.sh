@@ -66,6 +66,7 @@ END
 
 settle_protocol
 corpus=$(corpus_name "${options[@]}")
+refuse_untranscribed "$corpus"
 if [[ -e $house/manifests/$corpus/all.csv ]]; then refuse_unspeakable "$corpus" "${asked[voice]:-}"; fi
 
 name=$(last_of name reads "${options[@]}")

@@ -120,6 +120,31 @@ refuse_untrained_emotions() { # for recipes whose table is of these
   fi
 }
 
+refuse_untranscribed() { # the corpus as paths name it, for recipes that need transcripts
+  (
+    cd -- "$house" || exit
+    [[ -e manifests/$1/all.csv ]] || exit 0 # stage 0 has not been run
+    . ./path.sh || exit
+    python - "$1" <<'END'
+import sys
+from pathlib import Path
+
+from local.core.errors import UserError, as_command
+from local.corpora import manifest
+
+
+@as_command
+def main() -> None:
+    corpus = sys.argv[1]
+    if not manifest.read(Path(f"manifests/{corpus}/all.csv"))["wrd"].any():
+        raise UserError(f"no utterance of {corpus} has a transcript, and this recipe needs them", "take a corpus that has")
+
+
+main()
+END
+  ) || exit
+}
+
 whole_path() { # a path that counts from the user's folder, or the name of something elsewhere
   if [[ -e $1 ]]; then echo "$(cd -- "$(dirname -- "$1")" && pwd)/$(basename -- "$1")"; else echo "$1"; fi
 }

@@ -279,6 +279,16 @@ def test_cross_corpus_trains_each_and_tests_it_on_every_other(house):
     for few in ([], ["encoder"], ["encoder", "nemo=corpus"], ["encoder", "nemo", "corpus"]):
         done = recipe(house, "cross_corpus", *few)
         assert done.returncode == 2 and done.stderr.startswith("error: it needs an encoder, and two corpora")
+    before = len(asked(house))
+    (house.parent / "other").mkdir()
+    (house.parent / "other/own.csv").write_text("")
+    for twins, name in (
+        (("nemo=corpus", "emodb=corpus", "nemo=corpus"), "nemo"),
+        (("csv=own.csv", "csv=other/own.csv"), "own"),
+    ):
+        done = recipe(house, "cross_corpus", "encoder", *twins)
+        assert done.returncode == 2 and done.stderr.startswith(f"error: two of the corpora are called {name}, ")
+    assert len(asked(house)) == before  # nothing is trained first
     done = recipe(house, "cross_corpus", "encoder", "nemo=corpus", "emodb=other", "--", "--emotion_weight=0")
     assert done.returncode == 2 and done.stderr.startswith("error: emotion_weight 0 trains no emotions")
 
@@ -395,9 +405,20 @@ def test_reads_or_listens_refuses_before_it_trains(house):
     assert done.returncode == 0 and len(asked(house)) == 5  # stage 0 three times, and two trainings
 
 
-def utterances(*emotions: str) -> pd.DataFrame:
+@pytest.mark.parametrize("name", ["reads_or_listens", "merge_tasks"])
+def test_a_corpus_without_transcripts_is_refused_before_anything_is_trained(house, name):
+    folder = house / "manifests/nemo"
+    folder.mkdir(parents=True)
+    manifest.write(folder / "all.csv", utterances("ang", "sad", text=""))
+    done = recipe(house, name, "--corpus", "nemo", "--data", "corpus")
+    assert done.returncode == 2 and done.stderr.startswith("error: no utterance of nemo has a transcript")
+    assert all("--name" not in call for call in asked(house))
+
+
+def utterances(*emotions: str, text: str = "HELLO") -> pd.DataFrame:
     """A table of one utterance of each."""
     rows = pd.DataFrame({"ID": [f"u{number}" for number in range(len(emotions))], "emo": emotions, "duration": 1.0})
+    rows["wrd"] = text
     return rows.reindex(columns=list(manifest.COLUMNS), fill_value="")
 
 
