@@ -39,13 +39,40 @@ if (($# < 3)) || [[ $1 == -* || $2 != *=* || $3 != *=* ]]; then
 fi
 encoder=$(whole_path "$1")
 shift
-corpora=() data=() names=()
+corpora=() data=() names=() made=()
 while (($#)) && [[ $1 == *=* && $1 != -* ]]; do
   corpora+=("${1%%=*}") data+=("$(whole_path "${1#*=}")")
   shift
 done
 take_words "" "$@"
 refuse_untrained_emotions
+
+refuse_other_labels() { # the corpora as paths name them: what would be found only after the trainings
+  (
+    cd -- "$house" || exit
+    . ./path.sh || exit
+    python - "$@" <<'END'
+import sys
+from pathlib import Path
+
+from local.core.errors import UserError, as_command
+from local.corpora import manifest
+
+
+@as_command
+def main() -> None:
+    tables = {corpus: Path(f"manifests/{corpus}/all.csv") for corpus in sys.argv[1:]}
+    labels = {corpus: {*manifest.read(path)["emo"]} - {""} for corpus, path in tables.items() if path.exists()}
+    if len({frozenset(each) for each in labels.values()}) > 1:
+        each = "; ".join(f"{corpus} {' '.join(sorted(names))}" for corpus, names in labels.items())
+        remedy = "--labels FILE, with a map that keeps what all have: manifests/CORPORA.md"
+        raise UserError(f"the corpora do not have the same emotions: {each}", remedy)
+
+
+main()
+END
+  ) || exit
+}
 
 yaml=$(last_of hparams "$house/hparams/table3/superb_probe.yaml" "${options[@]}")
 key=encoder
@@ -64,11 +91,13 @@ for at in "${!corpora[@]}"; do
 done
 for at in "${!corpora[@]}"; do
   of=(--corpus "${corpora[at]}" --data "${data[at]}")
+  made+=("$(corpus_name "${of[@]}" --labels "$labels")")
   if [[ $(last_of stage 0 "${options[@]}") == 0 ]]; then
     run_sh "${words[@]}" "${of[@]}" "${options[@]}" --stage 0 --stop-stage 0 -- "--$key" "$encoder" \
       "${overrides[@]}"
   fi
 done
+if (($(last_of stop-stage 5 "${options[@]}") >= 3)); then refuse_other_labels "${made[@]}"; fi
 for at in "${!corpora[@]}"; do
   experiment "$name" "${words[@]}" --corpus "${corpora[at]}" --data "${data[at]}" -- "--$key" "$encoder"
 done

@@ -293,6 +293,17 @@ def test_cross_corpus_trains_each_and_tests_it_on_every_other(house):
     assert done.returncode == 2 and done.stderr.startswith("error: emotion_weight 0 trains no emotions")
 
 
+def test_cross_corpus_refuses_corpora_of_other_emotions_before_it_trains(house):
+    for corpus, labels in (("nemo", ("ang", "sad")), ("emodb", ("ang", "sad", "neu"))):
+        (folder := house / "manifests" / f"{corpus}@4class").mkdir(parents=True)
+        manifest.write(folder / "all.csv", utterances(*labels))
+    done = recipe(house, "cross_corpus", "encoder", "nemo=corpus", "emodb=corpus")
+    what, remedy = done.stderr.splitlines()
+    told = "nemo@4class ang sad; emodb@4class ang neu sad"
+    assert (done.returncode, what) == (2, f"error: the corpora do not have the same emotions: {told}")
+    assert remedy.startswith("  try: --labels FILE") and len(asked(house)) == 2  # both are stage 0
+
+
 def test_laptop_refuses_corpus_data_and_encoder_before_it_loads_any(house):
     for words, what in (
         (("nowhere", "corpus", "./none"), "unknown corpus 'nowhere'"),
