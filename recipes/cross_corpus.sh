@@ -48,10 +48,7 @@ take_words "" "$@"
 refuse_untrained_emotions
 
 refuse_other_labels() { # the corpora as paths name them: what would be found only after the trainings
-  (
-    cd -- "$house" || exit
-    . ./path.sh || exit
-    python - "$@" <<'END'
+  python_here - "$@" <<'END' || exit
 import sys
 from pathlib import Path
 
@@ -71,7 +68,6 @@ def main() -> None:
 
 main()
 END
-  ) || exit
 }
 
 yaml=$(last_of hparams "$house/hparams/table3/superb_probe.yaml" "${options[@]}")

@@ -73,10 +73,7 @@ corpus=$1 data=$(whole_path "$2") encoder=$(whole_path "$3")
 take_words "" "${@:4}"
 
 layers_of() { # an encoder
-  (
-    cd -- "$house" || exit
-    . ./path.sh
-    python - "$1" <<'END'
+  python_here - "$1" <<'END'
 import sys
 from pathlib import Path
 
@@ -98,7 +95,6 @@ def main() -> None:
 
 main()
 END
-  )
 }
 
 # What is wrong with these ends here, before what may take long to load.

@@ -41,10 +41,7 @@ take_own "sentences voice"
   refuse "--sentences ${asked[sentences]} is not a number of sentences" "give 1 or more"
 
 refuse_unspeakable() { # the corpus as paths name it, a voice: what would be found only after the trainings
-  (
-    cd -- "$house" || exit
-    . ./path.sh || exit
-    python - "$@" <<'END'
+  python_here - "$@" <<'END' || exit
 import sys
 from pathlib import Path
 
@@ -61,7 +58,6 @@ def main() -> None:
 
 main()
 END
-  ) || exit
 }
 
 settle_protocol

@@ -99,12 +99,16 @@ refuse_unfitting() { # overrides: those that fitted no YAML
   done
 }
 
-has_module() { # of Python
+python_here() { # words of python, in the folder of the project
   (
     cd -- "$house" || exit
-    . ./path.sh
-    python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$1') is None)"
+    . ./path.sh || exit
+    python "$@"
   )
+}
+
+has_module() { # of Python
+  python_here -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$1') is None)"
 }
 
 refuse() { # what, remedy
@@ -121,11 +125,8 @@ refuse_untrained_emotions() { # for recipes whose table is of these
 }
 
 refuse_untranscribed() { # the corpus as paths name it, for recipes that need transcripts
-  (
-    cd -- "$house" || exit
-    [[ -e manifests/$1/all.csv ]] || exit 0 # stage 0 has not been run
-    . ./path.sh || exit
-    python - "$1" <<'END'
+  [[ -e $house/manifests/$1/all.csv ]] || return 0 # stage 0 has not been run
+  python_here - "$1" <<'END' || exit
 import sys
 from pathlib import Path
 
@@ -142,7 +143,6 @@ def main() -> None:
 
 main()
 END
-  ) || exit
 }
 
 whole_path() { # a path that counts from the user's folder, or the name of something elsewhere
@@ -259,10 +259,7 @@ settle_protocol() {
 
 # Of a corpus that stage 0 has examined, a line each: a protocol that it serves, and that protocol's own validation.
 served() { # the corpus as paths name it
-  (
-    cd -- "$house" || exit
-    . ./path.sh
-    python - "manifests/$1/all.csv" <<'END'
+  python_here - "manifests/$1/all.csv" <<'END'
 import sys
 from pathlib import Path
 
@@ -280,7 +277,6 @@ def main() -> None:
 
 main()
 END
-  )
 }
 
 leave() { # the jobs stay with Slurm
@@ -309,11 +305,7 @@ conclude() { # a module of local, its words
     echo "No table of $1: that needs stage 4 of every experiment."
     return
   fi
-  (
-    cd -- "$house" || exit
-    . ./path.sh
-    python -m "local.$1" "${@:2}"
-  )
+  python_here -m "local.$1" "${@:2}"
 }
 
 # The exit code of a recipe that went on without what failed.
