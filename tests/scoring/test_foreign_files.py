@@ -54,8 +54,8 @@ def test_rows_are_read_with_any_separator(tmp_path, separator):
 
 
 def test_without_a_label_the_likeliest_posterior_is_taken(tmp_path):
-    rows = read([written(tmp_path, "ID,p_x,p_y\n1,0.2,0.8\n2,,\n")], []).rows
-    assert [(row.label, row.reason) for row in rows] == [("y", ""), ("", NO_LABEL)]
+    rows = read([written(tmp_path, "ID,p_x,p_y\n1,0.2,0.8\n2,,\n3,1,0\n")], []).rows
+    assert [(row.label, row.reason) for row in rows] == [("y", ""), ("", NO_LABEL), ("x", "")]
     rows = read([written(tmp_path, "ID,emo_hyp,p_x,p_y\n1,,0.2,0.8\n2,x,0.2,0.8\n3,,,\n")], []).rows
     assert [(row.label, row.reason) for row in rows] == [("y", ""), ("x", ""), ("", NO_LABEL)]
 
@@ -73,6 +73,12 @@ def test_what_is_no_posterior_is_named(tmp_path, cells, said):
     files = read([written(tmp_path, f"ID,pred,p_x,p_y\n1,x,0.5,0.5\n2,x,{cells}\n")], [])
     (fault,) = files.wrong
     assert said in fault.reason and fault.line == 3
+
+
+def test_posteriors_may_be_rounded_to_two_digits(tmp_path):
+    rows = "1,0.33,0.33,0.33", "2,0.34,0.34,0.33", "3,0.33,0.33,0.32", "4,0.34,0.34,0.34"
+    files = read([written(tmp_path, "\n".join(["ID,p_x,p_y,p_z", *rows]))], [])
+    assert [fault.ID for fault in files.wrong] == ["3", "4"]
 
 
 def test_broken_rows_are_kept_apart(tmp_path):
@@ -108,6 +114,7 @@ def test_columns_that_the_user_names_go_first(tmp_path):
     assert (row.key, row.label, row.text) == ("1", "y", "WELL")
     files = read([path], [], {"wav": "wav"})
     assert (files.rows[0].key, files.by_id) == ("a.wav", False)
+    assert read([path], [], {"ID": "wav"}).by_id
     files = read([written(tmp_path, "utt,emo_hyp\n1,x\n")], [], {"ID": "utt"})
     assert (files.rows[0].key, files.by_id) == ("1", True)
     with pytest.raises(UserError, match="there is no column 'gess'"):
