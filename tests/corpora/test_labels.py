@@ -131,12 +131,15 @@ def test_two_rows_of_almost_the_name_of_another_are_asked_about(table):
         ((2, "fear"), (100, "anger"), False),
         ((2, "unhappy"), (100, "happy"), False),
         ((2, "hhappy"), (100, "happy"), True),
+        ((2, "calk"), (100, "calm"), True),  # three of four letters
     ],
 )
 def test_what_is_asked_about(rare, other, asked):
     counts = Counter({rare[1]: rare[0], other[1]: other[0]})
     assert labels.intended(rare[1], counts) == (other[1] if asked else "")
     assert labels.intended(other[1], counts) == ""
+    if asked:  # and not another one, more frequent and later in the alphabet
+        assert labels.intended(rare[1], counts | Counter(zzz=1000)) == other[1]
 
 
 def test_labels_that_are_listed_are_neither_respelled_nor_one(table):

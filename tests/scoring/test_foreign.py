@@ -71,7 +71,9 @@ def test_two_utterances_of_one_file_name_are_named():
         found(row("a.wav"), key="wav", partial=True)
 
 
-@pytest.mark.parametrize("wav", ["A.wav", "a.flac", "other/s3/a.wav", "$data_root/a.wav", "", "s1"])
+@pytest.mark.parametrize(
+    "wav", ["A.wav", "a.flac", "other/s3/a.wav", "$data_root/a.wav", "$data_root/s3/b.wav", "", "s1"]
+)
 def test_what_is_not_exactly_an_utterance_is_refused_unless_partial(wav):
     with pytest.raises(UserError, match="is not in the corpus") as error:
         found(row(wav), row("b.wav"), key="wav")
