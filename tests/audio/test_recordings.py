@@ -15,8 +15,9 @@ import torchaudio
 from speechbrain.dataio import audio_io
 
 from local.audio import recordings
+from local.audio.header import BLOCK
 from local.audio.recordings import Unreadable, blocks, load, of_array, read, window
-from local.audio.survey import FLAGS
+from local.audio.survey import FLAGS, Survey
 from local.core.errors import UserError
 
 RATES = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000]
@@ -359,6 +360,13 @@ def test_what_no_format_holds_are_no_samples(tmp_path, channels):
 def test_flags_come_in_the_order_of_their_list():
     assert flags(np.full(10, np.nan)) == ("silent", "short", "not finite")
     assert list(FLAGS) == ["silent", "clipped", "short", "over full scale", "opposite phase", "not finite"]
+
+
+def test_what_the_first_block_has_is_not_forgotten_at_the_last():
+    for value, flag in ((-1.5, "over full scale"), (float("nan"), "not finite")):
+        survey = Survey(1)
+        survey.add(torch.cat([torch.full((BLOCK, 1), value), torch.full((2, 1), 0.5)]))
+        assert survey.flags == (flag,)
 
 
 @pytest.mark.parametrize("kind", ["FLOAT", "DOUBLE"])

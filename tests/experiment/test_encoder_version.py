@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,15 @@ def test_of_other_files_only_further_weights_count(folder, name):
     before = encoder_version(str(folder))
     (folder / name).write_bytes(b"more")
     assert (encoder_version(str(folder)) != before) == name.endswith("safetensors")  # they are preferred to a pickle
+
+
+def test_the_order_in_which_a_disk_lists_files_does_not_count(folder, monkeypatch):
+    (folder / "config.json").unlink()  # then all files count
+    listed, found = Path.rglob, set()
+    for last_first in (False, True):
+        monkeypatch.setattr(Path, "rglob", lambda *given, way=last_first: sorted(listed(*given), reverse=way))
+        found.add(encoder_version(str(folder)))
+    assert len(found) == 1
 
 
 def test_weights_of_a_pickle_count_where_there_are_no_others(folder):
