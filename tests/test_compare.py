@@ -146,6 +146,18 @@ def test_error_rates_of_a_head_that_was_not_trained_are_not_compared(words):
     assert "not trained" not in (RESULTS / "joint" / "RESULTS.md").read_text()
 
 
+@pytest.mark.parametrize(("weight", "untrained", "left_out"), [
+    ("--emotion-weight", "untrained", ["wa_diff", "ua_diff", "p_wa", "p_ua", "p_mcnemar"]),
+    ("--alpha", "untrained_text", ["wer_diff", "p_wer", "p_matched_pairs"]),
+])  # fmt: skip
+def test_it_does_not_matter_which_of_the_two_was_not_trained(words, weight, untrained, left_out):
+    joint, without = run(words, "joint"), run(words, "without", 1, overrides=(weight, "0"))
+    for pair, side in (((joint, without), "b"), ((without, joint), "a")):
+        row = table(*pair).iloc[0]
+        assert row[f"{untrained}_{side}"] == 1 and row[left_out].isna().all()
+        assert row[["wa_diff", "wer_diff"]].notna().sum() == 1
+
+
 def test_all_pairs_are_compared_and_corrected(words):
     folders = [run(words, name, extra) for name, extra in (("a", 0), ("b", 1), ("c", 3))]
     pairs = table(*folders)
