@@ -171,7 +171,8 @@ class Job:
     def is_done(self, step: str) -> bool:
         """Whether `train`, `decode` or, of the cases that are asked for, `stress` is done.
 
-        `UserError` when it was trained, or begun, with other values or manifests, or there is no training to decode.
+        `UserError` when it was trained, or begun, with other values or manifests (of what decodes: with other values
+        than the overrides, if there are any), or there is no training to decode.
         """
         if step == "train":
             done = self.training().is_done(f"training of {self.folder}", self.options.force)
@@ -179,13 +180,24 @@ class Job:
                 self.starts_over()  # which refuses what cannot be continued
             return done
         self.refuse_speakers()
-        markers.read(self.training().path)
+        self.refuse_other_overrides()
         if step == "stress":
             markers.read(self.decoding().path)
             return self._is_stressed()
         # Other inputs can only mean that the job was trained again: its old predictions are worth nothing.
         wanted = [self.decoding(), *([self.decoding_of_last()] if self.options.last_epoch else [])]
         return all(each.is_done(f"decoding of {self.folder}", self.options.force, redo=True) for each in wanted)
+
+    def refuse_other_overrides(self) -> None:
+        """Refuse overrides with which it was not trained: what decodes takes those of the training, not these.
+
+        Weights may have moved, and figures may be rounded otherwise.
+        """
+        old, new = markers.read(self.folder / "train.json")["inputs"], self.training()
+        given = self.options.overrides.keys() - {*pretrained.KEYS, *hparams.ROUNDING}
+        if changed := new.changes(old, but={*old, *new.inputs} - given):
+            what = f"{self.folder} was trained with other values than these overrides: {', '.join(changed)}"
+            raise UserError(what, "leave them out; or give another --name, and begin with stage 2")
 
     def _is_stressed(self) -> bool:
         """Whether all cases that are asked for are done, or could not be, unless they are named."""

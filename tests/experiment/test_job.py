@@ -91,6 +91,20 @@ def test_other_values_are_refused_by_name(begun, words):
     assert contents(begun.folder) == before
 
 
+def test_overrides_that_are_not_those_of_the_training_are_refused_by_what_decodes(words):
+    trained = job(words, "--", "--lr", "0.5")
+    trained.begin()
+    trained.training().write()
+    trained.decoding().write()
+    runtime = ["--eval-batch-seconds", "7", "--device", "cpu", "--eval-precision", "bf16"]
+    for given in ([], ["--lr", "0.5"], runtime):
+        assert job(words, "--", *given).is_done("decode")
+    for step in ("decode", "stress"):
+        with pytest.raises(UserError, match=r"1A was trained with other .*: lr \(0\.5 -> 0\.7\)$") as refusal:
+            job([*words, "--force", "true", "--stress", "gain"], "--", "--lr", "0.7", *runtime).is_done(step)
+    assert "stage 2" in refusal.value.remedy
+
+
 def test_without_a_checkpoint_other_values_begin_it_again(begun, words):
     """A typo was corrected: the name is not blocked by a training that has learnt nothing."""
     (begun.folder / "save" / "CKPT+1" / "CKPT.yaml").unlink()  # it was not finished
