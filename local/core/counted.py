@@ -9,4 +9,4 @@ def counted(n: int, thing: str) -> str:
     >>> counted(1, "epoch"), counted(2400, "audio file"), counted(0, "row")
     ('1 epoch', '2400 audio files', '0 rows')
     """
-    return f"{n} {thing}{'s' * (n != 1)}"
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
