@@ -193,8 +193,11 @@ class Job:
 
         Weights may have moved, and figures may be rounded otherwise.
         """
-        old, new = markers.read(self.folder / "train.json")["inputs"], self.training()
-        given = self.options.overrides.keys() - {*pretrained.KEYS, *hparams.ROUNDING}
+        old = markers.read(self.folder / "train.json")["inputs"]
+        given = self.options.overrides.keys() - {*pretrained.KEYS, *hparams.ROUNDING, *hparams.RUNTIME}
+        if not given:  # most often
+            return
+        new = self.training()
         if changed := new.changes(old, but={*old, *new.inputs} - given):
             what = f"{self.folder} was trained with other values than these overrides: {', '.join(changed)}"
             raise UserError(what, "leave them out; or give another --name, and begin with stage 2")

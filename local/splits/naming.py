@@ -150,9 +150,13 @@ def _describe_speakers(protocol: str, speakers: str, overlap: float) -> str:
 
 
 def per_cent(share: float) -> str:
-    """A share in per cent, in whole numbers from 1 on; one above 0 is never shown as 0.
+    """A share in per cent: in whole numbers, but what is neither none nor all is not shown as 0 or 100.
 
-    >>> per_cent(0.124), per_cent(0.0034)
-    ('12', '0.3')
+    >>> per_cent(0.124), per_cent(0.0034), per_cent(0.9966), per_cent(1)
+    ('12', '0.3', '99.7', '100')
     """
-    return f"{100 * share:.0f}" if share >= 0.01 else f"{100 * share:.1g}"
+    rest = min(share, 1 - share)
+    if rest == 0 or rest >= 0.01:
+        return f"{100 * share:.0f}"
+    part = float(f"{100 * rest:.1g}")
+    return f"{part if share < 0.5 else 100 - part:g}"
